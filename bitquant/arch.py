@@ -1,0 +1,193 @@
+"""Facts of a target: what a GPU can do, and which one is here."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+
+import tvm
+from tvm.target import Target
+
+from bitquant.errors import ConfigError, UnsupportedError
+
+__all__ = ["SUPPORTED_ARCHS", "GpuArch", "cpu_target", "cuda_target", "default_target", "gpu_arch", "resolve_target"]
+
+KiB = 1024
+
+
+@dataclass(frozen=True)
+class GpuArch:
+    """One CUDA architecture, as a kernel sees it.
+
+    Constants are those of the CUDA C++ Programming Guide 13.0, tables "Technical Specifications per Compute Capability"
+    and "Arithmetic Instructions"; the number of multiprocessors and the bandwidth are those of the product named in
+    `example`, and stand in where no GPU is there to be asked.
+
+    Attributes
+    ----------
+    name
+        Compiler target, for example "sm_90a".
+    major, minor
+        Compute capability.
+    smem_per_block_bytes
+        Most shared memory that one block may have (opted in to beyond 48 KiB).
+    smem_per_sm_bytes
+        Shared memory of a multiprocessor.
+    sm_count
+        Multiprocessors of `example`.
+    bandwidth_bytes_per_s
+        Memory bandwidth of `example`, by its data sheet.
+    example
+        The product that the last two describe.
+    """
+
+    name: str
+    major: int
+    minor: int
+    smem_per_block_bytes: int
+    smem_per_sm_bytes: int
+    sm_count: int
+    bandwidth_bytes_per_s: float
+    example: str
+
+    @property
+    def capability(self) -> int:
+        """Compute capability as one number, 90 for 9.0."""
+        return self.major * 10 + self.minor
+
+    @property
+    def has_mma_m16n8k16(self) -> bool:
+        """Whether mma.sync has its 16 x 8 x 16 float16 and bfloat16, and 16 x 8 x 32 int8 shapes (sm_80)."""
+        return self.capability >= 80
+
+    @property
+    def has_mma_fp8(self) -> bool:
+        """Whether mma.sync multiplies float8 (sm_89)."""
+        return self.capability >= 89
+
+    @property
+    def has_cp_async(self) -> bool:
+        """Whether shared memory can be filled asynchronously from global memory (sm_80)."""
+        return self.capability >= 80
+
+    @property
+    def has_wgmma(self) -> bool:
+        """Whether warpgroup matrix instructions exist (sm_90a alone)."""
+        return self.name == "sm_90a"
+
+
+_ARCHS = {
+    a.name: a
+    for a in (
+        GpuArch("sm_75", 7, 5, 64 * KiB, 64 * KiB, 40, 320e9, "T4"),
+        GpuArch("sm_80", 8, 0, 163 * KiB, 164 * KiB, 108, 2039e9, "A100 80GB SXM"),
+        GpuArch("sm_86", 8, 6, 99 * KiB, 100 * KiB, 84, 768e9, "RTX A6000"),
+        GpuArch("sm_87", 8, 7, 163 * KiB, 164 * KiB, 16, 205e9, "Jetson AGX Orin"),
+        GpuArch("sm_89", 8, 9, 99 * KiB, 100 * KiB, 142, 864e9, "L40S"),
+        GpuArch("sm_90a", 9, 0, 227 * KiB, 228 * KiB, 132, 4800e9, "H200 SXM"),
+        GpuArch("sm_100a", 10, 0, 227 * KiB, 228 * KiB, 148, 8000e9, "B200"),
+        GpuArch("sm_103a", 10, 3, 227 * KiB, 228 * KiB, 148, 8000e9, "B300"),
+        GpuArch("sm_120a", 12, 0, 99 * KiB, 100 * KiB, 170, 1792e9, "RTX 5090"),
+    )
+}
+
+#: Compiler targets that bitquant knows; from sm_90 on the architecture-specific ones.
+SUPPORTED_ARCHS: tuple[str, ...] = tuple(_ARCHS)
+
+
+def gpu_arch(name: str) -> GpuArch:
+    """Return the facts of an architecture; sm_90, sm_100 ... stand for their architecture-specific forms.
+
+    Raises
+    ------
+    ConfigError
+        If the name is unknown or older than sm_75.
+    """
+    for candidate in (name, f"{name}a"):
+        if candidate in _ARCHS:
+            return _ARCHS[candidate]
+    raise ConfigError(f"'target' must name one of {', '.join(_ARCHS)} (got {name!r})", target=name)
+
+
+def cuda_target(arch: str) -> Target:
+    """Return the TVM target of a CUDA architecture. Its host code, a launcher, is for any CPU of this kind."""
+    return Target({"kind": "cuda", "arch": gpu_arch(arch).name}, host=Target("llvm"))
+
+
+@functools.cache
+def cpu_target() -> Target:
+    """Return the TVM target of this machine's CPU with every vector extension that it has."""
+    cpu = tvm.get_global_func("tvm.codegen.llvm.GetHostCPUName")()
+    features = tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")()
+    enabled = sorted(f"+{name}" for name, on in features.items() if on)
+    return Target({"kind": "llvm", "mcpu": cpu, "mattr": enabled})
+
+
+def detected_cuda_arch(device_index: int = 0) -> str | None:
+    """Return the compiler target of an attached GPU, or None where there is none."""
+    import torch
+
+    if not torch.cuda.is_available() or device_index >= torch.cuda.device_count():
+        return None
+    major, minor = torch.cuda.get_device_capability(device_index)
+    return gpu_arch(f"sm_{major}{minor}").name
+
+
+def default_target() -> Target:
+    """Return the target of the attached GPU where there is one, else that of the CPU."""
+    arch = detected_cuda_arch()
+    return cuda_target(arch) if arch else cpu_target()
+
+
+def resolve_target(target: str | Target | None) -> Target:
+    """Return the TVM target that the user's word stands for.
+
+    Parameters
+    ----------
+    target
+        None: the GPU if there is one, else the CPU. "cpu" or "llvm"; "cuda" (the attached GPU); "sm_90a", or TVM's
+        older spelling "cuda -arch=sm_90a"; "nvidia/..." tags and `Target` objects.
+
+    Raises
+    ------
+    UnsupportedError
+        If "cuda" is asked for and there is no GPU.
+    ConfigError
+        If the target is unknown, or neither a CPU nor a CUDA GPU.
+    """
+    if target is None:
+        return default_target()
+    if isinstance(target, Target):
+        return _from_tvm(target)
+    if not isinstance(target, str):
+        raise ConfigError(f"'target' must be a string or a tvm Target (got {target!r})", target=target)
+    text = target.strip()
+    if text in ("cpu", "llvm", "c"):
+        return cpu_target()
+    if text in ("cuda", "gpu"):
+        arch = detected_cuda_arch()
+        if arch is None:
+            raise UnsupportedError(
+                "'target' cuda needs a GPU and none is visible; name the architecture to compile for, "
+                "for example target='sm_90a', or use target='cpu'",
+                target=target,
+            )
+        return cuda_target(arch)
+    if match := re.fullmatch(r"(?:cuda\s+-{1,2}arch[= ])?(sm_\w+)", text):
+        return cuda_target(match[1])
+    try:
+        resolved = Target(text)
+    except Exception as error:
+        raise ConfigError(
+            f"'target' must be 'cpu', 'cuda' or an architecture such as 'sm_90a' (got {target!r})", target=target
+        ) from error
+    return _from_tvm(resolved)
+
+
+def _from_tvm(target: Target) -> Target:
+    if target.kind.name == "cuda":
+        return cuda_target(str(target.arch))
+    if target.kind.name == "llvm":
+        return target
+    raise ConfigError(f"'target' must be an llvm or cuda target (got {target})", target=str(target))

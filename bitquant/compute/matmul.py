@@ -1,0 +1,147 @@
+"""The meaning of a problem as a tensor expression: B_decode, C, D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import te, tirx
+
+from bitquant.compute.decode import apply_scale_and_zero, code_to_value, unpack_code
+from bitquant.config import MatmulConfig
+
+__all__ = ["CONFIG_ATTR", "RUNG_ATTR", "config_of", "matmul_dequantize_b", "rung_of", "select_implementation", "symbol"]
+
+#: Function attributes that carry the problem (`MatmulConfig.problem`) and the rung of the ladder, for rules to read.
+CONFIG_ATTR = "bitquant.config"
+RUNG_ATTR = "bitquant.rung"
+
+Expr = Any
+
+
+def symbol(rung: int) -> str:
+    """Return the name of the function that serves calls of at most `rung` rows."""
+    return f"matmul_m{rung}"
+
+
+def config_of(func: tvm.tirx.PrimFunc) -> MatmulConfig | None:
+    """Return the problem that `func` was made for, or None where it carries none."""
+    problem = func.attrs.get(CONFIG_ATTR) if func.attrs else None
+    if problem is None:
+        return None
+    fields = {k: list(v) if k == "M" and not isinstance(v, int) else v for k, v in problem.items()}
+    return MatmulConfig.from_problem(fields)
+
+
+def rung_of(func: tvm.tirx.PrimFunc) -> int:
+    """Return the most rows that a call of `func` has."""
+    return int(func.attrs[RUNG_ATTR])
+
+
+def _decoded(config: MatmulConfig, B: te.Tensor, Scale: te.Tensor | None, Zeros: te.Tensor | None, dtype: str) -> te.Tensor:
+    """B_decode[n, k] = decode(W)[n, k] in `dtype`."""
+    w_format = config.W_format
+    # Scales and fractional zero points are applied in float32 and the result is rounded once.
+    work = dtype if config.decodes_to_integer else "float32"
+
+    def value(n: Expr, k: Expr) -> Expr:
+        if w_format.is_packed:
+            code = unpack_code(lambda byte: B[n, byte], k, w_format.bits)
+        else:
+            code = B[n, k] if config.layout == "nt" else B[k, n]
+        g = k // config.group if config.num_groups > 1 else 0
+        scale = Scale[n, g].astype(work) if Scale is not None else None
+        zero = None
+        if Zeros is not None and config.has_packed_zeros:
+            bits = w_format.bits
+            zero = (unpack_code(lambda byte: Zeros[g, byte], n, bits) if bits < 8 else Zeros[g, n].astype("uint8")).astype(work)
+        elif Zeros is not None:
+            zero = Zeros[n, g].astype(work)
+        w = apply_scale_and_zero(code_to_value(code, w_format, work), scale, zero, config.zeros_mode)
+        return w.astype(dtype)
+
+    return te.compute((config.N, config.K), value, name="B_decode")
+
+
+def _to_output(x: Expr, dtype: str) -> Expr:
+    """Cast an accumulated value to the output type; integers round to nearest even and saturate."""
+    if not dtype.startswith("int"):
+        return x.astype(dtype)
+    low, high = int(tirx.min_value(dtype)), int(tirx.max_value(dtype))
+    if str(x.dtype) == "int32":
+        if dtype == "int32":
+            return x
+        return tirx.max(tirx.min(x, tirx.const(high, "int32")), tirx.const(low, "int32")).astype(dtype)
+    x = tirx.nearbyint(x)
+    # The greatest int32 is no float32; clamp to the float below and let the last step pick the true maximum.
+    top = float(high) if dtype == "int8" else float(high + 1 - 128)
+    inside = tirx.max(tirx.min(x, tirx.const(top, "float32")), tirx.const(float(low), "float32")).astype(dtype)
+    return inside if dtype == "int8" else tirx.Select(x > tirx.const(top, "float32"), tirx.const(high, dtype), inside)
+
+
+def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | None = None) -> tvm.tirx.PrimFunc:
+    """Return D = cast(A x decode(B)^T + Bias) as an unscheduled prim_func.
+
+    Parameters
+    ----------
+    config
+        The problem.
+    rung
+        The most rows that a call of this function has. M is symbolic unless the config is static or `rung` is 1.
+    decode_dtype
+        TVM type of B_decode; default `config.decode_dtype`. A schedule that multiplies in float32 anyway passes
+        float32 and saves a rounding.
+
+    Returns
+    -------
+    PrimFunc
+        Parameters A, B and D, with Scale, Zeros, Bias in this order before D where the config has them. Blocks:
+        B_decode (where W needs decoding), C (the reduction), D (bias, cast).
+    """
+    N, K = config.N, config.K
+    M = rung if config.is_static or rung == 1 else tirx.Var("m", "int32")
+    A = te.placeholder((M, K), name="A", dtype=config.A_format.tvm_dtype)
+    B = te.placeholder(config.W_shape, name="B", dtype=config.W_format.tvm_dtype)
+    Scale = Zeros = Bias = None
+    args = [A, B]
+    if config.with_scaling:
+        Scale = te.placeholder(config.scale_shape, name="Scale", dtype=config.scale_format.tvm_dtype)
+        args.append(Scale)
+    if config.with_zeros:
+        zeros_dtype = "int8" if config.has_packed_zeros else config.scale_format.tvm_dtype
+        Zeros = te.placeholder(config.zeros_shape, name="Zeros", dtype=zeros_dtype)
+        args.append(Zeros)
+    if config.with_bias:
+        Bias = te.placeholder((N,), name="Bias", dtype=config.out_format.tvm_dtype)
+        args.append(Bias)
+
+    reduce_dtype = config.reduce_dtype
+    if config.needs_decode:
+        B_decode = _decoded(config, B, Scale, Zeros, decode_dtype or config.decode_dtype)
+    k = te.reduce_axis((0, K), name="k")
+
+    def product(i: Expr, j: Expr) -> Expr:
+        a = code_to_value(A[i, k], config.A_format, reduce_dtype)
+        if config.needs_decode:
+            b = B_decode[j, k].astype(reduce_dtype)
+        else:
+            b = code_to_value(B[j, k] if config.layout == "nt" else B[k, j], config.W_format, reduce_dtype)
+        return te.sum(a * b, axis=k)
+
+    C = te.compute((M, N), product, name="C")
+
+    def output(i: Expr, j: Expr) -> Expr:
+        c = C[i, j]
+        if Bias is not None:
+            sum_dtype = "int32" if reduce_dtype == "int32" and config.out_format.is_integer else "float32"
+            c = c.astype(sum_dtype) + Bias[j].astype(sum_dtype)
+        return _to_output(c, config.out_format.tvm_dtype)
+
+    D = te.compute((M, N), output, name="D")
+    func = te.create_prim_func([*args, D])
+    return func.with_attrs({"global_symbol": symbol(rung), CONFIG_ATTR: config.problem(), RUNG_ATTR: rung})
+
+
+def select_implementation(config: MatmulConfig) -> tvm.IRModule:
+    """Return the unscheduled module of a problem: one prim_func for each rung of its ladder."""
+    return tvm.IRModule({symbol(rung): matmul_dequantize_b(config, rung) for rung in config.ladder})

@@ -1,0 +1,375 @@
+"""The problem: what is multiplied, in which formats. Nothing here says how it is solved."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from bitquant import dtypes
+from bitquant.dtypes import NumberFormat, number_format
+from bitquant.errors import ConfigError
+
+__all__ = ["DEFAULT_LADDER", "MatmulConfig"]
+
+#: The values of m for which kernels are made where M is None: decoding, small batches, prefill.
+DEFAULT_LADDER: tuple[int, ...] = (1, 16, 32, 64, 128, 256, 512, 1024)
+
+
+@dataclass(frozen=True)
+class MatmulConfig:
+    """A mixed-precision matrix multiplication, D = A x decode(W)^T (+ Bias).
+
+    With A of shape (M, K), W of shape (N, K) before packing, and groups of `group_size` consecutive k that share
+    Scale[n, k // group_size] and Zeros[n, k // group_size]::
+
+        D[m, n] = cast_out(sum_k A[m, k] * decode(W)[n, k] + Bias[n])
+        decode(w) = (w - z) * s      zeros_mode "original" and "quantized"
+                    w * s - z        zeros_mode "rescale"
+
+    The names and their order are those of BitBLAS.
+
+    Parameters
+    ----------
+    M
+        Rows of A. An int is a static kernel. A sequence is a ladder: one kernel with a symbolic m for each rung; a
+        call is served by the smallest rung that holds it, a larger one by the last. None is `DEFAULT_LADDER`.
+    N, K
+        Columns of D, and the length of the reduction.
+    A_dtype
+        float16, bfloat16, int8, float8_e4m3, float8_e5m2 or float32.
+    W_dtype
+        The type of A; uint1 ... uint8, int1 ... int8; nf4; fp4_e2m1; float8_e4m3 and float8_e5m2. Default: that of A.
+    out_dtype
+        float16, bfloat16, float32, int32 or int8; integers are rounded to nearest even and saturate.
+    accum_dtype
+        float16, float32 or int32: the least precision allowed; a kernel may accumulate wider, never narrower.
+    layout
+        "nt": W is (N, K). "nn": W is (K, N), for W that is not packed.
+    with_bias
+        Whether Bias, (N,) of the output's type, is added.
+    group_size
+        Consecutive k that share a scale and a zero point; divides K. -1 and None mean K.
+    with_scaling, with_zeros
+        Whether there is a Scale and a Zeros operand.
+    zeros_mode
+        "original": Zeros is (N, K / group_size) of Scale's type, subtracted before scaling. "rescale": likewise,
+        subtracted after scaling. "quantized": unsigned integers of W's width, packed along N into int8
+        (K / group_size, N * bits / 8), subtracted before scaling.
+    storage_dtype
+        Accepted for BitBLAS. Packed weights are int8 tensors whatever it says; "int8" is the only value allowed.
+    fast_decoding, propagate_a, propagate_b
+        Accepted for BitBLAS. `fast_decoding=False` or `propagate_b=False` ask for the plain weight layout.
+    scale_dtype
+        Type of Scale and of unpacked Zeros: float16, bfloat16 or float32. Default: the type of A, and float32 where A
+        has 8 bits.
+
+    Raises
+    ------
+    ConfigError
+        If a rule above is broken. The message names argument, rule, value and fix.
+    """
+
+    M: int | Sequence[int] | None = None
+    N: int | None = None
+    K: int | None = None
+    A_dtype: str = "float16"
+    W_dtype: str | None = None
+    out_dtype: str = "float16"
+    accum_dtype: str = "float16"
+    layout: Literal["nt", "nn"] = "nt"
+    with_bias: bool = False
+    group_size: int | None = -1
+    with_scaling: bool = False
+    with_zeros: bool = False
+    zeros_mode: Literal["original", "rescale", "quantized"] | None = "original"
+    storage_dtype: str = "int8"
+    fast_decoding: bool | None = None
+    propagate_a: bool | None = None
+    propagate_b: bool | None = None
+    scale_dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        _validate(self)
+
+    def __hash__(self) -> int:  # The generated one fails where M was passed as a list.
+        return hash(self.key())
+
+    # Derived values. Nothing above is rewritten: a config prints what was passed.
+
+    @cached_property
+    def ladder(self) -> tuple[int, ...]:
+        """The rungs in rising order; one for a static M."""
+        if self.M is None:
+            return DEFAULT_LADDER
+        return (self.M,) if isinstance(self.M, int) else tuple(sorted(self.M))
+
+    @property
+    def is_static(self) -> bool:
+        """Whether M is a single number, so that a call must have exactly M rows."""
+        return isinstance(self.M, int)
+
+    @cached_property
+    def A_format(self) -> NumberFormat:
+        """Format of A."""
+        return number_format(self.A_dtype)
+
+    @cached_property
+    def W_format(self) -> NumberFormat:
+        """Format of W."""
+        return number_format(self.W_dtype or self.A_dtype)
+
+    @cached_property
+    def out_format(self) -> NumberFormat:
+        """Format of D and of Bias."""
+        return number_format(self.out_dtype)
+
+    @cached_property
+    def scale_format(self) -> NumberFormat:
+        """Format of Scale, and of Zeros unless they are packed."""
+        if self.scale_dtype is not None:
+            return number_format(self.scale_dtype)
+        return self.A_format if self.A_format.bits > 8 else number_format("float32")
+
+    @cached_property
+    def group(self) -> int:
+        """Consecutive k that share a scale; K where `group_size` is None or -1."""
+        return self.K if self.group_size in (None, -1) else self.group_size  # type: ignore[return-value]
+
+    @property
+    def num_groups(self) -> int:
+        """Groups a row, K / group."""
+        return self.K // self.group  # type: ignore[operator]
+
+    @property
+    def has_packed_zeros(self) -> bool:
+        """Whether Zeros is the packed integer operand of zeros_mode "quantized"."""
+        return self.with_zeros and self.zeros_mode == "quantized"
+
+    @cached_property
+    def decodes_to_integer(self) -> bool:
+        """Whether decode(W) is always an integer: an integer format, no scale, no fractional zero point."""
+        fractional = self.with_scaling or (self.with_zeros and not self.has_packed_zeros)
+        return self.W_format.is_integer and not fractional
+
+    @cached_property
+    def decode_dtype(self) -> str:
+        """TVM type of B_decode: the type of A where that holds decode(W), else the smallest type here that does."""
+        if self.A_format.bits > 8:
+            return self.A_format.tvm_dtype
+        if self.A_format.is_integer and self.decodes_to_integer:
+            widest = self.W_format.bits == 8 and (self.W_format.kind == "uint" or self.has_packed_zeros)
+            return "int16" if widest else "int8"
+        # The product of two float8 numbers needs more than float8, and B_decode holds no code but a value.
+        return "float32" if self.with_scaling or self.with_zeros else "float16"
+
+    @cached_property
+    def reduce_dtype(self) -> str:
+        """TVM type in which C is accumulated: int32 for integers by integers, else float32.
+
+        `accum_dtype` is a lower bound. float16 sums of hundreds of products lose two to three digits, and no GPU since
+        sm_80 reads a weight faster for it, so nothing here accumulates in float16.
+        """
+        return "int32" if self.A_format.is_integer and self.decodes_to_integer else "float32"
+
+    @property
+    def needs_decode(self) -> bool:
+        """Whether W must be decoded at all: it is packed, of another type than A, scaled or shifted."""
+        return self.W_format != self.A_format or self.with_scaling or self.with_zeros
+
+    @property
+    def A_shape(self) -> tuple[int | str, int]:
+        """Shape of A, with "m" for a symbolic number of rows."""
+        return (self.M if isinstance(self.M, int) else "m", self.K)  # type: ignore[return-value]
+
+    @cached_property
+    def W_shape(self) -> tuple[int, int]:
+        """Shape of the stored W: (N, K * bits / 8) packed, (N, K) or (K, N) otherwise."""
+        if self.W_format.is_packed:
+            return (self.N, self.K * self.W_format.bits // 8)  # type: ignore[operator, return-value]
+        return (self.N, self.K) if self.layout == "nt" else (self.K, self.N)  # type: ignore[return-value]
+
+    @cached_property
+    def scale_shape(self) -> tuple[int, int]:
+        """Shape of Scale, (N, K / group)."""
+        return (self.N, self.num_groups)  # type: ignore[return-value]
+
+    @cached_property
+    def zeros_shape(self) -> tuple[int, int]:
+        """Shape of Zeros: that of Scale, or (K / group, N * bits / 8) packed."""
+        if self.has_packed_zeros:
+            return (self.num_groups, self.N * self.W_format.bits // 8)  # type: ignore[operator]
+        return self.scale_shape
+
+    @property
+    def wants_plain_layout(self) -> bool:
+        """Whether the weight must stay in the plain packing."""
+        return self.fast_decoding is False or self.propagate_b is False
+
+    # Reading and writing.
+
+    def with_M(self, M: int | Sequence[int] | None) -> MatmulConfig:
+        """Return the same problem for another M."""
+        return dataclasses.replace(self, M=M)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as passed, ready for JSON."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if fields["M"] is not None and not isinstance(fields["M"], int):
+            fields["M"] = list(fields["M"])
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> MatmulConfig:
+        """Return the config whose `to_dict` is `fields`."""
+        return cls(**fields)
+
+    def problem(self) -> dict[str, Any]:
+        """Return what decides the kernels: the fields in canonical spelling, defaults and BitBLAS flags resolved.
+
+        Two configs with equal problems get the same kernels. Keys of caches and records are made of this.
+        """
+        return {
+            "M": self.M if isinstance(self.M, int) else list(self.ladder),
+            "N": self.N,
+            "K": self.K,
+            "A_dtype": self.A_format.name,
+            "W_dtype": self.W_format.name,
+            "out_dtype": self.out_format.name,
+            "accum_dtype": self.accum_dtype,
+            "layout": self.layout,
+            "with_bias": self.with_bias,
+            "group_size": self.group if self.with_scaling or self.with_zeros else self.K,
+            "with_scaling": self.with_scaling,
+            "with_zeros": self.with_zeros,
+            "zeros_mode": self.zeros_mode if self.with_zeros else "original",
+            "scale_dtype": self.scale_format.name,
+            "plain_layout": self.wants_plain_layout,
+        }
+
+    @classmethod
+    def from_problem(cls, problem: dict[str, Any]) -> MatmulConfig:
+        """Return a config with that `problem`."""
+        fields = {k: v for k, v in problem.items() if k != "plain_layout"}
+        return cls(**fields, fast_decoding=False if problem["plain_layout"] else None)
+
+    def __str__(self) -> str:
+        m = self.M if self.is_static else "{" + ",".join(map(str, self.ladder)) + "}"
+        return f"matmul_{self.layout}(M={m}, N={self.N}, K={self.K}, {self.A_format.name} x {self.W_format.name})"
+
+    def key(self) -> str:
+        """Return `problem` as canonical JSON."""
+        return json.dumps(self.problem(), sort_keys=True, separators=(",", ":"))
+
+
+def _positive_int(value: Any, argument: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{argument!r} must be an int >= 1 (got {value!r})", **{argument: value})
+
+
+def _validate(c: MatmulConfig) -> None:
+    """Check every rule of `MatmulConfig`, cheapest first."""
+    if c.M is not None and not isinstance(c.M, int):
+        if isinstance(c.M, str) or not isinstance(c.M, Sequence) or not c.M:
+            raise ConfigError(f"'M' must be an int, a non-empty sequence of ints or None (got {c.M!r})", M=c.M)
+        for rung in c.M:
+            _positive_int(rung, "M")
+        if len(set(c.M)) != len(c.M):
+            raise ConfigError(f"the rungs of 'M' must differ (got {c.M!r})", M=c.M)
+    elif c.M is not None:
+        _positive_int(c.M, "M")
+    _positive_int(c.N, "N")
+    _positive_int(c.K, "K")
+    dtypes.canonical_name(c.A_dtype, "A_dtype", dtypes.ACTIVATION_DTYPES)
+    if c.W_dtype is not None:
+        dtypes.canonical_name(c.W_dtype, "W_dtype", dtypes.WEIGHT_DTYPES)
+    dtypes.canonical_name(c.out_dtype, "out_dtype", dtypes.OUT_DTYPES)
+    dtypes.canonical_name(c.accum_dtype, "accum_dtype", dtypes.ACCUM_DTYPES)
+    if c.scale_dtype is not None:
+        dtypes.canonical_name(c.scale_dtype, "scale_dtype", dtypes.SCALE_DTYPES)
+    for flag in ("with_bias", "with_scaling", "with_zeros"):
+        if not isinstance(getattr(c, flag), bool):
+            raise ConfigError(f"{flag!r} must be a bool (got {getattr(c, flag)!r})", **{flag: getattr(c, flag)})
+    _validate_formats(c)
+    _validate_groups(c)
+    _validate_packing(c)
+
+
+def _validate_formats(c: MatmulConfig) -> None:
+    a, w = c.A_format, c.W_format
+    native = w.kind == "float" and w.bits > 8
+    if native and w != a:
+        raise ConfigError(
+            f"'W_dtype' {w.name} needs A of the same type (got A_dtype={a.name!r}); "
+            f"cast the weight to {a.name}, or choose an integer, nf4, fp4_e2m1 or float8 format",
+            A_dtype=c.A_dtype, W_dtype=c.W_dtype,
+        )  # fmt: skip
+    if a.is_integer and not w.is_integer:
+        raise ConfigError(
+            f"'W_dtype' must be an integer format where A is int8 (got W_dtype={w.name!r}); "
+            "its values are fractions that an integer product cannot hold",
+            A_dtype=c.A_dtype, W_dtype=c.W_dtype,
+        )  # fmt: skip
+    if c.accum_dtype == "int32" and not a.is_integer:
+        raise ConfigError(
+            f"'accum_dtype' int32 needs A_dtype='int8' (got A_dtype={a.name!r}); use accum_dtype='float32'",
+            accum_dtype=c.accum_dtype, A_dtype=c.A_dtype,
+        )  # fmt: skip
+    if c.layout not in ("nt", "nn"):
+        raise ConfigError(f"'layout' must be 'nt' or 'nn' (got {c.layout!r})", layout=c.layout)
+    if c.layout == "nn" and (w.is_packed or w != a):
+        raise ConfigError(
+            f"'layout' nn needs a W that is not quantized (got W_dtype={w.name!r}, A_dtype={a.name!r}); "
+            "use layout='nt' and store W as (N, K)",
+            layout=c.layout, W_dtype=c.W_dtype,
+        )  # fmt: skip
+    if c.storage_dtype != "int8":
+        raise ConfigError(
+            f"'storage_dtype' must be 'int8', the type of every packed weight (got {c.storage_dtype!r})",
+            storage_dtype=c.storage_dtype,
+        )
+
+
+def _validate_groups(c: MatmulConfig) -> None:
+    g, K = c.group_size, c.K
+    if g not in (None, -1):
+        if isinstance(g, bool) or not isinstance(g, int) or g < 1:
+            raise ConfigError(f"'group_size' must be an int >= 1, -1 or None (got {g!r})", group_size=g)
+        if K % g:
+            fits = [s for s in (32, 64, 128, 256) if K % s == 0]
+            fix = f"try {', '.join(map(str, fits))} or -1 (one group a row)" if fits else "try -1 (one group a row)"
+            raise ConfigError(
+                f"'group_size' must divide K (got group_size={g}, K={K}, remainder {K % g}); {fix}",
+                group_size=g, K=K,
+            )  # fmt: skip
+    modes = ("original", "rescale", "quantized")
+    if c.zeros_mode not in modes and (c.with_zeros or c.zeros_mode is not None):
+        raise ConfigError(f"'zeros_mode' must be one of {', '.join(modes)} (got {c.zeros_mode!r})", zeros_mode=c.zeros_mode)
+    if c.has_packed_zeros and c.W_format.kind != "uint":
+        raise ConfigError(
+            f"'zeros_mode' quantized needs an unsigned W_dtype (got {c.W_format.name!r}); "
+            "its zero points are unsigned integers of W's width. Use zeros_mode='original'",
+            zeros_mode=c.zeros_mode, W_dtype=c.W_dtype,
+        )  # fmt: skip
+
+
+def _validate_packing(c: MatmulConfig) -> None:
+    bits = c.W_format.bits
+    if not c.W_format.is_packed:
+        return
+    step = next(s for s in (1, 2, 4, 8) if s * bits % 8 == 0)
+    if c.K % step:
+        raise ConfigError(
+            f"'K' must be a multiple of {step} so that rows of {c.W_format.name} fill whole bytes "
+            f"(got K={c.K}, remainder {c.K % step}); pad A and W with zeros to K={-(-c.K // step) * step}",
+            K=c.K, W_dtype=c.W_dtype,
+        )  # fmt: skip
+    if c.has_packed_zeros and c.N % step:
+        raise ConfigError(
+            f"'N' must be a multiple of {step} so that packed zero points of {c.W_format.name} fill whole bytes "
+            f"(got N={c.N}, remainder {c.N % step}); use zeros_mode='original'",
+            N=c.N, W_dtype=c.W_dtype, zeros_mode=c.zeros_mode,
+        )  # fmt: skip
