@@ -260,6 +260,19 @@ class MatmulConfig:
         m = self.M if self.is_static else "{" + ",".join(map(str, self.ladder)) + "}"
         return f"matmul_{self.layout}(M={m}, N={self.N}, K={self.K}, {self.A_format.name} x {self.W_format.name})"
 
+    def problem_summary(self) -> str:
+        """Return types, groups, zeros and bias in one line."""
+        parts = [f"{self.A_format.name} x {self.W_format.name} -> {self.out_format.name}, sums in {self.reduce_dtype}"]
+        if self.with_scaling or self.with_zeros:
+            parts.append(f"groups of {self.group}")
+        if self.with_scaling:
+            parts.append(f"{self.scale_format.name} scales")
+        if self.with_zeros:
+            parts.append(f"{self.zeros_mode} zero points")
+        if self.with_bias:
+            parts.append("bias")
+        return ", ".join(parts)
+
     def key(self) -> str:
         """Return `problem` as canonical JSON."""
         return json.dumps(self.problem(), sort_keys=True, separators=(",", ":"))

@@ -10,7 +10,18 @@ from tvm import te, tirx
 from bitquant.compute.decode import apply_scale_and_zero, code_to_value, unpack_code
 from bitquant.config import MatmulConfig
 
-__all__ = ["CONFIG_ATTR", "RUNG_ATTR", "config_of", "matmul_dequantize_b", "rung_of", "select_implementation", "symbol"]
+__all__ = [
+    "CONFIG_ATTR",
+    "RUNG_ATTR",
+    "config_of",
+    "decode_weight",
+    "matmul_dequantize_b",
+    "output_value",
+    "rung_of",
+    "select_implementation",
+    "symbol",
+    "tag",
+]
 
 #: Function attributes that carry the problem (`MatmulConfig.problem`) and the rung of the ladder, for rules to read.
 CONFIG_ATTR = "bitquant.config"
@@ -22,6 +33,11 @@ Expr = Any
 def symbol(rung: int) -> str:
     """Return the name of the function that serves calls of at most `rung` rows."""
     return f"matmul_m{rung}"
+
+
+def tag(func: tvm.tirx.PrimFunc, config: MatmulConfig, rung: int) -> tvm.tirx.PrimFunc:
+    """Return `func` with its symbol and with the problem and rung that it was made for."""
+    return func.with_attrs({"global_symbol": symbol(rung), CONFIG_ATTR: config.problem(), RUNG_ATTR: rung})
 
 
 def config_of(func: tvm.tirx.PrimFunc) -> MatmulConfig | None:
@@ -38,37 +54,56 @@ def rung_of(func: tvm.tirx.PrimFunc) -> int:
     return int(func.attrs[RUNG_ATTR])
 
 
-def _decoded(config: MatmulConfig, B: te.Tensor, Scale: te.Tensor | None, Zeros: te.Tensor | None, dtype: str) -> te.Tensor:
-    """B_decode[n, k] = decode(W)[n, k] in `dtype`."""
+def decode_weight(
+    config: MatmulConfig, B: Expr, Scale: Expr | None, Zeros: Expr | None, n: Expr, k: Expr, dtype: str
+) -> Expr:
+    """Return decode(W)[n, k] in `dtype`, read from the stored operands.
+
+    Parameters
+    ----------
+    config
+        The problem.
+    B, Scale, Zeros
+        The stored operands, anything indexed by [row, column]: TE tensors or TIR buffers; None where absent.
+    n, k
+        Column of D and index of the reduction.
+    dtype
+        TVM type of the value. Scales and fractional zero points are applied in float32, and rounded to it once.
+    """
     w_format = config.W_format
-    # Scales and fractional zero points are applied in float32 and the result is rounded once.
     work = dtype if config.decodes_to_integer else "float32"
-
-    def value(n: Expr, k: Expr) -> Expr:
-        if w_format.is_packed:
-            code = unpack_code(lambda byte: B[n, byte], k, w_format.bits)
-        else:
-            code = B[n, k] if config.layout == "nt" else B[k, n]
-        g = k // config.group if config.num_groups > 1 else 0
-        scale = Scale[n, g].astype(work) if Scale is not None else None
-        zero = None
-        if Zeros is not None and config.has_packed_zeros:
-            bits = w_format.bits
-            zero = (unpack_code(lambda byte: Zeros[g, byte], n, bits) if bits < 8 else Zeros[g, n].astype("uint8")).astype(work)
-        elif Zeros is not None:
-            zero = Zeros[n, g].astype(work)
-        w = apply_scale_and_zero(code_to_value(code, w_format, work), scale, zero, config.zeros_mode)
-        return w.astype(dtype)
-
-    return te.compute((config.N, config.K), value, name="B_decode")
+    if w_format.is_packed:
+        code = unpack_code(lambda byte: B[n, byte], k, w_format.bits)
+    else:
+        code = B[n, k] if config.layout == "nt" else B[k, n]
+    g = k // config.group if config.num_groups > 1 else 0
+    scale = Scale[n, g].astype(work) if config.with_scaling else None
+    zero = None
+    if config.has_packed_zeros and w_format.is_packed:
+        zero = unpack_code(lambda byte: Zeros[g, byte], n, w_format.bits).astype(work)
+    elif config.has_packed_zeros:
+        zero = Zeros[g, n].astype("uint8").astype(work)
+    elif config.with_zeros:
+        zero = Zeros[n, g].astype(work)
+    w = apply_scale_and_zero(code_to_value(code, w_format, work), scale, zero, config.zeros_mode)
+    return w.astype(dtype)
 
 
-def _to_output(x: Expr, dtype: str) -> Expr:
+def output_value(config: MatmulConfig, c: Expr, bias: Expr | None) -> Expr:
+    """Return an output from its accumulated sum `c`: bias added in the wider type, then one cast."""
+    c_dtype = config.reduce_dtype
+    if config.with_bias:
+        c_dtype = "int32" if c_dtype == "int32" and config.out_format.is_integer else "float32"
+        c = c.astype(c_dtype) + bias.astype(c_dtype)
+    return _cast_output(c, c_dtype, config.out_format.tvm_dtype)
+
+
+def _cast_output(x: Expr, x_dtype: str, dtype: str) -> Expr:
     """Cast an accumulated value to the output type; integers round to nearest even and saturate."""
     if not dtype.startswith("int"):
         return x.astype(dtype)
     low, high = int(tirx.min_value(dtype)), int(tirx.max_value(dtype))
-    if str(x.dtype) == "int32":
+    if x_dtype == "int32":
         if dtype == "int32":
             return x
         return tirx.max(tirx.min(x, tirx.const(high, "int32")), tirx.const(low, "int32")).astype(dtype)
@@ -117,7 +152,8 @@ def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | Non
 
     reduce_dtype = config.reduce_dtype
     if config.needs_decode:
-        B_decode = _decoded(config, B, Scale, Zeros, decode_dtype or config.decode_dtype)
+        dtype = decode_dtype or config.decode_dtype
+        B_decode = te.compute((N, K), lambda n, k: decode_weight(config, B, Scale, Zeros, n, k, dtype), name="B_decode")
     k = te.reduce_axis((0, K), name="k")
 
     def product(i: Expr, j: Expr) -> Expr:
@@ -130,16 +166,10 @@ def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | Non
 
     C = te.compute((M, N), product, name="C")
 
-    def output(i: Expr, j: Expr) -> Expr:
-        c = C[i, j]
-        if Bias is not None:
-            sum_dtype = "int32" if reduce_dtype == "int32" and config.out_format.is_integer else "float32"
-            c = c.astype(sum_dtype) + Bias[j].astype(sum_dtype)
-        return _to_output(c, config.out_format.tvm_dtype)
-
-    D = te.compute((M, N), output, name="D")
+    bias = (lambda j: Bias[j]) if Bias is not None else (lambda j: None)
+    D = te.compute((M, N), lambda i, j: output_value(config, C[i, j], bias(j)), name="D")
     func = te.create_prim_func([*args, D])
-    return func.with_attrs({"global_symbol": symbol(rung), CONFIG_ATTR: config.problem(), RUNG_ATTR: rung})
+    return tag(func, config, rung)
 
 
 def select_implementation(config: MatmulConfig) -> tvm.IRModule:

@@ -1,0 +1,16 @@
+"""The rules, one a file, and their order of preference."""
+
+from __future__ import annotations
+
+from bitquant.schedule.rules.base import Rule
+from bitquant.schedule.rules.cpu import CpuRule
+from bitquant.schedule.rules.fallback import FallbackRule
+from bitquant.schedule.rules.gemv import GemvRule
+from bitquant.schedule.rules.mma import MmaRule
+
+__all__ = ["CpuRule", "FallbackRule", "GemvRule", "MmaRule", "Rule", "default_rules"]
+
+
+def default_rules() -> tuple[Rule, ...]:
+    """Return all rules, the fastest first."""
+    return (CpuRule(), GemvRule(), MmaRule(), FallbackRule())

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.matmul import config_of, rung_of
+from bitquant.compute.matmul import config_of, rung_of, tag
 from bitquant.config import MatmulConfig
 from bitquant.schedule.hint import Hint
 
-__all__ = ["Rule"]
+__all__ = ["Operands", "Rule", "operands"]
 
 
 class Rule(ABC):
@@ -50,3 +51,51 @@ class Rule(ABC):
         if self.refuses(config, rung, target) is not None:
             return None
         return self.schedule(config, rung, target, hint or self.default_hint(config, rung, target))
+
+
+@dataclass(frozen=True)
+class Operands:
+    """Types and shapes of a problem's operands, for kernels written in TIRx.
+
+    A TVMScript function has a fixed list of parameters, so such a kernel declares all six, and `bind` takes out those
+    that its problem does not have. Absent operands have shape (1, 1) or (N,) and are never read.
+    """
+
+    config: MatmulConfig
+    rung: int
+    A: str
+    B: str
+    Scale: str
+    Zeros: str
+    D: str
+    B_shape: tuple[int, int]
+    Scale_shape: tuple[int, int]
+    Zeros_shape: tuple[int, int]
+
+    def rows(self, m: Any) -> Any:
+        """Return the number of rows of A: a constant for a static function, else the symbolic `m`."""
+        return self.rung if self.config.is_static or self.rung == 1 else m
+
+    def bind(self, kernel: PrimFunc) -> PrimFunc:
+        """Return `kernel`, declared as (A, B, Scale, Zeros, Bias, D), with the operands of the problem alone."""
+        c = self.config
+        present = (True, True, c.with_scaling, c.with_zeros, c.with_bias, True)
+        params = [p for p, is_there in zip(kernel.params, present, strict=True) if is_there]
+        return tag(PrimFunc(params, kernel.body, kernel.ret_type, kernel.attrs), c, self.rung)
+
+
+def operands(config: MatmulConfig, rung: int) -> Operands:
+    """Return the operands of a problem."""
+    absent = (1, 1)
+    return Operands(
+        config=config,
+        rung=rung,
+        A=config.A_format.tvm_dtype,
+        B=config.W_format.tvm_dtype,
+        Scale=config.scale_format.tvm_dtype,
+        Zeros="int8" if config.has_packed_zeros else config.scale_format.tvm_dtype,
+        D=config.out_format.tvm_dtype,
+        B_shape=config.W_shape,
+        Scale_shape=config.scale_shape if config.with_scaling else absent,
+        Zeros_shape=config.zeros_shape if config.with_zeros else absent,
+    )

@@ -1,0 +1,58 @@
+# Everything a checkout needs stands here; `make help` lists it. The first target that needs Python makes .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+# torch's CPU build where there is no GPU: the newest release would bring gigabytes of CUDA packages.
+TORCH ?= torch==2.13.0
+HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && echo yes)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-gpu lint fmt golden bench wheel clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/.core: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+ifeq ($(HAS_GPU),yes)
+	$(BIN)/pip install -q --disable-pip-version-check torch
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[cuda]'
+else
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check '$(TORCH)'
+	$(BIN)/pip install -q --disable-pip-version-check -e .
+endif
+	@touch $@
+
+$(BIN)/.test: $(BIN)/.core
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[cuda,test,dev]'
+	@touch $@
+
+demo: $(BIN)/.core  ## run a 4-bit matrix multiplication, on the GPU if there is one, and check it
+	$(BIN)/bitquant run --M 1 --N 1024 --K 1024 --W_dtype uint4 --group_size 128 --with_scaling --with_zeros
+
+test: $(BIN)/.test  ## all tests that need no GPU
+	$(BIN)/python -m pytest -q -n auto
+
+test-gpu: $(BIN)/.test  ## all tests that need a GPU; a skipped one is a failure
+	BITQUANT_REQUIRE_GPU=1 $(BIN)/python -m pytest -q tests/gpu
+
+lint: $(BIN)/.test  ## ruff and mypy
+	$(BIN)/ruff check bitquant tests
+	$(BIN)/ruff format --check bitquant tests
+	$(BIN)/mypy
+
+fmt: $(BIN)/.test  ## format the code
+	$(BIN)/ruff check --fix --exit-zero bitquant tests
+	$(BIN)/ruff format bitquant tests
+
+golden: $(BIN)/.test  ## rewrite the golden TIR files; read the diff before committing it
+	$(BIN)/python -m pytest -q tests/compile/test_golden.py --update-golden
+
+bench: $(BIN)/.test  ## time construction, import and calls
+	$(BIN)/python -m tests.bench.construction
+
+wheel: $(BIN)/.test  ## build the wheel into dist/
+	$(BIN)/pip wheel -q --no-deps -w dist .
+
+clean:  ## remove the environment and what was built
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,541 @@
+"""The disk cache of compiled kernels.
+
+An entry is one file, ``<key>.bqk``, that appears whole or not at all. The key digests what the kernel was made from:
+the caller's parts (problem, schedule, architecture, compiler) and the `versions` of the software that made it. A folder
+that cannot be used is no error for the user: kernels are compiled anew and a `CacheWarning` says why.
+
+Environment
+-----------
+BITQUANT_CACHE
+    ``0``, ``off`` or ``false``: neither read nor write the cache.
+BITQUANT_CACHE_DIR
+    The folder of the entries. Default: ``bitquant`` in the user's cache folder.
+BITQUANT_CACHE_LIMIT
+    Size in bytes, or with a suffix in powers of 1024 (``500M``, ``2G``), beyond which the least recently used entries
+    are removed. Default: 2 GiB.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import tempfile
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+
+import filelock
+import platformdirs
+
+from bitquant.errors import ConfigError
+
+__all__ = ["CacheEntry", "CacheWarning", "KernelCache", "cache_dir", "cache_key", "is_enabled", "versions"]
+
+T = TypeVar("T")
+
+#: What a part of a key may be.
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+
+#: Hex digits of a key: 160 bits of the SHA-256, so that names stay short and never collide.
+_KEY_DIGITS: Final = 40
+_DEFAULT_LIMIT_BYTES: Final = 2 << 30
+#: Longest wait for another process that compiles the same kernel; a compilation takes seconds.
+_LOCK_TIMEOUT_S: Final = 300.0
+#: Age from which a temporary or lock file can only be left over from a process that died.
+_STALE_S: Final = 24 * 3600.0
+#: First bytes of an entry; the number is that of the file format.
+_MAGIC: Final = b"bitquant-kernel 1 "
+
+
+class CacheWarning(UserWarning):
+    """The disk cache is damaged or cannot be used. The kernel is right all the same: it is compiled anew."""
+
+
+def _source_digest(package: Path) -> str:
+    """Return the SHA-256 over the relative paths, sizes and bytes of all ``*.py`` below `package`, in order of path."""
+    digest = hashlib.sha256()
+    # Editors leave dangling links (.#name.py) beside a file that is open.
+    sources = (path for path in package.rglob("*.py") if path.is_file())
+    for name, path in sorted((path.relative_to(package).as_posix(), path) for path in sources):
+        content = path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+#: Taken at import: a file that is edited later is not the code that this process runs.
+_SOURCE_DIGEST: Final = _source_digest(Path(__file__).parent)
+
+
+def _distribution_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    return {
+        "bitquant": _distribution_version("bitquant"),
+        "bitquant_source": _SOURCE_DIGEST,
+        "apache-tvm": _distribution_version("apache-tvm"),
+        "apache-tvm-ffi": _distribution_version("apache-tvm-ffi"),
+        "machine": platform.machine(),
+        "os": platform.system(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what makes a kernel, which are part of every key.
+
+    Returns
+    -------
+    dict
+        ``bitquant``, ``apache-tvm``, ``apache-tvm-ffi``: versions of the distributions. ``bitquant_source``: SHA-256 of
+        the package's own ``*.py`` as they were at import, so that an edited checkout never reads stale kernels.
+        ``machine``, ``os``: those that Python runs on, for which the host part of a kernel is compiled.
+    """
+    return dict(_versions())
+
+
+def cache_key(parts: Mapping[str, JSON]) -> str:
+    """Return the key of what is made from `parts` by these `versions`.
+
+    Parameters
+    ----------
+    parts
+        Everything else that decides the kernel: problem, schedule, architecture, name and version of the compiler. The
+        order of its fields does not matter.
+
+    Returns
+    -------
+    str
+        The first 40 hex digits of SHA-256(canonical JSON of parts and versions).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `parts` holds what JSON cannot: other types, NaN, infinities.
+    """
+    made_from = {"parts": parts, "versions": versions()}
+    text = json.dumps(made_from, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
+
+
+def cache_dir() -> Path:
+    """Return the folder of the entries: $BITQUANT_CACHE_DIR, else ``bitquant`` in the user's cache folder.
+
+    It is created by the first write, not here.
+    """
+    chosen = os.environ.get("BITQUANT_CACHE_DIR")
+    return Path(chosen or platformdirs.user_cache_dir("bitquant")).expanduser().absolute()
+
+
+def is_enabled() -> bool:
+    """Return whether the cache is used, that is whether $BITQUANT_CACHE is none of ``0``, ``off``, ``false``."""
+    return os.environ.get("BITQUANT_CACHE", "").strip().lower() not in {"0", "off", "false"}
+
+
+def _limit_from_environment() -> int:
+    text = os.environ.get("BITQUANT_CACHE_LIMIT", "").strip()
+    if not text:
+        return _DEFAULT_LIMIT_BYTES
+    match = re.fullmatch(r"([0-9]{1,18})([KMGT]?)", text.upper())
+    limit_bytes = int(match[1]) << 10 * " KMGT".index(match[2] or " ") if match else 0
+    if limit_bytes < 1:
+        raise ConfigError(
+            "'BITQUANT_CACHE_LIMIT' must be a positive whole number of bytes, with or without a suffix K, M, G or T in "
+            f"powers of 1024 (got {text!r}); try '500M' or '2G', or BITQUANT_CACHE=0 for no cache",
+            BITQUANT_CACHE_LIMIT=text,
+        )
+    return limit_bytes
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """One entry of a `KernelCache`.
+
+    Attributes
+    ----------
+    key
+        What it is stored under.
+    path
+        Its file.
+    size_bytes
+        Size of the file.
+    created, last_used
+        Seconds since the epoch.
+    title
+        What it holds, in words for people.
+    """
+
+    key: str
+    path: Path
+    size_bytes: int
+    created: float
+    last_used: float
+    title: str
+
+
+def _pack(title: str, payload: bytes) -> bytes:
+    """Return an entry: magic and SHA-256 of all that follows, a line of JSON, the payload."""
+    header = json.dumps({"title": title, "created": int(time.time())}).encode()
+    body = header + b"\n" + payload
+    return _MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def _unpack(content: bytes) -> bytes:
+    """Return the payload of an entry; ValueError where its checksum does not fit."""
+    first_line, _, body = content.partition(b"\n")
+    if first_line != _MAGIC + hashlib.sha256(body).hexdigest().encode():
+        raise ValueError("its checksum does not fit")
+    return body.partition(b"\n")[2]
+
+
+def _read_header(path: Path) -> tuple[str, float | None]:
+    """Return title and time of creation of an entry, without verifying its payload; no time where it is damaged."""
+    with path.open("rb") as file:
+        file.readline()
+        line = file.readline()
+    try:
+        header = json.loads(line)
+        return str(header["title"]), float(header["created"])
+    except (ValueError, TypeError, KeyError):
+        return "(damaged)", None
+
+
+class KernelCache:
+    """A folder of compiled kernels, shared by any number of threads and processes.
+
+    Parameters
+    ----------
+    directory
+        The folder. Default: `cache_dir`. Created by the first write.
+    limit_bytes
+        Size beyond which the least recently used entries are removed. Default: $BITQUANT_CACHE_LIMIT, else 2 GiB.
+
+    Raises
+    ------
+    ConfigError
+        If the limit is not a positive whole number of bytes.
+
+    Notes
+    -----
+    Where `is_enabled` is false, `load` finds nothing, `store` keeps nothing and `lock` does not wait; `entries`,
+    `remove` and `clear` work as ever.
+    """
+
+    def __init__(self, directory: Path | None = None, limit_bytes: int | None = None) -> None:
+        if limit_bytes is not None and limit_bytes < 1:
+            raise ConfigError(
+                f"'limit_bytes' must be >= 1 (got {limit_bytes}); set BITQUANT_CACHE=0 for no cache",
+                limit_bytes=limit_bytes,
+            )
+        self.directory: Final = cache_dir() if directory is None else Path(directory).absolute()
+        self.limit_bytes: Final = _limit_from_environment() if limit_bytes is None else limit_bytes
+        self._has_warned_unusable = False
+
+    # Reading and writing one entry.
+
+    def load(self, key: str, read: Callable[[Path], T]) -> T | None:
+        """Return ``read(payload)`` for the entry of `key`, or None where there is none that is whole.
+
+        An entry is whole when its checksum fits and `read` does not raise. One that is not is removed with a
+        `CacheWarning`, so that the caller makes it anew.
+
+        Parameters
+        ----------
+        key
+            What `cache_key` returned.
+        read
+            Makes the value, which must not be None, from a temporary copy of the payload: a file without suffix that
+            is gone when `load` returns.
+
+        Raises
+        ------
+        ConfigError
+            If `key` cannot be the name of a file.
+        """
+        path = self._path(key, ".bqk")
+        found = self._read_file(path) if is_enabled() else None
+        if found is None:
+            return None
+        content, opened = found
+        try:
+            payload = _unpack(content)
+        except ValueError as error:
+            self._discard(path, opened, error)
+            return None
+        try:
+            with tempfile.TemporaryDirectory(prefix="bitquant-", ignore_cleanup_errors=True) as scratch:
+                copy = Path(scratch, "payload")
+                copy.write_bytes(payload)
+                try:
+                    value = read(copy)
+                except Exception as error:  # noqa: BLE001 - a damaged payload may raise anything
+                    self._discard(path, opened, error)
+                    return None
+        except OSError as error:
+            self._warn_unusable(error)
+            return None
+        with suppress(OSError):  # Another process may have removed it, or the folder may be read-only.
+            os.utime(path)
+        return value
+
+    def store(self, key: str, write: Callable[[Path], object], title: str = "") -> None:
+        """Keep what `write` writes as the entry of `key`, then remove the least recently used entries over the limit.
+
+        The entry appears whole or not at all, and replaces an earlier one. Where it cannot be written (full disk,
+        read-only folder, `write` raises) a `CacheWarning` says so and nothing is kept.
+
+        Parameters
+        ----------
+        key
+            What `cache_key` returned.
+        write
+            Writes the payload to the path that it is given: a temporary file without suffix, not there yet.
+        title
+            What the entry holds, in words for people, such as the config and the target.
+
+        Raises
+        ------
+        ConfigError
+            If `key` cannot be the name of a file.
+        """
+        path = self._path(key, ".bqk")
+        if not is_enabled():
+            return
+        try:
+            with tempfile.TemporaryDirectory(prefix="bitquant-", ignore_cleanup_errors=True) as scratch:
+                payload = Path(scratch, "payload")
+                try:
+                    write(payload)
+                except OSError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the kernel is made and works; only keeping it failed
+                    _warn(f"kernel cache: entry {key} cannot be written ({_describe(error)}); it is not kept")
+                    return
+                content = _pack(title, payload.read_bytes())
+            self._write_whole(path, content)
+            self._sweep()
+            self._evict(keep=path)
+        except OSError as error:
+            self._warn_unusable(error)
+
+    @contextmanager
+    def lock(self, key: str, timeout: float = _LOCK_TIMEOUT_S) -> Iterator[None]:
+        """Hold the lock of `key` among all threads and processes, so that a kernel is compiled once.
+
+        Parameters
+        ----------
+        key
+            What `cache_key` returned.
+        timeout
+            Seconds to wait for another holder. After them, or where no lock can be had (read-only folder), the block
+            runs without the lock and a `CacheWarning` says so.
+
+        Raises
+        ------
+        ConfigError
+            If `key` cannot be the name of a file.
+        """
+        path = self._path(key, ".lock")
+        if not is_enabled():
+            yield
+            return
+        lock = filelock.FileLock(path)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=timeout)
+            with suppress(OSError):
+                os.utime(path)  # Shows `_sweep` that it is in use.
+        except filelock.Timeout:
+            _warn(
+                f"kernel cache: entry {key} has been locked by another process or thread for {timeout:g} s; "
+                "going on without the lock"
+            )
+        except OSError as error:
+            self._warn_unusable(error)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def get_or_build(
+        self,
+        key: str,
+        read: Callable[[Path], T],
+        build: Callable[[], T],
+        write: Callable[[T, Path], object],
+        title: str = "",
+    ) -> T:
+        """Return the value of `key`: loaded, or else built under the lock of `key` and stored.
+
+        Parameters
+        ----------
+        key, read, title
+            As for `load` and `store`.
+        build
+            Makes the value, which must not be None. What it raises reaches the caller.
+        write
+            ``write(value, path)`` writes the payload, as for `store`.
+
+        Raises
+        ------
+        ConfigError
+            If `key` cannot be the name of a file.
+        """
+        value = self.load(key, read)
+        if value is not None:
+            return value
+        with self.lock(key):
+            value = self.load(key, read)
+            if value is not None:
+                return value
+            built = build()
+            self.store(key, functools.partial(write, built), title)
+            return built
+
+    # The whole folder.
+
+    def entries(self) -> list[CacheEntry]:
+        """Return the entries, most recently used first; what cannot be opened is left out."""
+        found = []
+        for path, stat in self._files(".bqk"):
+            with suppress(OSError):  # Another process may have removed it.
+                title, created = _read_header(path)
+                last_used = stat.st_mtime
+                created = last_used if created is None else created
+                found.append(CacheEntry(path.stem, path, stat.st_size, created, last_used, title))
+        return sorted(found, key=lambda entry: entry.last_used, reverse=True)
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all entries in bytes."""
+        return sum(stat.st_size for _, stat in self._files(".bqk"))
+
+    def remove(self, key: str) -> bool:
+        """Remove the entry of `key` and return whether there was one.
+
+        Raises
+        ------
+        ConfigError
+            If `key` cannot be the name of a file.
+        """
+        return self._unlink(self._path(key, ".bqk"))
+
+    def clear(self) -> tuple[int, int]:
+        """Remove all entries and return how many there were, and their size in bytes.
+
+        Others may use the cache meanwhile: what they have opened they read to the end, and what they are compiling
+        they store when it is done.
+        """
+        removed = [stat.st_size for path, stat in self._files(".bqk") if self._unlink(path)]
+        self._sweep()
+        return len(removed), sum(removed)
+
+    # Files.
+
+    def _path(self, key: str, suffix: str) -> Path:
+        if not re.fullmatch(r"[0-9A-Za-z_-]+", key):
+            raise ConfigError(
+                f"'key' must be made of letters, digits, '_' and '-' (got {key!r}); use cache_key(parts)", key=key
+            )
+        return self.directory / (key + suffix)
+
+    def _files(self, suffix: str) -> list[tuple[Path, os.stat_result]]:
+        """Return the files that end in `suffix`, and what `stat` says of them; those that vanish are left out."""
+        found = []
+        with suppress(FileNotFoundError), os.scandir(self.directory) as scan:
+            for file in scan:
+                if file.name.endswith(suffix):
+                    with suppress(FileNotFoundError):
+                        found.append((Path(file.path), file.stat()))
+        return found
+
+    def _read_file(self, path: Path) -> tuple[bytes, os.stat_result] | None:
+        """Return the bytes of a file and what `fstat` says of it; None where it cannot be read."""
+        try:
+            with path.open("rb") as file:
+                return file.read(), os.fstat(file.fileno())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._warn_unusable(error)
+            return None
+
+    def _write_whole(self, path: Path, content: bytes) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        temporary = self.directory / f"{path.stem}-{uuid.uuid4().hex}.tmp"
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # Else a power failure may leave the name without the content.
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def _unlink(self, path: Path) -> bool:
+        """Remove a file and return whether this call did it."""
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            self._warn_unusable(error)
+            return False
+        return True
+
+    def _discard(self, path: Path, opened: os.stat_result, error: Exception) -> None:
+        """Remove the damaged entry that was `opened`, and not one that another process has put in its place since."""
+        _warn(f"kernel cache: entry {path} is damaged ({_describe(error)}); it is removed and built anew")
+        with suppress(OSError):
+            now = path.stat()
+            if (now.st_ino, now.st_mtime_ns) == (opened.st_ino, opened.st_mtime_ns):
+                path.unlink()
+
+    def _evict(self, keep: Path) -> None:
+        files = sorted(self._files(".bqk"), key=lambda item: item[1].st_mtime_ns)
+        excess = sum(stat.st_size for _, stat in files) - self.limit_bytes
+        for path, stat in files:
+            if excess <= 0:
+                return
+            if path != keep:
+                self._unlink(path)
+                excess -= stat.st_size  # Whoever removed it.
+
+    def _sweep(self) -> None:
+        """Remove the temporary and lock files that dead processes left."""
+        oldest = time.time() - _STALE_S
+        for path, stat in (*self._files(".tmp"), *self._files(".lock")):
+            if stat.st_mtime < oldest:
+                self._unlink(path)
+
+    def _warn_unusable(self, error: OSError) -> None:
+        if not self._has_warned_unusable:
+            self._has_warned_unusable = True
+            _warn(
+                f"kernel cache: {self.directory} cannot be used ({_describe(error)}), so kernels are compiled anew in "
+                "each process; set BITQUANT_CACHE_DIR to a writable folder, or BITQUANT_CACHE=0 for no cache"
+            )
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, CacheWarning, stacklevel=2)

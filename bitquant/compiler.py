@@ -1,0 +1,373 @@
+"""CUDA C++ to machine code: NVRTC from PyPI packages, or the nvcc of an installed toolkit.
+
+The choice is made once a process, in this order, and reported by `bitquant doctor`:
+
+1. NVRTC, called in process through `cuda-bindings`, where the package and CUDA's headers are there.
+2. nvcc of the toolkit at CUDA_PATH, CUDA_HOME, on PATH or at /usr/local/cuda.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bitquant.errors import BuildError, UnsupportedError
+
+__all__ = [
+    "CompiledCuda",
+    "CudaCompiler",
+    "KernelResources",
+    "compile_cuda_source",
+    "cuda_compiler",
+    "disassemble",
+    "find_disassembler",
+    "find_linker",
+    "link_shared",
+]
+
+_INSTALL_HINT = "install it with: pip install 'bitquant[cuda]' (or install a CUDA toolkit and set CUDA_PATH)"
+
+#: What TVM's generated source takes from the host compiler's headers, which NVRTC does not have. The CUDA C++ core
+#: libraries define the same, but reading them costs 0.2 s a compilation.
+_NVRTC_PREAMBLE = """\
+typedef signed char int8_t;  typedef unsigned char uint8_t;
+typedef short int16_t;       typedef unsigned short uint16_t;
+typedef int int32_t;         typedef unsigned int uint32_t;
+typedef long long int64_t;   typedef unsigned long long uint64_t;
+#define __asm__ asm
+#define __volatile__ volatile
+#define INFINITY __int_as_float(0x7f800000)
+#define NAN __int_as_float(0x7fffffff)
+"""
+
+#: Layout of cuda.h's tensor map (128 opaque bytes), for kernels that take one by value.
+_TENSOR_MAP = """\
+struct alignas(64) CUtensorMap_st { unsigned long long opaque[16]; };
+typedef struct CUtensorMap_st CUtensorMap;
+"""
+
+# Subnormals are kept: --use_fast_math would flush them, and no kernel here divides or calls a math function.
+_COMMON_OPTIONS = (
+    "-U__CUDA_NO_HALF_OPERATORS__",
+    "-U__CUDA_NO_HALF_CONVERSIONS__",
+    "-U__CUDA_NO_BFLOAT16_OPERATORS__",
+    "-U__CUDA_NO_BFLOAT16_CONVERSIONS__",
+    "-U__CUDA_NO_BFLOAT162_OPERATORS__",
+    "-U__CUDA_NO_BFLOAT162_CONVERSIONS__",
+)
+
+
+@dataclass(frozen=True)
+class CudaCompiler:
+    """A way to compile CUDA C++.
+
+    Attributes
+    ----------
+    kind
+        "nvrtc" or "nvcc".
+    version
+        For example "13.0".
+    path
+        The nvcc program, or None for NVRTC.
+    include_dirs
+        Folders with cuda_runtime.h and with the CUDA C++ core libraries.
+    """
+
+    kind: str
+    version: str
+    path: str | None
+    include_dirs: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Kind and version, as reports and cache keys show it."""
+        return f"{self.kind} {self.version}"
+
+
+@dataclass(frozen=True)
+class KernelResources:
+    """What one kernel takes, as ptxas reports it.
+
+    Attributes
+    ----------
+    registers
+        Registers a thread.
+    smem_bytes
+        Static shared memory a block.
+    spill_bytes
+        Bytes of spill stores and loads a thread; zero is what one wants.
+    stack_bytes
+        Stack frame (local memory) a thread.
+    """
+
+    registers: int
+    smem_bytes: int
+    spill_bytes: int
+    stack_bytes: int
+
+
+@dataclass(frozen=True)
+class CompiledCuda:
+    """The result of a compilation: machine code, PTX, and the resources of each kernel by name."""
+
+    cubin: bytes
+    ptx: str
+    resources: dict[str, KernelResources]
+
+
+def _toolkit_roots() -> Iterator[Path]:
+    for variable in ("CUDA_PATH", "CUDA_HOME"):
+        if value := os.environ.get(variable):
+            yield Path(value)
+    if nvcc := shutil.which("nvcc"):
+        yield Path(nvcc).resolve().parent.parent
+    yield Path("/usr/local/cuda")
+
+
+def _wheel_roots() -> Iterator[Path]:
+    """The nvidia/cu* folders of site-packages, newest first."""
+    spec = importlib.util.find_spec("nvidia")
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        yield from sorted(Path(location).glob("cu[0-9]*"), reverse=True)
+        yield Path(location) / "cuda_runtime"
+
+
+def _include_dirs(root: Path) -> tuple[str, ...] | None:
+    """Return a CUDA root's include folders, or None where the headers are incomplete."""
+    for include in (root / "include", root / "targets" / "x86_64-linux" / "include", root / "targets" / "sbsa-linux" / "include"):
+        if not (include / "cuda_runtime.h").is_file() or not (include / "cuda_fp16.h").is_file():
+            continue
+        cccl = include / "cccl"  # The CUDA C++ core libraries; some of CUDA's own headers include them.
+        return (str(include), str(cccl)) if cccl.is_dir() else (str(include),)
+    return None
+
+
+def _find_nvrtc() -> CudaCompiler | None:
+    try:
+        from cuda.bindings import nvrtc
+
+        status, major, minor = nvrtc.nvrtcVersion()
+    except Exception:  # cuda-bindings raises its own types where the library cannot be loaded.
+        return None
+    if int(status) != 0:
+        return None
+    for root in (*_wheel_roots(), *_toolkit_roots()):
+        if dirs := _include_dirs(root):
+            return CudaCompiler("nvrtc", f"{major}.{minor}", None, dirs)
+    return None
+
+
+def _find_nvcc() -> CudaCompiler | None:
+    for root in _toolkit_roots():
+        nvcc, dirs = root / "bin" / "nvcc", _include_dirs(root)
+        if not nvcc.is_file() or dirs is None:
+            continue
+        answer = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=False)
+        if match := re.search(r"release (\d+\.\d+)", answer.stdout):
+            return CudaCompiler("nvcc", match[1], str(nvcc), dirs)
+    return None
+
+
+@functools.cache
+def _detected_compiler() -> CudaCompiler | None:
+    return _find_nvrtc() or _find_nvcc()
+
+
+def cuda_compiler() -> CudaCompiler:
+    """Return the CUDA compiler of this machine.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is none; the message says what to install.
+    """
+    compiler = _detected_compiler()
+    if compiler is None:
+        raise UnsupportedError(f"no CUDA compiler found: neither NVRTC with CUDA's headers nor nvcc; {_INSTALL_HINT}")
+    return compiler
+
+
+def compile_cuda_source(source: str, arch: str) -> CompiledCuda:
+    """Compile CUDA C++ for one architecture. No GPU or driver is needed.
+
+    Parameters
+    ----------
+    source
+        CUDA C++ as TVM generates it.
+    arch
+        For example "sm_90a".
+
+    Raises
+    ------
+    BuildError
+        If the compiler rejects the source; the message holds its log.
+    UnsupportedError
+        If there is no compiler.
+    """
+    compiler = cuda_compiler()
+    if "CUtensorMap" in source and compiler.kind == "nvrtc":
+        source = _TENSOR_MAP + source
+    return (_compile_nvrtc if compiler.kind == "nvrtc" else _compile_nvcc)(compiler, source, arch)
+
+
+def _compile_nvrtc(compiler: CudaCompiler, source: str, arch: str) -> CompiledCuda:
+    from cuda.bindings import nvrtc
+
+    def checked(call: str, answer: tuple) -> tuple:
+        if int(answer[0]) != 0:
+            raise BuildError(f"NVRTC {compiler.version}: {call} failed with {answer[0]!s}")
+        return answer[1:]
+
+    text = _NVRTC_PREAMBLE + source.replace("#include <cuda.h>", "")
+    (program,) = checked("nvrtcCreateProgram", nvrtc.nvrtcCreateProgram(text.encode(), b"bitquant.cu", 0, None, None))
+    try:
+        options = [
+            f"--gpu-architecture={arch}",
+            "-default-device",
+            "--device-int128",
+            "--ptxas-options=-v",
+            # Gates on host-side deprecation notes that the float8 headers use before they define them.
+            "-D__NV_SILENCE_DEPRECATION_BEGIN=",
+            "-D__NV_SILENCE_DEPRECATION_END=",
+            "-D__NV_SILENCE_HOST_DEPRECATION_BEGIN=",
+            "-D__NV_SILENCE_HOST_DEPRECATION_END=",
+            *_COMMON_OPTIONS,
+            *(f"-I{folder}" for folder in compiler.include_dirs),
+        ]
+        (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
+        (log_size,) = checked("nvrtcGetProgramLogSize", nvrtc.nvrtcGetProgramLogSize(program))
+        log = bytearray(log_size)
+        checked("nvrtcGetProgramLog", nvrtc.nvrtcGetProgramLog(program, log))
+        log_text = log.rstrip(b"\0").decode(errors="replace")
+        if int(status) != 0:
+            raise BuildError(f"NVRTC {compiler.version} rejects the kernel for {arch}:\n{log_text}")
+        (cubin_size,) = checked("nvrtcGetCUBINSize", nvrtc.nvrtcGetCUBINSize(program))
+        cubin = bytearray(cubin_size)
+        checked("nvrtcGetCUBIN", nvrtc.nvrtcGetCUBIN(program, cubin))
+        (ptx_size,) = checked("nvrtcGetPTXSize", nvrtc.nvrtcGetPTXSize(program))
+        ptx = bytearray(ptx_size)
+        checked("nvrtcGetPTX", nvrtc.nvrtcGetPTX(program, ptx))
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+    return CompiledCuda(bytes(cubin), ptx.rstrip(b"\0").decode(), _parse_ptxas(log_text))
+
+
+def _compile_nvcc(compiler: CudaCompiler, source: str, arch: str) -> CompiledCuda:
+    number = arch.removeprefix("sm_")
+    with tempfile.TemporaryDirectory(prefix="bitquant-") as folder:
+        cu, cubin, ptx = (Path(folder) / f"kernel.{suffix}" for suffix in ("cu", "cubin", "ptx"))
+        cu.write_text(source)
+        common = [str(compiler.path), "-O3", *_COMMON_OPTIONS, "--expt-relaxed-constexpr", str(cu)]
+        machine = ["-cubin", "-o", str(cubin), f"-gencode=arch=compute_{number},code=sm_{number}", "-Xptxas=-v"]
+        virtual = ["-ptx", "-o", str(ptx), f"-arch=compute_{number}"]
+        log = ""
+        for step in (machine, virtual):
+            answer = subprocess.run([*common, *step], capture_output=True, text=True, check=False)
+            if answer.returncode:
+                raise BuildError(f"nvcc {compiler.version} rejects the kernel for {arch}:\n{answer.stderr}")
+            log += answer.stderr
+        return CompiledCuda(cubin.read_bytes(), ptx.read_text(), _parse_ptxas(log))
+
+
+def _parse_ptxas(log: str) -> dict[str, KernelResources]:
+    """Read the resources of each kernel from what `ptxas -v` prints."""
+    resources: dict[str, KernelResources] = {}
+    for part in re.split(r"Compiling entry function ", log)[1:]:
+        name = re.match(r"'([^']+)'", part)
+        registers = re.search(r"Used (\d+) registers", part)
+        if name is None or registers is None:
+            continue
+        smem = re.search(r"(\d+) bytes smem", part)
+        stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", part)
+        resources[name[1]] = KernelResources(
+            registers=int(registers[1]),
+            smem_bytes=int(smem[1]) if smem else 0,
+            spill_bytes=int(stack[2]) + int(stack[3]) if stack else 0,
+            stack_bytes=int(stack[1]) if stack else 0,
+        )
+    return resources
+
+
+@functools.cache
+def find_disassembler() -> str | None:
+    """Return the path of a program that prints a cubin's SASS, nvdisasm or cuobjdump, or None."""
+    for name in ("nvdisasm", "cuobjdump"):
+        if path := shutil.which(name):
+            return path
+        for root in _toolkit_roots():
+            if (root / "bin" / name).is_file():
+                return str(root / "bin" / name)
+    if spec := importlib.util.find_spec("triton"):  # Triton's wheel carries both.
+        for location in spec.submodule_search_locations or []:
+            for path in sorted(Path(location).glob("backends/nvidia/bin/*")):
+                if path.name in ("nvdisasm", "cuobjdump"):
+                    return str(path)
+    return None
+
+
+def disassemble(cubin: bytes) -> str:
+    """Return the SASS of a cubin.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is no disassembler.
+    """
+    program = find_disassembler()
+    if program is None:
+        raise UnsupportedError("no disassembler found: SASS needs nvdisasm or cuobjdump of a CUDA toolkit on PATH")
+    with tempfile.TemporaryDirectory(prefix="bitquant-") as folder:
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(cubin)
+        flags = ["--dump-sass"] if program.endswith("cuobjdump") else ["--print-code"]
+        answer = subprocess.run([program, *flags, str(file)], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise BuildError(f"{program} failed: {answer.stderr.strip()}")
+    return answer.stdout
+
+
+@functools.cache
+def find_linker() -> str | None:
+    """Return the program that links host code into a shared library, or None.
+
+    CC where it is set; else cc, gcc, clang, and the plain linkers, which do as well: the code calls no C library.
+    """
+    if sys.platform == "win32":
+        return None
+    for name in (os.environ.get("CC"), "cc", "gcc", "clang", "ld", "ld.lld"):
+        if name and (path := shutil.which(name)):
+            return path
+    return None
+
+
+def link_shared(objects: list[Path], output: Path) -> None:
+    """Link object files into a shared library.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is no linker.
+    BuildError
+        If it fails.
+    """
+    linker = find_linker()
+    if linker is None:
+        raise UnsupportedError("no linker found: saving a kernel as a library needs cc, gcc, clang or ld on PATH")
+    command = [linker, "-shared", "-o", str(output), *map(str, objects)]
+    if not Path(linker).name.startswith("ld"):
+        command.append("-nostartfiles")
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        with contextlib.suppress(OSError):
+            output.unlink()
+        raise BuildError(f"{linker} failed: {answer.stderr.strip()}")

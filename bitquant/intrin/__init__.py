@@ -1,0 +1,1 @@
+"""Instructions and register pieces that the rules are written with."""

@@ -1,0 +1,436 @@
+"""An operator: a built problem, called with torch tensors and open to reading at every stage."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import tvm
+from tvm.ir import IRModule
+from tvm.target import Target
+from tvm.tirx import PrimFunc
+
+from bitquant import cache, profiling
+from bitquant.arch import gpu_arch, resolve_target
+from bitquant.build import Archive, build
+from bitquant.compiler import cuda_compiler, disassemble
+from bitquant.compute import select_implementation
+from bitquant.compute.matmul import symbol
+from bitquant.config import MatmulConfig
+from bitquant.errors import CallError, UnsupportedError
+from bitquant.schedule import schedule_module
+
+__all__ = ["Operator"]
+
+#: Kernels index their operands with 32 bits; a call with more elements is made in slices of rows.
+_MAX_ELEMENTS = 2**31 - 1
+
+#: Archives in use, so that equal operators share one module. It keeps nothing alive.
+_in_use: weakref.WeakValueDictionary[str, Archive] = weakref.WeakValueDictionary()
+
+_numbers = itertools.count()
+#: Operators by number, for the custom op that torch.compile sees. It keeps nothing alive.
+_by_number: weakref.WeakValueDictionary[int, Operator] = weakref.WeakValueDictionary()
+
+
+class Operator:
+    """D = A x decode(W)^T (+ Bias) for one `MatmulConfig` and target.
+
+    Construction takes the kernels from the disk cache, or schedules and compiles them. No GPU is needed to construct
+    for a named one and to read what is generated.
+
+    Parameters
+    ----------
+    config
+        The problem.
+    target
+        "cpu", "cuda", an architecture such as "sm_90a", or a TVM target; None: the GPU if there is one, else the CPU.
+    rules
+        Schedule rules in order of preference in place of the default ones; such operators bypass the cache.
+
+    Attributes
+    ----------
+    config : MatmulConfig
+    target : tvm.target.Target
+    weight_layout : str
+        Layout of the weight that the kernels read, "plain" (`bitquant.packing`).
+    """
+
+    weight_layout = "plain"
+
+    def __init__(self, config: MatmulConfig, target: str | Target | None = None, rules: Sequence[Any] | None = None) -> None:
+        self.config = config
+        self.target = resolve_target(target)
+        self._rules = rules
+        self._bind(self._build())
+
+    # Making.
+
+    def _build(self) -> Archive:
+        def make() -> Archive:
+            return build(self.scheduled_mod, self.target, self.config.problem())
+
+        if self._rules is not None:
+            return make()
+        parts: dict[str, Any] = {"problem": self.config.problem(), "target": str(self.target)}
+        if self.is_cuda:
+            parts["compiler"] = cuda_compiler().name
+        key = cache.cache_key(parts)
+        if (archive := _in_use.get(key)) is None:
+            title = f"{self.config} on {self.arch}"
+            archive = cache.KernelCache().get_or_build(key, Archive.load, make, Archive.save, title)
+            _in_use[key] = archive
+        return archive
+
+    def _bind(self, archive: Archive) -> None:
+        self._archive = archive
+        self._functions: list[tuple[int, Any]] | None = None
+        self._checked_devices: set[int] = set()
+        c = self.config
+        self._device_type = "cuda" if self.is_cuda else "cpu"
+        self._A_dtype, self._W_dtype = c.A_format.torch_dtype, c.W_format.torch_dtype
+        self._out_dtype = c.out_format.torch_dtype
+        self._K, self._N = c.K, c.N
+        scale_dtype = c.scale_format.torch_dtype
+        zeros_dtype = torch.int8 if c.has_packed_zeros else scale_dtype
+        # Name, whether the config has it, shape, dtype: the optional operands in the order of the kernels' parameters.
+        self._optional = (
+            ("scale", c.with_scaling, "with_scaling", c.scale_shape, scale_dtype),
+            ("zeros", c.with_zeros, "with_zeros", c.zeros_shape, zeros_dtype),
+            ("bias", c.with_bias, "with_bias", (c.N,), self._out_dtype),
+        )
+        self._number = next(_numbers)
+        _by_number[self._number] = self
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the target is a CUDA GPU."""
+        return self.target.kind.name == "cuda"
+
+    @property
+    def arch(self) -> str:
+        """Architecture of a CUDA target, for example "sm_90a"; else the kind of the target, "llvm"."""
+        return str(self.target.arch) if self.is_cuda else self.target.kind.name
+
+    # Calling.
+
+    def _functions_by_rung(self) -> list[tuple[int, Any]]:
+        if self._functions is None:
+            module, symbols = self._archive.runtime_module(), self._archive.symbols
+            self._functions = [(rung, module[symbols[rung]]) for rung in self.config.ladder]
+        return self._functions
+
+    def kernel_for(self, m: int) -> Callable[..., None]:
+        """Return the bare function that serves `m` rows: (A, W, [scale], [zeros], [bias], D), all two-dimensional."""
+        functions = self._functions_by_rung()
+        for rung, function in functions:
+            if m <= rung:
+                return function
+        return functions[-1][1]
+
+    def forward(
+        self,
+        A: torch.Tensor,
+        W: torch.Tensor,
+        scale: torch.Tensor | None = None,
+        zeros: torch.Tensor | None = None,
+        bias: torch.Tensor | None = None,
+        output: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return D = A x decode(W)^T (+ bias). Not differentiable.
+
+        Parameters
+        ----------
+        A
+            (..., K), contiguous. All leading dimensions together are the rows m.
+        W
+            What `Matmul.transform_weight` returned.
+        scale, zeros, bias
+            Present exactly where the config says so; shapes and types as in `MatmulConfig`.
+        output
+            Where to write D, (..., N), contiguous; allocated where None.
+
+        Raises
+        ------
+        CallError
+            If a tensor has the wrong shape, dtype, device or strides, is missing, or is not part of the config. Nothing
+            has been launched then.
+        """
+        if torch.compiler.is_compiling():
+            result = _forward_op(self._number, A, W, scale, zeros, bias)
+            return result if output is None else output.copy_(result)
+        return self._forward(A, W, scale, zeros, bias, output)
+
+    __call__ = forward
+
+    def _forward(self, A: Any, W: Any, scale: Any, zeros: Any, bias: Any, output: Any) -> torch.Tensor:
+        shape = A.shape
+        device = A.device
+        if (
+            shape[-1:] != (self._K,)
+            or A.dtype is not self._A_dtype
+            or device.type != self._device_type
+            or not A.is_contiguous()
+        ):
+            self._reject_A(A)
+        self._check("W", W, self.config.W_shape, self._W_dtype, device)
+        if device.index not in self._checked_devices:
+            self._check_device(device)
+        arguments = [A.detach() if A.requires_grad else A, W]
+        for (name, is_configured, field, wanted, dtype), tensor in zip(self._optional, (scale, zeros, bias), strict=True):
+            if tensor is None:
+                if is_configured:
+                    raise CallError(f"{name!r} is missing: the config has {field}=True; pass a tensor of shape {wanted} and type {dtype}")
+            elif not is_configured:
+                raise CallError(f"{name!r} was given, but the config has {field}=False; leave it out or set {field}=True")
+            else:
+                self._check(name, tensor, wanted, dtype, device)
+                arguments.append(tensor)
+        out_shape = (*shape[:-1], self._N)
+        if output is None:
+            output = torch.empty(out_shape, dtype=self._out_dtype, device=device)
+        else:
+            self._check("output", output, out_shape, self._out_dtype, device)
+        m = A.numel() // self._K
+        if self.config.is_static and m not in (self.config.M, 0):
+            raise CallError(
+                f"'A' must have {self.config.M} rows (got {m}): the config has a static M; "
+                "make it with M=None or a sequence of rungs to serve any number of rows"
+            )
+        if m:
+            self._launch(m, arguments, output)
+        return output
+
+    def _launch(self, m: int, arguments: list[torch.Tensor], output: torch.Tensor) -> None:
+        function = self.kernel_for(m)
+        rows, D = arguments[0].view(m, self._K), output.view(m, self._N)
+        step = _MAX_ELEMENTS // max(self._K, self._N)
+        if m <= step:
+            function(rows, *arguments[1:], D)
+            return
+        for first in range(0, m, step):
+            self._launch(min(step, m - first), [rows[first : first + step], *arguments[1:]], D[first : first + step])
+
+    def _check(self, name: str, tensor: Any, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
+        """Check one operand: the cheap comparison first, the words only where it fails."""
+        if (
+            isinstance(tensor, torch.Tensor)
+            and tensor.shape == shape
+            and tensor.dtype is dtype
+            and tensor.device == device
+            and tensor.is_contiguous()
+        ):
+            return
+        if not isinstance(tensor, torch.Tensor):
+            raise CallError(f"{name!r} must be a torch.Tensor (got {type(tensor).__name__})")
+        if tensor.dtype is not dtype:
+            fix = "; pass what transform_weight returned" if name == "W" else f"; use .to({dtype})"
+            raise CallError(f"{name!r} must be of type {dtype} (got {tensor.dtype}){fix}")
+        if tuple(tensor.shape) != tuple(shape):
+            fix = "; pass what transform_weight returned" if name == "W" else ""
+            raise CallError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)}){fix}")
+        if tensor.device != device:
+            raise CallError(f"{name!r} must be on the device of A, {device} (got {tensor.device}); use .to('{device}')")
+        fix = "it is written in place" if name == "output" else "use .contiguous()"
+        raise CallError(f"{name!r} must be contiguous (got strides {tensor.stride()} for shape {tuple(tensor.shape)}); {fix}")
+
+    def _reject_A(self, A: Any) -> None:
+        if not isinstance(A, torch.Tensor):
+            raise CallError(f"'A' must be a torch.Tensor (got {type(A).__name__})")
+        if A.device.type != self._device_type:
+            raise CallError(
+                f"'A' must be on {self._device_type}, where this operator was built for (got {A.device}); "
+                f"move it, or construct with target='{A.device.type}'"
+            )
+        if A.shape[-1:] != (self._K,):
+            raise CallError(f"'A' must have shape (..., {self._K}), K last (got {tuple(A.shape)})")
+        if A.dtype is not self._A_dtype:
+            raise CallError(f"'A' must be of type {self._A_dtype} (got {A.dtype}); use .to({self._A_dtype})")
+        raise CallError(f"'A' must be contiguous (got strides {A.stride()} for shape {tuple(A.shape)}); use .contiguous()")
+
+    def _check_device(self, device: torch.device) -> None:
+        """Check once a GPU that it runs code of this architecture."""
+        if self.is_cuda:
+            here, wanted = torch.cuda.get_device_capability(device), gpu_arch(self.arch)
+            if here != (wanted.major, wanted.minor):
+                raise CallError(
+                    f"'A' is on a GPU of compute capability {here[0]}.{here[1]}, and this operator was built for "
+                    f"{self.arch}; construct it with target='cuda' there"
+                )
+        self._checked_devices.add(device.index)
+
+    # Reading.
+
+    @cached_property
+    def prim_func_mod(self) -> IRModule:
+        """The unscheduled module, one prim_func a rung: the meaning of the operator."""
+        return select_implementation(self.config)
+
+    @property
+    def prim_func(self) -> PrimFunc:
+        """The unscheduled function of the last rung."""
+        return self.prim_func_mod[symbol(self.config.ladder[-1])]
+
+    @cached_property
+    def scheduled_mod(self) -> IRModule:
+        """The scheduled module, one function a rung."""
+        return schedule_module(self.prim_func_mod, self.target, self._rules)
+
+    @property
+    def rt_mod(self) -> tvm.runtime.Module:
+        """TVM's runtime module."""
+        return self._archive.runtime_module()
+
+    @property
+    def torch_func(self) -> Callable[..., None]:
+        """The bare function of the last rung (`kernel_for`)."""
+        return self.kernel_for(self.config.ladder[-1])
+
+    def get_source(self) -> str:
+        """Return the CUDA C++ of the kernels; for a CPU, the LLVM assembly of the scheduled functions."""
+        if self._archive.cuda_source is not None:
+            return self._archive.cuda_source
+        return str(tvm.compile(self.scheduled_mod, target=self.target).mod.inspect_source("ll"))
+
+    def get_ptx(self) -> str:
+        """Return the PTX of the kernels.
+
+        Raises
+        ------
+        UnsupportedError
+            If the target is a CPU.
+        """
+        if self._archive.ptx is None:
+            raise UnsupportedError(f"PTX exists for CUDA targets alone (got {self.arch}); construct with target='sm_90a', say")
+        return self._archive.ptx
+
+    def get_sass(self) -> str:
+        """Return the machine code of the kernels, disassembled.
+
+        Raises
+        ------
+        UnsupportedError
+            If the target is a CPU, or there is no disassembler.
+        """
+        if self._archive.cubin is None:
+            raise UnsupportedError(f"SASS exists for CUDA targets alone (got {self.arch}); construct with target='sm_90a', say")
+        return disassemble(self._archive.cubin)
+
+    def bytes_per_call(self, m: int) -> int:
+        """Return the least bytes that a call of `m` rows moves: every operand read once, D written once."""
+        c = self.config
+        total = math.prod(c.W_shape) * c.W_format.torch_dtype.itemsize
+        if c.with_scaling:
+            total += math.prod(c.scale_shape) * c.scale_format.torch_dtype.itemsize
+        if c.with_zeros:
+            total += math.prod(c.zeros_shape) * (1 if c.has_packed_zeros else c.scale_format.torch_dtype.itemsize)
+        if c.with_bias:
+            total += self._N * self._out_dtype.itemsize
+        return total + m * (self._K * self._A_dtype.itemsize + self._N * self._out_dtype.itemsize)
+
+    def report(self) -> str:
+        """Return one screen on how the problem is solved.
+
+        For each kernel: the rungs it serves, rule and hint, why other rules refused, registers, shared memory, spills;
+        then bytes and operations a call, and the time that memory alone would take.
+        """
+        c, archive = self.config, self._archive
+        lines = [str(c), f"  {c.problem_summary()}", f"  target {self.arch}, weight layout {self.weight_layout}", ""]
+        for name in dict.fromkeys(archive.symbols.values()):
+            rungs = [r for r, s in archive.symbols.items() if s == name]
+            choice = archive.choices[rungs[0]]
+            lines.append(f"{name}: m <= {', '.join(map(str, rungs))}" if not c.is_static else f"{name}: m == {rungs[0]}")
+            lines.append(f"  rule       {choice.rule} ({', '.join(f'{k}={v}' for k, v in choice.hint.items()) or 'no hint'})")
+            lines += [f"  not {rule:<6} {reason}" for rule, reason in choice.refusals.items()]
+            for kernel, r in archive.resources.items():
+                if kernel.startswith(name + "_"):
+                    lines.append(
+                        f"  kernel     {r.registers} registers, {r.smem_bytes} bytes static shared memory, "
+                        f"{r.spill_bytes} bytes spilled"
+                    )
+        lines.append("")
+        for m in c.ladder:
+            moved, flop = self.bytes_per_call(m), 2 * m * self._N * self._K
+            floor = ""
+            if self.is_cuda:
+                arch = gpu_arch(self.arch)
+                floor = f", floor {moved / arch.bandwidth_bytes_per_s * 1e6:.1f} us at {arch.bandwidth_bytes_per_s / 1e12:.2f} TB/s ({arch.example})"
+            lines.append(f"m = {m:<5} {moved / 2**20:.2f} MiB, {flop / 1e9:.2f} GFLOP{floor}")
+        return "\n".join(lines)
+
+    def profile_latency(self, m: int | None = None) -> float:
+        """Return the median time of a call, in microseconds.
+
+        Weights rotate so that each call finds its own outside the cache; on a GPU the calls are replayed as one CUDA
+        graph, so that host time does not count (`bitquant.profiling`).
+
+        Parameters
+        ----------
+        m
+            Rows of A; default: the static M, or the first rung.
+
+        Raises
+        ------
+        UnsupportedError
+            If the target is a GPU that is not here.
+        """
+        return profiling.operator_latency_us(self, m or self.config.ladder[0])
+
+    # Keeping.
+
+    def export(self, path: str | Path) -> None:
+        """Write the operator to one file, which `load` runs in another process without compiling anything.
+
+        Raises
+        ------
+        UnsupportedError
+            If the host code could not be linked because this machine has no linker.
+        """
+        if self._archive.host_library is None:
+            raise UnsupportedError("export needs a linker to make a library: put cc, gcc, clang or ld on PATH")
+        self._archive.save(Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Operator:
+        """Return the operator that `export` wrote. No compiler is needed.
+
+        Raises
+        ------
+        BuildError
+            If the file is not an exported operator.
+        """
+        archive = Archive.load(Path(path))
+        operator = cls.__new__(cls)
+        operator.config = MatmulConfig.from_problem(archive.manifest["problem"])
+        operator.target = resolve_target(archive.manifest["arch"])
+        operator._rules = None
+        operator._bind(archive)
+        return operator
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.config}, target={self.arch})"
+
+
+@torch.library.custom_op("bitquant::matmul", mutates_args=())
+def _forward_op(
+    number: int,
+    A: torch.Tensor,
+    W: torch.Tensor,
+    scale: torch.Tensor | None,
+    zeros: torch.Tensor | None,
+    bias: torch.Tensor | None,
+) -> torch.Tensor:
+    """The call as torch.compile sees it; `number` names a live operator of this process."""
+    return _by_number[number]._forward(A, W, scale, zeros, bias, None)
+
+
+@_forward_op.register_fake
+def _(number: int, A: Any, W: Any, scale: Any, zeros: Any, bias: Any) -> torch.Tensor:
+    operator = _by_number[number]
+    return A.new_empty((*A.shape[:-1], operator._N), dtype=operator._out_dtype)

@@ -1,0 +1,104 @@
+"""Any legal problem on any CUDA GPU, guarded everywhere: what runs where no fast rule does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm.script import tirx as T
+from tvm.target import Target
+from tvm.tirx import PrimFunc
+
+from bitquant.compute.decode import code_to_value
+from bitquant.compute.matmul import decode_weight, output_value
+from bitquant.config import MatmulConfig
+from bitquant.schedule.hint import Hint
+from bitquant.schedule.rules.base import Rule, operands
+
+__all__ = ["FallbackHint", "FallbackRule"]
+
+
+@dataclass(frozen=True)
+class FallbackHint(Hint):
+    """Shape of a thread block of the fallback kernel.
+
+    Attributes
+    ----------
+    warps
+        Warps a block; each computes the outputs of one n.
+    rows
+        Rows of A that a warp multiplies with one decoded weight.
+    """
+
+    warps: int = 4
+    rows: int = 1
+
+
+class FallbackRule(Rule):
+    """One warp an n: its lanes stride over k, decode in registers, and add up by shuffles.
+
+    Neighbouring lanes read neighbouring weights and activations, so loads are coalesced whatever N, K and m are; every
+    access is guarded. float32 arithmetic, or int32 for integers.
+    """
+
+    name = "fallback"
+    pipeline = "tirx"
+    hint_type = FallbackHint
+
+    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
+        """Refuse nothing but other kinds of target."""
+        return None if target.kind.name == "cuda" else f"needs a CUDA target (got {target.kind.name})"
+
+    def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> FallbackHint:
+        """Share a decoded weight among up to eight rows: more would spill, fewer decode more often."""
+        return FallbackHint(rows=min(8, 1 << (rung - 1).bit_length()))
+
+    def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
+        """Give every (rows of m) x (n) to a warp."""
+        assert isinstance(hint, FallbackHint)
+        WARPS, ROWS = hint.warps, hint.rows
+        N, K = config.N, config.K
+        dtype = config.reduce_dtype
+        zero = T.int32(0) if dtype == "int32" else T.float32(0)
+        spec = operands(config, rung)
+
+        @T.prim_func(check_well_formed=False)
+        def kernel(
+            A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
+            Bias_handle: T.handle, D_handle: T.handle,
+        ):  # fmt: skip
+            m = T.int32()
+            rows_of_A = T.meta_var(spec.rows(m))
+            A = T.match_buffer(A_handle, (rows_of_A, K), spec.A)
+            B = T.match_buffer(B_handle, spec.B_shape, spec.B)
+            Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
+            Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
+            Bias = T.match_buffer(Bias_handle, (N,), spec.D)
+            D = T.match_buffer(D_handle, (rows_of_A, N), spec.D)
+            T.device_entry()
+            # One grid axis: x alone holds more than 65535 blocks. Nothing is negative, so division may truncate.
+            row_blocks = T.meta_var(T.truncdiv(rows_of_A + (ROWS - 1), ROWS))
+            block = T.cta_id([T.ceildiv(N, WARPS) * row_blocks])
+            thread = T.thread_id([WARPS * 32])
+            n = T.meta_var(T.truncdiv(block, row_blocks) * WARPS + thread // 32)
+            first_row = T.meta_var(T.truncmod(block, row_blocks) * ROWS)
+            total = T.alloc_local((ROWS,), dtype)
+            for r in T.unroll(ROWS):
+                total[r] = zero
+            if n < N:
+                for step in T.serial(T.ceildiv(K, 32)):
+                    k = T.meta_var(step * 32 + thread % 32)
+                    if k < K:
+                        w = T.alloc_local((1,), dtype)
+                        w[0] = decode_weight(config, B, Scale, Zeros, n, k, dtype)
+                        for r in T.unroll(ROWS):
+                            if first_row + r < rows_of_A:
+                                total[r] = total[r] + code_to_value(A[first_row + r, k], config.A_format, dtype) * w[0]
+            for r in T.unroll(ROWS):
+                for s in T.unroll(5):
+                    total[r] = total[r] + T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), total[r], 16 >> s, 32, 32)
+            if thread % 32 == 0 and n < N:
+                for r in T.unroll(ROWS):
+                    if first_row + r < rows_of_A:
+                        D[first_row + r, n] = output_value(config, total[r], Bias[n])
+
+        return spec.bind(kernel)

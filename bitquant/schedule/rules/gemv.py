@@ -1,0 +1,162 @@
+"""One row of A: a dot product a warp and row of W, on the plain layout, with wide loads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm.script import tirx as T
+from tvm.target import Target
+from tvm.tirx import PrimFunc
+
+from bitquant.arch import gpu_arch
+from bitquant.compute.decode import apply_scale_and_zero, unpack_code
+from bitquant.compute.matmul import output_value
+from bitquant.config import MatmulConfig
+from bitquant.intrin.words import load_width_bytes, load_words, word_value
+from bitquant.schedule.hint import Hint
+from bitquant.schedule.rules.base import Rule, operands
+
+__all__ = ["GemvHint", "GemvRule"]
+
+
+@dataclass(frozen=True)
+class GemvHint(Hint):
+    """Shape of the matrix-vector kernel.
+
+    Attributes
+    ----------
+    warps
+        Warps a block.
+    rows
+        Rows of W that a warp reads at a time, so that one load of A serves them all.
+    """
+
+    warps: int = 4
+    rows: int = 2
+
+
+def _chunk(config: MatmulConfig) -> int:
+    """Elements of a row of W that a lane takes at a time: at most 32, and at most 16 bytes where a value is a byte."""
+    return min(32, max(4, 128 // config.W_format.bits))
+
+
+class GemvRule(Rule):
+    """Lanes stride over chunks of k; scale and zero point are applied to the sums of a chunk.
+
+    For a chunk inside one group, sum a (w - z) s = (sum a w - z sum a) s, so that decoding costs a shift, a mask, a
+    conversion and a fused multiply-add a weight.
+    """
+
+    name = "gemv"
+    pipeline = "tirx"
+    hint_type = GemvHint
+
+    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
+        """Refuse other rungs than 1, W stored (K, N), and chunks that K or a group does not hold."""
+        chunk = _chunk(config)
+        if target.kind.name != "cuda":
+            return f"needs a CUDA target (got {target.kind.name})"
+        if rung != 1:
+            return f"needs M == 1 (got {rung})"
+        if config.layout != "nt":
+            return f"needs layout nt (got {config.layout})"
+        if config.K % chunk:
+            return f"needs K % {chunk} == 0 (got K % {chunk} == {config.K % chunk})"
+        if config.num_groups > 1 and config.group % chunk:
+            return f"needs group_size % {chunk} == 0 (got {config.group})"
+        return None
+
+    def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> GemvHint:
+        """Two rows a warp where that still leaves every multiprocessor 16 warps, else one."""
+        sm_count = gpu_arch(str(target.arch)).sm_count
+        return GemvHint(rows=2 if config.N >= 2 * 16 * sm_count else 1)
+
+    def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
+        """Write the kernel for this problem."""
+        assert isinstance(hint, GemvHint)
+        WARPS, ROWS = hint.warps, hint.rows
+        N, K, CHUNK = config.N, config.K, _chunk(config)
+        w_format, a_format = config.W_format, config.A_format
+        w_bytes, a_bytes = CHUNK * w_format.bits // 8, CHUNK * a_format.bits // 8
+        w_width, a_width = load_width_bytes(w_bytes), load_width_bytes(a_bytes)
+        w_words, a_words = w_bytes // 4, a_bytes // 4
+        columns = config.W_shape[1]  # Stored elements a row; `per_column` of them hold one chunk.
+        per_chunk = columns * CHUNK // K
+        element_bytes = max(8, w_format.bits) // 8
+        # The sums of a chunk: integers where A and the codes are, else float32. Then scale and zero point.
+        dtype = "int32" if a_format.is_integer else "float32"
+        total_dtype = config.reduce_dtype
+        needs_sum_of_a = config.with_zeros
+        spec = operands(config, rung)
+
+        def zero_point(Zeros, n, g):
+            if not config.has_packed_zeros:
+                return Zeros[n, g]
+            return unpack_code(lambda b: Zeros[g, b], n, w_format.bits) if w_format.is_packed else Zeros[g, n].astype("uint8")
+
+        def scaled(dot, sum_of_a, Scale, Zeros, n, g):
+            """The chunk's part of the total, by linearity of decode in w."""
+            scale = Scale[n, g].astype(total_dtype) if config.with_scaling else None
+            zero = None
+            if config.with_zeros:
+                zero = zero_point(Zeros, n, g).astype(total_dtype) * sum_of_a.astype(total_dtype)
+            return apply_scale_and_zero(dot.astype(total_dtype), scale, zero, config.zeros_mode)
+
+        @T.prim_func(check_well_formed=False)
+        def kernel(
+            A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
+            Bias_handle: T.handle, D_handle: T.handle,
+        ):  # fmt: skip
+            A = T.match_buffer(A_handle, (1, K), spec.A)
+            B = T.match_buffer(B_handle, spec.B_shape, spec.B)
+            Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
+            Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
+            Bias = T.match_buffer(Bias_handle, (N,), spec.D)
+            D = T.match_buffer(D_handle, (1, N), spec.D)
+            T.device_entry()
+            block = T.cta_id([T.ceildiv(N, WARPS * ROWS)])
+            thread = T.thread_id([WARPS * 32])
+            first = T.meta_var((block * WARPS + thread // 32) * ROWS)
+            total = T.alloc_local((ROWS,), total_dtype)
+            w = T.alloc_local((ROWS * w_words,), "uint32")
+            a = T.alloc_local((a_words,), "uint32")
+            dot = T.alloc_local((ROWS,), dtype)
+            sum_of_a = T.alloc_local((1,), dtype)
+            for r in T.unroll(ROWS):
+                total[r] = T.cast(0, total_dtype)
+            for step in T.serial(T.ceildiv(K // CHUNK, 32)):
+                chunk = T.meta_var(step * 32 + thread % 32)
+                if chunk < K // CHUNK:
+                    for r in T.unroll(ROWS):
+                        # Rows beyond N read the last one and are not stored.
+                        row = T.meta_var(T.min(first + r, N - 1))
+                        load_words(
+                            w, r * w_words,
+                            lambda offset: B.ptr_to([row, chunk * per_chunk + offset // element_bytes]),
+                            w_bytes, w_width,
+                        )  # fmt: skip
+                    load_words(
+                        a, 0, lambda offset: A.ptr_to([0, chunk * CHUNK + offset * 8 // a_format.bits]), a_bytes, a_width
+                    )
+                    for r in T.unroll(ROWS):
+                        dot[r] = T.cast(0, dtype)
+                    sum_of_a[0] = T.cast(0, dtype)
+                    for i in T.unroll(CHUNK):
+                        if needs_sum_of_a:
+                            sum_of_a[0] = sum_of_a[0] + word_value(a, 0, i, a_format, dtype)
+                        for r in T.unroll(ROWS):
+                            dot[r] = dot[r] + word_value(a, 0, i, a_format, dtype) * word_value(
+                                w, r * w_words, i, w_format, dtype
+                            )
+                    for r in T.unroll(ROWS):
+                        row = T.meta_var(T.min(first + r, N - 1))
+                        g = T.meta_var(chunk * CHUNK // config.group)
+                        total[r] = total[r] + scaled(dot[r], sum_of_a[0], Scale, Zeros, row, g)
+            for r in T.unroll(ROWS):
+                for s in T.unroll(5):
+                    total[r] = total[r] + T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), total[r], 16 >> s, 32, 32)
+            for r in T.unroll(ROWS):
+                if thread % 32 == 0 and first + r < N:
+                    D[0, first + r] = output_value(config, total[r], Bias[first + r])
+
+        return spec.bind(kernel)

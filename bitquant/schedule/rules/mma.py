@@ -1,0 +1,786 @@
+"""Tensor cores by mma.sync, on the plain weight layout, for every shape and nearly every format.
+
+A block computes a tile of D. Tiles of A and of the stored weight travel to shared memory through a ring of `stages`
+slots, asynchronously from sm_80 on. Where the weight must be decoded, the threads turn the stored tile of the next
+step into one of the operand's type while the tensor cores work on the current step::
+
+    stored W --cp.async--> ring --decode--> 2 operand tiles --ldmatrix--> mma --> accumulators --> D
+    A -------cp.async-----------------------> ring --------ldmatrix--^
+
+Scale and zero point are applied to the weight while it is decoded, where A has 16 bits. Where A has 8 bits the product
+is one of unscaled numbers, and each group's sums are scaled in float32 when the group ends:
+sum a (w - z) s = (sum a w - z sum a) s, with sum a from one more mma by a column of ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tvm import tirx
+from tvm.script import tirx as T
+from tvm.target import Target
+from tvm.tirx import PrimFunc
+
+from bitquant.arch import GpuArch, gpu_arch
+from bitquant.compute.decode import apply_scale_and_zero, unpack_code
+from bitquant.compute.matmul import output_value
+from bitquant.config import MatmulConfig
+from bitquant.errors import ScheduleError
+from bitquant.intrin.mma import (
+    CHUNK_BYTES,
+    UNIT,
+    MmaOp,
+    Tile,
+    accumulator_row_col,
+    copy_tile,
+    fragment_row_chunk,
+    load_fragments,
+    load_words,
+    packed_bytes,
+    packed_pair,
+    place,
+    store_local,
+    transposed_fragment_row_chunk,
+)
+from bitquant.schedule.hint import Hint
+from bitquant.schedule.rules.base import Rule, operands
+
+__all__ = ["MmaHint", "MmaRule"]
+
+Expr = Any
+
+#: Tiles of m that are walked before n advances, so that blocks that run together share rows of A and of W in L2.
+RASTER_ROWS = 8
+#: Tiles that a block walks at least, so that the prologue's loads are not the whole of its work.
+MIN_STAGES_DECODED = 3
+#: cp.async.wait_group takes 0 to 7 (TVM's table); a ring of 9 slots leaves 7 pending.
+MAX_STAGES = 9
+
+
+@dataclass(frozen=True)
+class MmaHint(Hint):
+    """Tile sizes of the mma kernel.
+
+    Attributes
+    ----------
+    block_m, block_n, block_k
+        Tile of D that a block computes, and elements of k a step.
+    warps_m, warps_n
+        Warps that share the tile of D, along m and along n.
+    warps_k
+        Warps that share the k of a step; their sums are added in shared memory at the end.
+    stages
+        Slots of the ring that tiles arrive in.
+    """
+
+    block_m: int = 64
+    block_n: int = 64
+    block_k: int = 64
+    warps_m: int = 2
+    warps_n: int = 2
+    warps_k: int = 1
+    stages: int = 3
+
+
+class MmaRule(Rule):
+    """Tensor cores by mma.sync on the plain layout (see the module)."""
+
+    name = "mma"
+    pipeline = "tirx"
+    hint_type = MmaHint
+
+    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
+        """Refuse float32 A, bfloat16 before sm_80, and groups or layouts that the fragments do not fit."""
+        if target.kind.name != "cuda":
+            return f"needs a CUDA target (got {target.kind.name})"
+        arch = gpu_arch(str(target.arch))
+        a, w = config.A_format, config.W_format
+        if a.bits > 16:
+            return f"needs A of 16 or 8 bits (got {a.name})"
+        if a.name == "bfloat16" and not arch.has_mma_m16n8k16:
+            return f"needs sm_80 or newer for bfloat16 (got {arch.name})"
+        modified = config.with_scaling or config.with_zeros
+        if config.layout == "nn" and a.is_integer:
+            return "needs layout nt for int8 (got nn)"
+        if config.layout == "nn" and modified and a.bits == 16:
+            return "needs layout nt where W is scaled (got nn)"
+        if a.bits == 8 and modified:
+            step = 32 if a.is_integer else 16
+            if config.num_groups > 1 and config.group % step:
+                return f"needs group_size % {step} == 0 where A has 8 bits and W is scaled (got {config.group})"
+            if w.name == "nf4":
+                return "needs a W whose values float16 holds where A is float8 and W is scaled (got nf4)"
+        return None
+
+    def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> MmaHint:
+        """Pick the largest tile whose grid fills the GPU, then the ring that fits shared memory."""
+        arch = gpu_arch(str(target.arch))
+        return _fit(config, arch, _wanted_hint(config, rung, arch))
+
+    def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
+        """Write the kernel for this problem.
+
+        Raises
+        ------
+        ScheduleError
+            If the hint's sizes do not fit each other, the group size or shared memory.
+        """
+        assert isinstance(hint, MmaHint)
+        arch = gpu_arch(str(target.arch))
+        if (problem := _hint_problem(config, arch, hint)) is not None:
+            raise ScheduleError(f"mma: {problem} (got {hint})", hint=hint)
+        return _Kernel(config, rung, arch, hint).build()
+
+
+# The choice of tiles.
+
+
+def _wanted_hint(config: MatmulConfig, rung: int, arch: GpuArch) -> MmaHint:
+    """Return the hint that a GPU with enough shared memory would get."""
+    N, sm_count = config.N, arch.sm_count
+    k = 128 if config.A_format.is_integer else 64
+
+    def blocks(m: int, n: int) -> int:
+        return -(-rung // m) * -(-N // n)
+
+    if rung <= 32:
+        # Bandwidth: few rows, so the warps divide n and k, and a deep ring keeps bytes in flight.
+        m = 16 if rung <= 16 else 32
+        n = next((n for n in (64, 32) if blocks(m, n) * 4 >= 3 * sm_count), 16)
+        return MmaHint(m, n, 128, 1, n // 16, 8 // (n // 16) if n > 16 else 4, 6)
+    if rung <= 64:
+        n = 64 if blocks(64, 64) * 4 >= 3 * sm_count else 32
+        return MmaHint(64, n, 128, 2, n // 32, 2, 4)
+    for m, n, warps_m, warps_n in ((128, 128, 2, 2), (128, 128, 2, 4), (128, 64, 4, 2), (64, 64, 2, 2)):
+        waves = 2 if warps_m * warps_n == 4 and m == 128 else 0.75
+        if blocks(m, n) >= waves * sm_count:
+            return MmaHint(m, n, k, warps_m, warps_n, 1, 4)
+    return MmaHint(64, 32, k, 2, 1, 2, 4)
+
+
+def _fit(config: MatmulConfig, arch: GpuArch, hint: MmaHint) -> MmaHint:
+    """Return the hint with steps that suit the groups, and with a ring and tiles that fit shared memory."""
+    if _scales_sums(config):
+        # Two sets of sums are held: half as many a warp. Steps hold whole groups, or groups whole steps.
+        if hint.block_m * hint.block_n // (hint.warps_m * hint.warps_n) >= 64 * 64:
+            hint = replace(hint, warps_n=2 * hint.warps_n)
+        while not _groups_fit(config, hint) and hint.warps_k > 1:
+            hint = replace(hint, warps_k=hint.warps_k // 2, warps_m=hint.warps_m)
+        while not _groups_fit(config, hint) and hint.block_k > 32:
+            hint = replace(hint, block_k=hint.block_k // 2)
+    while _hint_problem(config, arch, hint) is not None:
+        if hint.stages > MIN_STAGES_DECODED:
+            hint = replace(hint, stages=hint.stages - 1)
+        elif hint.block_k > 64:
+            hint = replace(hint, block_k=64)
+        elif hint.block_n > 64:
+            hint = replace(hint, block_n=64, warps_n=max(1, hint.warps_n // 2))
+        elif hint.block_m > 64:
+            hint = replace(hint, block_m=64, warps_m=max(1, hint.warps_m // 2))
+        else:
+            hint = replace(hint, block_k=32, warps_k=1)
+            break
+    return hint
+
+
+def _scales_sums(config: MatmulConfig) -> bool:
+    """Whether a group's sums are scaled, rather than the weights: products of 8-bit numbers stay exact that way."""
+    return config.A_format.bits == 8 and (config.with_scaling or config.with_zeros)
+
+
+def _groups_fit(config: MatmulConfig, hint: MmaHint) -> bool:
+    """Whether each warp's part of a step ends where a group ends, or lies inside one."""
+    part = hint.block_k // hint.warps_k
+    return config.num_groups == 1 or config.group % hint.block_k == 0 or part % config.group == 0
+
+
+def _hint_problem(config: MatmulConfig, arch: GpuArch, hint: MmaHint) -> str | None:
+    """Return the rule that a hint breaks, or None."""
+    step = 32 if config.A_format.is_integer else 16
+    if hint.block_m % (16 * hint.warps_m):
+        return "needs block_m % (16 * warps_m) == 0"
+    if hint.block_n % (8 * hint.warps_n) or hint.block_n % 16:
+        return "needs block_n % (8 * warps_n) == 0 and block_n % 16 == 0"
+    if hint.block_k not in (32, 64, 128, 256) or hint.block_k % (step * hint.warps_k):
+        return f"needs block_k of 32, 64, 128 or 256, and block_k % ({step} * warps_k) == 0"
+    if config.layout == "nn" and hint.block_n not in (16, 32, 64, 128, 256):
+        return "needs block_n of 16, 32, 64, 128 or 256 in layout nn"
+    if not 1 <= hint.warps_m * hint.warps_n * hint.warps_k <= 32:
+        return "needs 1 to 32 warps"
+    if not MIN_STAGES_DECODED <= hint.stages <= MAX_STAGES:
+        return f"needs {MIN_STAGES_DECODED} <= stages <= {MAX_STAGES}"
+    if _scales_sums(config) and not _groups_fit(config, hint):
+        return f"needs group_size and block_k / warps_k that divide each other, with group_size={config.group}"
+    smem_bytes = _Kernel(config, 1, arch, hint).smem_bytes
+    if smem_bytes > arch.smem_per_block_bytes:
+        return f"needs {smem_bytes} bytes of shared memory, and {arch.name} has {arch.smem_per_block_bytes}"
+    return None
+
+
+# The kernel.
+
+
+@dataclass(frozen=True)
+class _Half2:
+    """Two float16 or bfloat16 numbers in a register, with the operators that `apply_scale_and_zero` uses.
+
+    Both are exact, or round once, where the left operand is an integer of at most 8 bits and a zero point is one too.
+    """
+
+    bits: Expr
+    dtype: str
+
+    def _fma(self, mul: Expr, add: Expr) -> _Half2:
+        result = T.alloc_local((1,), "uint32")
+        name = "fma.rn.f16x2" if self.dtype == "float16" else "fma.rn.bf16x2"
+        T.evaluate(T.ptx[name](result[0], self.bits, mul, add))
+        return _Half2(result[0], self.dtype)
+
+    def __sub__(self, other: _Half2) -> _Half2:
+        one = 0x3C003C00 if self.dtype == "float16" else 0x3F803F80
+        # x * 1 - y, with the sign of y flipped: bfloat16 has no subtraction before sm_90.
+        return self._fma(T.uint32(one), other.bits ^ T.uint32(0x80008000))
+
+    def __mul__(self, other: _Half2) -> _Half2:
+        return self._fma(other.bits, T.uint32(0x80008000))  # Adding -0 changes nothing, not even a zero's sign.
+
+
+class _Kernel:
+    """One kernel: what is known before its body is written, and the pieces of the body.
+
+    Methods emit TIRx statements; `build` strings them together.
+    """
+
+    def __init__(self, config: MatmulConfig, rung: int, arch: GpuArch, hint: MmaHint) -> None:
+        self.config, self.rung, self.hint, self.arch = config, rung, hint, arch
+        a, w = config.A_format, config.W_format
+        self.is_integer = a.is_integer
+        #: Type of both operands in shared memory.
+        self.operand = "int8" if a.is_integer else "bfloat16" if a.name == "bfloat16" else "float16"
+        self.operand_bytes = 1 if a.is_integer else 2
+        self.scales_sums = _scales_sums(config)
+        self.scales_weights = (config.with_scaling or config.with_zeros) and not self.scales_sums
+        self.decodes_a = a.name != self.operand
+        stored_as_operand = w.name == self.operand or (a.is_integer and w.name == "uint8")
+        self.decodes_w = self.scales_weights or not stored_as_operand
+        left = {"int8": "s8", "float16": "f16", "bfloat16": "bf16"}[self.operand]
+        self.mma = MmaOp(left, "u8" if a.is_integer and w.name == "uint8" else left, arch.has_mma_m16n8k16)
+        self.sum_dtype = "int32" if a.is_integer else "float32"
+        self.is_transposed = config.layout == "nn"
+
+        h = hint
+        self.threads = 32 * h.warps_m * h.warps_n * h.warps_k
+        self.tiles = -(-config.K // h.block_k)
+        self.m_tiles = h.block_m // h.warps_m // 16
+        self.n_tiles = h.block_n // h.warps_n // 8
+        self.steps = h.block_k * self.operand_bytes // 32 // h.warps_k
+        self.has_ragged_k = config.K % h.block_k != 0
+        self.has_ragged_n = config.N % h.block_n != 0
+        #: Elements of k within a unit that share a scale.
+        self.run = math.gcd(config.group, UNIT)
+        self.units = -(-h.block_n * h.block_k // UNIT // self.threads)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Place the tiles in shared memory, and choose the widths of the copies."""
+        c, h = self.config, self.hint
+        a_bytes, w_bits = c.A_format.bits // 8, c.W_format.bits
+        # Rows of a tile of W, and elements a row: n by k, or k by n.
+        self.w_rows, self.w_columns = (h.block_k, h.block_n) if self.is_transposed else (h.block_n, h.block_k)
+        stored_columns = c.N if self.is_transposed else c.K
+        end = 0
+
+        def ring(rows: int, row_bytes: int, is_decoded: bool) -> Tile:
+            nonlocal end
+            tile = Tile(end, rows, row_bytes, h.stages, swizzled=not is_decoded)
+            end = tile.end
+            return tile
+
+        def operand_tile(rows: int, columns: int) -> Tile:
+            nonlocal end
+            tile = Tile(end, rows, columns * self.operand_bytes, 2, swizzled=True)
+            end = tile.end
+            return tile
+
+        self.a_ring = ring(h.block_m, h.block_k * a_bytes, self.decodes_a)
+        self.w_ring = ring(self.w_rows, self.w_columns * w_bits // 8, self.decodes_w)
+        self.a_tile = operand_tile(h.block_m, h.block_k) if self.decodes_a else self.a_ring
+        self.w_tile = operand_tile(self.w_rows, self.w_columns) if self.decodes_w else self.w_ring
+        self.table_offset = end
+        self.has_table = c.W_format.name == "nf4"
+        end += 64 if self.has_table else 0
+        registers = self.m_tiles * self.n_tiles * 4
+        reduction = (h.warps_k - 1) * h.warps_m * h.warps_n * 32 * 4 * registers
+        self.smem_bytes = max(end, reduction)
+        self.a_width = math.gcd(c.K * a_bytes, self.a_ring.row_bytes, CHUNK_BYTES)
+        self.w_width = math.gcd(stored_columns * w_bits // 8, self.w_ring.row_bytes, CHUNK_BYTES)
+
+    # Emitters. `bind` gives them the buffers and indices of the function that is being written.
+
+    def bind(self, A: Any, B: Any, Scale: Any, Zeros: Any, m: Expr, block: Expr, thread: Expr, arena: Any) -> None:
+        """Take the function's operands, and compute where this block and thread stand."""
+        self.A, self.B, self.Scale, self.Zeros = A, B, Scale, Zeros
+        self.m, self.thread, self.arena = m, thread, arena
+        h, N = self.hint, self.config.N
+        n_blocks = -(-N // h.block_n)
+        m_blocks = (m + (h.block_m - 1)) // h.block_m
+        per_band = RASTER_ROWS * n_blocks
+        band = block // per_band
+        rows = T.min(m_blocks - band * RASTER_ROWS, RASTER_ROWS)
+        origin = T.alloc_local((2,), "int32")
+        store_local(origin, 0, (band * RASTER_ROWS + block % per_band % rows) * h.block_m)
+        store_local(origin, 1, block % per_band // rows * h.block_n)
+        self.m0, self.n0 = origin[0], origin[1]
+        self.lane = thread % 32
+        warp = thread // 32
+        self.warp_m = warp % h.warps_m
+        self.warp_n = warp // h.warps_m % h.warps_n
+        self.warp_k = warp // (h.warps_m * h.warps_n)
+        self.acc = T.alloc_local((self.m_tiles * self.n_tiles * 4,), self.sum_dtype)
+        self._zero(self.acc)
+        if self.scales_sums:
+            self.total = T.alloc_local((self.m_tiles * self.n_tiles * 4,), self.config.reduce_dtype)
+            self._zero(self.total)
+            self.a_sum = T.alloc_local((self.m_tiles * 4,), self.sum_dtype)
+            if self.config.with_zeros:
+                self._zero(self.a_sum)
+        else:
+            self.total = self.acc
+        if self.scales_weights:
+            count = self.units * (UNIT // self.run)
+            dtype = "uint32" if self.scales_packed else "float32"
+            self.scale_registers = T.alloc_local((count,), dtype) if self.config.with_scaling else None
+            self.zero_registers = T.alloc_local((count,), dtype) if self.config.with_zeros else None
+        if self.has_table:
+            for i, value in enumerate(self.config.W_format.codebook or ()):
+                with T.If(thread == i), T.Then():
+                    target = arena.ptr_to([self.table_offset + 4 * i])
+                    T.evaluate(T.ptx["st.shared.f32"](target, T.float32(value)))
+
+    @staticmethod
+    def _zero(buffer: Any) -> None:
+        with T.unroll(int(buffer.shape[0])) as i:
+            store_local(buffer, i, tirx.const(0, buffer.dtype))
+
+    def _wide(self, row: Expr, limit: int | None) -> Expr:
+        """Return a row index in 64 bits where offsets may pass 2^31; `limit` is the largest offset, None unknown."""
+        return T.cast(row, "int64") if limit is None or limit >= 1 << 31 else row
+
+    def load(self, tile: Expr) -> None:
+        """Emit the copies of tile `tile` of A and of the stored W into their rings."""
+        c, h = self.config, self.hint
+        slot, k0 = tile % h.stages, tile * h.block_k
+        a_bytes, w_bytes = c.A_format.bits // 8, max(1, c.W_format.bits // 8)
+        is_static = c.is_static or self.rung == 1
+        a_limit = self.rung * c.K if is_static else None
+        whole_rows = is_static and self.rung % h.block_m == 0
+        copy_tile(
+            self.arena, self.a_ring, slot,
+            lambda row, byte: self.A.ptr_to([self._wide(self.m0 + row, a_limit), k0 + byte // a_bytes]),
+            self.thread, self.threads, self.a_width,
+            None if whole_rows else self.m - self.m0,
+            (c.K - k0) * a_bytes if self.has_ragged_k else None,
+            self.arch.has_cp_async and self.a_width >= 4,
+        )  # fmt: skip
+        w_limit = c.W_shape[0] * c.W_shape[1]
+        n_left = c.N - self.n0 if self.has_ragged_n else None
+        k_left = c.K - k0 if self.has_ragged_k else None
+        if self.is_transposed:
+            row0, column0 = k0, self.n0
+            rows_left, bytes_left = k_left, None if n_left is None else n_left * w_bytes
+        else:
+            row0, column0 = self.n0, tile * self.w_ring.row_bytes // w_bytes
+            stored = c.W_shape[1] * w_bytes
+            rows_left, bytes_left = n_left, None if k_left is None else stored - tile * self.w_ring.row_bytes
+        copy_tile(
+            self.arena, self.w_ring, slot,
+            lambda row, byte: self.B.ptr_to([self._wide(row0 + row, w_limit), column0 + byte // w_bytes]),
+            self.thread, self.threads, self.w_width, rows_left, bytes_left,
+            self.arch.has_cp_async and self.w_width >= 4,
+        )  # fmt: skip
+
+    def commit(self) -> None:
+        """Close the group of copies issued since the last commit."""
+        if self.arch.has_cp_async:
+            T.evaluate(T.ptx["cp.async.commit_group"]())
+
+    def wait(self, pending: int) -> None:
+        """Wait until all but `pending` groups of this thread have arrived, then for the whole block."""
+        if self.arch.has_cp_async:
+            T.evaluate(T.ptx["cp.async.wait_group"](pending))
+        T.evaluate(T.cuda.cta_sync())
+
+    # Scale and zero point of the weights.
+
+    @property
+    def decodes(self) -> bool:
+        """Whether A or W passes through registers on its way to the operand tiles."""
+        return self.decodes_a or self.decodes_w
+
+    @property
+    def pair_dtype(self) -> str:
+        """The 16-bit type in which two stored weights are decoded at once, exactly."""
+        w = self.config.W_format
+        fits = w.name == "bfloat16" or (w.is_integer and w.bits <= 7)
+        return "bfloat16" if self.operand == "bfloat16" and fits else "float16"
+
+    @property
+    def scales_packed(self) -> bool:
+        """Whether scaling pairs in the operand's type rounds once, as scaling in float32 does.
+
+        The code and an integer zero point differ by an exact integer, and its product with the scale is rounded once.
+        """
+        c = self.config
+        has_exact_zero = not c.with_zeros or c.has_packed_zeros
+        in_type = self.pair_dtype == self.operand == c.scale_format.tvm_dtype
+        return in_type and has_exact_zero and c.W_format.is_integer and self.run % 2 == 0
+
+    def _zero_point(self, n: Expr, g: Expr) -> Expr:
+        """Return the stored zero point: an unsigned integer, or a number of Scale's type."""
+        c = self.config
+        if not c.has_packed_zeros:
+            return self.Zeros[n, g]
+        if c.W_format.is_packed:
+            return unpack_code(lambda byte: self.Zeros[g, byte], n, c.W_format.bits)
+        return self.Zeros[g, n].astype("uint8")
+
+    def _unit(self, c: int, rows: int) -> tuple[Expr, Expr]:
+        """Return (row, index in the row) of the c-th unit of this thread: neighbours take neighbouring rows."""
+        index = self.thread + c * self.threads
+        return index % rows, index // rows
+
+    def _spread(self, value: Expr) -> Expr:
+        """Return a number of Scale's type as a register for decoding: float32, or a pair of equal 16-bit numbers."""
+        if not self.scales_packed:
+            return value.astype("float32")
+        bits = tirx.reinterpret("uint16", value.astype(self.operand)).astype("uint32")
+        return bits * T.uint32(0x10001)
+
+    def load_scales(self, tile: Expr) -> None:
+        """Emit the loads of the scales and zero points with which this thread will decode tile `tile`."""
+        if not self.scales_weights:
+            return
+        c, runs = self.config, UNIT // self.run
+        for unit in range(self.units):
+            row, column = self._unit(unit, self.w_rows)
+            n = T.min(self.n0 + row, c.N - 1)
+            for j in range(runs):
+                k = tile * self.hint.block_k + column * UNIT + j * self.run
+                g = T.min(k // c.group, c.num_groups - 1) if c.num_groups > 1 else 0
+                if c.with_scaling:
+                    store_local(self.scale_registers, unit * runs + j, self._spread(self.Scale[n, g]))
+                if c.with_zeros:
+                    store_local(self.zero_registers, unit * runs + j, self._spread(self._zero_point(n, g)))
+
+    # Decoding.
+
+    def decode(self, tile: Expr) -> None:
+        """Emit the decoding of tile `tile` from the rings to the operand tiles, and the next tile's scale loads."""
+        if not self.decodes:
+            return
+        if self.decodes_a:
+            self._decode_tile(tile, self.config.A_format, self.a_ring, self.a_tile, False)
+        if self.decodes_w:
+            self._decode_tile(tile, self.config.W_format, self.w_ring, self.w_tile, self.scales_weights)
+            if self.config.num_groups > 1:
+                self.load_scales(tile + 1)
+
+    def _decode_tile(self, tile: Expr, fmt: Any, ring: Tile, target: Tile, is_scaled: bool) -> None:
+        total = ring.rows * (target.row_bytes // self.operand_bytes) // UNIT
+        for unit in range(-(-total // self.threads)):
+            row, column = self._unit(unit, ring.rows)
+            if total % self.threads:
+                with T.If(unit * self.threads + self.thread < total), T.Then():
+                    self._decode_unit(tile, fmt, ring, target, row, column, unit if is_scaled else None)
+            else:
+                self._decode_unit(tile, fmt, ring, target, row, column, unit if is_scaled else None)
+
+    def _decode_unit(
+        self, tile: Expr, fmt: Any, ring: Tile, target: Tile, row: Expr, column: Expr, unit: int | None
+    ) -> None:
+        """Emit one unit: `fmt.bits` words in, 32 operands out, a chunk at a time."""
+        unit_bytes = UNIT * fmt.bits // 8
+        source = ring.offset(tile % self.hint.stages, row, column * unit_bytes)
+        buffer = load_words(self.arena, source, fmt.bits, math.gcd(unit_bytes, CHUNK_BYTES))
+        words = [buffer[i] for i in range(fmt.bits)]
+        per_chunk = CHUNK_BYTES // self.operand_bytes
+        left = self.config.K - tile * self.hint.block_k - column * UNIT
+        for chunk in range(UNIT // per_chunk):
+            out = T.alloc_local((4,), "uint32")
+            for i in range(4):
+                word = chunk * 4 + i
+                if self.is_integer:
+                    store_local(out, i, packed_bytes(words, word, fmt))
+                else:
+                    value = self._decoded_pair(words, word, fmt, unit)
+                    if unit is not None and self.has_ragged_k:
+                        # Behind K the scale may be anything, and zero times infinity is no zero.
+                        one = T.Select(2 * word < left, value & T.uint32(0xFFFF), T.uint32(0))
+                        value = T.Select(2 * word + 1 < left, value, one)
+                    store_local(out, i, value)
+            place_at = target.chunk_offset(tile % 2, row, column * (UNIT // per_chunk) + chunk)
+            T.evaluate(T.ptx["st.shared.v4.u32"](self.arena.ptr_to([place_at]), *[out[i] for i in range(4)]))
+
+    def _decoded_pair(self, words: Sequence[Expr], pair: int, fmt: Any, unit: int | None) -> Expr:
+        """Return elements 2 * pair and 2 * pair + 1 of a unit in the operand's type, scaled where `unit` is given."""
+        if fmt.name == "nf4":
+            values = [self._table_value(words, 2 * pair + i) for i in range(2)]
+            return self._scaled_pair(values, pair, unit)
+        dtype = self.pair_dtype if fmt == self.config.W_format else "float16"
+        packed = packed_pair(
+            words, pair, fmt, dtype, lambda x, selector: T.call_pure_extern("uint32", "__byte_perm", x, T.uint32(0), T.uint32(selector))
+        )
+        bits = packed.x
+        if packed.mul is not None and packed.add is not None:
+            bits = _Half2(packed.x, dtype)._fma(T.uint32(packed.mul), T.uint32(packed.add)).bits
+        if unit is None and dtype == self.operand:
+            return bits
+        if unit is not None and self.scales_packed:
+            index = unit * (UNIT // self.run) + 2 * pair // self.run
+            scale = _Half2(self.scale_registers[index], dtype) if self.config.with_scaling else None
+            zero = _Half2(self.zero_registers[index], dtype) if self.config.with_zeros else None
+            return apply_scale_and_zero(_Half2(bits, dtype), scale, zero, self.config.zeros_mode).bits
+        if dtype == "bfloat16":
+            halves = [bits << 16, bits & T.uint32(0xFFFF0000)]
+            values = [tirx.reinterpret("float32", x) for x in halves]
+        else:
+            halves = [bits & T.uint32(0xFFFF), bits >> 16]
+            values = [tirx.reinterpret("float16", x.astype("uint16")).astype("float32") for x in halves]
+        return self._scaled_pair(values, pair, unit)
+
+    def _table_value(self, words: Sequence[Expr], element: int) -> Expr:
+        """Return codebook[code]: 16 words in 16 banks, so that no two lanes collide."""
+        value = T.alloc_local((1,), "float32")
+        offset = (place(words, element, 4, 2) & T.uint32(0x3C)).astype("int32")
+        T.evaluate(T.ptx["ld.shared.f32"](value[0], self.arena.ptr_to([self.table_offset + offset])))
+        return value[0]
+
+    def _scaled_pair(self, values: Sequence[Expr], pair: int, unit: int | None) -> Expr:
+        """Return two float32 numbers, scaled in float32, rounded once to the operand's type, in one register."""
+        if unit is not None:
+            scaled = []
+            for i, value in enumerate(values):
+                index = unit * (UNIT // self.run) + (2 * pair + i) // self.run
+                scale = self.scale_registers[index] if self.config.with_scaling else None
+                zero = self.zero_registers[index] if self.config.with_zeros else None
+                scaled.append(apply_scale_and_zero(value, scale, zero, self.config.zeros_mode))
+            values = scaled
+        if self.arch.has_mma_m16n8k16:
+            result = T.alloc_local((1,), "uint32")
+            name = "cvt.rn.f16x2.f32" if self.operand == "float16" else "cvt.rn.bf16x2.f32"
+            T.evaluate(T.ptx[name](result[0], values[1], values[0]))
+            return result[0]
+        low, high = (tirx.reinterpret("uint16", v.astype(self.operand)).astype("uint32") for v in values)
+        return low | (high << 16)
+
+    # The product.
+
+    def multiply(self, tile: Expr) -> None:
+        """Emit the products of tile `tile`, and the scaling of sums where a group ends."""
+        a_slot = tile % (2 if self.decodes_a else self.hint.stages)
+        w_slot = tile % (2 if self.decodes_w else self.hint.stages)
+        for step in range(self.steps):
+            a = self._left_fragments(a_slot, step)
+            b = self._right_fragments(w_slot, step)
+            for i in range(self.m_tiles):
+                left = [a[4 * i + r] for r in range(4)]
+                for j in range(self.n_tiles):
+                    first = (i * self.n_tiles + j) * 4
+                    self.mma.emit([self.acc[first + r] for r in range(4)], left, [b[2 * j], b[2 * j + 1]])
+                if self.scales_sums and self.config.with_zeros:
+                    ones = T.uint32(0x01010101 if self.is_integer else 0x3C003C00)
+                    self.mma.emit([self.a_sum[4 * i + r] for r in range(4)], left, [ones, ones])
+            if self.scales_sums:
+                self._end_group_after(tile, step)
+
+    def _left_fragments(self, slot: Expr, step: int) -> Any:
+        registers = T.alloc_local((4 * self.m_tiles,), "uint32")
+        row, chunk = fragment_row_chunk(self.lane, is_left=True)
+        chunk = chunk + 2 * (self.warp_k * self.steps + step)
+        for i in range(self.m_tiles):
+            origin = (self.warp_m * self.m_tiles + i) * 16
+            offset = self.a_tile.chunk_offset(slot, row + origin, chunk)
+            load_fragments(self.arena, offset, [registers[4 * i + r] for r in range(4)])
+        return registers
+
+    def _right_fragments(self, slot: Expr, step: int) -> Any:
+        registers = T.alloc_local((2 * self.n_tiles,), "uint32")
+        k_step = self.warp_k * self.steps + step
+        for j in range(0, self.n_tiles, 2):
+            count = min(2, self.n_tiles - j)
+            # An x2 load takes the rows that the first 16 lanes name; the others must still name rows of the tile.
+            lane = self.lane if count == 2 else self.lane % 16
+            if self.is_transposed:
+                row, chunk = transposed_fragment_row_chunk(lane)
+                offset = self.w_tile.chunk_offset(slot, row + k_step * 16, chunk + self.warp_n * self.n_tiles + j)
+            else:
+                row, chunk = fragment_row_chunk(lane, is_left=False)
+                offset = self.w_tile.chunk_offset(slot, row + (self.warp_n * self.n_tiles + j) * 8, chunk + 2 * k_step)
+            out = [registers[2 * j + r] for r in range(2 * count)]
+            load_fragments(self.arena, offset, out, transpose=self.is_transposed)
+        return registers
+
+    # The scaling of sums.
+
+    def _end_group_after(self, tile: Expr, step: int) -> None:
+        """Emit the scaling of the sums where this warp's step is its last one, here, of a group."""
+        c, h = self.config, self.hint
+        step_k = 32 // self.operand_bytes
+        done = (step + 1) * step_k
+        is_last_step = step == self.steps - 1
+        if c.num_groups == 1:
+            if is_last_step:
+                with T.If(tile == self.tiles - 1), T.Then():
+                    self._scale_sums(0)
+        elif c.group % h.block_k == 0:
+            if is_last_step:
+                with T.If(((tile + 1) * h.block_k) % c.group == 0), T.Then():
+                    self._scale_sums(tile * h.block_k // c.group)
+        elif done % c.group == 0:
+            k = tile * h.block_k + self.warp_k * (h.block_k // h.warps_k) + done - step_k
+            if self.has_ragged_k:
+                with T.If(k < c.K), T.Then():
+                    self._scale_sums(k // c.group)
+            else:
+                self._scale_sums(k // c.group)
+
+    def _scale_sums(self, g: Expr) -> None:
+        """Emit total += decode(sums of group g), and clear the sums."""
+        c, dtype = self.config, self.config.reduce_dtype
+        for j in range(self.n_tiles):
+            scales, zeros = T.alloc_local((2,), dtype), T.alloc_local((2,), dtype)
+            for i in range(2):
+                column = accumulator_row_col(self.lane, i)[1] + (self.warp_n * self.n_tiles + j) * 8
+                n = T.min(self.n0 + column, c.N - 1)
+                if c.with_scaling:
+                    store_local(scales, i, self.Scale[n, g].astype(dtype))
+                if c.with_zeros:
+                    store_local(zeros, i, self._zero_point(n, g).astype(dtype))
+            for i in range(self.m_tiles):
+                for r in range(4):
+                    at = (i * self.n_tiles + j) * 4 + r
+                    scale = scales[r % 2] if c.with_scaling else None
+                    zero = zeros[r % 2] * self.a_sum[4 * i + r].astype(dtype) if c.with_zeros else None
+                    value = apply_scale_and_zero(self.acc[at].astype(dtype), scale, zero, c.zeros_mode)
+                    store_local(self.total, at, self.total[at] + value)
+        self._zero(self.acc)
+        if c.with_zeros:
+            self._zero(self.a_sum)
+
+    # The end.
+
+    def reduce_warps(self) -> None:
+        """Emit the sum over the warps that share k; the first of them holds it afterwards."""
+        h = self.hint
+        if h.warps_k == 1:
+            return
+        count = self.m_tiles * self.n_tiles * 4
+        others = h.warps_m * h.warps_n * 32
+        kind = "s32" if self.config.reduce_dtype == "int32" else "f32"
+        index = self.thread % others
+
+        def at(part: Expr, r: int) -> Expr:
+            return self.arena.ptr_to([((part * count + r) * others + index) * 4])
+
+        T.evaluate(T.cuda.cta_sync())
+        with T.If(self.warp_k > 0), T.Then():
+            for r in range(count):
+                T.evaluate(T.ptx[f"st.shared.{kind}"](at(self.warp_k - 1, r), self.total[r]))
+        T.evaluate(T.cuda.cta_sync())
+        with T.If(self.warp_k == 0), T.Then():
+            part_sum = T.alloc_local((1,), self.config.reduce_dtype)
+            for part in range(h.warps_k - 1):
+                for r in range(count):
+                    T.evaluate(T.ptx[f"ld.shared.{kind}"](part_sum[0], at(part, r)))
+                    store_local(self.total, r, self.total[r] + part_sum[0])
+
+    def store(self, D: Any, Bias: Any) -> None:
+        """Emit the stores of this warp's part of D, two columns at a time where rows keep them aligned."""
+        N = self.config.N
+        is_static = self.config.is_static or self.rung == 1
+        limit = self.rung * N if is_static else None
+        with T.If(self.warp_k == 0), T.Then():
+            for i in range(self.m_tiles):
+                for half in range(2):
+                    row = self.m0 + (self.warp_m * self.m_tiles + i) * 16 + accumulator_row_col(self.lane, 2 * half)[0]
+                    with T.If(row < self.m), T.Then():
+                        for j in range(self.n_tiles):
+                            column = accumulator_row_col(self.lane, 0)[1] + (self.warp_n * self.n_tiles + j) * 8
+                            first = (i * self.n_tiles + j) * 4 + 2 * half
+                            sums = [self.total[first], self.total[first + 1]]
+                            self._store_pair(D, Bias, self._wide(row, limit), self.n0 + column, sums)
+
+    def _store_pair(self, D: Any, Bias: Any, row: Expr, column: Expr, sums: Sequence[Expr]) -> None:
+        c = self.config
+
+        def output(i: int) -> Expr:
+            return output_value(c, sums[i], Bias[column + i])
+
+        if c.N % 2:
+            for i in range(2):
+                with T.If(column + i < c.N), T.Then():
+                    T.buffer_store(D, output(i), [row, column + i])
+            return
+        bits = c.out_format.bits
+        values = T.alloc_local((2,), f"uint{bits}")
+        with T.If(column < c.N), T.Then():
+            for i in range(2):
+                store_local(values, i, tirx.reinterpret(f"uint{bits}", output(i)))
+            target = D.ptr_to([row, column])
+            if bits == 32:
+                T.evaluate(T.ptx["st.global.v2.u32"](target, values[0], values[1]))
+            else:
+                both = f"uint{2 * bits}"
+                word = values[0].astype(both) | (values[1].astype(both) << tirx.const(bits, both))
+                T.evaluate(T.ptx[f"st.global.b{2 * bits}"](target, word))
+
+    def build(self) -> PrimFunc:
+        """Return the kernel."""
+        spec = operands(self.config, self.rung)
+        h, N, K = self.hint, self.config.N, self.config.K
+        threads, smem_bytes, tiles, ahead = self.threads, self.smem_bytes, self.tiles, h.stages - 1
+        # Decoding works one tile ahead of the product, and so must the copies.
+        pending = h.stages - (3 if self.decodes else 2)
+        kernel = self
+
+        @T.prim_func(check_well_formed=False)
+        def mma(
+            A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
+            Bias_handle: T.handle, D_handle: T.handle,
+        ):  # fmt: skip
+            m = T.meta_var(spec.rows(T.int32()))
+            A = T.match_buffer(A_handle, (m, K), spec.A)
+            B = T.match_buffer(B_handle, spec.B_shape, spec.B)
+            Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
+            Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
+            Bias = T.match_buffer(Bias_handle, (N,), spec.D)
+            D = T.match_buffer(D_handle, (m, N), spec.D)
+            T.device_entry()
+            block = T.cta_id([T.ceildiv(m, h.block_m) * T.ceildiv(N, h.block_n)])
+            thread = T.thread_id([threads])
+            arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=128)
+            kernel.bind(A, B, Scale, Zeros, m, block, thread, arena)
+            for t in T.unroll(ahead):
+                if t < tiles:
+                    kernel.load(t)
+                kernel.commit()
+            if kernel.decodes:
+                kernel.load_scales(0)
+                kernel.wait(ahead - 1)
+                kernel.decode(0)
+            for t in T.serial(tiles):
+                kernel.wait(pending)
+                if t + ahead < tiles:
+                    kernel.load(t + ahead)
+                kernel.commit()
+                if kernel.decodes:
+                    if t + 1 < tiles:
+                        kernel.decode(t + 1)
+                kernel.multiply(t)
+            kernel.reduce_warps()
+            kernel.store(D, Bias)
+
+        return spec.bind(mma)

@@ -1,0 +1,1 @@
+"""Tools for testing and timing kernels: the float64 oracle, and the problems and inputs it is used on."""

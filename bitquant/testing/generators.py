@@ -1,0 +1,509 @@
+"""The one list of problems, and of inputs for them, that correctness tests and timings draw from.
+
+`cases` is legal by construction: predicates here say which formats, modes and sizes go together, and nothing is tried
+out and dropped on an error.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from bitquant.config import MatmulConfig
+from bitquant.dtypes import ACTIVATION_DTYPES, OUT_DTYPES, SCALE_DTYPES, WEIGHT_DTYPES, NumberFormat, number_format
+from bitquant.packing import pack_zeros
+from bitquant.testing.oracle import oracle, oracle_weight
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+__all__ = [
+    "CALL_ROWS",
+    "LLM_SHAPES",
+    "Inputs",
+    "call_rows",
+    "case_id",
+    "cases",
+    "configs",
+    "formats",
+    "legal_accumulators",
+    "legal_activations",
+    "legal_layouts",
+    "legal_zeros_modes",
+    "make_inputs",
+    "packing_step",
+]
+
+#: Rows of A to call an operator with: none, a vector, fewer than a tile, a tile, a tile and one.
+CALL_ROWS: tuple[int, ...] = (0, 1, 3, 16, 33)
+
+#: (N, K) of the linear layers of Llama 3 8B and 70B: qkv, attention output, gate and up, gate or up, down.
+LLM_SHAPES: tuple[tuple[int, int], ...] = (
+    (6144, 4096), (4096, 4096), (28672, 4096), (14336, 4096), (4096, 14336),
+    (10240, 8192), (8192, 8192), (57344, 8192), (28672, 8192), (8192, 28672),
+)  # fmt: skip
+
+ZerosMode = Literal["original", "rescale", "quantized"]
+
+
+# What goes together.
+
+
+def formats() -> tuple[str, ...]:
+    """Return the names of all weight formats."""
+    return WEIGHT_DTYPES
+
+
+def legal_activations(W_dtype: str) -> tuple[str, ...]:
+    """Return the types that A may have with this W: its own if W is a native float, no int8 if W has fractions."""
+    fmt = number_format(W_dtype)
+    if fmt.kind == "float" and fmt.bits > 8:
+        return (fmt.name,)
+    return ACTIVATION_DTYPES if fmt.is_integer else tuple(a for a in ACTIVATION_DTYPES if a != "int8")
+
+
+def legal_zeros_modes(W_dtype: str) -> tuple[ZerosMode | None, ...]:
+    """Return the modes of zero points that this W may have, None for no zero points."""
+    unsigned = number_format(W_dtype).kind == "uint"
+    return (None, "original", "rescale", "quantized") if unsigned else (None, "original", "rescale")
+
+
+def legal_accumulators(A_dtype: str) -> tuple[str, ...]:
+    """Return the accum_dtypes that this A may have."""
+    return ("float16", "float32", "int32") if A_dtype == "int8" else ("float16", "float32")
+
+
+def legal_layouts(W_dtype: str, A_dtype: str) -> tuple[Literal["nt", "nn"], ...]:
+    """Return the layouts that W may have: (K, N) only where it is of the type of A."""
+    return ("nt", "nn") if W_dtype == A_dtype else ("nt",)
+
+
+def packing_step(W_dtype: str) -> int:
+    """Return the number that K (and N of packed zero points) must be a multiple of."""
+    return 8 // math.gcd(8, number_format(W_dtype).bits)
+
+
+# Problems.
+
+
+@dataclass(frozen=True)
+class _Shape:
+    N: int
+    K: int
+    group_size: int
+
+    def suits(self, W_dtype: str, zeros_mode: ZerosMode | None) -> bool:
+        """Whether rows, groups and packed zero points come out whole."""
+        step = packing_step(W_dtype)
+        whole_groups = self.group_size == -1 or self.K % self.group_size == 0
+        return self.K % step == 0 and whole_groups and (zeros_mode != "quantized" or self.N % step == 0)
+
+
+class _Dealer:
+    """Deals each axis's values from a shuffled deck, so that each comes up once before any comes up again."""
+
+    def __init__(self, seed: str) -> None:
+        self._random = random.Random(seed)
+        self._decks: dict[tuple[str, tuple[Any, ...]], list[Any]] = {}
+
+    def deal(self, axis: str, values: Sequence[Any]) -> Any:
+        deck = self._decks.setdefault((axis, tuple(values)), [])
+        if not deck:
+            deck.extend(self._random.sample(list(values), len(values)))
+        return deck.pop()
+
+
+def _own_shapes(W_dtype: str, zeros_mode: ZerosMode | None, grouped: bool, dealer: _Dealer) -> list[_Shape]:
+    """Return a round and a ragged shape: sizes that tiles divide, and sizes that nothing but the packing divides."""
+    step = packing_step(W_dtype)
+    ragged_k = [(72, 9), (72, 24), (step * 51, 17)] if grouped else [(step * k, -1) for k in (1, 17, 129)]
+    N = dealer.deal("ragged N", (1, 5, 33, 1001))
+    N = -(-N // step) * step if zeros_mode == "quantized" else N
+    K, group_size = dealer.deal("ragged K", ragged_k)
+    return [_Shape(128, 256, 64 if grouped else -1), _Shape(N, K, group_size)]
+
+
+def cases(
+    select: Literal["cover", "grid", "all"] = "cover",
+    *,
+    W_dtypes: Sequence[str] | None = None,
+    A_dtypes: Sequence[str] | None = None,
+    shapes: Sequence[tuple[int, int, int]] | None = None,
+    stride: int = 1,
+    offset: int = 0,
+    seed: int = 0,
+) -> Iterator[MatmulConfig]:
+    """Yield legal problems, the same ones in the same order each time.
+
+    The axes of a problem are W_dtype, A_dtype and zeros_mode; with and without scales; one group a row or more; round
+    and ragged N and K; out_dtype and bias. The lesser ones (accum_dtype, layout, scale_dtype, M static or a ladder,
+    plain or best weight layout) rotate.
+
+    Parameters
+    ----------
+    select
+        "cover": every W_dtype with every A_dtype and every zeros_mode that it may have, once; the other axes rotate
+        for each W_dtype, no value twice before all once (some 400 problems). "grid": the product of these three with
+        scales, groups and shapes; outputs and bias rotate (some 3000). "all": the product with outputs and bias too
+        (some 30000).
+    W_dtypes, A_dtypes
+        Only these; default all.
+    shapes
+        (N, K, group_size) in place of the built-in small ones, for timing. Those that a format cannot take are
+        skipped.
+    stride, offset
+        Every stride-th problem, from the offset-th on: a sample, or one worker's share.
+    seed
+        Another seed rotates differently.
+    """
+    problems = _problems(select, W_dtypes or WEIGHT_DTYPES, A_dtypes or ACTIVATION_DTYPES, shapes, seed)
+    for i, config in enumerate(problems):
+        if i % stride == offset % stride:
+            yield config
+
+
+def _problems(
+    select: str,
+    W_dtypes: Sequence[str],
+    A_dtypes: Sequence[str],
+    shapes: Sequence[tuple[int, int, int]] | None,
+    seed: int,
+) -> Iterator[MatmulConfig]:
+    for W in W_dtypes:
+        dealer = _Dealer(f"{seed}/{W}")
+        for A in (a for a in legal_activations(W) if a in A_dtypes):
+            for zeros_mode in legal_zeros_modes(W):
+                points = [
+                    (with_scaling, shape)
+                    for with_scaling in (False, True)
+                    for shape in _shapes(W, zeros_mode, with_scaling, shapes, dealer)
+                ]
+                if select == "cover" and points:
+                    points = [points[dealer.deal("point", range(len(points)))]]
+                for with_scaling, shape in points:
+                    outputs = [(out, bias) for out in OUT_DTYPES for bias in (False, True)]
+                    if select != "all":
+                        outputs = [dealer.deal("output", outputs)]
+                    for out, bias in outputs:
+                        yield _problem(W, A, zeros_mode, with_scaling, shape, out, bias, dealer)
+
+
+def _shapes(
+    W: str,
+    zeros_mode: ZerosMode | None,
+    with_scaling: bool,
+    shapes: Sequence[tuple[int, int, int]] | None,
+    dealer: _Dealer,
+) -> list[_Shape]:
+    if shapes is not None:
+        return [s for s in (_Shape(*shape) for shape in shapes) if s.suits(W, zeros_mode)]
+    groupings = (False, True) if with_scaling or zeros_mode else (False,)  # Without either a group is nothing.
+    return [s for grouped in groupings for s in _own_shapes(W, zeros_mode, grouped, dealer)]
+
+
+def _problem(
+    W: str,
+    A: str,
+    zeros_mode: ZerosMode | None,
+    with_scaling: bool,
+    shape: _Shape,
+    out: str,
+    bias: bool,
+    dealer: _Dealer,
+) -> MatmulConfig:
+    has_scale_type = with_scaling or zeros_mode in ("original", "rescale")
+    return MatmulConfig(
+        M=dealer.deal("M", ((1, 16, 64), (1, 16), (16, 64), 1, 16, 33)),
+        N=shape.N,
+        K=shape.K,
+        A_dtype=A,
+        W_dtype=W,
+        out_dtype=out,
+        accum_dtype=dealer.deal("accum", legal_accumulators(A)),
+        layout=dealer.deal("layout", legal_layouts(W, A)),
+        with_bias=bias,
+        group_size=shape.group_size,
+        with_scaling=with_scaling,
+        with_zeros=zeros_mode is not None,
+        zeros_mode=zeros_mode or "original",
+        fast_decoding=dealer.deal("fast decoding", (None, None, False)),
+        scale_dtype=dealer.deal("scale", (None, None, *SCALE_DTYPES)) if has_scale_type else None,
+    )
+
+
+def case_id(config: MatmulConfig) -> str:
+    """Return a short name of a problem for test reports."""
+    parts = [
+        f"{config.A_format.name}x{config.W_format.name}",
+        config.layout if config.layout == "nn" else "",
+        (config.zeros_mode or "") if config.with_zeros else "",
+        f"scale_{config.scale_format.name}" if config.with_scaling else "",
+        f"{config.N}x{config.K}g{config.group}",
+        f"{config.out_format.name}_{config.accum_dtype}",
+        "bias" if config.with_bias else "",
+        "plain" if config.wants_plain_layout else "",
+        "M" + ".".join(map(str, config.ladder)),
+    ]
+    return "-".join(part for part in parts if part)
+
+
+def call_rows(config: MatmulConfig) -> tuple[int, ...]:
+    """Return the rows of A to call an operator of this problem with: M, or `CALL_ROWS` for a ladder."""
+    return (config.M,) if isinstance(config.M, int) else CALL_ROWS
+
+
+def configs(max_size: int = 200) -> SearchStrategy[MatmulConfig]:
+    """Return a hypothesis strategy of legal problems with N and K up to `max_size`."""
+    from hypothesis import strategies as st  # A test dependency; timing needs this module without it.
+
+    @st.composite
+    def draw_config(draw: Any) -> MatmulConfig:
+        W = draw(st.sampled_from(WEIGHT_DTYPES))
+        A = draw(st.sampled_from(legal_activations(W)))
+        zeros_mode = draw(st.sampled_from(legal_zeros_modes(W)))
+        step = packing_step(W)
+        N_step = step if zeros_mode == "quantized" else 1
+        K = step * draw(st.integers(1, max_size // step))
+        ladders = st.sampled_from([(1,), (1, 16), (1, 16, 64), (5, 8)])
+        return MatmulConfig(
+            M=draw(st.one_of(st.integers(1, 40), ladders)),
+            N=N_step * draw(st.integers(1, max_size // N_step)),
+            K=K,
+            A_dtype=A,
+            W_dtype=W,
+            out_dtype=draw(st.sampled_from(OUT_DTYPES)),
+            accum_dtype=draw(st.sampled_from(legal_accumulators(A))),
+            layout=draw(st.sampled_from(legal_layouts(W, A))),
+            with_bias=draw(st.booleans()),
+            group_size=draw(st.sampled_from([-1, *(g for g in range(1, K + 1) if K % g == 0)])),
+            with_scaling=draw(st.booleans()),
+            with_zeros=zeros_mode is not None,
+            zeros_mode=zeros_mode or "original",
+            fast_decoding=draw(st.sampled_from([None, False])),
+            scale_dtype=draw(st.sampled_from([None, *SCALE_DTYPES])),
+        )
+
+    return draw_config()
+
+
+# Inputs.
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Operands of one call.
+
+    Attributes
+    ----------
+    A
+        (m, K), the type of A.
+    W
+        Values, not packed: (N, K), or (K, N) for layout "nn". int8 or uint8 for integers, codes 0 ... 15 in int8 for
+        nf4 and fp4_e2m1, else the type of W. `bitquant.packing.pack` and `transform_weight` take it.
+    scale
+        (N, K / group), or None.
+    zeros
+        What the operator takes: (N, K / group), packed (K / group, N * bits / 8), or None.
+    zeros_values
+        What `oracle` takes: `zeros`, and where that is packed the integers, (K / group, N).
+    bias
+        (N,) of the output's type, or None.
+    """
+
+    A: torch.Tensor
+    W: torch.Tensor
+    scale: torch.Tensor | None
+    zeros: torch.Tensor | None
+    zeros_values: torch.Tensor | None
+    bias: torch.Tensor | None
+
+    def reference(self, config: MatmulConfig) -> np.ndarray:
+        """Return what `oracle` says of these operands, float64, (m, N)."""
+        return oracle(config, self.A, self.W, self.scale, self.zeros_values, self.bias)
+
+
+#: Root mean square that outputs aim at: a few of int8 saturate; float16 (65504) is not reached in 16 standard
+#: deviations, bias included.
+_TARGET_RMS = {"int8": 90.0, "int32": 4000.0, "float16": 4000.0}
+_LARGEST_FLOAT16 = 65504.0
+
+#: Elements of a result up to which it is drawn again where its terms cancel; and up to which they may not cancel at
+#: all, because with so few elements errors do not average out either.
+_SMALL_RESULT = 4096
+_TINY_RESULT = 16
+
+
+def make_inputs(config: MatmulConfig, m: int, device: torch.device | str = "cpu", seed: int = 0) -> Inputs:
+    """Draw operands for a call with `m` rows, the same on every device.
+
+    W takes every value of its format (float8: every finite one) as often, each at least once where it has room. Scales
+    have both signs and undo the range of W, zero points take the range of W. A is normal, or uniform up to -128 ...
+    127 for int8, and small enough for the output type to hold the results; a few percent of int8 outputs saturate.
+
+    A relative error says something where the result is not much smaller than its terms. Draws with
+    ``||D|| < ||sqrt(A^2 @ (W^2)^T)|| / 2``, likely for results of few elements only, are drawn again; for a handful
+    of elements the bound is the norm itself.
+
+    Parameters
+    ----------
+    config
+        The problem.
+    m
+        Rows of A, 0 and more.
+    device
+        Where to put the operands.
+    seed
+        Another seed gives other numbers.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(1000):
+        inputs = _draw_inputs(config, m, generator)
+        if m * (config.N or 0) > _SMALL_RESULT or not _cancels(config, inputs):
+            break
+    else:
+        raise RuntimeError(f"no draw of 1000 for {config} keeps its result from cancelling")
+    moved = {k: v.to(device) if v is not None else None for k, v in vars(inputs).items()}
+    return Inputs(**moved)  # type: ignore[arg-type]
+
+
+def _draw_inputs(config: MatmulConfig, m: int, generator: torch.Generator) -> Inputs:
+    W = _draw_weight(config, generator)
+    rms = _format_rms(config.W_format)
+    scale = zeros = zeros_values = bias = None
+    if config.with_scaling:
+        magnitude = _uniform(config.scale_shape, 0.5, 1.5, generator) / rms
+        sign = torch.randint(0, 2, config.scale_shape, generator=generator) * 2 - 1
+        scale = (magnitude * sign).to(config.scale_format.torch_dtype)
+    if config.has_packed_zeros:
+        shape = (config.num_groups, config.N)
+        zeros_values = _draw_from(torch.arange(1 << config.W_format.bits, dtype=torch.uint8), shape, generator)
+        zeros = pack_zeros(zeros_values, config)
+    elif config.with_zeros:
+        zeros = zeros_values = _draw_zeros(config, rms, generator)
+    norm = _largest_row_norm(config, W, scale, zeros_values)
+    A = _draw_activation(config, m, norm, generator)
+    if config.with_bias:
+        bias = _draw_bias(config, float(A.to(torch.float32).pow(2).mean().sqrt()) * norm if m else 1.0, generator)
+    return Inputs(A, W, scale, zeros, zeros_values, bias)
+
+
+def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+    return torch.rand(shape, generator=generator) * (high - low) + low
+
+
+def _all_values(fmt: NumberFormat) -> torch.Tensor:
+    """Return every finite value of a format of 8 bits and fewer; codes for nf4 and fp4_e2m1."""
+    if fmt.codebook is not None:
+        return torch.arange(len(fmt.codebook), dtype=torch.int8)
+    if fmt.kind == "float":
+        patterns = torch.arange(256, dtype=torch.uint8)
+        return patterns[patterns.view(fmt.torch_dtype).to(torch.float32).isfinite()].view(fmt.torch_dtype)
+    step = 2 if fmt.name == "int1" else 1
+    return torch.arange(fmt.min_value, fmt.max_value + 1, step).to(fmt.torch_dtype)
+
+
+def _format_rms(fmt: NumberFormat) -> float:
+    """Return the root mean square of the weights that `_draw_weight` draws."""
+    if fmt.bits > 8:
+        return 1.0
+    values = torch.tensor(fmt.codebook) if fmt.codebook else _all_values(fmt)
+    return float(values.to(torch.float64).pow(2).mean().sqrt())
+
+
+def _draw_from(values: torch.Tensor, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """Return values drawn uniformly, each at least once where there is room, spread evenly over the tensor."""
+    size, count = math.prod(shape), len(values)
+    if size == 0:
+        return torch.empty(shape, dtype=values.dtype)
+    indices = torch.randint(0, count, (size,), generator=generator, dtype=torch.uint8)
+    planted = torch.randperm(count, generator=generator)[:size]
+    start = int(torch.randint(0, size, (1,), generator=generator))
+    places = (torch.arange(len(planted)) * max(1, size // count) + start) % size
+    indices[places] = planted.to(torch.uint8)
+    raw = values.view(torch.uint8)  # index_select knows no float8.
+    return raw.index_select(0, indices.to(torch.int32)).view(values.dtype).view(shape)
+
+
+def _draw_weight(config: MatmulConfig, generator: torch.Generator) -> torch.Tensor:
+    shape = (config.N, config.K) if config.layout == "nt" else (config.K, config.N)
+    if config.W_format.bits > 8:
+        return torch.randn(shape, generator=generator).to(config.W_format.torch_dtype)  # type: ignore[arg-type]
+    return _draw_from(_all_values(config.W_format), shape, generator)  # type: ignore[arg-type]
+
+
+def _draw_zeros(config: MatmulConfig, rms: float, generator: torch.Generator) -> torch.Tensor:
+    """Return zero points that are not packed: fractions, and half of them integers for "original" with an integer W."""
+    fmt, shape = config.W_format, config.scale_shape
+    if config.zeros_mode == "original" and fmt.is_integer:
+        zeros = _uniform(shape, fmt.min_value, fmt.max_value, generator)
+        zeros = torch.where(torch.rand(shape, generator=generator) < 0.5, zeros.round(), zeros)
+    else:
+        reach = 1.0 if config.zeros_mode == "rescale" and config.with_scaling else rms
+        if fmt.kind == "float" and fmt.bits == 8:  # w - z is kept within float16.
+            reach = min(reach, 0.9 * (_LARGEST_FLOAT16 - torch.finfo(fmt.torch_dtype).max))
+        zeros = _uniform(shape, -reach, reach, generator)
+    return zeros.to(config.scale_format.torch_dtype)
+
+
+def _largest_row_norm(config: MatmulConfig, W: torch.Tensor, scale: Any, zeros: Any) -> float:
+    """Return the largest 2-norm of a row of decode(W), looking at no more than 256 rows."""
+    return float(np.linalg.norm(oracle_weight(config, W, scale, zeros, slice(256)), axis=1).max())
+
+
+def _draw_activation(config: MatmulConfig, m: int, norm: float, generator: torch.Generator) -> torch.Tensor:
+    """Return A such that outputs, whose RMS is that of A times the norm of a row of W, suit their type."""
+    shape = (m, config.K)
+    exact = config.reduce_dtype == "int32" and config.out_format.bits == 32
+    target = math.inf if exact else _TARGET_RMS.get(config.out_format.name, math.inf)
+    wanted = target / norm if norm else 1.0
+    if config.A_format.is_integer:
+        return _draw_int8(shape, wanted, generator)  # type: ignore[arg-type]
+    # float16 outputs need not be large, integer ones must be to show their digits. float8_e4m3 reaches from 2^-6
+    # (normal) to 448, that is 64 times 7 standard deviations.
+    wanted = min(max(wanted, 2.0**-6), 64.0 if config.out_format.is_integer else 1.0)
+    rms = 2.0 ** math.floor(math.log2(wanted))
+    return (torch.randn(shape, generator=generator) * rms).to(config.A_format.torch_dtype)  # type: ignore[arg-type]
+
+
+def _draw_int8(shape: tuple[int, int], rms: float, generator: torch.Generator) -> torch.Tensor:
+    """Return int8 values of about that RMS: uniform in -128 ... 127 or less, or -1, 0 and 1 with few that are not 0."""
+    if rms >= math.sqrt(127 * 128 / 3):
+        return _draw_from(torch.arange(-128, 128).to(torch.int8), shape, generator)
+    largest = int((math.sqrt(1 + 12 * rms**2) - 1) / 2)  # Integers up to a have a mean square of a (a + 1) / 3.
+    if largest >= 1:
+        return torch.randint(-largest, largest + 1, shape, generator=generator, dtype=torch.int8)
+    values = torch.randint(0, 2, shape, generator=generator, dtype=torch.int8) * 2 - 1
+    kept = torch.rand(shape, generator=generator) < rms**2
+    kept[torch.arange(shape[0]), torch.randint(0, shape[1], (shape[0],), generator=generator)] = True
+    return values * kept
+
+
+def _draw_bias(config: MatmulConfig, output_rms: float, generator: torch.Generator) -> torch.Tensor:
+    """Return a bias of half the size of the outputs; of integers also the extremes of int8."""
+    shape = (config.N,)
+    if not config.out_format.is_integer:
+        bias = torch.randn(shape, generator=generator) * output_rms / 2  # type: ignore[arg-type]
+        return bias.to(config.out_format.torch_dtype)
+    reach = min(64, int(output_rms) + 1) if config.out_format.bits == 8 else int(output_rms) + 1
+    bias = torch.randint(-reach, reach + 1, shape, generator=generator)  # type: ignore[arg-type]
+    if len(bias) >= 2:
+        bias[0], bias[-1] = -128, 127
+    return bias.to(config.out_format.torch_dtype)
+
+
+def _cancels(config: MatmulConfig, inputs: Inputs) -> bool:
+    """Whether the result is smaller than `make_inputs` promises."""
+    weight = oracle_weight(config, inputs.W, inputs.scale, inputs.zeros_values)
+    squares = weight**2
+    if inputs.zeros_values is not None and config.zeros_mode == "rescale":  # w * s and z are terms of their own.
+        z = np.repeat(inputs.zeros_values.to(torch.float64).numpy(), config.group, axis=1)
+        squares = (weight + z) ** 2 + z**2
+    terms = np.sqrt((inputs.A.to(torch.float64).numpy() ** 2 @ squares.T).sum())
+    result = inputs.reference(config)
+    return bool(np.linalg.norm(result) < terms * (0.999 if result.size <= _TINY_RESULT else 0.5))

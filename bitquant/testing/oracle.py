@@ -1,0 +1,318 @@
+"""What a matrix multiplication should give, in float64 and NumPy, and how far from it a kernel may be.
+
+Written from the specifications and sharing no code with what it checks: own tables, own bit reader, own arithmetic. It
+is slow on purpose where that keeps it obvious.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from bitquant.config import MatmulConfig
+from bitquant.dtypes import NumberFormat
+
+__all__ = [
+    "assert_close",
+    "decode_plain",
+    "oracle",
+    "oracle_weight",
+    "relative_error",
+    "round_to_output",
+    "tolerance",
+]
+
+#: NF4 levels by code (QLoRA, appendix E, in the float32 digits of bitsandbytes).
+_NF4_LEVELS = np.array(
+    [
+        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
+        -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
+        0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+        0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+    ]
+)  # fmt: skip
+
+#: Unit roundoff: half the distance from 1 to the next number. 11, 8 and 24 significant bits (IEEE 754; bfloat16).
+_UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}
+
+#: See `tolerance`.
+_SAFETY = 3
+
+#: Elements of a float64 temporary, 128 MiB.
+_CHUNK_ELEMENTS = 1 << 24
+
+
+# Values.
+
+
+def _small_float(codes: np.ndarray, exponent_bits: int, mantissa_bits: int, has_infinity: bool) -> np.ndarray:
+    """Return the float64 values of small floating-point bit patterns.
+
+    (-1)^s * 2^(e - bias) * (1 + f / 2^mantissa_bits), and for e = 0: (-1)^s * 2^(1 - bias) * f / 2^mantissa_bits, with
+    bias = 2^(exponent_bits - 1) - 1. Where `has_infinity`, the largest e means infinity and NaN, as in IEEE 754 and
+    OCP's E5M2; otherwise, for 8 bits, only the pattern of all ones is NaN, as in OCP's E4M3.
+    """
+    codes = codes.astype(np.int64)
+    bias = 2 ** (exponent_bits - 1) - 1
+    sign = np.where(codes >> (exponent_bits + mantissa_bits) & 1, -1.0, 1.0)
+    exponent = codes >> mantissa_bits & (2**exponent_bits - 1)
+    fraction = (codes & (2**mantissa_bits - 1)) / 2.0**mantissa_bits
+    value = sign * np.where(exponent == 0, 2.0 ** (1 - bias) * fraction, 2.0 ** (exponent - bias) * (1 + fraction))
+    if has_infinity:
+        top = exponent == 2**exponent_bits - 1
+        return np.where(top, np.where(fraction == 0, sign * np.inf, np.nan), value)
+    if exponent_bits + mantissa_bits == 7:
+        return np.where((codes & 0x7F) == 0x7F, np.nan, value)
+    return value
+
+
+def _code_values(codes: np.ndarray, fmt: NumberFormat) -> np.ndarray:
+    """Return the values of nf4 or fp4_e2m1 codes."""
+    if fmt.name == "nf4":
+        return _NF4_LEVELS[codes.astype(np.int64)]
+    return _small_float(codes, exponent_bits=2, mantissa_bits=1, has_infinity=False)
+
+
+def _float64(array: Any) -> np.ndarray:
+    """Return the exact values of a tensor or array in float64; every type of 32 bits and less fits."""
+    if isinstance(array, torch.Tensor):
+        return array.detach().to(torch.float64).cpu().numpy()
+    return np.asarray(array).astype(np.float64)
+
+
+def decode_plain(stored: Any, config: MatmulConfig) -> np.ndarray:
+    """Return the value of each weight stored in the plain layout, read bit by bit.
+
+    Parameters
+    ----------
+    stored
+        The weight as the operator of `config` takes it, shape ``config.W_shape``: a torch tensor, or a NumPy array
+        whose bytes are those of one.
+    config
+        The problem.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (N, K), or (K, N) for layout "nn".
+    """
+    fmt = config.W_format
+    if isinstance(stored, torch.Tensor):
+        stored = stored.detach().cpu().contiguous().view(torch.uint8).numpy()
+    raw = np.ascontiguousarray(stored).view(np.uint8)
+    columns = config.N if config.layout == "nn" else config.K
+    bits = np.unpackbits(raw, axis=-1, bitorder="little").reshape(raw.shape[0], columns, fmt.bits)
+    codes = np.zeros(bits.shape[:2], np.int64)
+    for i in range(fmt.bits):
+        codes |= bits[..., i].astype(np.int64) << i
+    if fmt.kind == "code":
+        return _code_values(codes, fmt)
+    if fmt.kind == "uint":
+        return codes.astype(np.float64)
+    if fmt.kind == "int":
+        if fmt.bits == 1:
+            return np.where(codes == 1, 1.0, -1.0)
+        if fmt.bits < 8:
+            return (codes - 2 ** (fmt.bits - 1)).astype(np.float64)
+        return np.where(codes >= 128, codes - 256, codes).astype(np.float64)
+    if fmt.name == "float8_e4m3":
+        return _small_float(codes, 4, 3, has_infinity=False)
+    if fmt.name == "float8_e5m2":
+        return _small_float(codes, 5, 2, has_infinity=True)
+    exponent_bits, mantissa_bits = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23)}[fmt.name]
+    return _small_float(codes, exponent_bits, mantissa_bits, has_infinity=True)
+
+
+# Arithmetic.
+
+
+def oracle_weight(
+    config: MatmulConfig, W_values: Any, scale: Any = None, zeros: Any = None, rows: slice = slice(None)
+) -> np.ndarray:
+    """Return decode(W), without any rounding.
+
+    ::
+
+        original, quantized:  (w[n, k] - z[n, k // group]) * s[n, k // group]
+        rescale:              w[n, k] * s[n, k // group] - z[n, k // group]
+
+    Parameters
+    ----------
+    config
+        The problem.
+    W_values
+        (N, K), or (K, N) for layout "nn": integers, floats, or for nf4 and fp4_e2m1 codes 0 ... 15.
+    scale
+        (N, K / group), for ``config.with_scaling``.
+    zeros
+        (N, K / group); for zeros_mode "quantized" the integers before packing, (K / group, N).
+    rows
+        Which n to return.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, (N, K) in both layouts.
+    """
+    w = _float64((W_values.T if config.layout == "nn" else W_values)[rows])
+    if config.W_format.kind == "code":
+        w = _code_values(w, config.W_format)
+    s = np.repeat(_float64(scale[rows]), config.group, axis=1) if config.with_scaling else 1.0
+    if not config.with_zeros:
+        return w * s
+    z = np.repeat(_float64((zeros.T if config.has_packed_zeros else zeros)[rows]), config.group, axis=1)
+    return w * s - z if config.zeros_mode == "rescale" else (w - z) * s
+
+
+def oracle(
+    config: MatmulConfig, A: Any, W_values: Any, scale: Any = None, zeros: Any = None, bias: Any = None
+) -> np.ndarray:
+    """Return D[m, n] = sum_k A[m, k] * decode(W)[n, k] + Bias[n] in float64, not rounded to the output's type.
+
+    Parameters
+    ----------
+    config
+        The problem.
+    A
+        (..., K). Its values are taken as they are, bfloat16 and float8 included.
+    W_values, scale, zeros
+        As in `oracle_weight`.
+    bias
+        (N,), for ``config.with_bias``.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, (..., N).
+    """
+    a = _float64(A)
+    result = np.empty((*a.shape[:-1], config.N))
+    step = max(1, _CHUNK_ELEMENTS // a.shape[-1])
+    for start in range(0, config.N, step):
+        rows = slice(start, start + step)
+        result[..., rows] = a @ oracle_weight(config, W_values, scale, zeros, rows).T
+    return result + _float64(bias) if config.with_bias else result
+
+
+def round_to_output(ref: np.ndarray, config: MatmulConfig) -> np.ndarray:
+    """Return float64 results as an integer output holds them: to nearest, ties to even, saturated.
+
+    Results for a floating-point output come back as they are; there `tolerance` has room for the last rounding.
+    """
+    if not config.out_format.is_integer:
+        return ref
+    low, high = -(2.0 ** (config.out_format.bits - 1)), 2.0 ** (config.out_format.bits - 1) - 1
+    return np.clip(np.rint(ref), low, high)
+
+
+# Comparison.
+
+
+def relative_error(actual: Any, ref: np.ndarray) -> float:
+    """Return ||actual - ref|| / ||ref|| in the Frobenius norm.
+
+    Infinite if `actual` holds a NaN or an infinity. With ref = 0: 0 where `actual` is 0 too, else infinite.
+    """
+    actual = _float64(actual)
+    if not np.isfinite(actual).all():
+        return math.inf
+    distance, norm = float(np.linalg.norm(actual - ref)), float(np.linalg.norm(ref))
+    if distance == 0:
+        return 0.0
+    return distance / norm if norm else math.inf
+
+
+def tolerance(config: MatmulConfig) -> float:
+    """Return the bound on `relative_error` for this problem, before any rounding to integers.
+
+    A rounding to nearest with unit roundoff u changes a number by at most u of itself, in the root mean square by at
+    most u / sqrt(3). What is rounded:
+
+    - the output, once, in its type;
+    - each weight in the type of B_decode: nf4 levels, the subtraction of a zero point that is not an integer, the
+      multiplication by the scale; and Scale and Zeros themselves where their type is wider than that of B_decode;
+    - each of the K additions in float32. Their errors accumulate like sqrt(K); tensor cores truncate, which
+      accumulates like the number of additions of whole blocks of 16, K / 16.
+
+    Errors of different weights are independent, so in sum_k A[m, k] * W[n, k] they add up as squares, as do, in the
+    norm, the products themselves: the relative error of the sum is that of a weight. Times 3: a factor of 2 because
+    the norm of the result may be half of what it is without cancellation (no less in what `make_inputs` draws), and of
+    1.5 for results of so few elements that their errors do not average out. Examples, float16: 8.5e-4 for a W decoded
+    exactly, 1.2e-3 with a scale, 1.5e-3 with a scale and a fractional zero point.
+
+    Sums in int32 are exact: 0, but for the rounding to a floating-point output.
+    """
+    output = 0.0 if config.out_format.is_integer else _UNIT_ROUNDOFF[config.out_format.name]
+    if config.reduce_dtype == "int32":
+        return _SAFETY * output / math.sqrt(3)
+    decode = _UNIT_ROUNDOFF.get(config.decode_dtype, 0.0)  # 0: integers and float8, decoded without rounding.
+    operands_rounded = _UNIT_ROUNDOFF[config.scale_format.name] < decode
+    roundings = 1 if config.W_format.name == "nf4" else 0
+    if config.with_scaling:
+        roundings += 1 + operands_rounded
+    if config.with_zeros and not config.has_packed_zeros:
+        roundings += 1 + operands_rounded
+    accumulate = (4 * math.sqrt(config.K) + config.K / 16) * 2.0**-24
+    return _SAFETY * math.sqrt((output**2 + roundings * decode**2) / 3) + accumulate
+
+
+#: How much larger than the root mean square an error of one element may be: 8 standard deviations of `tolerance`.
+_PEAK = 8
+
+
+def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> None:
+    """Check a kernel's output against `oracle`: as a whole, and each element.
+
+    - int32 sums with an integer output: equal to ``round_to_output(ref)``.
+    - other integer outputs: each element rounds a value within ``8 * tolerance * max(|ref|, rms(ref))`` of ref, so
+      that it may be off by one near a tie only.
+    - floating-point outputs: `relative_error` within `tolerance`, and each element within
+      ``8 * tolerance * max(|ref|, rms(ref))``, so that one wrong element in a large matrix does not drown.
+
+    Parameters
+    ----------
+    actual
+        Tensor or array of the output, the shape of `ref`.
+    ref
+        The result of `oracle`, not rounded.
+    config
+        The problem.
+
+    Raises
+    ------
+    AssertionError
+        With the error, the bound and the worst element.
+    """
+    got = _float64(actual)
+    if got.shape != ref.shape:
+        raise AssertionError(f"{config}: shape {got.shape}, expected {ref.shape}")
+    if ref.size == 0:
+        return
+    bound = tolerance(config)
+    if not np.isfinite(got).all():
+        index = np.unravel_index(np.argmin(np.isfinite(got)), got.shape)
+        raise AssertionError(f"{config}: {_element(got, ref, index)}, not finite")
+    slack = _PEAK * bound * np.maximum(np.abs(ref), np.sqrt(np.mean(ref**2)))
+    if config.out_format.is_integer:
+        low, high = round_to_output(ref - slack, config), round_to_output(ref + slack, config)
+        excess = np.maximum(low - got, got - high)
+        index = np.unravel_index(np.argmax(excess), got.shape)
+        if excess[index] > 0:
+            raise AssertionError(
+                f"{config}: {np.count_nonzero(excess > 0)} of {ref.size} elements are wrong; {_element(got, ref, index)}, "
+                f"may be {low[index]:g} to {high[index]:g}"
+            )
+        return
+    error = relative_error(got, ref)
+    index = np.unravel_index(np.argmax(np.abs(got - ref) - slack), got.shape)
+    if error > bound:
+        raise AssertionError(f"{config}: relative error {error:.3g} > {bound:.3g}; {_element(got, ref, index)}")
+    if abs(got[index] - ref[index]) > slack[index]:
+        raise AssertionError(f"{config}: {_element(got, ref, index)}, off by more than {slack[index]:.3g}")
+
+
+def _element(got: np.ndarray, ref: np.ndarray, index: tuple[Any, ...]) -> str:
+    return f"at {tuple(int(i) for i in index)} got {got[index]:g}, expected {ref[index]:g}"
