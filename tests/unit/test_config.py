@@ -292,6 +292,17 @@ def test_flags_that_ask_for_the_plain_layout(fields, plain):
     assert make(**fields).wants_plain_layout is plain
 
 
+@pytest.mark.parametrize(
+    ("fields", "needed"),
+    [({"W_dtype": "float16"}, False), ({"W_dtype": "float16", "with_scaling": True}, True), ({}, True),
+     ({"W_dtype": "float16", "with_zeros": True}, True), ({"W_dtype": "int8"}, True),
+     ({"W_dtype": "int8", "A_dtype": "int8"}, False)],
+)  # fmt: skip
+def test_needs_decode(fields, needed):
+    """Only a W of the type of A without scales and zero points is multiplied as it is."""
+    assert make(**fields).needs_decode is needed
+
+
 def test_text():
     """A config prints as errors name it."""
     assert str(make(M=16)) == "matmul_nt(M=16, N=64, K=128, float16 x uint4)"
