@@ -197,7 +197,7 @@ def _lower(scheduled: IRModule, target: Target) -> tuple[IRModule, IRModule]:
     """Lower each function through its own pipeline; return the host and the device functions."""
     host: dict[Any, PrimFunc] = {}
     device: dict[Any, PrimFunc] = {}
-    bound = tvm.tirx.transform.BindTarget(target)
+    bound = tvm.tirx.transform.BindTarget(target if target.host is not None else target.with_host(target))
     for name, func in scheduled.functions_items():
         choice = choice_of(func)
         pipeline, finish_host, finish_device = tvm.tirx.get_tir_pipeline(choice.pipeline if choice else "s_tir")

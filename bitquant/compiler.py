@@ -143,13 +143,22 @@ def _wheel_roots() -> Iterator[Path]:
 
 
 def _include_dirs(root: Path) -> tuple[str, ...] | None:
-    """Return a CUDA root's include folders, or None where the headers are incomplete."""
-    for include in (root / "include", root / "targets" / "x86_64-linux" / "include", root / "targets" / "sbsa-linux" / "include"):
+    """Return the include folders of a CUDA root, or None where the headers are incomplete.
+
+    CUDA's headers and the CUDA C++ core libraries (cuda/std) are separate packages; the latter may lie elsewhere.
+    """
+    for include in _include_folders(root):
         if not (include / "cuda_runtime.h").is_file() or not (include / "cuda_fp16.h").is_file():
             continue
-        cccl = include / "cccl"  # The CUDA C++ core libraries; some of CUDA's own headers include them.
-        return (str(include), str(cccl)) if cccl.is_dir() else (str(include),)
+        for other in (include, *(i for r in (*_wheel_roots(), *_toolkit_roots()) for i in _include_folders(r))):
+            for core in (other / "cccl", other):
+                if (core / "cuda" / "std" / "cstdint").is_file():
+                    return tuple(dict.fromkeys((str(include), str(core))))
     return None
+
+
+def _include_folders(root: Path) -> tuple[Path, ...]:
+    return (root / "include", root / "targets" / "x86_64-linux" / "include", root / "targets" / "sbsa-linux" / "include")
 
 
 def _find_nvrtc() -> CudaCompiler | None:

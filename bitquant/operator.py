@@ -170,8 +170,9 @@ class Operator:
     __call__ = forward
 
     def _forward(self, A: Any, W: Any, scale: Any, zeros: Any, bias: Any, output: Any) -> torch.Tensor:
-        shape = A.shape
-        device = A.device
+        if not isinstance(A, torch.Tensor):
+            raise CallError(f"'A' must be a torch.Tensor (got {type(A).__name__})")
+        shape, device = A.shape, A.device
         if (
             shape[-1:] != (self._K,)
             or A.dtype is not self._A_dtype
@@ -240,9 +241,8 @@ class Operator:
         fix = "it is written in place" if name == "output" else "use .contiguous()"
         raise CallError(f"{name!r} must be contiguous (got strides {tensor.stride()} for shape {tuple(tensor.shape)}); {fix}")
 
-    def _reject_A(self, A: Any) -> None:
-        if not isinstance(A, torch.Tensor):
-            raise CallError(f"'A' must be a torch.Tensor (got {type(A).__name__})")
+    def _reject_A(self, A: torch.Tensor) -> None:
+        """Raise for the first rule that A breaks."""
         if A.device.type != self._device_type:
             raise CallError(
                 f"'A' must be on {self._device_type}, where this operator was built for (got {A.device}); "

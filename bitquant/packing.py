@@ -116,7 +116,8 @@ def general_decompress(packed: Array, source_bits: int = 4) -> Array:
     stored = _to_tensor(packed, "packed")
     if stored.dtype not in (torch.int8, torch.uint8) or stored.ndim == 0:
         raise ConfigError(
-            f"'packed' must be an int8 tensor of at least one dimension (got {stored.dtype}, shape {tuple(stored.shape)})",
+            "'packed' must be an int8 tensor of at least one dimension "
+            f"(got {stored.dtype}, shape {tuple(stored.shape)})",
             packed=stored.dtype,
         )
     lane_bytes = _lane(source_bits) * source_bits // 8
@@ -433,8 +434,7 @@ def unpack_zeros(qzeros: torch.Tensor | np.ndarray, config: MatmulConfig) -> tor
 
 
 def _value_shape(config: MatmulConfig) -> tuple[int, int]:
-    shape = (config.N, config.K) if config.layout == "nt" else (config.K, config.N)
-    return shape  # type: ignore[return-value]
+    return (config.N, config.K) if config.layout == "nt" else (config.K, config.N)  # type: ignore[return-value]
 
 
 # Containers.
@@ -605,7 +605,8 @@ def _raise_at(bad: torch.Tensor, values: torch.Tensor, argument: str, what: str,
     position = int(bad.reshape(-1).to(torch.uint8).argmax())
     index = tuple(int(i) for i in np.unravel_index(position, tuple(values.shape)))
     value = values[index].item()
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    advice = f"; {fix}" if fix else ""
     raise ConfigError(
-        f"{argument!r} out of range: got value {value if isinstance(value, int) else format(value, 'g')} at {index}, {what}" + (f"; {fix}" if fix else ""),
-        value=value, index=index,
-    )  # fmt: skip
+        f"{argument!r} out of range: got value {shown} at {index}, {what}{advice}", value=value, index=index
+    )

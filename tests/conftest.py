@@ -19,7 +19,9 @@ def error_log():
 
     def note(config, m, error):
         if path := os.environ.get("BITQUANT_ERROR_LOG"):
-            line = json.dumps({"problem": config.problem(), "m": m, "error": error, "exact": config.reduce_dtype == "int32"})
+            line = json.dumps(
+                {"problem": config.problem(), "m": m, "error": error, "exact": config.reduce_dtype == "int32"}
+            )
             with open(path, "a", encoding="utf-8") as file:  # Appending a line is atomic, also from several workers.
                 file.write(line + "\n")
 

@@ -1,1 +1,1 @@
-"""Instructions and register pieces that the rules are written with."""
+"""Pieces of kernels that rules share: words in registers, tiles in shared memory, tensor-core fragments."""

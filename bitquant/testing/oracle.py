@@ -60,7 +60,9 @@ def _small_float(codes: np.ndarray, exponent_bits: int, mantissa_bits: int, has_
     sign = np.where(codes >> (exponent_bits + mantissa_bits) & 1, -1.0, 1.0)
     exponent = codes >> mantissa_bits & (2**exponent_bits - 1)
     fraction = (codes & (2**mantissa_bits - 1)) / 2.0**mantissa_bits
-    value = sign * np.where(exponent == 0, 2.0 ** (1 - bias) * fraction, 2.0 ** (exponent - bias) * (1 + fraction))
+    value: np.ndarray = sign * np.where(
+        exponent == 0, 2.0 ** (1 - bias) * fraction, 2.0 ** (exponent - bias) * (1 + fraction)
+    )
     if has_infinity:
         top = exponent == 2**exponent_bits - 1
         return np.where(top, np.where(fraction == 0, sign * np.inf, np.nan), value)
@@ -104,7 +106,7 @@ def decode_plain(stored: Any, config: MatmulConfig) -> np.ndarray:
         stored = stored.detach().cpu().contiguous().view(torch.uint8).numpy()
     raw = np.ascontiguousarray(stored).view(np.uint8)
     columns = config.N if config.layout == "nn" else config.K
-    bits = np.unpackbits(raw, axis=-1, bitorder="little").reshape(raw.shape[0], columns, fmt.bits)
+    bits = np.unpackbits(raw, axis=-1, bitorder="little").reshape(raw.shape[0], columns, fmt.bits)  # type: ignore[arg-type]
     codes = np.zeros(bits.shape[:2], np.int64)
     for i in range(fmt.bits):
         codes |= bits[..., i].astype(np.int64) << i
@@ -116,7 +118,7 @@ def decode_plain(stored: Any, config: MatmulConfig) -> np.ndarray:
         if fmt.bits == 1:
             return np.where(codes == 1, 1.0, -1.0)
         if fmt.bits < 8:
-            return (codes - 2 ** (fmt.bits - 1)).astype(np.float64)
+            return np.asarray(codes - 2 ** (fmt.bits - 1), np.float64)
         return np.where(codes >= 128, codes - 256, codes).astype(np.float64)
     if fmt.name == "float8_e4m3":
         return _small_float(codes, 4, 3, has_infinity=False)
@@ -157,14 +159,15 @@ def oracle_weight(
     numpy.ndarray
         float64, (N, K) in both layouts.
     """
-    w = _float64((W_values.T if config.layout == "nn" else W_values)[rows])
+    w: Any = _float64((W_values.T if config.layout == "nn" else W_values)[rows])
     if config.W_format.kind == "code":
         w = _code_values(w, config.W_format)
     s = np.repeat(_float64(scale[rows]), config.group, axis=1) if config.with_scaling else 1.0
-    if not config.with_zeros:
-        return w * s
-    z = np.repeat(_float64((zeros.T if config.has_packed_zeros else zeros)[rows]), config.group, axis=1)
-    return w * s - z if config.zeros_mode == "rescale" else (w - z) * s
+    z: Any = 0.0
+    if config.with_zeros:
+        z = np.repeat(_float64((zeros.T if config.has_packed_zeros else zeros)[rows]), config.group, axis=1)
+    value: np.ndarray = w * s - z if config.zeros_mode == "rescale" else (w - z) * s
+    return value
 
 
 def oracle(
@@ -191,7 +194,7 @@ def oracle(
     a = _float64(A)
     result = np.empty((*a.shape[:-1], config.N))
     step = max(1, _CHUNK_ELEMENTS // a.shape[-1])
-    for start in range(0, config.N, step):
+    for start in range(0, config.N, step):  # type: ignore[arg-type]
         rows = slice(start, start + step)
         result[..., rows] = a @ oracle_weight(config, W_values, scale, zeros, rows).T
     return result + _float64(bias) if config.with_bias else result
@@ -204,8 +207,9 @@ def round_to_output(ref: np.ndarray, config: MatmulConfig) -> np.ndarray:
     """
     if not config.out_format.is_integer:
         return ref
-    low, high = -(2.0 ** (config.out_format.bits - 1)), 2.0 ** (config.out_format.bits - 1) - 1
-    return np.clip(np.rint(ref), low, high)
+    end = 2.0 ** (config.out_format.bits - 1)
+    rounded: np.ndarray = np.clip(np.rint(ref), -end, end - 1)
+    return rounded
 
 
 # Comparison.
@@ -255,7 +259,7 @@ def tolerance(config: MatmulConfig) -> float:
         roundings += 1 + operands_rounded
     if config.with_zeros and not config.has_packed_zeros:
         roundings += 1 + operands_rounded
-    accumulate = (4 * math.sqrt(config.K) + config.K / 16) * 2.0**-24
+    accumulate = (4 * math.sqrt(config.K) + config.K / 16) * 2.0**-24  # type: ignore[arg-type, operator]
     return _SAFETY * math.sqrt((output**2 + roundings * decode**2) / 3) + accumulate
 
 
@@ -302,8 +306,8 @@ def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> None:
         index = np.unravel_index(np.argmax(excess), got.shape)
         if excess[index] > 0:
             raise AssertionError(
-                f"{config}: {np.count_nonzero(excess > 0)} of {ref.size} elements are wrong; {_element(got, ref, index)}, "
-                f"may be {low[index]:g} to {high[index]:g}"
+                f"{config}: {np.count_nonzero(excess > 0)} of {ref.size} elements are wrong; "
+                f"{_element(got, ref, index)}, may be {low[index]:g} to {high[index]:g}"
             )
         return
     error = relative_error(got, ref)

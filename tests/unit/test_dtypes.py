@@ -29,14 +29,14 @@ def test_weight_formats_are_the_documented_ones_without_repetition():
 
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_unsigned_range(bits):
-    """uintN holds 0 to 2^N - 1 and is its own code."""
+    """An unsigned format of N bits holds 0 to 2^N - 1 and is its own code."""
     fmt = number_format(f"uint{bits}")
     assert (fmt.min_value, fmt.max_value, fmt.code_offset, fmt.bits) == (0, 2**bits - 1, 0, bits)
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_signed_range(bits):
-    """intN is two's complement; below 8 bits its codes start at zero."""
+    """A signed format is two's complement; below 8 bits its codes start at zero."""
     fmt = number_format(f"int{bits}")
     assert (fmt.min_value, fmt.max_value) == (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     assert fmt.code_offset == (2 ** (bits - 1) if bits < 8 else 0)

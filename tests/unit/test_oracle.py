@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from fractions import Fraction
@@ -46,12 +47,12 @@ TORCH_DTYPES = {"int8": torch.int8, "int16": torch.int16, "int32": torch.int32, 
 
 
 def make(**fields) -> MatmulConfig:
-    """A legal config with some fields replaced."""
-    return MatmulConfig(**{"M": 2, "N": 3, "K": 8, "W_dtype": "uint4", **fields})
+    """Return a legal config with some fields replaced."""
+    return MatmulConfig(**{"M": 2, "N": 4, "K": 8, "W_dtype": "uint4", **fields})
 
 
 def rounded_product(config: MatmulConfig, inputs) -> torch.Tensor:
-    """What a kernel computes: each step of B_decode rounded to its type, sums in float32 or int32, one last cast."""
+    """Return what a kernel computes: B_decode rounded at each step, sums in float32 or int32, one last cast."""
     decode_dtype = TORCH_DTYPES[config.decode_dtype]
     w = unpack(pack(inputs.W, config), config)
     w = (w.T if config.layout == "nn" else w).to(decode_dtype)
@@ -146,15 +147,17 @@ def test_decode_plain_of_the_transposed_layout():
 
 
 @pytest.mark.parametrize("with_scaling", [False, True])
-@pytest.mark.parametrize("zeros_mode", [None, "original", "rescale", "quantized"])
 @pytest.mark.parametrize("group_size", [-1, 4, 8])
-@pytest.mark.parametrize("W_dtype", ["uint4", "uint8", "int3", "nf4", "fp4_e2m1", "float8_e5m2", "float16"])
-def test_oracle_is_the_formula(W_dtype, with_scaling, zeros_mode, group_size):
+@pytest.mark.parametrize(
+    ("W_dtype", "zeros_mode"),
+    [
+        (W_dtype, zeros_mode)
+        for W_dtype in ("uint4", "uint8", "int3", "nf4", "fp4_e2m1", "float8_e5m2", "float16")
+        for zeros_mode in legal_zeros_modes(W_dtype)
+    ],
+)
+def test_oracle_is_the_formula(W_dtype, zeros_mode, group_size, with_scaling):
     """sum_k A[m, k] * decode(W)[n, k] + Bias[n], in exact fractions and one element at a time."""
-    if zeros_mode not in legal_zeros_modes(W_dtype):
-        with pytest.raises(ConfigError, match="unsigned"):
-            make(W_dtype=W_dtype, with_zeros=True, zeros_mode=zeros_mode)
-        return
     config = make(
         N=4, K=16, W_dtype=W_dtype, with_bias=True, group_size=group_size, with_scaling=with_scaling,
         with_zeros=zeros_mode is not None, zeros_mode=zeros_mode,
@@ -181,10 +184,16 @@ def test_oracle_is_the_formula(W_dtype, with_scaling, zeros_mode, group_size):
             assert ref[m, n] == pytest.approx(float(total), rel=1e-12, abs=1e-9)
 
 
-@pytest.mark.parametrize("config", [make(N=50, K=24, W_dtype="uint3", group_size=8, with_scaling=True),
-                                    make(N=48, K=24, group_size=12, with_zeros=True, zeros_mode="quantized"),
-                                    make(N=50, K=24, group_size=12, with_zeros=True, zeros_mode="rescale", with_bias=True),
-                                    MatmulConfig(M=2, N=50, K=24, A_dtype="bfloat16", layout="nn")], ids=case_id)  # fmt: skip
+@pytest.mark.parametrize(
+    "config",
+    [
+        make(N=50, K=24, W_dtype="uint3", group_size=8, with_scaling=True),
+        make(N=48, K=24, group_size=12, with_zeros=True, zeros_mode="quantized"),
+        make(N=50, K=24, group_size=12, with_zeros=True, zeros_mode="rescale", with_bias=True),
+        MatmulConfig(M=2, N=50, K=24, A_dtype="bfloat16", layout="nn"),
+    ],
+    ids=case_id,
+)
 def test_the_oracle_takes_large_weights_in_parts(config, monkeypatch):
     """Rows of the result taken a few at a time add up to the whole."""
     x = make_inputs(config, 2)
@@ -201,7 +210,7 @@ def test_leading_dimensions_of_A():
     config = make()
     x = make_inputs(config, 6)
     ref = oracle(config, x.A.reshape(2, 3, 8), x.W)
-    assert np.array_equal(ref.reshape(6, 3), x.reference(config))
+    assert np.array_equal(ref.reshape(6, config.N), x.reference(config))
 
 
 def test_integer_outputs_round_to_even_and_saturate():
@@ -359,7 +368,7 @@ def test_failures_say_what_and_where():
     """A message has the problem, the error, the bound and the worst element."""
     config = make()
     ref = np.array([[1.0, 2.0, 3.0]])
-    message = r"matmul_nt\(M=2, N=3, K=8, float16 x uint4\): relative error 0\.2\d+ > 0\.000\d+; at \(0, 1\) got 3, expected 2"
+    message = re.escape(f"{config}: relative error 0.267 > ") + r"0\.000\d+; at \(0, 1\) got 3, expected 2"
     with pytest.raises(AssertionError, match=message):
         assert_close(np.array([[1.0, 3.0, 3.0]]), ref, config)
     with pytest.raises(AssertionError, match=r"at \(0, 2\) got nan, expected 3, not finite"):
@@ -449,7 +458,7 @@ def test_cases_are_the_same_each_time():
     assert len(set(ids)) == len(ids)
     assert ids != [case_id(c) for c in cases(seed=1)]
     shares = [[case_id(c) for c in cases(stride=3, offset=i)] for i in range(3)]
-    assert sorted(sum(shares, [])) == sorted(ids)
+    assert sorted(itertools.chain(*shares)) == sorted(ids)
 
 
 def test_cases_of_given_shapes():
@@ -510,10 +519,12 @@ def test_zero_points_take_the_range_of_w():
     fields = {"N": 64, "K": 64, "group_size": 8, "with_zeros": True}
     assert set(make_inputs(make(**fields, zeros_mode="quantized"), 1).zeros_values.unique().tolist()) == set(range(16))
     original = make_inputs(make(**fields), 1).zeros.float()
-    assert float(original.min()) < 1 < 14 < float(original.max())
+    assert float(original.min()) < 1
+    assert float(original.max()) > 14
     assert 0.2 < float((original == original.round()).float().mean()) < 0.8
     rescale = make_inputs(make(**fields, zeros_mode="rescale", with_scaling=True), 1)
-    assert float(rescale.zeros.min()) < -0.5 < 0.5 < float(rescale.zeros.max())
+    assert float(rescale.zeros.min()) < -0.5
+    assert float(rescale.zeros.max()) > 0.5
     assert float(rescale.scale.min()) < 0 < float(rescale.scale.max())
 
 
@@ -555,7 +566,7 @@ def test_inputs_are_the_same_for_the_same_seed():
 
 @given(configs(max_size=8), st.integers(1, 2), st.integers(0, 2**32))
 def test_small_results_do_not_cancel(config, m, seed):
-    """With few elements a result could vanish by chance, and its relative error mean nothing: such draws are redrawn."""
+    """With few elements a result could vanish by chance, and a relative error mean nothing: it is drawn again."""
     x = make_inputs(config, m, seed=seed)
     weight = oracle_weight(config, x.W, x.scale, x.zeros_values)
     terms = np.sqrt((x.A.double().numpy() ** 2 @ weight.T**2).sum())

@@ -35,21 +35,24 @@ FLOAT8 = ["float8_e4m3", "float8_e5m2"]
 
 
 def random_codes(bits: int, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
+    """Return codes of that width, int64."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 1 << bits, shape, generator=generator, dtype=torch.int64)
 
 
 def packed_by_definition(row: list[int], bits: int) -> list[int]:
-    """The bytes of one row as signed numbers, from one large integer: element k stands at bit k * bits."""
+    """Return the bytes of a row as signed numbers, from one large integer with element k at bit k * bits."""
     stream = sum(code << (k * bits) for k, code in enumerate(row))
     return [b - 256 if b > 127 else b for b in stream.to_bytes(len(row) * bits // 8, "little")]
 
 
-def integer_config(W_dtype: str, N: int, K: int, **fields) -> MatmulConfig:
+def problem(W_dtype: str, N: int, K: int, **fields) -> MatmulConfig:
+    """Return a problem with a packed W and A in float16."""
     return MatmulConfig(M=1, N=N, K=K, W_dtype=W_dtype, **fields)
 
 
 def all_integers(name: str) -> list[int]:
+    """Return every value of an integer format, in the order of its codes."""
     fmt = number_format(name)
     return [-1, 1] if name == "int1" else list(range(fmt.min_value, fmt.max_value + 1))
 
@@ -243,9 +246,7 @@ def test_decompress_refuses_what_is_not_packed():
     """Packed rows are int8 and hold whole runs of codes."""
     with pytest.raises(ConfigError, match=re.escape("'packed' must be an int8 tensor")):
         general_decompress(torch.zeros((2, 8), dtype=torch.int32), 4)
-    with pytest.raises(
-        ConfigError, match=r"rows of 'packed' must be a multiple of 3 bytes where 'source_bits' is 3 \(got 4"
-    ):
+    with pytest.raises(ConfigError, match=r"'packed' must be a multiple of 3 bytes where 'source_bits' is 3 \(got 4"):
         general_decompress(torch.zeros((2, 4), dtype=torch.int8), 3)
 
 
@@ -509,7 +510,7 @@ def test_pack_agrees_with_the_oracle_on_every_code(name):
 @pytest.mark.parametrize("name", PACKED)
 def test_unpack_and_pack_is_the_identity_on_bytes(name):
     """Every row of bytes is a weight, and no two rows are the same weight."""
-    config = integer_config(name, 64, 48)
+    config = problem(name, 64, 48)
     stored = torch.randint(-128, 128, config.W_shape, dtype=torch.int8, generator=torch.Generator().manual_seed(3))
     values = unpack(stored, config)
     assert values.dtype == (torch.float32 if number_format(name).codebook else torch.int8)
@@ -540,7 +541,7 @@ def test_layout_nn_stores_the_transpose(name):
 
 def test_pack_takes_arrays_and_views():
     """A NumPy array or a transposed tensor gives the tensor that a contiguous one gives."""
-    config = integer_config("int5", 8, 16)
+    config = problem("int5", 8, 16)
     weight = torch.randint(-16, 16, (16, 8), generator=torch.Generator().manual_seed(0)).T
     expected = pack(weight.contiguous(), config)
     assert torch.equal(pack(weight, config), expected)
@@ -553,7 +554,7 @@ def test_pack_takes_arrays_and_views():
 def test_pack_names_the_value_that_does_not_fit(name, monkeypatch):
     """The index is that in the whole weight, also where it lies in a later chunk."""
     monkeypatch.setattr(packing, "_CHUNK_ELEMENTS", 32)
-    config = integer_config(name, 6, 16)
+    config = problem(name, 6, 16)
     weight = torch.ones(6, 16, dtype=torch.int16)
     weight[4, 9] = 200
     with pytest.raises(ConfigError, match=re.escape("'weight' out of range: got value 200 at (4, 9), ")):
@@ -577,7 +578,7 @@ def test_pack_checks_the_shape(fields, shape, message):
 
 def test_unpack_checks_shape_and_type():
     """What is not the stored tensor of the problem is refused."""
-    config = integer_config("uint4", 8, 16)
+    config = problem("uint4", 8, 16)
     with pytest.raises(ConfigError, match=re.escape("'qweight' must have shape the packed (N, K * bits / 8) = (8, 8)")):
         unpack(torch.zeros(8, 16, dtype=torch.int8), config)
     with pytest.raises(ConfigError, match=re.escape("'qweight' must be torch.int8 (got torch.uint8)")):
@@ -587,7 +588,7 @@ def test_unpack_checks_shape_and_type():
 @pytest.mark.parametrize("bits", BITS)
 def test_zero_points_are_packed_along_n(bits):
     """Row g of the result holds the zero points of group g, one after another in n."""
-    config = integer_config(f"uint{bits}", 24, 32, group_size=8, with_zeros=True, zeros_mode="quantized")
+    config = problem(f"uint{bits}", 24, 32, group_size=8, with_zeros=True, zeros_mode="quantized")
     zeros = random_codes(bits, (4, 24))
     stored = pack_zeros(zeros, config)
     assert (tuple(stored.shape), stored.dtype) == (config.zeros_shape, torch.int8)
@@ -598,7 +599,7 @@ def test_zero_points_are_packed_along_n(bits):
 @pytest.mark.parametrize("bits", BITS)
 def test_zero_points_have_the_range_of_w(bits):
     """No zero point wraps, also not a negative one of 8 bits."""
-    config = integer_config(f"uint{bits}", 8, 16, group_size=8, with_zeros=True, zeros_mode="quantized")
+    config = problem(f"uint{bits}", 8, 16, group_size=8, with_zeros=True, zeros_mode="quantized")
     for value in (-1, 1 << bits):
         zeros = torch.zeros(2, 8, dtype=torch.int16)
         zeros[1, 7] = value
@@ -610,7 +611,7 @@ def test_zero_points_have_the_range_of_w(bits):
 
 def test_zero_points_check_shape_and_mode():
     """The shape of Scale is the wrong way round, and other modes have nothing to pack."""
-    config = integer_config("uint4", 8, 32, group_size=8, with_zeros=True, zeros_mode="quantized")
+    config = problem("uint4", 8, 32, group_size=8, with_zeros=True, zeros_mode="quantized")
     with pytest.raises(
         ConfigError, match=re.escape("'zeros' must have shape (K / group_size, N) = (4, 8) (got (8, 4))")
     ):
@@ -621,7 +622,7 @@ def test_zero_points_check_shape_and_mode():
         ConfigError, match=re.escape("'qzeros' must have shape (K / group_size, N * bits / 8) = (4, 4)")
     ):
         unpack_zeros(torch.zeros(4, 8, dtype=torch.int8), config)
-    original = integer_config("uint4", 8, 32, group_size=8, with_zeros=True)
+    original = problem("uint4", 8, 32, group_size=8, with_zeros=True)
     for function in (pack_zeros, unpack_zeros):
         with pytest.raises(ConfigError, match=r"need with_zeros=True and zeros_mode='quantized' \(got with_zeros=True"):
             function(torch.zeros(4, 8, dtype=torch.int8), original)

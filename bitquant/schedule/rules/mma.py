@@ -54,8 +54,8 @@ Expr = Any
 
 #: Tiles of m that are walked before n advances, so that blocks that run together share rows of A and of W in L2.
 RASTER_ROWS = 8
-#: Tiles that a block walks at least, so that the prologue's loads are not the whole of its work.
-MIN_STAGES_DECODED = 3
+#: One slot is multiplied, one decoded, one filled.
+MIN_STAGES = 3
 #: cp.async.wait_group takes 0 to 7 (TVM's table); a ring of 9 slots leaves 7 pending.
 MAX_STAGES = 9
 
@@ -108,9 +108,8 @@ class MmaRule(Rule):
         if config.layout == "nn" and modified and a.bits == 16:
             return "needs layout nt where W is scaled (got nn)"
         if a.bits == 8 and modified:
-            step = 32 if a.is_integer else 16
-            if config.num_groups > 1 and config.group % step:
-                return f"needs group_size % {step} == 0 where A has 8 bits and W is scaled (got {config.group})"
+            if config.num_groups > 1 and config.group % UNIT:
+                return f"needs group_size % {UNIT} == 0 where A has 8 bits and W is scaled (got {config.group})"
             if w.name == "nf4":
                 return "needs a W whose values float16 holds where A is float8 and W is scaled (got nf4)"
         return None
@@ -154,10 +153,16 @@ def _wanted_hint(config: MatmulConfig, rung: int, arch: GpuArch) -> MmaHint:
     if rung <= 64:
         n = 64 if blocks(64, 64) * 4 >= 3 * sm_count else 32
         return MmaHint(64, n, 128, 2, n // 32, 2, 4)
-    for m, n, warps_m, warps_n in ((128, 128, 2, 2), (128, 128, 2, 4), (128, 64, 4, 2), (64, 64, 2, 2)):
-        waves = 2 if warps_m * warps_n == 4 and m == 128 else 0.75
-        if blocks(m, n) >= waves * sm_count:
-            return MmaHint(m, n, k, warps_m, warps_n, 1, 4)
+    # (m, n, warps_m, warps_n, stages, least blocks a multiprocessor): two blocks of 4 warps, one decoding while the
+    # other multiplies, where there are enough tiles; else one of 8 warps.
+    for m, n, warps_m, warps_n, stages, least in (
+        (128, 128, 2, 2, 3, 2.0),
+        (128, 128, 2, 4, 4, 0.75),
+        (128, 64, 4, 2, 4, 0.75),
+        (64, 64, 2, 2, 4, 0.75),
+    ):
+        if blocks(m, n) >= least * sm_count:
+            return MmaHint(m, n, k, warps_m, warps_n, 1, stages)
     return MmaHint(64, 32, k, 2, 1, 2, 4)
 
 
@@ -168,21 +173,17 @@ def _fit(config: MatmulConfig, arch: GpuArch, hint: MmaHint) -> MmaHint:
         if hint.block_m * hint.block_n // (hint.warps_m * hint.warps_n) >= 64 * 64:
             hint = replace(hint, warps_n=2 * hint.warps_n)
         while not _groups_fit(config, hint) and hint.warps_k > 1:
-            hint = replace(hint, warps_k=hint.warps_k // 2, warps_m=hint.warps_m)
+            hint = replace(hint, warps_k=hint.warps_k // 2)
         while not _groups_fit(config, hint) and hint.block_k > 32:
             hint = replace(hint, block_k=hint.block_k // 2)
+    smaller = (
+        lambda h: replace(h, stages=h.stages - 1) if h.stages > MIN_STAGES else None,
+        lambda h: replace(h, block_k=64, warps_k=min(h.warps_k, 2)) if h.block_k > 64 else None,
+        lambda h: replace(h, block_m=64, block_n=64, warps_m=2, warps_n=2) if h.block_m * h.block_n > 64 * 64 else None,
+        lambda h: replace(h, block_k=32, warps_k=1) if h.block_k > 32 else None,
+    )
     while _hint_problem(config, arch, hint) is not None:
-        if hint.stages > MIN_STAGES_DECODED:
-            hint = replace(hint, stages=hint.stages - 1)
-        elif hint.block_k > 64:
-            hint = replace(hint, block_k=64)
-        elif hint.block_n > 64:
-            hint = replace(hint, block_n=64, warps_n=max(1, hint.warps_n // 2))
-        elif hint.block_m > 64:
-            hint = replace(hint, block_m=64, warps_m=max(1, hint.warps_m // 2))
-        else:
-            hint = replace(hint, block_k=32, warps_k=1)
-            break
+        hint = next(h for step in smaller if (h := step(hint)) is not None)
     return hint
 
 
@@ -210,8 +211,8 @@ def _hint_problem(config: MatmulConfig, arch: GpuArch, hint: MmaHint) -> str | N
         return "needs block_n of 16, 32, 64, 128 or 256 in layout nn"
     if not 1 <= hint.warps_m * hint.warps_n * hint.warps_k <= 32:
         return "needs 1 to 32 warps"
-    if not MIN_STAGES_DECODED <= hint.stages <= MAX_STAGES:
-        return f"needs {MIN_STAGES_DECODED} <= stages <= {MAX_STAGES}"
+    if not MIN_STAGES <= hint.stages <= MAX_STAGES:
+        return f"needs {MIN_STAGES} <= stages <= {MAX_STAGES}"
     if _scales_sums(config) and not _groups_fit(config, hint):
         return f"needs group_size and block_k / warps_k that divide each other, with group_size={config.group}"
     smem_bytes = _Kernel(config, 1, arch, hint).smem_bytes
@@ -268,7 +269,8 @@ class _Kernel:
         self.decodes_w = self.scales_weights or not stored_as_operand
         left = {"int8": "s8", "float16": "f16", "bfloat16": "bf16"}[self.operand]
         self.mma = MmaOp(left, "u8" if a.is_integer and w.name == "uint8" else left, arch.has_mma_m16n8k16)
-        self.sum_dtype = "int32" if a.is_integer else "float32"
+        #: Registers of the sums; TVM's table of instructions has integer mma with unsigned ones.
+        self.sum_dtype = "uint32" if a.is_integer else "float32"
         self.is_transposed = config.layout == "nn"
 
         h = hint
@@ -369,6 +371,10 @@ class _Kernel:
         """Return a row index in 64 bits where offsets may pass 2^31; `limit` is the largest offset, None unknown."""
         return T.cast(row, "int64") if limit is None or limit >= 1 << 31 else row
 
+    def _column(self, column: Expr) -> Expr:
+        """Return a column of D, the last one for those beyond it."""
+        return T.min(self.n0 + column, self.config.N - 1) if self.has_ragged_n else self.n0 + column
+
     def load(self, tile: Expr) -> None:
         """Emit the copies of tile `tile` of A and of the stored W into their rings."""
         c, h = self.config, self.hint
@@ -466,7 +472,7 @@ class _Kernel:
         c, runs = self.config, UNIT // self.run
         for unit in range(self.units):
             row, column = self._unit(unit, self.w_rows)
-            n = T.min(self.n0 + row, c.N - 1)
+            n = self._column(row)
             for j in range(runs):
                 k = tile * self.hint.block_k + column * UNIT + j * self.run
                 g = T.min(k // c.group, c.num_groups - 1) if c.num_groups > 1 else 0
@@ -647,6 +653,10 @@ class _Kernel:
             else:
                 self._scale_sums(k // c.group)
 
+    def _sum(self, register: Expr) -> Expr:
+        """Return a register of sums as the number that it holds."""
+        return tirx.reinterpret("int32", register) if self.is_integer else register
+
     def _scale_sums(self, g: Expr) -> None:
         """Emit total += decode(sums of group g), and clear the sums."""
         c, dtype = self.config, self.config.reduce_dtype
@@ -654,7 +664,7 @@ class _Kernel:
             scales, zeros = T.alloc_local((2,), dtype), T.alloc_local((2,), dtype)
             for i in range(2):
                 column = accumulator_row_col(self.lane, i)[1] + (self.warp_n * self.n_tiles + j) * 8
-                n = T.min(self.n0 + column, c.N - 1)
+                n = self._column(column)
                 if c.with_scaling:
                     store_local(scales, i, self.Scale[n, g].astype(dtype))
                 if c.with_zeros:
@@ -663,8 +673,8 @@ class _Kernel:
                 for r in range(4):
                     at = (i * self.n_tiles + j) * 4 + r
                     scale = scales[r % 2] if c.with_scaling else None
-                    zero = zeros[r % 2] * self.a_sum[4 * i + r].astype(dtype) if c.with_zeros else None
-                    value = apply_scale_and_zero(self.acc[at].astype(dtype), scale, zero, c.zeros_mode)
+                    zero = zeros[r % 2] * self._sum(self.a_sum[4 * i + r]).astype(dtype) if c.with_zeros else None
+                    value = apply_scale_and_zero(self._sum(self.acc[at]).astype(dtype), scale, zero, c.zeros_mode)
                     store_local(self.total, at, self.total[at] + value)
         self._zero(self.acc)
         if c.with_zeros:
@@ -679,7 +689,7 @@ class _Kernel:
             return
         count = self.m_tiles * self.n_tiles * 4
         others = h.warps_m * h.warps_n * 32
-        kind = "s32" if self.config.reduce_dtype == "int32" else "f32"
+        kind = {"int32": "s32", "uint32": "u32", "float32": "f32"}[str(self.total.dtype)]
         index = self.thread % others
 
         def at(part: Expr, r: int) -> Expr:
@@ -691,7 +701,7 @@ class _Kernel:
                 T.evaluate(T.ptx[f"st.shared.{kind}"](at(self.warp_k - 1, r), self.total[r]))
         T.evaluate(T.cuda.cta_sync())
         with T.If(self.warp_k == 0), T.Then():
-            part_sum = T.alloc_local((1,), self.config.reduce_dtype)
+            part_sum = T.alloc_local((1,), self.total.dtype)
             for part in range(h.warps_k - 1):
                 for r in range(count):
                     T.evaluate(T.ptx[f"ld.shared.{kind}"](part_sum[0], at(part, r)))
@@ -717,7 +727,7 @@ class _Kernel:
         c = self.config
 
         def output(i: int) -> Expr:
-            return output_value(c, sums[i], Bias[column + i])
+            return output_value(c, sums[i] if self.scales_sums else self._sum(sums[i]), Bias[column + i])
 
         if c.N % 2:
             for i in range(2):

@@ -1,0 +1,45 @@
+"""Every rule's kernels become machine code for every architecture that it accepts, without a GPU."""
+
+from __future__ import annotations
+
+import pytest
+
+import bitquant as bq
+from bitquant.arch import cuda_target
+from bitquant.schedule.rules import FallbackRule, GemvRule
+
+ARCHS = ("sm_75", "sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120a")
+
+#: One problem for each way that a kernel reads its operands.
+PROBLEMS = (
+    dict(M=1, N=65, K=256, W_dtype="uint4", group_size=64, with_scaling=True, with_zeros=True, with_bias=True),
+    dict(M=1, N=65, K=256, A_dtype="bfloat16", W_dtype="int3", with_scaling=True, out_dtype="bfloat16"),
+    dict(M=1, N=65, K=256, A_dtype="int8", W_dtype="int2", out_dtype="int32"),
+    dict(M=1, N=65, K=256, A_dtype="float8_e5m2", W_dtype="fp4_e2m1", with_scaling=True, out_dtype="float32"),
+    dict(M=1, N=65, K=256, W_dtype="nf4", out_dtype="int8"),
+    dict(M=1, N=65, K=256, W_dtype="float8_e4m3"),
+)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("rule", [GemvRule, FallbackRule])
+def test_machine_code(rule, arch, subtests=None):
+    """The rule accepts these problems, and its kernels compile without spills."""
+    # One problem an architecture, another one each time, and all of them where the library is used most.
+    chosen = PROBLEMS if arch == "sm_90a" else (PROBLEMS[ARCHS.index(arch) % len(PROBLEMS)],)
+    for problem in chosen:
+        operator = bq.Matmul(bq.MatmulConfig(**problem), target=arch, rules=(rule(),))
+        (resources,) = operator._archive.resources.values()
+        assert resources.spill_bytes == 0, f"{operator}: {resources}"
+        assert ".target " + arch in operator.get_ptx()
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_every_rule_is_asked_in_order(arch):
+    """The default rules serve a common ladder on every architecture, tensor cores included."""
+    config = bq.MatmulConfig(M=(1, 16), N=64, K=256, W_dtype="uint4", group_size=64, with_scaling=True)
+    scheduled = bq.Matmul(config, target=arch)._archive.choices
+    assert scheduled[1].rule == "gemv"
+    assert scheduled[16].rule == "mma"
+    assert scheduled[16].refusals["gemv"] == "needs M == 1 (got 16)"
+    assert cuda_target(arch).arch == arch
