@@ -112,6 +112,13 @@ class MatmulConfig:
         """Whether M is a single number, so that a call must have exactly M rows."""
         return isinstance(self.M, int)
 
+    def has_fixed_rows(self, rung: int) -> bool:
+        """Whether a function of this rung is called with exactly `rung` rows, so that m need not be symbolic.
+
+        So it is for a static M, and for the rung 1 unless it is the last, which serves larger m as well.
+        """
+        return self.is_static or (rung == 1 and self.ladder[-1] > 1)
+
     @cached_property
     def A_format(self) -> NumberFormat:
         """Format of A."""

@@ -122,7 +122,8 @@ def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | Non
     config
         The problem.
     rung
-        The most rows that a call of this function has. M is symbolic unless the config is static or `rung` is 1.
+        The most rows that a call of this function has; the last rung serves more, too. M is symbolic unless
+        `MatmulConfig.has_fixed_rows`.
     decode_dtype
         TVM type of B_decode; default `config.decode_dtype`. A schedule that multiplies in float32 anyway passes
         float32 and saves a rounding.
@@ -134,7 +135,7 @@ def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | Non
         B_decode (where W needs decoding), C (the reduction), D (bias, cast).
     """
     N, K = config.N, config.K
-    M = rung if config.is_static or rung == 1 else tirx.Var("m", "int32")
+    M = rung if config.has_fixed_rows(rung) else tirx.Var("m", "int32")
     A = te.placeholder((M, K), name="A", dtype=config.A_format.tvm_dtype)
     B = te.placeholder(config.W_shape, name="B", dtype=config.W_format.tvm_dtype)
     Scale = Zeros = Bias = None

@@ -18,7 +18,7 @@ import torch
 from bitquant.config import MatmulConfig
 from bitquant.dtypes import ACTIVATION_DTYPES, OUT_DTYPES, SCALE_DTYPES, WEIGHT_DTYPES, NumberFormat, number_format
 from bitquant.packing import pack_zeros
-from bitquant.testing.oracle import oracle, oracle_weight
+from bitquant.testing.oracle import FEW_ELEMENTS, oracle, oracle_weight
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -333,10 +333,8 @@ class Inputs:
 _TARGET_RMS = {"int8": 90.0, "int32": 4000.0, "float16": 4000.0}
 _LARGEST_FLOAT16 = 65504.0
 
-#: Elements of a result up to which it is drawn again where its terms cancel; and up to which they may not cancel at
-#: all, because with so few elements errors do not average out either.
+#: Elements of a result up to which it is drawn again where its terms cancel.
 _SMALL_RESULT = 4096
-_TINY_RESULT = 16
 
 #: Below this float16, subnormal from 2^-14 on, would leave too few digits on the way.
 _LEAST_RMS = 2.0**-8
@@ -349,9 +347,10 @@ def make_inputs(config: MatmulConfig, m: int, device: torch.device | str = "cpu"
     have both signs and undo the range of W, zero points take the range of W. A is normal, or uniform up to -128 ...
     127 for int8, and small enough for the output type to hold the results; a few percent of int8 outputs saturate.
 
-    A relative error says something where the result is not much smaller than its terms. Draws with
-    ``||D|| < ||sqrt(A^2 @ (W^2)^T)|| / 2``, likely for results of few elements only, are drawn again; for a handful
-    of elements the bound is the norm itself. So are those below 2^-8, too close to the subnormals of float16.
+    A relative error says something where the result is not much smaller than its terms. Small results, where this
+    is not rare, are drawn again if ``||D||`` is less than half of ``T = ||sqrt(A^2 @ (decode(W)^2)^T)||`` (less than
+    T for a handful of elements), if T is less than 0.45 of what it is with the squares of w * s and z * s in place of
+    that of their difference, or if D is below 2^-8, too close to the subnormals of float16.
 
     Parameters
     ----------
@@ -503,13 +502,22 @@ def _draw_bias(config: MatmulConfig, output_rms: float, generator: torch.Generat
 
 def _cancels(config: MatmulConfig, inputs: Inputs) -> bool:
     """Whether the result is smaller than `make_inputs` promises."""
+    a = inputs.A.to(torch.float64).numpy()
     weight = oracle_weight(config, inputs.W, inputs.scale, inputs.zeros_values)
-    squares = weight**2
-    if inputs.zeros_values is not None and config.zeros_mode == "rescale":  # w * s and z are terms of their own.
+    terms = _norm_of_terms(a, weight)
+    if inputs.zeros_values is not None and not config.has_packed_zeros:
         z = np.repeat(inputs.zeros_values.to(torch.float64).numpy(), config.group, axis=1)
-        squares = (weight + z) ** 2 + z**2
-    terms = np.sqrt((inputs.A.to(torch.float64).numpy() ** 2 @ squares.T).sum())
+        if inputs.scale is not None and config.zeros_mode == "original":
+            z = z * np.repeat(inputs.scale.to(torch.float64).numpy(), config.group, axis=1)
+        if terms < 0.45 * math.hypot(_norm_of_terms(a, weight + z), _norm_of_terms(a, z)):
+            return True
     result = inputs.reference(config)
     norm = float(np.linalg.norm(result))
-    vanishes = 0 < norm < _LEAST_RMS * math.sqrt(result.size)
-    return vanishes or bool(norm < terms * (0.999 if result.size <= _TINY_RESULT else 0.5))
+    if 0 < norm < _LEAST_RMS * math.sqrt(result.size):
+        return True
+    return norm < terms * (0.999 if result.size <= FEW_ELEMENTS else 0.5)
+
+
+def _norm_of_terms(a: np.ndarray, weight: np.ndarray) -> float:
+    """Return the norm that a @ weight^T has on average over the signs of its terms."""
+    return math.sqrt((a**2 @ (weight**2).T).sum())

@@ -74,7 +74,7 @@ class Operands:
 
     def rows(self, m: Any) -> Any:
         """Return the number of rows of A: a constant for a static function, else the symbolic `m`."""
-        return self.rung if self.config.is_static or self.rung == 1 else m
+        return self.rung if self.config.has_fixed_rows(self.rung) else m
 
     def bind(self, kernel: PrimFunc) -> PrimFunc:
         """Return `kernel`, declared as (A, B, Scale, Zeros, Bias, D), with the operands of the problem alone."""

@@ -51,7 +51,7 @@ class CpuHint(Hint):
     cols: int = 2
     row_tile: int = 128
     col_tile: int = 16
-    chunk: int = 32
+    chunk: int = 64
     buffered: bool = True
     scale_sums: bool = False
 
@@ -126,12 +126,12 @@ class CpuRule(Rule):
         vectors = math.ceil(config.K / lanes)
         group = _vectors_a_group(config, lanes)
         rows, cols = 4, 2
-        if (config.is_static or rung == 1) and rung <= rows and config.layout == "nt":
+        if config.has_fixed_rows(rung) and rung <= rows and config.layout == "nt":
             has_scale = config.with_scaling or config.with_zeros
             scale_sums = has_scale and group is not None and group >= 8
             chunk = group if scale_sums else vectors
             return CpuHint(lanes, rung, 4, rung, 4, chunk, False, scale_sums)
-        chunk = _chunk_size(vectors, group or 1, 32)
+        chunk = _chunk_size(vectors, group or 1, 64)
         return CpuHint(lanes, rows, cols, 128, 16, chunk, True, False)
 
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
@@ -156,6 +156,9 @@ class CpuRule(Rule):
         spec = operands(config, rung)
         is_single_block = isinstance(spec.rows(None), int) and rung <= ROWS
         over_row_blocks = T.serial if is_single_block else T.parallel
+
+        def column(n):
+            return tirx.min(n, N - 1) if N % hint.col_tile else n
 
         def is_inside(v, l):
             return v * LANES + l < K if is_ragged else v < vectors
@@ -269,11 +272,11 @@ class CpuRule(Rule):
                             for v in T.serial(CHUNK):
                                 for l in T.serial(LANES):
                                     for j in T.serial(hint.col_tile):
-                                        n = T.meta_var(T.min(first_col + j, N - 1))
+                                        n = T.meta_var(column(first_col + j))
                                         B_decode[j // COLS, v, j % COLS, l] = weight(B, Scale, Zeros, n, c * CHUNK + v, 0, l)
                         else:
                             for j in T.serial(hint.col_tile):
-                                n = T.meta_var(T.min(first_col + j, N - 1))
+                                n = T.meta_var(column(first_col + j))
                                 for g in T.serial(CHUNK // run):
                                     for v in T.serial(run):
                                         for l in T.vectorized(LANES):
@@ -290,7 +293,7 @@ class CpuRule(Rule):
                             for g in T.serial(CHUNK // dot_run):
                                 for v in T.serial(dot_run):
                                     for q in T.unroll(COLS):
-                                        n = T.meta_var(T.min(first_col + jb * COLS + q, N - 1))
+                                        n = T.meta_var(column(first_col + jb * COLS + q))
                                         for r in T.unroll(ROWS):
                                             for l in T.vectorized(LANES):
                                                 a = T.meta_var(A_lanes[first_block + ib, c * CHUNK + g * dot_run + v, r, l])
@@ -302,7 +305,7 @@ class CpuRule(Rule):
                                                 dot[r, q, l] = dot[r, q, l] + a.astype(dtype) * w.astype(dtype)
                             for r in T.unroll(ROWS):
                                 for q in T.unroll(COLS):
-                                    n = T.meta_var(T.min(first_col + jb * COLS + q, N - 1))
+                                    n = T.meta_var(column(first_col + jb * COLS + q))
                                     for l in T.vectorized(LANES):
                                         sum_of_A = T.meta_var(A_sum[first_block + ib, c, r, l])
                                         C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + scaled_sum(

@@ -58,6 +58,8 @@ class GemvRule(Rule):
             return f"needs a CUDA target (got {target.kind.name})"
         if rung != 1:
             return f"needs M == 1 (got {rung})"
+        if not config.has_fixed_rows(rung):
+            return "needs M == 1 (got 1 as the last rung, which serves more rows, too)"
         if config.layout != "nt":
             return f"needs layout nt (got {config.layout})"
         if config.K % chunk:

@@ -249,6 +249,11 @@ class _Half2:
         return self._fma(other.bits, T.uint32(0x80008000))  # Adding -0 changes nothing, not even a zero's sign.
 
 
+def _byte_perm(word: Expr, selector: int) -> Expr:
+    """Return PRMT of (word, 0)."""
+    return T.call_pure_extern("uint32", "__byte_perm", word, T.uint32(0), T.uint32(selector))
+
+
 class _Kernel:
     """One kernel: what is known before its body is written, and the pieces of the body.
 
@@ -380,7 +385,7 @@ class _Kernel:
         c, h = self.config, self.hint
         slot, k0 = tile % h.stages, tile * h.block_k
         a_bytes, w_bytes = c.A_format.bits // 8, max(1, c.W_format.bits // 8)
-        is_static = c.is_static or self.rung == 1
+        is_static = c.has_fixed_rows(self.rung)
         a_limit = self.rung * c.K if is_static else None
         whole_rows = is_static and self.rung % h.block_m == 0
         copy_tile(
@@ -536,9 +541,7 @@ class _Kernel:
             values = [self._table_value(words, 2 * pair + i) for i in range(2)]
             return self._scaled_pair(values, pair, unit)
         dtype = self.pair_dtype if fmt == self.config.W_format else "float16"
-        packed = packed_pair(
-            words, pair, fmt, dtype, lambda x, selector: T.call_pure_extern("uint32", "__byte_perm", x, T.uint32(0), T.uint32(selector))
-        )
+        packed = packed_pair(words, pair, fmt, dtype, _byte_perm)
         bits = packed.x
         if packed.mul is not None and packed.add is not None:
             bits = _Half2(packed.x, dtype)._fma(T.uint32(packed.mul), T.uint32(packed.add)).bits
@@ -710,7 +713,7 @@ class _Kernel:
     def store(self, D: Any, Bias: Any) -> None:
         """Emit the stores of this warp's part of D, two columns at a time where rows keep them aligned."""
         N = self.config.N
-        is_static = self.config.is_static or self.rung == 1
+        is_static = self.config.has_fixed_rows(self.rung)
         limit = self.rung * N if is_static else None
         with T.If(self.warp_k == 0), T.Then():
             for i in range(self.m_tiles):
