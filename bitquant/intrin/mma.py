@@ -30,6 +30,7 @@ __all__ = [
     "load_words",
     "packed_bytes",
     "packed_pair",
+    "pair_offsets",
     "place",
     "store_local",
     "swizzle",
@@ -350,6 +351,10 @@ def _bfloat16_bits(value: float) -> int:
     return int(np.float32(value).view(np.uint32)) >> 16
 
 
+def _pair(values: tuple[float, float], encode: Callable[[float], int]) -> int:
+    return encode(values[0]) | encode(values[1]) << 16
+
+
 def packed_pair(
     words: Sequence[Expr], pair: int, fmt: NumberFormat, dtype: str, byte_perm: Callable[[Expr, int], Expr]
 ) -> PackedPair:
@@ -390,27 +395,34 @@ def packed_pair(
         x = _merge([(place(words, element, 4, at), mask) for element, at, mask in fields])
         return PackedPair(x, _float16_bits(2.0**14) * 0x10001, _MINUS_ZERO_PAIR)
 
-    mask, offset = (1 << fmt.bits) - 1, fmt.code_offset
     encode, base = (_float16_bits, 1024) if dtype == "float16" else (_bfloat16_bits, 128)
-    magic, one = encode(base) * 0x10001, encode(1.0) * 0x10001
+    magic, mul, add = encode(base) * 0x10001, encode(1.0) * 0x10001, _pair(pair_offsets(fmt, dtype), encode)
     if fmt.bits == 8:
-        # Two's complement with the sign bit flipped is the value + 128.
-        offset = 128 if fmt.kind == "int" else 0
         word, byte = pair // 2, pair % 2 * 2
-        spread = byte_perm(words[word], 0x4040 | byte | (byte + 1) << 8)
-        x = (spread ^ _word(0x00800080, spread) if offset else spread) | _word(magic, spread)
-        return PackedPair(x, one, encode(-(base + offset)) * 0x10001)
+        x = byte_perm(words[word], 0x4040 | byte | (byte + 1) << 8)
+        if fmt.kind == "int":  # Two's complement with the sign bit flipped is the value + 128.
+            x = x ^ _word(0x00800080, x)
+        return PackedPair(x | _word(magic, x), mul, add)
     if fmt.bits == 4 and dtype == "float16":
         # The byte of the pair in both halves; the upper nibble stays 4 bits up and is scaled back by 1/16.
-        byte = pair % 4
-        x = _merge([(byte_perm(words[pair // 4], byte * 0x1111), 0x00F0000F)], magic)
-        mul = encode(1.0 / 16) << 16 | encode(1.0)
-        return PackedPair(x, mul, encode(-(base / 16 + offset)) << 16 | encode(-(base + offset)))
+        x = _merge([(byte_perm(words[pair // 4], pair % 4 * 0x1111), 0x00F0000F)], magic)
+        return PackedPair(x, _pair((1.0, 1.0 / 16), encode), add)
     # int1 stores {-1, +1} as {0, 1}: one bit up it counts twice.
-    up = 1 if fmt.name == "int1" else 0
+    mask, up = (1 << fmt.bits) - 1, 1 if fmt.name == "int1" else 0
     low = (place(words, first, fmt.bits, up), mask << up)
     high = (place(words, second, fmt.bits, 16 + up), mask << (16 + up))
-    return PackedPair(_merge([low, high], magic), one, encode(-(base + offset)) * 0x10001)
+    return PackedPair(_merge([low, high], magic), mul, add)
+
+
+def pair_offsets(fmt: NumberFormat, dtype: str) -> tuple[float, float]:
+    """Return what `packed_pair` adds to the two numbers of a pair of integers: minus the magic base and the offset.
+
+    A further integer may be subtracted with it, exactly as long as the sums stay integers that `dtype` holds.
+    """
+    offset = 128 if fmt.name == "int8" else fmt.code_offset
+    if dtype == "bfloat16":
+        return -128.0 - offset, -128.0 - offset
+    return -1024.0 - offset, (-64.0 if fmt.bits == 4 else -1024.0) - offset
 
 
 def packed_bytes(words: Sequence[Expr], quad: int, fmt: NumberFormat) -> Expr:

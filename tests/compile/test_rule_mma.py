@@ -22,6 +22,7 @@ from bitquant.intrin.mma import (
     fragment_row_chunk,
     packed_bytes,
     packed_pair,
+    pair_offsets,
     transposed_fragment_row_chunk,
 )
 from bitquant.schedule.rules.mma import MmaHint, MmaRule
@@ -31,7 +32,7 @@ INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 9)]
 
 
 def _values(name: str) -> np.ndarray:
-    """The value of each code of a format of at most 8 bits, by its definition."""
+    """Return the value of each code of a format of at most 8 bits, by its definition."""
     fmt = number_format(name)
     codes = np.arange(1 << fmt.bits)
     if fmt.codebook is not None:
@@ -66,7 +67,7 @@ def _byte_perm(word: np.ndarray, selector: int) -> np.ndarray:
 
 
 def _halves(word: np.ndarray | int, dtype: str) -> list[np.ndarray]:
-    """The two 16-bit floats of a word, in float64."""
+    """Return the two 16-bit floats of a word, in float64."""
     words = np.asarray(word, dtype=np.uint32)
     parts = [(words & np.uint32(0xFFFF)).astype(np.uint16), (words >> np.uint32(16)).astype(np.uint16)]
     if dtype == "float16":
@@ -115,7 +116,7 @@ def test_swizzled_chunks_are_a_permutation_without_bank_conflicts(row_bytes):
 
 
 def _ldmatrix(memory: np.ndarray, offsets: list[int], transpose: bool) -> np.ndarray:
-    """Registers (lane, matrix, 4 bytes) of an x4 ldmatrix, by the PTX ISA: lane l gets row l/4, bytes 4(l%4) on."""
+    """Do an x4 ldmatrix by the PTX ISA, registers (lane, matrix, 4 bytes): lane l gets row l/4, bytes 4(l%4) on."""
     matrices = np.stack([memory[o : o + 16] for o in offsets]).reshape(4, 8, 16).view(np.uint16)
     if transpose:
         matrices = matrices.transpose(0, 2, 1)
@@ -123,7 +124,7 @@ def _ldmatrix(memory: np.ndarray, offsets: list[int], transpose: bool) -> np.nda
 
 
 def _unpack(registers: np.ndarray, dtype: type) -> np.ndarray:
-    """Registers (32, count, 2 x uint16) as (group of 4 lanes, lane in the group, count, elements)."""
+    """Return registers (32, count, 2 x uint16) as (group of 4 lanes, lane in the group, count, elements)."""
     values = np.ascontiguousarray(registers).view(dtype)
     return values.reshape(8, 4, registers.shape[1], -1)
 
@@ -156,6 +157,22 @@ def test_fragments_multiply(dtype, transposed):
     B = _unpack(right, dtype).reshape(8, 4, 2, 2, -1).transpose(2, 0, 3, 1, 4).reshape(16, k)
     product = A.astype(np.float64) @ B.astype(np.float64).T
     np.testing.assert_array_equal(product, a.astype(np.float64) @ w.astype(np.float64).T)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [p for p in PAIRS if number_format(p[0]).is_integer])
+def test_zero_points_fold_into_the_offset(name, dtype):
+    """Minus the offset and minus an integer zero point is one exact constant, for every pair of code and zero point."""
+    fmt, table = number_format(name), _values(name)
+    codes, words = _units(fmt.bits, 4)
+    encode = torch.float16 if dtype == "float16" else torch.bfloat16
+    for zero in range(min(1 << fmt.bits, 65)):
+        packed = packed_pair(words, zero % 16, fmt, dtype, _byte_perm)
+        x, mul = _halves(packed.x, dtype), _halves(packed.mul, dtype)
+        for i, offset in enumerate(pair_offsets(fmt, dtype)):
+            constant = torch.tensor(offset - zero, dtype=torch.float64).to(encode).double().item()
+            want = table[codes[:, zero % 16 * 2 + i]] - zero
+            np.testing.assert_array_equal(x[i] * mul[i] + constant, want)
+            np.testing.assert_array_equal(torch.from_numpy(want).to(encode).double().numpy(), want)
 
 
 def test_accumulators_cover_the_tile():

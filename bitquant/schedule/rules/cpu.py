@@ -1,4 +1,4 @@
-"""Any legal problem on a CPU: dot products in SIMD lanes that run along k, decoded on the way or a tile at a time."""
+"""Any legal problem on a CPU: dot products in SIMD registers, decoded on the way or a tile at a time."""
 
 from __future__ import annotations
 
@@ -26,24 +26,29 @@ Expr = Any
 
 @dataclass(frozen=True)
 class CpuHint(Hint):
-    """Shape of the CPU kernel. A *vector* is `lanes` consecutive k.
+    """Shape of the CPU kernel.
+
+    A *vector* is what fills a SIMD register: `lanes` consecutive weights in memory, that is of one n for layout nt, and
+    of one k for layout nn.
 
     Attributes
     ----------
     lanes
         32-bit lanes of a SIMD register.
     rows, cols
-        Rows of A and of W whose dot products are accumulated in registers at the same time.
+        Rows of A, and vectors of W side by side along n, whose products are summed in registers at the same time.
     row_tile, col_tile
-        Rows and columns of D that a thread computes in one go; multiples of `rows` and `cols`.
+        The same for the tile of D that a thread computes in one go; multiples of `rows` and `cols`.
     chunk
-        Vectors of k that are multiplied before the sums leave the registers.
+        Vectors along k that are multiplied before the sums leave the registers.
     buffered
-        Whether (col_tile, chunk) weights are decoded into a buffer that all rows of A reuse; otherwise a weight is
+        Whether (col_tile, chunk) vectors are decoded into a buffer that all rows of A reuse; otherwise a weight is
         decoded in registers, each time it is met.
     scale_sums
         Whether scale and zero point are applied to the sums of a chunk, which then is one group:
         sum a (w - z) s = (sum a w - z sum a) s. Otherwise they are applied to each weight.
+    simd_lookup
+        Whether 4-bit codes are looked up by x86's permutations of SIMD lanes (needs AVX2, or AVX-512 for 16 lanes).
     """
 
     lanes: int = 8
@@ -54,23 +59,24 @@ class CpuHint(Hint):
     chunk: int = 64
     buffered: bool = True
     scale_sums: bool = False
+    simd_lookup: bool = False
 
 
-def _simd_lanes(target: Target) -> int:
-    """Return the number of 32-bit lanes of the target's SIMD registers: 512, 256 or, everywhere else, 128 bits."""
-    has_feature = tvm.get_global_func("target.target_has_feature")
-    return 16 if has_feature("avx512f", target) else 8 if has_feature("avx2", target) else 4
+def _k_lanes(config: MatmulConfig, lanes: int) -> int:
+    """Return how many k a vector spans."""
+    return lanes if config.layout == "nt" else 1
 
 
 def _vectors_a_group(config: MatmulConfig, lanes: int) -> int | None:
-    """Return the whole vectors of a group, or None where a vector may reach into another group."""
+    """Return the vectors along k of a group, or None where a vector may reach into another group."""
+    k_lanes = _k_lanes(config, lanes)
     if config.num_groups == 1:
-        return math.ceil(config.K / lanes)
-    return None if config.group % lanes else config.group // lanes
+        return math.ceil(config.K / k_lanes)
+    return None if config.group % k_lanes else config.group // k_lanes
 
 
 def _chunk_size(vectors: int, step: int, most: int) -> int:
-    """Return a chunk of at most `most` vectors: a divisor of `vectors`, of whole `step` vectors if there is such one."""
+    """Return a chunk of at most `most` vectors: a divisor of `vectors`, and of whole `step` vectors if there is one."""
     for unit in (math.gcd(step, most), 1):
         for size in range(most // unit * unit, most // 4, -unit):
             if vectors % size == 0:
@@ -79,37 +85,60 @@ def _chunk_size(vectors: int, step: int, most: int) -> int:
 
 
 def _lane_codes(load: Callable[[Expr], Expr], vector: Expr, lane: Expr, lanes: int, bits: int) -> Expr:
-    """Return the code of lane `lane` of a vector of packed elements, as int32; `bitquant.packing` has the bit order.
+    """Return the code of one lane of a vector of packed elements, as int32. `unpack_code` defines the bit order.
 
-    A run of elements that ends within 32 bits of a byte boundary is read as one word, the same for all its lanes: a
-    scalar load. Each lane shifts that word by its own constant, so that the whole expression vectorises, which the
-    byte-wise `unpack_code` does not.
+    The lanes of a run share one word of up to 32 bits, a scalar load, and shift it by a constant of their own. So the
+    expression vectorises in `lane`, which the byte-wise `unpack_code` does not.
+
+    Parameters
+    ----------
+    load
+        Maps the index of a byte in the row to its value.
+    vector, lane
+        Index of the vector in the row and of the element in the vector.
+    lanes, bits
+        Elements of a vector, a multiple of 4, and bits of an element.
     """
-    run = min(lanes, next(r for r in (32, 16, 8, 4) if (r * bits) % 8 + r * bits <= 32))
+    vector_bytes = lanes * bits // 8
+    word_bytes = min(4, vector_bytes)
+    run = min(lanes, next(r for r in (32, 16, 8, 4) if r * bits + r * bits % 8 <= 32))
+    # Words stay inside the vector's own bytes: behind the last row there are no others.
+    starts = [min(first * bits // 8, vector_bytes - word_bytes) for first in range(0, lanes, run)]
 
-    def word(part: int) -> Expr:
-        first_bit = part * run * bits
-        result = None
-        for byte in range((first_bit % 8 + run * bits + 7) // 8):
-            x = load(vector * (lanes * bits) // 8 + (first_bit // 8 + byte)).astype("uint8").astype("uint32")
-            x = tirx.shift_left(x, tirx.const(8 * byte, "uint32")) if byte else x
-            result = x if result is None else tirx.bitwise_or(result, x)
+    def word(start: int) -> Expr:
+        parts = [load(vector * lanes * bits // 8 + (start + i)).astype("uint8").astype("uint32") for i in range(word_bytes)]
+        result = parts[0]
+        for i in range(1, word_bytes):
+            result = tirx.bitwise_or(result, tirx.shift_left(parts[i], tirx.const(8 * i, "uint32")))
         return result
 
-    selected = word(0)
-    for part in range(1, lanes // run):
-        selected = tirx.Select(lane < part * run, selected, word(part))
-    shift = lane // run * (run * bits) % 8 + lane % run * bits
-    mask = tirx.const((1 << bits) - 1, "uint32")
-    return tirx.bitwise_and(tirx.shift_right(selected, shift.astype("uint32")), mask).astype("int32")
+    code, first_bit = word(starts[0]), tirx.const(0, "int32")
+    for i, start in enumerate(starts[1:], 1):
+        code = tirx.Select(lane < i * run, code, word(start))
+        first_bit = tirx.Select(lane < i * run, first_bit, tirx.const(8 * start, "int32"))
+    code = tirx.shift_right(code, (lane * bits - first_bit).astype("uint32"))
+    return tirx.bitwise_and(code, tirx.const((1 << bits) - 1, "uint32")).astype("int32")
+
+
+def _look_up(table: Expr, code: Expr, lane: Expr, lanes: int) -> Expr:
+    """Return table[code] for a table of 16 float32, by the permutations that AVX2 and AVX-512 have.
+
+    In a loop over `lane` that is vectorised, table[lane] is a register full of entries, and each lane picks one.
+    """
+    if lanes == 16:
+        return tirx.call_llvm_pure_intrin("float32", "llvm.x86.avx512.permvar.sf.512", table[lane], code)
+    # AVX2 regards the low three bits of an index.
+    low = tirx.call_llvm_pure_intrin("float32", "llvm.x86.avx2.permps", table[lane], code)
+    high = tirx.call_llvm_pure_intrin("float32", "llvm.x86.avx2.permps", table[lane + 8], code)
+    return tirx.Select(code < 8, low, high)
 
 
 class CpuRule(Rule):
-    """Lanes run along k, rows of A and of W are blocked in registers, and threads share the tiles of D.
+    """Vectors along k (layout nt) or n (nn), a block of rows of A and of vectors of W in registers, threads over tiles.
 
-    A is first brought into the type of the products and into blocks of `rows` rows, filled up with zeros to whole
-    vectors and chunks; rows beyond m and columns beyond N repeat the last one and are not stored. So the inner loops
-    have no guard, whatever N, K and m are. No weight is decoded into memory but for a tile in the first-level cache.
+    A is first brought into the type of the products and into blocks of rows, with zeros beyond K up to a whole number
+    of chunks; rows beyond m and columns beyond N repeat the last one and are not stored. So the inner loops have no
+    guard, whatever N, K and m are. No weight is decoded into memory but for a tile as large as the first-level cache.
     """
 
     name = "cpu"
@@ -121,54 +150,80 @@ class CpuRule(Rule):
         return None if target.kind.name == "llvm" else f"needs a CPU target (got {target.kind.name})"
 
     def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> CpuHint:
-        """Decode in registers where one block of rows holds all of A, else a tile at a time."""
-        lanes = _simd_lanes(target)
-        vectors = math.ceil(config.K / lanes)
+        """Decode in registers where one block of rows holds all of A, else a tile at a time.
+
+        4 x 2 sums and 6 operands fit the 16 registers of AVX2, and hide a latency of 4 cycles at 2 multiply-adds a
+        cycle. Sizes of tiles, and the 4 vectors from which sums are worth scaling, were measured on a Zen 3.
+        """
+        has_feature = tvm.get_global_func("target.target_has_feature")
+        lanes = 16 if has_feature("avx512f", target) else 8 if has_feature("avx2", target) else 4
+        simd_lookup = config.W_format.codebook is not None and lanes > 4
+        vectors = math.ceil(config.K / _k_lanes(config, lanes))
         group = _vectors_a_group(config, lanes)
-        rows, cols = 4, 2
-        if config.has_fixed_rows(rung) and rung <= rows and config.layout == "nt":
-            has_scale = config.with_scaling or config.with_zeros
-            scale_sums = has_scale and group is not None and group >= 8
-            chunk = group if scale_sums else vectors
-            return CpuHint(lanes, rung, 4, rung, 4, chunk, False, scale_sums)
-        chunk = _chunk_size(vectors, group or 1, 64)
-        return CpuHint(lanes, rows, cols, 128, 16, chunk, True, False)
+        if rung > 4 or not (config.is_static or rung == 1):
+            # A tile of 16 x 64 vectors; nn reads it by rows of k, the longer the better.
+            most, col_tile = (64, 16) if config.layout == "nt" else (128, 8)
+            chunk = _chunk_size(vectors, group or 1, most)
+            return CpuHint(lanes, col_tile=col_tile, chunk=chunk, simd_lookup=simd_lookup)
+        has_scale = config.with_scaling or config.with_zeros
+        scale_sums = has_scale and group is not None and group >= 4
+        if config.layout == "nt":
+            chunk, col_tile = group if scale_sums else vectors, 4
+        else:
+            chunk, col_tile = group if scale_sums else _chunk_size(vectors, 1, 64), 32
+        return CpuHint(lanes, rung, 4, rung, col_tile, chunk, False, scale_sums, simd_lookup)
 
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Write the kernel for this problem."""
         assert isinstance(hint, CpuHint)
-        LANES, ROWS, COLS, CHUNK = hint.lanes, hint.rows, hint.cols, hint.chunk
         N, K = config.N, config.K
-        vectors = K // LANES  # whole ones
-        chunks = math.ceil(K / (LANES * CHUNK))
-        row_blocks_a_tile, col_blocks_a_tile = hint.row_tile // ROWS, hint.col_tile // COLS
-        col_tiles = math.ceil(N / hint.col_tile)
-        group = _vectors_a_group(config, LANES)
-        # Vectors that surely share a scale; an inner loop over them, for the compiler to keep it in a register.
-        run = math.gcd(CHUNK, group) if group else 1
-        dot_run = CHUNK if hint.buffered or hint.scale_sums else run
         a_format, w_format = config.A_format, config.W_format
+        LANES, ROWS, COLS, CHUNK = hint.lanes, hint.rows, hint.cols, hint.chunk
+        K_LANES = _k_lanes(config, LANES)
+        N_LANES = LANES // K_LANES
+        ROW_BLOCKS, COL_BLOCKS = hint.row_tile // ROWS, hint.col_tile // COLS
+        chunks = math.ceil(K / (K_LANES * CHUNK))
+        col_tiles = math.ceil(N / (N_LANES * hint.col_tile))
+        is_ragged = K % K_LANES > 0  # The last vector is not whole.
+        is_padded = chunks * CHUNK * K_LANES > K  # There are vectors beyond K.
+        group = _vectors_a_group(config, LANES)
+        # Vectors that surely share a scale: loops over them are inner ones, so that it is loaded before.
+        run = math.gcd(CHUNK, group) if group else 1
+        dot_run = CHUNK if hint.buffered else run
         dtype = config.reduce_dtype
         # 16 bits hold what int32 sums add up, and x86 multiplies such pairs in one instruction.
         lane_dtype = "int16" if dtype == "int32" else "float32"
-        is_ragged = K % LANES > 0
-        is_padded = chunks * CHUNK * LANES > K
+        is_nt = config.layout == "nt"
+        needs_sum_of_A = hint.scale_sums and config.with_zeros
         spec = operands(config, rung)
-        is_single_block = isinstance(spec.rows(None), int) and rung <= ROWS
-        over_row_blocks = T.serial if is_single_block else T.parallel
+        # One block of rows is not worth waking the threads for.
+        is_one_block = (config.is_static or rung == 1) and rung <= ROWS
+        over_row_blocks = T.serial if is_one_block else T.parallel
 
-        def column(n):
-            return tirx.min(n, N - 1) if N % hint.col_tile else n
+        def k_at(v, l):
+            return v * K_LANES + l if K_LANES > 1 else v
 
-        def is_inside(v, l):
-            return v * LANES + l < K if is_ragged else v < vectors
+        def n_at(u, l):
+            """Column of lane `l` of the vector `u`, the last one for those beyond N."""
+            if N % (N_LANES * hint.col_tile) == 0:
+                return u * N_LANES + l if N_LANES > 1 else u
+            if N % N_LANES == 0:
+                u = tirx.min(u, N // N_LANES - 1)
+                return u * N_LANES + l if N_LANES > 1 else u
+            return tirx.min(u * N_LANES + l, N - 1)
 
-        def element_of_A(A, row, v, l):
-            k = v * LANES + l
-            value = code_to_value(A[row, tirx.min(k, K - 1) if is_padded else k], a_format, lane_dtype)
-            return tirx.Select(is_inside(v, l), value, tirx.const(0, lane_dtype)) if is_padded else value
+        def inside_K(value, v, l):
+            """Return `value`, or 0 beyond K."""
+            if not is_padded:
+                return value
+            is_inside = v * K_LANES + l < K if is_ragged else v < K // K_LANES
+            return tirx.Select(is_inside, value, tirx.const(0, lane_dtype))
 
-        def scale_and_zero(Scale, Zeros, n, g, dtype):
+        def scale_and_zero(Scale, Zeros, n, v, l, dtype):
+            g = 0
+            if config.num_groups > 1:
+                g = v // group if group else k_at(v, l) // config.group
+                g = tirx.min(g, config.num_groups - 1) if is_padded else g
             scale = Scale[n, g].astype(dtype) if config.with_scaling else None
             if not config.with_zeros:
                 return scale, None
@@ -177,49 +232,46 @@ class CpuRule(Rule):
             zero = unpack_code(lambda b: Zeros[g, b], n, w_format.bits) if w_format.is_packed else Zeros[g, n].astype("uint8")
             return scale, zero.astype(dtype)
 
-        def group_of(v, l):
-            """Group of an element; `v` may be any vector of its run."""
-            if config.num_groups == 1:
-                return 0
-            g = v // group if group else (v * LANES + l) // config.group
-            return tirx.min(g, config.num_groups - 1) if is_padded else g
+        def element_of_A(A, row, v, l):
+            k = tirx.min(k_at(v, l), K - 1) if is_padded else k_at(v, l)
+            return inside_K(code_to_value(A[row, k], a_format, lane_dtype), v, l)
 
-        def weight(B, Scale, Zeros, n, first_v, v, l):
-            """decode(W) of a lane, or its code's value where scales are left to the sums; 0 beyond K."""
-            v_read = tirx.min(first_v + v, vectors - 1) if is_padded and not is_ragged else first_v + v
+        def weight(B, Scale, Zeros, table, u, run_start, v, l):
+            """decode(W) of lane `l` of vector (u, run_start + v), or the value of its code if sums are scaled."""
+            n = n_at(u, l)
+            v = run_start + v
+            v_read = tirx.min(v, K // K_LANES - 1) if is_padded and not is_ragged else v
             if w_format.is_packed:
-                row_bytes = spec.B_shape[1]
-                load = lambda b: B[n, tirx.min(b, row_bytes - 1) if is_ragged else b]  # noqa: E731
+                last_byte = spec.B_shape[1] - 1
+                load = lambda b: B[n, tirx.min(b, last_byte) if is_ragged else b]  # noqa: E731
                 code = _lane_codes(load, v_read, l, LANES, w_format.bits)
-                if w_format.name == "nf4":
-                    code = code.astype("uint8")
             else:
-                k = v_read * LANES + l
+                k = k_at(v_read, l)
                 k = tirx.min(k, K - 1) if is_ragged else k
-                code = B[n, k] if config.layout == "nt" else B[k, n]
-            w = code_to_value(code, w_format, lane_dtype)
+                code = B[n, k] if is_nt else B[k, n]
+            if hint.simd_lookup:
+                w = _look_up(table, code, l, LANES)
+            else:
+                w = code_to_value(code.astype("uint8") if w_format.codebook else code, w_format, lane_dtype)
             if not hint.scale_sums:
-                scale, zero = scale_and_zero(Scale, Zeros, n, group_of(first_v, l), lane_dtype)
+                scale, zero = scale_and_zero(Scale, Zeros, n, run_start, l, lane_dtype)
                 w = apply_scale_and_zero(w, scale, zero, config.zeros_mode)
-            return tirx.Select(is_inside(first_v + v, l), w, tirx.const(0, lane_dtype)) if is_padded else w
+            return inside_K(w, v, l)
 
-        def scaled_sum(total, sum_of_A, Scale, Zeros, n, c):
-            """Sum of a chunk: scale and zero point applied, by linearity of decode in w, where that was left to it."""
+        def scaled_sum(total, sum_of_A, Scale, Zeros, u, c, l):
+            """Sum of a chunk, scaled and shifted here where its weights were not: decode is linear in w."""
             if not hint.scale_sums:
                 return total
-            scale, zero = scale_and_zero(Scale, Zeros, n, group_of(c * CHUNK, 0), dtype)
+            scale, zero = scale_and_zero(Scale, Zeros, n_at(u, l), c * CHUNK, 0, dtype)
             return apply_scale_and_zero(total, scale, None if zero is None else zero * sum_of_A, config.zeros_mode)
 
-        def sum_of_lanes(load):
-            terms = [load(l) for l in range(LANES)]
+        def sum_over_k(load, l):
+            """Sum of the lanes that belong to one n."""
+            terms = [load(l + i) for i in range(K_LANES)]
             while len(terms) > 1:
                 half = len(terms) // 2
                 terms = [x + y for x, y in zip(terms[:half], terms[half:], strict=True)]
             return terms[0]
-
-        needs_sum_of_A = hint.scale_sums and config.with_zeros
-        sum_chunks = chunks if needs_sum_of_A else 1
-        decode_by_column = config.layout == "nn"
 
         @T.prim_func(s_tir=True, check_well_formed=False)
         def kernel(
@@ -236,89 +288,78 @@ class CpuRule(Rule):
             Bias = T.match_buffer(Bias_handle, (N,), spec.D)
             D = T.match_buffer(D_handle, (rows, N), spec.D)
             row_blocks = T.meta_var((rows + ROWS - 1) // ROWS)
-            row_tiles = T.meta_var((row_blocks + row_blocks_a_tile - 1) // row_blocks_a_tile)
+            row_tiles = T.meta_var((row_blocks + ROW_BLOCKS - 1) // ROW_BLOCKS)
 
-            A_lanes = T.alloc_buffer((row_blocks, chunks * CHUNK, ROWS, LANES), lane_dtype)
-            A_sum = T.alloc_buffer((row_blocks, sum_chunks, ROWS, LANES), dtype)
+            A_lanes = T.alloc_buffer((row_blocks, chunks * CHUNK, ROWS, K_LANES), lane_dtype)
+            A_sum = T.alloc_buffer((row_blocks, chunks if needs_sum_of_A else 1, ROWS, K_LANES), dtype)
             for ib in over_row_blocks(row_blocks):
                 for r in T.serial(ROWS):
-                    row = T.meta_var(T.min(ib * ROWS + r, rows - 1))
                     for v in T.serial(chunks * CHUNK):
-                        for l in T.vectorized(LANES):
-                            A_lanes[ib, v, r, l] = element_of_A(A, row, v, l)
+                        for l in T.vectorized(K_LANES):
+                            A_lanes[ib, v, r, l] = element_of_A(A, T.min(ib * ROWS + r, rows - 1), v, l)
                     if needs_sum_of_A:
                         for c in T.serial(chunks):
-                            for l in T.vectorized(LANES):
+                            for l in T.vectorized(K_LANES):
                                 A_sum[ib, c, r, l] = T.cast(0, dtype)
                             for v in T.serial(CHUNK):
-                                for l in T.vectorized(LANES):
+                                for l in T.vectorized(K_LANES):
                                     A_sum[ib, c, r, l] = A_sum[ib, c, r, l] + A_lanes[ib, c * CHUNK + v, r, l].astype(dtype)
 
             for tile in T.parallel(col_tiles * row_tiles):
-                first_block = T.meta_var(tile % row_tiles * row_blocks_a_tile)
+                first_row = T.meta_var(tile % row_tiles * ROW_BLOCKS)
                 first_col = T.meta_var(tile // row_tiles * hint.col_tile)
-                blocks = T.meta_var(T.min(row_blocks_a_tile, row_blocks - first_block))
-                C = T.alloc_buffer((row_blocks_a_tile, col_blocks_a_tile, ROWS, COLS, LANES), dtype)
-                for ib in T.serial(blocks):
-                    for jb in T.serial(col_blocks_a_tile):
+                blocks = T.meta_var(T.min(ROW_BLOCKS, row_blocks - first_row))
+                table = T.alloc_buffer((16 if hint.simd_lookup else 1,), "float32")
+                if hint.simd_lookup:
+                    for code in T.unroll(16):
+                        table[code] = code_to_value(code.astype("uint8"), w_format, "float32")
+                C = T.alloc_buffer((ROW_BLOCKS, COL_BLOCKS, ROWS, COLS, LANES), dtype)
+                for ib, jb in T.grid(blocks, COL_BLOCKS):
+                    for r in T.unroll(ROWS):
+                        for q in T.unroll(COLS):
+                            for l in T.vectorized(LANES):
+                                C[ib, jb, r, q, l] = T.cast(0, dtype)
+                for c in T.serial(chunks):
+                    if hint.buffered:
+                        B_decode = T.alloc_buffer((COL_BLOCKS, CHUNK, COLS, LANES), lane_dtype)
+                        for j, s, v in T.grid(hint.col_tile, CHUNK // run, run):
+                            for l in T.vectorized(LANES):
+                                B_decode[j // COLS, s * run + v, j % COLS, l] = weight(
+                                    B, Scale, Zeros, table, first_col + j, c * CHUNK + s * run, v, l
+                                )
+                    for ib, jb in T.grid(blocks, COL_BLOCKS):
+                        dot = T.alloc_buffer((ROWS, COLS, LANES), dtype)
                         for r in T.unroll(ROWS):
                             for q in T.unroll(COLS):
                                 for l in T.vectorized(LANES):
-                                    C[ib, jb, r, q, l] = T.cast(0, dtype)
-                for c in T.serial(chunks):
-                    if hint.buffered:
-                        B_decode = T.alloc_buffer((col_blocks_a_tile, CHUNK, COLS, LANES), lane_dtype)
-                        if decode_by_column:
-                            for v in T.serial(CHUNK):
-                                for l in T.serial(LANES):
-                                    for j in T.serial(hint.col_tile):
-                                        n = T.meta_var(column(first_col + j))
-                                        B_decode[j // COLS, v, j % COLS, l] = weight(B, Scale, Zeros, n, c * CHUNK + v, 0, l)
-                        else:
-                            for j in T.serial(hint.col_tile):
-                                n = T.meta_var(column(first_col + j))
-                                for g in T.serial(CHUNK // run):
-                                    for v in T.serial(run):
-                                        for l in T.vectorized(LANES):
-                                            B_decode[j // COLS, g * run + v, j % COLS, l] = weight(
-                                                B, Scale, Zeros, n, c * CHUNK + g * run, v, l
-                                            )
-                    for ib in T.serial(blocks):
-                        for jb in T.serial(col_blocks_a_tile):
-                            dot = T.alloc_buffer((ROWS, COLS, LANES), dtype)
-                            for r in T.unroll(ROWS):
-                                for q in T.unroll(COLS):
+                                    dot[r, q, l] = T.cast(0, dtype)
+                        for s, v in T.grid(CHUNK // dot_run, dot_run):
+                            for q in T.unroll(COLS):
+                                for r in T.unroll(ROWS):
                                     for l in T.vectorized(LANES):
-                                        dot[r, q, l] = T.cast(0, dtype)
-                            for g in T.serial(CHUNK // dot_run):
-                                for v in T.serial(dot_run):
-                                    for q in T.unroll(COLS):
-                                        n = T.meta_var(column(first_col + jb * COLS + q))
-                                        for r in T.unroll(ROWS):
-                                            for l in T.vectorized(LANES):
-                                                a = T.meta_var(A_lanes[first_block + ib, c * CHUNK + g * dot_run + v, r, l])
-                                                w = T.meta_var(
-                                                    B_decode[jb, g * dot_run + v, q, l]
-                                                    if hint.buffered
-                                                    else weight(B, Scale, Zeros, n, c * CHUNK + g * dot_run, v, l)
-                                                )
-                                                dot[r, q, l] = dot[r, q, l] + a.astype(dtype) * w.astype(dtype)
-                            for r in T.unroll(ROWS):
-                                for q in T.unroll(COLS):
-                                    n = T.meta_var(column(first_col + jb * COLS + q))
-                                    for l in T.vectorized(LANES):
-                                        sum_of_A = T.meta_var(A_sum[first_block + ib, c, r, l])
-                                        C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + scaled_sum(
-                                            dot[r, q, l], sum_of_A, Scale, Zeros, n, c
+                                        run_start = T.meta_var(c * CHUNK + s * dot_run)
+                                        a = T.meta_var(A_lanes[first_row + ib, run_start + v, r, l % K_LANES])
+                                        u = T.meta_var(first_col + jb * COLS + q)
+                                        w = T.meta_var(
+                                            B_decode[jb, s * dot_run + v, q, l]
+                                            if hint.buffered
+                                            else weight(B, Scale, Zeros, table, u, run_start, v, l)
                                         )
-                for ib in T.serial(blocks):
-                    for r in T.serial(ROWS):
-                        for j in T.serial(hint.col_tile):
-                            i = T.meta_var((first_block + ib) * ROWS + r)
-                            n = T.meta_var(first_col + j)
-                            if i < rows and n < N:
-                                D[i, n] = output_value(
-                                    config, sum_of_lanes(lambda l: C[ib, j // COLS, r, j % COLS, l]), Bias[n]
-                                )
+                                        dot[r, q, l] = dot[r, q, l] + a.astype(dtype) * w.astype(dtype)
+                        for r in T.unroll(ROWS):
+                            for q in T.unroll(COLS):
+                                for l in T.vectorized(LANES):
+                                    u = T.meta_var(first_col + jb * COLS + q)
+                                    sum_of_A = T.meta_var(A_sum[first_row + ib, c, r, l % K_LANES])
+                                    C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + scaled_sum(
+                                        dot[r, q, l], sum_of_A, Scale, Zeros, u, c, l
+                                    )
+                for ib, r, j, l in T.grid(blocks, ROWS, hint.col_tile, N_LANES):
+                    i = T.meta_var((first_row + ib) * ROWS + r)
+                    n = T.meta_var((first_col + j) * N_LANES + l)
+                    if i < rows and n < N:
+                        D[i, n] = output_value(
+                            config, sum_over_k(lambda lane: C[ib, j // COLS, r, j % COLS, lane], l), Bias[n]
+                        )
 
         return spec.bind(kernel)

@@ -41,6 +41,7 @@ from bitquant.intrin.mma import (
     load_words,
     packed_bytes,
     packed_pair,
+    pair_offsets,
     place,
     store_local,
     transposed_fragment_row_chunk,
@@ -56,6 +57,8 @@ Expr = Any
 RASTER_ROWS = 8
 #: One slot is multiplied, one decoded, one filled.
 MIN_STAGES = 3
+#: What the system takes of a multiprocessor's shared memory for each block (CUDA C++ Programming Guide, sm_80 and on).
+RESERVED_SMEM_BYTES = 1024
 #: cp.async.wait_group takes 0 to 7 (TVM's table); a ring of 9 slots leaves 7 pending.
 MAX_STAGES = 9
 
@@ -92,7 +95,7 @@ class MmaRule(Rule):
     pipeline = "tirx"
     hint_type = MmaHint
 
-    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
+    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:  # noqa: ARG002
         """Refuse float32 A, bfloat16 before sm_80, and groups or layouts that the fragments do not fit."""
         if target.kind.name != "cuda":
             return f"needs a CUDA target (got {target.kind.name})"
@@ -148,7 +151,7 @@ def _wanted_hint(config: MatmulConfig, rung: int, arch: GpuArch) -> MmaHint:
     if rung <= 32:
         # Bandwidth: few rows, so the warps divide n and k, and a deep ring keeps bytes in flight.
         m = 16 if rung <= 16 else 32
-        n = next((n for n in (64, 32) if blocks(m, n) * 4 >= 3 * sm_count), 16)
+        n = next((n for n in (64, 32) if blocks(m, n) * 4 >= 3 * sm_count), 32 if config.layout == "nn" else 16)
         return MmaHint(m, n, 128, 1, n // 16, 8 // (n // 16) if n > 16 else 4, 6)
     if rung <= 64:
         n = 64 if blocks(64, 64) * 4 >= 3 * sm_count else 32
@@ -184,6 +187,10 @@ def _fit(config: MatmulConfig, arch: GpuArch, hint: MmaHint) -> MmaHint:
     )
     while _hint_problem(config, arch, hint) is not None:
         hint = next(h for step in smaller if (h := step(hint)) is not None)
+    # 4 warps are too few for a multiprocessor that has no room for a second block of them.
+    is_alone = 2 * (_Kernel(config, 1, arch, hint).smem_bytes + RESERVED_SMEM_BYTES) > arch.smem_per_sm_bytes
+    if is_alone and hint.block_m * hint.block_n == 128 * 128 and hint.warps_n == 2:
+        hint = replace(hint, warps_n=4)
     return hint
 
 
@@ -207,8 +214,8 @@ def _hint_problem(config: MatmulConfig, arch: GpuArch, hint: MmaHint) -> str | N
         return "needs block_n % (8 * warps_n) == 0 and block_n % 16 == 0"
     if hint.block_k not in (32, 64, 128, 256) or hint.block_k % (step * hint.warps_k):
         return f"needs block_k of 32, 64, 128 or 256, and block_k % ({step} * warps_k) == 0"
-    if config.layout == "nn" and hint.block_n not in (16, 32, 64, 128, 256):
-        return "needs block_n of 16, 32, 64, 128 or 256 in layout nn"
+    if config.layout == "nn" and hint.block_n not in (32, 64, 128, 256):
+        return "needs block_n of 32, 64, 128 or 256 in layout nn"
     if not 1 <= hint.warps_m * hint.warps_n * hint.warps_k <= 32:
         return "needs 1 to 32 warps"
     if not MIN_STAGES <= hint.stages <= MAX_STAGES:
@@ -224,29 +231,11 @@ def _hint_problem(config: MatmulConfig, arch: GpuArch, hint: MmaHint) -> str | N
 # The kernel.
 
 
-@dataclass(frozen=True)
-class _Half2:
-    """Two float16 or bfloat16 numbers in a register, with the operators that `apply_scale_and_zero` uses.
-
-    Both are exact, or round once, where the left operand is an integer of at most 8 bits and a zero point is one too.
-    """
-
-    bits: Expr
-    dtype: str
-
-    def _fma(self, mul: Expr, add: Expr) -> _Half2:
-        result = T.alloc_local((1,), "uint32")
-        name = "fma.rn.f16x2" if self.dtype == "float16" else "fma.rn.bf16x2"
-        T.evaluate(T.ptx[name](result[0], self.bits, mul, add))
-        return _Half2(result[0], self.dtype)
-
-    def __sub__(self, other: _Half2) -> _Half2:
-        one = 0x3C003C00 if self.dtype == "float16" else 0x3F803F80
-        # x * 1 - y, with the sign of y flipped: bfloat16 has no subtraction before sm_90.
-        return self._fma(T.uint32(one), other.bits ^ T.uint32(0x80008000))
-
-    def __mul__(self, other: _Half2) -> _Half2:
-        return self._fma(other.bits, T.uint32(0x80008000))  # Adding -0 changes nothing, not even a zero's sign.
+def _fma_pair(x: Expr, mul: Expr, add: Expr, dtype: str) -> Expr:
+    """Emit x * mul + add, rounded once, on two float16 or bfloat16 numbers; return the register."""
+    result = T.alloc_local((1,), "uint32")
+    T.evaluate(T.ptx["fma.rn.f16x2" if dtype == "float16" else "fma.rn.bf16x2"](result[0], x, mul, add))
+    return result[0]
 
 
 def _byte_perm(word: Expr, selector: int) -> Expr:
@@ -357,10 +346,11 @@ class _Kernel:
         else:
             self.total = self.acc
         if self.scales_weights:
+            # In float32: scale, zero point. In pairs: scale, what is added before it, what is added after it.
             count = self.units * (UNIT // self.run)
+            kinds = 3 if self.scales_packed else 2
             dtype = "uint32" if self.scales_packed else "float32"
-            self.scale_registers = T.alloc_local((count,), dtype) if self.config.with_scaling else None
-            self.zero_registers = T.alloc_local((count,), dtype) if self.config.with_zeros else None
+            self.factors = [T.alloc_local((count,), dtype) for _ in range(kinds)]
         if self.has_table:
             for i, value in enumerate(self.config.W_format.codebook or ()):
                 with T.If(thread == i), T.Then():
@@ -440,14 +430,16 @@ class _Kernel:
 
     @property
     def scales_packed(self) -> bool:
-        """Whether scaling pairs in the operand's type rounds once, as scaling in float32 does.
+        """Whether pairs are scaled in the operand's type.
 
-        The code and an integer zero point differ by an exact integer, and its product with the scale is rounded once.
+        A product of a stored weight and a scale of that type is rounded once, as in float32. Where there are zero
+        points, decode(w) = (w - i) s + decode(i) with an integer i near the zero point: w - i is exact, the first
+        product too, and so decode(w) is rounded once where decode(i) is exact, as it is for integer zero points and
+        in zeros_mode "rescale"; elsewhere it is off by at most one unit in the last place.
         """
         c = self.config
-        has_exact_zero = not c.with_zeros or c.has_packed_zeros
         in_type = self.pair_dtype == self.operand == c.scale_format.tvm_dtype
-        return in_type and has_exact_zero and c.W_format.is_integer and self.run % 2 == 0
+        return in_type and self.run % 2 == 0 and (c.W_format.is_integer or not c.with_zeros)
 
     def _zero_point(self, n: Expr, g: Expr) -> Expr:
         """Return the stored zero point: an unsigned integer, or a number of Scale's type."""
@@ -463,12 +455,12 @@ class _Kernel:
         index = self.thread + c * self.threads
         return index % rows, index // rows
 
-    def _spread(self, value: Expr) -> Expr:
-        """Return a number of Scale's type as a register for decoding: float32, or a pair of equal 16-bit numbers."""
-        if not self.scales_packed:
-            return value.astype("float32")
-        bits = tirx.reinterpret("uint16", value.astype(self.operand)).astype("uint32")
-        return bits * T.uint32(0x10001)
+    def _spread(self, low: Expr, high: Expr | None = None) -> Expr:
+        """Return two float32 numbers (or one twice) as a pair of the operand's type."""
+        low = tirx.reinterpret("uint16", low.astype(self.operand)).astype("uint32")
+        if high is None:
+            return low * T.uint32(0x10001)
+        return low | (tirx.reinterpret("uint16", high.astype(self.operand)).astype("uint32") << 16)
 
     def load_scales(self, tile: Expr) -> None:
         """Emit the loads of the scales and zero points with which this thread will decode tile `tile`."""
@@ -478,13 +470,44 @@ class _Kernel:
         for unit in range(self.units):
             row, column = self._unit(unit, self.w_rows)
             n = self._column(row)
+            if self.units * self.threads > self.w_rows * self.w_columns // UNIT:
+                n = T.min(n, c.N - 1)  # Threads without a unit stand beside the tile.
             for j in range(runs):
                 k = tile * self.hint.block_k + column * UNIT + j * self.run
                 g = T.min(k // c.group, c.num_groups - 1) if c.num_groups > 1 else 0
-                if c.with_scaling:
-                    store_local(self.scale_registers, unit * runs + j, self._spread(self.Scale[n, g]))
-                if c.with_zeros:
-                    store_local(self.zero_registers, unit * runs + j, self._spread(self._zero_point(n, g)))
+                scale = self.Scale[n, g].astype("float32") if c.with_scaling else None
+                zero = self._zero_point(n, g).astype("float32") if c.with_zeros else None
+                self._store_factors(unit * runs + j, scale, zero)
+
+    def _store_factors(self, index: int, scale: Expr | None, zero: Expr | None) -> None:
+        """Emit what decoding needs of a scale and a zero point in float32, into registers `index`."""
+        c = self.config
+        if not self.scales_packed:
+            for register, value in zip(self.factors, (scale, zero), strict=True):
+                if value is not None:
+                    store_local(register, index, value)
+            return
+        if scale is not None:
+            store_local(self.factors[0], index, self._spread(scale))
+        if zero is None or c.zeros_mode == "rescale":
+            if zero is not None:
+                store_local(
+                    self.factors[2], index, self._spread(apply_scale_and_zero(T.float32(0), None, zero, "rescale"))
+                )
+            return
+        near = T.alloc_local((2,), "float32")
+        store_local(near, 1, zero)
+        # Within these bounds the pair's offset and its difference with the code stay integers that the type holds.
+        bound = 512.0 if self.operand == "float16" else 64.0
+        nearest = near[1] if c.has_packed_zeros else tirx.nearbyint(near[1])
+        store_local(
+            near, 0, nearest if c.has_packed_zeros else T.max(T.min(nearest, T.float32(bound)), T.float32(-bound))
+        )
+        low, high = pair_offsets(c.W_format, self.operand)
+        store_local(self.factors[1], index, self._spread(T.float32(low) - near[0], T.float32(high) - near[0]))
+        if not c.has_packed_zeros:
+            rest = apply_scale_and_zero(near[0], scale, near[1], c.zeros_mode)
+            store_local(self.factors[2], index, self._spread(T.Select(near[0] == near[1], T.float32(0), rest)))
 
     # Decoding.
 
@@ -542,16 +565,21 @@ class _Kernel:
             return self._scaled_pair(values, pair, unit)
         dtype = self.pair_dtype if fmt == self.config.W_format else "float16"
         packed = packed_pair(words, pair, fmt, dtype, _byte_perm)
+        add = packed.add
+        is_packed = unit is not None and self.scales_packed
+        index = 0 if unit is None else unit * (UNIT // self.run) + 2 * pair // self.run
+        if is_packed and self.config.with_zeros and self.config.zeros_mode != "rescale":
+            add = self.factors[1][index]
         bits = packed.x
-        if packed.mul is not None and packed.add is not None:
-            bits = _Half2(packed.x, dtype)._fma(T.uint32(packed.mul), T.uint32(packed.add)).bits
+        if packed.mul is not None:
+            bits = _fma_pair(bits, T.uint32(packed.mul), T.uint32(add) if isinstance(add, int) else add, dtype)
+        if is_packed:
+            has_rest = self.config.with_zeros and not self.config.has_packed_zeros
+            rest = self.factors[2][index] if has_rest else T.uint32(0x80008000)  # Adding -0 keeps a zero's sign.
+            one = T.uint32(0x3C003C00 if self.operand == "float16" else 0x3F803F80)
+            return _fma_pair(bits, self.factors[0][index] if self.config.with_scaling else one, rest, dtype)
         if unit is None and dtype == self.operand:
             return bits
-        if unit is not None and self.scales_packed:
-            index = unit * (UNIT // self.run) + 2 * pair // self.run
-            scale = _Half2(self.scale_registers[index], dtype) if self.config.with_scaling else None
-            zero = _Half2(self.zero_registers[index], dtype) if self.config.with_zeros else None
-            return apply_scale_and_zero(_Half2(bits, dtype), scale, zero, self.config.zeros_mode).bits
         if dtype == "bfloat16":
             halves = [bits << 16, bits & T.uint32(0xFFFF0000)]
             values = [tirx.reinterpret("float32", x) for x in halves]
@@ -573,8 +601,8 @@ class _Kernel:
             scaled = []
             for i, value in enumerate(values):
                 index = unit * (UNIT // self.run) + (2 * pair + i) // self.run
-                scale = self.scale_registers[index] if self.config.with_scaling else None
-                zero = self.zero_registers[index] if self.config.with_zeros else None
+                scale = self.factors[0][index] if self.config.with_scaling else None
+                zero = self.factors[1][index] if self.config.with_zeros else None
                 scaled.append(apply_scale_and_zero(value, scale, zero, self.config.zeros_mode))
             values = scaled
         if self.arch.has_mma_m16n8k16:
@@ -789,9 +817,8 @@ class _Kernel:
                 if t + ahead < tiles:
                     kernel.load(t + ahead)
                 kernel.commit()
-                if kernel.decodes:
-                    if t + 1 < tiles:
-                        kernel.decode(t + 1)
+                if t + 1 < tiles:
+                    kernel.decode(t + 1)
                 kernel.multiply(t)
             kernel.reduce_warps()
             kernel.store(D, Bias)

@@ -1,0 +1,117 @@
+"""The group of all commands: what becomes of their errors, warnings and interrupts."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from typing import Any, NoReturn, TextIO
+
+import click
+
+import bitquant
+from bitquant.cli.cache import cache
+from bitquant.cli.doctor import doctor
+from bitquant.cli.inspect import inspect
+from bitquant.cli.run import run
+from bitquant.errors import BitquantError
+
+__all__ = ["cli", "main"]
+
+_OK, _WRONG_USE, _UNEXPECTED = 0, 2, 3
+_INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13  # As a shell reports SIGINT and SIGPIPE.
+
+
+class _Commands(click.Group):
+    """A group that turns exceptions into one line on standard error and an exit code."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> NoReturn:  # noqa: ARG002
+        """Run the command line and exit; click's own `standalone_mode` would print errors in its way."""
+        sys.exit(self._exit_code(*args, **extra))
+
+    def _exit_code(self, *args: Any, **extra: Any) -> int:
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                code = super().main(*args, standalone_mode=False, **extra)
+            sys.stdout.flush()  # A reader that has gone shows here and not at the interpreter's exit.
+        except click.ClickException as error:
+            return _fail(error, error.format_message(), _WRONG_USE)
+        except click.Abort:
+            click.echo("aborted", err=True)
+            return _INTERRUPTED
+        except BrokenPipeError:
+            _discard_stdout()
+            return _BROKEN_PIPE
+        except BitquantError as error:
+            return _fail(error, str(error), _WRONG_USE)
+        except Exception as error:  # noqa: BLE001 - the last resort of a program
+            message = f"unexpected {type(error).__name__}: {error}"
+            hint = "" if _is_debugging() else "\nset BITQUANT_DEBUG=1 to see where it comes from"
+            return _fail(error, message + hint, _UNEXPECTED)
+        return code if isinstance(code, int) else _OK
+
+
+def _is_debugging() -> bool:
+    return os.environ.get("BITQUANT_DEBUG", "") not in ("", "0")
+
+
+def _fail(error: Exception, message: str, code: int) -> int:
+    if _is_debugging():
+        traceback.print_exception(error)
+    click.echo(f"error: {message}", err=True)
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        click.echo(f"see: {error.ctx.command_path} --help", err=True)
+    return code
+
+
+def _discard_stdout() -> None:
+    """Let what is left in the buffer go nowhere, so that the interpreter does not complain when it flushes it."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as the user of a command wants it: without the line of source that gave it."""
+    del category, filename, lineno, file, line
+    click.echo(f"warning: {message}", err=True)
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="""
+\b
+Examples:
+  bitquant doctor
+  bitquant run --M 1 --N 4096 --K 4096 --W_dtype uint4 --group_size 128 --with_scaling
+  bitquant inspect --stage cuda --target sm_90a --M 1 --N 4096 --K 4096 --W_dtype uint4
+\b
+Exit codes: 0 done; 1 a wrong result, or an installation that cannot compute; 2 a usage error, or something
+that this machine lacks; 3 an unexpected error (BITQUANT_DEBUG=1 shows its traceback); 130 interrupted.
+""",
+)
+@click.version_option(bitquant.__version__, prog_name="bitquant", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Compile, check, time and read mixed-precision matrix multiplications, D = A x decode(W)^T (+ Bias)."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for _command in (run, inspect, doctor, cache):
+    cli.add_command(_command)
+
+
+def main() -> NoReturn:
+    """Run the command line; the entry point of the `bitquant` program."""
+    cli.main(prog_name="bitquant")

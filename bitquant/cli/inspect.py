@@ -1,0 +1,189 @@
+"""`bitquant inspect`: print what stands at one stage of the making of a kernel."""
+
+from __future__ import annotations
+
+import re
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from bitquant.cli.output import print_source
+from bitquant.cli.problem import ProblemCommand, target_option
+from bitquant.errors import ConfigError, UnsupportedError
+
+if TYPE_CHECKING:
+    from tvm.target import Target
+
+    from bitquant.config import MatmulConfig
+
+__all__ = ["inspect", "strip_preamble", "te_source"]
+
+#: The stages in the order of their making, and pygments' name of what they are written in.
+_LANGUAGES = {
+    "te": "python",
+    "tir": "python",
+    "scheduled": "python",
+    "cuda": "cuda",
+    "ptx": "ptx",
+    "sass": "gas",
+    "report": "text",
+}
+_CUDA_STAGES = ("cuda", "ptx", "sass")
+
+
+@click.command(
+    cls=ProblemCommand,
+    epilog="""
+\b
+Stages, in the order of their making:
+  te         the tensor expressions B_decode, C and D
+  tir        the unscheduled function
+  scheduled  the scheduled function
+  cuda       CUDA C++                          (CUDA targets)
+  ptx        PTX                               (CUDA targets)
+  sass       machine code, disassembled        (CUDA targets, with a disassembler)
+  report     rule, hint, refusals, registers, shared memory, bytes and operations a call
+\b
+Examples:
+  bitquant inspect --stage te --M 1 --N 1024 --K 1024 --W_dtype uint3 --group_size 64 --with_scaling
+  bitquant inspect --stage cuda --target sm_90a --M 1 --N 4096 --K 4096 --W_dtype uint4 | less
+  bitquant inspect --stage ptx --rung 64 --target sm_80 --N 4096 --K 4096 --W_dtype int8 --out kernel.ptx
+""",
+)
+@target_option
+@click.option("--stage", type=click.Choice(list(_LANGUAGES)), required=True, help="What to print; see below.")
+@click.option("--rung", type=int, metavar="R", help="One rung of the ladder. Default: all.")
+@click.option("--full", is_flag=True, help="Print CUDA C++ with the preamble that TVM puts before every kernel.")
+@click.option("--out", type=click.File("w", encoding="utf-8"), metavar="FILE", help="Write to FILE, not to the screen.")
+def inspect(
+    config: MatmulConfig, target: str | None, stage: str, rung: int | None, full: bool, out: IO[str] | None
+) -> None:
+    """Print what stands at one stage of the making of a kernel.
+
+    No GPU is needed: name the architecture with --target. Lines are printed whole, coloured on a terminal and plain
+    in a pipe.
+    """
+    from bitquant.arch import resolve_target
+
+    if rung is not None:
+        config = _one_rung(config, rung)
+    resolved = resolve_target(target)
+    if stage in _CUDA_STAGES and resolved.kind.name != "cuda":
+        raise UnsupportedError(
+            f"'--stage' {stage} needs a CUDA target (got {target or 'no --target, and no GPU is here'}); "
+            "add --target sm_90a, say: no GPU is needed to compile for it",
+            stage=stage,
+            target=target,
+        )
+    text = _source(config, resolved, stage)
+    if stage == "cuda" and not full:
+        text = strip_preamble(text)
+    if out is not None:
+        out.write(text.rstrip("\n") + "\n")
+    else:
+        print_source(text, _LANGUAGES[stage])
+
+
+def _one_rung(config: MatmulConfig, rung: int) -> MatmulConfig:
+    if rung not in config.ladder:
+        raise ConfigError(f"'--rung' must be one of {', '.join(map(str, config.ladder))} (got {rung})", rung=rung)
+    return config if config.is_static else config.with_M((rung,))
+
+
+def _source(config: MatmulConfig, target: Target, stage: str) -> str:
+    from bitquant.compute import select_implementation
+    from bitquant.matmul import Matmul
+    from bitquant.schedule import schedule_module
+
+    if stage in ("te", "tir", "scheduled"):  # These need no compiler.
+        mod = select_implementation(config)
+        if stage == "te":
+            return te_source(config, mod)
+        return str((schedule_module(mod, target) if stage == "scheduled" else mod).script())
+    operator = Matmul(config, target=target)
+    read = {"cuda": operator.get_source, "ptx": operator.get_ptx, "sass": operator.get_sass, "report": operator.report}
+    return read[stage]()
+
+
+def strip_preamble(source: str) -> str:
+    """Return CUDA C++ without the types and macros that TVM puts before every kernel; whole where it has none."""
+    preamble, end, kernels = source.partition("  #define ushort unsigned short\n#endif\n")
+    if not end:
+        return source
+    lines = preamble.count("\n") + end.count("\n")
+    return f"// {lines} lines of TVM's preamble are left out; --full prints them.\n{kernels}"
+
+
+def te_source(config: MatmulConfig, mod: Any) -> str:
+    """Return the tensor expressions of a problem as statements of TVM's TE.
+
+    TE graphs have no text of their own. This one is read back from the unscheduled functions, where
+    `te.create_prim_func` has written one block for each `te.compute`.
+
+    Parameters
+    ----------
+    config
+        The problem.
+    mod
+        Its unscheduled module.
+    """
+    from bitquant.compute.matmul import symbol
+
+    texts: dict[str, list[int]] = {}
+    for rung in config.ladder:  # Rungs differ in whether m is symbolic, and in no more.
+        texts.setdefault(_te_statements(mod[symbol(rung)]), []).append(rung)
+    lines = [f"# {config}: {config.problem_summary()}"]
+    for text, rungs in texts.items():
+        where = f"m == {rungs[0]}" if config.is_static else f"rungs {', '.join(map(str, rungs))}"
+        lines += ["", f"# {where}", text]
+    return "\n".join(lines)
+
+
+def _te_statements(func: Any) -> str:
+    *inputs, D = func.params
+    lines = []
+    if not (rows := str(inputs[0].shape[0])).isdigit():
+        lines.append(f'{rows} = te.var("{rows}")')
+    lines += [f'{p.name} = te.placeholder({_shape(p)}, "{p.dtype}", name="{p.name}")' for p in inputs]
+    for block in _blocks(func):
+        store = block.body
+        axes = {_bare(axis.var.name): (axis, str(axis.dom.extent)) for axis in block.iter_vars}
+        spatial = [name for name, (axis, _) in axes.items() if axis.iter_type == axis.DataPar]
+        reduced = [name for name in axes if name not in spatial]
+        lines += [f'{name} = te.reduce_axis((0, {axes[name][1]}), name="{name}")' for name in reduced]
+        # The body of a reduction adds to what the element holds: C[i, j] + (what is summed).
+        value = _bare((store.value.b if reduced else store.value).script())
+        if reduced:
+            value = f"te.sum({value}, axis={', '.join(reduced)})"
+        name = store.buffer.name
+        lines += [
+            f"{name} = te.compute(  # {store.buffer.dtype}",
+            f"    {_shape(store.buffer)},",
+            f"    lambda {', '.join(spatial)}: {value},",
+            f'    name="{name}",',
+            ")",
+        ]
+    arguments = ", ".join(p.name for p in (*inputs, D))
+    lines.append(f"te.create_prim_func([{arguments}])")
+    return "\n".join(lines)
+
+
+def _blocks(func: Any) -> list[Any]:
+    """Return the blocks of an unscheduled function in their order."""
+    body = func.body.block.body
+    blocks = []
+    for loops in body.seq if hasattr(body, "seq") else [body]:
+        inner = loops
+        while not hasattr(inner, "block"):
+            inner = inner.body
+        blocks.append(inner.block)
+    return blocks
+
+
+def _shape(tensor: Any) -> str:
+    return f"({', '.join(map(str, tensor.shape))}{',' if len(tensor.shape) == 1 else ''})"
+
+
+def _bare(text: str) -> str:
+    """Return an expression with the names of TE's axes; `create_prim_func` puts "v_" before them."""
+    return re.sub(r"\bv_(?=\w)", "", text)

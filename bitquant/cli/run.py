@@ -1,0 +1,233 @@
+"""`bitquant run`: build a problem, check it against the float64 oracle, time it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bitquant.cli.output import print_table
+from bitquant.cli.problem import ProblemCommand, parse_rows, target_option
+from bitquant.errors import ConfigError, UnsupportedError
+
+if TYPE_CHECKING:
+    import torch
+
+    from bitquant.config import MatmulConfig
+    from bitquant.operator import Operator
+    from bitquant.testing.generators import Inputs
+
+__all__ = ["run"]
+
+#: Rungs of a ladder that are run where --m does not say which.
+_MOST_RUNGS = 4
+#: Work of the float64 oracle on a CPU, in multiplications, beyond which only some columns are checked; a second or so.
+#: Decoding a weight costs it about as much as 64 multiplications.
+_MOST_WORK, _WORK_PER_WEIGHT = 2**32, 64
+_CHECKED_COLUMNS = 512
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The outcome of a call with `m` rows: relative error, columns checked, and what is wrong ("" where all is right)."""
+
+    m: int
+    error: float
+    columns: int
+    complaint: str
+    latency_us: float
+
+
+class _Rows(click.ParamType):
+    name = "rows"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the numbers of a list such as "1,16,64"."""
+        try:
+            rows = parse_rows(value)
+        except ValueError:
+            return self.fail(f"{value!r} is not a list of numbers such as 1,16,64", param, ctx)
+        if min(rows) < 1:
+            self.fail(f"{value!r} has a number of rows below 1", param, ctx)
+        return rows
+
+
+@click.command(
+    cls=ProblemCommand,
+    epilog="""
+\b
+Examples:
+  bitquant run --M 1 --N 1024 --K 1024 --W_dtype uint4 --group_size 128 --with_scaling --with_zeros
+  bitquant run --M 1,16,64 --m 1,5,64,100 --N 4096 --K 4096 --W_dtype nf4 --group_size 64 --with_scaling
+  bitquant run --M 8 --N 512 --K 512 --A_dtype int8 --W_dtype int2 --accum_dtype int32 --out_dtype int32 --target cpu
+""",
+)
+@target_option
+@click.option(
+    "--m",
+    "rows",
+    type=_Rows(),
+    metavar="ROWS",
+    help=f"Rows of A to call with, such as 1,16,64. Default: M, or the first {_MOST_RUNGS} rungs of a ladder.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives other operands.")
+def run(config: MatmulConfig, target: str | None, rows: tuple[int, ...] | None, seed: int) -> int:
+    """Build a problem, check its result against a float64 reference, and time it.
+
+    The operands are random. The time is that of one call whose weight is not in the cache: on a GPU the median of
+    replays of a CUDA graph, without host time. GB/s counts every operand once, TFLOP/s 2 M N K operations.
+    """
+    rows = _rows_to_run(config, rows)
+    operator, header = _construct(config, target)
+    for line in header:
+        click.echo(line)
+    results = [_run_once(operator, m, seed) for m in rows]
+    click.echo()
+    _print_results(operator, results)
+    if left_out := [r for r in config.ladder if r not in rows] if len(rows) < len(config.ladder) else []:
+        click.echo(f"not run: m = {', '.join(map(str, left_out))}; --m names others")
+    for columns in sorted({r.columns for r in results if r.columns < operator.config.N}):  # type: ignore[operator]
+        many = ", ".join(str(r.m) for r in results if r.columns == columns)
+        click.echo(f"checked for m = {many}: {columns} of {config.N} columns, drawn at random")
+    for result in results:
+        if result.complaint:
+            click.echo(f"wrong result for m = {result.m}: {result.complaint}", err=True)
+    return int(any(r.complaint for r in results))
+
+
+def _rows_to_run(config: MatmulConfig, rows: tuple[int, ...] | None) -> tuple[int, ...]:
+    if rows is None:
+        return config.ladder[:_MOST_RUNGS]
+    if config.is_static and set(rows) != {config.M}:
+        raise ConfigError(
+            f"'--m' must be {config.M} where M is static (got {','.join(map(str, rows))}); "
+            f"use a ladder, such as --M {config.M},{16 * config.M}",  # type: ignore[operator]
+            m=rows,
+        )
+    return rows
+
+
+def _construct(config: MatmulConfig, target: str | None) -> tuple[Operator, list[str]]:
+    """Return the operator, and lines that say what it is and how long its construction took."""
+    import torch
+
+    from bitquant import cache
+    from bitquant.arch import resolve_target
+    from bitquant.matmul import Matmul
+
+    resolved = resolve_target(target)
+    is_cuda = resolved.kind.name == "cuda"
+    if is_cuda and not torch.cuda.is_available():
+        raise UnsupportedError(
+            f"running a kernel for {resolved.arch} needs that GPU, and none is visible; use --target cpu, "
+            f"or read the kernel: bitquant inspect --target {resolved.arch} --stage cuda ...",
+            target=target,
+        )
+    begin = time.perf_counter()
+    operator = Matmul(config, target=resolved)
+    seconds = time.perf_counter() - begin
+    # A kernel from the cache has not been scheduled in this process.
+    if "scheduled_mod" not in vars(operator):
+        how = "from the cache"
+    else:
+        how = "compiled; the next run takes it from the cache" if cache.is_enabled() else "compiled; the cache is off"
+    device = torch.cuda.get_device_name() if is_cuda else f"CPU {resolved.attrs.get('mcpu', '')}"
+    lines = [
+        str(config),
+        f"  {config.problem_summary()}",
+        f"  target       {operator.arch}, {device}",
+        f"  constructed  in {seconds:.2f} s, {how}",
+    ]
+    return operator, lines
+
+
+def _run_once(operator: Operator, m: int, seed: int) -> _Result:
+    from bitquant.testing.check import poisoned
+    from bitquant.testing.generators import make_inputs
+    from bitquant.testing.oracle import assert_close, relative_error, round_to_output
+
+    config, device = operator.config, "cuda" if operator.is_cuda else "cpu"
+    inputs = make_inputs(config, m, device, seed)
+    output = poisoned((m, config.N), config.out_format.torch_dtype, device)  # type: ignore[arg-type]
+    operator(
+        inputs.A,
+        operator.transform_weight(inputs.W),  # type: ignore[attr-defined]
+        scale=inputs.scale,
+        zeros=inputs.zeros,
+        bias=inputs.bias,
+        output=output,
+    )
+    checked, inputs, output = _checked_columns(config, inputs, output.cpu(), seed)
+    reference = inputs.reference(checked)
+    complaint = ""
+    try:
+        assert_close(output, reference, checked)
+    except AssertionError as error:
+        complaint = str(error)
+    rounded = round_to_output(reference, checked)
+    latency_us = operator.profile_latency(m)
+    return _Result(m, relative_error(output, rounded), int(checked.N or 0), complaint, latency_us)
+
+
+def _checked_columns(
+    config: MatmulConfig, inputs: Inputs, output: torch.Tensor, seed: int
+) -> tuple[MatmulConfig, Inputs, torch.Tensor]:
+    """Return the problem, operands and output of the columns n to check: all, or a random few of a large problem."""
+    import torch
+
+    N, K = output.shape[1], int(config.K or 0)
+    if N <= _CHECKED_COLUMNS or (len(output) + _WORK_PER_WEIGHT) * N * K <= _MOST_WORK:
+        return config, inputs, output
+    generator = torch.Generator().manual_seed(seed)
+    columns = torch.randperm(N, generator=generator)[:_CHECKED_COLUMNS].sort().values
+    there = columns.to(inputs.W.device)
+
+    def rows(tensor: torch.Tensor | None) -> torch.Tensor | None:
+        return None if tensor is None else tensor[there]
+
+    zeros = inputs.zeros_values
+    few = dataclasses.replace(
+        inputs,
+        W=inputs.W[there] if config.layout == "nt" else inputs.W[:, there],
+        scale=rows(inputs.scale),
+        zeros_values=zeros[:, there] if zeros is not None and config.has_packed_zeros else rows(zeros),
+        bias=rows(inputs.bias),
+    )
+    return dataclasses.replace(config, N=len(columns)), few, output[:, columns]
+
+
+def _print_results(operator: Operator, results: list[_Result]) -> None:
+    from rich.text import Text
+
+    from bitquant.testing.oracle import tolerance
+
+    c = operator.config
+    if c.out_format.is_integer:
+        bound = "exact" if c.reduce_dtype == "int32" else "1 at ties"
+    else:
+        bound = f"{tolerance(c):.1e}"
+    rows = []
+    for r in results:
+        flop = 2 * r.m * int(c.N or 0) * int(c.K or 0)
+        rows.append([
+            str(r.m),
+            f"{r.error:.1e}",
+            bound,
+            Text("FAIL", style="bold red") if r.complaint else Text("pass", style="green"),
+            f"{r.latency_us:.1f}",
+            f"{operator.bytes_per_call(r.m) / r.latency_us / 1e3:.1f}",
+            f"{flop / r.latency_us / 1e6:.3f}",
+            _rule(operator, r.m),
+        ])  # fmt: skip
+    headers = ["m", "rel. error", "tolerance", "result", "latency us", "GB/s", "TFLOP/s", "rule"]
+    print_table(headers, rows, right=[h for h in headers if h not in ("result", "rule")])
+
+
+def _rule(operator: Operator, m: int) -> str:
+    """Return the name of the rule that made the kernel for `m` rows."""
+    ladder = operator.config.ladder
+    rung = next((rung for rung in ladder if m <= rung), ladder[-1])
+    return operator._archive.choices[rung].rule  # noqa: SLF001
