@@ -125,7 +125,9 @@ class Archive:
 
                 manifest = json.loads(archive.read(_MANIFEST))
                 if manifest["format"] != _FORMAT:
-                    raise BuildError(f"{path}: archive format {manifest['format']}, this version reads {_FORMAT}; export it again")
+                    raise BuildError(
+                        f"{path}: archive format {manifest['format']}, this version reads {_FORMAT}; export it again"
+                    )
                 return cls(manifest, read(_HOST_LIBRARY), read(_HOST_IR), read(_CUBIN), text(_CUDA), text(_PTX))
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise BuildError(f"{path} is not an exported operator: {error}") from error
@@ -146,7 +148,9 @@ class Archive:
         if self.cubin is None:
             missing = sorted(set(self.manifest["cpu_features"]) - _cpu_features())
             if missing:
-                raise UnsupportedError(f"this operator was built for a CPU with {', '.join(missing)}, which this one lacks; build it here")
+                raise UnsupportedError(
+                    f"this operator was built for a CPU with {', '.join(missing)}, which this one lacks; build it here"
+                )
         module = _load_host(self.host_library, self.host_ir)
         if self.cubin is not None:
             create = tvm_ffi.get_global_func("ffi.Module.create.cuda", allow_missing=True)
@@ -220,7 +224,9 @@ def _kernel_info(device: IRModule) -> dict[str, Any]:
         ]
         info[name] = {
             "name": name,
-            "arg_types": ["handle" if is_pointer else str(p.ty.dtype) for p, is_pointer in zip(func.params, pointers, strict=True)],
+            "arg_types": [
+                "handle" if is_pointer else str(p.ty.dtype) for p, is_pointer in zip(func.params, pointers, strict=True)
+            ],
             "launch_param_tags": [str(t) for t in func.attrs.get("tirx.kernel_launch_params", [])],
             "arg_extra_tags": [int(t) for t in tensor_maps],
         }

@@ -158,7 +158,11 @@ def _include_dirs(root: Path) -> tuple[str, ...] | None:
 
 
 def _include_folders(root: Path) -> tuple[Path, ...]:
-    return (root / "include", root / "targets" / "x86_64-linux" / "include", root / "targets" / "sbsa-linux" / "include")
+    return (
+        root / "include",
+        root / "targets" / "x86_64-linux" / "include",
+        root / "targets" / "sbsa-linux" / "include",
+    )
 
 
 def _find_nvrtc() -> CudaCompiler | None:

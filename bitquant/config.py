@@ -367,7 +367,9 @@ def _validate_groups(c: MatmulConfig) -> None:
             )  # fmt: skip
     modes = ("original", "rescale", "quantized")
     if c.zeros_mode not in modes and (c.with_zeros or c.zeros_mode is not None):
-        raise ConfigError(f"'zeros_mode' must be one of {', '.join(modes)} (got {c.zeros_mode!r})", zeros_mode=c.zeros_mode)
+        raise ConfigError(
+            f"'zeros_mode' must be one of {', '.join(modes)} (got {c.zeros_mode!r})", zeros_mode=c.zeros_mode
+        )
     if c.has_packed_zeros and c.W_format.kind != "uint":
         raise ConfigError(
             f"'zeros_mode' quantized needs an unsigned W_dtype (got {c.W_format.name!r}); "

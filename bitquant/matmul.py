@@ -54,7 +54,9 @@ class Matmul(Operator):
         if not isinstance(config, MatmulConfig):
             raise ConfigError(f"'config' must be a MatmulConfig (got {type(config).__name__})", config=config)
         if enable_tuning:
-            raise UnsupportedError("'enable_tuning' must be False (got True): this version chooses kernels without measuring")
+            raise UnsupportedError(
+                "'enable_tuning' must be False (got True): this version chooses kernels without measuring"
+            )
         super().__init__(config, target, rules)
 
     def transform_weight(

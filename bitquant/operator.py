@@ -64,7 +64,9 @@ class Operator:
 
     weight_layout = "plain"
 
-    def __init__(self, config: MatmulConfig, target: str | Target | None = None, rules: Sequence[Any] | None = None) -> None:
+    def __init__(
+        self, config: MatmulConfig, target: str | Target | None = None, rules: Sequence[Any] | None = None
+    ) -> None:
         self.config = config
         self.target = resolve_target(target)
         self._rules = rules
@@ -184,12 +186,18 @@ class Operator:
         if device.index not in self._checked_devices:
             self._check_device(device)
         arguments = [A.detach() if A.requires_grad else A, W]
-        for (name, is_configured, field, wanted, dtype), tensor in zip(self._optional, (scale, zeros, bias), strict=True):
+        for (name, is_configured, field, wanted, dtype), tensor in zip(
+            self._optional, (scale, zeros, bias), strict=True
+        ):
             if tensor is None:
                 if is_configured:
-                    raise CallError(f"{name!r} is missing: the config has {field}=True; pass a tensor of shape {wanted} and type {dtype}")
+                    raise CallError(
+                        f"{name!r} is missing: the config has {field}=True; pass a tensor of shape {wanted} and type {dtype}"
+                    )
             elif not is_configured:
-                raise CallError(f"{name!r} was given, but the config has {field}=False; leave it out or set {field}=True")
+                raise CallError(
+                    f"{name!r} was given, but the config has {field}=False; leave it out or set {field}=True"
+                )
             else:
                 self._check(name, tensor, wanted, dtype, device)
                 arguments.append(tensor)
@@ -239,7 +247,9 @@ class Operator:
         if tensor.device != device:
             raise CallError(f"{name!r} must be on the device of A, {device} (got {tensor.device}); use .to('{device}')")
         fix = "it is written in place" if name == "output" else "use .contiguous()"
-        raise CallError(f"{name!r} must be contiguous (got strides {tensor.stride()} for shape {tuple(tensor.shape)}); {fix}")
+        raise CallError(
+            f"{name!r} must be contiguous (got strides {tensor.stride()} for shape {tuple(tensor.shape)}); {fix}"
+        )
 
     def _reject_A(self, A: torch.Tensor) -> None:
         """Raise for the first rule that A breaks."""
@@ -252,7 +262,9 @@ class Operator:
             raise CallError(f"'A' must have shape (..., {self._K}), K last (got {tuple(A.shape)})")
         if A.dtype is not self._A_dtype:
             raise CallError(f"'A' must be of type {self._A_dtype} (got {A.dtype}); use .to({self._A_dtype})")
-        raise CallError(f"'A' must be contiguous (got strides {A.stride()} for shape {tuple(A.shape)}); use .contiguous()")
+        raise CallError(
+            f"'A' must be contiguous (got strides {A.stride()} for shape {tuple(A.shape)}); use .contiguous()"
+        )
 
     def _check_device(self, device: torch.device) -> None:
         """Check once a GPU that it runs code of this architecture."""
@@ -307,7 +319,9 @@ class Operator:
             If the target is a CPU.
         """
         if self._archive.ptx is None:
-            raise UnsupportedError(f"PTX exists for CUDA targets alone (got {self.arch}); construct with target='sm_90a', say")
+            raise UnsupportedError(
+                f"PTX exists for CUDA targets alone (got {self.arch}); construct with target='sm_90a', say"
+            )
         return self._archive.ptx
 
     def get_sass(self) -> str:
@@ -319,7 +333,9 @@ class Operator:
             If the target is a CPU, or there is no disassembler.
         """
         if self._archive.cubin is None:
-            raise UnsupportedError(f"SASS exists for CUDA targets alone (got {self.arch}); construct with target='sm_90a', say")
+            raise UnsupportedError(
+                f"SASS exists for CUDA targets alone (got {self.arch}); construct with target='sm_90a', say"
+            )
         return disassemble(self._archive.cubin)
 
     def bytes_per_call(self, m: int) -> int:
@@ -345,8 +361,12 @@ class Operator:
         for name in dict.fromkeys(archive.symbols.values()):
             rungs = [r for r, s in archive.symbols.items() if s == name]
             choice = archive.choices[rungs[0]]
-            lines.append(f"{name}: m <= {', '.join(map(str, rungs))}" if not c.is_static else f"{name}: m == {rungs[0]}")
-            lines.append(f"  rule       {choice.rule} ({', '.join(f'{k}={v}' for k, v in choice.hint.items()) or 'no hint'})")
+            lines.append(
+                f"{name}: m <= {', '.join(map(str, rungs))}" if not c.is_static else f"{name}: m == {rungs[0]}"
+            )
+            lines.append(
+                f"  rule       {choice.rule} ({', '.join(f'{k}={v}' for k, v in choice.hint.items()) or 'no hint'})"
+            )
             lines += [f"  not {rule:<6} {reason}" for rule, reason in choice.refusals.items()]
             for kernel, r in archive.resources.items():
                 if kernel.startswith(name + "_"):

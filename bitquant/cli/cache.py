@@ -28,7 +28,7 @@ Environment:
 )
 @click.pass_context
 def cache(ctx: click.Context) -> None:
-    """Show the compiled kernels that are kept on disk, or remove them."""
+    """Show or remove the kernels that are kept on disk."""
     if ctx.invoked_subcommand is None:
         _show()
 

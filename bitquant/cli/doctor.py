@@ -66,9 +66,9 @@ class _Probe:
 
 @click.command(epilog="\b\nExample:\n  bitquant doctor")
 def doctor() -> int:
-    """Show what is installed, which GPU and compilers are here, and what to do about what is missing.
+    """Show what is installed and what is missing.
 
-    At the end a small multiplication is compiled, run and checked on the CPU, and on the GPU if there is one. The exit
+    That is: software, processors, compilers and the cache, and for what is missing what to do about it. At the end a small multiplication is compiled, run and checked on the CPU, and on the GPU if there is one. The exit
     code is 0 if a multiplication can run here, and 1 if something essential is broken.
     """
     rows = [row for probe in _PROBES for row in probe.rows()]

@@ -115,10 +115,10 @@ def strip_preamble(source: str) -> str:
 
 
 def te_source(config: MatmulConfig, mod: Any) -> str:
-    """Return the tensor expressions of a problem as statements of TVM's TE.
+    """Return the tensor expressions of a problem as a Python program in TVM's TE.
 
     TE graphs have no text of their own. This one is read back from the unscheduled functions, where
-    `te.create_prim_func` has written one block for each `te.compute`.
+    `te.create_prim_func` has written one block for each `te.compute`. Run, the program makes the same functions.
 
     Parameters
     ----------
@@ -132,9 +132,14 @@ def te_source(config: MatmulConfig, mod: Any) -> str:
     texts: dict[str, list[int]] = {}
     for rung in config.ladder:  # Rungs differ in whether m is symbolic, and in no more.
         texts.setdefault(_te_statements(mod[symbol(rung)]), []).append(rung)
-    lines = [f"# {config}: {config.problem_summary()}"]
+    lines = [
+        f"# {config}",
+        f"# {config.problem_summary()}",
+        "from tvm import te, tirx",
+        "from tvm.script import tirx as T",
+    ]
     for text, rungs in texts.items():
-        where = f"m == {rungs[0]}" if config.is_static else f"rungs {', '.join(map(str, rungs))}"
+        where = f"m == {rungs[0]}" if config.is_static else f"m <= {', '.join(map(str, rungs))}"
         lines += ["", f"# {where}", text]
     return "\n".join(lines)
 
@@ -143,7 +148,7 @@ def _te_statements(func: Any) -> str:
     *inputs, D = func.params
     lines = []
     if not (rows := str(inputs[0].shape[0])).isdigit():
-        lines.append(f'{rows} = te.var("{rows}")')
+        lines.append(f'{rows} = tirx.Var("{rows}", "int32")')
     lines += [f'{p.name} = te.placeholder({_shape(p)}, "{p.dtype}", name="{p.name}")' for p in inputs]
     for block in _blocks(func):
         store = block.body
@@ -152,7 +157,9 @@ def _te_statements(func: Any) -> str:
         reduced = [name for name in axes if name not in spatial]
         lines += [f'{name} = te.reduce_axis((0, {axes[name][1]}), name="{name}")' for name in reduced]
         # The body of a reduction adds to what the element holds: C[i, j] + (what is summed).
-        value = _bare((store.value.b if reduced else store.value).script())
+        expression = store.value.b if reduced else store.value
+        value = _bare(expression.script())
+        lines += [f'{name} = tirx.Var("{name}", "{dtype}")' for name, dtype in _let_variables(expression, value)]
         if reduced:
             value = f"te.sum({value}, axis={', '.join(reduced)})"
         name = store.buffer.name
@@ -164,7 +171,7 @@ def _te_statements(func: Any) -> str:
             ")",
         ]
     arguments = ", ".join(p.name for p in (*inputs, D))
-    lines.append(f"te.create_prim_func([{arguments}])")
+    lines.append(f"func = te.create_prim_func([{arguments}])")
     return "\n".join(lines)
 
 
@@ -178,6 +185,18 @@ def _blocks(func: Any) -> list[Any]:
             inner = inner.body
         blocks.append(inner.block)
     return blocks
+
+
+def _let_variables(expression: Any, text: str) -> list[tuple[str, str]]:
+    """Return names, as they stand in the text, and types of the variables that an expression binds."""
+    import tvm
+    import tvm_ffi
+
+    dtypes: dict[str, str] = {}
+    tvm_ffi.structural_walk(expression, (tvm.tirx.Let, lambda let: dtypes.update({let.var.name: str(let.var.ty.dtype)})))
+    # The printer numbers variables of one name: code, code_1.
+    names = dict.fromkeys(re.findall(r"where=\{(\w+):", text))
+    return [(name, dtypes[re.sub(r"_\d+$", "", name)]) for name in names]
 
 
 def _shape(tensor: Any) -> str:

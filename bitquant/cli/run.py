@@ -75,9 +75,9 @@ Examples:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives other operands.")
 def run(config: MatmulConfig, target: str | None, rows: tuple[int, ...] | None, seed: int) -> int:
-    """Build a problem, check its result against a float64 reference, and time it.
+    """Build a problem, check its result, and time it.
 
-    The operands are random. The time is that of one call whose weight is not in the cache: on a GPU the median of
+    The operands are random, and the reference is computed in float64. The time is that of one call whose weight is not in the cache: on a GPU the median of
     replays of a CUDA graph, without host time. GB/s counts every operand once, TFLOP/s 2 M N K operations.
     """
     rows = _rows_to_run(config, rows)

@@ -22,7 +22,15 @@ PROBLEMS = {
         M=(1, 16), N=1024, K=1024, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True
     ),
     "int3_rescale_bias": dict(
-        M=(1, 16), N=33, K=96, W_dtype="int3", group_size=32, with_scaling=True, with_zeros=True, zeros_mode="rescale", with_bias=True
+        M=(1, 16),
+        N=33,
+        K=96,
+        W_dtype="int3",
+        group_size=32,
+        with_scaling=True,
+        with_zeros=True,
+        zeros_mode="rescale",
+        with_bias=True,
     ),
     "uint2_quantized": dict(
         M=16, N=64, K=128, W_dtype="uint2", group_size=64, with_scaling=True, with_zeros=True, zeros_mode="quantized"

@@ -63,6 +63,8 @@ def test_quick_start(device):
     scaling = torch.rand(scaling_shape, dtype=torch.float16).to(device)
     zeros = torch.rand(zeros_shape, dtype=torch.float16).to(device)
     output_tensor = matmul(input_tensor, matmul.transform_weight(weight_tensor), scale=scaling, zeros=zeros)
-    rescaled = (weight_tensor.double() - zeros.double().repeat_interleave(128, 1)) * scaling.double().repeat_interleave(128, 1)
+    rescaled = (weight_tensor.double() - zeros.double().repeat_interleave(128, 1)) * scaling.double().repeat_interleave(
+        128, 1
+    )
     ref = input_tensor.double() @ rescaled.T
     assert torch.linalg.norm(output_tensor.double() - ref) <= 1e-3 * torch.linalg.norm(ref)

@@ -108,21 +108,39 @@ def test_torch_compile(grouped):
 
 
 CALL_ERRORS = {
-    "dtype of A": (dict(A=torch.zeros(3, 64)), r"'A' must be of type torch.float16 \(got torch.float32\); use .to\(torch.float16\)"),
+    "dtype of A": (
+        dict(A=torch.zeros(3, 64)),
+        r"'A' must be of type torch.float16 \(got torch.float32\); use .to\(torch.float16\)",
+    ),
     "shape of A": (dict(A=torch.zeros(3, 63).half()), r"'A' must have shape \(..., 64\), K last \(got \(3, 63\)\)"),
-    "strides of A": (dict(A=torch.zeros(64, 3).half().T), r"'A' must be contiguous \(got strides \(1, 3\).*use .contiguous\(\)"),
+    "strides of A": (
+        dict(A=torch.zeros(64, 3).half().T),
+        r"'A' must be contiguous \(got strides \(1, 3\).*use .contiguous\(\)",
+    ),
     "type of A": (dict(A=[1, 2]), r"'A' must be a torch.Tensor \(got list\)"),
-    "dtype of W": (dict(W=torch.zeros(24, 32).half()), r"'W' must be of type torch.int8 .*pass what transform_weight returned"),
+    "dtype of W": (
+        dict(W=torch.zeros(24, 32).half()),
+        r"'W' must be of type torch.int8 .*pass what transform_weight returned",
+    ),
     "shape of W": (dict(W=torch.zeros(24, 64, dtype=torch.int8)), r"'W' must have shape \(24, 32\) \(got \(24, 64\)\)"),
-    "missing scale": (dict(scale=None), r"'scale' is missing: the config has with_scaling=True; pass a tensor of shape \(24, 2\)"),
+    "missing scale": (
+        dict(scale=None),
+        r"'scale' is missing: the config has with_scaling=True; pass a tensor of shape \(24, 2\)",
+    ),
     "missing zeros": (dict(zeros=None), r"'zeros' is missing: the config has with_zeros=True"),
     "shape of scale": (dict(scale=torch.zeros(24, 1).half()), r"'scale' must have shape \(24, 2\) \(got \(24, 1\)\)"),
     "dtype of zeros": (dict(zeros=torch.zeros(24, 2)), r"'zeros' must be of type torch.float16 \(got torch.float32\)"),
     "shape of bias": (dict(bias=torch.zeros(23).half()), r"'bias' must have shape \(24,\) \(got \(23,\)\)"),
-    "shape of output": (dict(output=torch.zeros(3, 23).half()), r"'output' must have shape \(3, 24\) \(got \(3, 23\)\)"),
+    "shape of output": (
+        dict(output=torch.zeros(3, 23).half()),
+        r"'output' must have shape \(3, 24\) \(got \(3, 23\)\)",
+    ),
     "strides of output": (dict(output=torch.zeros(24, 3).half().T), r"'output' must be contiguous.*written in place"),
     "device of A": (dict(A=torch.zeros(3, 64, device="meta").half()), r"'A' must be on cpu.*\(got meta\)"),
-    "device of W": (dict(W=torch.zeros(24, 32, dtype=torch.int8, device="meta")), r"'W' must be on the device of A, cpu \(got meta\)"),
+    "device of W": (
+        dict(W=torch.zeros(24, 32, dtype=torch.int8, device="meta")),
+        r"'W' must be on the device of A, cpu \(got meta\)",
+    ),
 }
 
 

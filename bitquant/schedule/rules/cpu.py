@@ -84,7 +84,7 @@ def _chunk_size(vectors: int, step: int, most: int) -> int:
     return math.ceil(vectors / math.ceil(vectors / most))  # The last chunk is filled up with zeros.
 
 
-def _lane_codes(load: Callable[[Expr], Expr], vector: Expr, lane: Expr, lanes: int, bits: int) -> Expr:
+def _lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane: Expr, lanes: int, bits: int) -> Expr:
     """Return the code of one lane of a vector of packed elements, as int32. `unpack_code` defines the bit order.
 
     The lanes of a run share one word of up to 32 bits, a scalar load, and shift it by a constant of their own. So the
@@ -92,31 +92,41 @@ def _lane_codes(load: Callable[[Expr], Expr], vector: Expr, lane: Expr, lanes: i
 
     Parameters
     ----------
-    load
-        Maps the index of a byte in the row to its value.
+    row
+        Maps the index of a byte in the row to its value, and a `Ramp` of indices to several.
+    row_bytes
+        Bytes of a row. If they end within the vector, lanes beyond have any value.
     vector, lane
         Index of the vector in the row and of the element in the vector.
     lanes, bits
         Elements of a vector, a multiple of 4, and bits of an element.
     """
     vector_bytes = lanes * bits // 8
-    word_bytes = min(4, vector_bytes)
+    word_bytes = min(4, vector_bytes, row_bytes)
     run = min(lanes, next(r for r in (32, 16, 8, 4) if r * bits + r * bits % 8 <= 32))
     # Words stay inside the vector's own bytes: behind the last row there are no others.
     starts = [min(first * bits // 8, vector_bytes - word_bytes) for first in range(0, lanes, run)]
 
-    def word(start: int) -> Expr:
-        parts = [load(vector * lanes * bits // 8 + (start + i)).astype("uint8").astype("uint32") for i in range(word_bytes)]
-        result = parts[0]
-        for i in range(1, word_bytes):
-            result = tirx.bitwise_or(result, tirx.shift_left(parts[i], tirx.const(8 * i, "uint32")))
-        return result
+    def word(start: int) -> tuple[Expr, Expr]:
+        """Word, and how many bits it begins before the run does."""
+        begin = vector * vector_bytes + start
+        inside = tirx.min(begin, row_bytes - word_bytes) if row_bytes % vector_bytes else begin
+        result, done = None, 0
+        while done < word_bytes:
+            size = next(s for s in (4, 2, 1) if s <= word_bytes - done)
+            piece = row(inside + done if size == 1 else tirx.Ramp(inside + done, 1, size))
+            piece = tirx.reinterpret(f"uint{8 * size}", piece).astype("uint32")
+            piece = tirx.shift_left(piece, tirx.const(8 * done, "uint32")) if done else piece
+            result = piece if result is None else tirx.bitwise_or(result, piece)
+            done += size
+        return result, (begin - inside) * 8
 
-    code, first_bit = word(starts[0]), tirx.const(0, "int32")
+    code, skipped = word(starts[0])
     for i, start in enumerate(starts[1:], 1):
-        code = tirx.Select(lane < i * run, code, word(start))
-        first_bit = tirx.Select(lane < i * run, first_bit, tirx.const(8 * start, "int32"))
-    code = tirx.shift_right(code, (lane * bits - first_bit).astype("uint32"))
+        next_word, moved = word(start)
+        code = tirx.Select(lane < i * run, code, next_word)
+        skipped = tirx.Select(lane < i * run, skipped, moved + (i * run * bits - 8 * start))
+    code = tirx.shift_right(code, (lane % run * bits + skipped).astype("uint32"))
     return tirx.bitwise_and(code, tirx.const((1 << bits) - 1, "uint32")).astype("int32")
 
 
@@ -168,10 +178,11 @@ class CpuRule(Rule):
         has_scale = config.with_scaling or config.with_zeros
         scale_sums = has_scale and group is not None and group >= 4
         if config.layout == "nt":
-            chunk, col_tile = group if scale_sums else vectors, 4
+            cols, col_tile, chunk = 4, 4, vectors
         else:
-            chunk, col_tile = group if scale_sums else _chunk_size(vectors, 1, 64), 32
-        return CpuHint(lanes, rung, 4, rung, col_tile, chunk, False, scale_sums, simd_lookup)
+            cols, col_tile, chunk = 8, 32, _chunk_size(vectors, 1, 16)
+        chunk = group if scale_sums else chunk
+        return CpuHint(lanes, rung, cols, rung, col_tile, chunk, False, scale_sums, simd_lookup)
 
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Write the kernel for this problem."""
@@ -193,7 +204,10 @@ class CpuRule(Rule):
         dtype = config.reduce_dtype
         # 16 bits hold what int32 sums add up, and x86 multiplies such pairs in one instruction.
         lane_dtype = "int16" if dtype == "int32" else "float32"
+        # A weight that stays in registers saves the way there and back.
+        weight_dtype = dtype if dtype == "int32" and not hint.buffered else lane_dtype
         is_nt = config.layout == "nt"
+        cols_inside = 1 if is_nt else hint.col_tile
         needs_sum_of_A = hint.scale_sums and config.with_zeros
         spec = operands(config, rung)
         # One block of rows is not worth waking the threads for.
@@ -212,12 +226,12 @@ class CpuRule(Rule):
                 return u * N_LANES + l if N_LANES > 1 else u
             return tirx.min(u * N_LANES + l, N - 1)
 
-        def inside_K(value, v, l):
+        def inside_K(value, v, l, dtype):
             """Return `value`, or 0 beyond K."""
             if not is_padded:
                 return value
             is_inside = v * K_LANES + l < K if is_ragged else v < K // K_LANES
-            return tirx.Select(is_inside, value, tirx.const(0, lane_dtype))
+            return tirx.Select(is_inside, value, tirx.const(0, dtype))
 
         def scale_and_zero(Scale, Zeros, n, v, l, dtype):
             g = 0
@@ -234,7 +248,7 @@ class CpuRule(Rule):
 
         def element_of_A(A, row, v, l):
             k = tirx.min(k_at(v, l), K - 1) if is_padded else k_at(v, l)
-            return inside_K(code_to_value(A[row, k], a_format, lane_dtype), v, l)
+            return inside_K(code_to_value(A[row, k], a_format, lane_dtype), v, l, lane_dtype)
 
         def weight(B, Scale, Zeros, table, u, run_start, v, l):
             """decode(W) of lane `l` of vector (u, run_start + v), or the value of its code if sums are scaled."""
@@ -242,9 +256,7 @@ class CpuRule(Rule):
             v = run_start + v
             v_read = tirx.min(v, K // K_LANES - 1) if is_padded and not is_ragged else v
             if w_format.is_packed:
-                last_byte = spec.B_shape[1] - 1
-                load = lambda b: B[n, tirx.min(b, last_byte) if is_ragged else b]  # noqa: E731
-                code = _lane_codes(load, v_read, l, LANES, w_format.bits)
+                code = _lane_codes(lambda b: B[n, b], spec.B_shape[1], v_read, l, LANES, w_format.bits)
             else:
                 k = k_at(v_read, l)
                 k = tirx.min(k, K - 1) if is_ragged else k
@@ -252,11 +264,11 @@ class CpuRule(Rule):
             if hint.simd_lookup:
                 w = _look_up(table, code, l, LANES)
             else:
-                w = code_to_value(code.astype("uint8") if w_format.codebook else code, w_format, lane_dtype)
+                w = code_to_value(code.astype("uint8") if w_format.codebook else code, w_format, weight_dtype)
             if not hint.scale_sums:
-                scale, zero = scale_and_zero(Scale, Zeros, n, run_start, l, lane_dtype)
+                scale, zero = scale_and_zero(Scale, Zeros, n, run_start, l, weight_dtype)
                 w = apply_scale_and_zero(w, scale, zero, config.zeros_mode)
-            return inside_K(w, v, l)
+            return inside_K(w, v, l, weight_dtype)
 
         def scaled_sum(total, sum_of_A, Scale, Zeros, u, c, l):
             """Sum of a chunk, scaled and shifted here where its weights were not: decode is linear in w."""
@@ -322,10 +334,12 @@ class CpuRule(Rule):
                 for c in T.serial(chunks):
                     if hint.buffered:
                         B_decode = T.alloc_buffer((COL_BLOCKS, CHUNK, COLS, LANES), lane_dtype)
-                        for j, s, v in T.grid(hint.col_tile, CHUNK // run, run):
+                        # In the order of memory: all k of an n, or all n of a k.
+                        for j, s, v, t in T.grid(hint.col_tile // cols_inside, CHUNK // run, run, cols_inside):
                             for l in T.vectorized(LANES):
-                                B_decode[j // COLS, s * run + v, j % COLS, l] = weight(
-                                    B, Scale, Zeros, table, first_col + j, c * CHUNK + s * run, v, l
+                                u = T.meta_var(j * cols_inside + t)
+                                B_decode[u // COLS, s * run + v, u % COLS, l] = weight(
+                                    B, Scale, Zeros, table, first_col + u, c * CHUNK + s * run, v, l
                                 )
                     for ib, jb in T.grid(blocks, COL_BLOCKS):
                         dot = T.alloc_buffer((ROWS, COLS, LANES), dtype)

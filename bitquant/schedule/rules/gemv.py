@@ -94,7 +94,11 @@ class GemvRule(Rule):
         def zero_point(Zeros, n, g):
             if not config.has_packed_zeros:
                 return Zeros[n, g]
-            return unpack_code(lambda b: Zeros[g, b], n, w_format.bits) if w_format.is_packed else Zeros[g, n].astype("uint8")
+            return (
+                unpack_code(lambda b: Zeros[g, b], n, w_format.bits)
+                if w_format.is_packed
+                else Zeros[g, n].astype("uint8")
+            )
 
         def scaled(dot, sum_of_a, Scale, Zeros, n, g):
             """The chunk's part of the total, by linearity of decode in w."""
@@ -138,7 +142,11 @@ class GemvRule(Rule):
                             w_bytes, w_width,
                         )  # fmt: skip
                     load_words(
-                        a, 0, lambda offset: A.ptr_to([0, chunk * CHUNK + offset * 8 // a_format.bits]), a_bytes, a_width
+                        a,
+                        0,
+                        lambda offset: A.ptr_to([0, chunk * CHUNK + offset * 8 // a_format.bits]),
+                        a_bytes,
+                        a_width,
                     )
                     for r in T.unroll(ROWS):
                         dot[r] = T.cast(0, dtype)

@@ -1,0 +1,196 @@
+"""BitLinear: the layer of BitNet b1.58, ternary weights by 8-bit activations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tvm.target import Target
+
+from bitquant import packing
+from bitquant.config import MatmulConfig
+from bitquant.errors import CallError, ConfigError
+from bitquant.nn.linear import KernelModule
+
+__all__ = ["BitLinear"]
+
+#: Least mean of |W| and least maximum of |x| that scales are made of (the reference implementation of BitNet b1.58).
+_LEAST = 1e-5
+
+
+class BitLinear(KernelModule):
+    """The linear layer of BitNet b1.58 (Ma et al., "The Era of 1-bit LLMs", arXiv 2402.17764). For inference.
+
+    ::
+
+        W' = clamp(round(W * s_W), -1, 1)           s_W = 1 / max(mean|W|, 1e-5), one number a layer
+        x' = clamp(round(x * s_x), -128, 127)       s_x = 127 / max(max|x|, 1e-5), one number a token
+        D  = (x' x W'^T) / (s_x * s_W) + bias       the product exact in int32, the rest in float32
+
+    The layer has two states. It starts with a float `weight`, rounded anew at every call; `post_process_weights` packs
+    that into `qweight` (2 bits a weight) and drops it. Both give the same results (for K up to 2^17, to which float32
+    holds the sums exactly), and ``load_state_dict`` takes either.
+
+    Parameters
+    ----------
+    in_features, out_features
+        K, a multiple of 4, and N.
+    bias
+        Whether a bias, (N,), is added.
+    weight_bits, input_bits
+        Accepted for BitNet's own class; 1 and 8 are the only values allowed.
+    opt_M
+        Numbers of rows to make kernels for, as in `Linear`.
+    target
+        None: kernels for the device of the input, made when a call first needs them. Otherwise as in `Matmul`.
+    device, dtype
+        Of `weight` and `bias`, as in torch.nn.Linear.
+
+    Attributes
+    ----------
+    weight : torch.nn.Parameter or None
+        (N, K); None once packed.
+    qweight : torch.Tensor or None
+        (N, K / 4) int8; None until packed.
+    weight_scale : torch.Tensor or None
+        s_W, (1,) float32; None until packed.
+    bias : torch.nn.Parameter or None
+        (N,).
+
+    Raises
+    ------
+    ConfigError
+        If K is not a multiple of 4, or another rule of `MatmulConfig` is broken.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = False,
+        weight_bits: int = 1,
+        input_bits: int = 8,
+        opt_M: int | Sequence[int] | None = None,
+        target: str | Target | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        for name, bits, only in (("weight_bits", weight_bits, 1), ("input_bits", input_bits, 8)):
+            if bits != only:
+                raise ConfigError(f"{name!r} must be {only} (got {bits!r}); for other formats use Linear", **{name: bits})
+        config = MatmulConfig(
+            M=opt_M,
+            N=out_features,
+            K=in_features,
+            A_dtype="int8",
+            W_dtype="int2",
+            accum_dtype="int32",
+            out_dtype="int32",
+        )
+        super().__init__(config, target)
+        self.in_features, self.out_features = in_features, out_features
+        self.register_buffer("qweight", None)
+        self.register_buffer("weight_scale", None)
+        self.weight = self._new_weight(device, dtype)
+        torch.nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # As torch.nn.Linear.
+        zeros = torch.zeros(out_features, device=device, dtype=dtype) if bias else None
+        self.bias = None if zeros is None else torch.nn.Parameter(zeros, requires_grad=False)
+
+    @staticmethod
+    def weight_quant(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return clamp(round(W * s_W), -1, 1), int8, and s_W = 1 / max(mean|W|, 1e-5), (1,) float32."""
+        wide = weight.detach().to(torch.float32)
+        scale = wide.abs().mean().clamp(min=_LEAST).reciprocal().reshape(1)
+        return (wide * scale).round().clamp(-1, 1).to(torch.int8, memory_format=torch.contiguous_format), scale
+
+    @staticmethod
+    def activation_quant(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return clamp(round(x * s_x), -128, 127), int8, and s_x = 127 / max(max|x|, 1e-5), (..., 1) float32.
+
+        The maximum is over the last dimension: one scale a token.
+        """
+        wide = x.detach().to(torch.float32)  # float16 does not hold 127 / 1e-5.
+        scale = 127 / wide.abs().amax(-1, keepdim=True).clamp(min=_LEAST)
+        return (wide * scale).round().clamp(-128, 127).to(torch.int8, memory_format=torch.contiguous_format), scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return D, (..., N) of the type of x, for x (..., K) of a floating-point type.
+
+        Raises
+        ------
+        CallError
+            If the shape, type or device of `x` does not fit.
+        """
+        if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.shape[-1:] != (self.in_features,):
+            got = f"{x.dtype}, shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
+            raise CallError(f"'x' must be a tensor of floats of shape (..., {self.in_features}) (got {got})")
+        tokens, token_scale = self.activation_quant(x)
+        if self.qweight is not None:
+            product = self.operator("cuda" if x.is_cuda else "cpu")(tokens, self.qweight)
+            weight_scale = self.weight_scale
+        else:
+            values, weight_scale = self.weight_quant(self.weight)
+            product = torch.nn.functional.linear(tokens.to(torch.float32), values.to(torch.float32))
+        D = product.to(torch.float32) / (token_scale * weight_scale)
+        if self.bias is not None:
+            D = D + self.bias
+        return D.to(x.dtype)
+
+    def post_process_weights(self) -> None:
+        """Round `weight`, pack it into `qweight` and drop it. A layer that is packed stays as it is."""
+        if self.weight is None:
+            return
+        values, scale = self.weight_quant(self.weight)
+        self.qweight, self.weight_scale, self.weight = packing.pack(values, self.config), scale, None
+
+    @classmethod
+    def from_bit_linear(cls, linear: torch.nn.Module, **options: Any) -> BitLinear:
+        """Return a packed layer with the weight of `linear`, on the same device.
+
+        Parameters
+        ----------
+        linear
+            A torch.nn.Linear, or any module with a float `weight`, (N, K), and perhaps a `bias`, (N,). It is not changed.
+        **options
+            Further parameters of `BitLinear`: opt_M, target.
+
+        Raises
+        ------
+        ConfigError
+            If `linear` has no float weight of two dimensions, or K is not a multiple of 4.
+        """
+        weight, bias = getattr(linear, "weight", None), getattr(linear, "bias", None)
+        if not isinstance(weight, torch.Tensor) or weight.ndim != 2 or not weight.is_floating_point():
+            got = f"{weight.dtype}, shape {tuple(weight.shape)}" if isinstance(weight, torch.Tensor) else repr(weight)
+            raise ConfigError(f"'linear' must have a float weight of shape (N, K) (got {got})", linear=linear)
+        N, K = weight.shape
+        layer = cls(K, N, bias=bias is not None, device="meta", **options)
+        layer.weight = torch.nn.Parameter(weight.detach(), requires_grad=False)
+        if bias is not None:
+            layer.bias = torch.nn.Parameter(bias.detach().clone(), requires_grad=False)
+        layer.post_process_weights()
+        return layer
+
+    def extra_repr(self) -> str:
+        """Return sizes and state for ``repr``."""
+        state = "float weight" if self.qweight is None else "packed"
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, {state}"
+
+    def _new_weight(self, device: torch.device | str | None, dtype: torch.dtype | None) -> torch.nn.Parameter:
+        weight = torch.empty(self.out_features, self.in_features, device=device, dtype=dtype)
+        return torch.nn.Parameter(weight, requires_grad=False)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take the state, packed or not, that `state_dict` was written in, then load."""
+        stored = state_dict.get(f"{prefix}weight")
+        if self.weight is not None and f"{prefix}qweight" in state_dict:
+            device = self.weight.device
+            self.qweight = torch.zeros(self.config.W_shape, dtype=torch.int8, device=device)
+            self.weight_scale = torch.ones(1, device=device)
+            self.weight = None
+        elif self.qweight is not None and stored is not None:
+            self.weight = self._new_weight(self.qweight.device, stored.dtype)
+            self.qweight = self.weight_scale = None
+        super()._load_from_state_dict(state_dict, prefix, *args)

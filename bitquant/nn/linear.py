@@ -1,0 +1,455 @@
+"""Linear: a layer whose weight is stored in few bits; and the rounding of a float weight to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from tvm.target import Target
+
+from bitquant import packing
+from bitquant.config import MatmulConfig
+from bitquant.dtypes import number_format
+from bitquant.errors import ConfigError
+from bitquant.matmul import Matmul
+
+__all__ = ["KernelModule", "Linear", "quantize"]
+
+#: Elements rounded at a time: float32 temporaries stay below 64 MiB each.
+_CHUNK_ELEMENTS = 1 << 24
+
+
+class KernelModule(torch.nn.Module):
+    """A layer that calls the operators of one `MatmulConfig`, one for each kind of device, made at first use.
+
+    Buffers keep their types: ``.half()``, ``.to(torch.bfloat16)`` and the like move them and cast parameters only, for
+    kernels are made for fixed types. Copies and pickles leave the operators out and make their own.
+
+    Parameters
+    ----------
+    config
+        The problem.
+    target
+        None: "cuda" for tensors on a GPU, else "cpu". Otherwise the one target of `Matmul`, whatever the tensors.
+    enable_tuning
+        Passed to `Matmul`.
+
+    Attributes
+    ----------
+    config : MatmulConfig
+    """
+
+    def __init__(self, config: MatmulConfig, target: str | Target | None = None, enable_tuning: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self._target = target
+        self._enable_tuning = enable_tuning
+        self._operators: dict[str, Matmul] = {}
+
+    def operator(self, device_type: str) -> Matmul:
+        """Return the operator that serves tensors on a device of that type, "cuda" or "cpu".
+
+        Raises
+        ------
+        UnsupportedError
+            If it is for a GPU and there is none.
+        """
+        if device_type not in self._operators:
+            target = self._target or ("cuda" if device_type == "cuda" else "cpu")
+            self._operators[device_type] = Matmul(self.config, target=target, enable_tuning=self._enable_tuning)
+        return self._operators[device_type]
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        def keep_type(tensor: torch.Tensor) -> torch.Tensor:
+            result = fn(tensor)
+            if isinstance(tensor, torch.nn.Parameter) or result.dtype is tensor.dtype:
+                return result
+            return tensor.to(result.device)
+
+        return super()._apply(keep_type, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_operators": {}}
+
+
+class Linear(KernelModule):
+    """A linear layer, D = A x decode(W)^T (+ bias), with W stored in few bits. For inference: it has no gradient.
+
+    The names and their order are those of BitBLAS. All buffers are zero until they are loaded, by
+    `load_and_transform_weight`, `from_float` or ``load_state_dict``.
+
+    Parameters
+    ----------
+    in_features, out_features
+        K and N.
+    bias
+        Whether a bias, (N,) of the output's type, is added.
+    A_dtype, W_dtype, accum_dtype, out_dtype
+        Formats as in `MatmulConfig`.
+    group_size
+        Consecutive k that share a scale and a zero point; divides K. -1 and None mean K.
+    with_scaling, with_zeros
+        Whether there are scales and zero points; None means False.
+    zeros_mode
+        "original", "rescale" or "quantized" as in `MatmulConfig`; None means "original".
+    opt_M
+        M of the config: a ladder of row numbers to make kernels for, None for the default one, or an int for a layer
+        that takes exactly so many rows.
+    enable_tuning
+        Passed to `Matmul` when a call first needs it.
+    fast_decoding, propagate_b
+        False asks for the plain weight layout.
+    scale_dtype
+        Type of the scales, and of zero points that are not packed; None: the type of A, float32 where A has 8 bits.
+    target
+        None: kernels for the device of the input, made when a call first needs them. Otherwise as in `Matmul`.
+
+    Attributes
+    ----------
+    qweight : torch.Tensor
+        The packed weight, ``config.W_shape``.
+    scales, zeros, bias : torch.Tensor or None
+        ``config.scale_shape``, ``config.zeros_shape``, (N,); None where the layer has none.
+
+    Raises
+    ------
+    ConfigError
+        If a rule of `MatmulConfig` is broken.
+
+    Examples
+    --------
+    >>> layer = Linear(1024, 1024, W_dtype="uint4", group_size=128, with_scaling=True)
+    >>> weight = torch.randint(0, 16, (1024, 1024))
+    >>> layer.load_and_transform_weight(weight, scales=torch.rand(1024, 8).half())
+    >>> layer(torch.rand(2, 3, 1024).half()).shape
+    torch.Size([2, 3, 1024])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = False,
+        A_dtype: str = "float16",
+        W_dtype: str = "float16",
+        accum_dtype: str = "float16",
+        out_dtype: str = "float16",
+        group_size: int | None = -1,
+        with_scaling: bool | None = None,
+        with_zeros: bool | None = None,
+        zeros_mode: str | None = None,
+        opt_M: int | Sequence[int] | None = None,
+        enable_tuning: bool = False,
+        fast_decoding: bool | None = None,
+        propagate_b: bool | None = None,
+        scale_dtype: str | None = None,
+        target: str | Target | None = None,
+    ) -> None:
+        config = MatmulConfig(
+            M=opt_M,
+            N=out_features,
+            K=in_features,
+            A_dtype=A_dtype,
+            W_dtype=W_dtype,
+            out_dtype=out_dtype,
+            accum_dtype=accum_dtype,
+            with_bias=bias,
+            group_size=group_size,
+            with_scaling=False if with_scaling is None else with_scaling,
+            with_zeros=False if with_zeros is None else with_zeros,
+            zeros_mode="original" if zeros_mode is None else zeros_mode,  # type: ignore[arg-type]
+            fast_decoding=fast_decoding,
+            propagate_b=propagate_b,
+            scale_dtype=scale_dtype,
+        )
+        super().__init__(config, target, enable_tuning)
+        self.in_features, self.out_features = in_features, out_features
+        self.register_buffer("qweight", torch.zeros(config.W_shape, dtype=config.W_format.torch_dtype))
+        scale_type = config.scale_format.torch_dtype
+        zeros_type = torch.int8 if config.has_packed_zeros else scale_type
+        # Name, the flag that decides on it, its value, shape, type.
+        self._optional = (
+            ("scales", "with_scaling", config.with_scaling, config.scale_shape, scale_type),
+            ("zeros", "with_zeros", config.with_zeros, config.zeros_shape, zeros_type),
+            ("bias", "bias", config.with_bias, (out_features,), config.out_format.torch_dtype),
+        )
+        for name, _, is_present, shape, dtype in self._optional:
+            self.register_buffer(name, torch.zeros(shape, dtype=dtype) if is_present else None)
+
+    def forward(self, A: torch.Tensor, output: torch.Tensor | None = None) -> torch.Tensor:
+        """Return D = A x decode(W)^T (+ bias).
+
+        Parameters
+        ----------
+        A
+            (..., K), contiguous, of type `A_dtype`; it is not cast.
+        output
+            Where to write D, (..., N), contiguous; allocated where None.
+
+        Raises
+        ------
+        CallError
+            If shape, type, device or strides do not fit.
+        """
+        operator = self.operator("cuda" if isinstance(A, torch.Tensor) and A.is_cuda else "cpu")
+        return operator(A, self.qweight, self.scales, self.zeros, self.bias, output)
+
+    def load_and_transform_weight(
+        self,
+        weight: torch.Tensor,
+        scales: torch.Tensor | None = None,
+        zeros: torch.Tensor | None = None,
+        bias: torch.Tensor | None = None,
+    ) -> None:
+        """Pack a weight and load it together with the operands that go with it.
+
+        The layer moves to the GPU of `weight` if that is on one; a weight on the CPU is moved to the layer.
+
+        Parameters
+        ----------
+        weight
+            (N, K) values as `Matmul.transform_weight` takes them: integers for integer formats.
+        scales
+            (N, K / group_size), of the type of ``layer.scales``.
+        zeros
+            Zero points as the operator takes them, of the shape and type of ``layer.zeros``: (N, K / group_size), and for
+            zeros_mode "quantized" what `Matmul.transform_zeros` returns.
+        bias
+            (N,), of the output's type.
+
+        Raises
+        ------
+        ConfigError
+            If an operand is missing, is not part of the layer, or has the wrong shape, type or values. Nothing has been
+            loaded then.
+        """
+        packed = packing.pack(weight, self.config)
+        operands = {"scales": scales, "zeros": zeros, "bias": bias}
+        for name, flag, is_present, shape, dtype in self._optional:
+            _check_operand(name, operands[name], flag, is_present, shape, dtype)
+        here = self.qweight.device
+        device = packed.device if packed.device.type != "cpu" or here.type == "meta" else here
+        self.qweight = packed.to(device)
+        for name, tensor in operands.items():
+            # Own memory: what the caller does to his tensor later is not the layer's.
+            setattr(self, name, None if tensor is None else tensor.detach().to(device, copy=True).contiguous())
+
+    @classmethod
+    def from_float(
+        cls,
+        linear: torch.nn.Linear,
+        W_dtype: str = "int4",
+        group_size: int | None = 128,
+        A_dtype: str | None = None,
+        out_dtype: str | None = None,
+        zeros_mode: str = "original",
+        **options: Any,
+    ) -> Linear:
+        """Return a layer with the weight of `linear` rounded to nearest (`quantize`), on the same device.
+
+        Parameters
+        ----------
+        linear
+            The layer to replace; it is not changed.
+        W_dtype
+            Format of the weight. Unsigned integers get zero points, other formats of up to 8 bits scales alone.
+        group_size
+            Consecutive k that share a scale; divides K. -1 and None mean K.
+        A_dtype, out_dtype
+            Types of input and output; None: that of ``linear.weight``.
+        zeros_mode
+            "original", "rescale" or "quantized", for unsigned integers.
+        **options
+            Further parameters of `Linear`: accum_dtype, opt_M, scale_dtype, target ...
+
+        Raises
+        ------
+        ConfigError
+            If `linear` is not a torch.nn.Linear, its weight is not finite, or a rule of `MatmulConfig` is broken.
+        """
+        if not isinstance(linear, torch.nn.Linear):
+            raise ConfigError(f"'linear' must be a torch.nn.Linear (got {type(linear).__name__})", linear=linear)
+        own_type = str(linear.weight.dtype).removeprefix("torch.")
+        fmt = number_format(W_dtype)
+        layer = cls(
+            linear.in_features,
+            linear.out_features,
+            bias=linear.bias is not None,
+            A_dtype=A_dtype or own_type,
+            W_dtype=W_dtype,
+            out_dtype=out_dtype or own_type,
+            group_size=group_size,
+            with_scaling=fmt.bits <= 8,
+            with_zeros=fmt.kind == "uint",
+            zeros_mode=zeros_mode,
+            **options,
+        )
+        values, scales, zeros = quantize(linear.weight, layer.config)
+        bias = None if linear.bias is None else linear.bias.to(layer.config.out_format.torch_dtype)
+        layer.to(linear.weight.device)
+        layer.load_and_transform_weight(values, scales, zeros, bias)
+        return layer
+
+    def extra_repr(self) -> str:
+        """Return sizes and formats for ``repr``."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, {self.config.problem_summary()}"
+
+
+def _check_operand(
+    name: str, tensor: Any, flag: str, is_present: bool, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    if tensor is None and not is_present:
+        return
+    if tensor is None:
+        raise ConfigError(
+            f"{name!r} is missing: the layer has {flag}=True; pass a tensor of shape {tuple(shape)} and type {dtype}",
+            **{name: None},
+        )
+    if not is_present:
+        raise ConfigError(
+            f"{name!r} was given, but the layer has {flag}=False; leave it out or set {flag}=True", **{name: tensor}
+        )
+    if not isinstance(tensor, torch.Tensor) or tensor.dtype is not dtype:
+        got = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+        raise ConfigError(f"{name!r} must be a tensor of type {dtype} (got {got}); use .to({dtype})", **{name: tensor})
+    if tuple(tensor.shape) != tuple(shape):
+        raise ConfigError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)})", **{name: tensor})
+
+
+# Rounding a float weight.
+
+
+def quantize(
+    weight: torch.Tensor, config: MatmulConfig
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Round a float weight to nearest in the formats of `config`, group by group.
+
+    With the maxima, minima and means taken over a group of `group_size` consecutive k of a row, b the bits of W::
+
+        int2 ... int8        s = max|w| / (2^(b-1) - 1)          value = round(w / s)
+        uint1 ... uint8      s = (high - low) / (2^b - 1)        value = clamp(round(w / s + z), 0, 2^b - 1)
+                             low = min(min w, 0)                 z = round(-low / s), 0 ... 2^b - 1
+                             high = max(max w, 0)                zeros_mode "rescale" stores z * s
+        nf4, fp4_e2m1        s = max|w| / largest level          value = code of the level nearest to w / s
+        float8               s = max|w| / largest number         value = w / s rounded to the format
+        int1                 s = mean|w|                         value = -1 where w < 0, else +1
+        float16 and wider    no scale                            value = w rounded to the format
+
+    s is rounded up to the type of the scales, so that w / s never leaves the range, also where s is too small for a
+    normal number of that type; then values are made with the s that is stored. Integers are so within s / 2 of w, and
+    other formats within half the distance of two levels times s; with zeros_mode "rescale" that of the rounding of
+    z * s to its type comes on top. A group of zeros has s = 1 (int1: 0), and comes back as zeros.
+
+    Parameters
+    ----------
+    weight
+        (N, K), of any floating-point type, finite.
+    config
+        The problem: with_scaling=True for W of up to 8 bits, with_zeros=True for unsigned W; else both False.
+
+    Returns
+    -------
+    values
+        (N, K): integers in the type of the format, codes for nf4 and fp4_e2m1, else numbers of the format.
+    scale
+        (N, K / group_size) of the type of the scales, or None.
+    zeros
+        Zero points as the operator takes them, packed for zeros_mode "quantized"; or None.
+
+    Raises
+    ------
+    ConfigError
+        If `weight` has another shape, is not of floats, or not finite; if `config` has not the scales and zero points
+        that the format needs; if a scale is too large for its type.
+    """
+    _check_float_weight(weight, config)
+    fmt = config.W_format
+    if fmt.bits > 8:
+        return weight.detach().to(fmt.torch_dtype), None, None
+    device = weight.device
+    values = torch.empty((config.N, config.K), dtype=fmt.torch_dtype, device=device)  # type: ignore[arg-type]
+    scale = torch.empty(config.scale_shape, dtype=config.scale_format.torch_dtype, device=device)
+    zeros = torch.empty(config.scale_shape, dtype=torch.float32, device=device)
+    step = max(1, _CHUNK_ELEMENTS // config.K)  # type: ignore[operator]
+    for first in range(0, config.N, step):  # type: ignore[arg-type]
+        rows = slice(first, first + step)
+        values[rows], scale[rows], zeros[rows] = _quantize_rows(weight.detach()[rows], config)
+    if not torch.isfinite(scale).all():
+        raise ConfigError(
+            f"'weight' is too large for {config.scale_format.name} scales (got values up to {weight.abs().max():g}); "
+            "use scale_dtype='float32'",
+            weight=weight,
+        )
+    if not config.with_zeros:
+        return values, scale, None
+    if config.has_packed_zeros:
+        return values, scale, packing.pack_zeros(zeros.T.to(torch.uint8), config)
+    return values, scale, zeros.to(scale.dtype)
+
+
+def _quantize_rows(rows: torch.Tensor, config: MatmulConfig) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
+    """Return values, scale and unpacked zero points, 0 where there are none, of a few rows."""
+    fmt, scale_type = config.W_format, config.scale_format.torch_dtype
+    groups = rows.to(torch.float32).reshape(rows.shape[0], config.num_groups, config.group)
+    if fmt.name == "int1":
+        sign = torch.where(groups < 0, -1, 1).to(fmt.torch_dtype)
+        return sign.view(rows.shape), _round_up(groups.abs().mean(-1), scale_type), 0.0
+    low, high = groups.amin(-1), groups.amax(-1)
+    if fmt.kind == "uint":
+        low, high = low.clamp(max=0), high.clamp(min=0)
+        span, reach = high - low, float(fmt.max_value)
+    else:
+        span, reach = torch.maximum(-low, high), _largest_value(config)
+    scale = torch.where(span > 0, _round_up(span / reach, scale_type), 1)
+    s = scale.to(torch.float32).unsqueeze(-1)
+    steps = groups / s
+    if fmt.codebook is not None:
+        return packing.encode(steps.view(rows.shape), fmt), scale, 0.0
+    if not fmt.is_integer:
+        return steps.view(rows.shape).to(fmt.torch_dtype), scale, 0.0
+    zeros: Any = 0.0
+    if config.with_zeros:
+        zeros = (-low.unsqueeze(-1) / s).round()
+        if config.zeros_mode == "rescale":
+            zeros = (zeros * s).to(scale_type).to(torch.float32)
+        steps = steps + (zeros / s if config.zeros_mode == "rescale" else zeros)
+        zeros = zeros.squeeze(-1)
+    values = steps.round().clamp(fmt.min_value, fmt.max_value)
+    return values.view(rows.shape).to(fmt.torch_dtype), scale, zeros
+
+
+def _largest_value(config: MatmulConfig) -> float:
+    """Return the largest value of a signed format whose negative is in the format too."""
+    fmt = config.W_format
+    if fmt.codebook is not None:
+        return max(fmt.codebook)
+    return float(fmt.max_value) if fmt.is_integer else torch.finfo(fmt.torch_dtype).max
+
+
+def _round_up(numbers: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return the least numbers of a type that are not below non-negative float32 `numbers`."""
+    nearest = numbers.to(dtype)
+    # The bit pattern of the next number above a non-negative one is the next integer.
+    bits = nearest.view(torch.int16 if dtype.itemsize == 2 else torch.int32)
+    return (bits + (nearest.to(torch.float32) < numbers)).view(dtype)
+
+
+def _check_float_weight(weight: Any, config: MatmulConfig) -> None:
+    fmt = config.W_format
+    if not isinstance(weight, torch.Tensor) or not weight.is_floating_point():
+        got = weight.dtype if isinstance(weight, torch.Tensor) else type(weight).__name__
+        raise ConfigError(f"'weight' must be a tensor of floats (got {got})", weight=weight)
+    if tuple(weight.shape) != (config.N, config.K):
+        raise ConfigError(
+            f"'weight' must have shape (N, K) = {(config.N, config.K)} (got {tuple(weight.shape)})", weight=weight
+        )
+    for flag, needed in (("with_scaling", fmt.bits <= 8), ("with_zeros", fmt.kind == "uint")):
+        if getattr(config, flag) != needed:
+            raise ConfigError(
+                f"{flag!r} must be {needed} to quantize to {fmt.name} (got {getattr(config, flag)})",
+                **{flag: getattr(config, flag), "W_dtype": config.W_dtype},
+            )
+    if not (finite := torch.isfinite(weight)).all():
+        index = tuple((~finite).nonzero()[0].tolist())
+        raise ConfigError(f"'weight' must be finite (got {weight[index].item()} at {index})", weight=weight, index=index)
