@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,20 +21,53 @@ __all__ = ["KernelModule", "Linear", "quantize"]
 _CHUNK_ELEMENTS = 1 << 24
 
 
+class _Kernels:
+    """The operators of one problem by type of device, made when they are first needed.
+
+    Equal layers share one of these: torch.compile's guards on one layer then hold for the next, so that a block that
+    was compiled once serves every block of its kind.
+    """
+
+    def __init__(self, config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> None:
+        self._config, self._target, self._enable_tuning = config, target, enable_tuning
+        self.operators: dict[str, Matmul] = {}
+
+    @torch.compiler.assume_constant_result
+    def prepare(self, device_type: str) -> None:
+        """Make the operator for a type of device, also while torch.compile traces; it runs this, and does not trace it."""
+        if device_type not in self.operators:
+            target = device_type if self._target is None else self._target
+            self.operators[device_type] = Matmul(self._config, target=target, enable_tuning=self._enable_tuning)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _shared_kernels, (self._config, self._target, self._enable_tuning)
+
+
+#: It keeps nothing alive.
+_in_use: weakref.WeakValueDictionary[tuple[MatmulConfig, str, bool], _Kernels] = weakref.WeakValueDictionary()
+
+
+def _shared_kernels(config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> _Kernels:
+    key = (config, str(target), enable_tuning)
+    if (kernels := _in_use.get(key)) is None:
+        kernels = _in_use[key] = _Kernels(config, target, enable_tuning)
+    return kernels
+
+
 class KernelModule(torch.nn.Module):
-    """A layer that calls the operators of one `MatmulConfig`, one for each kind of device, made at first use.
+    """A layer that calls the operators of one `MatmulConfig`, one for each type of device, made at first use.
 
     Buffers keep their types: ``.half()``, ``.to(torch.bfloat16)`` and the like move them and cast parameters only, for
-    kernels are made for fixed types. Copies and pickles leave the operators out and make their own.
+    kernels are made for fixed types.
 
     Parameters
     ----------
     config
         The problem.
     target
-        None: "cuda" for tensors on a GPU, else "cpu". Otherwise the one target of `Matmul`, whatever the tensors.
+        None: kernels for the GPU where tensors are on one, else for the CPU. Otherwise the one target, as in `Matmul`.
     enable_tuning
-        Passed to `Matmul`.
+        Passed to `Matmul` when a call first needs it.
 
     Attributes
     ----------
@@ -43,9 +77,7 @@ class KernelModule(torch.nn.Module):
     def __init__(self, config: MatmulConfig, target: str | Target | None = None, enable_tuning: bool = False) -> None:
         super().__init__()
         self.config = config
-        self._target = target
-        self._enable_tuning = enable_tuning
-        self._operators: dict[str, Matmul] = {}
+        self._kernels = _shared_kernels(config, target, enable_tuning)
 
     def operator(self, device_type: str) -> Matmul:
         """Return the operator that serves tensors on a device of that type, "cuda" or "cpu".
@@ -55,10 +87,8 @@ class KernelModule(torch.nn.Module):
         UnsupportedError
             If it is for a GPU and there is none.
         """
-        if device_type not in self._operators:
-            target = self._target or ("cuda" if device_type == "cuda" else "cpu")
-            self._operators[device_type] = Matmul(self.config, target=target, enable_tuning=self._enable_tuning)
-        return self._operators[device_type]
+        self._kernels.prepare(device_type)
+        return self._kernels.operators[device_type]
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         def keep_type(tensor: torch.Tensor) -> torch.Tensor:
@@ -68,9 +98,6 @@ class KernelModule(torch.nn.Module):
             return tensor.to(result.device)
 
         return super()._apply(keep_type, recurse)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_operators": {}}
 
 
 class Linear(KernelModule):
@@ -377,7 +404,7 @@ def quantize(
         values[rows], scale[rows], zeros[rows] = _quantize_rows(weight.detach()[rows], config)
     if not torch.isfinite(scale).all():
         raise ConfigError(
-            f"'weight' is too large for {config.scale_format.name} scales (got values up to {weight.abs().max():g}); "
+            f"'weight' is too large for {config.scale_format.name} scales (got values up to {weight.detach().abs().max():g}); "
             "use scale_dtype='float32'",
             weight=weight,
         )

@@ -16,6 +16,7 @@ from tvm.tirx import PrimFunc
 from bitquant.compute.decode import apply_scale_and_zero, code_to_value, unpack_code
 from bitquant.compute.matmul import output_value
 from bitquant.config import MatmulConfig
+from bitquant.errors import ScheduleError
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.base import Rule, operands
 
@@ -28,13 +29,13 @@ Expr = Any
 class CpuHint(Hint):
     """Shape of the CPU kernel.
 
-    A *vector* is what fills a SIMD register: `lanes` consecutive weights in memory, that is of one n for layout nt, and
-    of one k for layout nn.
+    A *vector* is what fills a SIMD register: `lanes` consecutive weights in memory, so of one n for layout nt, and of
+    one k for layout nn.
 
     Attributes
     ----------
     lanes
-        32-bit lanes of a SIMD register.
+        32-bit lanes of a vector, 8 or 16. Where registers are narrower, a vector takes two.
     rows, cols
         Rows of A, and vectors of W side by side along n, whose products are summed in registers at the same time.
     row_tile, col_tile
@@ -75,6 +76,22 @@ def _vectors_a_group(config: MatmulConfig, lanes: int) -> int | None:
     return None if config.group % k_lanes else config.group // k_lanes
 
 
+def _check_hint(config: MatmulConfig, hint: CpuHint) -> None:
+    """Raise `ScheduleError` where the hint would give a wrong kernel, not only a slow one."""
+    group = _vectors_a_group(config, hint.lanes)
+    rules = {
+        "lanes": (hint.lanes in (8, 16), "must be 8 or 16"),
+        "row_tile": (hint.row_tile % hint.rows == 0, f"must be a multiple of rows={hint.rows}"),
+        "col_tile": (hint.col_tile % hint.cols == 0, f"must be a multiple of cols={hint.cols}"),
+        "chunk": (not hint.scale_sums or hint.chunk == group, f"must be one group, {group} vectors, with scale_sums"),
+        "simd_lookup": (not hint.simd_lookup or config.W_format.codebook is not None, "needs 4-bit codes"),
+    }
+    for name, (holds, rule) in rules.items():
+        if not holds:
+            value = getattr(hint, name)
+            raise ScheduleError(f"cpu: hint {name!r} {rule} (got {value!r})", **{name: value})
+
+
 def _chunk_size(vectors: int, step: int, most: int) -> int:
     """Return a chunk of at most `most` vectors: a divisor of `vectors`, and of whole `step` vectors if there is one."""
     for unit in (math.gcd(step, most), 1):
@@ -99,7 +116,7 @@ def _lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane:
     vector, lane
         Index of the vector in the row and of the element in the vector.
     lanes, bits
-        Elements of a vector, a multiple of 4, and bits of an element.
+        Elements of a vector, a multiple of 8, and bits of an element.
     """
     vector_bytes = lanes * bits // 8
     word_bytes = min(4, vector_bytes, row_bytes)
@@ -166,8 +183,8 @@ class CpuRule(Rule):
         cycle. Sizes of tiles, and the 4 vectors from which sums are worth scaling, were measured on a Zen 3.
         """
         has_feature = tvm.get_global_func("target.target_has_feature")
-        lanes = 16 if has_feature("avx512f", target) else 8 if has_feature("avx2", target) else 4
-        simd_lookup = config.W_format.codebook is not None and lanes > 4
+        lanes = 16 if has_feature("avx512f", target) else 8
+        simd_lookup = config.W_format.codebook is not None and has_feature("avx2", target)
         vectors = math.ceil(config.K / _k_lanes(config, lanes))
         group = _vectors_a_group(config, lanes)
         if rung > 4 or not (config.is_static or rung == 1):
@@ -187,6 +204,7 @@ class CpuRule(Rule):
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Write the kernel for this problem."""
         assert isinstance(hint, CpuHint)
+        _check_hint(config, hint)
         N, K = config.N, config.K
         a_format, w_format = config.A_format, config.W_format
         LANES, ROWS, COLS, CHUNK = hint.lanes, hint.rows, hint.cols, hint.chunk

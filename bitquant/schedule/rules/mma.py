@@ -151,21 +151,18 @@ def _wanted_hint(config: MatmulConfig, rung: int, arch: GpuArch) -> MmaHint:
     if rung <= 32:
         # Bandwidth: few rows, so the warps divide n and k, and a deep ring keeps bytes in flight.
         m = 16 if rung <= 16 else 32
-        n = next((n for n in (64, 32) if blocks(m, n) * 4 >= 3 * sm_count), 32 if config.layout == "nn" else 16)
-        return MmaHint(m, n, 128, 1, n // 16, 8 // (n // 16) if n > 16 else 4, 6)
+        n = 32 if blocks(m, 32) * 4 >= 3 * sm_count or config.layout == "nn" else 16
+        return MmaHint(m, n, 256, 1, 1, 8, 4)
     if rung <= 64:
         n = 64 if blocks(64, 64) * 4 >= 3 * sm_count else 32
-        return MmaHint(64, n, 128, 2, n // 32, 2, 4)
-    # (m, n, warps_m, warps_n, stages, least blocks a multiprocessor): two blocks of 4 warps, one decoding while the
-    # other multiplies, where there are enough tiles; else one of 8 warps.
-    for m, n, warps_m, warps_n, stages, least in (
-        (128, 128, 2, 2, 3, 2.0),
-        (128, 128, 2, 4, 4, 0.75),
-        (128, 64, 4, 2, 4, 0.75),
-        (64, 64, 2, 2, 4, 0.75),
-    ):
-        if blocks(m, n) >= least * sm_count:
-            return MmaHint(m, n, k, warps_m, warps_n, 1, stages)
+        return MmaHint(64, n, 128, 2, n // 32, 2, 3)
+    # Where there are enough tiles, two blocks of 4 warps a multiprocessor: one decodes while the other multiplies.
+    if 2 * blocks(128, 128) >= 3 * sm_count:
+        return MmaHint(128, 128, k, 2, 2, 1, 3)
+    # Fewer tiles: smaller ones, whose warps share a longer step of k.
+    for m in (128, 64):
+        if blocks(m, 64) * 4 >= 3 * sm_count:
+            return MmaHint(m, 64, 128, 2, 2, 2, 3)
     return MmaHint(64, 32, k, 2, 1, 2, 4)
 
 
@@ -438,7 +435,7 @@ class _Kernel:
         in zeros_mode "rescale"; elsewhere it is off by at most one unit in the last place.
         """
         c = self.config
-        in_type = self.pair_dtype == self.operand == c.scale_format.tvm_dtype
+        in_type = self.pair_dtype == self.operand == c.scale_format.tvm_dtype and not self.has_table
         return in_type and self.run % 2 == 0 and (c.W_format.is_integer or not c.with_zeros)
 
     def _zero_point(self, n: Expr, g: Expr) -> Expr:
