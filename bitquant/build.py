@@ -10,7 +10,6 @@ import contextvars
 import dataclasses
 import functools
 import json
-import os
 import tempfile
 import threading
 import zipfile
@@ -197,6 +196,10 @@ def share_equal_functions(scheduled: IRModule) -> tuple[IRModule, dict[int, str]
     return IRModule(functions, attrs=scheduled.attrs), symbols
 
 
+def _is_host(func: PrimFunc) -> bool:
+    return bool(func.attrs["target"].kind.name == "llvm")
+
+
 def _lower(scheduled: IRModule, target: Target) -> tuple[IRModule, IRModule]:
     """Lower each function through its own pipeline; return the host and the device functions."""
     host: dict[Any, PrimFunc] = {}
@@ -206,9 +209,10 @@ def _lower(scheduled: IRModule, target: Target) -> tuple[IRModule, IRModule]:
         choice = choice_of(func)
         pipeline, finish_host, finish_device = tvm.tirx.get_tir_pipeline(choice.pipeline if choice else "s_tir")
         lowered = pipeline(bound(IRModule({name: func})))
-        is_host = lambda f: f.attrs["target"].kind.name == "llvm"  # noqa: E731
-        host.update(finish_host()(tvm.tirx.transform.Filter(is_host)(lowered)).functions_items())
-        device.update(finish_device()(tvm.tirx.transform.Filter(lambda f: not is_host(f))(lowered)).functions_items())
+        on_host = tvm.tirx.transform.Filter(_is_host)
+        on_device = tvm.tirx.transform.Filter(lambda f: not _is_host(f))
+        host.update(finish_host()(on_host(lowered)).functions_items())
+        device.update(finish_device()(on_device(lowered)).functions_items())
     return IRModule(host), IRModule(device)
 
 

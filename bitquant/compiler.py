@@ -170,7 +170,7 @@ def _find_nvrtc() -> CudaCompiler | None:
         from cuda.bindings import nvrtc
 
         status, major, minor = nvrtc.nvrtcVersion()
-    except Exception:  # cuda-bindings raises its own types where the library cannot be loaded.
+    except Exception:  # noqa: BLE001  cuda-bindings raises its own types where the library cannot be loaded
         return None
     if int(status) != 0:
         return None
@@ -322,9 +322,9 @@ def find_disassembler() -> str | None:
                 return str(root / "bin" / name)
     if spec := importlib.util.find_spec("triton"):  # Triton's wheel carries both.
         for location in spec.submodule_search_locations or []:
-            for path in sorted(Path(location).glob("backends/nvidia/bin/*")):
-                if path.name in ("nvdisasm", "cuobjdump"):
-                    return str(path)
+            for program in sorted(Path(location).glob("backends/nvidia/bin/*")):
+                if program.name in ("nvdisasm", "cuobjdump"):
+                    return str(program)
     return None
 
 

@@ -74,8 +74,8 @@ class MatmulConfig:
     """
 
     M: int | Sequence[int] | None = None
-    N: int | None = None
-    K: int | None = None
+    N: int = None  # type: ignore[assignment]  # None is refused; the default lets M stand first, as in BitBLAS
+    K: int = None  # type: ignore[assignment]
     A_dtype: str = "float16"
     W_dtype: str | None = None
     out_dtype: str = "float16"
@@ -149,7 +149,7 @@ class MatmulConfig:
     @property
     def num_groups(self) -> int:
         """Groups a row, K / group."""
-        return self.K // self.group  # type: ignore[operator]
+        return self.K // self.group
 
     @property
     def has_packed_zeros(self) -> bool:
@@ -196,7 +196,7 @@ class MatmulConfig:
     def W_shape(self) -> tuple[int, int]:
         """Shape of the stored W: (N, K * bits / 8) packed, (N, K) or (K, N) otherwise."""
         if self.W_format.is_packed:
-            return (self.N, self.K * self.W_format.bits // 8)  # type: ignore[operator, return-value]
+            return (self.N, self.K * self.W_format.bits // 8)
         return (self.N, self.K) if self.layout == "nt" else (self.K, self.N)  # type: ignore[return-value]
 
     @cached_property
@@ -208,7 +208,7 @@ class MatmulConfig:
     def zeros_shape(self) -> tuple[int, int]:
         """Shape of Zeros: that of Scale, or (K / group, N * bits / 8) packed."""
         if self.has_packed_zeros:
-            return (self.num_groups, self.N * self.W_format.bits // 8)  # type: ignore[operator]
+            return (self.num_groups, self.N * self.W_format.bits // 8)
         return self.scale_shape
 
     @property

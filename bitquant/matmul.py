@@ -79,8 +79,8 @@ class Matmul(Operator):
         Returns
         -------
         torch.Tensor
-            Packed on the weight's own device, of shape `retrieve_weight_shape()`; moved to the GPU where the operator is
-            for one and the weight is not there.
+            Packed on the weight's own device, of shape `retrieve_weight_shape()`; then moved to the GPU where the
+            operator is for one and the weight is not there.
 
         Raises
         ------

@@ -371,7 +371,7 @@ class Operator:
             for kernel, r in archive.resources.items():
                 if kernel.startswith(name + "_"):
                     lines.append(
-                        f"  kernel     {r.registers} registers, {r.smem_bytes} bytes static shared memory, "
+                        f"  kernel     {r.registers} registers, {r.smem_bytes + choice.smem_bytes} bytes shared memory, "
                         f"{r.spill_bytes} bytes spilled"
                     )
         lines.append("")
@@ -380,7 +380,8 @@ class Operator:
             floor = ""
             if self.is_cuda:
                 arch = gpu_arch(self.arch)
-                floor = f", floor {moved / arch.bandwidth_bytes_per_s * 1e6:.1f} us at {arch.bandwidth_bytes_per_s / 1e12:.2f} TB/s ({arch.example})"
+                bandwidth = arch.bandwidth_bytes_per_s
+                floor = f", floor {moved / bandwidth * 1e6:.1f} us at {bandwidth / 1e12:.2f} TB/s ({arch.example})"
             lines.append(f"m = {m:<5} {moved / 2**20:.2f} MiB, {flop / 1e9:.2f} GFLOP{floor}")
         return "\n".join(lines)
 

@@ -73,7 +73,9 @@ def doctor() -> int:
     """
     rows = [row for probe in _PROBES for row in probe.rows()]
     _print(rows)
-    runs = [row.name.removeprefix("matmul on ") for row in rows if row.name.startswith("matmul on ") and row.state == "ok"]
+    runs = [
+        row.name.removeprefix("matmul on ") for row in rows if row.name.startswith("matmul on ") and row.state == "ok"
+    ]
     is_broken = any(row.state == "broken" for row in rows)
     click.echo()
     if is_broken:
@@ -105,7 +107,9 @@ def _look_at_python() -> Iterable[_Row]:
     yield _Row("bitquant", "ok", f"{bitquant.__version__}, in {Path(bitquant.__file__).parent}")
     found = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {sys.executable}"
     is_new_enough = sys.version_info >= (3, 10)
-    yield _Row("python", "ok" if is_new_enough else "broken", found, "" if is_new_enough else "use Python 3.10 or newer")
+    yield _Row(
+        "python", "ok" if is_new_enough else "broken", found, "" if is_new_enough else "use Python 3.10 or newer"
+    )
 
 
 def _look_at_numpy() -> Iterable[_Row]:
@@ -123,7 +127,12 @@ def _look_at_tvm() -> Iterable[_Row]:
     version = importlib.metadata.version("apache-tvm")
     yield _Row("tvm", "ok", f"{version}, tvm-ffi {importlib.metadata.version('apache-tvm-ffi')}")
     if not version.startswith("0.27."):
-        yield _Row("tvm's version", "absent", f"{tvm.__version__} is not what bitquant is made for", "pip install 'apache-tvm==0.27.*'")
+        yield _Row(
+            "tvm's version",
+            "absent",
+            f"{tvm.__version__} is not what bitquant is made for",
+            "pip install 'apache-tvm==0.27.*'",
+        )
 
 
 # Hardware.
@@ -184,7 +193,9 @@ def _look_at_gpus() -> Iterable[_Row]:
 
 def _missing_gpu(driver: str | None, is_cuda_build: bool) -> _Row:
     if driver is None:
-        fix = "to run on a GPU, install NVIDIA's driver; without one, kernels for a named target can be compiled and read"
+        fix = (
+            "to run on a GPU, install NVIDIA's driver; without one, kernels for a named target can be compiled and read"
+        )
         return _Row("GPU", "absent", "no NVIDIA driver", fix)
     if not is_cuda_build:
         fix = "install torch's CUDA build: pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu130"

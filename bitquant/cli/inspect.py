@@ -193,7 +193,9 @@ def _let_variables(expression: Any, text: str) -> list[tuple[str, str]]:
     import tvm_ffi
 
     dtypes: dict[str, str] = {}
-    tvm_ffi.structural_walk(expression, (tvm.tirx.Let, lambda let: dtypes.update({let.var.name: str(let.var.ty.dtype)})))
+    tvm_ffi.structural_walk(
+        expression, (tvm.tirx.Let, lambda let: dtypes.update({let.var.name: str(let.var.ty.dtype)}))
+    )
     # The printer numbers variables of one name: code, code_1.
     names = dict.fromkeys(re.findall(r"where=\{(\w+):", text))
     return [(name, dtypes[re.sub(r"_\d+$", "", name)]) for name in names]

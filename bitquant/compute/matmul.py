@@ -55,7 +55,7 @@ def rung_of(func: tvm.tirx.PrimFunc) -> int:
 
 
 def decode_weight(
-    config: MatmulConfig, B: Expr, Scale: Expr | None, Zeros: Expr | None, n: Expr, k: Expr, dtype: str
+    config: MatmulConfig, B: Expr, Scale: Expr, Zeros: Expr, n: Expr, k: Expr, dtype: str
 ) -> Expr:
     """Return decode(W)[n, k] in `dtype`, read from the stored operands.
 
@@ -89,7 +89,7 @@ def decode_weight(
     return w.astype(dtype)
 
 
-def output_value(config: MatmulConfig, c: Expr, bias: Expr | None) -> Expr:
+def output_value(config: MatmulConfig, c: Expr, bias: Expr) -> Expr:
     """Return an output from its accumulated sum `c`: bias added in the wider type, then one cast."""
     c_dtype = config.reduce_dtype
     if config.with_bias:
@@ -138,7 +138,9 @@ def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | Non
     M = rung if config.has_fixed_rows(rung) else tirx.Var("m", "int32")
     A = te.placeholder((M, K), name="A", dtype=config.A_format.tvm_dtype)
     B = te.placeholder(config.W_shape, name="B", dtype=config.W_format.tvm_dtype)
-    Scale = Zeros = Bias = None
+    Scale: Expr = None
+    Zeros: Expr = None
+    Bias: Expr = None
     args = [A, B]
     if config.with_scaling:
         Scale = te.placeholder(config.scale_shape, name="Scale", dtype=config.scale_format.tvm_dtype)
@@ -167,8 +169,7 @@ def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | Non
 
     C = te.compute((M, N), product, name="C")
 
-    bias = (lambda j: Bias[j]) if Bias is not None else (lambda j: None)
-    D = te.compute((M, N), lambda i, j: output_value(config, C[i, j], bias(j)), name="D")
+    D = te.compute((M, N), lambda i, j: output_value(config, C[i, j], Bias[j] if config.with_bias else None), name="D")
     func = te.create_prim_func([*args, D])
     return tag(func, config, rung)
 

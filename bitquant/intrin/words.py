@@ -29,7 +29,9 @@ def load_words(words, first, pointer_to, chunk_bytes, width):
     for part in T.unroll(chunk_bytes // width):
         at = T.meta_var(first + part * (width // 4))
         if width == 16:
-            T.ptx["ld.global.nc.v4.u32"](words[at], words[at + 1], words[at + 2], words[at + 3], pointer_to(part * width))
+            T.ptx["ld.global.nc.v4.u32"](
+                words[at], words[at + 1], words[at + 2], words[at + 3], pointer_to(part * width)
+            )
         elif width == 8:
             T.ptx["ld.global.nc.v2.u32"](words[at], words[at + 1], pointer_to(part * width))
         else:

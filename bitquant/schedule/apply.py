@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ class Choice:
         TVM's lowering pipeline for the result, "s_tir" or "tirx".
     hint
         The fields of the hint.
+    smem_bytes
+        Dynamic shared memory of a block.
     refusals
         The rules that were asked before, with their reasons.
     """
@@ -41,11 +44,12 @@ class Choice:
     rule: str
     pipeline: str
     hint: dict[str, Any]
+    smem_bytes: int
     refusals: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON and for function attributes."""
-        return {"rule": self.rule, "pipeline": self.pipeline, "hint": self.hint, "refusals": self.refusals}
+        return dataclasses.asdict(self)
 
 
 def choice_of(func: PrimFunc) -> Choice | None:
@@ -57,6 +61,7 @@ def choice_of(func: PrimFunc) -> Choice | None:
         rule=str(fields["rule"]),
         pipeline=str(fields["pipeline"]),
         hint=dict(fields["hint"].items()),
+        smem_bytes=int(fields["smem_bytes"]),
         refusals={str(k): str(v) for k, v in fields["refusals"].items()},
     )
 
@@ -115,10 +120,11 @@ def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
         if scheduled is None:
             refusals[name] = reason
             continue
-        hint = {}
+        fields, smem_bytes = {}, 0
         if isinstance(rule, Rule) and config is not None:
-            hint = rule.default_hint(config, rung_of(func), target).to_dict()
-        choice = Choice(name, getattr(rule, "pipeline", "s_tir"), hint, refusals)
+            hint = rule.default_hint(config, rung_of(func), target)
+            fields, smem_bytes = hint.to_dict(), rule.smem_bytes(config, rung_of(func), target, hint)
+        choice = Choice(name, getattr(rule, "pipeline", "s_tir"), fields, smem_bytes, refusals)
         return scheduled.with_attr(CHOICE_ATTR, choice.to_dict())
     what = str(config.with_M(rung_of(func))) if config else str(func.attrs.get("global_symbol"))
     where = str(getattr(target, "arch", None) or target.kind.name)

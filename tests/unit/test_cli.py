@@ -221,7 +221,7 @@ def test_help_imports_neither_torch_nor_tvm():
 def table(text):
     """Return the lines of the table of results as lists of words."""
     lines = text.split("\n\n", 1)[1].splitlines()
-    assert lines[0].split() == "m rel. error tolerance result latency us GB/s TFLOP/s rule".split()
+    assert lines[0].split() == ["m", "rel.", "error", "tolerance", "result", "latency", "us", "GB/s", "TFLOP/s", "rule"]
     return [line.split() for line in lines[1:] if line[:1] in " 0123456789" and line.split()[0].isdigit()]
 
 
@@ -285,7 +285,9 @@ def test_run_checks_other_kinds_of_problems(arguments, bound):
     assert bound is None or bound in row
 
 
-@pytest.mark.parametrize("problem", ["--W_dtype uint4 --with_scaling --with_zeros --zeros_mode quantized --with_bias", "--layout nn"])
+@pytest.mark.parametrize(
+    "problem", ["--W_dtype uint4 --with_scaling --with_zeros --zeros_mode quantized --with_bias", "--layout nn"]
+)
 def test_run_checks_some_columns_of_a_large_problem(problem, monkeypatch):
     """Where the reference would take long, random columns are checked, and the output says so."""
     monkeypatch.setattr(run_module, "_MOST_WORK", 0)
@@ -368,7 +370,9 @@ INSPECTED = bq.MatmulConfig(M=(1, 4), N=64, K=128, W_dtype="uint4", group_size=3
 def test_inspect_prints_what_the_operator_has(stage):
     """Without a GPU, each stage for a named one is printed whole and without colours."""
     if stage == "sass" and find_disassembler() is None:
-        assert "no disassembler found" in complaint("inspect", "--stage", stage, "--M", "1,4", "--target", "sm_90a", *SMALL)
+        assert "no disassembler found" in complaint(
+            "inspect", "--stage", stage, "--M", "1,4", "--target", "sm_90a", *SMALL
+        )
         return
     text = printed("inspect", "--stage", stage, "--full", "--M", "1,4", "--target", "sm_90a", *SMALL)
     assert text.strip("\n") == operator_text(stage, INSPECTED, "sm_90a").strip("\n")
@@ -477,7 +481,10 @@ def test_doctor_shows_what_is_here(kernels):
     assert not ANSI.search(result.stdout)
     rows = rows_of(result.stdout)
     assert rows["bitquant"][1].startswith(bq.__version__)
-    assert rows["torch"] == ("ok", f"{torch.__version__}, built for {'CUDA ' + torch.version.cuda if torch.version.cuda else 'CPU alone'}")
+    assert rows["torch"] == (
+        "ok",
+        f"{torch.__version__}, built for {'CUDA ' + torch.version.cuda if torch.version.cuda else 'CPU alone'}",
+    )
     assert rows["tvm"][0] == rows["numpy"][0] == rows["python"][0] == rows["CPU"][0] == "ok"
     assert rows["GPU"][0] == "absent"
     assert rows["CUDA compiler"][1].startswith(("nvrtc ", "nvcc "))
@@ -490,7 +497,12 @@ def test_doctor_shows_what_is_here(kernels):
 def test_doctor_shows_a_gpu(monkeypatch):
     """A GPU is shown with its capability, target, memory and driver."""
     gpu = SimpleNamespace(name="NVIDIA H200", major=9, minor=0, total_memory=140 << 30, multi_processor_count=132)
-    for name, answer in {"is_available": True, "device_count": 1, "get_device_properties": gpu, "get_device_capability": (9, 0)}.items():
+    for name, answer in {
+        "is_available": True,
+        "device_count": 1,
+        "get_device_properties": gpu,
+        "get_device_capability": (9, 0),
+    }.items():
         monkeypatch.setattr(torch.cuda, name, lambda *args, answer=answer: answer)
     monkeypatch.setattr(doctor_module, "_driver_version", lambda: "580.1")
     text = printed("doctor")

@@ -42,6 +42,10 @@ class Rule(ABC):
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Return the scheduled function; `refuses` has returned None."""
 
+    def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:  # noqa: ARG002
+        """Return the dynamic shared memory of a block of the kernel, in bytes; what is static the compiler reports."""
+        return 0
+
     def apply(self, func: PrimFunc, target: Target, hint: Hint | None = None) -> PrimFunc | None:
         """Return the scheduled form of `func`, or None where the rule does not apply."""
         config = config_of(func)

@@ -71,7 +71,7 @@ class GemvRule(Rule):
     def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> GemvHint:
         """Two rows a warp where that still leaves every multiprocessor 16 warps, else one."""
         sm_count = gpu_arch(str(target.arch)).sm_count
-        return GemvHint(rows=2 if config.N >= 2 * 16 * sm_count else 1)
+        return GemvHint(rows=2 if 2 * 16 * sm_count <= config.N else 1)
 
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Write the kernel for this problem."""

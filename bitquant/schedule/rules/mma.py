@@ -122,6 +122,11 @@ class MmaRule(Rule):
         arch = gpu_arch(str(target.arch))
         return _fit(config, arch, _wanted_hint(config, rung, arch))
 
+    def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
+        """Return the bytes of rings and tiles."""
+        assert isinstance(hint, MmaHint)
+        return _Kernel(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
+
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Write the kernel for this problem.
 
