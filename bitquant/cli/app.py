@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 import warnings
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -17,31 +17,52 @@ from bitquant.cli.inspect import inspect
 from bitquant.cli.run import run
 from bitquant.errors import BitquantError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = ["cli", "main"]
 
 _OK, _WRONG_USE, _UNEXPECTED = 0, 2, 3
 _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13  # As a shell reports SIGINT and SIGPIPE.
 
 
+class _ClosedPipeError(Exception):
+    """A broken pipe, by a name that click does not take for its own."""
+
+
 class _Commands(click.Group):
     """A group that turns exceptions into one line on standard error and an exit code."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> NoReturn:  # noqa: ARG002
-        """Run the command line and exit; click's own `standalone_mode` would print errors in its way."""
-        sys.exit(self._exit_code(*args, **extra))
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002 - click's own way of printing errors is not used
+        **extra: Any,
+    ) -> NoReturn:
+        """Run the command line on `args`, by default those of the process, and exit."""
+        sys.exit(self._exit_code(args, prog_name, extra))
 
-    def _exit_code(self, *args: Any, **extra: Any) -> int:
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command of a context."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # A reader that has gone shows here and not at the interpreter's exit.
+        except BrokenPipeError as error:
+            raise _ClosedPipeError from error
+        return result
+
+    def _exit_code(self, args: Sequence[str] | None, prog_name: str | None, extra: dict[str, Any]) -> int:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
-                code = super().main(*args, standalone_mode=False, **extra)
-            sys.stdout.flush()  # A reader that has gone shows here and not at the interpreter's exit.
+                code = super().main(args, prog_name, standalone_mode=False, **extra)
         except click.ClickException as error:
             return _fail(error, error.format_message(), _WRONG_USE)
         except click.Abort:
             click.echo("aborted", err=True)
             return _INTERRUPTED
-        except BrokenPipeError:
+        except _ClosedPipeError:
             _discard_stdout()
             return _BROKEN_PIPE
         except BitquantError as error:
@@ -72,16 +93,8 @@ def _discard_stdout() -> None:
     os.dup2(devnull, sys.stdout.fileno())
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
     """Print a warning as the user of a command wants it: without the line of source that gave it."""
-    del category, filename, lineno, file, line
     click.echo(f"warning: {message}", err=True)
 
 

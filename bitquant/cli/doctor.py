@@ -11,15 +11,19 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from bitquant.cli.output import format_bytes, print_table
 from bitquant.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rich.console import RenderableType
 
 __all__ = ["doctor"]
 
@@ -68,20 +72,19 @@ class _Probe:
 def doctor() -> int:
     """Show what is installed and what is missing.
 
-    That is: software, processors, compilers and the cache, and for what is missing what to do about it. At the end a small multiplication is compiled, run and checked on the CPU, and on the GPU if there is one. The exit
-    code is 0 if a multiplication can run here, and 1 if something essential is broken.
+    That is: software, processors, compilers and the cache, and for what is missing what to do about it. At the end a
+    small multiplication is compiled, run and checked on the CPU, and on the GPU if there is one. The exit code is 0 if
+    a multiplication can run here, and 1 if something essential is broken.
     """
     rows = [row for probe in _PROBES for row in probe.rows()]
     _print(rows)
-    runs = [
-        row.name.removeprefix("matmul on ") for row in rows if row.name.startswith("matmul on ") and row.state == "ok"
-    ]
-    is_broken = any(row.state == "broken" for row in rows)
     click.echo()
+    is_broken = any(row.state == "broken" for row in rows)
     if is_broken:
         click.echo("something essential is broken: see the rows above")
     else:
-        click.echo(f"a matmul runs here, on {' and '.join(runs)}")
+        proofs = [row.name for row in rows if row.name.startswith(_PROOF) and row.state == "ok"]
+        click.echo(f"a matmul runs here, on {' and '.join(name.removeprefix(_PROOF) for name in proofs)}")
     return int(is_broken)
 
 
@@ -89,7 +92,7 @@ def _print(rows: list[_Row]) -> None:
     from rich.text import Text
 
     styles = {"ok": "green", "absent": "yellow", "broken": "bold red"}
-    cells = []
+    cells: list[list[RenderableType]] = []
     for row in rows:
         found = Text(row.found)
         if row.fix:
@@ -106,10 +109,7 @@ def _look_at_python() -> Iterable[_Row]:
 
     yield _Row("bitquant", "ok", f"{bitquant.__version__}, in {Path(bitquant.__file__).parent}")
     found = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {sys.executable}"
-    is_new_enough = sys.version_info >= (3, 10)
-    yield _Row(
-        "python", "ok" if is_new_enough else "broken", found, "" if is_new_enough else "use Python 3.10 or newer"
-    )
+    yield _Row("python", "ok", found)
 
 
 def _look_at_numpy() -> Iterable[_Row]:
@@ -124,15 +124,11 @@ def _look_at_torch() -> Iterable[_Row]:
 
 def _look_at_tvm() -> Iterable[_Row]:
     tvm = importlib.import_module("tvm")
-    version = importlib.metadata.version("apache-tvm")
-    yield _Row("tvm", "ok", f"{version}, tvm-ffi {importlib.metadata.version('apache-tvm-ffi')}")
-    if not version.startswith("0.27."):
-        yield _Row(
-            "tvm's version",
-            "absent",
-            f"{tvm.__version__} is not what bitquant is made for",
-            "pip install 'apache-tvm==0.27.*'",
-        )
+    found = f"{tvm.__version__}, tvm-ffi {importlib.metadata.version('apache-tvm-ffi')}"
+    if tvm.__version__.startswith("0.27."):
+        yield _Row("tvm", "ok", found)
+    else:
+        yield _Row("tvm", "absent", f"{found}, but bitquant is made for 0.27", "pip install 'apache-tvm==0.27.*'")
 
 
 # Hardware.
@@ -193,12 +189,10 @@ def _look_at_gpus() -> Iterable[_Row]:
 
 def _missing_gpu(driver: str | None, is_cuda_build: bool) -> _Row:
     if driver is None:
-        fix = (
-            "to run on a GPU, install NVIDIA's driver; without one, kernels for a named target can be compiled and read"
-        )
+        fix = "to run on a GPU, install NVIDIA's driver; without, kernels for a named target can be compiled and read"
         return _Row("GPU", "absent", "no NVIDIA driver", fix)
     if not is_cuda_build:
-        fix = "install torch's CUDA build: pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu130"
+        fix = "install torch's CUDA build, see https://pytorch.org/get-started/locally"
         return _Row("GPU", "absent", f"driver {driver}, but torch is built for CPUs alone", fix)
     return _Row("GPU", "absent", f"driver {driver}, but no GPU is visible", "see nvidia-smi, and CUDA_VISIBLE_DEVICES")
 
@@ -270,6 +264,8 @@ def _look_at_cache() -> Iterable[_Row]:
 
 # The proof.
 
+_PROOF = "matmul on "
+
 
 def _multiply(device: str) -> str:
     """Compile a small multiplication without the cache, run it and check it; return what came of it."""
@@ -287,7 +283,7 @@ def _multiply(device: str) -> str:
 
 
 def _multiply_on_cpu() -> Iterable[_Row]:
-    yield _Row("matmul on the CPU", "ok", _multiply("cpu"))
+    yield _Row(f"{_PROOF}the CPU", "ok", _multiply("cpu"))
 
 
 def _multiply_on_gpu() -> Iterable[_Row]:
@@ -296,9 +292,9 @@ def _multiply_on_gpu() -> Iterable[_Row]:
     if not torch.cuda.is_available():
         return
     try:
-        yield _Row("matmul on the GPU", "ok", _multiply("cuda"))
+        yield _Row(f"{_PROOF}the GPU", "ok", _multiply("cuda"))
     except UnsupportedError as error:
-        yield _Row("matmul on the GPU", "absent", str(error))
+        yield _Row(f"{_PROOF}the GPU", "absent", str(error))
 
 
 _REINSTALL = "pip install --force-reinstall bitquant"
@@ -319,6 +315,6 @@ _PROBES = (
     _Probe("disassembler", _look_at_disassembler),
     _Probe("linker", _look_at_linker),
     _Probe("cache", _look_at_cache, fix="set BITQUANT_CACHE_DIR to a writable folder"),
-    _Probe("matmul on the CPU", _multiply_on_cpu, is_essential=True, fix=_REINSTALL),
-    _Probe("matmul on the GPU", _multiply_on_gpu, is_essential=True, fix=_REINSTALL),
+    _Probe(f"{_PROOF}the CPU", _multiply_on_cpu, is_essential=True, fix=_REINSTALL),
+    _Probe(f"{_PROOF}the GPU", _multiply_on_gpu, is_essential=True, fix=_REINSTALL),
 )

@@ -56,7 +56,7 @@ Examples:
 @click.option("--full", is_flag=True, help="Print CUDA C++ with the preamble that TVM puts before every kernel.")
 @click.option("--out", type=click.File("w", encoding="utf-8"), metavar="FILE", help="Write to FILE, not to the screen.")
 def inspect(
-    config: MatmulConfig, target: str | None, stage: str, rung: int | None, full: bool, out: IO[str] | None
+    *, config: MatmulConfig, target: str | None, stage: str, rung: int | None, full: bool, out: IO[str] | None
 ) -> None:
     """Print what stands at one stage of the making of a kernel.
 
@@ -193,9 +193,11 @@ def _let_variables(expression: Any, text: str) -> list[tuple[str, str]]:
     import tvm_ffi
 
     dtypes: dict[str, str] = {}
-    tvm_ffi.structural_walk(
-        expression, (tvm.tirx.Let, lambda let: dtypes.update({let.var.name: str(let.var.ty.dtype)}))
-    )
+
+    def note(let: Any) -> None:
+        dtypes[let.var.name] = str(let.var.ty.dtype)
+
+    tvm_ffi.structural_walk(expression, (tvm.tirx.Let, note))
     # The printer numbers variables of one name: code, code_1.
     names = dict.fromkeys(re.findall(r"where=\{(\w+):", text))
     return [(name, dtypes[re.sub(r"_\d+$", "", name)]) for name in names]

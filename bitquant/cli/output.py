@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console, RenderableType
 
 __all__ = ["format_bytes", "print_source", "print_table"]
@@ -68,9 +69,10 @@ def print_source(text: str, language: str) -> None:
     is_coloured = console.color_system is not None and not console.no_color
     if is_coloured and language != "text":
         from pygments import highlight
-        from pygments.formatters import TerminalFormatter  # rich's own would fit lines to the window.
+        from pygments.formatters import TerminalFormatter
         from pygments.lexers import get_lexer_by_name
 
+        # Not rich's `Syntax`, which fits lines to the window.
         text = highlight(text, get_lexer_by_name(language, stripnl=False), TerminalFormatter()).rstrip("\n")
     click.echo(text, color=is_coloured)
 

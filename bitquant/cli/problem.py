@@ -108,8 +108,8 @@ class ProblemCommand(click.Command):
     """
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
-        settings = {"token_normalize_func": lambda name: name.replace("_", "-")}
-        super().__init__(*args, context_settings=settings, **attributes)
+        super().__init__(*args, **attributes)
+        self.context_settings["token_normalize_func"] = lambda name: name.replace("_", "-")
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the fields of the problem, then the command's own options."""

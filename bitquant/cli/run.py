@@ -16,6 +16,7 @@ from bitquant.errors import ConfigError, UnsupportedError
 
 if TYPE_CHECKING:
     import torch
+    from rich.console import RenderableType
 
     from bitquant.config import MatmulConfig
     from bitquant.operator import Operator
@@ -33,7 +34,7 @@ _CHECKED_COLUMNS = 512
 
 @dataclass(frozen=True)
 class _Result:
-    """The outcome of a call with `m` rows: relative error, columns checked, and what is wrong ("" where all is right)."""
+    """The outcome of a call with `m` rows; `complaint` says what is wrong and is empty where all is right."""
 
     m: int
     error: float
@@ -78,8 +79,9 @@ Examples:
 def run(config: MatmulConfig, target: str | None, rows: tuple[int, ...] | None, seed: int) -> int:
     """Build a problem, check its result, and time it.
 
-    The operands are random, and the reference is computed in float64. The time is that of one call whose weight is not in the cache: on a GPU the median of
-    replays of a CUDA graph, without host time. GB/s counts every operand once, TFLOP/s 2 M N K operations.
+    The operands are random, and the reference is computed in float64. The time is that of one call whose weight is not
+    in the cache: on a GPU the median of replays of a CUDA graph, without host time. GB/s counts every operand once,
+    TFLOP/s 2 M N K operations.
     """
     rows = _rows_to_run(config, rows)
     operator, header = _construct(config, target)
@@ -210,7 +212,7 @@ def _print_results(operator: Operator, results: list[_Result]) -> None:
         bound = "exact" if c.reduce_dtype == "int32" else "1 at ties"
     else:
         bound = f"{tolerance(c):.1e}"
-    rows = []
+    rows: list[list[RenderableType]] = []
     for r in results:
         flop = 2 * r.m * int(c.N or 0) * int(c.K or 0)
         rows.append([

@@ -79,7 +79,9 @@ class BitLinear(KernelModule):
     ) -> None:
         for name, bits, only in (("weight_bits", weight_bits, 1), ("input_bits", input_bits, 8)):
             if bits != only:
-                raise ConfigError(f"{name!r} must be {only} (got {bits!r}); for other formats use Linear", **{name: bits})
+                raise ConfigError(
+                    f"{name!r} must be {only} (got {bits!r}); for other formats use Linear", **{name: bits}
+                )
         config = MatmulConfig(
             M=opt_M,
             N=out_features,
@@ -176,7 +178,9 @@ class BitLinear(KernelModule):
     def extra_repr(self) -> str:
         """Return sizes and state for ``repr``."""
         state = "float weight" if self.qweight is None else "packed"
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, {state}"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, {state}"
+        )
 
     def _new_weight(self, device: torch.device | str | None, dtype: torch.dtype | None) -> torch.nn.Parameter:
         weight = torch.empty(self.out_features, self.in_features, device=device, dtype=dtype)

@@ -11,7 +11,7 @@ from tvm.target import Target
 
 from bitquant import packing
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
+from bitquant.dtypes import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
 from bitquant.matmul import Matmul
 
@@ -298,7 +298,7 @@ class Linear(KernelModule):
         if not isinstance(linear, torch.nn.Linear):
             raise ConfigError(f"'linear' must be a torch.nn.Linear (got {type(linear).__name__})", linear=linear)
         own_type = str(linear.weight.dtype).removeprefix("torch.")
-        fmt = number_format(W_dtype)
+        fmt = number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES))
         layer = cls(
             linear.in_features,
             linear.out_features,
@@ -479,4 +479,6 @@ def _check_float_weight(weight: Any, config: MatmulConfig) -> None:
             )
     if not (finite := torch.isfinite(weight)).all():
         index = tuple((~finite).nonzero()[0].tolist())
-        raise ConfigError(f"'weight' must be finite (got {weight[index].item()} at {index})", weight=weight, index=index)
+        raise ConfigError(
+            f"'weight' must be finite (got {weight[index].item()} at {index})", weight=weight, index=index
+        )

@@ -22,6 +22,7 @@ from bitquant.cli.app import cli
 from bitquant.cli.inspect import te_source
 from bitquant.compiler import find_disassembler
 from bitquant.compute import select_implementation
+from bitquant.testing.oracle import tolerance
 
 SMALL = ["--N", "64", "--K", "128", "--W_dtype", "uint4", "--group_size", "32", "--with_scaling", "--with_zeros"]
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -104,7 +105,7 @@ def test_options_are_the_fields_of_the_config(command):
         ("--with_bias --no-with_scaling", {"with_bias": True}),
         ("--with-bias --no-fast-decoding --W-dtype nf4", {"with_bias": True, "fast_decoding": False, "W_dtype": "nf4"}),
         ("--no-propagate_b --propagate_a", {"propagate_a": True, "propagate_b": False}),
-        ("--A_dtype int8 --accum_dtype int32 --out_dtype int32", {"A_dtype": "int8", "accum_dtype": "int32", "out_dtype": "int32"}),
+        ("--A_dtype int8 --out_dtype int32", {"A_dtype": "int8", "out_dtype": "int32"}),
     ],
 )  # fmt: skip
 def test_flags_make_the_config(arguments, fields, monkeypatch):
@@ -123,7 +124,7 @@ def test_flags_make_the_config(arguments, fields, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--N", 64, "--K", 100, "--group_size", 64, "--with_scaling"], "'group_size' must divide K (got group_size=64, K=100"),
+        (["--N", 64, "--K", 100, "--group_size", 64], "'group_size' must divide K (got group_size=64, K=100"),
         (["--N", 64, "--K", 64, "--W_dtype", "uint44"], "did you mean 'uint4'?"),
         (["--K", 64], "'N' must be an int >= 1 (got None)"),
         (["--N", 64, "--K", 64, "--M", 0], "'M' must be an int >= 1 (got 0)"),
@@ -221,7 +222,8 @@ def test_help_imports_neither_torch_nor_tvm():
 def table(text):
     """Return the lines of the table of results as lists of words."""
     lines = text.split("\n\n", 1)[1].splitlines()
-    assert lines[0].split() == ["m", "rel.", "error", "tolerance", "result", "latency", "us", "GB/s", "TFLOP/s", "rule"]
+    columns = ["m", "rel. error", "tolerance", "result", "latency us", "GB/s", "TFLOP/s", "rule"]
+    assert re.split("  +", lines[0].strip()) == columns
     return [line.split() for line in lines[1:] if line[:1] in " 0123456789" and line.split()[0].isdigit()]
 
 
@@ -236,19 +238,13 @@ def test_run_prints_a_line_for_each_m():
     for row in rows:
         m, error, bound, result, latency_us, gb_per_s, tflop_per_s, rule = row
         assert result == "pass"
-        assert 0 < float(error) <= float(bound) == float(f"{bq_tolerance(config):.1e}")
+        assert 0 < float(error) <= float(bound)
+        assert bound == f"{tolerance(config):.1e}"
         assert float(latency_us) > 0
         seconds = operator.bytes_per_call(int(m)) / (float(gb_per_s) * 1e9)
         assert seconds == pytest.approx(float(latency_us) * 1e-6, rel=0.01)
         assert float(tflop_per_s) == pytest.approx(2 * int(m) * 64 * 128 / seconds / 1e12, rel=0.01)
         assert rule == "cpu"
-
-
-def bq_tolerance(config):
-    """Return the oracle's bound."""
-    from bitquant.testing.oracle import tolerance
-
-    return tolerance(config)
 
 
 def test_run_says_where_the_kernel_comes_from(tmp_path, monkeypatch):
@@ -334,9 +330,9 @@ def test_run_refuses_another_m_than_a_static_one():
             zeros_mode="quantized", with_bias=True,
         ),
         bq.MatmulConfig(M=7, N=64, K=128, A_dtype="bfloat16", W_dtype="nf4", with_scaling=True),
-        bq.MatmulConfig(M=(5,), N=64, K=128, A_dtype="float8_e4m3", W_dtype="float8_e4m3", layout="nn", out_dtype="int32"),
+        bq.MatmulConfig(M=(5,), N=64, K=128, A_dtype="float8_e4m3", layout="nn", out_dtype="int32"),
         bq.MatmulConfig(M=7, N=64, K=128, A_dtype="int8", W_dtype="int2", accum_dtype="int32", out_dtype="int8"),
-        bq.MatmulConfig(M=7, N=64, K=128, A_dtype="float8_e5m2", W_dtype="fp4_e2m1", with_zeros=True, zeros_mode="rescale"),
+        bq.MatmulConfig(M=7, N=64, K=128, A_dtype="float8_e5m2", W_dtype="fp4_e2m1", with_zeros=True),
     ],
     ids=str,
 )  # fmt: skip
@@ -354,8 +350,8 @@ def operator_text(stage, config, target):
     """Return what the operator itself says at a stage."""
     operator = bq.Matmul(config, target=target)
     return {
-        "tir": lambda: operator.prim_func_mod.script(),
-        "scheduled": lambda: operator.scheduled_mod.script(),
+        "tir": operator.prim_func_mod.script,
+        "scheduled": operator.scheduled_mod.script,
         "cuda": operator.get_source,
         "ptx": operator.get_ptx,
         "sass": operator.get_sass,
@@ -369,12 +365,11 @@ INSPECTED = bq.MatmulConfig(M=(1, 4), N=64, K=128, W_dtype="uint4", group_size=3
 @pytest.mark.parametrize("stage", ["tir", "scheduled", "cuda", "ptx", "sass", "report"])
 def test_inspect_prints_what_the_operator_has(stage):
     """Without a GPU, each stage for a named one is printed whole and without colours."""
+    arguments = ["inspect", "--stage", stage, "--full", "--M", "1,4", "--target", "sm_90a", *SMALL]
     if stage == "sass" and find_disassembler() is None:
-        assert "no disassembler found" in complaint(
-            "inspect", "--stage", stage, "--M", "1,4", "--target", "sm_90a", *SMALL
-        )
+        assert "no disassembler found" in complaint(*arguments)
         return
-    text = printed("inspect", "--stage", stage, "--full", "--M", "1,4", "--target", "sm_90a", *SMALL)
+    text = printed(*arguments)
     assert text.strip("\n") == operator_text(stage, INSPECTED, "sm_90a").strip("\n")
     assert not ANSI.search(text)
 
@@ -443,8 +438,10 @@ def test_a_closed_pipe_ends_a_command_quietly():
     """A reader that has read enough, such as head, ends the command without a word."""
     ladder = ",".join(map(str, range(1, 81)))  # More text than a pipe holds.
     arguments = ["inspect", "--stage", "tir", "--target", "cpu", "--M", ladder, *SMALL]
+    # Unbuffered, Python does not notice that its one write was cut short.
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     with subprocess.Popen(
-        [sys.executable, "-m", "bitquant", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "bitquant", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
     ) as process:
         assert process.stdout.readline() == b"# from tvm.script import ir as I\n"
         process.stdout.close()
@@ -481,10 +478,8 @@ def test_doctor_shows_what_is_here(kernels):
     assert not ANSI.search(result.stdout)
     rows = rows_of(result.stdout)
     assert rows["bitquant"][1].startswith(bq.__version__)
-    assert rows["torch"] == (
-        "ok",
-        f"{torch.__version__}, built for {'CUDA ' + torch.version.cuda if torch.version.cuda else 'CPU alone'}",
-    )
+    assert rows["torch"][0] == "ok"
+    assert rows["torch"][1].startswith(f"{torch.__version__}, built for ")
     assert rows["tvm"][0] == rows["numpy"][0] == rows["python"][0] == rows["CPU"][0] == "ok"
     assert rows["GPU"][0] == "absent"
     assert rows["CUDA compiler"][1].startswith(("nvrtc ", "nvcc "))
@@ -497,12 +492,8 @@ def test_doctor_shows_what_is_here(kernels):
 def test_doctor_shows_a_gpu(monkeypatch):
     """A GPU is shown with its capability, target, memory and driver."""
     gpu = SimpleNamespace(name="NVIDIA H200", major=9, minor=0, total_memory=140 << 30, multi_processor_count=132)
-    for name, answer in {
-        "is_available": True,
-        "device_count": 1,
-        "get_device_properties": gpu,
-        "get_device_capability": (9, 0),
-    }.items():
+    answers = {"is_available": True, "device_count": 1, "get_device_properties": gpu, "get_device_capability": (9, 0)}
+    for name, answer in answers.items():
         monkeypatch.setattr(torch.cuda, name, lambda *args, answer=answer: answer)
     monkeypatch.setattr(doctor_module, "_driver_version", lambda: "580.1")
     text = printed("doctor")

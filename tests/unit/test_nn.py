@@ -1,0 +1,734 @@
+"""Layers on the CPU, and the rounding of float weights."""
+
+from __future__ import annotations
+
+import copy
+import io
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+import bitquant as bq
+from bitquant.dtypes import FP4_E2M1_VALUES, NF4_VALUES, SCALE_DTYPES
+from bitquant.nn import BitLinear, Linear, linear, quantize
+from bitquant.packing import unpack_zeros
+from bitquant.testing.oracle import assert_close, decode_plain, oracle, oracle_weight
+
+N, K, GROUP = 24, 96, 32
+SIGNED = [f"int{b}" for b in range(2, 9)]
+UNSIGNED = [f"uint{b}" for b in range(1, 9)]
+TABLES = {
+    "nf4": NF4_VALUES,
+    "fp4_e2m1": FP4_E2M1_VALUES,
+    "float8_e4m3": torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).double().tolist(),
+    "float8_e5m2": torch.arange(256, dtype=torch.uint8).view(torch.float8_e5m2).double().tolist(),
+}
+QUANTIZED = [*SIGNED, *UNSIGNED, *TABLES, "int1"]
+#: The largest relative growth of a number that is rounded up to the next one of its type.
+SPACING = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
+
+
+def quantized_config(W_dtype, **fields):
+    """The problem that `quantize` needs for a format."""
+    defaults = dict(
+        M=(1, 16), N=N, K=K, W_dtype=W_dtype, group_size=GROUP, with_scaling=True, with_zeros=W_dtype in UNSIGNED
+    )
+    return bq.MatmulConfig(**{**defaults, **fields})
+
+
+def float_weight(seed=0):
+    """A weight with groups of all signs, of one sign, of zeros, of one number, of tiny and of large ones."""
+    weight = torch.randn(N, K, generator=torch.Generator().manual_seed(seed))
+    weight[1, :GROUP] = 0
+    weight[2] = weight[2].abs() + 3
+    weight[3] = -weight[3].abs() - 3
+    weight[4] = 0.7
+    weight[5] *= 1e-7  # Scales are subnormal in float16, or round to 0.
+    weight[6] *= 2000
+    return weight
+
+
+def decoded(config, values, scale, zeros):
+    """What the layer computes with, float64."""
+    return oracle_weight(config, values, scale, unpack_zeros(zeros, config) if config.has_packed_zeros else zeros)
+
+
+def spread(array):
+    """One number a group -> one number a weight, float64."""
+    return np.repeat(array.double().numpy(), GROUP, axis=1)
+
+
+def grouped(weight):
+    """(N, K) -> (N, K / group, group), float64."""
+    return weight.double().numpy().reshape(N, K // GROUP, GROUP)
+
+
+@pytest.fixture(scope="module")
+def layer():
+    """A layer with every operand, random."""
+    return random_layer()
+
+
+def random_layer(seed=0):
+    """A layer with every operand, random."""
+    torch.manual_seed(seed)
+    return Linear.from_float(torch.nn.Linear(K, N).half(), "uint4", GROUP, opt_M=(1, 16))
+
+
+# quantize.
+
+
+@pytest.mark.parametrize(("W_dtype", "scale_dtype"), [*itertools.product(QUANTIZED, SCALE_DTYPES)])
+def test_scale_formulas(W_dtype, scale_dtype):
+    """Each scale is its formula, rounded up to its type; groups of zeros have 1, or 0 for int1."""
+    weight = float_weight()
+    config = quantized_config(W_dtype, scale_dtype=scale_dtype)
+    _, scale, _ = quantize(weight, config)
+    assert scale.dtype == getattr(torch, scale_dtype)
+    w = grouped(weight)
+    bits = config.W_format.bits
+    if W_dtype == "int1":
+        wanted = np.abs(w).mean(-1)
+    elif W_dtype in UNSIGNED:
+        wanted = (np.maximum(w.max(-1), 0) - np.minimum(w.min(-1), 0)) / (2**bits - 1)
+    elif W_dtype in SIGNED:
+        wanted = np.abs(w).max(-1) / (2 ** (bits - 1) - 1)
+    else:
+        wanted = np.abs(w).max(-1) / np.nanmax([v for v in TABLES[W_dtype] if np.isfinite(v)])
+    least = 2.0**-24 if scale_dtype == "float16" else 0  # The spacing of float16's subnormals.
+    got = scale.double().numpy()
+    nonzero = wanted > 0
+    assert (got[~nonzero] == (0 if W_dtype == "int1" else 1)).all()
+    # The formulas are evaluated in float32.
+    assert (got[nonzero] >= wanted[nonzero] * (1 - 2.0**-22)).all()
+    room = np.maximum(wanted * (SPACING[scale_dtype] + 2.0**-22), least)
+    assert (got - wanted <= room)[nonzero].all()
+
+
+@pytest.mark.parametrize(("W_dtype", "scale_dtype"), [*itertools.product(SIGNED, SCALE_DTYPES)])
+def test_signed_integers_are_within_half_a_step(W_dtype, scale_dtype):
+    """A weight comes back within half a step of its group, also where scales are subnormal."""
+    weight = float_weight()
+    config = quantized_config(W_dtype, scale_dtype=scale_dtype)
+    values, scale, zeros = quantize(weight, config)
+    assert zeros is None
+    assert (np.abs(decoded(config, values, scale, None) - weight.double().numpy()) <= spread(scale) * 0.50001).all()
+    assert int(values.max()) == -int(values.min()) == config.W_format.max_value
+
+
+@pytest.mark.parametrize("zeros_mode", ["original", "rescale", "quantized"])
+@pytest.mark.parametrize("W_dtype", UNSIGNED)
+def test_unsigned_integers_are_within_half_a_step(W_dtype, zeros_mode):
+    """A weight comes back within half a step, groups of one sign included; zeros come back as zeros."""
+    weight = float_weight()
+    weight[:, ::7] = 0
+    config = quantized_config(W_dtype, zeros_mode=zeros_mode)
+    values, scale, zeros = quantize(weight, config)
+    result = decoded(config, values, scale, zeros)
+    bound = spread(scale) * 0.50001
+    if zeros_mode == "rescale":
+        bound += np.maximum(spread(zeros) * 2.0**-11, 2.0**-25)  # The rounding of z * s to float16.
+    else:
+        assert (result[:, ::7] == 0).all()
+    assert (np.abs(result - weight.double().numpy()) <= bound).all()
+    assert int(values.to(torch.int16).max()) == config.W_format.max_value
+
+
+def test_zero_points_are_integers_of_the_width():
+    """z = round(-low / s), the same numbers for "original" and, packed, for "quantized"."""
+    weight = float_weight()
+    original, quantized = (quantized_config("uint4", zeros_mode=mode) for mode in ("original", "quantized"))
+    values, scale, zeros = quantize(weight, original)
+    low = np.minimum(grouped(weight).min(-1), 0)
+    assert np.array_equal(zeros.double().numpy(), np.rint(-low / scale.double().numpy()))
+    assert zeros.min() == 0
+    assert zeros.max() == 15
+    again, same_scale, packed = quantize(weight, quantized)
+    assert packed.shape == quantized.zeros_shape
+    assert torch.equal(unpack_zeros(packed, quantized).T.half(), zeros)
+    assert torch.equal(again, values)
+    assert torch.equal(same_scale, scale)
+
+
+@pytest.mark.parametrize(("W_dtype", "scale_dtype"), [*itertools.product(TABLES, SCALE_DTYPES)])
+def test_formats_with_uneven_levels_take_the_nearest(W_dtype, scale_dtype):
+    """No other level of nf4, fp4_e2m1 or float8 is nearer to a weight than the one chosen."""
+    weight = float_weight()
+    config = quantized_config(W_dtype, scale_dtype=scale_dtype)
+    values, scale, _ = quantize(weight, config)
+    levels = np.unique([v for v in TABLES[W_dtype] if np.isfinite(v)])
+    w, s = weight.double().numpy(), spread(scale)
+    nearest = np.abs(levels * s[..., None] - w[..., None]).min(-1)
+    assert (np.abs(decoded(config, values, scale, None) - w) <= nearest + np.abs(w) * 2.0**-22).all()
+
+
+def test_int1_keeps_the_sign():
+    """int1 is -1 for negative weights and +1 for others, and groups of zeros decode to zeros."""
+    weight = float_weight()
+    config = quantized_config("int1")
+    values, scale, _ = quantize(weight, config)
+    assert torch.equal(values == -1, weight < 0)
+    assert torch.equal(values == 1, weight >= 0)
+    assert (decoded(config, values, scale, None)[1, :GROUP] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_quantize_takes_every_float_type(dtype):
+    """The type of the weight does not matter where its values are the same."""
+    weight = float_weight().bfloat16()
+    weight[5] = 0  # float16 does not hold these.
+    config = quantized_config("int4")
+    for got, wanted in zip(quantize(weight.to(dtype), config), quantize(weight.float(), config), strict=True):
+        assert got is wanted is None or torch.equal(got, wanted)
+
+
+def test_quantize_leaves_native_floats_alone():
+    """A weight of the type of A is cast, without scales."""
+    weight = float_weight()
+    values, scale, zeros = quantize(weight, bq.MatmulConfig(M=1, N=N, K=K))
+    assert torch.equal(values, weight.half())
+    assert scale is None
+    assert zeros is None
+
+
+def test_quantize_in_slices_of_rows(monkeypatch):
+    """A weight that is rounded a few rows at a time is rounded the same."""
+    weight = float_weight()
+    config = quantized_config("uint4", zeros_mode="quantized")
+    whole = quantize(weight, config)
+    monkeypatch.setattr(linear, "_CHUNK_ELEMENTS", 5 * K)
+    assert all(torch.equal(a, b) for a, b in zip(quantize(weight, config), whole, strict=True))
+
+
+QUANTIZE_ERRORS = {
+    "integers": (torch.zeros(N, K, dtype=torch.int8), {}, r"'weight' must be a tensor of floats \(got torch.int8\)"),
+    "no tensor": ([0.0], {}, r"'weight' must be a tensor of floats \(got list\)"),
+    "shape": (torch.zeros(K, N), {}, r"'weight' must have shape \(N, K\) = \(24, 96\) \(got \(96, 24\)\)"),
+    "no scale": (
+        torch.zeros(N, K),
+        {"with_scaling": False},
+        r"'with_scaling' must be True to quantize to int4 \(got False\)",
+    ),
+    "zeros": (torch.zeros(N, K), {"with_zeros": True}, r"'with_zeros' must be False to quantize to int4 \(got True\)"),
+    "no zeros": (torch.zeros(N, K), {"W_dtype": "uint4"}, "'with_zeros' must be True to quantize to uint4"),
+    "nan": (torch.full((N, K), float("nan")), {}, r"'weight' must be finite \(got nan at \(0, 0\)\)"),
+    "too large": (torch.full((N, K), 1e6), {}, "too large for float16 scales .*1e\\+06.*use scale_dtype='float32'"),
+}
+
+
+@pytest.mark.parametrize("fault", QUANTIZE_ERRORS)
+def test_quantize_errors(fault):
+    """What cannot be rounded is refused, with the reason."""
+    weight, fields, message = QUANTIZE_ERRORS[fault]
+    with pytest.raises(bq.ConfigError, match=message):
+        quantize(weight, quantized_config(**{"W_dtype": "int4", "with_zeros": False, **fields}))
+
+
+# Linear.
+
+
+@pytest.mark.parametrize("W_dtype", [*QUANTIZED, "float16"])
+def test_from_float_against_the_oracle(W_dtype):
+    """A layer computes with the weight that `quantize` returned, in every format."""
+    torch.manual_seed(0)
+    source = torch.nn.Linear(K, N).half()
+    layer = Linear.from_float(source, W_dtype, GROUP, opt_M=(1, 16))
+    x = torch.randn(5, K).half()
+    values, scale, zeros = quantize(source.weight, layer.config)
+    assert_close(layer(x), oracle(layer.config, x, values, scale, zeros, source.bias), layer.config)
+
+
+#: Uniform weights, as torch.nn.Linear draws them, rounded with a step of d have an error of d / sqrt(12) and a size of
+#: max|w| / sqrt(3): relative error = d / (2 max|w|) = 1 / (2^b - 2) at most, and a little more for the bias.
+@pytest.mark.parametrize(
+    ("W_dtype", "bound"), [("int8", 0.005), ("uint8", 0.005), ("int4", 0.08), ("uint4", 0.08), ("nf4", 0.11)]
+)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_from_float_is_near_the_float_layer(W_dtype, bound, dtype):
+    """The replaced layer's result is met as nearly as the format allows, in the type that the layer had."""
+    torch.manual_seed(0)
+    source = torch.nn.Linear(256, 64).to(dtype)
+    layer = Linear.from_float(source, W_dtype, 128, opt_M=(1, 16))
+    x = torch.randn(9, 256).to(dtype)
+    got, wanted = layer(x), source(x)
+    assert got.dtype == dtype
+    assert torch.linalg.norm((got - wanted).double()) <= bound * torch.linalg.norm(wanted.double())
+
+
+def test_from_float_in_other_zeros_modes():
+    """Packed zero points give the same numbers; those of "rescale" meet the float layer as nearly."""
+    torch.manual_seed(0)
+    source = torch.nn.Linear(K, N).half()
+    x = torch.randn(5, K).half()
+    modes = ("original", "quantized", "rescale")
+    original, quantized, rescale = (
+        Linear.from_float(source, "uint4", GROUP, zeros_mode=mode, opt_M=(1, 16))(x).double() for mode in modes
+    )
+    wanted = source(x).double()
+    assert torch.linalg.norm(quantized - original) <= 1e-3 * torch.linalg.norm(original)
+    assert torch.linalg.norm(rescale - wanted) <= 0.08 * torch.linalg.norm(wanted)
+
+
+def test_script_of_a_bitblas_user():
+    """Construction by BitBLAS's names, integer weights, saving, loading, calling: exact for integer activations."""
+    model = Linear(
+        in_features=64, out_features=48, bias=False, A_dtype="float16", W_dtype="int4", accum_dtype="float16",
+        out_dtype="float16", group_size=None, with_scaling=False, with_zeros=False, zeros_mode=None,
+        opt_M=[1, 16], enable_tuning=False,
+    )  # fmt: skip
+    weight = torch.randint(-7, 7, (48, 64), dtype=torch.int8)
+    model.load_and_transform_weight(weight)
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    model.load_state_dict(torch.load(file))
+    model.eval()
+    x = torch.randint(-4, 5, (1, 64)).half()
+    assert torch.equal(model(x).long(), x.long() @ weight.long().T)
+
+
+def test_load_and_transform_weight_with_every_operand():
+    """Integer weights with scales, packed zero points and a bias, against the oracle; the layer keeps its own copies."""
+    config = quantized_config("uint4", zeros_mode="quantized", with_bias=True)
+    layer = Linear(
+        K, N, bias=True, W_dtype="uint4", group_size=GROUP, with_scaling=True, with_zeros=True, zeros_mode="quantized",
+        opt_M=(1, 16),
+    )  # fmt: skip
+    weight = torch.randint(0, 16, (N, K))
+    scales, bias = torch.rand(N, K // GROUP).half(), torch.randn(N).half()
+    zeros = torch.randint(0, 16, (K // GROUP, N))
+    layer.load_and_transform_weight(weight, scales, bq.packing.pack_zeros(zeros, config), bias)
+    x = torch.randn(5, K).half()
+    reference = oracle(config, x, weight, scales, zeros, bias)
+    assert_close(layer(x), reference, config)
+    scales.zero_()
+    bias.zero_()
+    assert_close(layer(x), reference, config)
+    assert np.array_equal(decode_plain(layer.qweight, config), weight.numpy())
+
+
+LOAD_ERRORS = {
+    "no scales": (dict(scales=None), r"'scales' is missing: the layer has with_scaling=True; .* shape \(24, 3\) and type torch.float16"),
+    "no bias": (dict(bias=None), "'bias' is missing: the layer has bias=True"),
+    "zeros": (dict(zeros=torch.zeros(N, 3).half()), "'zeros' was given, but the layer has with_zeros=False; leave it out"),
+    "type": (dict(scales=torch.ones(N, 3)), r"'scales' must be a tensor of type torch.float16 \(got torch.float32\); use .to\(torch.float16\)"),
+    "shape": (dict(scales=torch.ones(3, N).half()), r"'scales' must have shape \(24, 3\) \(got \(3, 24\)\)"),
+    "weight shape": (dict(weight=torch.zeros(K, N, dtype=torch.int8)), r"'weight' must have shape \(N, K\) = \(24, 96\)"),
+    "weight value": (dict(weight=torch.full((N, K), 8)), r"'weight' out of range: got value 8 at \(0, 0\), int4 holds -8..7"),
+    "float weight": (dict(weight=torch.zeros(N, K)), "'weight' must hold integers where W is int4"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", LOAD_ERRORS)
+def test_load_and_transform_weight_errors(fault):
+    """A wrong operand is named, and nothing is loaded."""
+    layer = Linear(K, N, bias=True, W_dtype="int4", group_size=GROUP, with_scaling=True)
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    operands = dict(
+        weight=torch.ones(N, K, dtype=torch.int8), scales=torch.ones(N, 3).half(), bias=torch.ones(N).half()
+    )
+    change, message = LOAD_ERRORS[fault]
+    with pytest.raises(bq.ConfigError, match=message):
+        layer.load_and_transform_weight(**{**operands, **change})
+    assert all(torch.equal(tensor, before[name]) for name, tensor in layer.state_dict().items())
+
+
+def test_state_dict(layer):
+    """A state dict carries exactly the operands that a layer has, and a fresh layer loads it."""
+    assert list(layer.state_dict()) == ["qweight", "scales", "zeros", "bias"]
+    assert list(Linear(K, N, W_dtype="int4").state_dict()) == ["qweight"]
+    fresh = Linear(K, N, True, W_dtype="uint4", group_size=GROUP, with_scaling=True, with_zeros=True, opt_M=(1, 16))
+    fresh.load_state_dict(layer.state_dict())
+    x = torch.randn(3, K).half()
+    assert torch.equal(fresh(x), layer(x))
+
+
+def test_state_dict_of_another_layer_is_refused(layer):
+    """Missing and additional operands and other shapes are errors of load_state_dict."""
+    without_bias = Linear(K, N, W_dtype="uint4", group_size=GROUP, with_scaling=True, with_zeros=True)
+    with pytest.raises(RuntimeError, match='Unexpected key.*"bias"'):
+        without_bias.load_state_dict(layer.state_dict())
+    with pytest.raises(RuntimeError, match='Missing key.*"bias"'):
+        layer.load_state_dict(without_bias.state_dict())
+    with pytest.raises(RuntimeError, match="size mismatch for qweight"):
+        Linear(K, N, W_dtype="int8").load_state_dict(Linear(K, N, W_dtype="int4").state_dict())
+
+
+@pytest.mark.parametrize("W_dtype", ["uint4", "float8_e4m3"])
+@pytest.mark.parametrize("cast", ["half", "bfloat16", "float", "double"])
+def test_casts_of_a_model_do_not_touch_the_operands(W_dtype, cast):
+    """`.half()` and the like cast other layers of a model; kernels are made for fixed types."""
+    torch.manual_seed(0)
+    layer = Linear.from_float(
+        torch.nn.Linear(K, N), W_dtype, GROUP, A_dtype="float16", scale_dtype="float32", opt_M=(1, 16)
+    )
+    model = torch.nn.Sequential(torch.nn.LayerNorm(K), layer)
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    getattr(model, cast)()
+    assert model[0].weight.dtype == getattr(torch.zeros(1), cast)().dtype
+    for name, tensor in layer.state_dict().items():
+        assert tensor.dtype == before[name].dtype
+        assert torch.equal(tensor.view(torch.uint8), before[name].view(torch.uint8))
+    assert layer(torch.randn(2, K).half()).isfinite().all()
+
+
+def test_moving_to_another_device_and_back():
+    """`.to(device)` moves every operand; a layer on the meta device is loaded onto that of the weight."""
+    layer = random_layer()
+    weight, scales, zeros, bias = (torch.randint(0, 16, (N, K)), *(t.clone() for t in list(layer.buffers())[1:]))
+    wanted = random_layer()
+    wanted.load_and_transform_weight(weight, scales, zeros, bias)
+    layer.to("meta")
+    assert all(tensor.is_meta for tensor in layer.buffers())
+    layer.load_and_transform_weight(weight, scales, zeros, bias)
+    x = torch.randn(2, K).half()
+    assert torch.equal(layer(x), wanted(x))
+
+
+def test_leading_dimensions_output_and_no_rows(layer):
+    """A may have any leading dimensions, none at all, and no rows; a given output is written."""
+    x = torch.randn(6, K).half()
+    flat = layer(x)
+    assert torch.equal(layer(x.view(2, 1, 3, K)), flat.view(2, 1, 3, N))
+    assert torch.equal(layer(x[0]), layer(x[:1])[0])
+    assert layer(x[:0].view(2, 0, K)).shape == (2, 0, N)
+    output = torch.full((6, N), float("nan")).half()
+    assert layer(x, output=output) is output
+    assert torch.equal(output, flat)
+    assert not layer(x.requires_grad_()).requires_grad
+
+
+CALL_ERRORS = {
+    "type": (torch.zeros(3, K), r"'A' must be of type torch.float16 \(got torch.float32\); use .to\(torch.float16\)"),
+    "shape": (torch.zeros(3, K - 1).half(), r"'A' must have shape \(..., 96\), K last \(got \(3, 95\)\)"),
+    "strides": (torch.zeros(K, 3).half().T, r"'A' must be contiguous.*use .contiguous\(\)"),
+    "device": (torch.zeros(3, K, device="meta").half(), r"'A' must be on cpu.*\(got meta\)"),
+    "no tensor": ([1.0], r"'A' must be a torch.Tensor \(got list\)"),
+}
+
+
+@pytest.mark.parametrize("fault", CALL_ERRORS)
+def test_call_errors(layer, fault):
+    """Nothing is cast or copied silently: a wrong input is an error."""
+    A, message = CALL_ERRORS[fault]
+    with pytest.raises(bq.CallError, match=message):
+        layer(A)
+
+
+def test_static_rows():
+    """An int as opt_M makes a layer for exactly so many rows."""
+    layer = Linear(16, 8, W_dtype="int4", opt_M=4)
+    assert layer(torch.zeros(2, 2, 16).half()).shape == (2, 2, 8)
+    with pytest.raises(bq.CallError, match=r"'A' must have 4 rows \(got 3\)"):
+        layer(torch.zeros(3, 16).half())
+
+
+def test_construction_errors():
+    """Rules of the config hold at construction; what only a call needs is refused at the first call."""
+    with pytest.raises(bq.ConfigError, match=r"'K' must be a multiple of 2 .*uint4.*\(got K=33, remainder 1\)"):
+        Linear(33, 8, W_dtype="uint4")
+    with pytest.raises(bq.ConfigError, match=r"'group_size' must divide K \(got group_size=64, K=96, remainder 32\)"):
+        Linear.from_float(torch.nn.Linear(96, 8).half(), group_size=64)
+    with pytest.raises(bq.ConfigError, match=r"'linear' must be a torch.nn.Linear \(got Embedding\)"):
+        Linear.from_float(torch.nn.Embedding(8, 8))
+    with pytest.raises(bq.ConfigError, match=r"'W_dtype' must be one of .*\(got 'int9'\)"):
+        Linear.from_float(torch.nn.Linear(8, 8), "int9")
+    with pytest.raises(bq.ConfigError, match="'A_dtype' must be one of .*'float64'"):
+        Linear.from_float(torch.nn.Linear(8, 8).double(), "int4", 8)
+
+
+def test_named_target_for_reading_kernels():
+    """A layer for a GPU that is not here shows its kernels, and refuses tensors of the CPU."""
+    layer = Linear(64, 32, W_dtype="int4", opt_M=1, target="sm_90a")
+    assert "__global__" in layer.operator("cuda").get_source()
+    with pytest.raises(bq.CallError, match=r"'A' must be on cuda, where this operator was built for \(got cpu\)"):
+        layer(torch.zeros(1, 64).half())
+
+
+def test_copies_and_pickles(layer):
+    """A layer that has been called is copied and pickled, and equal layers share one set of operators."""
+    x = torch.randn(3, K).half()
+    wanted = layer(x)
+    clone = copy.deepcopy(layer)
+    assert torch.equal(clone(x), wanted)
+    assert clone.qweight.data_ptr() != layer.qweight.data_ptr()
+    assert torch.equal(pickle.loads(pickle.dumps(layer))(x), wanted)  # noqa: S301  Our own bytes.
+    assert clone.operator("cpu") is layer.operator("cpu")
+    assert random_layer().operator("cpu") is layer.operator("cpu")
+
+
+def test_repr_says_what_the_layer_is(layer):
+    """The representation gives sizes and formats."""
+    assert repr(layer) == (
+        "Linear(in_features=96, out_features=24, float16 x uint4 -> float16, sums in float32, groups of 32, "
+        "float16 scales, original zero points, bias)"
+    )
+
+
+def test_torch_compile_before_the_first_call():
+    """torch.compile takes a layer whole though its kernels are not made yet; one graph serves equal layers."""
+    torch._dynamo.reset()
+    counters.clear()
+    x = torch.randn(3, 128).half()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        layer = Linear.from_float(torch.nn.Linear(128, 40).half(), "uint4", 64, opt_M=(1, 8))
+        compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+        assert torch.equal(compiled(x), layer(x))
+    assert counters["stats"]["unique_graphs"] == 1
+    other = Linear.from_float(torch.nn.Linear(128, 48).half(), "uint4", 64, opt_M=(1, 8))
+    compiled = torch.compile(other, backend="aot_eager", fullgraph=True)
+    for rows in (3, 7, 1):
+        assert torch.equal(compiled(x.repeat(3, 1)[:rows]), other(x.repeat(3, 1)[:rows]))
+
+
+# BitLinear.
+
+
+def ternary(weight):
+    """The weight of BitNet b1.58 in float64: integers and scale."""
+    w = weight.detach().double().numpy()
+    scale = 1 / max(np.abs(w).mean(), 1e-5)
+    return np.clip(np.rint(w * scale), -1, 1), scale
+
+
+def tokens(x):
+    """The activations of BitNet b1.58 in float64: integers and scales."""
+    x = np.asarray(x, np.float64)
+    scale = 127 / np.maximum(np.abs(x).max(-1, keepdims=True), 1e-5)
+    return np.clip(np.rint(x * scale), -128, 127), scale
+
+
+def bitnet(x, weight, bias=None):
+    """D of one layer in float64."""
+    (w, w_scale), (a, a_scale) = ternary(weight), tokens(x)
+    return a @ w.T / (w_scale * a_scale) + (0 if bias is None else bias.detach().double().numpy())
+
+
+def float_bitlinear(K=64, N=48, seed=0, **options):
+    """A BitLinear in its float state, with random weights and, if it has one, a random bias."""
+    torch.manual_seed(seed)
+    layer = BitLinear(K, N, opt_M=(1, 16), **options)
+    if layer.bias is not None:
+        layer.bias.normal_()
+    return layer
+
+
+@pytest.mark.parametrize("spread_of_weights", [0.02, 1.0, 50.0])
+def test_weight_quant(spread_of_weights):
+    """Weights are rounded to -1, 0 and 1 by the scale 1 / mean|W|."""
+    weight = torch.randn(100, 300) * spread_of_weights
+    values, scale = BitLinear.weight_quant(weight)
+    wanted, wanted_scale = ternary(weight)
+    assert values.dtype == torch.int8
+    assert scale.shape == (1,)
+    assert np.isclose(scale.item(), wanted_scale, rtol=1e-6)
+    # float32 may decide otherwise only next to a tie.
+    tie = np.abs(np.abs(weight.double().numpy() * wanted_scale) - 0.5) < 1e-5
+    assert np.array_equal(values.numpy()[~tie], wanted[~tie])
+    assert tie.mean() < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_activation_quant(dtype):
+    """Tokens are rounded to int8 by 127 / max|x| of their own; both ends, tiny tokens and zeros included."""
+    x = torch.randn(3, 40, 64)
+    x[0] *= torch.logspace(-7, 4, 40)[:, None]
+    x[1, 0] = 0
+    x = x.to(dtype)
+    values, scale = BitLinear.activation_quant(x)
+    wanted, wanted_scale = tokens(x.double())
+    assert values.dtype == torch.int8
+    assert scale.shape == (3, 40, 1)
+    assert np.allclose(scale.double(), wanted_scale, rtol=1e-6)
+    exact = x.double().numpy() * wanted_scale
+    assert (np.abs(values.double().numpy() - exact) <= 0.5 + 1e-4).all()
+    assert (values.abs().amax(-1)[2] == 127).all()
+    assert (values[1, 0] == 0).all()
+    assert np.isfinite(wanted).all()
+
+
+def test_tiny_and_zero_inputs_stay_finite():
+    """A token of zeros gives the bias; the least floors of the scales keep tokens and weights of ~0 finite."""
+    layer = float_bitlinear(bias=True).half()
+    layer.post_process_weights()
+    assert torch.equal(layer(torch.zeros(1, 64).half())[0], layer.bias)
+    assert layer(torch.full((1, 64), 1e-7).half()).isfinite().all()
+    zero = float_bitlinear()
+    zero.weight.zero_()
+    zero.post_process_weights()
+    assert (zero(torch.randn(2, 64)) == 0).all()
+
+
+def test_integer_part_is_exact():
+    """The operator's int32 sums are the integer products, extremes of int8 included."""
+    layer = float_bitlinear(K=1000, N=52)
+    wanted, _ = ternary(layer.weight)
+    layer.post_process_weights()
+    assert set(np.unique(wanted)) == {-1.0, 0.0, 1.0}
+    assert np.array_equal(decode_plain(layer.qweight, layer.config), wanted)
+    for rows in (1, 5, 33):
+        a = torch.randint(-128, 128, (rows, 1000), dtype=torch.int8)
+        a[0] = -128
+        product = layer.operator("cpu")(a, layer.qweight)
+        assert product.dtype == torch.int32
+        assert np.array_equal(product.numpy(), a.long().numpy() @ wanted.T.astype(np.int64))
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 1e-3), (torch.bfloat16, 8e-3), (torch.float32, 1e-3)])
+def test_block_of_two_layers(dtype, bound):
+    """Two layers with an activation between them against the same arithmetic in float64."""
+    up, down = float_bitlinear(128, 256, 0, bias=True).to(dtype), float_bitlinear(256, 64, 1).to(dtype)
+    weights = up.weight.clone(), up.bias.clone(), down.weight.clone()
+    up.post_process_weights()
+    down.post_process_weights()
+    for rows in (1, 7, 40):
+        x = torch.randn(rows, 128).to(dtype)
+        hidden = torch.relu(up(x))
+        got = down(hidden)
+        assert got.dtype == dtype
+        # What stands between the layers is rounded to the type of x in both.
+        wanted_hidden = torch.from_numpy(bitnet(x.double(), *weights[:2])).to(dtype).relu()
+        wanted = bitnet(wanted_hidden.double(), weights[2])
+        assert np.linalg.norm(got.double().numpy() - wanted) <= bound * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_packing_changes_no_bit(dtype):
+    """The float state and the packed one give the same bits."""
+    layer = float_bitlinear(bias=True).to(dtype)
+    x = torch.randn(2, 3, 64).to(dtype)
+    before = layer(x)
+    layer.post_process_weights()
+    assert layer.weight is None
+    assert layer.qweight.shape == (48, 16)
+    assert torch.equal(layer(x), before)
+    packed = layer.qweight
+    layer.post_process_weights()
+    assert layer.qweight is packed
+
+
+@pytest.mark.parametrize("source", [torch.nn.Linear, BitLinear])
+def test_from_bit_linear(source):
+    """A packed layer is made of a torch.nn.Linear or a BitLinear, which stays as it was and is shared no memory with."""
+    torch.manual_seed(0)
+    original = source(64, 48, bias=True).half()
+    weight = original.weight.detach().clone()
+    with torch.no_grad():
+        original.bias.normal_()
+    layer = BitLinear.from_bit_linear(original, opt_M=(1, 16))
+    assert layer.weight is None
+    x = torch.randn(5, 64).half()
+    result = layer(x)
+    assert np.allclose(result.double(), bitnet(x.double(), weight, original.bias), rtol=2e-3, atol=2e-3)
+    assert torch.equal(original.weight, weight)
+    with torch.no_grad():
+        original.bias.zero_()
+    assert torch.equal(layer(x), result)
+    assert not any(p.requires_grad for p in layer.parameters())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed_before", [False, True])
+@pytest.mark.parametrize("assign", [False, True])
+def test_bitlinear_state_dict(packed, packed_before, assign):
+    """A layer in either state loads the state dict of either state, and computes the same."""
+    source = float_bitlinear(bias=True)
+    x = torch.randn(3, 64)
+    wanted = source(x)
+    if packed:
+        source.post_process_weights()
+    state = source.state_dict()
+    assert set(state) == ({"qweight", "weight_scale", "bias"} if packed else {"weight", "bias"})
+    model = torch.nn.Sequential(float_bitlinear(bias=True, seed=1))
+    if packed_before:
+        model[0].post_process_weights()
+    model.load_state_dict({f"0.{name}": tensor for name, tensor in state.items()}, assign=assign)
+    assert (model[0].weight is None) == packed
+    assert torch.equal(model(x), wanted)
+    assert set(model[0].state_dict()) == set(state)
+
+
+def test_bitlinear_state_dict_errors():
+    """Missing, additional and misshapen tensors are errors of load_state_dict, in both states."""
+    source = float_bitlinear()
+    with pytest.raises(RuntimeError, match='Missing key.*"weight"'):
+        source.load_state_dict({})
+    with pytest.raises(RuntimeError, match='Missing key.*"bias"'):
+        float_bitlinear(bias=True).load_state_dict(source.state_dict())
+    source.post_process_weights()
+    state = source.state_dict()
+    with pytest.raises(RuntimeError, match="size mismatch for qweight"):
+        float_bitlinear(K=32).load_state_dict(state)
+    del state["weight_scale"]
+    with pytest.raises(RuntimeError, match='Missing key.*"weight_scale"'):
+        float_bitlinear().load_state_dict(state)
+
+
+def test_bitlinear_casts():
+    """`.half()` casts the float weight and the bias, and leaves packed weights and their scale alone."""
+    layer = float_bitlinear(bias=True).half()
+    assert layer.weight.dtype == layer.bias.dtype == torch.float16
+    layer.post_process_weights()
+    scale = layer.weight_scale.clone()
+    layer.half()
+    assert layer.qweight.dtype == torch.int8
+    assert layer.weight_scale.dtype == torch.float32
+    assert torch.equal(layer.weight_scale, scale)
+
+
+def test_bitlinear_inputs():
+    """Any leading dimensions, no rows, and any strides, for the integers are a copy anyway; wrong ones are named."""
+    layer = float_bitlinear()
+    layer.post_process_weights()
+    x = torch.randn(6, 64)
+    flat = layer(x)
+    assert torch.equal(layer(x.view(2, 3, 64)), flat.view(2, 3, 48))
+    assert torch.equal(layer(x[0]), flat[0])
+    assert layer(x[:0].view(2, 0, 64)).shape == (2, 0, 48)
+    assert torch.equal(layer(x.T.contiguous().T), flat)
+    with pytest.raises(
+        bq.CallError, match=r"'x' must be a tensor of floats of shape \(..., 64\) \(got torch.int8, shape \(1, 64\)\)"
+    ):
+        layer(torch.zeros(1, 64, dtype=torch.int8))
+    with pytest.raises(bq.CallError, match=r"\(..., 64\) \(got torch.float32, shape \(64, 6\)\)"):
+        layer(x.T)
+    with pytest.raises(bq.CallError, match=r"'x' must be a tensor .*\(got list\)"):
+        layer([1.0])
+
+
+def test_bitlinear_construction_errors():
+    """K that does not fill bytes, other widths, and a source without a float weight are refused."""
+    with pytest.raises(bq.ConfigError, match=r"'K' must be a multiple of 4 .*int2.*\(got K=63, remainder 3\)"):
+        BitLinear(63, 8)
+    with pytest.raises(bq.ConfigError, match=r"'weight_bits' must be 1 \(got 2\)"):
+        BitLinear(64, 8, weight_bits=2)
+    with pytest.raises(bq.ConfigError, match=r"'input_bits' must be 8 \(got 4\)"):
+        BitLinear(64, 8, input_bits=4)
+    packed = float_bitlinear()
+    packed.post_process_weights()
+    for wrong in (packed, torch.nn.LayerNorm(8), torch.nn.Conv2d(1, 1, 3), Linear(8, 8, W_dtype="int4")):
+        with pytest.raises(bq.ConfigError, match=r"'linear' must have a float weight of shape \(N, K\)"):
+            BitLinear.from_bit_linear(wrong)
+
+
+def test_bitlinear_torch_compile():
+    """torch.compile takes a layer whole, in both states."""
+    layer = float_bitlinear(bias=True)
+    x = torch.randn(5, 64)
+    wanted = layer(x)
+    assert torch.equal(torch.compile(layer, backend="aot_eager", fullgraph=True)(x), wanted)
+    layer.post_process_weights()
+    assert torch.equal(torch.compile(layer, backend="aot_eager", fullgraph=True)(x), wanted)
+
+
+def test_bitlinear_repr():
+    """The representation gives sizes and the state."""
+    layer = float_bitlinear()
+    assert repr(layer) == "BitLinear(in_features=64, out_features=48, bias=False, float weight)"
+    layer.post_process_weights()
+    assert repr(layer) == "BitLinear(in_features=64, out_features=48, bias=False, packed)"

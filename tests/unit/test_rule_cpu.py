@@ -1,0 +1,426 @@
+"""Kernels of the CPU rule against NumPy in float64, and what their code may and may not contain."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import functools
+import itertools
+import mmap
+import re
+
+import numpy as np
+import pytest
+import torch
+import tvm
+from tvm.target import Target
+
+from bitquant.arch import cpu_target, cuda_target
+from bitquant.compute import matmul_dequantize_b
+from bitquant.compute.matmul import RUNG_ATTR
+from bitquant.config import MatmulConfig
+from bitquant.dtypes import WEIGHT_DTYPES, number_format
+from bitquant.errors import ConfigError, ScheduleError
+from bitquant.schedule.rules.cpu import CpuHint, CpuRule
+
+RULE = CpuRule()
+HASWELL = {"kind": "llvm", "mcpu": "haswell"}
+
+#: Relative Frobenius error by type of the output.
+TOLERANCE = {"float16": 1e-3, "bfloat16": 4e-3, "float32": 1e-5}
+
+#: QLoRA, appendix E, and OCP Microscaling 1.0, table 5.
+CODEBOOKS = {
+    "nf4": [
+        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+        -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
+        0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+    ],
+    "fp4_e2m1": [0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6],
+}  # fmt: skip
+
+
+# Operands and reference.
+
+
+def random_floats(rng, shape, name, low=-1.0, high=1.0):
+    """Return uniform numbers of that format."""
+    return torch.from_numpy(rng.uniform(low, high, shape)).to(number_format(name).torch_dtype)
+
+
+def random_activations(rng, shape, name):
+    """Return uniform activations; for int8 over its whole range."""
+    if name == "int8":
+        return torch.from_numpy(rng.integers(-128, 128, shape)).to(torch.int8)
+    return random_floats(rng, shape, name)
+
+
+def unpacked(stored, bits):
+    """Return the codes of rows packed as little-endian bit streams."""
+    streams = np.unpackbits(stored.view(torch.uint8).numpy(), axis=1, bitorder="little")
+    return streams.reshape(len(streams), -1, bits) @ (1 << np.arange(bits))
+
+
+def random_weight(rng, config):
+    """Return a stored weight of random bytes, and its values in float64."""
+    fmt = config.W_format
+    if fmt.kind == "float" and fmt.bits > 8 or fmt.name == "int8" and config.layout == "nn":
+        stored = random_activations(rng, config.W_shape, fmt.name)
+        return stored, stored.double().numpy()
+    stored = torch.from_numpy(rng.integers(0, 256, config.W_shape, dtype=np.uint8))
+    if fmt.kind == "float":
+        exponent = 0x7C if fmt.name == "float8_e5m2" else 0x7F
+        stored = torch.where((stored & exponent) == exponent, stored & ~torch.tensor(exponent, dtype=torch.uint8), stored)
+    if fmt.bits == 8:
+        stored = stored.view(fmt.torch_dtype)
+        return stored, stored.double().numpy()
+    codes = unpacked(stored, fmt.bits)
+    if fmt.name in CODEBOOKS:
+        values = np.array(CODEBOOKS[fmt.name])[codes]
+    elif fmt.name == "int1":
+        values = 2.0 * codes - 1
+    else:
+        values = codes - (2.0 ** (fmt.bits - 1) if fmt.kind == "int" else 0.0)
+    return stored.view(torch.int8), values
+
+
+def problem(config, seed=0):
+    """Return the operands after A, and a function from A to the result in float64, not rounded."""
+    rng = np.random.default_rng(seed)
+    B, W = random_weight(rng, config)
+    W = W.T if config.layout == "nn" else W
+    operands, scale, zeros = [B], np.ones((config.N, 1)), np.zeros((config.N, 1))
+    repeat = functools.partial(np.repeat, repeats=config.group, axis=1)
+    if config.with_scaling:
+        operands.append(random_floats(rng, config.scale_shape, config.scale_format.name, 0.5, 1.5))
+        scale = repeat(operands[-1].double().numpy())
+    if config.has_packed_zeros:
+        operands.append(torch.from_numpy(rng.integers(0, 256, config.zeros_shape, dtype=np.uint8)).view(torch.int8))
+        zeros = repeat(unpacked(operands[-1], config.W_format.bits).T.astype(np.float64))
+    elif config.with_zeros:
+        operands.append(random_floats(rng, config.scale_shape, config.scale_format.name, -2, 6))
+        zeros = repeat(operands[-1].double().numpy())
+    W = W * scale - zeros if config.zeros_mode == "rescale" else (W - zeros) * scale
+    bias = np.zeros(config.N)
+    if config.with_bias:
+        if config.out_format.is_integer:
+            operands.append(torch.from_numpy(rng.integers(-100, 100, config.N)).to(config.out_format.torch_dtype))
+        else:
+            operands.append(random_floats(rng, (config.N,), config.out_format.name))
+        bias = operands[-1].double().numpy()
+    return operands, lambda A: A.double().numpy() @ W.T + bias
+
+
+def kernel(config, rung, hint=None, target=None):
+    """Return the compiled function of a rung."""
+    target = target or cpu_target()
+    func = RULE.apply(matmul_dequantize_b(config, rung), target, hint)
+    return tvm.compile(func, target=target)[f"matmul_m{rung}"]
+
+
+def check(config, func, m, operands, reference, seed=1):
+    """Call with m rows, and compare; the output is poisoned, and nothing may be written behind it."""
+    A = random_activations(np.random.default_rng(seed), (m, config.K), config.A_format.name)
+    out_dtype = config.out_format.torch_dtype
+    poison = 77 if config.out_format.is_integer else float("nan")
+    D = torch.full((m + 1, config.N), poison, dtype=out_dtype)
+    func(A, *operands, D[:m])
+    assert torch.equal(D[m], torch.full((config.N,), poison, dtype=out_dtype)) or D[m].isnan().all()
+    expected, result = reference(A), D[:m].double().numpy()
+    if config.out_format.is_integer:
+        low, high = torch.iinfo(out_dtype).min, torch.iinfo(out_dtype).max
+        if config.reduce_dtype == "int32":
+            np.testing.assert_array_equal(result, expected.clip(low, high))
+        else:  # A float32 sum near a half may round to the other neighbour.
+            assert (np.abs(result - expected.clip(low, high)) <= 0.5 + 1e-5 * np.abs(expected).max()).all()
+        return
+    tolerance = TOLERANCE[config.out_format.name]
+    assert np.linalg.norm(result - expected) <= tolerance * np.linalg.norm(expected), (str(config), m)
+
+
+def legal(**fields):
+    """Return the config, or None where there is no such problem."""
+    try:
+        return MatmulConfig(**fields)
+    except ConfigError:
+        return None
+
+
+#: Zero points, scale or both, in every mode.
+SCALINGS = [
+    {"with_scaling": False},
+    {"with_scaling": True},
+    {"with_scaling": True, "with_zeros": True, "zeros_mode": "original"},
+    {"with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"},
+    {"with_scaling": True, "with_zeros": True, "zeros_mode": "quantized"},
+    {"with_scaling": False, "with_zeros": True, "zeros_mode": "original"},
+    {"with_scaling": False, "with_zeros": True, "zeros_mode": "quantized"},
+]
+#: N, K and the length of a group: whole tiles, ragged ones, groups that vectors straddle, padded chunks, one small group.
+SHAPES = [(48, 128, 64), (24, 72, 24), (40, 1072, -1), (16, 96, 12), (8, 8, -1), (24, 640, 320)]
+ACTIVATIONS = ["float16", "bfloat16", "float32", "int8", "float8_e4m3", "float8_e5m2"]
+OUTPUTS = ["float16", "float32", "bfloat16", "int32", "int8"]
+
+
+def all_formats():
+    """Return a problem for each pair of A and W, with shapes, scalings and outputs taken in turn."""
+    turn = itertools.count()
+    configs = []
+    for A, W in itertools.product(ACTIVATIONS, WEIGHT_DTYPES):
+        i = next(turn)
+        N, K, group = SHAPES[i % len(SHAPES)]
+        options = {"N": N, "K": K, "A_dtype": A, "W_dtype": W, "group_size": group, "with_bias": i % 3 == 0}
+        # Values of e5m2 reach 57344, and sums of them are beyond float16.
+        outputs = OUTPUTS[1:] if W == "float8_e5m2" else OUTPUTS
+        outputs = outputs[i % len(outputs) :] + outputs[: i % len(outputs)]
+        scalings = SCALINGS[i % 7 :] + SCALINGS[: i % 7]
+        candidates = (legal(**options, out_dtype=outputs[0], M=[64], accum_dtype="float32", **s) for s in scalings)
+        configs += itertools.islice(filter(None, candidates), 1)
+    return configs
+
+
+# Values.
+
+
+@pytest.mark.parametrize("config", all_formats(), ids=str)
+def test_all_formats_for_any_m(config):
+    """Every pair of formats is right with a symbolic m, whole blocks of rows or not."""
+    operands, reference = problem(config)
+    func = kernel(config, 64)
+    for m in (1, 3, 16, 33):
+        check(config, func, m, operands, reference)
+
+
+@pytest.mark.parametrize("W_dtype", [w for w in WEIGHT_DTYPES if number_format(w).bits <= 8])
+def test_one_row_with_every_scaling(W_dtype):
+    """One row, decoded in registers, is right for every weight format with every kind of scale and zero point."""
+    for i, scaling in enumerate(SCALINGS):
+        A = "int8" if W_dtype == "int8" or (i == 6 and number_format(W_dtype).is_integer) else "float16"
+        N, K, group = [(24, 256, 64), (16, 72, 24)][i % 2]
+        config = legal(M=1, N=N, K=K, A_dtype=A, W_dtype=W_dtype, group_size=group, out_dtype="float32", **scaling)
+        if config is not None:
+            check(config, kernel(config, 1), 1, *problem(config))
+
+
+@pytest.mark.parametrize("W_dtype", ["uint1", "uint2", "uint3", "uint4", "int5", "uint6", "int7", "nf4", "int8"])
+@pytest.mark.parametrize("lanes", [8, 16])
+def test_ragged_shapes(W_dtype, lanes):
+    """N and K that no vector, tile or word of packed codes divides are right, for vectors of both widths."""
+    step = {1: 8, 2: 4, 4: 2, 6: 4}.get(number_format(W_dtype).bits, 8)
+    A = "int8" if W_dtype == "int8" else "float16"
+    for N, K in ((1, step), (7, 3 * step), (19, 11 * step), (35, 1000 // step * step + step)):
+        config = MatmulConfig(M=[64], N=N, K=K, A_dtype=A, W_dtype=W_dtype, with_scaling=True, out_dtype="float32")
+        operands, reference = problem(config)
+        target = cpu_target()
+        hint = dataclasses.replace(RULE.default_hint(config, 64, target), lanes=lanes, chunk=3, simd_lookup=False)
+        func = kernel(config, 64, hint)
+        check(config, func, 5, operands, reference)
+        config = config.with_M(1)
+        hint = dataclasses.replace(hint, rows=1, cols=4, row_tile=1, col_tile=4, chunk=5, buffered=False)
+        check(config, kernel(config, 1, hint), 1, operands, reference)
+
+
+@pytest.mark.parametrize("A_dtype", ACTIVATIONS)
+@pytest.mark.parametrize("scaling", SCALINGS[:3], ids=["plain", "scaled", "shifted"])
+def test_layout_nn(A_dtype, scaling):
+    """W stored (K, N) is right for one row, several, whole and ragged N."""
+    for N, K, group in ((64, 128, 32), (37, 50, -1)):
+        config = MatmulConfig(M=[64], N=N, K=K, A_dtype=A_dtype, layout="nn", group_size=group, out_dtype="float32", **scaling)
+        operands, reference = problem(config)
+        check(config, kernel(config, 64), 9, operands, reference)
+        check(config.with_M(1), kernel(config.with_M(1), 1), 1, operands, reference)
+
+
+@pytest.mark.parametrize("M", [2, 3, 4, 5, 300])
+def test_static_rows(M):
+    """A static M is right where one block of rows holds it, does not, and where a tile of rows does not."""
+    config = MatmulConfig(M=M, N=24, K=256, W_dtype="uint4", group_size=64, **SCALINGS[2])
+    check(config, kernel(config, M), M, *problem(config))
+
+
+def test_symbolic_rows_span_tiles():
+    """More rows than a tile has, and none at all, are served by a symbolic m."""
+    config = MatmulConfig(M=[16], N=24, K=64, W_dtype="uint4")
+    operands, reference = problem(config)
+    func = kernel(config, 16)
+    for m in (128, 129, 515):
+        check(config, func, m, operands, reference)
+    func(torch.empty(0, 64).half(), *operands, torch.empty(0, 24).half())
+
+
+@pytest.mark.parametrize("out_dtype", ["float32", "int32", "int8", "float16"])
+def test_integers_are_exact(out_dtype):
+    """Sums of int8 by 8-bit integers at their extremes are exact, and saturate where the output is narrower."""
+    for K, W_dtype in ((4096, "int8"), (1032, "uint8")):
+        config = MatmulConfig(M=[16], N=16, K=K, A_dtype="int8", W_dtype=W_dtype, out_dtype=out_dtype, accum_dtype="int32")
+        extreme = -128 if W_dtype == "int8" else -1  # 255 as a signed byte
+        B = torch.full(config.W_shape, extreme, dtype=torch.int8).view(config.W_format.torch_dtype)
+        A = torch.full((3, K), -128, dtype=torch.int8)
+        D = torch.full((3, 16), 77, dtype=config.out_format.torch_dtype)
+        kernel(config, 16)(A, B, D)
+        exact = -128 * K * (-128 if W_dtype == "int8" else 255)
+        limits = torch.iinfo(D.dtype) if config.out_format.is_integer else None
+        expected = min(max(exact, limits.min), limits.max) if limits else torch.tensor(float(exact)).to(D.dtype)
+        assert (D == expected).all()
+
+
+def test_not_a_number_stays_in_its_row():
+    """A NaN weight, an infinite scale beside it and K beyond whole vectors spoil the outputs of their own n alone."""
+    config = MatmulConfig(M=[16], N=9, K=44, W_dtype="float8_e4m3", with_scaling=True, out_dtype="float32")
+    (B, scale), reference = problem(config)
+    B.view(torch.uint8)[2, 43] = 0x7F
+    scale[5] = float("inf")
+    A = torch.ones(3, 44, dtype=torch.float16)
+    D = torch.zeros(3, 9)
+    kernel(config, 16)(A, B, scale, D)
+    healthy = [n for n in range(9) if n not in (2, 5)]
+    assert D[:, 2].isnan().all()
+    np.testing.assert_allclose(D[:, healthy], reference(A)[:, healthy], rtol=1e-4, atol=1e-4)
+    assert D[:, 5].isinf().all()
+
+
+def test_operands_at_any_address():
+    """Operands that begin between the words that the kernel reads are served."""
+    config = MatmulConfig(M=1, N=24, K=256, W_dtype="uint4", group_size=64, with_scaling=True)
+    (B, scale), reference = problem(config)
+    A = random_activations(np.random.default_rng(1), (1, 257), "float16")[:, 1:].contiguous()
+    moved = [torch.empty(t.numel() + 1, dtype=t.dtype)[1:].view(t.shape).copy_(t) for t in (A, B, scale)]
+    D = torch.empty(25).half()[1:].view(1, 24)
+    kernel(config, 1)(*moved, D)
+    expected = reference(A)
+    assert np.linalg.norm(D.double().numpy() - expected) <= 1e-3 * np.linalg.norm(expected)
+
+
+def guarded(tensor, pages):
+    """Return a copy that ends where a page begins that may not be touched."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    nbytes = tensor.numel() * tensor.element_size()
+    size = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, size + mmap.PAGESIZE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert libc.mprotect(ctypes.c_void_p(address + size), mmap.PAGESIZE, 0) == 0
+    pages.append((memory, libc, address + size))
+    copy = torch.frombuffer(memory, dtype=torch.uint8, count=nbytes, offset=size - nbytes)
+    return copy.copy_(tensor.contiguous().flatten().view(torch.uint8)).view(tensor.dtype).view(tensor.shape)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mprotect"), reason="needs mprotect")
+@pytest.mark.parametrize("W_dtype", ["uint1", "uint2", "uint3", "uint4", "uint5", "uint6", "uint7", "uint8"])
+def test_nothing_is_read_behind_an_operand(W_dtype):
+    """Reading one byte behind A, W, Scale, Zeros or Bias would end the process."""
+    step = {1: 8, 2: 4, 4: 2, 6: 4}.get(number_format(W_dtype).bits, 8)
+    pages = []
+    for lanes, (N, K) in itertools.product((8, 16), ((8, step), (24, 7 * step), (8, 64))):
+        config = MatmulConfig(
+            M=[16], N=N, K=K, W_dtype=W_dtype, with_scaling=True, with_zeros=True, zeros_mode="quantized", with_bias=True
+        )
+        operands, reference = problem(config)
+        hint = dataclasses.replace(RULE.default_hint(config, 16, cpu_target()), lanes=lanes)
+        func = kernel(config, 16, hint)
+        A = random_activations(np.random.default_rng(1), (3, K), "float16")
+        D = guarded(torch.full((3, N), float("nan")).half(), pages)
+        func(guarded(A, pages), *(guarded(t, pages) for t in operands), D)
+        expected = reference(A)
+        assert np.linalg.norm(D.double().numpy() - expected) <= 1e-3 * np.linalg.norm(expected)
+    for _, libc, address in pages:  # Freed memory must be writable again.
+        libc.mprotect(ctypes.c_void_p(address), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+# Code.
+
+
+def buffers(statement):
+    """Return every buffer that a lowered statement allocates."""
+    found = [statement.buffer] if isinstance(statement, tvm.tirx.AllocBuffer) else []
+    for part in ("body", "then_case", "else_case"):
+        if getattr(statement, part, None) is not None:
+            found += buffers(getattr(statement, part))
+    return found + [b for s in getattr(statement, "seq", ()) for b in buffers(s)]
+
+
+@pytest.mark.parametrize("config", [
+    MatmulConfig(M=M, N=4096, K=4096, W_dtype=W, A_dtype=A, layout=layout, **scaling)
+    for M in (1, 16)
+    for A, W, layout in (("float16", "uint4", "nt"), ("int8", "int8", "nt"), ("float16", "float16", "nn"))
+    for scaling in SCALINGS[:2]
+], ids=lambda c: f"{c}-{c.with_scaling}")  # fmt: skip
+def test_no_decoded_weight_in_memory(config):
+    """The lowered function allocates A as it is multiplied and tiles that fit a cache, nothing near N * K."""
+    func = RULE.apply(matmul_dequantize_b(config, config.M), cpu_target())
+    func = func.with_attr("target", Target(cpu_target(), host=cpu_target()))
+    lowered = tvm.tirx.get_tir_pipeline("s_tir")[0](tvm.IRModule({"main": func}))
+    sizes_bytes = {}
+    for _, part in lowered.functions_items():
+        for buffer in buffers(part.body):
+            lanes = int((re.search(r"x(\d+)$", str(buffer.dtype)) or (0, 1))[1])
+            bits = int(re.search(r"(\d+)(x\d+)?$", str(buffer.dtype))[1])
+            sizes_bytes[buffer.name] = int(np.prod([int(s) for s in buffer.shape])) * lanes * bits // 8
+    assert sizes_bytes.pop("A_lanes") <= 4 * config.M * config.K
+    assert max(sizes_bytes.values()) <= 64 * 1024
+    assert max(sizes_bytes.values()) < config.N * config.K // 64
+
+
+def test_equal_hints_give_equal_functions():
+    """Rungs whose hints are equal differ in their symbol and rung alone, so that a later step can share the code."""
+    config = MatmulConfig(M=None, N=256, K=256, W_dtype="uint4", group_size=64, with_scaling=True)
+    target = cpu_target()
+    hints = {rung: RULE.default_hint(config, rung, target) for rung in config.ladder}
+    assert len(set(hints.values())) == 2
+    functions = [RULE.schedule(config, rung, target, hints[rung]) for rung in (16, 1024)]
+    plain = [f.without_attr(RUNG_ATTR).without_attr("global_symbol") for f in functions]
+    assert tvm.ir.structural_equal(*plain)
+    assert not tvm.ir.structural_equal(*functions)
+
+
+def test_one_row_of_uint4_is_vector_code():
+    """The dot product is one load, shift, mask, conversion and multiply-add a vector, and float16 is converted by F16C."""
+    config = MatmulConfig(M=1, N=64, K=512, W_dtype="uint4", group_size=128, **SCALINGS[2])
+    target = Target(HASWELL)
+    func = RULE.apply(matmul_dequantize_b(config, 1), target)
+    code = tvm.compile(func, target=target).mod.inspect_source("asm")
+    for instruction in ("vpbroadcastd", "vpsrlvd", "vpand", "vcvtdq2ps", "vfmadd", "vcvtph2ps", "vcvtps2ph"):
+        assert re.search(rf"\t{instruction}\S*\t.*%ymm|\t{instruction}\S*\t", code), instruction
+    assert not re.search(r"call\S*\s+(__extendhfsf2|__gnu_h2f_ieee|__truncsfhf2|__gnu_f2h_ieee)", code)
+
+
+@pytest.mark.parametrize(("mcpu", "register"), [("haswell", "ymm"), ("skylake-avx512", "zmm")])
+def test_codes_are_looked_up_by_permutation(mcpu, register):
+    """nf4 is decoded by permutations of the widest registers that the target has."""
+    config = MatmulConfig(M=1, N=64, K=512, W_dtype="nf4", group_size=128, with_scaling=True)
+    target = Target({"kind": "llvm", "mcpu": mcpu})
+    func = RULE.apply(matmul_dequantize_b(config, 1), target)
+    code = tvm.compile(func, target=target).mod.inspect_source("asm")
+    assert len(re.findall(rf"\tvperm\S*\t.*%{register}", code)) >= 4
+
+
+# Refusals and hints.
+
+
+def test_refuses_a_gpu():
+    """A GPU is refused by name, and `apply` says None."""
+    config = MatmulConfig(M=1, N=64, K=64)
+    target = cuda_target("sm_80")
+    assert RULE.refuses(config, 1, target) == "needs a CPU target (got cuda)"
+    assert RULE.apply(matmul_dequantize_b(config, 1), target) is None
+    assert RULE.refuses(config, 1, cpu_target()) is None
+
+
+def test_hint_follows_target():
+    """Vectors are as wide as the widest registers of the target."""
+    config = MatmulConfig(M=1, N=64, K=64)
+    lanes = [RULE.default_hint(config, 1, Target({"kind": "llvm", "mcpu": c})).lanes for c in ("haswell", "skylake-avx512")]
+    assert lanes == [8, 16]
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"lanes": 4}, "hint 'lanes' must be 8 or 16 (got 4)"),
+    ({"rows": 3}, "hint 'row_tile' must be a multiple of rows=3 (got 128)"),
+    ({"cols": 5}, "hint 'col_tile' must be a multiple of cols=5 (got 16)"),
+    ({"scale_sums": True, "chunk": 4}, "hint 'chunk' must be one group, 8 vectors, with scale_sums (got 4)"),
+    ({"simd_lookup": True}, "hint 'simd_lookup' needs 4-bit codes (got True)"),
+])  # fmt: skip
+def test_wrong_hints_are_errors(fields, message):
+    """A hint that would give a wrong kernel is refused by field, rule and value."""
+    config = MatmulConfig(M=[16], N=64, K=128, W_dtype="uint4", group_size=64, with_scaling=True)
+    with pytest.raises(ScheduleError, match=re.escape(message)):
+        RULE.schedule(config, 16, cpu_target(), dataclasses.replace(CpuHint(), **fields))
