@@ -8,6 +8,9 @@ import os
 import pytest
 from hypothesis import settings
 
+from bitquant.testing.generators import case_id, cases
+from bitquant.testing.oracle import tolerance
+
 # The same examples on every run and no time limit on one: a shared machine is slow at times.
 settings.register_profile("bitquant", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("bitquant")
@@ -19,10 +22,24 @@ def error_log():
 
     def note(config, m, error):
         if path := os.environ.get("BITQUANT_ERROR_LOG"):
-            line = json.dumps(
-                {"problem": config.problem(), "m": m, "error": error, "exact": config.reduce_dtype == "int32"}
-            )
-            with open(path, "a", encoding="utf-8") as file:  # Appending a line is atomic, also from several workers.
-                file.write(line + "\n")
+            line = {
+                "problem": config.problem(),
+                "m": m,
+                "error": error,
+                "bound": tolerance(config),
+                "is_exact": config.reduce_dtype == "int32" and config.out_format.is_integer,
+            }
+            with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123  one line is appended whole
+                file.write(json.dumps(line) + "\n")
 
     return note
+
+
+def pytest_generate_tests(metafunc):
+    """Parametrize `config` of tests marked `cases` over `bitquant.testing.generators.cases`.
+
+    BITQUANT_CASES chooses the list: "cover" (the default), "grid" or "all".
+    """
+    if marker := metafunc.definition.get_closest_marker("cases"):
+        chosen = {"select": os.environ.get("BITQUANT_CASES", "cover"), **marker.kwargs}
+        metafunc.parametrize("config", list(cases(**chosen)), ids=case_id)

@@ -83,14 +83,14 @@ def run(config: MatmulConfig, target: str | None, rows: tuple[int, ...] | None, 
     in the cache: on a GPU the median of replays of a CUDA graph, without host time. GB/s counts every operand once,
     TFLOP/s 2 M N K operations.
     """
-    rows = _rows_to_run(config, rows)
+    asked, rows = rows, _rows_to_run(config, rows)
     operator, header = _construct(config, target)
     for line in header:
         click.echo(line)
     results = [_run_once(operator, m, seed) for m in rows]
     click.echo()
     _print_results(operator, results)
-    if left_out := [r for r in config.ladder if r not in rows] if len(rows) < len(config.ladder) else []:
+    if asked is None and (left_out := config.ladder[len(rows) :]):
         click.echo(f"not run: m = {', '.join(map(str, left_out))}; --m names others")
     for columns in sorted({r.columns for r in results if r.columns < operator.config.N}):  # type: ignore[operator]
         many = ", ".join(str(r.m) for r in results if r.columns == columns)

@@ -65,6 +65,11 @@ class BitLinear(KernelModule):
         If K is not a multiple of 4, or another rule of `MatmulConfig` is broken.
     """
 
+    weight: torch.nn.Parameter | None
+    bias: torch.nn.Parameter | None
+    qweight: torch.Tensor | None
+    weight_scale: torch.Tensor | None
+
     def __init__(
         self,
         in_features: int,
@@ -129,9 +134,9 @@ class BitLinear(KernelModule):
             got = f"{x.dtype}, shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
             raise CallError(f"'x' must be a tensor of floats of shape (..., {self.in_features}) (got {got})")
         tokens, token_scale = self.activation_quant(x)
-        if self.qweight is not None:
-            product = self.operator("cuda" if x.is_cuda else "cpu")(tokens, self.qweight)
-            weight_scale = self.weight_scale
+        weight_scale: Any = self.weight_scale
+        if self.weight is None:
+            product = self.operator("cuda" if x.is_cuda else "cpu")(tokens, self.qweight)  # type: ignore[arg-type]
         else:
             values, weight_scale = self.weight_quant(self.weight)
             product = torch.nn.functional.linear(tokens.to(torch.float32), values.to(torch.float32))
@@ -154,7 +159,7 @@ class BitLinear(KernelModule):
         Parameters
         ----------
         linear
-            A torch.nn.Linear, or any module with a float `weight`, (N, K), and perhaps a `bias`, (N,). It is not changed.
+            A torch.nn.Linear, or any module with a float `weight`, (N, K), and perhaps a `bias`, (N,); not changed.
         **options
             Further parameters of `BitLinear`: opt_M, target.
 
@@ -177,7 +182,7 @@ class BitLinear(KernelModule):
 
     def extra_repr(self) -> str:
         """Return sizes and state for ``repr``."""
-        state = "float weight" if self.qweight is None else "packed"
+        state = "packed" if self.weight is None else "float weight"
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, {state}"
         )
@@ -194,7 +199,7 @@ class BitLinear(KernelModule):
             self.qweight = torch.zeros(self.config.W_shape, dtype=torch.int8, device=device)
             self.weight_scale = torch.ones(1, device=device)
             self.weight = None
-        elif self.qweight is not None and stored is not None:
+        elif self.weight is None and stored is not None:
             self.weight = self._new_weight(self.qweight.device, stored.dtype)
             self.qweight = self.weight_scale = None
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -34,7 +34,7 @@ class _Kernels:
 
     @torch.compiler.assume_constant_result
     def prepare(self, device_type: str) -> None:
-        """Make the operator for a type of device, also while torch.compile traces; it runs this, and does not trace it."""
+        """Make the operator for a type of device. torch.compile runs this where it stands, and does not trace it."""
         if device_type not in self.operators:
             target = device_type if self._target is None else self._target
             self.operators[device_type] = Matmul(self._config, target=target, enable_tuning=self._enable_tuning)
@@ -153,6 +153,11 @@ class Linear(KernelModule):
     torch.Size([2, 3, 1024])
     """
 
+    qweight: torch.Tensor
+    scales: torch.Tensor | None
+    zeros: torch.Tensor | None
+    bias: torch.Tensor | None
+
     def __init__(
         self,
         in_features: int,
@@ -240,8 +245,8 @@ class Linear(KernelModule):
         scales
             (N, K / group_size), of the type of ``layer.scales``.
         zeros
-            Zero points as the operator takes them, of the shape and type of ``layer.zeros``: (N, K / group_size), and for
-            zeros_mode "quantized" what `Matmul.transform_zeros` returns.
+            Zero points of the shape and type of ``layer.zeros``, as the operator takes them: (N, K / group_size), and
+            for zeros_mode "quantized" what `Matmul.transform_zeros` returns.
         bias
             (N,), of the output's type.
 
@@ -403,8 +408,9 @@ def quantize(
         rows = slice(first, first + step)
         values[rows], scale[rows], zeros[rows] = _quantize_rows(weight.detach()[rows], config)
     if not torch.isfinite(scale).all():
+        largest = float(weight.detach().abs().max())
         raise ConfigError(
-            f"'weight' is too large for {config.scale_format.name} scales (got values up to {weight.detach().abs().max():g}); "
+            f"'weight' is too large for {config.scale_format.name} scales (got values up to {largest:g}); "
             "use scale_dtype='float32'",
             weight=weight,
         )

@@ -7,24 +7,43 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from bitquant.dtypes import WEIGHT_DTYPES
+
+
+MODES = ("none", "original", "rescale", "quantized")
+
 
 def main(paths: list[str]) -> None:
-    """Print worst relative error and number of calls by W, A and zeros mode, as Markdown."""
-    worst: dict[tuple[str, str, str], float] = defaultdict(float)
-    calls: dict[tuple[str, str, str], int] = defaultdict(int)
+    """Print, by W, A and zeros mode, the worst relative error, its share of the bound, and the calls, as Markdown.
+
+    Outputs that are integers are left out of the errors where they round a sum of float32; of integer sums they count.
+    """
+    cells: dict[tuple[str, str, str], list[dict]] = defaultdict(list)
     for path in paths:
         for line in Path(path).read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             p = entry["problem"]
-            key = (p["W_dtype"], p["A_dtype"], p["zeros_mode"] if p["with_zeros"] else "none")
-            worst[key] = max(worst[key], entry["error"])
-            calls[key] += 1
-    modes = ("none", "original", "rescale", "quantized")
-    print(f"{sum(calls.values())} calls, worst relative error {max(worst.values()):.2e}\n")
-    print("| W | A | " + " | ".join(modes) + " |\n|---|---|" + "---|" * len(modes))
-    for W, A in dict.fromkeys((w, a) for w, a, _ in worst):
-        cells = [f"{worst[W, A, z]:.1e} ({calls[W, A, z]})" if calls.get((W, A, z)) else "" for z in modes]
-        print(f"| {W} | {A} | " + " | ".join(cells) + " |")
+            cells[p["W_dtype"], p["A_dtype"], p["zeros_mode"] if p["with_zeros"] else "none"].append(entry)
+    entries = [entry for cell in cells.values() for entry in cell]
+    exact = [entry for entry in entries if entry["is_exact"]]
+    print(
+        f"{len(entries)} calls of {len({json.dumps(e['problem']) for e in entries})} problems. "
+        f"Integer sums with integer output: {len(exact)} calls, {sum(e['error'] > 0 for e in exact)} not exact.\n"
+    )
+    print("| W | A | " + " | ".join(MODES) + " |\n|---|---|" + "---|" * len(MODES))
+    order = {name: i for i, name in enumerate(WEIGHT_DTYPES)}
+    for W, A in sorted({(w, a) for w, a, _ in cells}, key=lambda wa: (order[wa[0]], order[wa[1]])):
+        print(f"| {W} | {A} | " + " | ".join(_cell(cells.get((W, A, mode), [])) for mode in MODES) + " |")
+
+
+def _cell(entries: list[dict]) -> str:
+    if not entries:
+        return ""
+    measured = [e for e in entries if e["is_exact"] or not e["problem"]["out_dtype"].startswith("int")]
+    worst = max((e["error"] for e in measured), default=None)
+    share = max((e["error"] / e["bound"] for e in measured if e["bound"]), default=0.0)
+    error = "rounded" if worst is None else "exact" if worst == 0 else f"{worst:.1e}, {share:.0%}"
+    return f"{error} ({len(entries)})"
 
 
 if __name__ == "__main__":

@@ -8,12 +8,9 @@ import torch
 import bitquant as bq
 from bitquant.schedule.rules import FallbackRule
 from bitquant.testing.check import check_call
-from bitquant.testing.generators import call_rows, case_id, cases
+from bitquant.testing.generators import call_rows
 
-COVER = list(cases("cover"))
-
-
-@pytest.mark.parametrize("config", COVER, ids=case_id)
+@pytest.mark.cases
 def test_every_format_against_the_oracle(config, error_log):
     """Every weight format with every activation type and zeros mode is right for every m of the list."""
     operator = bq.Matmul(config, target="cuda")
@@ -21,7 +18,7 @@ def test_every_format_against_the_oracle(config, error_log):
         error_log(config, m, check_call(operator, m, "cuda", seed=m))
 
 
-@pytest.mark.parametrize("config", list(cases("cover", stride=5, seed=1)), ids=case_id)
+@pytest.mark.cases(select="cover", stride=5, seed=1)
 def test_fallback_takes_what_fast_rules_take(config):
     """The fallback rule is right for problems that other rules serve by default."""
     operator = bq.Matmul(config, target="cuda", rules=(FallbackRule(),))

@@ -264,6 +264,7 @@ def test_run_takes_the_first_rungs_of_a_ladder(monkeypatch):
     text = printed("run", "--M", "1,2,4,8", "--target", "cpu", *SMALL)
     assert [row[0] for row in table(text)] == ["1", "2"]
     assert "not run: m = 4, 8; --m names others\n" in text
+    assert "not run" not in printed("run", "--M", "1,2,4,8", "--m", 4, "--target", "cpu", *SMALL)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_unsigned_integers_are_within_half_a_step(W_dtype, zeros_mode):
 
 
 def test_zero_points_are_integers_of_the_width():
-    """z = round(-low / s), the same numbers for "original" and, packed, for "quantized"."""
+    """Zero points are round(-low / s), the same numbers for "original" and, packed, for "quantized"."""
     weight = float_weight()
     original, quantized = (quantized_config("uint4", zeros_mode=mode) for mode in ("original", "quantized"))
     values, scale, zeros = quantize(weight, original)
@@ -292,7 +292,7 @@ def test_script_of_a_bitblas_user():
 
 
 def test_load_and_transform_weight_with_every_operand():
-    """Integer weights with scales, packed zero points and a bias, against the oracle; the layer keeps its own copies."""
+    """Integer weights with scales, packed zero points and a bias against the oracle; the layer keeps copies."""
     config = quantized_config("uint4", zeros_mode="quantized", with_bias=True)
     layer = Linear(
         K, N, bias=True, W_dtype="uint4", group_size=GROUP, with_scaling=True, with_zeros=True, zeros_mode="quantized",
@@ -312,15 +312,24 @@ def test_load_and_transform_weight_with_every_operand():
 
 
 LOAD_ERRORS = {
-    "no scales": (dict(scales=None), r"'scales' is missing: the layer has with_scaling=True; .* shape \(24, 3\) and type torch.float16"),
+    "no scales": (dict(scales=None), r"'scales' is missing: the layer has with_scaling=True; .*\(24, 3\)"),
     "no bias": (dict(bias=None), "'bias' is missing: the layer has bias=True"),
-    "zeros": (dict(zeros=torch.zeros(N, 3).half()), "'zeros' was given, but the layer has with_zeros=False; leave it out"),
-    "type": (dict(scales=torch.ones(N, 3)), r"'scales' must be a tensor of type torch.float16 \(got torch.float32\); use .to\(torch.float16\)"),
+    "zeros": (dict(zeros=torch.zeros(N, 3).half()), "'zeros' was given, but the layer has with_zeros=False"),
+    "type": (
+        dict(scales=torch.ones(N, 3)),
+        r"'scales' must be a tensor of type torch.float16 \(got torch.float32\); use",
+    ),
     "shape": (dict(scales=torch.ones(3, N).half()), r"'scales' must have shape \(24, 3\) \(got \(3, 24\)\)"),
-    "weight shape": (dict(weight=torch.zeros(K, N, dtype=torch.int8)), r"'weight' must have shape \(N, K\) = \(24, 96\)"),
-    "weight value": (dict(weight=torch.full((N, K), 8)), r"'weight' out of range: got value 8 at \(0, 0\), int4 holds -8..7"),
+    "weight shape": (
+        dict(weight=torch.zeros(K, N, dtype=torch.int8)),
+        r"'weight' must have shape \(N, K\) = \(24, 96\)",
+    ),
+    "weight value": (
+        dict(weight=torch.full((N, K), 8)),
+        r"'weight' out of range: got value 8 at \(0, 0\), int4 holds -8..7",
+    ),
     "float weight": (dict(weight=torch.zeros(N, K)), "'weight' must hold integers where W is int4"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", LOAD_ERRORS)
@@ -350,9 +359,9 @@ def test_state_dict(layer):
 def test_state_dict_of_another_layer_is_refused(layer):
     """Missing and additional operands and other shapes are errors of load_state_dict."""
     without_bias = Linear(K, N, W_dtype="uint4", group_size=GROUP, with_scaling=True, with_zeros=True)
-    with pytest.raises(RuntimeError, match='Unexpected key.*"bias"'):
+    with pytest.raises(RuntimeError, match=r'Unexpected key.*"bias"'):
         without_bias.load_state_dict(layer.state_dict())
-    with pytest.raises(RuntimeError, match='Missing key.*"bias"'):
+    with pytest.raises(RuntimeError, match=r'Missing key.*"bias"'):
         layer.load_state_dict(without_bias.state_dict())
     with pytest.raises(RuntimeError, match="size mismatch for qweight"):
         Linear(K, N, W_dtype="int8").load_state_dict(Linear(K, N, W_dtype="int4").state_dict())
@@ -437,7 +446,7 @@ def test_construction_errors():
         Linear.from_float(torch.nn.Embedding(8, 8))
     with pytest.raises(bq.ConfigError, match=r"'W_dtype' must be one of .*\(got 'int9'\)"):
         Linear.from_float(torch.nn.Linear(8, 8), "int9")
-    with pytest.raises(bq.ConfigError, match="'A_dtype' must be one of .*'float64'"):
+    with pytest.raises(bq.ConfigError, match=r"'A_dtype' must be one of .*'float64'"):
         Linear.from_float(torch.nn.Linear(8, 8).double(), "int4", 8)
 
 
@@ -614,7 +623,7 @@ def test_packing_changes_no_bit(dtype):
 
 @pytest.mark.parametrize("source", [torch.nn.Linear, BitLinear])
 def test_from_bit_linear(source):
-    """A packed layer is made of a torch.nn.Linear or a BitLinear, which stays as it was and is shared no memory with."""
+    """A packed layer is made of a torch.nn.Linear or a BitLinear, which stays as it was and shares no memory."""
     torch.manual_seed(0)
     original = source(64, 48, bias=True).half()
     weight = original.weight.detach().clone()
@@ -656,16 +665,16 @@ def test_bitlinear_state_dict(packed, packed_before, assign):
 def test_bitlinear_state_dict_errors():
     """Missing, additional and misshapen tensors are errors of load_state_dict, in both states."""
     source = float_bitlinear()
-    with pytest.raises(RuntimeError, match='Missing key.*"weight"'):
+    with pytest.raises(RuntimeError, match=r'Missing key.*"weight"'):
         source.load_state_dict({})
-    with pytest.raises(RuntimeError, match='Missing key.*"bias"'):
+    with pytest.raises(RuntimeError, match=r'Missing key.*"bias"'):
         float_bitlinear(bias=True).load_state_dict(source.state_dict())
     source.post_process_weights()
     state = source.state_dict()
     with pytest.raises(RuntimeError, match="size mismatch for qweight"):
         float_bitlinear(K=32).load_state_dict(state)
     del state["weight_scale"]
-    with pytest.raises(RuntimeError, match='Missing key.*"weight_scale"'):
+    with pytest.raises(RuntimeError, match=r'Missing key.*"weight_scale"'):
         float_bitlinear().load_state_dict(state)
 
 

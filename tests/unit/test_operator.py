@@ -15,11 +15,8 @@ import bitquant as bq
 from bitquant import operator as operator_module
 from bitquant import packing
 from bitquant.testing.check import check_call
-from bitquant.testing.generators import call_rows, case_id, cases, configs, make_inputs
+from bitquant.testing.generators import call_rows, configs, make_inputs
 from bitquant.testing.oracle import assert_close
-
-COVER = list(cases("cover"))
-
 
 @pytest.fixture(scope="module")
 def grouped():
@@ -32,7 +29,7 @@ def grouped():
     return operator, inputs, operator.transform_weight(inputs.W)
 
 
-@pytest.mark.parametrize("config", COVER, ids=case_id)
+@pytest.mark.cases
 def test_every_format_against_the_oracle(config, error_log):
     """Every weight format with every activation type and zeros mode is right for every m of the list."""
     operator = bq.Matmul(config, target="cpu")
@@ -49,7 +46,7 @@ def test_any_legal_config(config):
         check_call(operator, m, seed=m)
 
 
-@pytest.mark.parametrize("config", COVER[::29], ids=case_id)
+@pytest.mark.cases(select="cover", stride=29)
 def test_unscheduled_function_is_the_meaning(config):
     """The prim_func compiles for the CPU as it stands, and agrees with the oracle."""
     operator = bq.Matmul(config, target="cpu")
