@@ -95,9 +95,6 @@ class MatmulConfig:
     def __post_init__(self) -> None:
         _validate(self)
 
-    def __hash__(self) -> int:  # The generated one fails where M was passed as a list.
-        return hash(self.key())
-
     # Derived values. Nothing above is rewritten: a config prints what was passed.
 
     @cached_property
@@ -239,6 +236,7 @@ class MatmulConfig:
 
         Two configs with equal problems get the same kernels. Keys of caches and records are made of this.
         """
+        has_scale_type = self.with_scaling or (self.with_zeros and not self.has_packed_zeros)
         return {
             "M": self.M if isinstance(self.M, int) else list(self.ladder),
             "N": self.N,
@@ -246,14 +244,14 @@ class MatmulConfig:
             "A_dtype": self.A_format.name,
             "W_dtype": self.W_format.name,
             "out_dtype": self.out_format.name,
-            "accum_dtype": self.accum_dtype,
+            "accum_dtype": number_format(self.accum_dtype).name,
             "layout": self.layout,
             "with_bias": self.with_bias,
             "group_size": self.group if self.with_scaling or self.with_zeros else self.K,
             "with_scaling": self.with_scaling,
             "with_zeros": self.with_zeros,
             "zeros_mode": self.zeros_mode if self.with_zeros else "original",
-            "scale_dtype": self.scale_format.name,
+            "scale_dtype": self.scale_format.name if has_scale_type else None,
             "plain_layout": self.wants_plain_layout,
         }
 
@@ -299,6 +297,7 @@ def _validate(c: MatmulConfig) -> None:
             _positive_int(rung, "M")
         if len(set(c.M)) != len(c.M):
             raise ConfigError(f"the rungs of 'M' must differ (got {c.M!r})", M=c.M)
+        object.__setattr__(c, "M", tuple(c.M))  # A list could change later, and with it a frozen config.
     elif c.M is not None:
         _positive_int(c.M, "M")
     _positive_int(c.N, "N")
@@ -313,6 +312,9 @@ def _validate(c: MatmulConfig) -> None:
     for flag in ("with_bias", "with_scaling", "with_zeros"):
         if not isinstance(getattr(c, flag), bool):
             raise ConfigError(f"{flag!r} must be a bool (got {getattr(c, flag)!r})", **{flag: getattr(c, flag)})
+    for flag in ("fast_decoding", "propagate_a", "propagate_b"):  # BitBLAS has an enumeration for the last two.
+        if getattr(c, flag) is not None and not isinstance(getattr(c, flag), (bool, int)):
+            raise ConfigError(f"{flag!r} must be a bool or None (got {getattr(c, flag)!r})", **{flag: getattr(c, flag)})
     _validate_formats(c)
     _validate_groups(c)
     _validate_packing(c)

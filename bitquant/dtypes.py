@@ -183,7 +183,7 @@ def canonical_name(name: str, argument: str, allowed: tuple[str, ...]) -> str:
     canonical = _ALIASES.get(name, name)
     if canonical in allowed:
         return canonical
-    near = difflib.get_close_matches(name, [*allowed, *_ALIASES], n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), [*allowed, *_ALIASES], n=1, cutoff=0.5)
     near_name = _ALIASES.get(near[0], near[0]) if near else None
     hint = f"; did you mean {near_name!r}?" if near_name in allowed else ""
     raise ConfigError(

@@ -99,6 +99,7 @@ class Operator:
         self._A_dtype, self._W_dtype = c.A_format.torch_dtype, c.W_format.torch_dtype
         self._out_dtype = c.out_format.torch_dtype
         self._K, self._N = c.K, c.N
+        self._is_cuda = self.is_cuda
         scale_dtype = c.scale_format.torch_dtype
         zeros_dtype = torch.int8 if c.has_packed_zeros else scale_dtype
         # Name, whether the config has it, shape, dtype: the optional operands in the order of the kernels' parameters.
@@ -107,6 +108,12 @@ class Operator:
             ("zeros", c.with_zeros, "with_zeros", c.zeros_shape, zeros_dtype),
             ("bias", c.with_bias, "with_bias", (c.N,), self._out_dtype),
         )
+        # Kernels for GPUs load up to 16 bytes at a time from rows whose length allows it, and so must the first row.
+        self._alignment = {
+            "A": math.gcd(16, c.K * self._A_dtype.itemsize),
+            "W": math.gcd(16, c.W_shape[1] * self._W_dtype.itemsize),
+            "output": math.gcd(16, c.N * self._out_dtype.itemsize),
+        }
         self._number = next(_numbers)
         _by_number[self._number] = self
 
@@ -206,6 +213,8 @@ class Operator:
             output = torch.empty(out_shape, dtype=self._out_dtype, device=device)
         else:
             self._check("output", output, out_shape, self._out_dtype, device)
+        if self._is_cuda:
+            self._check_alignment(A, W, output)
         m = A.numel() // self._K
         if self.config.is_static and m not in (self.config.M, 0):
             raise CallError(
@@ -265,6 +274,17 @@ class Operator:
         raise CallError(
             f"'A' must be contiguous (got strides {A.stride()} for shape {tuple(A.shape)}); use .contiguous()"
         )
+
+    def _check_alignment(self, A: torch.Tensor, W: torch.Tensor, output: torch.Tensor) -> None:
+        """Check that views begin where wide loads may; whole tensors and slices of rows do."""
+        wanted = self._alignment
+        a, w, d = A.data_ptr() % wanted["A"], W.data_ptr() % wanted["W"], output.data_ptr() % wanted["output"]
+        if a or w or d:
+            name, past = ("A", a) if a else ("W", w) if w else ("output", d)
+            raise CallError(
+                f"{name!r} must begin at a multiple of {wanted[name]} bytes (got {past} bytes past one): "
+                "it is a view into a larger tensor; use .clone()"
+            )
 
     def _check_device(self, device: torch.device) -> None:
         """Check once a GPU that it runs code of this architecture."""

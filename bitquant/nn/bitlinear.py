@@ -197,9 +197,9 @@ class BitLinear(KernelModule):
         if self.weight is not None and f"{prefix}qweight" in state_dict:
             device = self.weight.device
             self.qweight = torch.zeros(self.config.W_shape, dtype=torch.int8, device=device)
-            self.weight_scale = torch.ones(1, device=device)
+            self.weight_scale = torch.ones(1, dtype=torch.float32, device=device)
             self.weight = None
-        elif self.weight is None and stored is not None:
+        elif self.qweight is not None and stored is not None:
             self.weight = self._new_weight(self.qweight.device, stored.dtype)
             self.qweight = self.weight_scale = None
         super()._load_from_state_dict(state_dict, prefix, *args)

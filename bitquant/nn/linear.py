@@ -434,7 +434,9 @@ def _quantize_rows(rows: torch.Tensor, config: MatmulConfig) -> tuple[torch.Tens
         span, reach = high - low, float(fmt.max_value)
     else:
         span, reach = torch.maximum(-low, high), _largest_value(config)
-    scale = torch.where(span > 0, _round_up(span / reach, scale_type), 1)
+    # By a tensor: GPUs divide by a number through its reciprocal, which rounds twice.
+    wanted = span / torch.full_like(span, reach)
+    scale = torch.where(span > 0, _round_up(wanted, scale_type), 1)
     s = scale.to(torch.float32).unsqueeze(-1)
     steps = groups / s
     if fmt.codebook is not None:

@@ -99,6 +99,17 @@ def test_wrong_device_is_refused():
         operator(torch.zeros(1, 64, device="cuda").half(), torch.zeros(64, 32, dtype=torch.int8))
 
 
+def test_misaligned_view_is_refused():
+    """A view that wide loads cannot read is refused before the launch; a slice of rows is taken."""
+    config = bq.MatmulConfig(M=(1, 16), N=64, K=64, W_dtype="uint4")
+    operator = bq.Matmul(config, target="cuda")
+    W = operator.transform_weight(torch.zeros(64, 64, dtype=torch.int8, device="cuda"))
+    flat = torch.zeros(1025, device="cuda").half()
+    with pytest.raises(bq.CallError, match="'A' must begin at a multiple of 16 bytes .got 2 bytes past one"):
+        operator(flat[1:].view(16, 64), W)
+    assert operator(flat[:-1].view(16, 64)[3:], W).shape == (13, 64)
+
+
 def test_export_and_load(tmp_path):
     """An exported operator gives the same bits in a module loaded anew."""
     config = bq.MatmulConfig(M=(1, 16), N=200, K=512, W_dtype="nf4", group_size=64, with_scaling=True)

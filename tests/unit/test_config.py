@@ -238,11 +238,7 @@ def test_problem_round_trip(config):
         ({"group_size": -1, "with_scaling": True}, {"group_size": 128, "with_scaling": True}),
         ({"group_size": 32}, {"group_size": 64}),
         ({"A_dtype": "fp16"}, {"A_dtype": "float16"}),
-        pytest.param(
-            {"accum_dtype": "fp32"},
-            {"accum_dtype": "float32"},
-            marks=pytest.mark.xfail(strict=True, reason="problem() keeps the spelling of accum_dtype"),
-        ),
+        ({"accum_dtype": "fp32"}, {"accum_dtype": "float32"}),
         ({"fast_decoding": False}, {"propagate_b": False}),
         ({"propagate_a": True}, {"propagate_a": None}),
         ({"zeros_mode": "rescale"}, {"zeros_mode": None}),

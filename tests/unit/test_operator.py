@@ -76,6 +76,25 @@ def test_leading_dimensions_and_output(grouped):
     assert empty.shape == (2, 0, 24)
 
 
+@pytest.mark.parametrize("A_dtype", ["float16", "float32", "int8"])
+@pytest.mark.parametrize("m", [1, 16])
+def test_operands_that_begin_anywhere(m, A_dtype):
+    """Every operand may be a view that begins at any element: vector instructions must not take it for aligned."""
+    out = "int32" if A_dtype == "int8" else A_dtype
+    config = bq.MatmulConfig(M=m, N=5, K=204, A_dtype=A_dtype, W_dtype="int2", out_dtype=out, with_bias=True)
+    operator = bq.Matmul(config, target="cpu")
+    inputs = make_inputs(config, m)
+
+    def shifted(tensor):
+        storage = torch.empty(tensor.numel() + 1, dtype=tensor.dtype)
+        view = storage[1:].view(tensor.shape)
+        return view.copy_(tensor)
+
+    output = shifted(torch.zeros(m, 5, dtype=config.out_format.torch_dtype))
+    operator(shifted(inputs.A), shifted(packing.pack(inputs.W, config)), bias=shifted(inputs.bias), output=output)
+    assert_close(output, inputs.reference(config), config)
+
+
 def test_calls_too_large_for_32_bit_indices_are_sliced(grouped, monkeypatch):
     """A call with more elements than an index holds is made in slices of rows."""
     operator, inputs, W = grouped

@@ -436,7 +436,7 @@ def test_cover_rotates_the_other_axes():
             assert {axis(c) for c in quantized if c.W_format.name == w} == set(values)
     assert {c.layout for c in found} == {"nt", "nn"}
     assert {c.accum_dtype for c in found} == {"float16", "float32", "int32"}
-    assert {1, 5, 33, 1001} <= {c.N for c in found}
+    assert {1, 5, 33, 1001} <= {c.N for c in found if c.with_zeros and c.W_format.is_packed}
     assert any(c.K % 2 for c in found)
     assert any(c.group % 2 for c in found if c.num_groups > 1)
 

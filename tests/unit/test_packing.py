@@ -270,11 +270,14 @@ def test_every_integer_has_its_code(name, dtype):
 
 
 @pytest.mark.parametrize("name", INTEGERS)
-def test_encode_refuses_integers_out_of_range(name):
+@pytest.mark.parametrize("dtype", INTEGER_DTYPES)
+def test_encode_refuses_integers_out_of_range(name, dtype):
     """One above the greatest and one below the least value are refused, with value, index and range."""
     fmt = number_format(name)
     for value in (fmt.min_value - 1, fmt.max_value + 1):
-        weight = torch.full((3, 8), fmt.max_value, dtype=torch.int32)
+        if not torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max:
+            continue
+        weight = torch.ones((3, 8), dtype=dtype)
         weight[1, 6] = weight[2, 0] = value
         held = "int1 holds -1 and 1" if name == "int1" else f"{name} holds {fmt.min_value}..{fmt.max_value}"
         with pytest.raises(ConfigError, match=re.escape(f"'weight' out of range: got value {value} at (1, 6), {held}")):

@@ -269,6 +269,7 @@ def test_not_a_number_stays_in_its_row():
     config = MatmulConfig(M=[16], N=9, K=44, W_dtype="float8_e4m3", with_scaling=True, out_dtype="float32")
     (B, scale), reference = problem(config)
     B.view(torch.uint8)[2, 43] = 0x7F
+    B.view(torch.uint8)[5] = 0x38  # 1.0
     scale[5] = float("inf")
     A = torch.ones(3, 44, dtype=torch.float16)
     D = torch.zeros(3, 9)

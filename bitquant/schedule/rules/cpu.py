@@ -132,8 +132,8 @@ def _lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane:
         while done < word_bytes:
             size = next(s for s in (4, 2, 1) if s <= word_bytes - done)
             piece = row(inside + done if size == 1 else tirx.Ramp(inside + done, 1, size))
-            piece = tirx.reinterpret(f"uint{8 * size}", piece).astype("uint32")
-            piece = tirx.shift_left(piece, tirx.const(8 * done, "uint32")) if done else piece
+            piece = tirx.reinterpret(f"uint{8 * size}", piece).astype("int32")
+            piece = tirx.shift_left(piece, tirx.const(8 * done, "int32")) if done else piece
             result = piece if result is None else tirx.bitwise_or(result, piece)
             done += size
         return result, (begin - inside) * 8
@@ -143,8 +143,7 @@ def _lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane:
         next_word, moved = word(start)
         code = tirx.Select(lane < i * run, code, next_word)
         skipped = tirx.Select(lane < i * run, skipped, moved + (i * run * bits - 8 * start))
-    code = tirx.shift_right(code, (lane % run * bits + skipped).astype("uint32"))
-    return tirx.bitwise_and(code, tirx.const((1 << bits) - 1, "uint32")).astype("int32")
+    return tirx.bitwise_and(tirx.shift_right(code, lane % run * bits + skipped), tirx.const((1 << bits) - 1, "int32"))
 
 
 def _look_up(table: Expr, code: Expr, lane: Expr, lanes: int) -> Expr:
@@ -229,7 +228,7 @@ class CpuRule(Rule):
         needs_sum_of_A = hint.scale_sums and config.with_zeros
         spec = operands(config, rung)
         # One block of rows is not worth waking the threads for.
-        is_one_block = (config.is_static or rung == 1) and rung <= ROWS
+        is_one_block = config.has_fixed_rows(rung) and rung <= ROWS
         over_row_blocks = T.serial if is_one_block else T.parallel
 
         def k_at(v, l):
@@ -311,12 +310,13 @@ class CpuRule(Rule):
             T.func_attr({"tirx.noalias": True})
             m = T.int32()
             rows = T.meta_var(spec.rows(m))
-            A = T.match_buffer(A_handle, (rows, K), spec.A)
-            B = T.match_buffer(B_handle, spec.B_shape, spec.B)
-            Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
-            Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
-            Bias = T.match_buffer(Bias_handle, (N,), spec.D)
-            D = T.match_buffer(D_handle, (rows, N), spec.D)
+            # Operands may be views that begin anywhere: LLVM must not take them for aligned.
+            A = T.match_buffer(A_handle, (rows, K), spec.A, align=1)
+            B = T.match_buffer(B_handle, spec.B_shape, spec.B, align=1)
+            Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale, align=1)
+            Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros, align=1)
+            Bias = T.match_buffer(Bias_handle, (N,), spec.D, align=1)
+            D = T.match_buffer(D_handle, (rows, N), spec.D, align=1)
             row_blocks = T.meta_var((rows + ROWS - 1) // ROWS)
             row_tiles = T.meta_var((row_blocks + ROW_BLOCKS - 1) // ROW_BLOCKS)
 
