@@ -5,27 +5,34 @@ A person states a problem (`MatmulConfig`) and gets a kernel (`Matmul`); every s
 
 from __future__ import annotations
 
-from bitquant.config import MatmulConfig
-from bitquant.errors import (
-    BitquantError,
-    BuildError,
-    CallError,
-    ConfigError,
-    RecordError,
-    ScheduleError,
-    UnsupportedError,
-)
-from bitquant.matmul import Matmul
-from bitquant.operator import Operator
-from bitquant.packing import general_compress, general_decompress
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitquant.config import MatmulConfig
+    from bitquant.errors import (
+        BitquantError,
+        BuildError,
+        CallError,
+        ConfigError,
+        RecordError,
+        ScheduleError,
+        UnsupportedError,
+    )
+    from bitquant.matmul import Matmul
+    from bitquant.nn import BitLinear, Linear
+    from bitquant.operator import Operator
+    from bitquant.packing import general_compress, general_decompress
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BitLinear",
     "BitquantError",
     "BuildError",
     "CallError",
     "ConfigError",
+    "Linear",
     "Matmul",
     "MatmulConfig",
     "Operator",
@@ -36,3 +43,38 @@ __all__ = [
     "general_compress",
     "general_decompress",
 ]
+
+#: Module of each public name. It is imported when the name is first used (PEP 562), because torch and TVM take seconds:
+#: the command line's help needs neither, and its doctor must start where one is missing.
+_HOMES = {
+    "BitLinear": "nn",
+    "BitquantError": "errors",
+    "BuildError": "errors",
+    "CallError": "errors",
+    "ConfigError": "errors",
+    "Linear": "nn",
+    "Matmul": "matmul",
+    "MatmulConfig": "config",
+    "Operator": "operator",
+    "RecordError": "errors",
+    "ScheduleError": "errors",
+    "UnsupportedError": "errors",
+    "general_compress": "packing",
+    "general_decompress": "packing",
+}
+_MODULES = frozenset({"arch", "cache", "compute", "nn", "schedule", *_HOMES.values()})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -48,7 +48,7 @@ class MatmulConfig:
     accum_dtype
         float16, float32 or int32: the least precision allowed; a kernel may accumulate wider, never narrower.
     layout
-        "nt": W is (N, K). "nn": W is (K, N), for W that is not packed.
+        "nt": W is (N, K). "nn": W is (K, N), for a W of the type of A.
     with_bias
         Whether Bias, (N,) of the output's type, is added.
     group_size
@@ -94,6 +94,9 @@ class MatmulConfig:
 
     def __post_init__(self) -> None:
         _validate(self)
+
+    def __hash__(self) -> int:  # The generated one fails where M was passed as a list.
+        return hash(self.key())
 
     # Derived values. Nothing above is rewritten: a config prints what was passed.
 
@@ -297,7 +300,6 @@ def _validate(c: MatmulConfig) -> None:
             _positive_int(rung, "M")
         if len(set(c.M)) != len(c.M):
             raise ConfigError(f"the rungs of 'M' must differ (got {c.M!r})", M=c.M)
-        object.__setattr__(c, "M", tuple(c.M))  # A list could change later, and with it a frozen config.
     elif c.M is not None:
         _positive_int(c.M, "M")
     _positive_int(c.N, "N")
@@ -382,6 +384,12 @@ def _validate_groups(c: MatmulConfig) -> None:
 
 def _validate_packing(c: MatmulConfig) -> None:
     bits = c.W_format.bits
+    if (stored := c.N * c.K * bits // max(8, bits)) >= 2**31:
+        raise ConfigError(
+            f"W must be stored in fewer than 2^31 elements, which 32-bit indices reach (got N={c.N}, K={c.K}: {stored}); "
+            "split N over several operators",
+            N=c.N, K=c.K,
+        )  # fmt: skip
     if not c.W_format.is_packed:
         return
     step = next(s for s in (1, 2, 4, 8) if s * bits % 8 == 0)

@@ -72,7 +72,8 @@ class Matmul(Operator):
         ----------
         weight
             (N, K) values: integers of any integer type for integer formats; for nf4 and fp4_e2m1 codes (integers) or
-            numbers, which go to the nearest level; for float formats numbers. (K, N) for layout nn.
+            numbers, which go to the nearest level; for float formats numbers, for float8 also bit patterns in int8 or
+            uint8. (K, N) for layout nn.
         scale, zeros, bias
             Accepted for BitBLAS, which passes them through; they are operands of the call and need no transformation.
 

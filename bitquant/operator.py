@@ -24,7 +24,7 @@ from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
 from bitquant.config import MatmulConfig
 from bitquant.errors import CallError, UnsupportedError
-from bitquant.schedule import schedule_module
+from bitquant.schedule import Choice, schedule_module
 
 __all__ = ["Operator"]
 
@@ -34,9 +34,10 @@ _MAX_ELEMENTS = 2**31 - 1
 #: Archives in use, so that equal operators share one module. It keeps nothing alive.
 _in_use: weakref.WeakValueDictionary[str, Archive] = weakref.WeakValueDictionary()
 
+#: Operators by a name of their own, for the custom op that torch.compile sees: a string, because numbers become
+#: symbolic there. It keeps nothing alive.
+_by_name: weakref.WeakValueDictionary[str, Operator] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
-#: Operators by number, for the custom op that torch.compile sees. It keeps nothing alive.
-_by_number: weakref.WeakValueDictionary[int, Operator] = weakref.WeakValueDictionary()
 
 
 class Operator:
@@ -114,8 +115,13 @@ class Operator:
             "W": math.gcd(16, c.W_shape[1] * self._W_dtype.itemsize),
             "output": math.gcd(16, c.N * self._out_dtype.itemsize),
         }
-        self._number = next(_numbers)
-        _by_number[self._number] = self
+        self._name = f"operator{next(_numbers)}"
+        _by_name[self._name] = self
+
+    @property
+    def choices(self) -> dict[int, Choice]:
+        """How each rung was scheduled: rule, hint, and the refusals before."""
+        return self._archive.choices
 
     @property
     def is_cuda(self) -> bool:
@@ -172,7 +178,7 @@ class Operator:
             has been launched then.
         """
         if torch.compiler.is_compiling():
-            result = _forward_op(self._number, A, W, scale, zeros, bias)
+            result = _forward_op(self._name, A, W, scale, zeros, bias)
             return result if output is None else output.copy_(result)
         return self._forward(A, W, scale, zeros, bias, output)
 
@@ -373,8 +379,8 @@ class Operator:
     def report(self) -> str:
         """Return one screen on how the problem is solved.
 
-        For each kernel: the rungs it serves, rule and hint, why other rules refused, registers, shared memory, spills;
-        then bytes and operations a call, and the time that memory alone would take.
+        For each kernel: the rungs it serves, rule and hint, why other rules refused the first of them, registers, shared
+        memory, spills; then bytes and operations a call, and the time that memory alone would take.
         """
         c, archive = self.config, self._archive
         lines = [str(c), f"  {c.problem_summary()}", f"  target {self.arch}, weight layout {self.weight_layout}", ""]
@@ -460,18 +466,18 @@ class Operator:
 
 @torch.library.custom_op("bitquant::matmul", mutates_args=())
 def _forward_op(
-    number: int,
+    name: str,
     A: torch.Tensor,
     W: torch.Tensor,
     scale: torch.Tensor | None,
     zeros: torch.Tensor | None,
     bias: torch.Tensor | None,
 ) -> torch.Tensor:
-    """The call as torch.compile sees it; `number` names a live operator of this process."""
-    return _by_number[number]._forward(A, W, scale, zeros, bias, None)
+    """The call as torch.compile sees it; `name` is that of a live operator of this process."""
+    return _by_name[name]._forward(A, W, scale, zeros, bias, None)
 
 
 @_forward_op.register_fake
-def _(number: int, A: Any, W: Any, scale: Any, zeros: Any, bias: Any) -> torch.Tensor:
-    operator = _by_number[number]
+def _(name: str, A: Any, W: Any, scale: Any, zeros: Any, bias: Any) -> torch.Tensor:
+    operator = _by_name[name]
     return A.new_empty((*A.shape[:-1], operator._N), dtype=operator._out_dtype)

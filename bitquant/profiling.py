@@ -1,7 +1,7 @@
 """How a time is taken.
 
-On a GPU: one CUDA graph that holds one call for each of enough copies of the weight that all copies together exceed
-three times the L2 cache, so that each call reads its weight from memory; random data (zeros run at a higher clock);
+On a GPU: one CUDA graph that holds one call for each of enough copies of the weight, at most 64, that all copies together
+exceed three times the L2 cache, so that each call reads its weight from memory; random data (zeros run at a higher clock);
 the median of several replays. Host time is not in it. On a CPU: the median of single calls over rotating copies.
 """
 

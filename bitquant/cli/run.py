@@ -238,4 +238,4 @@ def _rule(operator: Operator, m: int) -> str:
     """Return the name of the rule that made the kernel for `m` rows."""
     ladder = operator.config.ladder
     rung = next((rung for rung in ladder if m <= rung), ladder[-1])
-    return operator._archive.choices[rung].rule  # noqa: SLF001
+    return operator.choices[rung].rule

@@ -61,7 +61,8 @@ def _select_from_table(code: Expr, table: tuple[float, ...], dtype: str) -> Expr
 def float8_to_float32(x: Expr, fmt: NumberFormat) -> Expr:
     """Return a float8 as float32, every code exactly, from its bits.
 
-    TVM's own cast of float8 on the CPU gets zero, subnormals and NaN wrong (0.27: it only shifts the exponent's bias).
+    TVM's own cast of float8 on the CPU (0.27) shifts the exponent's bias and so gets zero, subnormals, infinity and NaN
+    wrong.
     Exponent and mantissa are put where float16 has them: e5m2 is float16's upper byte; e4m3's bias is smaller by 8,
     a factor of 2^8 afterwards, and its codes 0x7f and 0xff are NaN (OCP 8-bit floating point specification 1.0).
     """
@@ -98,7 +99,7 @@ def code_to_value(code: Expr, fmt: NumberFormat, dtype: str) -> Expr:
         return code.astype(dtype) * tirx.const(2, dtype) - tirx.const(1, dtype)
     if fmt.name == "fp4_e2m1":
         # Exponent and mantissa land in float16's, whose bias is greater by 14; the product is exact, also for the
-        # subnormal 0.5. float32 would not do: its subnormals are flushed to zero under fast-math.
+        # subnormal 0.5. float32 would not do: its subnormals are flushed to zero where a build asks for fast-math.
         wide = tirx.Var("code", "uint16")
         magnitude = tirx.shift_left(tirx.bitwise_and(wide, tirx.const(7, "uint16")), tirx.const(9, "uint16"))
         sign = tirx.shift_left(tirx.bitwise_and(wide, tirx.const(8, "uint16")), tirx.const(12, "uint16"))

@@ -28,6 +28,7 @@ import sys, time
 import torch, tvm
 begin = time.perf_counter()
 import bitquant
+from bitquant import BitLinear, Matmul
 print(time.perf_counter() - begin)
 """
 

@@ -38,7 +38,7 @@ def test_machine_code(rule, arch, subtests=None):
 def test_every_rule_is_asked_in_order(arch):
     """The default rules serve a common ladder on every architecture, tensor cores included."""
     config = bq.MatmulConfig(M=(1, 16), N=64, K=256, W_dtype="uint4", group_size=64, with_scaling=True)
-    scheduled = bq.Matmul(config, target=arch)._archive.choices
+    scheduled = bq.Matmul(config, target=arch).choices
     assert scheduled[1].rule == "gemv"
     assert scheduled[16].rule == "mma"
     assert scheduled[16].refusals["gemv"] == "needs M == 1 (got 16)"

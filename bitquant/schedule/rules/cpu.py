@@ -231,8 +231,14 @@ class CpuRule(Rule):
         is_one_block = config.has_fixed_rows(rung) and rung <= ROWS
         over_row_blocks = T.serial if is_one_block else T.parallel
 
+        def vector_at(v):
+            """Index of a vector that is there; a last one that is not whole counts."""
+            return tirx.min(v, K // K_LANES - 1) if is_padded and not is_ragged else v
+
         def k_at(v, l):
-            return v * K_LANES + l if K_LANES > 1 else v
+            """Index k of lane `l` of the vector `v`, the last one for those beyond K."""
+            k = vector_at(v) * K_LANES + l if K_LANES > 1 else vector_at(v)
+            return tirx.min(k, K - 1) if is_ragged else k
 
         def n_at(u, l):
             """Column of lane `l` of the vector `u`, the last one for those beyond N."""
@@ -243,12 +249,16 @@ class CpuRule(Rule):
                 return u * N_LANES + l if N_LANES > 1 else u
             return tirx.min(u * N_LANES + l, N - 1)
 
-        def inside_K(value, v, l, dtype):
-            """Return `value`, or 0 beyond K."""
+        def zero_beyond_K(value, v, l, dtype):
+            """Return `value`, or 0 beyond K: by a mask, as from the condition of a Select TVM concludes that clamps of
+            indices inside it are not needed, and then loads them all."""
             if not is_padded:
                 return value
-            is_inside = v * K_LANES + l < K if is_ragged else v < K // K_LANES
-            return tirx.Select(is_inside, value, tirx.const(0, dtype))
+            beyond = v * K_LANES + l - K if is_ragged else v - K // K_LANES
+            mask = tirx.shift_right(beyond, tirx.const(31, "int32"))
+            if dtype != "float32":
+                return tirx.bitwise_and(value, mask.astype(dtype))
+            return tirx.reinterpret(dtype, tirx.bitwise_and(tirx.reinterpret("int32", value), mask))
 
         def scale_and_zero(Scale, Zeros, n, v, l, dtype):
             g = 0
@@ -264,20 +274,16 @@ class CpuRule(Rule):
             return scale, zero.astype(dtype)
 
         def element_of_A(A, row, v, l):
-            k = tirx.min(k_at(v, l), K - 1) if is_padded else k_at(v, l)
-            return inside_K(code_to_value(A[row, k], a_format, lane_dtype), v, l, lane_dtype)
+            return zero_beyond_K(code_to_value(A[row, k_at(v, l)], a_format, lane_dtype), v, l, lane_dtype)
 
         def weight(B, Scale, Zeros, table, u, run_start, v, l):
             """decode(W) of lane `l` of vector (u, run_start + v), or the value of its code if sums are scaled."""
             n = n_at(u, l)
             v = run_start + v
-            v_read = tirx.min(v, K // K_LANES - 1) if is_padded and not is_ragged else v
             if w_format.is_packed:
-                code = _lane_codes(lambda b: B[n, b], spec.B_shape[1], v_read, l, LANES, w_format.bits)
+                code = _lane_codes(lambda b: B[n, b], spec.B_shape[1], vector_at(v), l, LANES, w_format.bits)
             else:
-                k = k_at(v_read, l)
-                k = tirx.min(k, K - 1) if is_ragged else k
-                code = B[n, k] if is_nt else B[k, n]
+                code = B[n, k_at(v, l)] if is_nt else B[k_at(v, l), n]
             if hint.simd_lookup:
                 w = _look_up(table, code, l, LANES)
             else:
@@ -285,7 +291,7 @@ class CpuRule(Rule):
             if not hint.scale_sums:
                 scale, zero = scale_and_zero(Scale, Zeros, n, run_start, l, weight_dtype)
                 w = apply_scale_and_zero(w, scale, zero, config.zeros_mode)
-            return inside_K(w, v, l, weight_dtype)
+            return zero_beyond_K(w, v, l, weight_dtype)
 
         def scaled_sum(total, sum_of_A, Scale, Zeros, u, c, l):
             """Sum of a chunk, scaled and shifted here where its weights were not: decode is linear in w."""

@@ -36,8 +36,8 @@ class GemvHint(Hint):
 
 
 def _chunk(config: MatmulConfig) -> int:
-    """Elements of a row of W that a lane takes at a time: at most 32, and at most 16 bytes where a value is a byte."""
-    return min(32, max(4, 128 // config.W_format.bits))
+    """Elements of a row of W that a lane takes at a time: 32 packed ones (4 to 28 bytes), else 16 bytes."""
+    return 32 if config.W_format.is_packed else 128 // config.W_format.bits
 
 
 class GemvRule(Rule):

@@ -113,8 +113,8 @@ class MmaRule(Rule):
         if a.bits == 8 and modified:
             if config.num_groups > 1 and config.group % UNIT:
                 return f"needs group_size % {UNIT} == 0 where A has 8 bits and W is scaled (got {config.group})"
-            if w.name == "nf4":
-                return "needs a W whose values float16 holds where A is float8 and W is scaled (got nf4)"
+            if w.codebook is not None and w.name != "fp4_e2m1":
+                return f"needs a W whose values float16 holds where A is float8 and W is scaled (got {w.name})"
         return None
 
     def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> MmaHint:
@@ -312,7 +312,7 @@ class _Kernel:
         self.a_tile = operand_tile(h.block_m, h.block_k) if self.decodes_a else self.a_ring
         self.w_tile = operand_tile(self.w_rows, self.w_columns) if self.decodes_w else self.w_ring
         self.table_offset = end
-        self.has_table = c.W_format.name == "nf4"
+        self.has_table = c.W_format.codebook is not None and c.W_format.name != "fp4_e2m1"
         end += 64 if self.has_table else 0
         registers = self.m_tiles * self.n_tiles * 4
         reduction = (h.warps_k - 1) * h.warps_m * h.warps_n * 32 * 4 * registers
@@ -566,7 +566,7 @@ class _Kernel:
 
     def _decoded_pair(self, words: Sequence[Expr], pair: int, fmt: Any, unit: int | None) -> Expr:
         """Return elements 2 * pair and 2 * pair + 1 of a unit in the operand's type, scaled where `unit` is given."""
-        if fmt.name == "nf4":
+        if fmt == self.config.W_format and self.has_table:
             values = [self._table_value(words, 2 * pair + i) for i in range(2)]
             return self._scaled_pair(values, pair, unit)
         dtype = self.pair_dtype if fmt == self.config.W_format else "float16"
