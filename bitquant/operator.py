@@ -387,9 +387,9 @@ class Operator:
         for name in dict.fromkeys(archive.symbols.values()):
             rungs = [r for r, s in archive.symbols.items() if s == name]
             choice = archive.choices[rungs[0]]
-            lines.append(
-                f"{name}: m <= {', '.join(map(str, rungs))}" if not c.is_static else f"{name}: m == {rungs[0]}"
-            )
+            served = f"m == {rungs[0]}" if c.is_static else f"m <= {', '.join(map(str, rungs))}"
+            more = " and more" if not c.is_static and rungs[-1] == c.ladder[-1] else ""
+            lines.append(f"{name}: {served}{more}")
             lines.append(
                 f"  rule       {choice.rule} ({', '.join(f'{k}={v}' for k, v in choice.hint.items()) or 'no hint'})"
             )
