@@ -54,9 +54,7 @@ def rung_of(func: tvm.tirx.PrimFunc) -> int:
     return int(func.attrs[RUNG_ATTR])
 
 
-def decode_weight(
-    config: MatmulConfig, B: Expr, Scale: Expr, Zeros: Expr, n: Expr, k: Expr, dtype: str
-) -> Expr:
+def decode_weight(config: MatmulConfig, B: Expr, Scale: Expr, Zeros: Expr, n: Expr, k: Expr, dtype: str) -> Expr:
     """Return decode(W)[n, k] in `dtype`, read from the stored operands.
 
     Parameters

@@ -1,6 +1,6 @@
 """Start-up and CPU speed, as Markdown: python -m tests.bench.construction.
 
-Each construction is timed in a process of its own that has imported bitquant; "cold" begins with an empty cache.
+Each construction is timed in a process of its own that has imported all; "cold" begins with an empty cache.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 CONSTRUCT = """
 import json, sys, time
 import bitquant as bq
+bq.Matmul  # imports torch and TVM
 M, target = json.loads(sys.argv[1]), sys.argv[2]
 config = bq.MatmulConfig(M=M, N=4096, K=4096, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)
 begin = time.perf_counter()

@@ -10,6 +10,7 @@ from bitquant.schedule.rules import FallbackRule
 from bitquant.testing.check import check_call
 from bitquant.testing.generators import call_rows
 
+
 @pytest.mark.cases
 def test_every_format_against_the_oracle(config, error_log):
     """Every weight format with every activation type and zeros mode is right for every m of the list."""

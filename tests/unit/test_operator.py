@@ -18,6 +18,7 @@ from bitquant.testing.check import check_call
 from bitquant.testing.generators import call_rows, configs, make_inputs
 from bitquant.testing.oracle import assert_close
 
+
 @pytest.fixture(scope="module")
 def grouped():
     """An operator of 4-bit weights with scales and zero points, and operands for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import functools
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import tvm
+import tvm_ffi
 from tvm.target import Target
 
 from bitquant.arch import cpu_target, cuda_target
@@ -64,13 +66,13 @@ def unpacked(stored, bits):
 def random_weight(rng, config):
     """Return a stored weight of random bytes, and its values in float64."""
     fmt = config.W_format
-    if fmt.kind == "float" and fmt.bits > 8 or fmt.name == "int8" and config.layout == "nn":
+    if (fmt.kind == "float" and fmt.bits > 8) or fmt.name == "int8":
         stored = random_activations(rng, config.W_shape, fmt.name)
         return stored, stored.double().numpy()
     stored = torch.from_numpy(rng.integers(0, 256, config.W_shape, dtype=np.uint8))
     if fmt.kind == "float":
         exponent = 0x7C if fmt.name == "float8_e5m2" else 0x7F
-        stored = torch.where((stored & exponent) == exponent, stored & ~torch.tensor(exponent, dtype=torch.uint8), stored)
+        stored[(stored & exponent) == exponent] ^= 0x40  # no infinity, no NaN
     if fmt.bits == 8:
         stored = stored.view(fmt.torch_dtype)
         return stored, stored.double().numpy()
@@ -118,15 +120,38 @@ def kernel(config, rung, hint=None, target=None):
     return tvm.compile(func, target=target)[f"matmul_m{rung}"]
 
 
+@contextlib.contextmanager
+def guarded_memory():
+    """Yield a function that copies a tensor to where a page ends and the next one may not be touched."""
+    libc = ctypes.CDLL(None)
+    pages = []
+
+    def place(tensor):
+        nbytes = tensor.numel() * tensor.element_size()
+        size = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        memory = mmap.mmap(-1, size + mmap.PAGESIZE)
+        end = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + size
+        assert libc.mprotect(ctypes.c_void_p(end), mmap.PAGESIZE, 0) == 0
+        pages.append(end)
+        copy = torch.frombuffer(memory, dtype=torch.uint8, count=nbytes, offset=size - nbytes)
+        return copy.copy_(tensor.contiguous().flatten().view(torch.uint8)).view(tensor.dtype).view(tensor.shape)
+
+    yield place
+    for end in pages:
+        libc.mprotect(ctypes.c_void_p(end), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE)
+
+
 def check(config, func, m, operands, reference, seed=1):
-    """Call with m rows, and compare; the output is poisoned, and nothing may be written behind it."""
+    """Call with m rows and compare. The output is poisoned; one byte too far, read or written, ends the process."""
     A = random_activations(np.random.default_rng(seed), (m, config.K), config.A_format.name)
-    out_dtype = config.out_format.torch_dtype
-    poison = 77 if config.out_format.is_integer else float("nan")
-    D = torch.full((m + 1, config.N), poison, dtype=out_dtype)
-    func(A, *operands, D[:m])
-    assert torch.equal(D[m], torch.full((config.N,), poison, dtype=out_dtype)) or D[m].isnan().all()
-    expected, result = reference(A), D[:m].double().numpy()
+    D = torch.full((m, config.N), 77 if config.out_format.is_integer else float("nan")).to(
+        config.out_format.torch_dtype
+    )
+    with guarded_memory() as place:
+        D = place(D)
+        func(place(A), *map(place, operands), D)
+        result = D.double().numpy()
+    expected, out_dtype = reference(A), config.out_format.torch_dtype
     if config.out_format.is_integer:
         low, high = torch.iinfo(out_dtype).min, torch.iinfo(out_dtype).max
         if config.reduce_dtype == "int32":
@@ -156,7 +181,7 @@ SCALINGS = [
     {"with_scaling": False, "with_zeros": True, "zeros_mode": "original"},
     {"with_scaling": False, "with_zeros": True, "zeros_mode": "quantized"},
 ]
-#: N, K and the length of a group: whole tiles, ragged ones, groups that vectors straddle, padded chunks, one small group.
+#: N, K and the length of a group: whole tiles, ragged ones, groups that vectors straddle, one vector, long groups.
 SHAPES = [(48, 128, 64), (24, 72, 24), (40, 1072, -1), (16, 96, 12), (8, 8, -1), (24, 640, 320)]
 ACTIVATIONS = ["float16", "bfloat16", "float32", "int8", "float8_e4m3", "float8_e5m2"]
 OUTPUTS = ["float16", "float32", "bfloat16", "int32", "int8"]
@@ -166,10 +191,12 @@ def all_formats():
     """Return a problem for each pair of A and W, with shapes, scalings and outputs taken in turn."""
     configs = []
     for i, (A, W) in enumerate(itertools.product(ACTIVATIONS, WEIGHT_DTYPES)):
+        if i % 2 and A in {"float32", "float8_e5m2"}:  # as float16 and the other float8, but for the cast of A
+            continue
         N, K, group = SHAPES[i % len(SHAPES)]
         options = {"M": [64], "N": N, "K": K, "A_dtype": A, "W_dtype": W, "group_size": group, "with_bias": i % 3 == 0}
-        # Values of e5m2 reach 57344, and sums of them are beyond float16.
-        outputs = OUTPUTS[1:] if "float8_e5m2" in (A, W) else OUTPUTS
+        # Sums of e5m2, whose values reach 57344, and of int8 may be beyond float16.
+        outputs = OUTPUTS[1:] if A == "int8" or "float8_e5m2" in (A, W) else OUTPUTS
         options["out_dtype"] = outputs[i % len(outputs)]
         turns = SCALINGS[i % 7 :] + SCALINGS[: i % 7]
         configs += itertools.islice(filter(None, (legal(**options, **scaling) for scaling in turns)), 1)
@@ -191,8 +218,8 @@ def test_all_formats_for_any_m(config):
 @pytest.mark.parametrize("W_dtype", [w for w in WEIGHT_DTYPES if number_format(w).bits <= 8])
 def test_one_row_with_every_scaling(W_dtype):
     """One row, decoded in registers, is right for every weight format with a scale and each kind of zero points."""
-    for i, scaling in enumerate(SCALINGS[2:]):
-        A = "int8" if W_dtype == "int8" or (i == 4 and number_format(W_dtype).is_integer) else "float16"
+    for i, scaling in enumerate(SCALINGS[2:5]):
+        A = "int8" if W_dtype == "int8" or (i == 2 and number_format(W_dtype).is_integer) else "float16"
         N, K, group = [(24, 256, 64), (16, 72, 24)][i % 2]
         config = legal(M=1, N=N, K=K, A_dtype=A, W_dtype=W_dtype, group_size=group, out_dtype="float32", **scaling)
         if config is not None:
@@ -204,7 +231,9 @@ def test_layout_nn(A_dtype):
     """W stored (K, N) is right for several rows and one, for whole and ragged N and K, with scale and zero points."""
     scaling = SCALINGS[ACTIVATIONS.index(A_dtype) % 3]
     for N, K, group in ((64, 128, 32), (37, 50, -1)):
-        config = MatmulConfig(M=[64], N=N, K=K, A_dtype=A_dtype, layout="nn", group_size=group, out_dtype="float32", **scaling)
+        config = MatmulConfig(
+            M=[64], N=N, K=K, A_dtype=A_dtype, layout="nn", group_size=group, out_dtype="float32", **scaling
+        )
         operands, reference = problem(config)
         check(config, kernel(config, 64), 9, operands, reference)
         check(config.with_M(1), kernel(config.with_M(1), 1), 1, operands, reference)
@@ -218,20 +247,23 @@ def test_static_rows(M):
 
 
 def test_symbolic_rows_span_tiles():
-    """More rows than a tile has, and none at all, are served by a symbolic m."""
+    """More rows than a tile has, none at all, and more than a last rung of 1 are served by a symbolic m."""
     config = MatmulConfig(M=[16], N=24, K=64, W_dtype="uint4")
     operands, reference = problem(config)
     func = kernel(config, 16)
     for m in (128, 129, 515):
         check(config, func, m, operands, reference)
     func(torch.empty(0, 64).half(), *operands, torch.empty(0, 24).half())
+    check(config, kernel(config.with_M([1]), 1), 3, operands, reference)
 
 
 @pytest.mark.parametrize("out_dtype", ["float32", "int32", "int8", "float16"])
 def test_integers_are_exact(out_dtype):
     """Sums of int8 by 8-bit integers at their extremes are exact, and saturate where the output is narrower."""
     for K, W_dtype in ((4096, "int8"), (1032, "uint8")):
-        config = MatmulConfig(M=[16], N=16, K=K, A_dtype="int8", W_dtype=W_dtype, out_dtype=out_dtype, accum_dtype="int32")
+        config = MatmulConfig(
+            M=[16], N=16, K=K, A_dtype="int8", W_dtype=W_dtype, out_dtype=out_dtype, accum_dtype="int32"
+        )
         extreme = -128 if W_dtype == "int8" else -1  # 255 as a signed byte
         B = torch.full(config.W_shape, extreme, dtype=torch.int8).view(config.W_format.torch_dtype)
         A = torch.full((3, K), -128, dtype=torch.int8)
@@ -240,7 +272,7 @@ def test_integers_are_exact(out_dtype):
         exact = -128 * K * (-128 if W_dtype == "int8" else 255)
         limits = torch.iinfo(D.dtype) if config.out_format.is_integer else None
         expected = min(max(exact, limits.min), limits.max) if limits else torch.tensor(float(exact)).to(D.dtype)
-        assert (D == expected).all()
+        assert (expected == D).all()
 
 
 def test_not_a_number_stays_in_its_row():
@@ -271,40 +303,20 @@ def test_operands_at_any_address():
     assert np.linalg.norm(D.double().numpy() - expected) <= 1e-3 * np.linalg.norm(expected)
 
 
-def guarded(tensor, pages):
-    """Return a copy that ends where a page begins that may not be touched."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    nbytes = tensor.numel() * tensor.element_size()
-    size = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
-    memory = mmap.mmap(-1, size + mmap.PAGESIZE)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    assert libc.mprotect(ctypes.c_void_p(address + size), mmap.PAGESIZE, 0) == 0
-    pages.append((memory, libc, address + size))
-    copy = torch.frombuffer(memory, dtype=torch.uint8, count=nbytes, offset=size - nbytes)
-    return copy.copy_(tensor.contiguous().flatten().view(torch.uint8)).view(tensor.dtype).view(tensor.shape)
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mprotect"), reason="needs mprotect")
 @pytest.mark.parametrize("lanes", [8, 16])
 @pytest.mark.parametrize("W_dtype", ["uint1", "uint2", "uint3", "uint4", "uint5", "uint6", "uint7", "uint8", "float16"])
-def test_ragged_shapes_stay_inside_their_operands(W_dtype, lanes):
-    """N and K that no vector, tile or packed word divides are right; one byte read or written too far ends the process."""
+def test_ragged_shapes(W_dtype, lanes):
+    """N and K that no vector, tile or packed word divides are right, for vectors of both widths."""
     step = {1: 8, 2: 4, 3: 8, 4: 2, 5: 8, 6: 4, 7: 8}.get(number_format(W_dtype).bits, 1)
     zeros = {"with_zeros": True, "zeros_mode": "quantized"} if step > 1 else {}
-    target, pages = cpu_target(), []
     for i, (N, K) in enumerate(((8, step), (24, 11 * step), (40, 1000 // step * step + step))):
         m = (1, 5)[(i + lanes // 8) % 2]
-        config = MatmulConfig(M=m, N=N, K=K, W_dtype=W_dtype, with_scaling=True, with_bias=True, out_dtype="float32", **zeros)
-        operands, reference = problem(config)
-        # A chunk that does not divide K leaves whole vectors beyond it.
-        hint = dataclasses.replace(RULE.default_hint(config, m, target), lanes=lanes, chunk=3, scale_sums=False)
-        check(config, kernel(config, m, hint), m, [guarded(t, pages) for t in operands], reference)
-        A = guarded(random_activations(np.random.default_rng(1), (m, K), "float16"), pages)
-        D = guarded(torch.full((m, N), float("nan")), pages)
-        kernel(config, m)(A, *operands, D)
-        np.testing.assert_allclose(D.numpy(), reference(A), rtol=1e-3, atol=1e-3)
-    for _, libc, address in pages:  # Freed memory must be writable again.
-        libc.mprotect(ctypes.c_void_p(address), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE)
+        options = {"W_dtype": W_dtype, "with_scaling": True, "with_bias": True, "out_dtype": "float32", **zeros}
+        config = MatmulConfig(M=m, N=N, K=K, **options)
+        hint = RULE.default_hint(config, m, cpu_target())
+        if i < 2:  # A chunk that does not divide K leaves whole vectors beyond it.
+            hint = dataclasses.replace(hint, lanes=lanes, chunk=3, scale_sums=False)
+        check(config, kernel(config, m, hint), m, *problem(config))
 
 
 # Code.
@@ -349,18 +361,19 @@ def test_equal_hints_give_equal_functions():
     assert len(set(hints.values())) == 2
     functions = [RULE.schedule(config, rung, target, hints[rung]) for rung in (16, 1024)]
     plain = [f.without_attr(RUNG_ATTR).without_attr("global_symbol") for f in functions]
-    assert tvm.ir.structural_equal(*plain)
-    assert not tvm.ir.structural_equal(*functions)
+    assert tvm_ffi.structural_equal(*plain)
+    assert not tvm_ffi.structural_equal(*functions)
 
 
 def test_one_row_of_uint4_is_vector_code():
-    """The dot product is one load, shift, mask, conversion and multiply-add a vector, and float16 is converted by F16C."""
+    """A vector is loaded, shifted, masked, converted and multiplied by an instruction each; F16C converts float16."""
     config = MatmulConfig(M=1, N=64, K=512, W_dtype="uint4", group_size=128, **SCALINGS[2])
     target = Target(HASWELL)
     func = RULE.apply(matmul_dequantize_b(config, 1), target)
     code = tvm.compile(func, target=target).mod.inspect_source("asm")
-    for instruction in ("vpbroadcastd", "vpsrlvd", "vpand", "vcvtdq2ps", "vfmadd", "vcvtph2ps", "vcvtps2ph"):
-        assert re.search(rf"\t{instruction}\S*\t.*%ymm|\t{instruction}\S*\t", code), instruction
+    for instruction in ("vpbroadcastd", "vpsr[la]vd", "vpand", "vcvtdq2ps", "vfmadd", "vcvtph2ps"):
+        assert re.search(rf"\t{instruction}\S*\t.*%ymm", code), instruction
+    assert "\tvcvtps2ph\t" in code
     assert not re.search(r"call\S*\s+(__extendhfsf2|__gnu_h2f_ieee|__truncsfhf2|__gnu_f2h_ieee)", code)
 
 
@@ -389,7 +402,9 @@ def test_refuses_a_gpu():
 def test_hint_follows_target():
     """Vectors are as wide as the widest registers of the target."""
     config = MatmulConfig(M=1, N=64, K=64)
-    lanes = [RULE.default_hint(config, 1, Target({"kind": "llvm", "mcpu": c})).lanes for c in ("haswell", "skylake-avx512")]
+    lanes = [
+        RULE.default_hint(config, 1, Target({"kind": "llvm", "mcpu": c})).lanes for c in ("haswell", "skylake-avx512")
+    ]
     assert lanes == [8, 16]
 
 

@@ -143,7 +143,10 @@ def _lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane:
         next_word, moved = word(start)
         code = tirx.Select(lane < i * run, code, next_word)
         skipped = tirx.Select(lane < i * run, skipped, moved + (i * run * bits - 8 * start))
-    return tirx.bitwise_and(tirx.shift_right(code, lane % run * bits + skipped), tirx.const((1 << bits) - 1, "int32"))
+    shift = lane % run * bits + skipped
+    if row_bytes % vector_bytes:
+        shift = tirx.bitwise_and(shift, tirx.const(31, "int32"))  # Shifts by more have no defined result in any lane.
+    return tirx.bitwise_and(tirx.shift_right(code, shift), tirx.const((1 << bits) - 1, "int32"))
 
 
 def _look_up(table: Expr, code: Expr, lane: Expr, lanes: int) -> Expr:
@@ -250,10 +253,10 @@ class CpuRule(Rule):
             return tirx.min(u * N_LANES + l, N - 1)
 
         def zero_beyond_K(value, v, l, dtype):
-            """Return `value`, or 0 beyond K: by a mask, as from the condition of a Select TVM concludes that clamps of
-            indices inside it are not needed, and then loads them all."""
+            """Return `value`, or 0 beyond K."""
             if not is_padded:
                 return value
+            # A mask: from a Select's condition TVM would conclude that the index inside needs no clamp, and load it.
             beyond = v * K_LANES + l - K if is_ragged else v - K // K_LANES
             mask = tirx.shift_right(beyond, tirx.const(31, "int32"))
             if dtype != "float32":
@@ -270,8 +273,9 @@ class CpuRule(Rule):
                 return scale, None
             if not config.has_packed_zeros:
                 return scale, Zeros[n, g].astype(dtype)
-            zero = unpack_code(lambda b: Zeros[g, b], n, w_format.bits) if w_format.is_packed else Zeros[g, n].astype("uint8")
-            return scale, zero.astype(dtype)
+            if not w_format.is_packed:
+                return scale, Zeros[g, n].astype("uint8").astype(dtype)
+            return scale, unpack_code(lambda b: Zeros[g, b], n, w_format.bits).astype(dtype)
 
         def element_of_A(A, row, v, l):
             return zero_beyond_K(code_to_value(A[row, k_at(v, l)], a_format, lane_dtype), v, l, lane_dtype)
@@ -339,7 +343,8 @@ class CpuRule(Rule):
                                 A_sum[ib, c, r, l] = T.cast(0, dtype)
                             for v in T.serial(CHUNK):
                                 for l in T.vectorized(K_LANES):
-                                    A_sum[ib, c, r, l] = A_sum[ib, c, r, l] + A_lanes[ib, c * CHUNK + v, r, l].astype(dtype)
+                                    a = T.meta_var(A_lanes[ib, c * CHUNK + v, r, l])
+                                    A_sum[ib, c, r, l] = A_sum[ib, c, r, l] + a.astype(dtype)
 
             for tile in T.parallel(col_tiles * row_tiles):
                 first_row = T.meta_var(tile % row_tiles * ROW_BLOCKS)
