@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# torch's CPU build where there is no GPU: the newest release would bring gigabytes of CUDA packages.
+# torch where there is no GPU: a release whose CPU build pip finds (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS may name where);
+# the newest one would bring gigabytes of CUDA packages.
 TORCH ?= torch==2.13.0
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && echo yes)
 
@@ -13,7 +14,9 @@ help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(BIN)/.core: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "bitquant needs Python 3.10 to 3.13; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 ifeq ($(HAS_GPU),yes)
 	$(BIN)/pip install -q --disable-pip-version-check torch
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[cuda]'

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import platform
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tvm
 from tvm.target import Target
@@ -107,6 +108,15 @@ def gpu_arch(name: str) -> GpuArch:
     for candidate in (name, f"{name}a"):
         if candidate in _ARCHS:
             return _ARCHS[candidate]
+    if (match := re.fullmatch(r"sm_(\d+)(\d)a?", name)) and int(match[1] + match[2]) >= 75:
+        # A GPU that is not in the table (sm_121, say): what the nearest older one can do, and the least shared memory.
+        major, minor = int(match[1]), int(match[2])
+        older = max((a for a in _ARCHS.values() if a.capability <= 10 * major + minor), key=lambda a: a.capability)
+        small = min(_ARCHS["sm_89"], older, key=lambda a: a.smem_per_block_bytes)
+        return replace(
+            older, name=f"sm_{major}{minor}{'a' if major >= 9 else ''}", major=major, minor=minor,
+            smem_per_block_bytes=small.smem_per_block_bytes, smem_per_sm_bytes=small.smem_per_sm_bytes,
+        )  # fmt: skip
     raise ConfigError(f"'target' must name one of {', '.join(_ARCHS)} (got {name!r})", target=name)
 
 
@@ -125,12 +135,14 @@ def cpu_target() -> Target:
 
 
 def detected_cuda_arch(device_index: int = 0) -> str | None:
-    """Return the compiler target of an attached GPU, or None where there is none."""
+    """Return the compiler target of an attached GPU, or None where there is none, or none from sm_75 on."""
     import torch
 
     if not torch.cuda.is_available() or device_index >= torch.cuda.device_count():
         return None
     major, minor = torch.cuda.get_device_capability(device_index)
+    if (major, minor) < (7, 5):
+        return None
     return gpu_arch(f"sm_{major}{minor}").name
 
 
@@ -189,5 +201,11 @@ def _from_tvm(target: Target) -> Target:
     if target.kind.name == "cuda":
         return cuda_target(str(target.arch))
     if target.kind.name == "llvm":
+        triple = str(target.attrs.get("mtriple", ""))
+        if triple and triple.split("-", maxsplit=1)[0] != platform.machine():
+            raise ConfigError(
+                f"'target' must be for this machine's CPU, {platform.machine()} (got {triple!r}); use target='cpu'",
+                target=triple,
+            )
         return target
     raise ConfigError(f"'target' must be an llvm or cuda target (got {target})", target=str(target))

@@ -27,7 +27,7 @@ from bitquant import cache
 from bitquant.arch import cpu_target
 from bitquant.compiler import KernelResources, compile_cuda_source, find_linker, link_shared
 from bitquant.compute.matmul import CONFIG_ATTR, RUNG_ATTR, rung_of
-from bitquant.errors import BuildError, UnsupportedError
+from bitquant.errors import BitquantError, BuildError, UnsupportedError
 from bitquant.schedule.apply import CHOICE_ATTR, Choice, choice_of
 
 __all__ = ["Archive", "build", "share_equal_functions"]
@@ -36,6 +36,9 @@ _MANIFEST, _HOST_LIBRARY, _HOST_IR = "manifest.json", "host.so", "host.ll"
 _CUBIN, _CUDA, _PTX = "kernels.cubin", "kernels.cu", "kernels.ptx"
 #: Version of the archive's own format.
 _FORMAT = 1
+_MANIFEST_FIELDS = frozenset(
+    {"format", "problem", "target", "arch", "cpu_features", "symbols", "choices", "kernels", "resources", "versions"}
+)
 
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.
 _source_only: contextvars.ContextVar[bool] = contextvars.ContextVar("source_only", default=False)
@@ -82,13 +85,7 @@ class Archive:
         return {name: KernelResources(**fields) for name, fields in self.manifest["resources"].items()}
 
     def save(self, path: Path) -> None:
-        """Write the archive.
-
-        Raises
-        ------
-        UnsupportedError
-            If there is no library to write because this machine has no linker.
-        """
+        """Write the archive."""
         members = {
             _MANIFEST: json.dumps(self.manifest, indent=1),
             _HOST_LIBRARY: self.host_library,
@@ -113,23 +110,24 @@ class Archive:
         """
         try:
             with zipfile.ZipFile(path) as archive:
-                names = set(archive.namelist())
-
-                def read(name: str) -> bytes | None:
-                    return archive.read(name) if name in names else None
-
-                def text(name: str) -> str | None:
-                    content = read(name)
-                    return None if content is None else content.decode()
-
-                manifest = json.loads(archive.read(_MANIFEST))
-                if manifest["format"] != _FORMAT:
-                    raise BuildError(
-                        f"{path}: archive format {manifest['format']}, this version reads {_FORMAT}; export it again"
-                    )
-                return cls(manifest, read(_HOST_LIBRARY), read(_HOST_IR), read(_CUBIN), text(_CUDA), text(_PTX))
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+                members = {name: archive.read(name) for name in archive.namelist()}
+            manifest = json.loads(members[_MANIFEST])
+            version, is_whole = manifest["format"], set(manifest) >= _MANIFEST_FIELDS
+        except Exception as error:  # zipfile alone raises a dozen types on damaged files.
             raise BuildError(f"{path} is not an exported operator: {error}") from error
+        if version != _FORMAT:
+            raise BuildError(f"{path}: archive format {version}, this version reads {_FORMAT}; export it again")
+        if not is_whole or not members.keys() & {_HOST_LIBRARY, _HOST_IR}:
+            raise BuildError(f"{path} is not an exported operator: parts of it are missing")
+        texts = {name: members[name].decode() for name in (_CUDA, _PTX) if name in members}
+        return cls(
+            manifest=manifest,
+            host_library=members.get(_HOST_LIBRARY),
+            host_ir=members.get(_HOST_IR),
+            cubin=members.get(_CUBIN),
+            cuda_source=texts.get(_CUDA),
+            ptx=texts.get(_PTX),
+        )
 
     def runtime_module(self) -> tvm.runtime.Module:
         """Return the module that holds one function a symbol, loaded into this process once.
@@ -144,6 +142,12 @@ class Archive:
         return self._module
 
     def _load_module(self) -> tvm.runtime.Module:
+        built, here = self.manifest["versions"], cache.versions()
+        if (built["os"], built["machine"]) != (here["os"], here["machine"]):
+            raise UnsupportedError(
+                f"this operator was built on {built['os']} {built['machine']} and does not run on "
+                f"{here['os']} {here['machine']}; build it here"
+            )
         if self.cubin is None:
             missing = sorted(set(self.manifest["cpu_features"]) - _cpu_features())
             if missing:
@@ -173,7 +177,12 @@ def _load_host(library: bytes | None, ir: bytes | None) -> tvm.runtime.Module:
     with tempfile.TemporaryDirectory(prefix="bitquant-") as folder:
         file = Path(folder) / (_HOST_LIBRARY if library is not None else _HOST_IR)
         file.write_bytes(library if library is not None else ir)  # type: ignore[arg-type]
-        return tvm.runtime.load_module(str(file))
+        try:
+            return tvm.runtime.load_module(str(file))
+        except Exception as error:
+            raise BuildError(
+                f"host code cannot be loaded from {folder}: {error}; the file is damaged, or TMPDIR forbids execution"
+            ) from error
 
 
 def share_equal_functions(scheduled: IRModule) -> tuple[IRModule, dict[int, str]]:
@@ -300,19 +309,25 @@ def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archi
         host, device = _lower(shared, target)
     except Exception as error:
         raise BuildError(f"TVM cannot lower the scheduled module for {target.kind.name}: {error}") from error
-    host_target = target.host if target.host is not None else target
-    library, ir = _host_code(host, host_target)
     compiled, source, arch, info = None, None, target.kind.name, {}
-    if target.kind.name == "cuda":
+    try:
+        library, ir = _host_code(host, target.host if target.host is not None else target)
+        if target.kind.name == "cuda":
+            source, info = _cuda_source(device, target), _kernel_info(device)
+    except BitquantError:
+        raise
+    except Exception as error:
+        raise BuildError(f"TVM cannot generate code for {target.kind.name}: {error}") from error
+    if source is not None:
         arch = str(target.arch)
-        source, info = _cuda_source(device, target), _kernel_info(device)
         compiled = compile_cuda_source(source, arch)
     choices = {rung_of(f): choice_of(f) for _, f in scheduled.functions_items()}
     manifest = {
         "format": _FORMAT,
         "problem": problem,
+        "target": str(target),
         "arch": arch,
-        "cpu_features": sorted(_cpu_features()) if target.kind.name == "llvm" and "mattr" in target.attrs else [],
+        "cpu_features": sorted(str(f) for f in target.attrs.get("mattr", [])) if target.kind.name == "llvm" else [],
         "symbols": symbols,
         "choices": {rung: choice.to_dict() for rung, choice in choices.items() if choice},
         "kernels": info,

@@ -90,8 +90,15 @@ class CudaCompiler:
 
     @property
     def name(self) -> str:
-        """Kind and version, as reports and cache keys show it."""
+        """Kind and version, as reports show it."""
         return f"{self.kind} {self.version}"
+
+    @functools.cached_property
+    def key(self) -> str:
+        """What decides the machine code, for cache keys: the compiler and CUDA's headers, each with its version."""
+        header = (Path(self.include_dirs[0]) / "cuda_runtime_api.h").read_text(errors="replace")
+        match = re.search(r"#define\s+CUDART_VERSION\s+(\d+)", header)
+        return f"{self.name}, headers {match[1] if match else 'unknown'}"
 
 
 @dataclass(frozen=True)
@@ -158,11 +165,7 @@ def _include_dirs(root: Path) -> tuple[str, ...] | None:
 
 
 def _include_folders(root: Path) -> tuple[Path, ...]:
-    return (
-        root / "include",
-        root / "targets" / "x86_64-linux" / "include",
-        root / "targets" / "sbsa-linux" / "include",
-    )
+    return (root / "include", *sorted(root.glob("targets/*-linux/include")))
 
 
 def _find_nvrtc() -> CudaCompiler | None:

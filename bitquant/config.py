@@ -214,7 +214,7 @@ class MatmulConfig:
     @property
     def wants_plain_layout(self) -> bool:
         """Whether the weight must stay in the plain packing."""
-        return self.fast_decoding is False or self.propagate_b is False
+        return any(flag is not None and not flag for flag in (self.fast_decoding, self.propagate_b))
 
     # Reading and writing.
 
@@ -382,14 +382,28 @@ def _validate_groups(c: MatmulConfig) -> None:
         )  # fmt: skip
 
 
+def _validate_sizes(c: MatmulConfig) -> None:
+    """Check that 32-bit indices reach every element."""
+    bits = c.W_format.bits
+    grouped = c.with_scaling or c.with_zeros
+    for what, elements, fix in (
+        ("the stored W", c.N * c.K * bits // max(8, bits), "split N over several operators"),
+        ("Scale", c.N * c.num_groups if grouped else 0, "use larger groups"),
+        ("a row of A", c.K, "split K"),
+        ("a row of D", c.N, "split N over several operators"),
+        ("A, or D", c.M * max(c.N, c.K) if isinstance(c.M, int) else 0, "use M=None, which takes any m"),
+    ):
+        if elements >= 2**31:
+            raise ConfigError(
+                f"{what} must have fewer than 2^31 elements, which 32-bit indices reach "
+                f"(got {elements} with M={c.M}, N={c.N}, K={c.K}); {fix}",
+                M=c.M, N=c.N, K=c.K,
+            )  # fmt: skip
+
+
 def _validate_packing(c: MatmulConfig) -> None:
     bits = c.W_format.bits
-    if (stored := c.N * c.K * bits // max(8, bits)) >= 2**31:
-        raise ConfigError(
-            f"W must be stored in fewer than 2^31 elements, which 32-bit indices reach (got N={c.N}, K={c.K}: {stored}); "
-            "split N over several operators",
-            N=c.N, K=c.K,
-        )  # fmt: skip
+    _validate_sizes(c)
     if not c.W_format.is_packed:
         return
     step = next(s for s in (1, 2, 4, 8) if s * bits % 8 == 0)

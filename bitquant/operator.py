@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import weakref
@@ -19,11 +20,11 @@ from tvm.tirx import PrimFunc
 from bitquant import cache, profiling
 from bitquant.arch import gpu_arch, resolve_target
 from bitquant.build import Archive, build
-from bitquant.compiler import cuda_compiler, disassemble
+from bitquant.compiler import cuda_compiler, disassemble, find_linker
 from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
 from bitquant.config import MatmulConfig
-from bitquant.errors import CallError, UnsupportedError
+from bitquant.errors import BuildError, CallError, ConfigError, UnsupportedError
 from bitquant.schedule import Choice, schedule_module
 
 __all__ = ["Operator"]
@@ -68,6 +69,8 @@ class Operator:
     def __init__(
         self, config: MatmulConfig, target: str | Target | None = None, rules: Sequence[Any] | None = None
     ) -> None:
+        if not isinstance(config, MatmulConfig):
+            raise ConfigError(f"'config' must be a MatmulConfig (got {type(config).__name__})", config=config)
         self.config = config
         self.target = resolve_target(target)
         self._rules = rules
@@ -77,13 +80,18 @@ class Operator:
 
     def _build(self) -> Archive:
         def make() -> Archive:
-            return build(self.scheduled_mod, self.target, self.config.problem())
+            with tvm.transform.PassContext():  # Not the caller's: what is built here, others take from the cache.
+                return build(self.scheduled_mod, self.target, self.config.problem())
 
         if self._rules is not None:
             return make()
-        parts: dict[str, Any] = {"problem": self.config.problem(), "target": str(self.target)}
+        parts: dict[str, Any] = {
+            "problem": self.config.problem(),
+            "target": str(self.target),
+            "linked": find_linker() is not None,
+        }
         if self.is_cuda:
-            parts["compiler"] = cuda_compiler().name
+            parts["compiler"] = cuda_compiler().key
         key = cache.cache_key(parts)
         if (archive := _in_use.get(key)) is None:
             title = f"{self.config} on {self.arch}"
@@ -115,7 +123,9 @@ class Operator:
             "W": math.gcd(16, c.W_shape[1] * self._W_dtype.itemsize),
             "output": math.gcd(16, c.N * self._out_dtype.itemsize),
         }
-        self._name = f"operator{next(_numbers)}"
+        # Compiled graphs are cached on disk with this name in them: it must say which problem it stands for.
+        digest = hashlib.sha256(c.key().encode()).hexdigest()[:16]
+        self._name = f"{digest}-{self.arch}-{next(_numbers)}"
         _by_name[self._name] = self
 
     @property
@@ -178,6 +188,8 @@ class Operator:
             has been launched then.
         """
         if torch.compiler.is_compiling():
+            if output is not None:
+                self._check("output", output, (*A.shape[:-1], self._N), self._out_dtype, A.device)
             result = _forward_op(self._name, A, W, scale, zeros, bias)
             return result if output is None else output.copy_(result)
         return self._forward(A, W, scale, zeros, bias, output)
@@ -193,6 +205,7 @@ class Operator:
             or A.dtype is not self._A_dtype
             or device.type != self._device_type
             or not A.is_contiguous()
+            or A.is_neg()
         ):
             self._reject_A(A)
         self._check("W", W, self.config.W_shape, self._W_dtype, device)
@@ -205,7 +218,8 @@ class Operator:
             if tensor is None:
                 if is_configured:
                     raise CallError(
-                        f"{name!r} is missing: the config has {field}=True; pass a tensor of shape {wanted} and type {dtype}"
+                        f"{name!r} is missing: the config has {field}=True; "
+                        f"pass a tensor of shape {wanted} and type {dtype}"
                     )
             elif not is_configured:
                 raise CallError(
@@ -227,7 +241,10 @@ class Operator:
                 f"'A' must have {self.config.M} rows (got {m}): the config has a static M; "
                 "make it with M=None or a sequence of rungs to serve any number of rows"
             )
-        if m:
+        if m and self._is_cuda and device.index != torch.cuda.current_device():
+            with torch.cuda.device(device):  # TVM's launcher leaves the device of its operands current.
+                self._launch(m, arguments, output)
+        elif m:
             self._launch(m, arguments, output)
         return output
 
@@ -249,6 +266,7 @@ class Operator:
             and tensor.dtype is dtype
             and tensor.device == device
             and tensor.is_contiguous()
+            and not tensor.is_neg()
         ):
             return
         if not isinstance(tensor, torch.Tensor):
@@ -261,6 +279,8 @@ class Operator:
             raise CallError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)}){fix}")
         if tensor.device != device:
             raise CallError(f"{name!r} must be on the device of A, {device} (got {tensor.device}); use .to('{device}')")
+        if tensor.is_neg():
+            raise CallError(f"{name!r} must hold its own numbers (got a view that negates them); use .resolve_neg()")
         fix = "it is written in place" if name == "output" else "use .contiguous()"
         raise CallError(
             f"{name!r} must be contiguous (got strides {tensor.stride()} for shape {tuple(tensor.shape)}); {fix}"
@@ -277,6 +297,8 @@ class Operator:
             raise CallError(f"'A' must have shape (..., {self._K}), K last (got {tuple(A.shape)})")
         if A.dtype is not self._A_dtype:
             raise CallError(f"'A' must be of type {self._A_dtype} (got {A.dtype}); use .to({self._A_dtype})")
+        if A.is_neg():
+            raise CallError("'A' must hold its own numbers (got a view that negates them); use .resolve_neg()")
         raise CallError(
             f"'A' must be contiguous (got strides {A.stride()} for shape {tuple(A.shape)}); use .contiguous()"
         )
@@ -334,7 +356,8 @@ class Operator:
         """Return the CUDA C++ of the kernels; for a CPU, the LLVM assembly of the scheduled functions."""
         if self._archive.cuda_source is not None:
             return self._archive.cuda_source
-        return str(tvm.compile(self.scheduled_mod, target=self.target).mod.inspect_source("ll"))
+        with tvm.transform.PassContext():
+            return str(tvm.compile(self.scheduled_mod, target=self.target).mod.inspect_source("ll"))
 
     def get_ptx(self) -> str:
         """Return the PTX of the kernels.
@@ -379,8 +402,8 @@ class Operator:
     def report(self) -> str:
         """Return one screen on how the problem is solved.
 
-        For each kernel: the rungs it serves, rule and hint, why other rules refused the first of them, registers, shared
-        memory, spills; then bytes and operations a call, and the time that memory alone would take.
+        For each kernel: the rungs it serves, rule and hint, why other rules refused the first of them, registers,
+        shared memory, spills; then bytes and operations a call, and the time that memory alone would take.
         """
         c, archive = self.config, self._archive
         lines = [str(c), f"  {c.problem_summary()}", f"  target {self.arch}, weight layout {self.weight_layout}", ""]
@@ -396,8 +419,9 @@ class Operator:
             lines += [f"  not {rule:<6} {reason}" for rule, reason in choice.refusals.items()]
             for kernel, r in archive.resources.items():
                 if kernel.startswith(name + "_"):
+                    smem_bytes = r.smem_bytes + choice.smem_bytes
                     lines.append(
-                        f"  kernel     {r.registers} registers, {r.smem_bytes + choice.smem_bytes} bytes shared memory, "
+                        f"  kernel     {r.registers} registers, {smem_bytes} bytes shared memory, "
                         f"{r.spill_bytes} bytes spilled"
                     )
         lines.append("")
@@ -426,8 +450,14 @@ class Operator:
         ------
         UnsupportedError
             If the target is a GPU that is not here.
+        CallError
+            If `m` is not what the config serves.
         """
-        return profiling.operator_latency_us(self, m or self.config.ladder[0])
+        m = self.config.ladder[0] if m is None else m
+        if m < 1 or (self.config.is_static and m != self.config.M):
+            wanted = f"{self.config.M}, the static M of the config" if self.config.is_static else "at least 1"
+            raise CallError(f"'m' must be {wanted} (got {m})")
+        return profiling.operator_latency_us(self, m)
 
     # Keeping.
 
@@ -438,10 +468,18 @@ class Operator:
         ------
         UnsupportedError
             If the host code could not be linked because this machine has no linker.
+        BuildError
+            If the file cannot be written.
         """
         if self._archive.host_library is None:
             raise UnsupportedError("export needs a linker to make a library: put cc, gcc, clang or ld on PATH")
-        self._archive.save(Path(path))
+        whole, part = Path(path), Path(f"{path}.part")
+        try:
+            self._archive.save(part)
+            part.replace(whole)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise BuildError(f"{whole} cannot be written: {error}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Operator:
@@ -454,14 +492,33 @@ class Operator:
         """
         archive = Archive.load(Path(path))
         operator = cls.__new__(cls)
-        operator.config = MatmulConfig.from_problem(archive.manifest["problem"])
-        operator.target = resolve_target(archive.manifest["arch"])
+        try:
+            operator.config = MatmulConfig.from_problem(archive.manifest["problem"])
+            operator.target = resolve_target(Target(archive.manifest["target"]))
+        except (TypeError, ValueError, KeyError) as error:
+            raise BuildError(f"{path} was exported by another version of bitquant: {error}; export it again") from error
         operator._rules = None
         operator._bind(archive)
         return operator
 
+    def __copy__(self) -> Operator:
+        return self  # Nothing of it changes after construction.
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Operator:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was made from; kernels come from the cache where it is loaded."""
+        if self._rules is not None:
+            raise UnsupportedError("an operator made with rules of its own cannot be pickled; use export")
+        return _rebuild, (type(self), self.config, self.arch if self.is_cuda else "cpu")
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.config}, target={self.arch})"
+
+
+def _rebuild(cls: type[Operator], config: MatmulConfig, target: str) -> Operator:
+    return cls(config, target=target)
 
 
 @torch.library.custom_op("bitquant::matmul", mutates_args=())

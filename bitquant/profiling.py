@@ -1,8 +1,9 @@
 """How a time is taken.
 
-On a GPU: one CUDA graph that holds one call for each of enough copies of the weight, at most 64, that all copies together
-exceed three times the L2 cache, so that each call reads its weight from memory; random data (zeros run at a higher clock);
-the median of several replays. Host time is not in it. On a CPU: the median of single calls over rotating copies.
+On a GPU: one CUDA graph that holds one call for each of enough copies of the weight, at most 64, that all copies
+together exceed three times the L2 cache, so that each call reads its weight from memory; random data (zeros run at a
+higher clock); the median of several replays. Host time is not in it. On a CPU: the median of single calls over
+rotating copies.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _CPU_CACHE_BYTES = 64 << 20
 _MAX_COPIES = 64
 
 
-def random_operands(operator: Operator, m: int, device: torch.device) -> list[torch.Tensor]:
-    """Return operands of random bits and numbers in the order of `Operator.forward`, without those that are absent."""
+def random_operands(operator: Operator, m: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return operands of random bits and numbers by the names and in the order of `Operator.forward`."""
     c = operator.config
     generator = torch.Generator(device=device).manual_seed(0)
 
@@ -40,13 +41,13 @@ def random_operands(operator: Operator, m: int, device: torch.device) -> list[to
             return torch.randint(-100, 100, shape, dtype=dtype, device=device, generator=generator)
         return (torch.randn(shape, device=device, generator=generator) * scale).to(dtype)
 
-    operands = [draw((m, c.K), c.A_format.torch_dtype), draw(c.W_shape, c.W_format.torch_dtype)]
+    operands = {"A": draw((m, c.K), c.A_format.torch_dtype), "W": draw(c.W_shape, c.W_format.torch_dtype)}
     if c.with_scaling:
-        operands.append(draw(c.scale_shape, c.scale_format.torch_dtype, 0.01))
+        operands["scale"] = draw(c.scale_shape, c.scale_format.torch_dtype, 0.01)
     if c.with_zeros:
-        operands.append(draw(c.zeros_shape, torch.int8 if c.has_packed_zeros else c.scale_format.torch_dtype))
+        operands["zeros"] = draw(c.zeros_shape, torch.int8 if c.has_packed_zeros else c.scale_format.torch_dtype)
     if c.with_bias:
-        operands.append(draw((c.N,), c.out_format.torch_dtype))
+        operands["bias"] = draw((c.N,), c.out_format.torch_dtype)
     return operands
 
 
@@ -100,14 +101,16 @@ def operator_latency_us(operator: Operator, m: int) -> float:
         raise UnsupportedError(f"timing a kernel for {operator.arch} needs that GPU, and none is visible")
     device = torch.device("cuda", torch.cuda.current_device()) if operator.is_cuda else torch.device("cpu")
     operands = random_operands(operator, m, device)
-    weight_bytes = operands[1].numel() * operands[1].element_size()
+    operator(**operands)  # Checks that the device fits the kernel, and loads it.
+    A, W, *others = operands.values()
+    weight_bytes = W.numel() * W.element_size()
     if operator.is_cuda:
         cache_bytes = _L2_FACTOR * torch.cuda.get_device_properties(device).L2_cache_size
     else:
         cache_bytes = _CPU_CACHE_BYTES
     copies = min(_MAX_COPIES, 1 + cache_bytes // weight_bytes)
-    weights = [operands[1], *(operands[1].clone() for _ in range(copies - 1))]
+    weights = [W, *(W.clone() for _ in range(copies - 1))]
     output = torch.empty((m, operator.config.N), dtype=operator.config.out_format.torch_dtype, device=device)
     kernel = operator.kernel_for(m)
-    calls = [lambda w=w: kernel(operands[0], w, *operands[2:], output) for w in weights]
+    calls = [lambda w=w: kernel(A, w, *others, output) for w in weights]
     return graph_latency_us(calls) if operator.is_cuda else cpu_latency_us(calls)

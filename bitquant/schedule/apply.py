@@ -66,8 +66,8 @@ def choice_of(func: PrimFunc) -> Choice | None:
     )
 
 
-def _apply(rule: Any, func: PrimFunc, target: Target) -> tuple[PrimFunc | None, str]:
-    """Return the scheduled function and "", or None and the rule's reason.
+def _apply(rule: Any, func: PrimFunc, target: Target) -> tuple[PrimFunc | None, str, dict[str, Any], int]:
+    """Return the scheduled function, "", the hint's fields and shared memory; or None and the rule's reason.
 
     Rules of TVM's dlight fit too: they have `apply` alone, and may return a schedule or several.
     """
@@ -75,14 +75,17 @@ def _apply(rule: Any, func: PrimFunc, target: Target) -> tuple[PrimFunc | None, 
         result = rule.apply(func, target, False)
         result = result[0] if isinstance(result, list) and result else result
         if result is None or isinstance(result, list):
-            return None, "does not apply"
-        return (result if isinstance(result, PrimFunc) else result.mod["main"]), ""
+            return None, "does not apply", {}, 0
+        return (result if isinstance(result, PrimFunc) else result.mod["main"]), "", {}, 0
     config = config_of(func)
     if config is None:
-        return None, "needs a function made by bitquant"
-    if reason := rule.refuses(config, rung_of(func), target):
-        return None, reason
-    return rule.apply(func, target), ""
+        return None, "needs a function made by bitquant", {}, 0
+    rung = rung_of(func)
+    if reason := rule.refuses(config, rung, target):
+        return None, reason, {}, 0
+    hint = rule.default_hint(config, rung, target)
+    scheduled = rule.schedule(config, rung, target, hint)
+    return scheduled, "", hint.to_dict(), rule.smem_bytes(config, rung, target, hint)
 
 
 def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None = None) -> IRModule:
@@ -112,20 +115,16 @@ def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None =
 
 
 def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
-    config = config_of(func)
     refusals: dict[str, str] = {}
     for rule in rules:
         name = getattr(rule, "name", type(rule).__name__)
-        scheduled, reason = _apply(rule, func, target)
+        scheduled, reason, fields, smem_bytes = _apply(rule, func, target)
         if scheduled is None:
             refusals[name] = reason
             continue
-        fields, smem_bytes = {}, 0
-        if isinstance(rule, Rule) and config is not None:
-            hint = rule.default_hint(config, rung_of(func), target)
-            fields, smem_bytes = hint.to_dict(), rule.smem_bytes(config, rung_of(func), target, hint)
         choice = Choice(name, getattr(rule, "pipeline", "s_tir"), fields, smem_bytes, refusals)
         return scheduled.with_attr(CHOICE_ATTR, choice.to_dict())
+    config = config_of(func)
     what = str(config.with_M(rung_of(func))) if config else str(func.attrs.get("global_symbol"))
     where = str(getattr(target, "arch", None) or target.kind.name)
     reasons = "".join(f"\n  {name}: {reason}" for name, reason in refusals.items())

@@ -69,16 +69,16 @@ def cpu_speed() -> None:
     operator = bq.Matmul(config, target="cpu")
     weights = [torch.randn(4096, 4096) for _ in range(2)]
     for m in (1, 16, 256):
-        operands = random_operands(operator, m, torch.device("cpu"))
-        packed = [operands[1].clone() for _ in range(8)]
+        A, W, *others = random_operands(operator, m, torch.device("cpu")).values()
+        packed = [W.clone() for _ in range(8)]
         output = torch.empty(m, 4096, dtype=torch.float16)
-        kernel, A = operator.kernel_for(m), operands[0].float()
+        kernel, A_float32 = operator.kernel_for(m), A.float()
         ours, theirs = [], []
         for i in range(30):
             begin = time.perf_counter()
-            kernel(operands[0], packed[i % 8], *operands[2:], output)
+            kernel(A, packed[i % 8], *others, output)
             middle = time.perf_counter()
-            torch.nn.functional.linear(A, weights[i % 2])
+            torch.nn.functional.linear(A_float32, weights[i % 2])
             ours.append(middle - begin)
             theirs.append(time.perf_counter() - middle)
         a, b = statistics.median(ours) * 1e6, statistics.median(theirs) * 1e6

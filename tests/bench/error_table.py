@@ -9,7 +9,6 @@ from pathlib import Path
 
 from bitquant.dtypes import WEIGHT_DTYPES
 
-
 MODES = ("none", "original", "rescale", "quantized")
 
 

@@ -23,7 +23,7 @@ PROBLEMS = (
 
 @pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize("rule", [GemvRule, FallbackRule])
-def test_machine_code(rule, arch, subtests=None):
+def test_machine_code(rule, arch):
     """The rule accepts these problems, and its kernels compile without spills."""
     # One problem an architecture, another one each time, and all of them where the library is used most.
     chosen = PROBLEMS if arch == "sm_90a" else (PROBLEMS[ARCHS.index(arch) % len(PROBLEMS)],)

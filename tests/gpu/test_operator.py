@@ -106,7 +106,7 @@ def test_misaligned_view_is_refused():
     operator = bq.Matmul(config, target="cuda")
     W = operator.transform_weight(torch.zeros(64, 64, dtype=torch.int8, device="cuda"))
     flat = torch.zeros(1025, device="cuda").half()
-    with pytest.raises(bq.CallError, match="'A' must begin at a multiple of 16 bytes .got 2 bytes past one"):
+    with pytest.raises(bq.CallError, match=r"'A' must begin at a multiple of 16 bytes \(got 2 bytes past one\)"):
         operator(flat[1:].view(16, 64), W)
     assert operator(flat[:-1].view(16, 64)[3:], W).shape == (13, 64)
 

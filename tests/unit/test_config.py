@@ -301,3 +301,28 @@ def test_text():
     """A config prints as errors name it."""
     assert str(make(M=16)) == "matmul_nt(M=16, N=64, K=128, float16 x uint4)"
     assert str(make(M=(16, 1))) == "matmul_nt(M={1,16}, N=64, K=128, float16 x uint4)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        (dict(N=2**17, K=2**15, W_dtype="uint4"), "the stored W"),
+        (dict(N=2**17, K=2**16, W_dtype="uint1", group_size=1, with_scaling=True), "Scale"),
+        (dict(N=1, K=2**32, W_dtype="uint1"), "a row of A"),
+        (dict(M=2**20, N=2**14, K=64), "A, or D"),
+    ],
+)
+def test_sizes_beyond_32_bit_indices_are_refused(fields, what):
+    """What 32-bit indices do not reach is refused with the operand and a way out."""
+    with pytest.raises(ConfigError, match=f"{what} must have fewer than 2\\^31 elements"):
+        MatmulConfig(**fields)
+
+
+@pytest.mark.parametrize(("asked", "name"), [("sm_121", "sm_121a"), ("sm_88", "sm_88"), ("sm_110", "sm_110a")])
+def test_architectures_that_no_table_has(asked, name):
+    """A GPU newer than the table gets what the nearest older one can do."""
+    from bitquant.arch import gpu_arch
+
+    arch = gpu_arch(asked)
+    assert arch.name == name
+    assert arch.smem_per_block_bytes == 99 * 1024

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import torch
@@ -124,6 +127,51 @@ def test_torch_compile(grouped):
         assert torch.equal(compiled(a), layer(a))
 
 
+def test_torch_compile_checks_a_given_output(grouped):
+    """A compiled call writes a fitting output, and refuses one of another shape or type as an eager call does."""
+    operator, inputs, W = grouped
+
+    def layer(a, out):
+        return operator(a, W, inputs.scale, inputs.zeros, inputs.bias, output=out)
+
+    compiled = torch.compile(layer, backend="aot_eager")
+    output = torch.full((3, 24), float("nan"), dtype=torch.float16)
+    compiled(inputs.A, output)
+    assert torch.equal(output, layer(inputs.A, torch.empty_like(output)))
+    with pytest.raises(Exception, match="'output' must have shape"):
+        compiled(inputs.A, torch.empty(9, 24, dtype=torch.float16))
+
+
+def test_compiled_graphs_name_the_problem():
+    """torch.compile caches graphs across processes by text: the custom op's operand must tell problems apart."""
+    config = bq.MatmulConfig(M=1, N=8, K=16, W_dtype="uint4")
+    other = bq.MatmulConfig(M=1, N=8, K=16, W_dtype="uint4", out_dtype="float32")
+    names = [bq.Matmul(c, target="cpu")._name.split("-")[0] for c in (config, other, config)]
+    assert names[0] == names[2] != names[1]
+
+
+def test_copies_and_pickles(grouped):
+    """A model that holds an operator can be copied and pickled; the operator is made again from its config."""
+    operator, inputs, W = grouped
+    operands = (inputs.A, W, inputs.scale, inputs.zeros, inputs.bias)
+    assert copy.deepcopy({"layer": operator})["layer"] is operator
+    loaded = pickle.loads(pickle.dumps(operator))  # noqa: S301
+    assert type(loaded) is bq.Matmul
+    assert torch.equal(loaded(*operands), operator(*operands))
+
+
+def test_the_callers_pass_context_does_not_reach_the_cache(tmp_path, monkeypatch):
+    """A library built inside somebody's PassContext is the one that everybody else gets."""
+    config = bq.MatmulConfig(M=3, N=8, K=16, W_dtype="uint4")
+    libraries = []
+    for name, options in (("a", {}), ("b", {"tirx.disable_vectorize": True})):
+        monkeypatch.setenv("BITQUANT_CACHE_DIR", str(tmp_path / name))
+        operator_module._in_use.clear()
+        with tvm.transform.PassContext(config=options):
+            libraries.append(bq.Matmul(config, target="cpu")._archive.host_library)
+    assert libraries[0] == libraries[1]
+
+
 CALL_ERRORS = {
     "dtype of A": (
         dict(A=torch.zeros(3, 64)),
@@ -133,6 +181,10 @@ CALL_ERRORS = {
     "strides of A": (
         dict(A=torch.zeros(64, 3).half().T),
         r"'A' must be contiguous \(got strides \(1, 3\).*use .contiguous\(\)",
+    ),
+    "sign of A": (
+        dict(A=torch._neg_view(torch.zeros(3, 64).half())),
+        "'A' must hold its own numbers",
     ),
     "type of A": (dict(A=[1, 2]), r"'A' must be a torch.Tensor \(got list\)"),
     "dtype of W": (
@@ -239,6 +291,8 @@ def test_reading_a_cpu_operator(grouped):
     assert "define" in operator.get_source()
     assert "cpu (" in operator.report()
     assert operator.profile_latency() > 0
+    with pytest.raises(bq.CallError, match=r"'m' must be at least 1 \(got 0\)"):
+        operator.profile_latency(0)
     for stage in (operator.get_ptx, operator.get_sass):
         with pytest.raises(bq.UnsupportedError, match="construct with target='sm_90a'"):
             stage()
@@ -271,6 +325,24 @@ def test_loading_something_else(tmp_path):
         bq.Operator.load(tmp_path / "x")
     with pytest.raises(bq.BuildError, match="missing"):
         bq.Operator.load(tmp_path / "missing")
+    with zipfile.ZipFile(tmp_path / "empty", "w") as archive:
+        archive.writestr("manifest.json", '{"format": 1}')
+    with pytest.raises(bq.BuildError, match="empty is not an exported operator: parts of it are missing"):
+        bq.Operator.load(tmp_path / "empty")
+
+
+def test_damaged_export_is_named(grouped, tmp_path):
+    """Whatever byte of an exported file is damaged, the error is a BuildError."""
+    operator, _, _ = grouped
+    file = tmp_path / "operator.bq"
+    operator.export(file)
+    content = file.read_bytes()
+    for cut in (10, len(content) // 2, len(content) - 30):
+        file.write_bytes(content[:cut])
+        with pytest.raises(bq.BuildError):
+            bq.Operator.load(file)
+    with pytest.raises(bq.BuildError, match="cannot be written"):
+        operator.export(tmp_path / "no" / "such" / "folder")
 
 
 def test_second_construction_comes_from_the_cache(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ class Rule(ABC):
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Return the scheduled function; `refuses` has returned None."""
 
-    def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:  # noqa: ARG002
+    def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
         """Return the dynamic shared memory of a block of the kernel, in bytes; what is static the compiler reports."""
         return 0
 

@@ -95,7 +95,7 @@ class MmaRule(Rule):
     pipeline = "tirx"
     hint_type = MmaHint
 
-    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:  # noqa: ARG002
+    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
         """Refuse float32 A, bfloat16 before sm_80, and groups or layouts that the fragments do not fit."""
         if target.kind.name != "cuda":
             return f"needs a CUDA target (got {target.kind.name})"

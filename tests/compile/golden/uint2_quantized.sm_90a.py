@@ -6,11 +6,11 @@
 class Module:
     @T.prim_func
     def matmul_m16(A: T.Buffer((16, 128), "float16"), B: T.Buffer((64, 32), "int8"), Scale: T.Buffer((64, 2), "float16"), Zeros: T.Buffer((2, 16), "int8"), D: T.Buffer((16, 64), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 16, "N": 64, "W_dtype": "uint2", "accum_dtype": "float16", "group_size": 64, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "quantized"}, "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 128, "block_m": 16, "block_n": 16, "stages": 6, "warps_k": 4, "warps_m": 1, "warps_n": 1}, "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "gemv": "needs M == 1 (got 16)"}, "rule": "mma"}})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 16, "N": 64, "W_dtype": "uint2", "accum_dtype": "float16", "group_size": 64, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "quantized"}, "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 256, "block_m": 16, "block_n": 16, "stages": 4, "warps_k": 8, "warps_m": 1, "warps_n": 1}, "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "gemv": "needs M == 1 (got 16)"}, "rule": "mma", "smem_bytes": 54272}})
         T.attr({"tirx.device_entry": T.bool(True)})
         block = T.cta_id([4])
-        thread = T.thread_id([128])
-        arena = T.alloc_buffer((37376,), "uint8", scope="shared.dyn", align=128)
+        thread = T.thread_id([256])
+        arena = T.alloc_buffer((54272,), "uint8", scope="shared.dyn", align=128)
         buffer = T.alloc_local((2,), "int32")
         buffer[0] = (block // 32 * 8 + block % 32 % T.min(1 - block // 32 * 8, 8)) * 16
         buffer[1] = block % 32 // T.min(1 - block // 32 * 8, 8) * 16
@@ -20,232 +20,232 @@ class Module:
         buffer_2: T.uint32
         buffer_3: T.uint32
         buffer_4: T.uint32
-        for t in T.unroll(5):
+        for t in T.unroll(3):
             if t < 1:
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 6 * 4096 + thread // 16 * 256 + (thread % 16 * 16 // 16 ^ thread // 16 % 8) * 16 + thread % 16 * 16 % 16])), T.address_of(A[buffer[0] + thread // 16, t * 128 + thread % 16 * 16 // 2]), 16, "async", "cg", "shared", "global", "", "L2::128B", "")
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 6 * 4096 + (128 + thread) // 16 * 256 + ((128 + thread) % 16 * 16 // 16 ^ (128 + thread) // 16 % 8) * 16 + (128 + thread) % 16 * 16 % 16])), T.address_of(A[buffer[0] + (128 + thread) // 16, t * 128 + (128 + thread) % 16 * 16 // 2]), 16, "async", "cg", "shared", "global", "", "L2::128B", "")
-                if thread < 32:
-                    T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[24576 + t % 6 * 768 + thread // 2 * 48 + thread % 2 * 16])), T.address_of(B[buffer[1] + thread // 2, t * 32 + thread % 2 * 16]), 16, "async", "cg", "shared", "global", "", "L2::128B", "")
+                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 4 * 8192 + thread // 32 * 512 + (thread % 32 * 16 // 16 ^ thread // 32 % 8) * 16 + thread % 32 * 16 % 16])), T.address_of(A[buffer[0] + thread // 32, t * 256 + thread % 32 * 16 // 2]), 16, T.Select(thread % 32 * 16 < (128 - t * 256) * 2, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
+                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 4 * 8192 + (256 + thread) // 32 * 512 + ((256 + thread) % 32 * 16 // 16 ^ (256 + thread) // 32 % 8) * 16 + (256 + thread) % 32 * 16 % 16])), T.address_of(A[buffer[0] + (256 + thread) // 32, t * 256 + (256 + thread) % 32 * 16 // 2]), 16, T.Select((256 + thread) % 32 * 16 < (128 - t * 256) * 2, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
+                if thread < 64:
+                    T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[32768 + t % 4 * 1280 + thread // 4 * 80 + thread % 4 * 16])), T.address_of(B[buffer[1] + thread // 4, t * 64 + thread % 4 * 16]), 16, T.Select(thread % 4 * 16 < 32 - t * 64, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
             T.ptx.cp("async", "commit_group", "")
         buffer_2 = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", T.Cast("float32", Scale[T.min(buffer[1] + thread % 16, 63), T.min(thread // 16 * 32 // 64, 1)])))) * T.uint32(65537)
         buffer_5 = T.alloc_local((2,))
         buffer_5[1] = T.Cast("float32", T.Cast("uint8", Zeros[T.min(thread // 16 * 32 // 64, 1), T.min(buffer[1] + thread % 16, 63) // 4]) >> T.Cast("uint8", T.min(buffer[1] + thread % 16, 63) % 4 * 2) & T.uint8(3))
         buffer_5[0] = buffer_5[1]
         buffer_3 = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", T.float32(-1024.0) - buffer_5[0]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", T.float32(-1024.0) - buffer_5[0]))) << T.uint32(16)
-        T.ptx.cp(4, "async", "wait_group", "")
+        T.ptx.cp(2, "async", "wait_group", "")
         T.cuda.cta_sync()
-        if thread < 64:
+        if thread < 128:
             buffer_6 = T.alloc_local((2,), "uint32")
-            T.ptx.ld(buffer_6[0], buffer_6[1], T.cuda.cvta_generic_to_shared(T.address_of(arena[24576 + thread % 16 * 48 + thread // 16 * 8])), "", "", "shared", "", "", "", "", "", "v2", "u32", "")
+            T.ptx.ld(buffer_6[0], buffer_6[1], T.cuda.cvta_generic_to_shared(T.address_of(arena[32768 + thread % 16 * 80 + thread // 16 * 8])), "", "", "shared", "", "", "", "", "", "v2", "u32", "")
             buffer_7 = T.alloc_local((4,), "uint32")
             buffer_8: T.uint32
             T.ptx.fma(buffer_8, buffer_6[0] << T.uint32(14) & T.uint32(196608) | (buffer_6[0] & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_9: T.uint32
             T.ptx.fma(buffer_9, buffer_8, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_7[0] = buffer_9
+            buffer_7[0] = T.Select(128 - thread // 16 * 32 > 1, buffer_9, T.Select(128 - thread // 16 * 32 > 0, buffer_9 & T.uint32(65535), T.uint32(0)))
             buffer_10: T.uint32
             T.ptx.fma(buffer_10, buffer_6[0] << T.uint32(10) & T.uint32(196608) | (buffer_6[0] >> T.uint32(4) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_11: T.uint32
             T.ptx.fma(buffer_11, buffer_10, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_7[1] = buffer_11
+            buffer_7[1] = T.Select(128 - thread // 16 * 32 > 3, buffer_11, T.Select(128 - thread // 16 * 32 > 2, buffer_11 & T.uint32(65535), T.uint32(0)))
             buffer_12: T.uint32
             T.ptx.fma(buffer_12, buffer_6[0] << T.uint32(6) & T.uint32(196608) | (buffer_6[0] >> T.uint32(8) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_13: T.uint32
             T.ptx.fma(buffer_13, buffer_12, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_7[2] = buffer_13
+            buffer_7[2] = T.Select(128 - thread // 16 * 32 > 5, buffer_13, T.Select(128 - thread // 16 * 32 > 4, buffer_13 & T.uint32(65535), T.uint32(0)))
             buffer_14: T.uint32
             T.ptx.fma(buffer_14, buffer_6[0] << T.uint32(2) & T.uint32(196608) | (buffer_6[0] >> T.uint32(12) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_15: T.uint32
             T.ptx.fma(buffer_15, buffer_14, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_7[3] = buffer_15
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[29184 + thread % 16 * 256 + (thread // 16 * 4 ^ thread % 16 % 8) * 16])), buffer_7[0], buffer_7[1], buffer_7[2], buffer_7[3], "", "", "shared", "", "", "", "v4", "u32", "")
+            buffer_7[3] = T.Select(128 - thread // 16 * 32 > 7, buffer_15, T.Select(128 - thread // 16 * 32 > 6, buffer_15 & T.uint32(65535), T.uint32(0)))
+            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[37888 + thread % 16 * 512 + (thread // 16 * 4 ^ thread % 16 % 8) * 16])), buffer_7[0], buffer_7[1], buffer_7[2], buffer_7[3], "", "", "shared", "", "", "", "v4", "u32", "")
             buffer_16 = T.alloc_local((4,), "uint32")
             buffer_17: T.uint32
             T.ptx.fma(buffer_17, buffer_6[0] >> T.uint32(2) & T.uint32(196608) | (buffer_6[0] >> T.uint32(16) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_18: T.uint32
             T.ptx.fma(buffer_18, buffer_17, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_16[0] = buffer_18
+            buffer_16[0] = T.Select(128 - thread // 16 * 32 > 9, buffer_18, T.Select(128 - thread // 16 * 32 > 8, buffer_18 & T.uint32(65535), T.uint32(0)))
             buffer_19: T.uint32
             T.ptx.fma(buffer_19, buffer_6[0] >> T.uint32(6) & T.uint32(196608) | (buffer_6[0] >> T.uint32(20) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_20: T.uint32
             T.ptx.fma(buffer_20, buffer_19, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_16[1] = buffer_20
+            buffer_16[1] = T.Select(128 - thread // 16 * 32 > 11, buffer_20, T.Select(128 - thread // 16 * 32 > 10, buffer_20 & T.uint32(65535), T.uint32(0)))
             buffer_21: T.uint32
             T.ptx.fma(buffer_21, buffer_6[0] >> T.uint32(10) & T.uint32(196608) | (buffer_6[0] >> T.uint32(24) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_22: T.uint32
             T.ptx.fma(buffer_22, buffer_21, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_16[2] = buffer_22
+            buffer_16[2] = T.Select(128 - thread // 16 * 32 > 13, buffer_22, T.Select(128 - thread // 16 * 32 > 12, buffer_22 & T.uint32(65535), T.uint32(0)))
             buffer_23: T.uint32
             T.ptx.fma(buffer_23, buffer_6[0] >> T.uint32(14) & T.uint32(196608) | (buffer_6[0] >> T.uint32(28) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_24: T.uint32
             T.ptx.fma(buffer_24, buffer_23, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_16[3] = buffer_24
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[29184 + thread % 16 * 256 + (thread // 16 * 4 + 1 ^ thread % 16 % 8) * 16])), buffer_16[0], buffer_16[1], buffer_16[2], buffer_16[3], "", "", "shared", "", "", "", "v4", "u32", "")
+            buffer_16[3] = T.Select(128 - thread // 16 * 32 > 15, buffer_24, T.Select(128 - thread // 16 * 32 > 14, buffer_24 & T.uint32(65535), T.uint32(0)))
+            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[37888 + thread % 16 * 512 + (thread // 16 * 4 + 1 ^ thread % 16 % 8) * 16])), buffer_16[0], buffer_16[1], buffer_16[2], buffer_16[3], "", "", "shared", "", "", "", "v4", "u32", "")
             buffer_25 = T.alloc_local((4,), "uint32")
             buffer_26: T.uint32
             T.ptx.fma(buffer_26, buffer_6[1] << T.uint32(14) & T.uint32(196608) | (buffer_6[1] & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_27: T.uint32
             T.ptx.fma(buffer_27, buffer_26, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_25[0] = buffer_27
+            buffer_25[0] = T.Select(128 - thread // 16 * 32 > 17, buffer_27, T.Select(128 - thread // 16 * 32 > 16, buffer_27 & T.uint32(65535), T.uint32(0)))
             buffer_28: T.uint32
             T.ptx.fma(buffer_28, buffer_6[1] << T.uint32(10) & T.uint32(196608) | (buffer_6[1] >> T.uint32(4) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_29: T.uint32
             T.ptx.fma(buffer_29, buffer_28, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_25[1] = buffer_29
+            buffer_25[1] = T.Select(128 - thread // 16 * 32 > 19, buffer_29, T.Select(128 - thread // 16 * 32 > 18, buffer_29 & T.uint32(65535), T.uint32(0)))
             buffer_30: T.uint32
             T.ptx.fma(buffer_30, buffer_6[1] << T.uint32(6) & T.uint32(196608) | (buffer_6[1] >> T.uint32(8) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_31: T.uint32
             T.ptx.fma(buffer_31, buffer_30, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_25[2] = buffer_31
+            buffer_25[2] = T.Select(128 - thread // 16 * 32 > 21, buffer_31, T.Select(128 - thread // 16 * 32 > 20, buffer_31 & T.uint32(65535), T.uint32(0)))
             buffer_32: T.uint32
             T.ptx.fma(buffer_32, buffer_6[1] << T.uint32(2) & T.uint32(196608) | (buffer_6[1] >> T.uint32(12) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_33: T.uint32
             T.ptx.fma(buffer_33, buffer_32, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_25[3] = buffer_33
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[29184 + thread % 16 * 256 + (thread // 16 * 4 + 2 ^ thread % 16 % 8) * 16])), buffer_25[0], buffer_25[1], buffer_25[2], buffer_25[3], "", "", "shared", "", "", "", "v4", "u32", "")
+            buffer_25[3] = T.Select(128 - thread // 16 * 32 > 23, buffer_33, T.Select(128 - thread // 16 * 32 > 22, buffer_33 & T.uint32(65535), T.uint32(0)))
+            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[37888 + thread % 16 * 512 + (thread // 16 * 4 + 2 ^ thread % 16 % 8) * 16])), buffer_25[0], buffer_25[1], buffer_25[2], buffer_25[3], "", "", "shared", "", "", "", "v4", "u32", "")
             buffer_34 = T.alloc_local((4,), "uint32")
             buffer_35: T.uint32
             T.ptx.fma(buffer_35, buffer_6[1] >> T.uint32(2) & T.uint32(196608) | (buffer_6[1] >> T.uint32(16) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_36: T.uint32
             T.ptx.fma(buffer_36, buffer_35, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_34[0] = buffer_36
+            buffer_34[0] = T.Select(128 - thread // 16 * 32 > 25, buffer_36, T.Select(128 - thread // 16 * 32 > 24, buffer_36 & T.uint32(65535), T.uint32(0)))
             buffer_37: T.uint32
             T.ptx.fma(buffer_37, buffer_6[1] >> T.uint32(6) & T.uint32(196608) | (buffer_6[1] >> T.uint32(20) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_38: T.uint32
             T.ptx.fma(buffer_38, buffer_37, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_34[1] = buffer_38
+            buffer_34[1] = T.Select(128 - thread // 16 * 32 > 27, buffer_38, T.Select(128 - thread // 16 * 32 > 26, buffer_38 & T.uint32(65535), T.uint32(0)))
             buffer_39: T.uint32
             T.ptx.fma(buffer_39, buffer_6[1] >> T.uint32(10) & T.uint32(196608) | (buffer_6[1] >> T.uint32(24) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_40: T.uint32
             T.ptx.fma(buffer_40, buffer_39, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_34[2] = buffer_40
+            buffer_34[2] = T.Select(128 - thread // 16 * 32 > 29, buffer_40, T.Select(128 - thread // 16 * 32 > 28, buffer_40 & T.uint32(65535), T.uint32(0)))
             buffer_41: T.uint32
             T.ptx.fma(buffer_41, buffer_6[1] >> T.uint32(14) & T.uint32(196608) | (buffer_6[1] >> T.uint32(28) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
             buffer_42: T.uint32
             T.ptx.fma(buffer_42, buffer_41, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-            buffer_34[3] = buffer_42
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[29184 + thread % 16 * 256 + (thread // 16 * 4 + 3 ^ thread % 16 % 8) * 16])), buffer_34[0], buffer_34[1], buffer_34[2], buffer_34[3], "", "", "shared", "", "", "", "v4", "u32", "")
-        buffer_2 = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", T.Cast("float32", Scale[T.min(buffer[1] + thread % 16, 63), T.min((128 + thread // 16 * 32) // 64, 1)])))) * T.uint32(65537)
+            buffer_34[3] = T.Select(128 - thread // 16 * 32 > 31, buffer_42, T.Select(128 - thread // 16 * 32 > 30, buffer_42 & T.uint32(65535), T.uint32(0)))
+            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[37888 + thread % 16 * 512 + (thread // 16 * 4 + 3 ^ thread % 16 % 8) * 16])), buffer_34[0], buffer_34[1], buffer_34[2], buffer_34[3], "", "", "shared", "", "", "", "v4", "u32", "")
+        buffer_2 = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", T.Cast("float32", Scale[T.min(buffer[1] + thread % 16, 63), T.min((256 + thread // 16 * 32) // 64, 1)])))) * T.uint32(65537)
         buffer_6 = T.alloc_local((2,))
-        buffer_6[1] = T.Cast("float32", T.Cast("uint8", Zeros[T.min((128 + thread // 16 * 32) // 64, 1), T.min(buffer[1] + thread % 16, 63) // 4]) >> T.Cast("uint8", T.min(buffer[1] + thread % 16, 63) % 4 * 2) & T.uint8(3))
+        buffer_6[1] = T.Cast("float32", T.Cast("uint8", Zeros[T.min((256 + thread // 16 * 32) // 64, 1), T.min(buffer[1] + thread % 16, 63) // 4]) >> T.Cast("uint8", T.min(buffer[1] + thread % 16, 63) % 4 * 2) & T.uint8(3))
         buffer_6[0] = buffer_6[1]
         buffer_3 = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", T.float32(-1024.0) - buffer_6[0]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", T.float32(-1024.0) - buffer_6[0]))) << T.uint32(16)
         for t in range(1):
-            T.ptx.cp(3, "async", "wait_group", "")
+            T.ptx.cp(1, "async", "wait_group", "")
             T.cuda.cta_sync()
-            if t + 5 < 1:
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[(t + 5) % 6 * 4096 + thread // 16 * 256 + (thread % 16 * 16 // 16 ^ thread // 16 % 8) * 16 + thread % 16 * 16 % 16])), T.address_of(A[buffer[0] + thread // 16, (t + 5) * 128 + thread % 16 * 16 // 2]), 16, "async", "cg", "shared", "global", "", "L2::128B", "")
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[(t + 5) % 6 * 4096 + (128 + thread) // 16 * 256 + ((128 + thread) % 16 * 16 // 16 ^ (128 + thread) // 16 % 8) * 16 + (128 + thread) % 16 * 16 % 16])), T.address_of(A[buffer[0] + (128 + thread) // 16, (t + 5) * 128 + (128 + thread) % 16 * 16 // 2]), 16, "async", "cg", "shared", "global", "", "L2::128B", "")
-                if thread < 32:
-                    T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[24576 + (t + 5) % 6 * 768 + thread // 2 * 48 + thread % 2 * 16])), T.address_of(B[buffer[1] + thread // 2, (t + 5) * 32 + thread % 2 * 16]), 16, "async", "cg", "shared", "global", "", "L2::128B", "")
+            if t + 3 < 1:
+                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[(t + 3) % 4 * 8192 + thread // 32 * 512 + (thread % 32 * 16 // 16 ^ thread // 32 % 8) * 16 + thread % 32 * 16 % 16])), T.address_of(A[buffer[0] + thread // 32, (t + 3) * 256 + thread % 32 * 16 // 2]), 16, T.Select(thread % 32 * 16 < (128 - (t + 3) * 256) * 2, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
+                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[(t + 3) % 4 * 8192 + (256 + thread) // 32 * 512 + ((256 + thread) % 32 * 16 // 16 ^ (256 + thread) // 32 % 8) * 16 + (256 + thread) % 32 * 16 % 16])), T.address_of(A[buffer[0] + (256 + thread) // 32, (t + 3) * 256 + (256 + thread) % 32 * 16 // 2]), 16, T.Select((256 + thread) % 32 * 16 < (128 - (t + 3) * 256) * 2, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
+                if thread < 64:
+                    T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[32768 + (t + 3) % 4 * 1280 + thread // 4 * 80 + thread % 4 * 16])), T.address_of(B[buffer[1] + thread // 4, (t + 3) * 64 + thread % 4 * 16]), 16, T.Select(thread % 4 * 16 < 32 - (t + 3) * 64, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
             T.ptx.cp("async", "commit_group", "")
             if t + 1 < 1:
-                if thread < 64:
+                if thread < 128:
                     buffer_7 = T.alloc_local((2,), "uint32")
-                    T.ptx.ld(buffer_7[0], buffer_7[1], T.cuda.cvta_generic_to_shared(T.address_of(arena[24576 + (t + 1) % 6 * 768 + thread % 16 * 48 + thread // 16 * 8])), "", "", "shared", "", "", "", "", "", "v2", "u32", "")
+                    T.ptx.ld(buffer_7[0], buffer_7[1], T.cuda.cvta_generic_to_shared(T.address_of(arena[32768 + (t + 1) % 4 * 1280 + thread % 16 * 80 + thread // 16 * 8])), "", "", "shared", "", "", "", "", "", "v2", "u32", "")
                     buffer_8 = T.alloc_local((4,), "uint32")
                     buffer_9: T.uint32
                     T.ptx.fma(buffer_9, buffer_7[0] << T.uint32(14) & T.uint32(196608) | (buffer_7[0] & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_10: T.uint32
                     T.ptx.fma(buffer_10, buffer_9, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_8[0] = buffer_10
+                    buffer_8[0] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 1, buffer_10, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 0, buffer_10 & T.uint32(65535), T.uint32(0)))
                     buffer_11: T.uint32
                     T.ptx.fma(buffer_11, buffer_7[0] << T.uint32(10) & T.uint32(196608) | (buffer_7[0] >> T.uint32(4) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_12: T.uint32
                     T.ptx.fma(buffer_12, buffer_11, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_8[1] = buffer_12
+                    buffer_8[1] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 3, buffer_12, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 2, buffer_12 & T.uint32(65535), T.uint32(0)))
                     buffer_13: T.uint32
                     T.ptx.fma(buffer_13, buffer_7[0] << T.uint32(6) & T.uint32(196608) | (buffer_7[0] >> T.uint32(8) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_14: T.uint32
                     T.ptx.fma(buffer_14, buffer_13, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_8[2] = buffer_14
+                    buffer_8[2] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 5, buffer_14, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 4, buffer_14 & T.uint32(65535), T.uint32(0)))
                     buffer_15: T.uint32
                     T.ptx.fma(buffer_15, buffer_7[0] << T.uint32(2) & T.uint32(196608) | (buffer_7[0] >> T.uint32(12) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_16: T.uint32
                     T.ptx.fma(buffer_16, buffer_15, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_8[3] = buffer_16
-                    T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[29184 + (t + 1) % 2 * 4096 + thread % 16 * 256 + (thread // 16 * 4 ^ thread % 16 % 8) * 16])), buffer_8[0], buffer_8[1], buffer_8[2], buffer_8[3], "", "", "shared", "", "", "", "v4", "u32", "")
+                    buffer_8[3] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 7, buffer_16, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 6, buffer_16 & T.uint32(65535), T.uint32(0)))
+                    T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[37888 + (t + 1) % 2 * 8192 + thread % 16 * 512 + (thread // 16 * 4 ^ thread % 16 % 8) * 16])), buffer_8[0], buffer_8[1], buffer_8[2], buffer_8[3], "", "", "shared", "", "", "", "v4", "u32", "")
                     buffer_17 = T.alloc_local((4,), "uint32")
                     buffer_18: T.uint32
                     T.ptx.fma(buffer_18, buffer_7[0] >> T.uint32(2) & T.uint32(196608) | (buffer_7[0] >> T.uint32(16) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_19: T.uint32
                     T.ptx.fma(buffer_19, buffer_18, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_17[0] = buffer_19
+                    buffer_17[0] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 9, buffer_19, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 8, buffer_19 & T.uint32(65535), T.uint32(0)))
                     buffer_20: T.uint32
                     T.ptx.fma(buffer_20, buffer_7[0] >> T.uint32(6) & T.uint32(196608) | (buffer_7[0] >> T.uint32(20) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_21: T.uint32
                     T.ptx.fma(buffer_21, buffer_20, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_17[1] = buffer_21
+                    buffer_17[1] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 11, buffer_21, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 10, buffer_21 & T.uint32(65535), T.uint32(0)))
                     buffer_22: T.uint32
                     T.ptx.fma(buffer_22, buffer_7[0] >> T.uint32(10) & T.uint32(196608) | (buffer_7[0] >> T.uint32(24) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_23: T.uint32
                     T.ptx.fma(buffer_23, buffer_22, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_17[2] = buffer_23
+                    buffer_17[2] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 13, buffer_23, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 12, buffer_23 & T.uint32(65535), T.uint32(0)))
                     buffer_24: T.uint32
                     T.ptx.fma(buffer_24, buffer_7[0] >> T.uint32(14) & T.uint32(196608) | (buffer_7[0] >> T.uint32(28) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_25: T.uint32
                     T.ptx.fma(buffer_25, buffer_24, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_17[3] = buffer_25
-                    T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[29184 + (t + 1) % 2 * 4096 + thread % 16 * 256 + (thread // 16 * 4 + 1 ^ thread % 16 % 8) * 16])), buffer_17[0], buffer_17[1], buffer_17[2], buffer_17[3], "", "", "shared", "", "", "", "v4", "u32", "")
+                    buffer_17[3] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 15, buffer_25, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 14, buffer_25 & T.uint32(65535), T.uint32(0)))
+                    T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[37888 + (t + 1) % 2 * 8192 + thread % 16 * 512 + (thread // 16 * 4 + 1 ^ thread % 16 % 8) * 16])), buffer_17[0], buffer_17[1], buffer_17[2], buffer_17[3], "", "", "shared", "", "", "", "v4", "u32", "")
                     buffer_26 = T.alloc_local((4,), "uint32")
                     buffer_27: T.uint32
                     T.ptx.fma(buffer_27, buffer_7[1] << T.uint32(14) & T.uint32(196608) | (buffer_7[1] & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_28: T.uint32
                     T.ptx.fma(buffer_28, buffer_27, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_26[0] = buffer_28
+                    buffer_26[0] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 17, buffer_28, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 16, buffer_28 & T.uint32(65535), T.uint32(0)))
                     buffer_29: T.uint32
                     T.ptx.fma(buffer_29, buffer_7[1] << T.uint32(10) & T.uint32(196608) | (buffer_7[1] >> T.uint32(4) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_30: T.uint32
                     T.ptx.fma(buffer_30, buffer_29, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_26[1] = buffer_30
+                    buffer_26[1] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 19, buffer_30, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 18, buffer_30 & T.uint32(65535), T.uint32(0)))
                     buffer_31: T.uint32
                     T.ptx.fma(buffer_31, buffer_7[1] << T.uint32(6) & T.uint32(196608) | (buffer_7[1] >> T.uint32(8) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_32: T.uint32
                     T.ptx.fma(buffer_32, buffer_31, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_26[2] = buffer_32
+                    buffer_26[2] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 21, buffer_32, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 20, buffer_32 & T.uint32(65535), T.uint32(0)))
                     buffer_33: T.uint32
                     T.ptx.fma(buffer_33, buffer_7[1] << T.uint32(2) & T.uint32(196608) | (buffer_7[1] >> T.uint32(12) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_34: T.uint32
                     T.ptx.fma(buffer_34, buffer_33, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_26[3] = buffer_34
-                    T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[29184 + (t + 1) % 2 * 4096 + thread % 16 * 256 + (thread // 16 * 4 + 2 ^ thread % 16 % 8) * 16])), buffer_26[0], buffer_26[1], buffer_26[2], buffer_26[3], "", "", "shared", "", "", "", "v4", "u32", "")
+                    buffer_26[3] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 23, buffer_34, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 22, buffer_34 & T.uint32(65535), T.uint32(0)))
+                    T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[37888 + (t + 1) % 2 * 8192 + thread % 16 * 512 + (thread // 16 * 4 + 2 ^ thread % 16 % 8) * 16])), buffer_26[0], buffer_26[1], buffer_26[2], buffer_26[3], "", "", "shared", "", "", "", "v4", "u32", "")
                     buffer_35 = T.alloc_local((4,), "uint32")
                     buffer_36: T.uint32
                     T.ptx.fma(buffer_36, buffer_7[1] >> T.uint32(2) & T.uint32(196608) | (buffer_7[1] >> T.uint32(16) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_37: T.uint32
                     T.ptx.fma(buffer_37, buffer_36, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_35[0] = buffer_37
+                    buffer_35[0] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 25, buffer_37, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 24, buffer_37 & T.uint32(65535), T.uint32(0)))
                     buffer_38: T.uint32
                     T.ptx.fma(buffer_38, buffer_7[1] >> T.uint32(6) & T.uint32(196608) | (buffer_7[1] >> T.uint32(20) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_39: T.uint32
                     T.ptx.fma(buffer_39, buffer_38, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_35[1] = buffer_39
+                    buffer_35[1] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 27, buffer_39, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 26, buffer_39 & T.uint32(65535), T.uint32(0)))
                     buffer_40: T.uint32
                     T.ptx.fma(buffer_40, buffer_7[1] >> T.uint32(10) & T.uint32(196608) | (buffer_7[1] >> T.uint32(24) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_41: T.uint32
                     T.ptx.fma(buffer_41, buffer_40, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_35[2] = buffer_41
+                    buffer_35[2] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 29, buffer_41, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 28, buffer_41 & T.uint32(65535), T.uint32(0)))
                     buffer_42: T.uint32
                     T.ptx.fma(buffer_42, buffer_7[1] >> T.uint32(14) & T.uint32(196608) | (buffer_7[1] >> T.uint32(28) & T.uint32(3) | T.uint32(1677747200)), T.uint32(1006648320), buffer_3, "rn", "", "", "", "", "f16x2", "")
                     buffer_43: T.uint32
                     T.ptx.fma(buffer_43, buffer_42, buffer_2, T.uint32(2147516416), "rn", "", "", "", "", "f16x2", "")
-                    buffer_35[3] = buffer_43
-                    T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[29184 + (t + 1) % 2 * 4096 + thread % 16 * 256 + (thread // 16 * 4 + 3 ^ thread % 16 % 8) * 16])), buffer_35[0], buffer_35[1], buffer_35[2], buffer_35[3], "", "", "shared", "", "", "", "v4", "u32", "")
-                buffer_2 = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", T.Cast("float32", Scale[T.min(buffer[1] + thread % 16, 63), T.min(((t + 1 + 1) * 128 + thread // 16 * 32) // 64, 1)])))) * T.uint32(65537)
+                    buffer_35[3] = T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 31, buffer_43, T.Select(128 - (t + 1) * 256 - thread // 16 * 32 > 30, buffer_43 & T.uint32(65535), T.uint32(0)))
+                    T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[37888 + (t + 1) % 2 * 8192 + thread % 16 * 512 + (thread // 16 * 4 + 3 ^ thread % 16 % 8) * 16])), buffer_35[0], buffer_35[1], buffer_35[2], buffer_35[3], "", "", "shared", "", "", "", "v4", "u32", "")
+                buffer_2 = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", T.Cast("float32", Scale[T.min(buffer[1] + thread % 16, 63), T.min(((t + 1 + 1) * 256 + thread // 16 * 32) // 64, 1)])))) * T.uint32(65537)
                 buffer_7 = T.alloc_local((2,))
-                buffer_7[1] = T.Cast("float32", T.Cast("uint8", Zeros[T.min(((t + 1 + 1) * 128 + thread // 16 * 32) // 64, 1), T.min(buffer[1] + thread % 16, 63) // 4]) >> T.Cast("uint8", T.min(buffer[1] + thread % 16, 63) % 4 * 2) & T.uint8(3))
+                buffer_7[1] = T.Cast("float32", T.Cast("uint8", Zeros[T.min(((t + 1 + 1) * 256 + thread // 16 * 32) // 64, 1), T.min(buffer[1] + thread % 16, 63) // 4]) >> T.Cast("uint8", T.min(buffer[1] + thread % 16, 63) % 4 * 2) & T.uint8(3))
                 buffer_7[0] = buffer_7[1]
                 buffer_3 = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", T.float32(-1024.0) - buffer_7[0]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", T.float32(-1024.0) - buffer_7[0]))) << T.uint32(16)
             buffer_7 = T.alloc_local((4,), "uint32")
-            T.ptx.ldmatrix(buffer_7[0], buffer_7[1], buffer_7[2], buffer_7[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 6 * 4096 + thread % 32 % 16 * 256 + (thread % 32 // 16 + 2 * (thread // 32 * 2) ^ thread % 32 % 16 % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
+            T.ptx.ldmatrix(buffer_7[0], buffer_7[1], buffer_7[2], buffer_7[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 4 * 8192 + thread % 32 % 16 * 512 + (thread % 32 // 16 + 2 * (thread // 32 * 2) ^ thread % 32 % 16 % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
             buffer_8 = T.alloc_local((4,), "uint32")
-            T.ptx.ldmatrix(buffer_8[0], buffer_8[1], buffer_8[2], buffer_8[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[29184 + t % 2 * 4096 + (thread % 32 % 8 + thread % 32 // 16 * 8) * 256 + (thread % 32 // 8 % 2 + 2 * (thread // 32 * 2) ^ (thread % 32 % 8 + thread % 32 // 16 * 8) % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
+            T.ptx.ldmatrix(buffer_8[0], buffer_8[1], buffer_8[2], buffer_8[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[37888 + t % 2 * 8192 + (thread % 32 % 8 + thread % 32 // 16 * 8) * 512 + (thread % 32 // 8 % 2 + 2 * (thread // 32 * 2) ^ (thread % 32 % 8 + thread % 32 // 16 * 8) % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
             T.ptx.mma(buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], buffer_7[0], buffer_7[1], buffer_7[2], buffer_7[3], buffer_8[0], buffer_8[1], buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
             T.ptx.mma(buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], buffer_7[0], buffer_7[1], buffer_7[2], buffer_7[3], buffer_8[2], buffer_8[3], buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
             buffer_9 = T.alloc_local((4,), "uint32")
-            T.ptx.ldmatrix(buffer_9[0], buffer_9[1], buffer_9[2], buffer_9[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 6 * 4096 + thread % 32 % 16 * 256 + (thread % 32 // 16 + 2 * (thread // 32 * 2 + 1) ^ thread % 32 % 16 % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
+            T.ptx.ldmatrix(buffer_9[0], buffer_9[1], buffer_9[2], buffer_9[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 4 * 8192 + thread % 32 % 16 * 512 + (thread % 32 // 16 + 2 * (thread // 32 * 2 + 1) ^ thread % 32 % 16 % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
             buffer_10 = T.alloc_local((4,), "uint32")
-            T.ptx.ldmatrix(buffer_10[0], buffer_10[1], buffer_10[2], buffer_10[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[29184 + t % 2 * 4096 + (thread % 32 % 8 + thread % 32 // 16 * 8) * 256 + (thread % 32 // 8 % 2 + 2 * (thread // 32 * 2 + 1) ^ (thread % 32 % 8 + thread % 32 // 16 * 8) % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
+            T.ptx.ldmatrix(buffer_10[0], buffer_10[1], buffer_10[2], buffer_10[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[37888 + t % 2 * 8192 + (thread % 32 % 8 + thread % 32 // 16 * 8) * 512 + (thread % 32 // 8 % 2 + 2 * (thread // 32 * 2 + 1) ^ (thread % 32 % 8 + thread % 32 // 16 * 8) % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
             T.ptx.mma(buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], buffer_9[0], buffer_9[1], buffer_9[2], buffer_9[3], buffer_10[0], buffer_10[1], buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
             T.ptx.mma(buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], buffer_9[0], buffer_9[1], buffer_9[2], buffer_9[3], buffer_10[2], buffer_10[3], buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
         T.cuda.cta_sync()
@@ -308,6 +308,70 @@ class Module:
             T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(704 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
             buffer_1[6] = buffer_1[6] + buffer_7
             T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(736 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[7] = buffer_1[7] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(768 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[0] = buffer_1[0] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(800 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[1] = buffer_1[1] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(832 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[2] = buffer_1[2] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(864 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[3] = buffer_1[3] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(896 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[4] = buffer_1[4] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(928 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[5] = buffer_1[5] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(960 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[6] = buffer_1[6] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(992 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[7] = buffer_1[7] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1024 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[0] = buffer_1[0] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1056 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[1] = buffer_1[1] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1088 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[2] = buffer_1[2] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1120 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[3] = buffer_1[3] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1152 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[4] = buffer_1[4] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1184 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[5] = buffer_1[5] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1216 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[6] = buffer_1[6] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1248 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[7] = buffer_1[7] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1280 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[0] = buffer_1[0] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1312 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[1] = buffer_1[1] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1344 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[2] = buffer_1[2] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1376 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[3] = buffer_1[3] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1408 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[4] = buffer_1[4] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1440 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[5] = buffer_1[5] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1472 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[6] = buffer_1[6] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1504 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[7] = buffer_1[7] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1536 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[0] = buffer_1[0] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1568 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[1] = buffer_1[1] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1600 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[2] = buffer_1[2] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1632 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[3] = buffer_1[3] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1664 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[4] = buffer_1[4] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1696 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[5] = buffer_1[5] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1728 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+            buffer_1[6] = buffer_1[6] + buffer_7
+            T.ptx.ld(buffer_7, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1760 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
             buffer_1[7] = buffer_1[7] + buffer_7
         if thread // 32 == 0:
             if buffer[0] + thread % 32 // 4 < 16:

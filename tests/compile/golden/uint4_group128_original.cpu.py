@@ -5,8 +5,8 @@
 @I.ir_module
 class Module:
     @T.prim_func(s_tir=True)
-    def matmul_m1(A: T.Buffer((1, 1024), "float16"), B: T.Buffer((1024, 512), "int8"), Scale: T.Buffer((1024, 8), "float16"), Zeros: T.Buffer((1024, 8), "float16"), D: T.Buffer((1, 1024), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 4, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1, "scale_sums": True, "simd_lookup": False}, "pipeline": "s_tir", "refusals": {}, "rule": "cpu"}, "tirx.noalias": True})
+    def matmul_m1(A: T.Buffer((1, 1024), "float16", align=1), B: T.Buffer((1024, 512), "int8", align=1), Scale: T.Buffer((1024, 8), "float16", align=1), Zeros: T.Buffer((1024, 8), "float16", align=1), D: T.Buffer((1, 1024), "float16", align=1)):
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 4, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1, "scale_sums": True, "simd_lookup": False}, "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
         A_lanes = T.alloc_buffer((1, 128, 1, 8))
         A_sum = T.alloc_buffer((1, 8, 1, 8))
         for ib, r in T.grid(1, 1):
@@ -37,7 +37,7 @@ class Module:
                     for q in T.unroll(4):
                         for r in T.unroll(1):
                             for l in T.vectorized(8):
-                                dot[r, q, l] = dot[r, q, l] + A_lanes[ib, c * 16 + s * 16 + v, r, l % 8] * T.Cast("float32", T.Cast("int32", (T.Cast("uint32", T.Cast("uint8", B[tile * 4 + jb * 4 + q, (c * 16 + s * 16 + v) * 8 * 4 // 8])) | T.Cast("uint32", T.Cast("uint8", B[tile * 4 + jb * 4 + q, (c * 16 + s * 16 + v) * 8 * 4 // 8 + 1])) << T.uint32(8) | T.Cast("uint32", T.Cast("uint8", B[tile * 4 + jb * 4 + q, (c * 16 + s * 16 + v) * 8 * 4 // 8 + 2])) << T.uint32(16) | T.Cast("uint32", T.Cast("uint8", B[tile * 4 + jb * 4 + q, (c * 16 + s * 16 + v) * 8 * 4 // 8 + 3])) << T.uint32(24)) >> T.Cast("uint32", l * 4) & T.uint32(15)))
+                                dot[r, q, l] = dot[r, q, l] + A_lanes[ib, c * 16 + s * 16 + v, r, l % 8] * T.Cast("float32", T.Cast("int32", T.reinterpret("uint32", B[tile * 4 + jb * 4 + q, T.Ramp((c * 16 + s * 16 + v) * 4, 1, 4)])) >> l % 8 * 4 + ((c * 16 + s * 16 + v) * 4 - (c * 16 + s * 16 + v) * 4) * 8 & 15)
                 for r in T.unroll(1):
                     for q in T.unroll(4):
                         for l in T.vectorized(8):
@@ -47,9 +47,9 @@ class Module:
                     D[ib + r, tile * 4 + j + l] = T.Cast("float16", C[ib, j // 4, r, j % 4, l] + C[ib, j // 4, r, j % 4, l + 4] + (C[ib, j // 4, r, j % 4, l + 2] + C[ib, j // 4, r, j % 4, l + 6]) + (C[ib, j // 4, r, j % 4, l + 1] + C[ib, j // 4, r, j % 4, l + 5] + (C[ib, j // 4, r, j % 4, l + 3] + C[ib, j // 4, r, j % 4, l + 7])))
 
     @T.prim_func(s_tir=True)
-    def matmul_m16(A: T.Buffer(("m", 1024), "float16"), B: T.Buffer((1024, 512), "int8"), Scale: T.Buffer((1024, 8), "float16"), Zeros: T.Buffer((1024, 8), "float16"), D: T.Buffer((m, 1024), "float16")):
+    def matmul_m16(A: T.Buffer(("m", 1024), "float16", align=1), B: T.Buffer((1024, 512), "int8", align=1), Scale: T.Buffer((1024, 8), "float16", align=1), Zeros: T.Buffer((1024, 8), "float16", align=1), D: T.Buffer((m, 1024), "float16", align=1)):
         m = T.int32()
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": True, "chunk": 64, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 128, "rows": 4, "scale_sums": False, "simd_lookup": False}, "pipeline": "s_tir", "refusals": {}, "rule": "cpu"}, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": True, "chunk": 64, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 128, "rows": 4, "scale_sums": False, "simd_lookup": False}, "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
         A_lanes = T.alloc_buffer(((m + 4 - 1) // 4, 128, 4, 8))
         A_sum = T.alloc_buffer(((m + 4 - 1) // 4, 1, 4, 8))
         for ib in T.parallel((m + 3) // 4):
@@ -66,9 +66,9 @@ class Module:
                             C[ib, jb, r, q, l] = T.float32(0.0)
             for c in range(2):
                 B_decode = T.alloc_buffer((8, 64, 2, 8))
-                for j, s, v in T.grid(16, 4, 16):
+                for j, s, v, t in T.grid(16, 4, 16, 1):
                     for l in T.vectorized(8):
-                        B_decode[j // 2, s * 16 + v, j % 2, l] = (T.Cast("float32", T.Cast("int32", (T.Cast("uint32", T.Cast("uint8", B[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + j, (c * 64 + s * 16 + v) * 8 * 4 // 8])) | T.Cast("uint32", T.Cast("uint8", B[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + j, (c * 64 + s * 16 + v) * 8 * 4 // 8 + 1])) << T.uint32(8) | T.Cast("uint32", T.Cast("uint8", B[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + j, (c * 64 + s * 16 + v) * 8 * 4 // 8 + 2])) << T.uint32(16) | T.Cast("uint32", T.Cast("uint8", B[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + j, (c * 64 + s * 16 + v) * 8 * 4 // 8 + 3])) << T.uint32(24)) >> T.Cast("uint32", l * 4) & T.uint32(15))) - T.Cast("float32", Zeros[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + j, (c * 64 + s * 16) // 16])) * T.Cast("float32", Scale[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + j, (c * 64 + s * 16) // 16])
+                        B_decode[(j + t) // 2, s * 16 + v, (j + t) % 2, l] = (T.Cast("float32", T.Cast("int32", T.reinterpret("uint32", B[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + (j + t), T.Ramp((c * 64 + s * 16 + v) * 4, 1, 4)])) >> l % 8 * 4 + ((c * 64 + s * 16 + v) * 4 - (c * 64 + s * 16 + v) * 4) * 8 & 15) - T.Cast("float32", Zeros[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + (j + t), (c * 64 + s * 16) // 16])) * T.Cast("float32", Scale[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + (j + t), (c * 64 + s * 16) // 16])
                 for ib, jb in T.grid(T.min(32, (m + 4 - 1) // 4 - tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32), 8):
                     dot = T.alloc_buffer((4, 2, 8))
                     for r in T.unroll(4):

@@ -1,0 +1,89 @@
+# from tvm.script import ir as I
+# from tvm.script import tirx as T
+# from tvm.tirx.layout import Axis
+
+@I.ir_module
+class Module:
+    @T.prim_func(s_tir=True)
+    def matmul_m1(A: T.Buffer((1, 96), "float16", align=1), B: T.Buffer((33, 36), "int8", align=1), Scale: T.Buffer((33, 3), "float16", align=1), Zeros: T.Buffer((33, 3), "float16", align=1), Bias: T.Buffer((33,), "float16", align=1), D: T.Buffer((1, 33), "float16", align=1)):
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 4, "col_tile": 4, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1, "scale_sums": True, "simd_lookup": False}, "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
+        A_lanes = T.alloc_buffer((1, 12, 1, 8))
+        A_sum = T.alloc_buffer((1, 3, 1, 8))
+        for ib, r in T.grid(1, 1):
+            for v in range(12):
+                for l in T.vectorized(8):
+                    A_lanes[ib, v, r, l] = T.Cast("float32", A[T.min(ib + r, 0), v * 8 + l])
+            for c in range(3):
+                for l in T.vectorized(8):
+                    A_sum[ib, c, r, l] = T.float32(0.0)
+                for v in range(4):
+                    for l in T.vectorized(8):
+                        A_sum[ib, c, r, l] = A_sum[ib, c, r, l] + A_lanes[ib, c * 4 + v, r, l]
+        for tile in T.parallel(9):
+            table = T.alloc_buffer((1,))
+            C = T.alloc_buffer((1, 1, 1, 4, 8))
+            for ib, jb in T.grid(1, 1):
+                for r in T.unroll(1):
+                    for q in T.unroll(4):
+                        for l in T.vectorized(8):
+                            C[ib, jb, r, q, l] = T.float32(0.0)
+            for c, ib, jb in T.grid(3, 1, 1):
+                dot = T.alloc_buffer((1, 4, 8))
+                for r in T.unroll(1):
+                    for q in T.unroll(4):
+                        for l in T.vectorized(8):
+                            dot[r, q, l] = T.float32(0.0)
+                for s, v in T.grid(1, 4):
+                    for q in T.unroll(4):
+                        for r in T.unroll(1):
+                            for l in T.vectorized(8):
+                                dot[r, q, l] = dot[r, q, l] + A_lanes[ib, c * 4 + s * 4 + v, r, l % 8] * (T.Cast("float32", (T.Cast("int32", T.reinterpret("uint16", B[T.min(tile * 4 + jb * 4 + q, 32), T.Ramp((c * 4 + s * 4 + v) * 3, 1, 2)])) | T.Cast("int32", T.reinterpret("uint8", B[T.min(tile * 4 + jb * 4 + q, 32), (c * 4 + s * 4 + v) * 3 + 2])) << 16) >> l % 8 * 3 + ((c * 4 + s * 4 + v) * 3 - (c * 4 + s * 4 + v) * 3) * 8 & 7) - T.float32(4.0))
+                for r in T.unroll(1):
+                    for q in T.unroll(4):
+                        for l in T.vectorized(8):
+                            C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + (dot[r, q, l] * T.Cast("float32", Scale[T.min(tile * 4 + jb * 4 + q, 32), c * 4 // 4]) - T.Cast("float32", Zeros[T.min(tile * 4 + jb * 4 + q, 32), c * 4 // 4]) * A_sum[ib, c, r, l % 8])
+            for ib, r, j, l in T.grid(1, 1, 4, 1):
+                if ib + r < 1 and tile * 4 + j + l < 33:
+                    D[ib + r, tile * 4 + j + l] = T.Cast("float16", C[ib, j // 4, r, j % 4, l] + C[ib, j // 4, r, j % 4, l + 4] + (C[ib, j // 4, r, j % 4, l + 2] + C[ib, j // 4, r, j % 4, l + 6]) + (C[ib, j // 4, r, j % 4, l + 1] + C[ib, j // 4, r, j % 4, l + 5] + (C[ib, j // 4, r, j % 4, l + 3] + C[ib, j // 4, r, j % 4, l + 7])) + T.Cast("float32", Bias[tile * 4 + j + l]))
+
+    @T.prim_func(s_tir=True)
+    def matmul_m16(A: T.Buffer(("m", 96), "float16", align=1), B: T.Buffer((33, 36), "int8", align=1), Scale: T.Buffer((33, 3), "float16", align=1), Zeros: T.Buffer((33, 3), "float16", align=1), Bias: T.Buffer((33,), "float16", align=1), D: T.Buffer((m, 33), "float16", align=1)):
+        m = T.int32()
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": True, "chunk": 12, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 128, "rows": 4, "scale_sums": False, "simd_lookup": False}, "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
+        A_lanes = T.alloc_buffer(((m + 4 - 1) // 4, 12, 4, 8))
+        A_sum = T.alloc_buffer(((m + 4 - 1) // 4, 1, 4, 8))
+        for ib in T.parallel((m + 3) // 4):
+            for r, v in T.grid(4, 12):
+                for l in T.vectorized(8):
+                    A_lanes[ib, v, r, l] = T.Cast("float32", A[T.min(ib * 4 + r, m - 1), v * 8 + l])
+        for tile in T.parallel((m + 127) // 128 * 3):
+            table = T.alloc_buffer((1,))
+            C = T.alloc_buffer((32, 8, 4, 2, 8))
+            for ib, jb in T.grid(T.min(32, (m + 4 - 1) // 4 - tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32), 8):
+                for r in T.unroll(4):
+                    for q in T.unroll(2):
+                        for l in T.vectorized(8):
+                            C[ib, jb, r, q, l] = T.float32(0.0)
+            for c in range(1):
+                B_decode = T.alloc_buffer((8, 12, 2, 8))
+                for j, s, v, t in T.grid(16, 3, 4, 1):
+                    for l in T.vectorized(8):
+                        B_decode[(j + t) // 2, s * 4 + v, (j + t) % 2, l] = (T.Cast("float32", (T.Cast("int32", T.reinterpret("uint16", B[T.min(tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + (j + t), 32), T.Ramp((c * 12 + s * 4 + v) * 3, 1, 2)])) | T.Cast("int32", T.reinterpret("uint8", B[T.min(tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + (j + t), 32), (c * 12 + s * 4 + v) * 3 + 2])) << 16) >> l % 8 * 3 + ((c * 12 + s * 4 + v) * 3 - (c * 12 + s * 4 + v) * 3) * 8 & 7) - T.float32(4.0)) * T.Cast("float32", Scale[T.min(tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + (j + t), 32), (c * 12 + s * 4) // 4]) - T.Cast("float32", Zeros[T.min(tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + (j + t), 32), (c * 12 + s * 4) // 4])
+                for ib, jb in T.grid(T.min(32, (m + 4 - 1) // 4 - tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32), 8):
+                    dot = T.alloc_buffer((4, 2, 8))
+                    for r in T.unroll(4):
+                        for q in T.unroll(2):
+                            for l in T.vectorized(8):
+                                dot[r, q, l] = T.float32(0.0)
+                    for s, v in T.grid(1, 12):
+                        for q in T.unroll(2):
+                            for r in T.unroll(4):
+                                for l in T.vectorized(8):
+                                    dot[r, q, l] = dot[r, q, l] + A_lanes[tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32 + ib, c * 12 + s * 12 + v, r, l % 8] * B_decode[jb, s * 12 + v, q, l]
+                    for r in T.unroll(4):
+                        for q in T.unroll(2):
+                            for l in T.vectorized(8):
+                                C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + dot[r, q, l]
+            for ib, r, j, l in T.grid(T.min(32, (m + 4 - 1) // 4 - tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32), 4, 16, 1):
+                if (tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32 + ib) * 4 + r < m and tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + j + l < 33:
+                    D[(tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32 + ib) * 4 + r, tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + j + l] = T.Cast("float16", C[ib, j // 2, r, j % 2, l] + C[ib, j // 2, r, j % 2, l + 4] + (C[ib, j // 2, r, j % 2, l + 2] + C[ib, j // 2, r, j % 2, l + 6]) + (C[ib, j // 2, r, j % 2, l + 1] + C[ib, j // 2, r, j % 2, l + 5] + (C[ib, j // 2, r, j % 2, l + 3] + C[ib, j // 2, r, j % 2, l + 7])) + T.Cast("float32", Bias[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + j + l]))
