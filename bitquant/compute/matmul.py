@@ -21,6 +21,7 @@ __all__ = [
     "select_implementation",
     "symbol",
     "tag",
+    "zero_point",
 ]
 
 #: Function attributes that carry the problem (`MatmulConfig.problem`) and the rung of the ladder, for rules to read.
@@ -76,15 +77,18 @@ def decode_weight(config: MatmulConfig, B: Expr, Scale: Expr, Zeros: Expr, n: Ex
         code = B[n, k] if config.layout == "nt" else B[k, n]
     g = k // config.group if config.num_groups > 1 else 0
     scale = Scale[n, g].astype(work) if config.with_scaling else None
-    zero = None
-    if config.has_packed_zeros and w_format.is_packed:
-        zero = unpack_code(lambda byte: Zeros[g, byte], n, w_format.bits).astype(work)
-    elif config.has_packed_zeros:
-        zero = Zeros[g, n].astype("uint8").astype(work)
-    elif config.with_zeros:
-        zero = Zeros[n, g].astype(work)
+    zero = zero_point(config, Zeros, n, g).astype(work) if config.with_zeros else None
     w = apply_scale_and_zero(code_to_value(code, w_format, work), scale, zero, config.zeros_mode)
     return w.astype(dtype)
+
+
+def zero_point(config: MatmulConfig, Zeros: Expr, n: Expr, g: Expr) -> Expr:
+    """Return the zero point of group `g` of row `n` as it is stored: a number of Scale's type, or a uint8."""
+    if not config.has_packed_zeros:
+        return Zeros[n, g]
+    if config.W_format.is_packed:
+        return unpack_code(lambda byte: Zeros[g, byte], n, config.W_format.bits)
+    return Zeros[g, n].astype("uint8")
 
 
 def output_value(config: MatmulConfig, c: Expr, bias: Expr) -> Expr:

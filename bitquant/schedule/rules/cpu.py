@@ -13,8 +13,8 @@ from tvm.script import tirx as T
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.decode import apply_scale_and_zero, code_to_value, unpack_code
-from bitquant.compute.matmul import output_value
+from bitquant.compute.decode import apply_scale_and_zero, code_to_value
+from bitquant.compute.matmul import output_value, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.schedule.hint import Hint
@@ -269,13 +269,7 @@ class CpuRule(Rule):
                 g = v // group if group else k_at(v, l) // config.group
                 g = tirx.min(g, config.num_groups - 1) if is_padded else g
             scale = Scale[n, g].astype(dtype) if config.with_scaling else None
-            if not config.with_zeros:
-                return scale, None
-            if not config.has_packed_zeros:
-                return scale, Zeros[n, g].astype(dtype)
-            if not w_format.is_packed:
-                return scale, Zeros[g, n].astype("uint8").astype(dtype)
-            return scale, unpack_code(lambda b: Zeros[g, b], n, w_format.bits).astype(dtype)
+            return scale, zero_point(config, Zeros, n, g).astype(dtype) if config.with_zeros else None
 
         def element_of_A(A, row, v, l):
             return zero_beyond_K(code_to_value(A[row, k_at(v, l)], a_format, lane_dtype), v, l, lane_dtype)

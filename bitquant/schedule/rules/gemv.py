@@ -9,8 +9,8 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.arch import gpu_arch
-from bitquant.compute.decode import apply_scale_and_zero, unpack_code
-from bitquant.compute.matmul import output_value
+from bitquant.compute.decode import apply_scale_and_zero
+from bitquant.compute.matmul import output_value, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.words import load_width_bytes, load_words, word_value
 from bitquant.schedule.hint import Hint
@@ -91,21 +91,12 @@ class GemvRule(Rule):
         needs_sum_of_a = config.with_zeros
         spec = operands(config, rung)
 
-        def zero_point(Zeros, n, g):
-            if not config.has_packed_zeros:
-                return Zeros[n, g]
-            return (
-                unpack_code(lambda b: Zeros[g, b], n, w_format.bits)
-                if w_format.is_packed
-                else Zeros[g, n].astype("uint8")
-            )
-
         def scaled(dot, sum_of_a, Scale, Zeros, n, g):
             """The chunk's part of the total, by linearity of decode in w."""
             scale = Scale[n, g].astype(total_dtype) if config.with_scaling else None
             zero = None
             if config.with_zeros:
-                zero = zero_point(Zeros, n, g).astype(total_dtype) * sum_of_a.astype(total_dtype)
+                zero = zero_point(config, Zeros, n, g).astype(total_dtype) * sum_of_a.astype(total_dtype)
             return apply_scale_and_zero(dot.astype(total_dtype), scale, zero, config.zeros_mode)
 
         @T.prim_func(check_well_formed=False)

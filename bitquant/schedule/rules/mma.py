@@ -25,8 +25,8 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.arch import GpuArch, gpu_arch
-from bitquant.compute.decode import apply_scale_and_zero, unpack_code
-from bitquant.compute.matmul import output_value
+from bitquant.compute.decode import apply_scale_and_zero
+from bitquant.compute.matmul import output_value, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.intrin.mma import (
@@ -447,15 +447,6 @@ class _Kernel:
         in_type = self.pair_dtype == self.operand == c.scale_format.tvm_dtype and not self.has_table
         return in_type and self.run % 2 == 0 and (c.W_format.is_integer or not c.with_zeros)
 
-    def _zero_point(self, n: Expr, g: Expr) -> Expr:
-        """Return the stored zero point: an unsigned integer, or a number of Scale's type."""
-        c = self.config
-        if not c.has_packed_zeros:
-            return self.Zeros[n, g]
-        if c.W_format.is_packed:
-            return unpack_code(lambda byte: self.Zeros[g, byte], n, c.W_format.bits)
-        return self.Zeros[g, n].astype("uint8")
-
     def _unit(self, c: int, rows: int) -> tuple[Expr, Expr]:
         """Return (row, index in the row) of the c-th unit of this thread: neighbours take neighbouring rows."""
         index = self.thread + c * self.threads
@@ -482,7 +473,7 @@ class _Kernel:
                 k = tile * self.hint.block_k + column * UNIT + j * self.run
                 g = T.min(k // c.group, c.num_groups - 1) if c.num_groups > 1 else 0
                 scale = self.Scale[n, g].astype("float32") if c.with_scaling else None
-                zero = self._zero_point(n, g).astype("float32") if c.with_zeros else None
+                zero = zero_point(c, self.Zeros, n, g).astype("float32") if c.with_zeros else None
                 self._store_factors(unit * runs + j, scale, zero)
 
     def _store_factors(self, index: int, scale: Expr | None, zero: Expr | None) -> None:
@@ -705,7 +696,7 @@ class _Kernel:
                 if c.with_scaling:
                     store_local(scales, i, self.Scale[n, g].astype(dtype))
                 if c.with_zeros:
-                    store_local(zeros, i, self._zero_point(n, g).astype(dtype))
+                    store_local(zeros, i, zero_point(c, self.Zeros, n, g).astype(dtype))
             for i in range(self.m_tiles):
                 for r in range(4):
                     at = (i * self.n_tiles + j) * 4 + r
