@@ -289,9 +289,10 @@ class Operator:
     def _reject_A(self, A: torch.Tensor) -> None:
         """Raise for the first rule that A breaks."""
         if A.device.type != self._device_type:
+            other = f", or construct with target='{A.device.type}'" if A.device.type in ("cpu", "cuda") else ""
             raise CallError(
                 f"'A' must be on {self._device_type}, where this operator was built for (got {A.device}); "
-                f"move it, or construct with target='{A.device.type}'"
+                f"use .to('{self._device_type}'){other}"
             )
         if A.shape[-1:] != (self._K,):
             raise CallError(f"'A' must have shape (..., {self._K}), K last (got {tuple(A.shape)})")
