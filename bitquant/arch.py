@@ -63,19 +63,9 @@ class GpuArch:
         return self.capability >= 80
 
     @property
-    def has_mma_fp8(self) -> bool:
-        """Whether mma.sync multiplies float8 (sm_89)."""
-        return self.capability >= 89
-
-    @property
     def has_cp_async(self) -> bool:
         """Whether shared memory can be filled asynchronously from global memory (sm_80)."""
         return self.capability >= 80
-
-    @property
-    def has_wgmma(self) -> bool:
-        """Whether warpgroup matrix instructions exist (sm_90a alone)."""
-        return self.name == "sm_90a"
 
 
 _ARCHS = {

@@ -108,7 +108,6 @@ class Operator:
         self._A_dtype, self._W_dtype = c.A_format.torch_dtype, c.W_format.torch_dtype
         self._out_dtype = c.out_format.torch_dtype
         self._K, self._N = c.K, c.N
-        self._is_cuda = self.is_cuda
         scale_dtype = c.scale_format.torch_dtype
         zeros_dtype = torch.int8 if c.has_packed_zeros else scale_dtype
         # Name, whether the config has it, shape, dtype: the optional operands in the order of the kernels' parameters.
@@ -133,7 +132,7 @@ class Operator:
         """How each rung was scheduled: rule, hint, and the refusals before."""
         return self._archive.choices
 
-    @property
+    @cached_property
     def is_cuda(self) -> bool:
         """Whether the target is a CUDA GPU."""
         return self.target.kind.name == "cuda"
@@ -233,7 +232,7 @@ class Operator:
             output = torch.empty(out_shape, dtype=self._out_dtype, device=device)
         else:
             self._check("output", output, out_shape, self._out_dtype, device)
-        if self._is_cuda:
+        if self.is_cuda:
             self._check_alignment(A, W, output)
         m = A.numel() // self._K
         if self.config.is_static and m not in (self.config.M, 0):
@@ -241,7 +240,7 @@ class Operator:
                 f"'A' must have {self.config.M} rows (got {m}): the config has a static M; "
                 "make it with M=None or a sequence of rungs to serve any number of rows"
             )
-        if m and self._is_cuda and device.index != torch.cuda.current_device():
+        if m and self.is_cuda and device.index != torch.cuda.current_device():
             with torch.cuda.device(device):  # TVM's launcher leaves the device of its operands current.
                 self._launch(m, arguments, output)
         elif m:

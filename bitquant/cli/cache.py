@@ -18,7 +18,7 @@ __all__ = ["cache"]
 Examples:
   bitquant cache
   bitquant cache clear --yes
-  BITQUANT_CACHE_DIR=/tmp/kernels bitquant cache path
+  BITQUANT_CACHE_DIR=~/kernels bitquant cache path
 \b
 Environment:
   BITQUANT_CACHE        0, off or false: the cache is neither read nor written
