@@ -26,7 +26,7 @@ from tvm.tirx import PrimFunc
 from bitquant import cache
 from bitquant.arch import cpu_target
 from bitquant.compiler import KernelResources, compile_cuda_source, find_linker, link_shared
-from bitquant.compute.matmul import CONFIG_ATTR, RUNG_ATTR, rung_of
+from bitquant.compute.matmul import CONFIG_ATTR, LAYOUT_ATTR, RUNG_ATTR, layout_of, rung_of
 from bitquant.errors import BitquantError, BuildError, UnsupportedError
 from bitquant.schedule.apply import CHOICE_ATTR, Choice, choice_of
 
@@ -35,9 +35,9 @@ __all__ = ["Archive", "build", "share_equal_functions"]
 _MANIFEST, _HOST_LIBRARY, _HOST_IR = "manifest.json", "host.so", "host.ll"
 _CUBIN, _CUDA, _PTX = "kernels.cubin", "kernels.cu", "kernels.ptx"
 #: Version of the archive's own format.
-_FORMAT = 1
+_FORMAT = 2
 _MANIFEST_FIELDS = frozenset(
-    {"format", "problem", "target", "arch", "cpu_features", "symbols", "choices", "kernels", "resources", "versions"}
+    {"format", "problem", "weight_layout", "target", "arch", "cpu_features", "symbols", "choices", "kernels", "resources", "versions"}
 )
 
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.
@@ -52,7 +52,7 @@ class Archive:
     Attributes
     ----------
     manifest
-        What was built and by what: problem, target, symbol of each rung, choices, resources, versions.
+        What was built and by what: problem, weight layout, target, symbol of each rung, choices, resources, versions.
     host_library
         The host code as a shared library; None where no linker was there to make one.
     host_ir
@@ -194,7 +194,7 @@ def share_equal_functions(scheduled: IRModule) -> tuple[IRModule, dict[int, str]
     functions, symbols = {}, {}
     for name, func in sorted(scheduled.functions_items(), key=lambda item: rung_of(item[1])):
         bare = func
-        for attr in ("global_symbol", CONFIG_ATTR, RUNG_ATTR, CHOICE_ATTR):
+        for attr in ("global_symbol", CONFIG_ATTR, RUNG_ATTR, LAYOUT_ATTR, CHOICE_ATTR):
             bare = bare.without_attr(attr)
         twin = next((s for other, s in kept if tvm_ffi.structural_equal(bare, other, map_free_vars=True)), None)
         if twin is None:
@@ -325,6 +325,7 @@ def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archi
     manifest = {
         "format": _FORMAT,
         "problem": problem,
+        "weight_layout": layout_of(next(iter(scheduled.functions.values()))),
         "target": str(target),
         "arch": arch,
         "cpu_features": sorted(str(f) for f in target.attrs.get("mattr", [])) if target.kind.name == "llvm" else [],

@@ -25,7 +25,8 @@ from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
 from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, CallError, ConfigError, UnsupportedError
-from bitquant.schedule import Choice, schedule_module
+from bitquant.layouts import Layout, weight_dtype, weight_shape
+from bitquant.schedule import Choice, preferred_layout, schedule_module
 
 __all__ = ["Operator"]
 
@@ -61,10 +62,10 @@ class Operator:
     config : MatmulConfig
     target : tvm.target.Target
     weight_layout : str
-        Layout of the weight that the kernels read, "plain" (`bitquant.packing`).
+        Layout of the weight that the kernels read, "plain" or "fragment" (`bitquant.layouts`).
     """
 
-    weight_layout = "plain"
+    weight_layout: Layout
 
     def __init__(
         self, config: MatmulConfig, target: str | Target | None = None, rules: Sequence[Any] | None = None
@@ -74,6 +75,7 @@ class Operator:
         self.config = config
         self.target = resolve_target(target)
         self._rules = rules
+        self.weight_layout = preferred_layout(config, self.target, rules)
         self._bind(self._build())
 
     # Making.
@@ -87,6 +89,7 @@ class Operator:
             return make()
         parts: dict[str, Any] = {
             "problem": self.config.problem(),
+            "weight_layout": self.weight_layout,
             "target": str(self.target),
             "linked": find_linker() is not None,
         }
@@ -105,7 +108,8 @@ class Operator:
         self._checked_devices: set[int] = set()
         c = self.config
         self._device_type = "cuda" if self.is_cuda else "cpu"
-        self._A_dtype, self._W_dtype = c.A_format.torch_dtype, c.W_format.torch_dtype
+        self._A_dtype, self._W_dtype = c.A_format.torch_dtype, weight_dtype(c, self.weight_layout)
+        self._W_shape = weight_shape(c, self.weight_layout)
         self._out_dtype = c.out_format.torch_dtype
         self._K, self._N = c.K, c.N
         scale_dtype = c.scale_format.torch_dtype
@@ -119,7 +123,7 @@ class Operator:
         # Kernels for GPUs load up to 16 bytes at a time from rows whose length allows it, and so must the first row.
         self._alignment = {
             "A": math.gcd(16, c.K * self._A_dtype.itemsize),
-            "W": math.gcd(16, c.W_shape[1] * self._W_dtype.itemsize),
+            "W": math.gcd(16, self._W_shape[1] * self._W_dtype.itemsize),
             "output": math.gcd(16, c.N * self._out_dtype.itemsize),
         }
         # Compiled graphs are cached on disk with this name in them: it must say which problem it stands for.
@@ -207,7 +211,7 @@ class Operator:
             or A.is_neg()
         ):
             self._reject_A(A)
-        self._check("W", W, self.config.W_shape, self._W_dtype, device)
+        self._check("W", W, self._W_shape, self._W_dtype, device)
         if device.index not in self._checked_devices:
             self._check_device(device)
         arguments = [A.detach() if A.requires_grad else A, W]
@@ -274,7 +278,7 @@ class Operator:
             fix = "; pass what transform_weight returned" if name == "W" else f"; use .to({dtype})"
             raise CallError(f"{name!r} must be of type {dtype} (got {tensor.dtype}){fix}")
         if tuple(tensor.shape) != tuple(shape):
-            fix = "; pass what transform_weight returned" if name == "W" else ""
+            fix = f"; pass what transform_weight returned ({self.weight_layout} layout)" if name == "W" else ""
             raise CallError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)}){fix}")
         if tensor.device != device:
             raise CallError(f"{name!r} must be on the device of A, {device} (got {tensor.device}); use .to('{device}')")
@@ -330,7 +334,7 @@ class Operator:
     @cached_property
     def prim_func_mod(self) -> IRModule:
         """The unscheduled module, one prim_func a rung: the meaning of the operator."""
-        return select_implementation(self.config)
+        return select_implementation(self.config, self.weight_layout)
 
     @property
     def prim_func(self) -> PrimFunc:
@@ -498,6 +502,7 @@ class Operator:
         except (TypeError, ValueError, KeyError) as error:
             raise BuildError(f"{path} was exported by another version of bitquant: {error}; export it again") from error
         operator._rules = None
+        operator.weight_layout = archive.manifest["weight_layout"]
         operator._bind(archive)
         return operator
 

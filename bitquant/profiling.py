@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bitquant.errors import UnsupportedError
+from bitquant.layouts import weight_dtype, weight_shape
 
 if TYPE_CHECKING:
     from bitquant.operator import Operator
 
-__all__ = ["cpu_latency_us", "graph_latency_us", "operator_latency_us", "random_operands"]
+__all__ = ["cpu_latency_us", "graph_latency_us", "operator_latency_us", "random_operands", "rotating_copies"]
 
 #: Copies of the weight exceed this many times the L2 cache.
 _L2_FACTOR = 3
@@ -31,7 +32,7 @@ _MAX_COPIES = 64
 
 def random_operands(operator: Operator, m: int, device: torch.device) -> dict[str, torch.Tensor]:
     """Return operands of random bits and numbers by the names and in the order of `Operator.forward`."""
-    c = operator.config
+    c, layout = operator.config, operator.weight_layout
     generator = torch.Generator(device=device).manual_seed(0)
 
     def draw(shape: Sequence[int], dtype: torch.dtype, scale: float = 1.0) -> torch.Tensor:
@@ -41,7 +42,10 @@ def random_operands(operator: Operator, m: int, device: torch.device) -> dict[st
             return torch.randint(-100, 100, shape, dtype=dtype, device=device, generator=generator)
         return (torch.randn(shape, device=device, generator=generator) * scale).to(dtype)
 
-    operands = {"A": draw((m, c.K), c.A_format.torch_dtype), "W": draw(c.W_shape, c.W_format.torch_dtype)}
+    operands = {
+        "A": draw((m, c.K), c.A_format.torch_dtype),
+        "W": draw(weight_shape(c, layout), weight_dtype(c, layout)),
+    }
     if c.with_scaling:
         operands["scale"] = draw(c.scale_shape, c.scale_format.torch_dtype, 0.01)
     if c.with_zeros:
@@ -89,6 +93,16 @@ def cpu_latency_us(calls: Sequence[Callable[[], Any]], target_ms: float = 300.0,
     return statistics.median(times) * 1e6
 
 
+def rotating_copies(W: torch.Tensor) -> list[torch.Tensor]:
+    """Return `W` and as many copies as it takes that all together exceed the cache of its device."""
+    if W.is_cuda:
+        cache_bytes = _L2_FACTOR * torch.cuda.get_device_properties(W.device).L2_cache_size
+    else:
+        cache_bytes = _CPU_CACHE_BYTES
+    copies = min(_MAX_COPIES, 1 + cache_bytes // (W.numel() * W.element_size()))
+    return [W, *(W.clone() for _ in range(copies - 1))]
+
+
 def operator_latency_us(operator: Operator, m: int) -> float:
     """Return the median time of a call of `operator` with `m` rows, in microseconds.
 
@@ -103,13 +117,7 @@ def operator_latency_us(operator: Operator, m: int) -> float:
     operands = random_operands(operator, m, device)
     operator(**operands)  # Checks that the device fits the kernel, and loads it.
     A, W, *others = operands.values()
-    weight_bytes = W.numel() * W.element_size()
-    if operator.is_cuda:
-        cache_bytes = _L2_FACTOR * torch.cuda.get_device_properties(device).L2_cache_size
-    else:
-        cache_bytes = _CPU_CACHE_BYTES
-    copies = min(_MAX_COPIES, 1 + cache_bytes // weight_bytes)
-    weights = [W, *(W.clone() for _ in range(copies - 1))]
+    weights = rotating_copies(W)
     output = torch.empty((m, operator.config.N), dtype=operator.config.out_format.torch_dtype, device=device)
     kernel = operator.kernel_for(m)
     calls = [lambda w=w: kernel(A, w, *others, output) for w in weights]

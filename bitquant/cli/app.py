@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import bitquant
+from bitquant.cli.bench import bench
 from bitquant.cli.cache import cache
 from bitquant.cli.doctor import doctor
 from bitquant.cli.inspect import inspect
 from bitquant.cli.run import run
+from bitquant.cli.tune import tune
 from bitquant.errors import BitquantError
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (run, inspect, doctor, cache):
+for _command in (run, inspect, bench, doctor, cache, tune):
     cli.add_command(_command)
 
 

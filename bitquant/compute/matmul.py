@@ -9,12 +9,15 @@ from tvm import te, tirx
 
 from bitquant.compute.decode import apply_scale_and_zero, code_to_value, unpack_code
 from bitquant.config import MatmulConfig
+from bitquant.layouts import Layout, fragment_code, fragment_layout, weight_shape, weight_tvm_dtype
 
 __all__ = [
     "CONFIG_ATTR",
+    "LAYOUT_ATTR",
     "RUNG_ATTR",
     "config_of",
     "decode_weight",
+    "layout_of",
     "matmul_dequantize_b",
     "output_value",
     "rung_of",
@@ -24,9 +27,11 @@ __all__ = [
     "zero_point",
 ]
 
-#: Function attributes that carry the problem (`MatmulConfig.problem`) and the rung of the ladder, for rules to read.
+#: Function attributes that carry the problem (`MatmulConfig.problem`), the rung of the ladder and the layout of the
+#: weight, for rules to read.
 CONFIG_ATTR = "bitquant.config"
 RUNG_ATTR = "bitquant.rung"
+LAYOUT_ATTR = "bitquant.layout"
 
 Expr = Any
 
@@ -36,9 +41,10 @@ def symbol(rung: int) -> str:
     return f"matmul_m{rung}"
 
 
-def tag(func: tvm.tirx.PrimFunc, config: MatmulConfig, rung: int) -> tvm.tirx.PrimFunc:
-    """Return `func` with its symbol and with the problem and rung that it was made for."""
-    return func.with_attrs({"global_symbol": symbol(rung), CONFIG_ATTR: config.problem(), RUNG_ATTR: rung})
+def tag(func: tvm.tirx.PrimFunc, config: MatmulConfig, rung: int, layout: Layout = "plain") -> tvm.tirx.PrimFunc:
+    """Return `func` with its symbol and with the problem, rung and weight layout that it was made for."""
+    attrs = {"global_symbol": symbol(rung), CONFIG_ATTR: config.problem(), RUNG_ATTR: rung, LAYOUT_ATTR: layout}
+    return func.with_attrs(attrs)
 
 
 def config_of(func: tvm.tirx.PrimFunc) -> MatmulConfig | None:
@@ -55,7 +61,15 @@ def rung_of(func: tvm.tirx.PrimFunc) -> int:
     return int(func.attrs[RUNG_ATTR])
 
 
-def decode_weight(config: MatmulConfig, B: Expr, Scale: Expr, Zeros: Expr, n: Expr, k: Expr, dtype: str) -> Expr:
+def layout_of(func: tvm.tirx.PrimFunc) -> Layout:
+    """Return the layout in which `func` reads the weight."""
+    layout = func.attrs.get(LAYOUT_ATTR) if func.attrs else None
+    return "fragment" if layout == "fragment" else "plain"
+
+
+def decode_weight(
+    config: MatmulConfig, B: Expr, Scale: Expr, Zeros: Expr, n: Expr, k: Expr, dtype: str, layout: Layout = "plain"
+) -> Expr:
     """Return decode(W)[n, k] in `dtype`, read from the stored operands.
 
     Parameters
@@ -68,10 +82,15 @@ def decode_weight(config: MatmulConfig, B: Expr, Scale: Expr, Zeros: Expr, n: Ex
         Column of D and index of the reduction.
     dtype
         TVM type of the value. Scales and fractional zero points are applied in float32, and rounded to it once.
+    layout
+        Layout of B.
     """
     w_format = config.W_format
     work = dtype if config.decodes_to_integer else "float32"
-    if w_format.is_packed:
+    if layout == "fragment":
+        code = fragment_code(lambda row, byte: B[row, byte], n, k, fragment_layout(config))
+        code = code if w_format.is_packed else tirx.reinterpret(w_format.tvm_dtype, code)
+    elif w_format.is_packed:
         code = unpack_code(lambda byte: B[n, byte], k, w_format.bits)
     else:
         code = B[n, k] if config.layout == "nt" else B[k, n]
@@ -116,7 +135,9 @@ def _cast_output(x: Expr, x_dtype: str, dtype: str) -> Expr:
     return inside if dtype == "int8" else tirx.Select(x > tirx.const(top, "float32"), tirx.const(high, dtype), inside)
 
 
-def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | None = None) -> tvm.tirx.PrimFunc:
+def matmul_dequantize_b(
+    config: MatmulConfig, rung: int, decode_dtype: str | None = None, layout: Layout = "plain"
+) -> tvm.tirx.PrimFunc:
     """Return D = cast(A x decode(B)^T + Bias) as an unscheduled prim_func.
 
     Parameters
@@ -129,6 +150,8 @@ def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | Non
     decode_dtype
         TVM type of B_decode; default `config.decode_dtype`. A schedule that multiplies in float32 anyway passes
         float32 and saves a rounding.
+    layout
+        Layout of the stored weight B (`bitquant.layouts`).
 
     Returns
     -------
@@ -139,7 +162,7 @@ def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | Non
     N, K = config.N, config.K
     M = rung if config.has_fixed_rows(rung) else tirx.Var("m", "int32")
     A = te.placeholder((M, K), name="A", dtype=config.A_format.tvm_dtype)
-    B = te.placeholder(config.W_shape, name="B", dtype=config.W_format.tvm_dtype)
+    B = te.placeholder(weight_shape(config, layout), name="B", dtype=weight_tvm_dtype(config, layout))
     Scale: Expr = None
     Zeros: Expr = None
     Bias: Expr = None
@@ -156,14 +179,19 @@ def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | Non
         args.append(Bias)
 
     reduce_dtype = config.reduce_dtype
-    if config.needs_decode:
+    needs_decode = config.needs_decode or layout != "plain"
+    if needs_decode:
         dtype = decode_dtype or config.decode_dtype
-        B_decode = te.compute((N, K), lambda n, k: decode_weight(config, B, Scale, Zeros, n, k, dtype), name="B_decode")
+
+        def weight(n: Expr, k: Expr) -> Expr:
+            return decode_weight(config, B, Scale, Zeros, n, k, dtype, layout)
+
+        B_decode = te.compute((N, K), weight, name="B_decode")
     k = te.reduce_axis((0, K), name="k")
 
     def product(i: Expr, j: Expr) -> Expr:
         a = code_to_value(A[i, k], config.A_format, reduce_dtype)
-        if config.needs_decode:
+        if needs_decode:
             b = B_decode[j, k].astype(reduce_dtype)
         else:
             b = code_to_value(B[j, k] if config.layout == "nt" else B[k, j], config.W_format, reduce_dtype)
@@ -173,9 +201,9 @@ def matmul_dequantize_b(config: MatmulConfig, rung: int, decode_dtype: str | Non
 
     D = te.compute((M, N), lambda i, j: output_value(config, C[i, j], Bias[j] if config.with_bias else None), name="D")
     func = te.create_prim_func([*args, D])
-    return tag(func, config, rung)
+    return tag(func, config, rung, layout)
 
 
-def select_implementation(config: MatmulConfig) -> tvm.IRModule:
+def select_implementation(config: MatmulConfig, layout: Layout = "plain") -> tvm.IRModule:
     """Return the unscheduled module of a problem: one prim_func for each rung of its ladder."""
-    return tvm.IRModule({symbol(rung): matmul_dequantize_b(config, rung) for rung in config.ladder})
+    return tvm.IRModule({symbol(rung): matmul_dequantize_b(config, rung, layout=layout) for rung in config.ladder})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +12,28 @@ from tvm.ir import IRModule
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.matmul import config_of, rung_of
+from bitquant.compute.matmul import config_of, layout_of, rung_of
+from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
+from bitquant.layouts import Layout, fragment_refusal
+from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.base import Rule
 
-__all__ = ["ApplyDefaultSchedule", "Choice", "choice_of", "schedule_module"]
+__all__ = [
+    "ApplyDefaultSchedule",
+    "Choice",
+    "choice_of",
+    "preferred_layout",
+    "refusal",
+    "schedule_module",
+    "schedule_with",
+]
 
 #: Function attribute that says how a function was scheduled (`Choice`).
 CHOICE_ATTR = "bitquant.schedule"
+#: Function attribute of an unscheduled function: refusals that its `Choice` shall list before those of the rules.
+REFUSALS_ATTR = "bitquant.refusals"
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,9 @@ class Choice:
     smem_bytes
         Dynamic shared memory of a block.
     refusals
-        The rules that were asked before, with their reasons.
+        The rules that were asked before, with their reasons; "record" for a record that does not fit.
+    origin
+        Where rule and hint come from: "default", "record <file>" or "tuned".
     """
 
     rule: str
@@ -46,6 +61,7 @@ class Choice:
     hint: dict[str, Any]
     smem_bytes: int
     refusals: dict[str, str]
+    origin: str = "default"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON and for function attributes."""
@@ -63,29 +79,61 @@ def choice_of(func: PrimFunc) -> Choice | None:
         hint=dict(fields["hint"].items()),
         smem_bytes=int(fields["smem_bytes"]),
         refusals={str(k): str(v) for k, v in fields["refusals"].items()},
+        origin=str(fields["origin"]),
     )
 
 
-def _apply(rule: Any, func: PrimFunc, target: Target) -> tuple[PrimFunc | None, str, dict[str, Any], int]:
-    """Return the scheduled function, "", the hint's fields and shared memory; or None and the rule's reason.
+def refusal(rule: Rule, config: MatmulConfig, rung: int, layout: str, target: Target) -> str | None:
+    """Return why `rule` does not apply to a function of this problem, rung and weight layout, or None where it does."""
+    if layout not in rule.weight_layouts:
+        return f"reads the {' or '.join(rule.weight_layouts)} weight layout (got {layout})"
+    return rule.refuses(config, rung, target)
 
-    Rules of TVM's dlight fit too: they have `apply` alone, and may return a schedule or several.
+
+def schedule_with(
+    func: PrimFunc,
+    rule: Rule,
+    hint: Hint,
+    target: Target,
+    origin: str = "default",
+    refusals: Mapping[str, str] | None = None,
+) -> PrimFunc:
+    """Return `func` as `rule` schedules it with `hint`, with its `Choice`; `refusal` has returned None.
+
+    Raises
+    ------
+    ScheduleError
+        If the hint's sizes do not fit the problem.
     """
-    if not isinstance(rule, Rule):
-        result = rule.apply(func, target, False)
-        result = result[0] if isinstance(result, list) and result else result
-        if result is None or isinstance(result, list):
-            return None, "does not apply", {}, 0
-        return (result if isinstance(result, PrimFunc) else result.mod["main"]), "", {}, 0
     config = config_of(func)
     if config is None:
-        return None, "needs a function made by bitquant", {}, 0
-    rung = rung_of(func)
-    if reason := rule.refuses(config, rung, target):
-        return None, reason, {}, 0
-    hint = rule.default_hint(config, rung, target)
-    scheduled = rule.schedule(config, rung, target, hint)
-    return scheduled, "", hint.to_dict(), rule.smem_bytes(config, rung, target, hint)
+        raise ScheduleError(f"{rule.name}: needs a function made by bitquant")
+    scheduled = rule.schedule_function(func, config, target, hint)
+    smem_bytes = rule.smem_bytes(config, rung_of(func), target, hint)
+    choice = Choice(rule.name, rule.pipeline, hint.to_dict(), smem_bytes, dict(refusals or {}), origin)
+    return scheduled.with_attr(CHOICE_ATTR, choice.to_dict())
+
+
+def _apply_foreign(rule: Any, func: PrimFunc, target: Target) -> PrimFunc | None:
+    """Apply a rule of TVM's dlight, which has `apply` alone and may return a schedule or several."""
+    result = rule.apply(func, target, False)
+    result = result[0] if isinstance(result, list) and result else result
+    if result is None or isinstance(result, list):
+        return None
+    return result if isinstance(result, PrimFunc) else result.mod["main"]
+
+
+def preferred_layout(config: MatmulConfig, target: Target, rules: Sequence[Any] | None = None) -> Layout:
+    """Return the layout in which a weight for `rules` is stored: one for every rung, since it is stored once.
+
+    It is "fragment" where rules made for it take every rung, and the config does not ask for the plain layout.
+    """
+    rules = default_rules() if rules is None else rules
+    if config.wants_plain_layout or target.kind.name != "cuda" or fragment_refusal(config) is not None:
+        return "plain"
+    readers = [rule for rule in rules if isinstance(rule, Rule) and rule.weight_layouts == ("fragment",)]
+    takes_all = all(any(rule.refuses(config, rung, target) is None for rule in readers) for rung in config.ladder)
+    return "fragment" if takes_all else "plain"
 
 
 def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None = None) -> IRModule:
@@ -115,16 +163,23 @@ def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None =
 
 
 def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
-    refusals: dict[str, str] = {}
+    config = config_of(func)
+    refusals = {str(k): str(v) for k, v in func.attrs.get(REFUSALS_ATTR, {}).items()} if func.attrs else {}
     for rule in rules:
         name = getattr(rule, "name", type(rule).__name__)
-        scheduled, reason, fields, smem_bytes = _apply(rule, func, target)
-        if scheduled is None:
+        if not isinstance(rule, Rule):
+            scheduled = _apply_foreign(rule, func, target)
+            if scheduled is not None:
+                choice = Choice(name, getattr(rule, "pipeline", "s_tir"), {}, 0, refusals)
+                return scheduled.with_attr(CHOICE_ATTR, choice.to_dict())
+            refusals[name] = "does not apply"
+        elif config is None:
+            refusals[name] = "needs a function made by bitquant"
+        elif reason := refusal(rule, config, rung_of(func), layout_of(func), target):
             refusals[name] = reason
-            continue
-        choice = Choice(name, getattr(rule, "pipeline", "s_tir"), fields, smem_bytes, refusals)
-        return scheduled.with_attr(CHOICE_ATTR, choice.to_dict())
-    config = config_of(func)
+        else:
+            hint = rule.default_hint(config, rung_of(func), target)
+            return schedule_with(func, rule, hint, target, refusals=refusals)
     what = str(config.with_M(rung_of(func))) if config else str(func.attrs.get("global_symbol"))
     where = str(getattr(target, "arch", None) or target.kind.name)
     reasons = "".join(f"\n  {name}: {reason}" for name, reason in refusals.items())

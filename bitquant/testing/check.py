@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from bitquant import packing
+from bitquant.layouts import to_layout
 from bitquant.operator import Operator
 from bitquant.testing.generators import make_inputs
 from bitquant.testing.oracle import assert_close, relative_error, round_to_output
@@ -33,7 +34,7 @@ def check_call(operator: Operator, m: int, device: torch.device | str = "cpu", s
     """
     config = operator.config
     inputs = make_inputs(config, m, device, seed)
-    qweight = packing.pack(inputs.W, config)
+    qweight = to_layout(packing.pack(inputs.W, config), config, operator.weight_layout)
     # Guard rows before and after the output show a write out of bounds.
     guarded = poisoned((m + 2, config.N), config.out_format.torch_dtype, device)
     before = guarded.clone()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CALL_ROWS",
     "LLM_SHAPES",
+    "SHAPE_SETS",
     "Inputs",
     "call_rows",
     "case_id",
@@ -43,11 +44,25 @@ __all__ = [
 #: Rows of A to call an operator with: none, a vector, fewer than a tile, a tile, a tile and one.
 CALL_ROWS: tuple[int, ...] = (0, 1, 3, 16, 33)
 
-#: (N, K) of the linear layers of Llama 3 8B and 70B: qkv, attention output, gate and up, gate or up, down.
-LLM_SHAPES: tuple[tuple[int, int], ...] = (
-    (6144, 4096), (4096, 4096), (28672, 4096), (14336, 4096), (4096, 14336),
-    (10240, 8192), (8192, 8192), (57344, 8192), (28672, 8192), (8192, 28672),
-)  # fmt: skip
+#: (N, K) of weights by the name of a set. Llama 3: qkv, attention output, gate and up, gate or up, down. "bitblas": the
+#: layers of BLOOM 176B, OPT 66B and Llama 2 70B that BitBLAS's README times. "decode": the sizes at which one row of A
+#: meets the memory's speed, small to large.
+SHAPE_SETS: dict[str, tuple[tuple[int, int], ...]] = {
+    "llama-3-8b": ((6144, 4096), (4096, 4096), (28672, 4096), (14336, 4096), (4096, 14336)),
+    "llama-3-70b": ((10240, 8192), (8192, 8192), (57344, 8192), (28672, 8192), (8192, 28672)),
+    "bitblas": (
+        (16384, 16384), (43008, 14336), (14336, 14336), (57344, 14336), (14336, 57344), (9216, 9216), (36864, 9216),
+        (9216, 36864), (22016, 8192), (8192, 22016), (8192, 8192), (28672, 8192), (8192, 28672),
+    ),
+    "square": ((2048, 2048), (4096, 4096), (8192, 8192), (16384, 16384)),
+    "decode": (
+        (4096, 4096), (6144, 4096), (28672, 4096), (4096, 14336), (8192, 8192), (28672, 8192), (8192, 28672),
+        (1024, 8192), (8192, 1024), (16384, 16384),
+    ),
+}  # fmt: skip
+
+#: (N, K) of the linear layers of Llama 3 8B and 70B.
+LLM_SHAPES: tuple[tuple[int, int], ...] = (*SHAPE_SETS["llama-3-8b"], *SHAPE_SETS["llama-3-70b"])
 
 ZerosMode = Literal["original", "rescale", "quantized"]
 

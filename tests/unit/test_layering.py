@@ -13,7 +13,7 @@ PACKAGE = Path(bitquant.__file__).parent
 
 #: From the bottom up; `testing` may import anything, and only the command line imports it.
 ORDER = (
-    "errors", "dtypes", "arch", "config", "packing", "compute", "intrin", "schedule", "cache", "compiler", "build",
+    "errors", "dtypes", "arch", "config", "packing", "layouts", "compute", "intrin", "schedule", "cache", "compiler", "build",
     "profiling", "operator", "matmul", "nn", "testing", "cli", "__main__",
 )  # fmt: skip
 

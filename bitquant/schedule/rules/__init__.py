@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bitquant.schedule.rules.base import Rule
 from bitquant.schedule.rules.cpu import CpuRule
+from bitquant.schedule.rules.decode import DecodeRule
 from bitquant.schedule.rules.fallback import FallbackRule
 from bitquant.schedule.rules.gemv import GemvRule
 from bitquant.schedule.rules.mma import MmaRule
 
-__all__ = ["CpuRule", "FallbackRule", "GemvRule", "MmaRule", "Rule", "default_rules"]
+__all__ = ["CpuRule", "DecodeRule", "FallbackRule", "GemvRule", "MmaRule", "Rule", "default_rules"]
 
 
 def default_rules() -> tuple[Rule, ...]:
     """Return all rules, the fastest first."""
-    return (CpuRule(), GemvRule(), MmaRule(), FallbackRule())
+    return (CpuRule(), DecodeRule(), GemvRule(), MmaRule(), FallbackRule())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.matmul import config_of, rung_of, tag
+from bitquant.compute.matmul import config_of, layout_of, rung_of, tag
 from bitquant.config import MatmulConfig
+from bitquant.layouts import Layout, weight_shape, weight_tvm_dtype
 from bitquant.schedule.hint import Hint
 
 __all__ = ["Operands", "Rule", "operands"]
@@ -29,6 +31,8 @@ class Rule(ABC):
     pipeline: ClassVar[str] = "s_tir"
     #: The type of this rule's hints.
     hint_type: ClassVar[type[Hint]]
+    #: The layouts of the weight that the rule's kernels read.
+    weight_layouts: ClassVar[tuple[Layout, ...]] = ("plain",)
 
     @abstractmethod
     def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
@@ -38,9 +42,17 @@ class Rule(ABC):
     def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> Hint:
         """Return the hint that is used where no record says otherwise."""
 
+    def space(self, config: MatmulConfig, rung: int, target: Target) -> Iterator[Hint]:
+        """Yield the hints worth measuring, in the order of the rule's model of the hardware: the default first."""
+        yield self.default_hint(config, rung, target)
+
     @abstractmethod
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Return the scheduled function; `refuses` has returned None."""
+
+    def schedule_function(self, func: PrimFunc, config: MatmulConfig, target: Target, hint: Hint) -> PrimFunc:
+        """Return the scheduled form of `func`, the function of `config`; for rules that read several layouts."""
+        return self.schedule(config, rung_of(func), target, hint)
 
     def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
         """Return the dynamic shared memory of a block of the kernel, in bytes; what is static the compiler reports."""
@@ -52,9 +64,9 @@ class Rule(ABC):
         if config is None:
             return None
         rung = rung_of(func)
-        if self.refuses(config, rung, target) is not None:
+        if layout_of(func) not in self.weight_layouts or self.refuses(config, rung, target) is not None:
             return None
-        return self.schedule(config, rung, target, hint or self.default_hint(config, rung, target))
+        return self.schedule_function(func, config, target, hint or self.default_hint(config, rung, target))
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,7 @@ class Operands:
 
     config: MatmulConfig
     rung: int
+    layout: Layout
     A: str
     B: str
     Scale: str
@@ -85,21 +98,22 @@ class Operands:
         c = self.config
         present = (True, True, c.with_scaling, c.with_zeros, c.with_bias, True)
         params = [p for p, is_there in zip(kernel.params, present, strict=True) if is_there]
-        return tag(PrimFunc(params, kernel.body, kernel.ret_type, kernel.attrs), c, self.rung)
+        return tag(PrimFunc(params, kernel.body, kernel.ret_type, kernel.attrs), c, self.rung, self.layout)
 
 
-def operands(config: MatmulConfig, rung: int) -> Operands:
-    """Return the operands of a problem."""
+def operands(config: MatmulConfig, rung: int, layout: Layout = "plain") -> Operands:
+    """Return the operands of a problem, with the weight in `layout`."""
     absent = (1, 1)
     return Operands(
         config=config,
         rung=rung,
+        layout=layout,
         A=config.A_format.tvm_dtype,
-        B=config.W_format.tvm_dtype,
+        B=weight_tvm_dtype(config, layout),
         Scale=config.scale_format.tvm_dtype,
         Zeros="int8" if config.has_packed_zeros else config.scale_format.tvm_dtype,
         D=config.out_format.tvm_dtype,
-        B_shape=config.W_shape,
+        B_shape=weight_shape(config, layout),
         Scale_shape=config.scale_shape if config.with_scaling else absent,
         Zeros_shape=config.zeros_shape if config.with_zeros else absent,
     )

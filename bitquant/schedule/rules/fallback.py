@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tvm.script import tirx as T
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import code_to_value
-from bitquant.compute.matmul import decode_weight, output_value
+from bitquant.compute.matmul import decode_weight, layout_of, output_value, rung_of
 from bitquant.config import MatmulConfig
+from bitquant.layouts import WEIGHT_LAYOUTS, Layout
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.base import Rule, operands
 
@@ -43,6 +45,7 @@ class FallbackRule(Rule):
     name = "fallback"
     pipeline = "tirx"
     hint_type = FallbackHint
+    weight_layouts: ClassVar[tuple[Layout, ...]] = WEIGHT_LAYOUTS
 
     def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
         """Refuse nothing but other kinds of target."""
@@ -53,13 +56,20 @@ class FallbackRule(Rule):
         return FallbackHint(rows=min(8, 1 << (rung - 1).bit_length()))
 
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
-        """Give every (rows of m) x (n) to a warp."""
+        """Give every (rows of m) x (n) to a warp, with the weight in the plain layout."""
+        return self._kernel(config, rung, hint, "plain")
+
+    def schedule_function(self, func: PrimFunc, config: MatmulConfig, target: Target, hint: Hint) -> PrimFunc:
+        """Give every (rows of m) x (n) to a warp, with the weight in the layout of `func`."""
+        return self._kernel(config, rung_of(func), hint, layout_of(func))
+
+    def _kernel(self, config: MatmulConfig, rung: int, hint: Hint, layout: Layout) -> PrimFunc:
         assert isinstance(hint, FallbackHint)
         WARPS, ROWS = hint.warps, hint.rows
         N, K = config.N, config.K
         dtype = config.reduce_dtype
         zero = T.int32(0) if dtype == "int32" else T.float32(0)
-        spec = operands(config, rung)
+        spec = operands(config, rung, layout)
 
         @T.prim_func(check_well_formed=False)
         def kernel(
@@ -89,7 +99,7 @@ class FallbackRule(Rule):
                     k = T.meta_var(step * 32 + thread % 32)
                     if k < K:
                         w = T.alloc_local((1,), dtype)
-                        w[0] = decode_weight(config, B, Scale, Zeros, n, k, dtype)
+                        w[0] = decode_weight(config, B, Scale, Zeros, n, k, dtype, layout)
                         for r in T.unroll(ROWS):
                             if first_row + r < rows_of_A:
                                 total[r] = total[r] + code_to_value(A[first_row + r, k], config.A_format, dtype) * w[0]

@@ -1,0 +1,205 @@
+"""`bitquant bench`: time kernels against the memory's speed and other libraries; tables and plots of the figures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bitquant.cli.output import print_table
+from bitquant.cli.problem import parse_rows, target_option
+
+if TYPE_CHECKING:
+    from bitquant.testing.bench.problems import Cell
+
+__all__ = ["bench"]
+
+#: In docs/benchmarks.md, the tables stand between these lines.
+_BEGIN, _END = "<!-- begin: bitquant bench -->", "<!-- end: bitquant bench -->"
+
+
+class _RowList(click.ParamType):
+    name = "rows"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the numbers of a list such as "1,16,64"."""
+        try:
+            rows = value if isinstance(value, tuple) else parse_rows(value)
+        except ValueError:
+            rows = ()
+        if not rows or min(rows) < 1:
+            self.fail(f"{value!r} is not a list of numbers from 1 on, such as 1,16,64", param, ctx)
+        return rows
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  bitquant bench --shapes decode --formats uint4-g128-zeros,int4-g128 --m 1,8,16 --json decode.json
+  bitquant bench --shapes llama-3-70b,4096x4096 --formats nf4-g64 --m 1 --peers "torch linear,bitsandbytes"
+  bitquant bench --host --shapes 4096x4096 --formats uint4-g128-zeros
+  bitquant bench --from-json decode.json --markdown docs/benchmarks.md --plots plots
+\b
+Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]: the type of A where it is not --A_dtype, the type
+of W, the size of groups that share a scale (row: one a row; nothing: no scales), the mode of zero points.
+Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
+"""
+)
+@click.option("--shapes", default="decode", show_default=True, help="Sizes NxK and names of sets.")
+@click.option("--formats", default="uint4-g128-zeros", show_default=True, help="Formats of A and W.")
+@click.option("--m", "rows", type=_RowList(), default="1,16,64", show_default=True, help="Rows of A, each static.")
+@click.option("--A_dtype", "a_dtype", default="float16", show_default=True, help="Type of A where a format names none.")
+@click.option(
+    "--order",
+    default="format,shape,m",
+    show_default=True,
+    help="Which axis varies slowest first; within an axis the order is yours. With m last, weights are made once.",
+)
+@click.option(
+    "--peers", default=None, help="Names of peers that take part; none: no peer. Default: all that are installed."
+)
+@target_option
+@click.option("--replays", type=click.IntRange(5), default=5, show_default=True, help="Samples; their median counts.")
+@click.option("--target-ms", type=float, default=10.0, show_default=True, help="Length of a sample.")
+@click.option("--time-limit", type=float, default=None, metavar="SECONDS", help="Begin no cell that would end later.")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=None, help="Processes that compile. Default: all cores but one."
+)
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="File for all figures, written cell by cell."
+)
+@click.option(
+    "--from-json",
+    "sources",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Time nothing; take the figures of this file. May be given several times.",
+)
+@click.option(
+    "--markdown",
+    "markdown_path",
+    type=click.Path(path_type=Path),
+    help=f"File for tables in Markdown; in one with the lines {_BEGIN} and {_END} what stands between them changes.",
+)
+@click.option("--plots", "plot_folder", type=click.Path(path_type=Path), help="Folder for plots, PNG and SVG.")
+@click.option("--host", is_flag=True, help="Time the host's part of a call instead, of each problem.")
+def bench(
+    shapes: str,
+    formats: str,
+    rows: tuple[int, ...],
+    a_dtype: str,
+    order: str,
+    peers: str | None,
+    target: str | None,
+    replays: int,
+    target_ms: float,
+    time_limit: float | None,
+    jobs: int | None,
+    json_path: Path | None,
+    sources: tuple[Path, ...],
+    markdown_path: Path | None,
+    plot_folder: Path | None,
+    host: bool,
+) -> int:
+    """Time kernels against the memory's speed and against other libraries.
+
+    Every time is that of one call whose weight is not in the cache, on a GPU without host time: CUDA graphs of all
+    implementations replayed in turn, the median of their samples. The floor is a kernel that reads as many bytes and
+    does nothing else. Results are checked against float64 in the same run. The exit code is 1 if one of ours is wrong
+    or fails.
+    """
+    from bitquant.testing.bench import report
+
+    if sources:
+        results = report.load(sources)
+    else:
+        from bitquant.testing.bench.problems import cells, parse_kind, parse_shapes
+
+        kinds = [parse_kind(text, a_dtype) for text in formats.split(",")]
+        chosen = list(cells(kinds, parse_shapes(shapes), rows, order.split(",")))
+        if host:
+            _print_host_times(chosen, target)
+            return 0
+        results = _run(chosen, peers, target, replays, target_ms, time_limit, jobs, json_path)
+    _print(results)
+    if markdown_path is not None:
+        _write_markdown(markdown_path, report.markdown(results))
+        click.echo(f"wrote {markdown_path}")
+    if plot_folder is not None:
+        for path in report.plot(results, plot_folder):
+            click.echo(f"wrote {path}")
+    return int(any("complaint" in entry["ours"] for entry in results["cells"]))
+
+
+def _run(
+    chosen: list[Cell],
+    peers: str | None,
+    target: str | None,
+    replays: int,
+    target_ms: float,
+    time_limit: float | None,
+    jobs: int | None,
+    json_path: Path | None,
+) -> dict[str, Any]:
+    """Time the cells; progress goes to standard error, the figures so far to the file."""
+    from bitquant.testing.bench.peers import PEERS, Refusal, peers_by_name
+    from bitquant.testing.bench.report import best_peer
+    from bitquant.testing.bench.run import Bench, Options, save
+
+    try:
+        taking_part = PEERS if peers is None else () if peers == "none" else peers_by_name(peers.split(","))
+    except Refusal as error:
+        raise click.BadParameter(str(error), param_hint="--peers") from error
+    jobs = max(1, (os.cpu_count() or 2) - 1) if jobs is None else jobs
+    run = Bench(chosen, Options(target, replays, target_ms, time_limit, jobs, taking_part))
+    try:
+        for i, entry in enumerate(run.run()):
+            ours, floor = entry["ours"], entry.get("floor", {}).get("latency_us")
+            words = [
+                f"[{i + 1}/{len(run.cells)}] {run.cells[i]}:",
+                ours.get("complaint") or f"{ours['latency_us']:.2f} us",
+            ]
+            if floor:
+                words.append(f"floor {floor:.2f}")
+            if peer := best_peer(entry):
+                words.append(f"{peer[0]} {peer[1]:.2f}")
+            click.echo(" ".join(words), err=True)
+            if json_path is not None:
+                save(run.results, json_path)
+    except KeyboardInterrupt:
+        run.results["stopped"] = f"interrupted: {len(run.results['cells'])} of {len(run.cells)} cells done"
+    if json_path is not None:
+        save(run.results, json_path)
+    return run.results
+
+
+def _print(results: dict[str, Any]) -> None:
+    from bitquant.testing.bench import report
+
+    click.echo(report.environment(results))
+    headers, rows = report.table(results)
+    used = [i for i in range(len(headers)) if any(row[i] for row in rows)]
+    headers, rows = [headers[i] for i in used], [[row[i] for i in used] for row in rows]
+    print_table(headers, rows, right=headers[2:])
+    for line in (*report.summary(results), *report.complaints(results)):
+        click.echo(line)
+
+
+def _print_host_times(chosen: list[Cell], target: str | None) -> None:
+    from bitquant.testing.bench.run import host_times
+
+    for cell in chosen:
+        times = host_times(cell, target)
+        click.echo(f"{cell}: forward {times['forward_us']:.2f} us, bare kernel {times['kernel_us']:.2f} us a call")
+
+
+def _write_markdown(path: Path, text: str) -> None:
+    """Write the tables: into their section of a document that has one, else as the whole file."""
+    document = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if _BEGIN in document and _END in document:
+        before, after = document.split(_BEGIN)[0], document.split(_END)[1]
+        text = f"{before}{_BEGIN}\n\n{text}\n{_END}{after}"
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,244 @@
+"""Pieces of Hopper kernels: rings of mbarriers, copies by TMA, and wgmma with its left operand in registers.
+
+All functions but `tensor_map` emit TIRx statements and are called while a kernel's body is built. Shared memory is
+addressed by 32-bit addresses of the shared window, in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.script import tirx as T
+
+from bitquant.intrin.mma import store_local
+
+__all__ = [
+    "SWIZZLE_BYTES",
+    "WARPGROUP",
+    "Cursor",
+    "Ring",
+    "WgmmaOp",
+    "load_box",
+    "named_barrier",
+    "pin",
+    "right_descriptor",
+    "store_transposed",
+    "tensor_map",
+    "wait_for_products",
+]
+
+Expr = Any
+
+#: Threads that issue a wgmma together.
+WARPGROUP = 128
+#: Bytes of a row of a tile that TMA stores with its widest swizzle, and that wgmma reads back.
+SWIZZLE_BYTES = 128
+
+
+# Rings.
+
+
+class Cursor:
+    """A place in a ring: the index of a slot, and how often, modulo 2, the ring has been gone round."""
+
+    def __init__(self, stages: int) -> None:
+        self.stages = stages
+        self._state = T.alloc_local((2,), "int32")
+        store_local(self._state, 0, T.int32(0))
+        store_local(self._state, 1, T.int32(0))
+
+    @property
+    def slot(self) -> Expr:
+        """Index of the slot."""
+        return self._state[0]
+
+    @property
+    def phase(self) -> Expr:
+        """Parity of the rounds completed."""
+        return self._state[1]
+
+    def advance(self) -> None:
+        """Emit the step to the next slot."""
+        is_last = self._state[0] == self.stages - 1
+        store_local(self._state, 1, T.Select(is_last, self._state[1] ^ 1, self._state[1]))
+        store_local(self._state, 0, T.Select(is_last, T.int32(0), self._state[0] + 1))
+
+
+@dataclass(frozen=True)
+class Ring:
+    """Two mbarriers a slot: `full` completes when a slot's bytes have arrived, `empty` when all its readers are done.
+
+    Attributes
+    ----------
+    base
+        Address of the barriers, 16 bytes a slot.
+    stages
+        Slots.
+    readers
+        Arrivals that empty a slot.
+    """
+
+    base: Expr
+    stages: int
+    readers: int
+
+    def full(self, slot: Expr) -> Expr:
+        """Return the address of a slot's barrier for arriving data."""
+        return self.base + (slot * 8).astype("uint32")
+
+    def empty(self, slot: Expr) -> Expr:
+        """Return the address of a slot's barrier for its readers."""
+        return self.base + ((slot + self.stages) * 8).astype("uint32")
+
+    def initialize(self) -> None:
+        """Emit the initialization, by one thread; the block synchronizes afterwards."""
+        for slot in range(self.stages):
+            T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](self.base + T.uint32(8 * slot), T.uint32(1)))
+            address = self.base + T.uint32(8 * (slot + self.stages))
+            T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](address, T.uint32(self.readers)))
+        T.evaluate(T.ptx["fence.mbarrier_init.release.cluster"]())
+        T.evaluate(T.ptx["fence.proxy.async.shared::cta"]())
+
+    def wait_full(self, cursor: Cursor) -> None:
+        """Emit the wait for a slot's bytes."""
+        T.evaluate(T.cuda.mbarrier_wait(self.full(cursor.slot), cursor.phase))
+
+    def wait_empty(self, cursor: Cursor) -> None:
+        """Emit the wait for a slot's readers; a slot that was never filled is empty."""
+        T.evaluate(T.cuda.mbarrier_wait(self.empty(cursor.slot), cursor.phase ^ 1))
+
+    def expect(self, cursor: Cursor, bytes_: int) -> None:
+        """Emit the producer's arrival, which announces the bytes to come."""
+        T.evaluate(T.ptx["mbarrier.arrive.expect_tx.shared::cta.b64"](self.full(cursor.slot), T.uint32(bytes_)))
+
+    def release(self, cursor: Cursor) -> None:
+        """Emit one reader's arrival."""
+        T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self.empty(cursor.slot)))
+
+
+# Copies.
+
+
+def tensor_map(
+    extents: Sequence[Expr], strides_bytes: Sequence[int], box: Sequence[int], swizzled: bool
+) -> list[Expr]:
+    """Return the arguments of `runtime.cuTensorMapEncodeTiled` that follow map, type, rank and data pointer.
+
+    Parameters
+    ----------
+    extents, box
+        Sizes of the tensor and of what one copy brings, in elements, the contiguous dimension first. What lies beyond
+        the tensor arrives as zeros.
+    strides_bytes
+        Distances of all dimensions but the first.
+    swizzled
+        Whether rows of `SWIZZLE_BYTES` arrive with their 16-byte chunks permuted for wgmma.
+    """
+    # CUtensorMapSwizzle: 3 is 128 bytes. CUtensorMapL2promotion: 3 is 256 bytes.
+    return [*extents, *strides_bytes, *box, *(1 for _ in extents), 0, 3 if swizzled else 0, 3, 0]
+
+
+def load_box(target: Expr, tensor_map_address: Expr, coordinates: Sequence[Expr], barrier: Expr) -> None:
+    """Emit the copy of one box of a tensor map to shared memory; its bytes count on `barrier`."""
+    name = f"cp.async.bulk.tensor.{len(coordinates)}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+    T.evaluate(T.ptx[name](target, tensor_map_address, *coordinates, barrier))
+
+
+# Products.
+
+
+@dataclass(frozen=True)
+class WgmmaOp:
+    """D += A x B for 64 rows, `n` columns and 32 bytes of k: A in registers, B in shared memory, rows of k.
+
+    Attributes
+    ----------
+    n
+        Columns, a multiple of 8.
+    left, right
+        PTX types of the operands.
+    """
+
+    n: int
+    left: str
+    right: str
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether sums are int32; they are held in uint32 registers."""
+        return self.left in ("s8", "u8")
+
+    @property
+    def step_k(self) -> int:
+        """Elements of k an instruction."""
+        return 16 if self.left in ("f16", "bf16") else 32
+
+    def emit(self, sums: Sequence[Expr], left: Sequence[Expr], descriptor: Expr) -> None:
+        """Emit the product; `sums` are n / 2 registers, `left` 4, `descriptor` is from `right_descriptor`."""
+        kind = "s32" if self.is_integer else "f32"
+        name = f"wgmma.mma_async.sync.aligned.m64n{self.n}k{self.step_k}.{kind}.{self.left}.{self.right}"
+        signs = [] if self.is_integer else [1, 1]
+        order = [0] if self.step_k == 16 else []
+        T.evaluate(T.ptx[name](*sums, *left, descriptor, T.ptx.pred(1), *signs, *order))
+
+
+def right_descriptor(address: Expr) -> Expr:
+    """Return wgmma's descriptor of rows of 128 swizzled bytes at `address`, whose lowest 4 bits are zero.
+
+    PTX ISA, "Matrix descriptor": address / 16 in bits 0-13, 1 (unused with swizzle) in 16-29, the distance of groups
+    of 8 rows / 16 in 32-45, and 1 for a 128-byte swizzle in 62-63.
+    """
+    high = (8 * SWIZZLE_BYTES // 16) | 1 << 30
+    low = (address >> T.uint32(4)) | T.uint32(1 << 16)
+    return low.astype("uint64") | T.uint64(high << 32)
+
+
+def begin_products() -> None:
+    """Emit what must stand before the first wgmma that reads registers written since the last one."""
+    T.evaluate(T.ptx["wgmma.fence.sync.aligned"]())
+
+
+def commit_products() -> None:
+    """Emit the end of a group of wgmma instructions."""
+    T.evaluate(T.ptx["wgmma.commit_group.sync.aligned"]())
+
+
+def wait_for_products(pending: int) -> None:
+    """Emit the wait until all but the `pending` latest groups are complete."""
+    T.evaluate(T.ptx["wgmma.wait_group.sync.aligned"](pending))
+
+
+_PIN = """
+__device__ __forceinline__ void bitquant_pin_{name}({type}& x) {{
+  asm volatile("" : "+{constraint}"(x) :: "memory");
+}}
+"""
+
+
+def pin(registers: Any) -> None:
+    """Emit, for each register of a buffer, that it may change here: the compiler moves no access across.
+
+    It does not know that a wgmma writes its sums after the instruction. (`T.cuda.wgmma.noop_barrier`, which is meant
+    for this, fails in TVM 0.27.0.post1.)
+    """
+    is_float = str(registers.dtype) == "float32"
+    name, kind, constraint = ("f32", "float", "f") if is_float else ("u32", "unsigned int", "r")
+    source = _PIN.format(name=name, type=kind, constraint=constraint)
+    for i in range(int(registers.shape[0])):
+        T.evaluate(T.cuda.func_call(f"bitquant_pin_{name}", registers[i], source_code=source))
+
+
+# The end of a tile.
+
+
+def named_barrier(index: Expr, threads: int) -> None:
+    """Emit a barrier of some of the block's threads; index 0 is that of the whole block."""
+    T.evaluate(T.ptx["bar.sync"](index.astype("uint32"), T.uint32(threads)))
+
+
+def store_transposed(address: Expr, registers: Sequence[Expr]) -> None:
+    """Emit the store of 1, 2 or 4 transposed 8 x 8 matrices of 16-bit numbers; `address` is this lane's row."""
+    name = f"stmatrix.sync.aligned.m8n8.x{len(registers)}.trans.shared.b16"
+    T.evaluate(T.ptx[name](address, *registers))

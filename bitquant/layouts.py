@@ -1,0 +1,467 @@
+"""Where the codes of a weight lie: the plain layout, and the `fragment` layout that tensor cores read.
+
+`plain` is the packing of `bitquant.packing`, a row of W after the other. `fragment` holds W as the left operand of a
+tensor-core product, D^T = W A^T, in the order in which the lanes of a warp want it, so that a kernel loads 16
+contiguous bytes a lane straight into registers and decodes them in place.
+
+The fragment layout is made of tiles of 16 (n) x `tile_k` (k), each contiguous and made of steps of `step_k`, the depth
+of one mma instruction. For step j lane l, with g = l // 4 and t = l % 4, wants four registers p = 0 ... 3 of
+V = 32 / operand_bits values each (PTX ISA, "Matrix fragments for mma.m16n8k16" and "m16n8k32", matrix A; the same for
+each warp of wgmma with A from registers)::
+
+    n = g + 8 * (p % 2)      k = step_k * j + V * t + step_k / 2 * (p // 2) + e      e = 0 ... V - 1
+
+Registers of a lane are numbered r = 4 * j + p. Codes are cut into *planes* of 8, 4, 2 or 1 bits, which divide a word
+evenly: 3 = 2 + 1, 5 = 4 + 1, 6 = 4 + 2, 7 = 4 + 2 + 1 bits, the widest plane with a code's lowest bits. In a plane of w
+bits a 32-bit word of a lane holds F = operand_bits / w registers, each value in a field as wide as an operand
+(`FragmentLayout.bit_position`): one shift and one mask bring forth a whole register. Bytes of a tile are ordered by
+plane, chunk, lane and byte, with 16 bytes a lane in a chunk: a warp reads 512 contiguous bytes at a time.
+
+The stored tensor is (tiles along n, bytes of all tiles along k), int8 for every format. Codes beyond N or K are 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import Any, Literal, get_args
+
+import torch
+from tvm import tirx
+
+from bitquant.config import MatmulConfig
+from bitquant.errors import ConfigError
+from bitquant.packing import general_compress, general_decompress
+
+__all__ = [
+    "TILE_N",
+    "WEIGHT_LAYOUTS",
+    "FragmentLayout",
+    "Layout",
+    "Plane",
+    "fragment_code",
+    "fragment_layout",
+    "fragment_refusal",
+    "from_layout",
+    "to_layout",
+    "weight_dtype",
+    "weight_shape",
+    "weight_tvm_dtype",
+]
+
+Expr = Any  # A TVM expression; TVM ships no type stubs.
+
+Layout = Literal["plain", "fragment"]
+
+#: Every layout of a weight.
+WEIGHT_LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+#: Rows of W in a tile: the rows of the left operand of an mma instruction.
+TILE_N = 16
+
+#: Bytes that a lane loads at once, the widest load there is, and those that its warp then loads.
+_LANE_CHUNK_BYTES = 16
+_CHUNK_BYTES = 32 * _LANE_CHUNK_BYTES
+
+#: Elements that are converted at a time; `bitquant.packing` handles as many.
+_CHUNK_ELEMENTS = 1 << 22
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Some bits of every code of a tile.
+
+    Attributes
+    ----------
+    bits
+        Width, 8, 4, 2 or 1.
+    shift
+        Position in the code of the lowest of these bits.
+    byte_offset
+        Where the plane begins in a tile, in bytes.
+    words
+        32-bit words a lane and tile; a multiple of 4.
+    """
+
+    bits: int
+    shift: int
+    byte_offset: int
+    words: int
+
+    @property
+    def chunks(self) -> int:
+        """Loads of 16 bytes that give a lane its part of a tile."""
+        return self.words // 4
+
+
+@dataclass(frozen=True)
+class FragmentLayout:
+    """The fragment layout for one width of codes and one width of operands.
+
+    Parameters
+    ----------
+    bits
+        Bits a code, 1 to 8.
+    operand_bits
+        Bits of a value in a tensor-core register, 16 or 8.
+    is_adjacent
+        Whether the codes of a register stand side by side in a word, as a table of pairs wants them (nf4), and not at
+        the same place in fields of `operand_bits`. For 4 bits only.
+
+    Raises
+    ------
+    ConfigError
+        If a number is not one of those above.
+    """
+
+    bits: int
+    operand_bits: int
+    is_adjacent: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bits not in range(1, 9):
+            raise ConfigError(f"'bits' must be 1 to 8 (got {self.bits})", bits=self.bits)
+        if self.operand_bits not in (8, 16):
+            raise ConfigError(
+                f"'operand_bits' must be 8 or 16 (got {self.operand_bits})", operand_bits=self.operand_bits
+            )
+        if self.is_adjacent and self.bits != 4:
+            raise ConfigError(f"'is_adjacent' needs bits=4 (got {self.bits})", bits=self.bits, is_adjacent=True)
+
+    @property
+    def values_per_register(self) -> int:
+        """Values in a 32-bit register, V."""
+        return 32 // self.operand_bits
+
+    @property
+    def step_k(self) -> int:
+        """Length in k of one mma instruction: 16 for operands of 16 bits, 32 for those of 8."""
+        return 8 * self.values_per_register
+
+    @cached_property
+    def planes(self) -> tuple[Plane, ...]:
+        """The planes in the order in which a tile holds them, the widest first."""
+        planes: list[Plane] = []
+        shift = 0
+        for bits in _plane_widths(self.bits):
+            # A lane holds tile_k * 16 / 32 codes of a tile.
+            planes.append(Plane(bits, shift, TILE_N * self.tile_k * shift // 8, self.tile_k * bits // 64))
+            shift += bits
+        return tuple(planes)
+
+    @property
+    def tile_k(self) -> int:
+        """Length of a tile in k: the least for which a lane's part of the narrowest plane is 16 bytes."""
+        return 8 * _LANE_CHUNK_BYTES * 2 // _plane_widths(self.bits)[-1]
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of a tile."""
+        return TILE_N * self.tile_k * self.bits // 8
+
+    @property
+    def steps(self) -> int:
+        """Mma steps of a tile."""
+        return self.tile_k // self.step_k
+
+    @property
+    def registers(self) -> int:
+        """Registers that the decoded codes of a tile fill in each lane."""
+        return 4 * self.steps
+
+    def tiles_n(self, N: int) -> int:
+        """Return the tiles that cover N rows."""
+        return -(-N // TILE_N)
+
+    def tiles_k(self, K: int) -> int:
+        """Return the tiles that cover K columns."""
+        return -(-K // self.tile_k)
+
+    def stored_shape(self, N: int, K: int) -> tuple[int, int]:
+        """Return the shape of the stored (N, K) weight, in tiles and bytes."""
+        return (self.tiles_n(N), self.tiles_k(K) * self.tile_bytes)
+
+    def chunk_offset(self, plane_index: int, chunk: Expr) -> Expr:
+        """Return where in a tile the 512 bytes of a chunk begin: lane l reads 16 bytes from 16 * l on.
+
+        Parameters
+        ----------
+        plane_index
+            Index into `planes`.
+        chunk
+            Index of the chunk in its plane, 0 ... `Plane.chunks` - 1; a number or an expression.
+        """
+        return self.planes[plane_index].byte_offset + chunk * _CHUNK_BYTES
+
+    def bit_position(self, plane: Plane, register: Expr, e: Expr) -> tuple[Expr, Expr]:
+        """Return (word, bit): where in a lane's part of a plane the bits of a value begin.
+
+        With w = plane.bits, F = operand_bits / w and register r = F * word + i, bit is ``i * w + e * operand_bits``, or
+        ``(i * V + e) * 4`` where `is_adjacent`. Words are little-endian; word q is word q % 4 of chunk q // 4.
+
+        Parameters
+        ----------
+        plane
+            One of `planes`.
+        register
+            Number of the register, 0 ... `registers` - 1; a number or an expression.
+        e
+            Number of the value in the register, 0 ... V - 1; a number or an expression.
+        """
+        per_word = self.operand_bits // plane.bits
+        i = register % per_word
+        if self.is_adjacent:
+            return register // per_word, (i * self.values_per_register + e) * plane.bits
+        return register // per_word, i * plane.bits + e * self.operand_bits
+
+
+def _plane_widths(bits: int) -> list[int]:
+    """Return the powers of two that add up to `bits`, the greatest first."""
+    return [width for width in (8, 4, 2, 1) if bits & width]
+
+
+# What a problem's weight looks like.
+
+
+def fragment_refusal(config: MatmulConfig) -> str | None:
+    """Return why the weight of a problem cannot have the fragment layout, as "needs ... (got ...)", else None."""
+    if config.W_format.bits > 8:
+        return f"needs a W of at most 8 bits (got {config.W_format.name})"
+    if config.A_format.bits > 16:
+        return f"needs A of 16 or 8 bits (got {config.A_format.name})"
+    if config.layout != "nt":
+        return f"needs layout nt (got {config.layout})"
+    layout = _fragment_layout(config)
+    # A scale is applied to the sum of whole mma steps.
+    if (config.with_scaling or config.with_zeros) and config.num_groups > 1 and config.group % layout.step_k:
+        return f"needs group_size % {layout.step_k} == 0 (got {config.group})"
+    rows, row_bytes = layout.stored_shape(config.N, config.K)
+    if rows * row_bytes >= 2**31:
+        return f"needs fewer than 2^31 bytes of whole tiles, which 32-bit indices reach (got {rows * row_bytes})"
+    return None
+
+
+def _fragment_layout(config: MatmulConfig) -> FragmentLayout:
+    return FragmentLayout(config.W_format.bits, config.A_format.bits, config.W_format.name == "nf4")
+
+
+def fragment_layout(config: MatmulConfig) -> FragmentLayout:
+    """Return the fragment layout of a problem's weight.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, with `fragment_refusal` for a reason.
+    """
+    refusal = fragment_refusal(config)
+    if refusal is not None:
+        raise ConfigError(f"the weight layout 'fragment' {refusal}; use 'plain'", layout="fragment")
+    return _fragment_layout(config)
+
+
+def weight_shape(config: MatmulConfig, layout: Layout) -> tuple[int, int]:
+    """Return the shape of the stored weight of a problem.
+
+    Raises
+    ------
+    ConfigError
+        If the weight cannot have that layout.
+    """
+    if _check_layout(layout) == "plain":
+        return config.W_shape
+    return fragment_layout(config).stored_shape(config.N, config.K)
+
+
+def weight_dtype(config: MatmulConfig, layout: Layout) -> torch.dtype:
+    """Return the torch type of the stored weight: int8 in the fragment layout, whatever the format."""
+    return config.W_format.torch_dtype if _check_layout(layout) == "plain" else torch.int8
+
+
+def weight_tvm_dtype(config: MatmulConfig, layout: Layout) -> str:
+    """Return the TVM type of the stored weight: int8 in the fragment layout, whatever the format."""
+    return config.W_format.tvm_dtype if _check_layout(layout) == "plain" else "int8"
+
+
+def _check_layout(layout: Layout) -> Layout:
+    if layout not in WEIGHT_LAYOUTS:
+        raise ConfigError(f"'layout' must be one of {', '.join(WEIGHT_LAYOUTS)} (got {layout!r})", layout=layout)
+    return layout
+
+
+# Between layouts.
+
+
+def to_layout(packed_plain: torch.Tensor, config: MatmulConfig, layout: Layout) -> torch.Tensor:
+    """Return a plain weight in another layout.
+
+    Parameters
+    ----------
+    packed_plain
+        The weight as `bitquant.packing.pack` gives it.
+    config
+        The problem.
+    layout
+        The layout wanted.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape ``weight_shape(config, layout)``, type ``weight_dtype(config, layout)``, on the device of `packed_plain`;
+        the same tensor for "plain".
+
+    Raises
+    ------
+    ConfigError
+        If the shape or type of `packed_plain` are other ones, or the weight cannot have that layout.
+    """
+    shape = weight_shape(config, layout)
+    _check_stored(packed_plain, config, "plain", "packed_plain")
+    if layout == "plain":
+        return packed_plain
+    fragments = fragment_layout(config)
+    stored = torch.empty(shape, dtype=torch.int8, device=packed_plain.device)
+    tiles_k = fragments.tiles_k(config.K)
+    for first, last in _tile_rows(fragments, config):
+        rows = packed_plain[first * TILE_N : last * TILE_N].detach().view(torch.int8)
+        codes = rows if fragments.bits == 8 else general_decompress(rows, fragments.bits)
+        padding = (0, tiles_k * fragments.tile_k - config.K, 0, (last - first) * TILE_N - rows.shape[0])
+        if any(padding):
+            codes = torch.nn.functional.pad(codes, padding)
+        tiles = stored[first:last].view(last - first, tiles_k, fragments.tile_bytes)
+        for plane, part in zip(fragments.planes, _split_planes(tiles, fragments), strict=True):
+            bits = codes if plane.bits == fragments.bits else (codes >> plane.shift) & ((1 << plane.bits) - 1)
+            shape_by_axis, order = _fragment_order(fragments, plane, last - first, tiles_k)
+            fields = bits.reshape(shape_by_axis).permute(order).reshape(last - first, tiles_k, -1)
+            part.copy_(general_compress(fields, plane.bits))
+    return stored
+
+
+def from_layout(stored: torch.Tensor, config: MatmulConfig, layout: Layout) -> torch.Tensor:
+    """Return the plain form of a weight stored in another layout, the inverse of `to_layout`.
+
+    Parameters
+    ----------
+    stored
+        Shape ``weight_shape(config, layout)``, type ``weight_dtype(config, layout)``. What pads it is not looked at.
+    config
+        The problem.
+    layout
+        Its layout.
+
+    Returns
+    -------
+    torch.Tensor
+        As `bitquant.packing.pack` gives it, on the device of `stored`; the same tensor for "plain".
+
+    Raises
+    ------
+    ConfigError
+        If the shape or type of `stored` are other ones, or the weight cannot have that layout.
+    """
+    _check_stored(stored, config, layout, "stored")
+    if layout == "plain":
+        return stored
+    fragments = fragment_layout(config)
+    plain = torch.empty(config.W_shape, dtype=torch.int8, device=stored.device)
+    tiles_k = fragments.tiles_k(config.K)
+    for first, last in _tile_rows(fragments, config):
+        tiles = stored[first:last].detach().reshape(last - first, tiles_k, fragments.tile_bytes)
+        planes = []
+        for plane, part in zip(fragments.planes, _split_planes(tiles, fragments), strict=True):
+            fields = part if plane.bits == 8 else general_decompress(part, plane.bits)
+            shape_by_axis, order = _fragment_order(fragments, plane, last - first, tiles_k)
+            bits = fields.reshape([shape_by_axis[axis] for axis in order]).permute(_inverse(order))
+            planes.append(bits << plane.shift if plane.shift else bits)
+        codes = reduce(torch.bitwise_or, planes).reshape((last - first) * TILE_N, -1)
+        rows = plain[first * TILE_N : last * TILE_N]
+        rows.copy_(general_compress(codes[: rows.shape[0], : config.K], fragments.bits))
+    return plain.view(config.W_format.torch_dtype)
+
+
+def _tile_rows(layout: FragmentLayout, config: MatmulConfig) -> Iterator[tuple[int, int]]:
+    """Yield ranges (first, last) of rows of tiles: few at a time, which bounds the memory of temporaries."""
+    count = layout.tiles_n(config.N)
+    step = max(1, _CHUNK_ELEMENTS // (TILE_N * layout.tiles_k(config.K) * layout.tile_k))
+    for first in range(0, count, step):
+        yield first, min(count, first + step)
+
+
+def _split_planes(tiles: torch.Tensor, layout: FragmentLayout) -> list[torch.Tensor]:
+    """Return the part of each plane of tiles (..., tile bytes)."""
+    return list(tiles.split([_CHUNK_BYTES * plane.chunks for plane in layout.planes], dim=-1))
+
+
+def _fragment_order(layout: FragmentLayout, plane: Plane, rows: int, tiles_k: int) -> tuple[list[int], list[int]]:
+    """Return (shape, order): how to see codes (16 * rows, K) as axes, and the order in which a plane holds those axes.
+
+    In that order the codes' bits follow one another without gaps.
+    """
+    step_bits = layout.steps.bit_length() - 1
+    #         row,  p % 2, g, tile,    bits of j,         p // 2, t, e
+    shape = [rows, 2, 8, tiles_k, *([2] * step_bits), 2, 4, layout.values_per_register]
+    row, low, g, tile = range(4)
+    high, t, e = range(4 + step_bits, 7 + step_bits)
+    # The bits of a register's number 4 * j + p, the highest first: chunk, word in the chunk, field in the word.
+    register = [*range(4, 4 + step_bits), high, low]
+    field_bits = (layout.operand_bits // plane.bits).bit_length() - 1
+    split = len(register) - field_bits
+    fields = register[split:]
+    value = [*fields, e] if layout.is_adjacent else [e, *fields]
+    return shape, [row, tile, *register[: split - 2], g, t, *register[split - 2 : split], *value]
+
+
+def _inverse(order: list[int]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)
+
+
+def _check_stored(tensor: torch.Tensor, config: MatmulConfig, layout: Layout, argument: str) -> None:
+    """Check that a tensor is a weight of that problem in that layout."""
+    if not isinstance(tensor, torch.Tensor):
+        raise ConfigError(f"{argument!r} must be a torch tensor (got {type(tensor).__name__})", **{argument: tensor})
+    shape, dtype = weight_shape(config, layout), weight_dtype(config, layout)
+    if tuple(tensor.shape) != shape:
+        other = next((name for name in WEIGHT_LAYOUTS if _has_shape(tensor, config, name)), None)
+        hint = f", which is the layout {other!r}" if other else ""
+        raise ConfigError(
+            f"{argument!r} must have shape {shape}, W in the layout {layout!r} (got {tuple(tensor.shape)}{hint})",
+            **{argument: tuple(tensor.shape)},
+        )
+    if tensor.dtype != dtype:
+        raise ConfigError(f"{argument!r} must be {dtype} (got {tensor.dtype})", **{argument: tensor.dtype})
+
+
+def _has_shape(tensor: torch.Tensor, config: MatmulConfig, layout: Layout) -> bool:
+    if layout == "fragment" and fragment_refusal(config) is not None:
+        return False
+    return tuple(tensor.shape) == weight_shape(config, layout)
+
+
+# In kernels.
+
+
+def fragment_code(load: Callable[[Expr, Expr], Expr], n: Expr, k: Expr, layout: FragmentLayout) -> Expr:
+    """Return the unsigned code of element (n, k) of a weight in the fragment layout, as uint8.
+
+    Parameters
+    ----------
+    load
+        Maps (row, byte) to the byte there in the stored tensor (any 8-bit integer type).
+    n, k
+        Indices of the element, expressions.
+    layout
+        How the weight is stored.
+    """
+    values, half = layout.values_per_register, layout.step_k // 2
+    lane = n % 8 * 4 + k % half // values
+    register = k % layout.tile_k // layout.step_k * 4 + k % layout.step_k // half * 2 + n % TILE_N // 8
+    fields = []
+    for index, plane in enumerate(layout.planes):
+        word, bit = layout.bit_position(plane, register, k % values)
+        in_tile = layout.chunk_offset(index, word // 4) + lane * _LANE_CHUNK_BYTES + word % 4 * 4 + bit // 8
+        byte = load(n // TILE_N, k // layout.tile_k * layout.tile_bytes + in_tile).astype("uint8")
+        field = tirx.bitwise_and(
+            tirx.shift_right(byte, (bit % 8).astype("uint8")), tirx.const((1 << plane.bits) - 1, "uint8")
+        )
+        fields.append(tirx.shift_left(field, tirx.const(plane.shift, "uint8")))
+    return reduce(tirx.bitwise_or, fields)

@@ -1,0 +1,488 @@
+"""The run: every cell built, checked against float64, and timed between the floor and the peers."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import multiprocessing
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import tvm
+from tvm.target import Target
+
+import bitquant
+from bitquant import cache
+from bitquant.arch import resolve_target
+from bitquant.config import MatmulConfig
+from bitquant.errors import ConfigError, UnsupportedError
+from bitquant.matmul import Matmul
+from bitquant.profiling import random_operands
+from bitquant.testing.bench.floor import FloorReader
+from bitquant.testing.bench.peers import PEERS, Packed, Peer
+from bitquant.testing.bench.problems import Cell, Weights, draw_activation, draw_weights
+from bitquant.testing.bench.protocol import CACHE_FACTOR, Call, Timer, copies_needed, host_time_us, interleave, timer
+from bitquant.testing.check import poisoned
+from bitquant.testing.oracle import assert_close, relative_error, round_to_output, tolerance
+
+__all__ = ["FORMAT", "Bench", "Options", "host_times", "save"]
+
+#: Version of the results' own format.
+FORMAT = 1
+#: Columns n that are compared with the float64 reference, drawn anew for each cell; all k and all rows.
+_CHECKED_COLUMNS = 64
+#: Relative error above which a peer's result is wrong. Rounding decode(W) to bfloat16 gives about 2e-3.
+_PEER_BOUND = 2e-2
+#: Names of timers that are not peers.
+_OURS, _FLOOR = "ours", "floor"
+#: What a message is cut to.
+_MESSAGE_CHARACTERS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a run is done.
+
+    Attributes
+    ----------
+    target
+        As `Matmul` takes it.
+    replays
+        Samples of each implementation; its time is their median.
+    target_ms
+        Length of one sample.
+    time_limit_s
+        A cell is not begun if the run would probably be longer after it; None: no limit.
+    jobs
+        Processes that compile kernels ahead.
+    peers
+        Who takes part.
+    """
+
+    target: str | None = None
+    replays: int = 5
+    target_ms: float = 10.0
+    time_limit_s: float | None = None
+    jobs: int = 1
+    peers: tuple[Peer, ...] = PEERS
+
+
+# Kernels ahead of time.
+
+
+def _construct(config: MatmulConfig, target: str) -> str | None:
+    """Put the kernels of a problem into the disk cache; return what went wrong."""
+    try:
+        Matmul(config, target=target)
+    except Exception as error:  # noqa: BLE001  It is raised again where the cell is timed.
+        return _message(error)
+    return None
+
+
+class _Builder:
+    """Constructs operators in other processes, in the order of the cells, so that they come from the disk cache."""
+
+    def __init__(self, cells: Sequence[Cell], target: str, jobs: int) -> None:
+        self._futures: dict[str, concurrent.futures.Future[str | None]] = {}
+        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
+        configs: dict[str, MatmulConfig] = {}
+        for cell in cells:
+            configs.setdefault(cell.config.key(), cell.config)
+        if jobs < 2 or len(configs) < 2 or not cache.is_enabled():
+            return
+        workers = min(jobs, len(configs))
+        spawn = multiprocessing.get_context("spawn")  # A forked process may not use CUDA after its parent did.
+        self._pool = concurrent.futures.ProcessPoolExecutor(workers, spawn)
+        for key, config in configs.items():
+            self._futures[key] = self._pool.submit(_construct, config, target)
+
+    def wait_for(self, config: MatmulConfig) -> None:
+        """Return when the kernels of `config` are in the cache, or have failed."""
+        if future := self._futures.get(config.key()):
+            with contextlib.suppress(concurrent.futures.process.BrokenProcessPool):
+                future.result()
+
+    def wait(self) -> None:
+        """Return when all are."""
+        concurrent.futures.wait(self._futures.values())
+
+    def close(self) -> None:
+        """Drop what has not begun, and end the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+# The run.
+
+
+@dataclasses.dataclass
+class _Loaded:
+    """What the cells of one kind and shape share: weights, and copies of them in each implementation's layout."""
+
+    weights: Weights
+    ours: dict[str, list[Packed]] = dataclasses.field(default_factory=dict)
+    peers: dict[str, list[Packed]] = dataclasses.field(default_factory=dict)
+
+
+class Bench:
+    """Times cells; results grow in `results`, ready for JSON.
+
+    Parameters
+    ----------
+    cells
+        What to time, in this order.
+    options
+        How.
+
+    Attributes
+    ----------
+    cells : tuple of Cell
+        Those of the cells that are legal problems; `results` says why the others are not.
+    results : dict
+        What `save` writes.
+
+    Raises
+    ------
+    UnsupportedError
+        If the target is a GPU and there is none.
+    """
+
+    def __init__(self, cells: Sequence[Cell], options: Options) -> None:
+        self._options = options
+        self._target = resolve_target(options.target)
+        self._device = _device(self._target)
+        self._loaded: tuple[Any, _Loaded] | None = None
+        self._floor: FloorReader | None = None
+        self.results: dict[str, Any] = {
+            "format": FORMAT,
+            "is_complete": False,
+            "protocol": {
+                "replays": options.replays,
+                "target_ms": options.target_ms,
+                "cache_factor": CACHE_FACTOR,
+                "checked_columns": _CHECKED_COLUMNS,
+                "timing": "CUDA graph of one call a weight copy" if self._is_cuda else "calls over rotating copies",
+            },
+            "versions": _versions(options.peers),
+            "device": _describe(self._target, self._device),
+            "begun": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+            "refusals": {},
+            "cells": [],
+        }
+        self.cells = tuple(self._legal(cells))
+
+    def _legal(self, cells: Sequence[Cell]) -> Iterator[Cell]:
+        """Yield the cells that are problems; groups of 128 do not divide every K, say."""
+        for cell in cells:
+            try:
+                _ = cell.config
+            except ConfigError as error:  # noqa: PERF203  one a cell
+                self.results["refusals"].setdefault(_OURS, {}).setdefault(str(error), str(cell))
+            else:
+                yield cell
+
+    @property
+    def _is_cuda(self) -> bool:
+        return self._device.type == "cuda"
+
+    def run(self) -> Iterator[dict[str, Any]]:
+        """Time the cells in order; yield each one's entry when `results` has it. Stops early at the time limit."""
+        begin, longest = time.perf_counter(), 0.0
+        arch = str(self._target.arch) if self._is_cuda else "cpu"
+        builder = _Builder(self.cells, arch, self._options.jobs)
+        try:
+            if self._is_cuda:
+                self._floor = FloorReader(self._target, self._device)
+                self.results["device"]["clocks_at_begin"] = _clocks()
+            else:
+                builder.wait()  # Compilers would take the cores from what is timed.
+            for i, cell in enumerate(self.cells):
+                begin_of_cell = time.perf_counter()
+                limit = self._options.time_limit_s
+                if limit is not None and begin_of_cell - begin + longest > limit:
+                    self.results["stopped"] = f"time limit of {limit:g} s: {i} of {len(self.cells)} cells done"
+                    return
+                entry = self._entry(cell, builder)
+                entry["seconds"] = round(time.perf_counter() - begin_of_cell, 3)
+                longest = max(longest, entry["seconds"])
+                self.results["cells"].append(entry)
+                yield entry
+                if entry.get("is_fatal"):
+                    self.results["stopped"] = f"the GPU reports an error after {cell}"
+                    return
+            self.results["is_complete"] = True
+        finally:
+            builder.close()
+            if self._is_cuda:
+                self.results["device"]["clocks_at_end"] = _clocks()
+            self.results["seconds"] = round(time.perf_counter() - begin, 1)
+
+    def _entry(self, cell: Cell, builder: _Builder) -> dict[str, Any]:
+        """Return the figures of one cell; what fails says so in them."""
+        entry: dict[str, Any] = {
+            "format": cell.kind.name,
+            "N": cell.N,
+            "K": cell.K,
+            "m": cell.m,
+            "flop": 2 * cell.m * cell.N * cell.K,
+        }
+        try:
+            builder.wait_for(cell.config)
+            operator = Matmul(cell.config, target=self._target)
+        except Exception as error:  # noqa: BLE001  One cell's fault must not end the run.
+            entry["ours"] = {"complaint": _message(error)}
+            return entry
+        entry["bytes"] = operator.bytes_per_call(cell.m)
+        entry["problem"] = cell.config.problem()
+        timers: dict[str, Timer] = {}
+        peers: dict[str, dict[str, Any]] = {}
+        try:
+            loaded = self._load(cell)
+            check = _Check(cell, loaded.weights, self._device, seed=len(self.results["cells"]))
+            ours = entry["ours"] = self._prepare_ours(operator, loaded, check, timers)
+            for peer in self._options.peers:
+                if reason := peer.refusal(cell.config, self._device):
+                    self.results["refusals"].setdefault(peer.name, {}).setdefault(reason, str(cell))
+                    continue
+                try:
+                    peers[peer.name] = self._prepare_peer(peer, loaded, check, timers)
+                except Exception as error:  # Another library may raise anything; the run goes on.
+                    peers[peer.name] = {"complaint": _message(error)}
+                    if self._is_cuda and not _gpu_works():
+                        raise UnsupportedError(f"the GPU failed in {peer.name}") from error
+            if self._floor is not None:
+                shape = self._prepare_floor(entry["bytes"], timers)
+            samples = interleave(timers, self._options.replays, self._options.target_ms)
+        except Exception as error:  # noqa: BLE001  An error of the GPU shows at the next call, whoever made it.
+            entry.setdefault("ours", {}).setdefault("complaint", _message(error))
+            entry["is_fatal"] = self._is_cuda and not _gpu_works()
+            entry["peers"] = peers
+            return entry
+        ours.update(_times(samples[_OURS]))
+        if self._floor is not None:
+            entry["floor"] = {**_times(samples[_FLOOR]), "kernel": shape}
+        for name, figures in peers.items():
+            if name in samples:
+                figures.update(_times(samples[name]))
+        entry["peers"] = peers
+        return entry
+
+    def _load(self, cell: Cell) -> _Loaded:
+        """Return the weights of the cell's kind and shape, those of the cell before where they are the same."""
+        key = (cell.kind, cell.N, cell.K)
+        if self._loaded is None or self._loaded[0] != key:
+            self._loaded = None
+            if self._is_cuda:
+                torch.cuda.empty_cache()
+            self._loaded = key, _Loaded(draw_weights(cell.config, self._device))
+        return self._loaded[1]
+
+    def _prepare_ours(
+        self, operator: Matmul, loaded: _Loaded, check: _Check, timers: dict[str, Timer]
+    ) -> dict[str, Any]:
+        config, m, weights = operator.config, check.cell.m, loaded.weights
+        copies = loaded.ours.get(operator.weight_layout)
+        if copies is None:
+            operands = (operator.transform_weight(weights.W), weights.scale, weights.zeros)
+            packed = tuple(part for part in operands if part is not None)
+            size = sum(part.numel() * part.element_size() for part in packed)
+            count = copies_needed(size, self._device)
+            copies = [packed, *(tuple(part.clone() for part in packed) for _ in range(count - 1))]
+            loaded.ours[operator.weight_layout] = copies
+        names = ["W", *(["scale"] if config.with_scaling else []), *(["zeros"] if config.with_zeros else [])]
+        output = poisoned((m, config.N), config.out_format.torch_dtype, self._device)  # type: ignore[arg-type]
+        operator(check.A, **dict(zip(names, copies[-1], strict=True)), output=output)
+        choice = next(iter(operator.choices.values()))
+        figures: dict[str, Any] = {
+            **check.ours(output),
+            "copies": len(copies),
+            "weight_layout": operator.weight_layout,
+            "rule": choice.rule,
+            "hint": choice.hint,
+        }
+        kernel = operator.kernel_for(m)
+
+        def call(packed: Packed) -> Call:
+            return lambda: kernel(check.A, *packed, output)
+
+        timers[_OURS] = timer([call(packed) for packed in copies], self._device)
+        return figures
+
+    def _prepare_peer(self, peer: Peer, loaded: _Loaded, check: _Check, timers: dict[str, Timer]) -> dict[str, Any]:
+        copies = loaded.peers.get(peer.name)
+        if copies is None:
+            packed = peer.pack(loaded.weights)
+            count = copies_needed(peer.weight_bytes(packed), self._device)
+            copies = [packed, *(peer.copy(packed) for _ in range(count - 1))]
+            loaded.peers[peer.name] = copies
+        calls = peer.calls(copies, check.A)
+        figures = {**check.peer(calls[-1]()), "copies": len(copies)}
+        timers[peer.name] = timer(calls, self._device)
+        return figures
+
+    def _prepare_floor(self, size_bytes: int, timers: dict[str, Timer]) -> dict[str, int]:
+        """Add the timer of the fastest reading kernel; return its shape."""
+        assert self._floor is not None  # noqa: S101
+        calls = self._floor.calls(size_bytes, copies_needed(size_bytes, self._device))
+        candidates = {shape: timer(each, self._device) for shape, each in calls.items()}
+        short = self._options.target_ms / 4
+        best = min(candidates, key=lambda shape: min(candidates[shape].sample_us(short) for _ in range(2)))
+        timers[_FLOOR] = candidates[best]
+        return dict(vars(best))
+
+
+class _Check:
+    """Fresh A of a cell, and the float64 reference for some columns of D.
+
+    Decoding is the oracle's; the product of all rows and all k with the columns is float64 on the device.
+    """
+
+    def __init__(self, cell: Cell, weights: Weights, device: torch.device, seed: int) -> None:
+        config = cell.config
+        self.cell = cell
+        self.A = draw_activation(config, cell.m, device, seed)
+        generator = torch.Generator().manual_seed(seed)
+        columns = torch.randperm(cell.N, generator=generator)[:_CHECKED_COLUMNS].sort().values
+        self._columns = columns.to(device)
+        # Packed zero points want whole bytes, which all N, or 64 columns, are.
+        self._config = dataclasses.replace(config, N=len(columns))
+        decoded = torch.from_numpy(weights.reference_rows(self._columns)).to(device)
+        self._reference = (self.A.to(torch.float64) @ decoded.T).cpu().numpy()
+
+    def ours(self, output: torch.Tensor) -> dict[str, Any]:
+        """Return error, bound and complaint of our output, under the bound that tests use."""
+        result = output[:, self._columns].cpu()
+        error = relative_error(result, round_to_output(self._reference, self._config))
+        figures: dict[str, Any] = {"error": _finite(error), "bound": tolerance(self._config)}
+        try:
+            assert_close(result, self._reference, self._config)
+        except AssertionError as problem:
+            figures["complaint"] = f"wrong result: {_message(problem)}"
+        return figures
+
+    def peer(self, output: torch.Tensor) -> dict[str, Any]:
+        """Return the error of a peer's output, and a complaint where it is large."""
+        error = relative_error(output[:, self._columns].cpu(), self._reference)
+        figures: dict[str, Any] = {"error": _finite(error)}
+        if not error <= _PEER_BOUND:
+            figures["complaint"] = f"wrong result: relative error {error:.2g}"
+        return figures
+
+
+def _finite(error: float) -> float | None:
+    """Return a number that JSON has; None for infinity."""
+    return error if error < float("inf") else None
+
+
+def _times(samples: Sequence[float]) -> dict[str, Any]:
+    ordered = sorted(samples)
+    middle = len(ordered) // 2
+    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    return {"latency_us": round(median, 4), "samples_us": [round(sample, 4) for sample in samples]}
+
+
+def _message(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text}"[:_MESSAGE_CHARACTERS]
+
+
+def _gpu_works() -> bool:
+    """Whether the GPU still answers; some errors of a kernel last until the process ends."""
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
+
+
+# Surroundings.
+
+
+def _device(target: Target) -> torch.device:
+    if target.kind.name != "cuda":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UnsupportedError(
+            f"timing kernels for {target.arch} needs that GPU, and none is visible; use --target cpu", target=target
+        )
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def _versions(peers: Sequence[Peer]) -> dict[str, str]:
+    versions = {
+        "bitquant": bitquant.__version__,
+        "tvm": str(tvm.__version__),
+        "torch": str(torch.__version__),
+        "cuda": str(torch.version.cuda),
+        "python": platform.python_version(),
+    }
+    versions.update({peer.name: version for peer in peers if (version := peer.version()) is not None})
+    return versions
+
+
+def _describe(target: Target, device: torch.device) -> dict[str, Any]:
+    if device.type != "cuda":
+        return {"name": f"CPU {target.attrs.get('mcpu', '')}", "arch": "llvm", "cores": os.cpu_count()}
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "name": properties.name,
+        "arch": str(target.arch),
+        "multiprocessors": properties.multi_processor_count,
+        "l2_bytes": properties.L2_cache_size,
+        "memory_bytes": properties.total_memory,
+        "driver": _nvidia_smi("driver_version"),
+    }
+
+
+def _nvidia_smi(fields: str) -> str | None:
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader", "--id=0"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _clocks() -> dict[str, str] | None:
+    """Return clocks, power and temperature of the first GPU, or None where nvidia-smi does not say."""
+    fields = ("clocks.sm", "clocks.mem", "power.draw", "temperature.gpu")
+    answer = _nvidia_smi(",".join(fields))
+    return None if answer is None else dict(zip(fields, answer.split(", "), strict=False))
+
+
+def save(results: dict[str, Any], path: Path) -> None:
+    """Write results as JSON; the file is whole at any time."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(results, indent=1, allow_nan=False), encoding="utf-8")
+    part.replace(path)
+
+
+def host_times(cell: Cell, target: str | None) -> dict[str, float]:
+    """Return the host's time of a call in microseconds: of `Matmul.forward` with an output, and of the bare kernel.
+
+    Raises
+    ------
+    UnsupportedError
+        If the target is no GPU: on a CPU a call returns when it is done, and its time is that of the product.
+    """
+    resolved = resolve_target(target)
+    if resolved.kind.name != "cuda":
+        raise UnsupportedError("host times are those of launching; they need a GPU target", target=target)
+    device = _device(resolved)
+    operator = Matmul(cell.config, target=resolved)
+    operands = random_operands(operator, cell.m, device)
+    output = torch.empty((cell.m, cell.N), dtype=cell.config.out_format.torch_dtype, device=device)
+    kernel, arguments = operator.kernel_for(cell.m), (*operands.values(), output)
+    return {
+        "forward_us": host_time_us(lambda: operator(**operands, output=output)),
+        "kernel_us": host_time_us(lambda: kernel(*arguments)),
+    }

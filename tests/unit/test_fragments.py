@@ -1,0 +1,126 @@
+"""Decoding registers of the fragment layout: every code at every place, against the formats' own values."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from bitquant.dtypes import NumberFormat, number_format
+from bitquant.errors import ScheduleError
+from bitquant.intrin.fragments import RegisterDecoder, decoder_refusal
+from bitquant.layouts import FragmentLayout
+
+INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 9)]
+FORMATS = [*INTEGERS, "fp4_e2m1", "nf4", "float8_e4m3", "float8_e5m2"]
+PAIRS = ("float16", "bfloat16")
+OPERANDS = (*PAIRS, "int8", "uint8", "float8_e4m3", "float8_e5m2")
+CASES = [
+    (name, operand, operand_bits, capability)
+    for name, operand, operand_bits in itertools.product(FORMATS, OPERANDS, (16, 8))
+    for capability in ((80, 90) if name == "float8_e4m3" else (90,))
+    if decoder_refusal(number_format(name), operand) is None and (operand in PAIRS or operand_bits == 8)
+]
+
+
+def _values(fmt: NumberFormat) -> np.ndarray:
+    """Return the value of each code of a format of at most 8 bits, by its definition."""
+    codes = np.arange(1 << fmt.bits)
+    if fmt.codebook is not None:
+        return np.array(fmt.codebook)
+    if fmt.kind == "float":
+        return torch.arange(256, dtype=torch.uint8).view(fmt.torch_dtype).double().numpy()
+    if fmt.name == "int1":
+        return np.array([-1.0, 1.0])
+    if fmt.name == "int8":
+        return codes.astype(np.uint8).view(np.int8).astype(np.float64)
+    return codes - (1 << (fmt.bits - 1) if fmt.kind == "int" else 0.0)
+
+
+def _numbers(words: np.ndarray, dtype: str) -> np.ndarray:
+    """Return the numbers of 32-bit words (n,) in float64, (n, 2) or (n, 4)."""
+    torch_dtype = {"int8": torch.int8, "uint8": torch.uint8}.get(dtype) or number_format(dtype).torch_dtype
+    return torch.from_numpy(np.ascontiguousarray(words).view(np.uint8).copy()).view(torch_dtype).double().numpy().reshape(
+        len(words), -1
+    )
+
+
+def _words(numbers: np.ndarray, dtype: str) -> np.ndarray:
+    """Return pairs (n, 2) rounded to nearest as 32-bit words, the inverse of `_numbers`."""
+    with np.errstate(over="ignore"):
+        rounded = torch.from_numpy(np.ascontiguousarray(numbers)).to(number_format(dtype).torch_dtype)
+    return rounded.view(torch.int16).numpy().view(np.uint32).reshape(-1)
+
+
+class NumpyOps:
+    """Computes what the instructions compute, in float64 rounded once; `pairs` is the table of a decoder."""
+
+    def hold(self, x):
+        assert x.dtype == np.uint32
+        return x
+
+    def fma(self, x, mul, add, dtype):
+        x, mul, add = (_numbers(np.atleast_1d(np.asarray(v, dtype=np.uint32)), dtype) for v in (x, mul, add))
+        with np.errstate(invalid="ignore"):
+            return _words(x * mul + add, dtype)
+
+    def byte_perm(self, x, y, selector):
+        halves = [np.broadcast_to(np.asarray(v, dtype=np.uint32), x.shape) for v in (x, y)]
+        result = np.zeros_like(x)
+        for i in range(4):
+            source, byte = divmod(selector >> (4 * i) & 7, 4)
+            result |= (halves[source] >> np.uint32(8 * byte) & np.uint32(255)) << np.uint32(8 * i)
+        return result
+
+    def abs_difference(self, x, y):
+        difference = x.view(np.uint8).astype(int) - np.tile(np.array([y], dtype=np.uint32).view(np.uint8), len(x))
+        return np.abs(difference).astype(np.uint8).view(np.uint32)
+
+    def from_e4m3(self, x, half):
+        numbers = _numbers(x, "float8_e4m3")[:, 2 * half : 2 * half + 2]
+        return _words(numbers, "float16")
+
+    def widen(self, x):
+        return _words(_numbers(x, "float16"), "bfloat16")
+
+    def lookup(self, table, word, byte):
+        return table[word >> np.uint32(8 * byte) & np.uint32(255)]
+
+
+def _lanes(layout: FragmentLayout, seed: int) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+    """Random codes (lanes, registers, V), every code among them at every place, and each plane's words."""
+    rng = np.random.default_rng(seed)
+    shape = (600, layout.registers, layout.values_per_register)
+    codes = rng.integers(0, 1 << layout.bits, shape)
+    place = np.arange(shape[1] * shape[2]).reshape(shape[1:])
+    codes[: 1 << layout.bits] = (np.arange(1 << layout.bits)[:, None, None] + 7 * place) % (1 << layout.bits)
+    words = [[np.zeros(len(codes), dtype=np.uint32) for _ in range(plane.words)] for plane in layout.planes]
+    for plane, part in zip(layout.planes, words, strict=True):
+        for r, e in itertools.product(range(shape[1]), range(shape[2])):
+            word, bit = layout.bit_position(plane, r, e)
+            field = codes[:, r, e] >> plane.shift & ((1 << plane.bits) - 1)
+            part[word] |= field.astype(np.uint32) << np.uint32(bit)
+    return codes, words
+
+
+@pytest.mark.parametrize(("name", "operand", "operand_bits", "capability"), CASES)
+def test_registers_hold_the_values(name, operand, operand_bits, capability):
+    """Every code at every place of a tile becomes value_scale * number - value_offset, NaN and infinities included."""
+    fmt = number_format(name)
+    layout = FragmentLayout(fmt.bits, operand_bits, name == "nf4")
+    decoder = RegisterDecoder(fmt, layout, operand, capability)
+    assert decoder.registers == (2 if operand in PAIRS and operand_bits == 8 else 1)
+    assert np.log2(decoder.value_scale) % 1 == 0
+    table = _values(fmt)
+    if name == "nf4":
+        table = torch.from_numpy(table).to(number_format(operand).torch_dtype).double().numpy()
+    codes, words = _lanes(layout, 1)
+    lookup = decoder.pair_values() if decoder.has_table else None
+    for r in range(layout.registers):
+        registers = decoder.decode(words, r, lookup, NumpyOps())
+        numbers = np.concatenate([_numbers(x, operand) for x in registers], axis=1)
+        values = decoder.value_scale * numbers - decoder.value_offset
+        np.testing.assert_array_equal(values, table[codes[:, r]])
+        np.testing.assert_array_equal(np.copysign(1, values)[values == 0], np.copysign(1, table[codes[:, r]])[values == 0])
