@@ -8,6 +8,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -97,6 +98,11 @@ class TuningResult:
     def complaints(self) -> tuple[Trial, ...]:
         """The trials that are wrong or failed."""
         return tuple(t for t in self.trials if t.status != "measured")
+
+    def warn(self) -> None:
+        """Give a `TuningWarning` for each candidate that is wrong or failed."""
+        for trial in self.complaints:
+            warnings.warn(f"{trial.status}: {trial.candidate}: {trial.note}", TuningWarning, stacklevel=3)
 
     def of_rung(self, rung: int) -> list[Trial]:
         """Return the trials of a rung, the fastest first and those without a latency last."""

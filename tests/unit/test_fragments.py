@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from bitquant.dtypes import NumberFormat, number_format
-from bitquant.errors import ScheduleError
 from bitquant.intrin.fragments import RegisterDecoder, decoder_refusal
 from bitquant.layouts import FragmentLayout
 
@@ -42,8 +41,12 @@ def _values(fmt: NumberFormat) -> np.ndarray:
 def _numbers(words: np.ndarray, dtype: str) -> np.ndarray:
     """Return the numbers of 32-bit words (n,) in float64, (n, 2) or (n, 4)."""
     torch_dtype = {"int8": torch.int8, "uint8": torch.uint8}.get(dtype) or number_format(dtype).torch_dtype
-    return torch.from_numpy(np.ascontiguousarray(words).view(np.uint8).copy()).view(torch_dtype).double().numpy().reshape(
-        len(words), -1
+    return (
+        torch.from_numpy(np.ascontiguousarray(words).view(np.uint8).copy())
+        .view(torch_dtype)
+        .double()
+        .numpy()
+        .reshape(len(words), -1)
     )
 
 
@@ -123,4 +126,6 @@ def test_registers_hold_the_values(name, operand, operand_bits, capability):
         numbers = np.concatenate([_numbers(x, operand) for x in registers], axis=1)
         values = decoder.value_scale * numbers - decoder.value_offset
         np.testing.assert_array_equal(values, table[codes[:, r]])
-        np.testing.assert_array_equal(np.copysign(1, values)[values == 0], np.copysign(1, table[codes[:, r]])[values == 0])
+        np.testing.assert_array_equal(
+            np.copysign(1, values)[values == 0], np.copysign(1, table[codes[:, r]])[values == 0]
+        )

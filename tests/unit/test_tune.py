@@ -19,7 +19,7 @@ from bitquant.schedule import Hint, Records, apply_plan, choice_of, load_records
 from bitquant.schedule.rules import CpuRule, GemvRule, MmaRule
 from bitquant.testing.generators import make_inputs
 from bitquant.testing.oracle import oracle, relative_error
-from bitquant.tune import Trial, TuningResult, tune
+from bitquant.tune import Trial, TuningResult, TuningWarning, tune
 from bitquant.tune.candidates import Candidate, candidates
 from bitquant.tune.compile import Worker, build_all
 from bitquant.tune.measure import Workbench, decode_rows, reference, wrong
@@ -108,6 +108,10 @@ def test_the_fastest_right_candidate_wins(operator):
     notes = {t.status: t.note for t in result.complaints}
     assert "relative error" in notes["wrong"]
     assert notes["failed"] == "needs another hint"
+    with pytest.warns(TuningWarning) as warned:
+        result.warn()
+    assert len(warned) == len(result.complaints) == 4
+    assert str(warned[0].message).startswith("wrong: m <= 1: variants (kind=wrong, us=1): m = 1: relative error")
     assert {rung: t.candidate.hint.us for rung, t in result.best.items()} == {1: 50, 8: 50}
     assert [t.latency_us for t in result.of_rung(1)[:3]] == [50.0, 90.0, 100.0]
     chosen = result.plan().planned[8]
@@ -170,7 +174,7 @@ def test_arguments(operator):
         tune(operator, topk=0)
     with pytest.raises(bq.CallError, match=r"'rungs' must be of the config's ladder, 1, 8 \(got 3\)"):
         tune(operator, rungs=[3])
-    there = bq.Matmul(bq.MatmulConfig(M=1, N=64, K=64, W_dtype="uint4"), target="sm_90a")
+    there = bq.Matmul(bq.MatmulConfig(M=1, N=64, K=64, W_dtype="uint4", fast_decoding=False), target="sm_90a")
     with pytest.raises(bq.UnsupportedError, match="needs the GPU they are for, sm_90a"):
         tune(there)
 

@@ -4,10 +4,11 @@ The weight is the left operand of the tensor cores, D^T = W A^T, and streams fro
 they read: 16 bytes a lane and load, no shared memory. A few rows of A sit in shared memory as the right operand::
 
     W fragments --ld.global--> registers --decode--> mma --sums of a group--> x scale, - zero point --> totals
-    A ----------cp.async-----> ring ----ldmatrix------^
+    A ----------bulk copy----> shared memory --ldmatrix--^
 
 A warp owns `rows` tiles of 16 n. The warps of a block share n and k; what they hold of the same n is added in shared
-memory at the end, and where the blocks of a cluster share k, in distributed shared memory.
+memory at the end, and where the blocks of a cluster share k, in distributed shared memory. A arrives in one piece, or
+in few phases: nothing but the weight is waited for in the loop.
 
 Scale and zero point are applied in float32 to the sums of a group, sum a (w - z) s = (sum a w - z sum a) s; sum a comes
 from one more mma with a left operand of ones.
@@ -46,8 +47,8 @@ _LOAD_BYTES = 16
 _LAUNCH_ATTR, _DEPENDENT_LAUNCH = "tirx.kernel_launch_params", "tirx.use_programtic_dependent_launch"
 #: Columns by which rows of partial sums are padded, so that the lanes that store them meet 32 banks.
 _SUM_PAD = 4
-#: Named barriers of a block (PTX ISA, "bar"); the first is that of the whole block.
-_NAMED_BARRIERS = 16
+#: Most shared memory that staged scales may take, in bytes; larger ones are read from global memory.
+_SCALE_BYTES = 32 << 10
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,21 @@ class DecodeHint(Hint):
     rows
         Tiles of 16 n that a warp owns.
     warps_n, warps_k
-        Warps of a block along n and along k. Those with the same k are a team, which shares its part of A.
+        Warps of a block along n and along k.
     split_k
         Blocks of a cluster that share k (sm_90).
     ahead
         Tiles of k that a warp has in flight, for each of its rows.
-    round
-        Tiles of k in the unrolled body of the loop; A and the scales arrive a round at a time.
-    stages
-        Rounds of A in shared memory.
+    unroll
+        Tiles of k in the body of the loop.
+    phase
+        Tiles of k that a warp multiplies between two arrivals of A; 0: all of them.
     chains
         Independent sums of a product, which hide the latency of an mma.
     blocks_per_sm
         Blocks that registers must leave room for on a multiprocessor.
+    prefetch
+        Pieces of 4 KiB of each row of tiles that a warp asks into L2 at its start.
     """
 
     block_m: int = 8
@@ -82,10 +85,11 @@ class DecodeHint(Hint):
     warps_k: int = 8
     split_k: int = 1
     ahead: int = 2
-    round: int = 4
-    stages: int = 2
+    unroll: int = 4
+    phase: int = 0
     chains: int = 4
     blocks_per_sm: int = 1
+    prefetch: int = 0
 
 
 class DecodeRule(Rule):
@@ -153,23 +157,23 @@ def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHi
     """Return the rule that a hint breaks, or None."""
     if hint.block_m not in (8, 16, 32, 64):
         return "needs block_m of 8, 16, 32 or 64"
-    if min(hint.to_dict().values()) < 1:
+    if min(v for k, v in hint.to_dict().items() if k not in ("phase", "prefetch")) < 1:
         return "needs sizes of at least 1"
+    if min(hint.phase, hint.prefetch) < 0:
+        return "needs phase >= 0 and prefetch >= 0"
     if hint.warps_n * hint.warps_k > 32:
         return "needs at most 32 warps"
-    if hint.warps_n > 1 and hint.warps_k >= _NAMED_BARRIERS:
-        return f"needs warps_k < {_NAMED_BARRIERS} where warps_n > 1: each team has a barrier of its own"
-    if hint.round % hint.ahead:
-        return "needs round % ahead == 0"
+    if hint.unroll % hint.ahead:
+        return "needs unroll % ahead == 0"
+    if hint.phase % hint.unroll:
+        return "needs phase % unroll == 0"
     if hint.split_k not in (1, 2, 4, 8):
         return "needs split_k of 1, 2, 4 or 8"
     if hint.split_k > 1 and arch.capability < 90:
         return f"needs sm_90 or newer for split_k > 1, and the target is {arch.name}"
-    if hint.stages > 8:
-        return "needs stages <= 8"
     kernel = _Kernel(config, rung, arch, hint)
-    if kernel.rounds < hint.split_k * hint.warps_k:
-        return f"needs split_k * warps_k <= {kernel.rounds}, the rounds of k"
+    if kernel.phases < hint.split_k:
+        return f"needs split_k <= {kernel.phases}, the phases of k"
     if kernel.smem_bytes > arch.smem_per_block_bytes:
         return f"needs {kernel.smem_bytes} bytes of shared memory, and {arch.name} has {arch.smem_per_block_bytes}"
     return None
@@ -183,8 +187,8 @@ def cluster_rank(split: int) -> Expr:
 class _Kernel:
     """One kernel: what is known before its body is written, and the pieces of the body.
 
-    K is cut into parts, one for each team of the cluster's blocks, and a part into *rounds* of `hint.round` tiles. A
-    *run* is the part of a round that shares a scale.
+    K is cut into *phases*, for each of which A arrives at once, and a phase into parts, one for each warp along k. A
+    *body* is what the loop unrolls, `hint.unroll` tiles of a part; a *run* is a part of a body that shares a scale.
     """
 
     def __init__(self, config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> None:
@@ -197,9 +201,9 @@ class _Kernel:
         #: mma instructions a step of the layout: two where 8-bit fragments are multiplied in a 16-bit type.
         self.halves = self.decoder.registers
         left = {"int8": "s8", "uint8": "u8", "float16": "f16", "bfloat16": "bf16"}[operand]
-        self.mma = MmaOp(left, "s8" if self.is_integer else left, has_k16=True)
-        self.ones_mma = MmaOp("s8" if self.is_integer else left, "s8" if self.is_integer else left, has_k16=True)
-        self.ones = {"s8": 0x01010101, "u8": 0x01010101, "f16": 0x3C003C00, "bf16": 0x3F803F80}[left]
+        right = "s8" if self.is_integer else left
+        self.mma, self.ones_mma = MmaOp(left, right, has_k16=True), MmaOp(right, right, has_k16=True)
+        self.ones = {"s8": 0x01010101, "f16": 0x3C003C00, "bf16": 0x3F803F80}[right]
         self.sum_dtype = "uint32" if self.is_integer else "float32"
         self.needs_sum_of_a = config.with_zeros or bool(self.decoder.value_offset)
         #: Turns four float8 numbers of A into two registers of the operand's type.
@@ -210,18 +214,21 @@ class _Kernel:
 
         self.blocks_m = h.block_m // 8
         self.threads = 32 * h.warps_n * h.warps_k
-        self.team_threads = 32 * h.warps_n
         self.block_n = 16 * h.rows * h.warps_n
         self.tiles_k = self.layout.tiles_k(config.K)
         self.lane_words = self.layout.tile_bytes // 128
-        self.round_k = h.round * self.layout.tile_k
-        self.rounds = -(-self.tiles_k // h.round)
-        parts = h.split_k * h.warps_k
-        self.static_count = self.rounds // parts if self.rounds % parts == 0 else None
-        self.run_k = math.gcd(config.group, self.round_k) if config.num_groups > 1 else self.round_k
-        self.runs = self.round_k // self.run_k
-        self.has_ragged_tiles = self.tiles_k % h.round != 0
-        self.has_ragged_k = config.K % self.round_k != 0
+        self.body_k = h.unroll * self.layout.tile_k
+        #: Bodies of a warp in a phase.
+        self.bodies = h.phase // h.unroll or -(-self.tiles_k // (h.unroll * h.warps_k * h.split_k))
+        self.part_tiles = self.bodies * h.unroll
+        self.phase_k = h.warps_k * self.bodies * self.body_k
+        self.phases = -(-config.K // self.phase_k)
+        self.static_count = self.phases // h.split_k if self.phases % h.split_k == 0 else None
+        self.buffers = 1 if self.phases <= h.split_k else 2
+        self.run_k = math.gcd(config.group, self.body_k) if config.num_groups > 1 else self.body_k
+        self.runs = self.body_k // self.run_k
+        self.has_ragged_k = config.K % self.phase_k != 0
+        self.has_ragged_tiles = self.tiles_k % (h.warps_k * self.part_tiles) != 0
         self.has_ragged_n = config.N % self.block_n != 0
         self.uses_dependent_launch = arch.capability >= 90
         # Rows of A beyond the rung are not stored; the lanes that would read them read the last one.
@@ -229,31 +236,33 @@ class _Kernel:
         self._lay_out()
 
     def _lay_out(self) -> None:
-        """Place the rings of A and of the scales in shared memory, and choose the widths of the copies."""
-        c, h, end = self.config, self.hint, 0
-
-        def rings(rows: int, row_bytes: int) -> list[Tile]:
-            nonlocal end
-            tiles = []
-            for _ in range(h.warps_k):
-                tiles.append(Tile(end, rows, row_bytes, h.stages, swizzled=False))
-                end = tiles[-1].end
-            return tiles
-
+        """Place A, the scales, the partial sums and the barriers in shared memory; choose the widths of the copies."""
+        c, h = self.config, self.hint
         a_bytes = c.A_format.bits // 8
-        self.a_rings = rings(self.rows_of_a, self.round_k * a_bytes)
-        self.a_width = math.gcd(c.K * a_bytes, self.a_rings[0].row_bytes, 16)
-        # Scales of whole groups side by side travel with A; a single one, or what no wide copy takes, by itself.
+        self.a_tile = Tile(0, self.rows_of_a, self.phase_k * a_bytes, self.buffers, swizzled=False)
+        self.a_width = math.gcd(c.K * a_bytes, self.a_tile.row_bytes, 16)
+        self.copies_bulk = self.arch.capability >= 90 and self.a_width == 16
+        end = self.a_tile.end
+        # Scales of a block side by side are read once; single ones, or what no wide copy takes, by each warp.
         size = c.scale_format.bits // 8
-        groups = self.round_k // c.group if self.round_k % c.group == 0 else 0
-        self.scale_width = math.gcd(groups * size, c.num_groups * size, 16) if groups > 1 else 0
-        is_staged = self.scale_width >= 4
-        self.scale_rings = rings(self.block_n, groups * size) if is_staged and c.with_scaling else None
-        zeros_staged = is_staged and c.with_zeros and not c.has_packed_zeros
-        self.zero_rings = rings(self.block_n, groups * size) if zeros_staged else None
+        block_k = (self.static_count or 0) * self.phase_k
+        groups = min(block_k, c.K) // c.group if block_k % c.group == 0 or block_k >= c.K else 0
+        self.scale_width = math.gcd(groups * size, c.num_groups * size, 16)
+        staged = (c.with_scaling, c.with_zeros and not c.has_packed_zeros)
+        is_worth_it = groups > 1 and self.scale_width >= 4
+        tiles: list[Tile | None] = []
+        for is_there in staged:
+            tile = None
+            if is_there and is_worth_it and sum(staged) * self.block_n * groups * size <= _SCALE_BYTES:
+                tile = Tile(end, self.block_n, groups * size, 1, swizzled=False)
+                end = tile.end
+            tiles.append(tile)
+        self.scale_tile, self.zero_tile = tiles
         self.sum_stride = self.block_n + _SUM_PAD
         sums = 4 * h.warps_k * self.rows_of_a * self.sum_stride
-        self.table_offset = -(-max(end, sums) // 128) * 128
+        self.barrier_offset = -(-max(end, sums) // 128) * 128
+        barriers = 8 * self.buffers * h.warps_k
+        self.table_offset = self.barrier_offset + -(-barriers // 128) * 128
         self.smem_bytes = self.table_offset + self.decoder.table_bytes
 
     # Emitters. `bind` gives them the buffers and indices of the function that is being written.
@@ -266,19 +275,18 @@ class _Kernel:
         self.m, self.rank, self.thread, self.arena = m, rank, thread, arena
         h = self.hint
         self.lane, warp = thread % 32, thread // 32
-        self.team, self.warp_n = warp // h.warps_n, warp % h.warps_n
+        self.warp_k, self.warp_n = warp // h.warps_n, warp % h.warps_n
         blocks_m = T.truncdiv(m + (h.block_m - 1), h.block_m)
         self.m0 = T.truncmod(block, blocks_m) * h.block_m
         self.n0 = T.truncdiv(block, blocks_m) * self.block_n
-        # The rounds of this team: [first, first + count).
-        part, parts = rank * h.warps_k + self.team, h.split_k * h.warps_k
+        # The phases of this block: [first, first + count).
         if self.static_count is not None:
             self.count: Expr = self.static_count
-            self.first = part * self.static_count
+            self.first = rank * self.static_count
         else:
             bounds = T.alloc_local((2,), "int32")
-            store_local(bounds, 0, part * self.rounds // parts)
-            store_local(bounds, 1, (part + 1) * self.rounds // parts - bounds[0])
+            store_local(bounds, 0, rank * self.phases // h.split_k)
+            store_local(bounds, 1, (rank + 1) * self.phases // h.split_k - bounds[0])
             self.first, self.count = bounds[0], bounds[1]
         sums = h.rows * self.blocks_m * 4
         self.total = T.alloc_local((sums,), self.config.reduce_dtype)
@@ -290,35 +298,16 @@ class _Kernel:
             self._zero(self.words)
         self.table = PairTable(arena, self.table_offset, self.lane) if self.decoder.table_bytes else None
         count = h.rows * 2 * self.runs
-        # Of the round that is multiplied, and of the next one: as stored, since a cast would wait for the load.
+        # Of the body that is multiplied; and of the next one, as stored, since a cast would wait for the load.
         zeros_dtype = "uint8" if self.config.has_packed_zeros else self.config.scale_format.tvm_dtype
-        self.scale = [T.alloc_local((count,), self.config.scale_format.tvm_dtype) for _ in range(2)]
-        self.zero = [T.alloc_local((count,), zeros_dtype) for _ in range(2)]
+        self.scale, self.zero = (T.alloc_local((count,), self.config.reduce_dtype) for _ in range(2))
+        self.next_scale = T.alloc_local((count,), self.config.scale_format.tvm_dtype)
+        self.next_zero = T.alloc_local((count,), zeros_dtype)
 
     @staticmethod
     def _zero(buffer: Any) -> None:
         with T.unroll(int(buffer.shape[0])) as i:
             store_local(buffer, i, tirx.const(0, buffer.dtype))
-
-    def begin(self) -> None:
-        """Emit what need not wait for the kernel before this one: the first loads of the weight and its scales.
-
-        From sm_90 on this kernel may start while that one still runs. Only now is the next one let in, so that no
-        kernel starts before the last but one has ended.
-        """
-        h = self.hint
-        for i in range(h.ahead):
-            self._load_tile(self.first, i, i)
-        self._load_scales(self.first)
-        if self.decoder.table_bytes:
-            self.decoder.fill_table(self.arena, self.table_offset, self.thread, self.threads)
-            T.evaluate(T.cuda.cta_sync())
-        if self.uses_dependent_launch:
-            T.evaluate(T.ptx["griddepcontrol.wait"]())
-            T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
-        for stage in range(max(1, h.stages - 1)):
-            self._when(stage < self.count, lambda stage=stage: self._copy_round(self.first + stage, stage))
-            T.evaluate(T.ptx["cp.async.commit_group"]())
 
     @staticmethod
     def _when(condition: Any, emit: Any) -> None:
@@ -330,12 +319,54 @@ class _Kernel:
         with T.If(condition), T.Then():
             emit()
 
+    def begin(self) -> None:
+        """Emit all that comes before the loop.
+
+        The weight and its scales do not come from the kernel before this one, which may still run from sm_90 on: their
+        first loads do not wait for its end. Only after that end is the next kernel let in, so that no kernel starts
+        before the last but one has ended.
+        """
+        h = self.hint
+        if self.copies_bulk:
+            with T.If(self.thread == 0), T.Then():
+                for buffer in range(self.buffers):
+                    for part in range(h.warps_k):
+                        barrier = self._barrier(buffer, part)
+                        T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](barrier, T.uint32(1)))
+                T.evaluate(T.ptx["fence.mbarrier_init.release.cluster"]())
+                T.evaluate(T.ptx["fence.proxy.async.shared::cta"]())
+        for i in range(h.ahead):
+            self._load_tile(self._part_tile(0, 0) + i, i)
+        self._prefetch()
+        self._stage_scales()
+        self._load_scales(self._part_tile(0, 0))
+        if self.decoder.table_bytes:
+            self.decoder.fill_table(self.arena, self.table_offset, self.thread, self.threads)
+        if self.copies_bulk:
+            self._zero_behind_k(0, 0)
+            self._await_copies()
+        if self.uses_dependent_launch:
+            T.evaluate(T.ptx["griddepcontrol.wait"]())
+            T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
+        self._copy_a(0, 0)
+        if not self.copies_bulk:
+            self._await_copies()
+
+    def _await_copies(self) -> None:
+        """Emit the wait for asynchronous copies of all threads, and for all that they have stored."""
+        T.evaluate(T.ptx["cp.async.wait_all"]())
+        T.evaluate(T.cuda.cta_sync())
+
     # The weight.
 
-    def _load_tile(self, round_: Expr, i: int, slot: int) -> None:
-        """Emit the loads of the i-th tile of a round into registers, for all rows of this warp."""
+    def _part_tile(self, phase: Expr, body: Expr) -> Expr:
+        """Return the first tile of a body of this warp in a phase of this block."""
+        part = (self.first + phase) * self.hint.warps_k + self.warp_k
+        return part * self.part_tiles + body * self.hint.unroll
+
+    def _load_tile(self, tile: Expr, slot: int) -> None:
+        """Emit the loads of a tile into registers, for all rows of this warp."""
         h, layout = self.hint, self.layout
-        tile = round_ * h.round + i
         per_load = _LOAD_BYTES // 4
 
         def loads() -> None:
@@ -349,6 +380,16 @@ class _Kernel:
 
         self._when(tile < self.tiles_k if self.has_ragged_tiles else True, loads)
 
+    def _prefetch(self) -> None:
+        """Emit requests for what a warp will read after its first loads: more bytes in flight than registers hold."""
+        h, layout = self.hint, self.layout
+        piece = 32 * 128
+        for r in range(h.rows if h.prefetch else 0):
+            for part in range(h.prefetch):
+                byte = (self._part_tile(0, 0) + h.ahead) * layout.tile_bytes + part * piece + self.lane * 128
+                with T.If(byte < self.tiles_k * layout.tile_bytes), T.Then():
+                    T.evaluate(T.ptx["prefetch.global.L2"](self.B.ptr_to([self._row_tile(r), byte])))
+
     def _row_tile(self, r: int) -> Expr:
         """Return the index of the r-th row of tiles of this warp; the last one for those beyond N."""
         tile = T.truncdiv(self.n0, 16) + self.warp_n * self.hint.rows + r
@@ -356,142 +397,205 @@ class _Kernel:
 
     # Scale and zero point.
 
-    def _load_scales(self, round_: Expr) -> None:
-        """Emit the loads of those scales and zero points of a round that do not travel through shared memory."""
+    def _stage_scales(self) -> None:
+        """Emit the copies of the block's scales and zero points to shared memory."""
         c = self.config
-        loads_scale = c.with_scaling and self.scale_rings is None
-        loads_zero = c.with_zeros and self.zero_rings is None
+        size = c.scale_format.bits // 8
+        g0 = self.first * self.phase_k // c.group
+        for tile, operand in ((self.scale_tile, self.Scale), (self.zero_tile, self.Zeros)):
+            if tile is not None:
+                copy_tile(
+                    self.arena, tile, 0,
+                    lambda row, byte, operand=operand: operand.ptr_to([self.n0 + row, g0 + byte // size]),
+                    self.thread, self.threads, self.scale_width, c.N - self.n0 if self.has_ragged_n else None,
+                    (c.num_groups - g0) * size if self.has_ragged_k else None, use_async=True,
+                )  # fmt: skip
+
+    def _load_scales(self, tile: Expr) -> None:
+        """Emit the loads of scales and zero points that are not staged, for the body that begins with `tile`."""
+        c = self.config
+        loads_scale = c.with_scaling and self.scale_tile is None
+        loads_zero = c.with_zeros and self.zero_tile is None
         for r in range(self.hint.rows if loads_scale or loads_zero else 0):
             for half in range(2):
                 n = self.n0 + (self.warp_n * self.hint.rows + r) * 16 + half * 8 + self.lane // 4
                 n = T.min(n, c.N - 1) if self.has_ragged_n else n
                 for run in range(self.runs):
-                    g = (round_ * self.round_k + run * self.run_k) // c.group if c.num_groups > 1 else 0
+                    g = (tile * self.layout.tile_k + run * self.run_k) // c.group if c.num_groups > 1 else 0
                     if self.has_ragged_k and c.num_groups > 1:
                         g = T.min(g, c.num_groups - 1)
                     at = (r * 2 + half) * self.runs + run
                     if loads_scale:
-                        store_local(self.scale[1], at, self.Scale[n, g])
+                        store_local(self.next_scale, at, self.Scale[n, g])
                     if loads_zero:
-                        store_local(self.zero[1], at, zero_point(c, self.Zeros, n, g))
+                        store_local(self.next_zero, at, zero_point(c, self.Zeros, n, g))
 
-    def _take_scales(self, slot: Expr) -> None:
-        """Emit the moves of a round's scales and zero points into the registers that the sums are scaled with."""
-        for is_there, rings, (now, arrived) in (
-            (self.config.with_scaling, self.scale_rings, self.scale),
-            (self.config.with_zeros, self.zero_rings, self.zero),
-        ):
-            if is_there and rings is None:
-                for i in range(int(now.shape[0])):
-                    store_local(now, i, arrived[i])
-            elif is_there:
-                for row in range(2 * self.hint.rows):
-                    for run in range(self.runs):
-                        self._load_staged(now, row * self.runs + run, rings, slot, row, run)
+    def _take_scales(self, phase: Expr, body: Expr) -> None:
+        """Emit the moves of a body's scales and zero points into the registers that the sums are scaled with.
 
-    def _load_staged(self, target: Any, at: int, rings: list[Tile], slot: Expr, row: int, run: int) -> None:
+        A power of two that all weights share is part of them: s (x w - z) = (s x) (w - z / x).
+        """
+        c = self.config
+        common = tirx.const(self.value_scale, c.reduce_dtype)
+        k = self._part_tile(phase, body) * self.layout.tile_k - self.first * self.phase_k
+        for row in range(2 * self.hint.rows):
+            for run in range(self.runs):
+                at = row * self.runs + run
+                if c.with_scaling:
+                    scale = self._taken(self.next_scale, at, self.scale_tile, row, k + run * self.run_k)
+                    store_local(self.scale, at, scale * common if self.value_scale != 1 else scale)
+                if c.with_zeros:
+                    zero = self._taken(self.next_zero, at, self.zero_tile, row, k + run * self.run_k)
+                    is_inside = c.zeros_mode != "rescale"
+                    if is_inside and self.decoder.value_offset:
+                        zero = zero + tirx.const(self.decoder.value_offset, c.reduce_dtype)
+                    if is_inside and c.with_scaling and self.value_scale != 1:
+                        zero = zero * tirx.const(1 / self.value_scale, c.reduce_dtype)
+                    store_local(self.zero, at, zero)
+
+    def _taken(self, arrived: Any, at: int, tile: Tile | None, row: int, k: Expr) -> Expr:
+        """Return a scale or zero point in the type of the totals."""
+        if tile is None:
+            return arrived[at].astype(self.config.reduce_dtype)
         size = self.config.scale_format.bits // 8
         n = self.warp_n * self.hint.rows * 16 + row * 8 + self.lane // 4
-        offset = self._team_offset(rings) + rings[0].offset(slot, n, run * self.run_k // self.config.group * size)
+        g = k // self.config.group
+        if self.has_ragged_k:
+            g = T.min(g, tile.row_bytes // size - 1)
         raw = T.alloc_local((1,), f"uint{8 * size}")
-        T.evaluate(T.ptx[f"ld.shared.u{8 * size}"](raw[0], self.arena.ptr_to([offset])))
-        store_local(target, at, tirx.reinterpret(target.dtype, raw[0]))
+        T.evaluate(T.ptx[f"ld.shared.u{8 * size}"](raw[0], self.arena.ptr_to([tile.offset(0, n, g * size)])))
+        return tirx.reinterpret(self.config.scale_format.tvm_dtype, raw[0]).astype(self.config.reduce_dtype)
 
     # A.
 
-    def _team_offset(self, rings: list[Tile]) -> Expr:
-        """Return how far the ring of this team lies behind the first one."""
-        return self.team * (rings[0].end - rings[0].base) if len(rings) > 1 else 0
+    def _barrier(self, buffer: Expr, part: Expr) -> Expr:
+        """Return the pointer to the barrier on which the arrival of a part of A in a buffer counts."""
+        return self.arena.ptr_to([self.barrier_offset + (buffer * self.hint.warps_k + part) * 8])
 
-    def _copy_round(self, round_: Expr, slot: Expr) -> None:
-        """Emit this team's copies of A and of the scales of a round into a slot of its rings."""
+    def _copy_a(self, phase: Expr, buffer: Expr) -> None:
+        """Emit the copy of A's part of a phase of this block; what lies beyond K becomes zero."""
         c = self.config
         a_bytes = c.A_format.bits // 8
         is_fixed = c.has_fixed_rows(self.rung)
-        k0 = round_ * self.round_k
+        k0 = (self.first + phase) * self.phase_k
         limit = self.rung * c.K if is_fixed else None
         whole = is_fixed and self.rung % self.rows_of_a == 0
+        rows_left = None if whole else self.m - self.m0
 
         def source(row: Expr, byte: Expr) -> Expr:
             index = self.m0 + row
             wide = index if limit is not None and limit < 1 << 31 else T.cast(index, "int64")
             return self.A.ptr_to([wide, k0 + byte // a_bytes])
 
-        def copy(rings: list[Tile], source: Any, width: int, rows_left: Any, bytes_left: Any) -> None:
-            tile = replace(rings[0], base=rings[0].base + self._team_offset(rings))
-            index = self.warp_n * 32 + self.lane
-            copy_tile(
-                self.arena, tile, slot, source, index, self.team_threads, width, rows_left, bytes_left, width >= 4
-            )
-
-        copy(
-            self.a_rings, source, self.a_width, None if whole else self.m - self.m0,
-            (c.K - k0) * a_bytes if self.has_ragged_k else None,
+        if self.copies_bulk:
+            self._copy_bulk(source, (c.K - k0) * a_bytes, rows_left, buffer)
+            return
+        copy_tile(
+            self.arena, self.a_tile, buffer, source, self.thread, self.threads, self.a_width, rows_left,
+            (c.K - k0) * a_bytes if self.has_ragged_k else None, self.a_width >= 4,
         )  # fmt: skip
-        size = c.scale_format.bits // 8
-        for rings, operand in ((self.scale_rings, self.Scale), (self.zero_rings, self.Zeros)):
-            if rings is None:
-                continue
-            g0 = k0 // c.group
-            copy(
-                rings, lambda row, byte, operand=operand: operand.ptr_to([self.n0 + row, g0 + byte // size]),
-                self.scale_width, c.N - self.n0 if self.has_ragged_n else None,
-                (c.num_groups - g0) * size if self.has_ragged_k else None,
-            )  # fmt: skip
 
-    def _await_round(self) -> None:
-        """Emit the wait for the copies of a round, of all threads of the team."""
-        T.evaluate(T.ptx["cp.async.wait_group"](max(0, self.hint.stages - 2)))
-        if self.hint.warps_n == 1:
+    def _copy_bulk(self, source: Any, bytes_left: Expr, rows_left: Expr | None, buffer: Expr) -> None:
+        """Emit a bulk copy for each row of a part of A, by the lanes of the first of the warps that share the part."""
+        tile = self.a_tile
+        part_bytes = tile.row_bytes // self.hint.warps_k
+        begin = self.warp_k * part_bytes
+        bytes_: Expr = part_bytes
+        if self.has_ragged_k:
+            bytes_ = T.max(T.min(bytes_left - begin, part_bytes), 0)
+        rows: Expr = self.rows_of_a if rows_left is None else T.min(rows_left, self.rows_of_a)
+        barrier = self._barrier(buffer, self.warp_k)
+        with T.If(self.warp_n == 0), T.Then():
+            with T.If(self.lane == 0), T.Then():
+                total = T.cast(rows * bytes_, "uint32")
+                T.evaluate(T.ptx["mbarrier.arrive.expect_tx.shared::cta.b64"](barrier, total))
             T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
-        else:
-            T.evaluate(T.ptx["bar.sync"](T.cast(self.team + 1, "uint32"), T.uint32(self.team_threads)))
+            for first in range(0, self.rows_of_a, 32):
+                row = first + self.lane
+                with T.If(tirx.all(row < rows, bytes_ > 0)), T.Then():
+                    T.evaluate(
+                        T.ptx["cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"](
+                            self.arena.ptr_to([tile.offset(buffer, row, begin)]), source(row, begin),
+                            T.cast(bytes_, "uint32"), barrier,
+                        )
+                    )  # fmt: skip
 
-    def _load_right(self, slot: Expr, step: int) -> Any:
-        """Emit the loads of two steps of the right operand, 4 registers for each 8 rows of A."""
+    def _zero_behind_k(self, phase: Expr, buffer: Expr) -> None:
+        """Emit stores of zeros to a buffer where a phase reaches beyond K: bulk copies leave that alone."""
+        if not self.has_ragged_k:
+            return
+        tile = self.a_tile
+        bytes_left = (self.config.K - (self.first + phase) * self.phase_k) * (self.config.A_format.bits // 8)
+        columns = tile.row_bytes // 16
+        total = self.rows_of_a * columns
+        with T.If(bytes_left < tile.row_bytes), T.Then(), T.serial(-(-total // self.threads)) as step:
+            index = step * self.threads + self.thread
+            row, byte = index // columns, index % columns * 16
+            with T.If(tirx.all(index < total, byte >= bytes_left)), T.Then():
+                target = self.arena.ptr_to([tile.offset(buffer, row, byte)])
+                T.evaluate(T.ptx["st.shared.v4.u32"](target, *[T.uint32(0)] * 4))
+
+    def begin_phase(self, phase: Expr) -> None:
+        """Emit the wait for A, and the copy of what the next phase needs into the buffer that the last one has left."""
+        if self.copies_bulk:
+            barrier = self._barrier(phase % self.buffers, self.warp_k)
+            T.evaluate(T.cuda.mbarrier_wait(barrier, phase // self.buffers % 2))
+        if self.buffers == 1:
+            return
+        self._await_copies()
+        following, buffer = phase + 1, (phase + 1) % self.buffers
+
+        def copy() -> None:
+            if self.copies_bulk:
+                self._zero_behind_k(following, buffer)
+            self._copy_a(following, buffer)
+
+        self._when(following < self.count, copy)
+
+    def _load_right(self, buffer: Expr, k: Expr) -> Any:
+        """Emit the loads of two steps of the right operand, 4 registers for each 8 rows of A, from k of a phase on."""
         registers = T.alloc_local((4 * self.blocks_m,), "uint32")
+        byte = k * self.config.A_format.bits // 8
         for j in range(self.blocks_m):
             # 32 bytes of A a step: lanes name rows of A, and one of the four 16-byte columns of two steps.
             row = j * 8 + self.lane % 8
             row = T.min(row, self.rows_of_a - 1) if self.rows_of_a < (j + 1) * 8 else row
-            offset = self._team_offset(self.a_rings) + self.a_rings[0].offset(
-                slot, row, step * 32 + self.lane // 8 * 16
-            )
+            offset = self.a_tile.offset(buffer, row, byte + self.lane // 8 * 16)
             load_fragments(self.arena, offset, [registers[4 * j + i] for i in range(4)])
         return registers
 
     # The product.
 
-    def multiply(self, i: Expr) -> None:
-        """Emit the i-th round of this team: products, loads of the tiles to come, scaling of sums where runs end."""
+    def multiply(self, phase: Expr, body: Expr) -> None:
+        """Emit one body: products, loads of the tiles to come, scaling of sums where runs end."""
         h, layout = self.hint, self.layout
-        slot = i % h.stages if self.count is not None else 0
         run_steps = self.run_k // layout.step_k
-        has_next = False if self.static_count == 1 else i + 1 < self.count
-        self._await_round()
-        self._take_scales(slot)
-        if h.stages > 1:
-            ahead = i + (h.stages - 1)
-            is_wanted = False if self.static_count is not None and self.static_count < h.stages else ahead < self.count
-            self._when(is_wanted, lambda: self._copy_round(self.first + ahead, ahead % h.stages))
-            T.evaluate(T.ptx["cp.async.commit_group"]())
+        first = self._part_tile(phase, body)
+        self._take_scales(phase, body)
+        # The next body of this warp: in this phase, or the first one of the next.
+        is_last_body = body == self.bodies - 1
+        has_next = tirx.any(tirx.Not(is_last_body), phase + 1 < self.count)
+        following = T.Select(is_last_body, self._part_tile(phase + 1, 0), first + h.unroll)
+        if self.static_count == 1:
+            has_next, following = tirx.Not(is_last_body), first + h.unroll
         if self.config.num_groups > 1:
-            self._when(has_next, lambda: self._load_scales(self.first + i + 1))
+            self._when(has_next, lambda: self._load_scales(following))
         right: Any = None
-        for tile in range(h.round):
+        for tile in range(h.unroll):
             words = T.alloc_local((h.rows * self.lane_words,), "uint32")
-            buffer = tile % h.ahead
+            slot = tile % h.ahead
             for j in range(h.rows * self.lane_words):
-                store_local(words, j, self.words[buffer * h.rows * self.lane_words + j])
-            if tile + h.ahead < h.round:
-                self._load_tile(self.first + i, tile + h.ahead, buffer)
+                store_local(words, j, self.words[slot * h.rows * self.lane_words + j])
+            ahead = tile + h.ahead
+            if ahead < h.unroll:
+                self._load_tile(first + ahead, slot)
             else:
-                following = self.first + i + 1
-                self._when(has_next, lambda t=tile, b=buffer: self._load_tile(following, t + h.ahead - h.round, b))
+                self._when(has_next, lambda i=ahead - h.unroll, slot=slot: self._load_tile(following + i, slot))
             for step in range(layout.steps):
                 at = tile * layout.steps + step
                 if step % 2 == 0:
-                    right = self._load_right(slot, at)
+                    k = (self.warp_k * self.part_tiles + body * h.unroll + tile) * layout.tile_k + step * layout.step_k
+                    right = self._load_right(phase % self.buffers, k)
                 if at % run_steps == 0:
                     self._zero(self.acc)
                     if self.needs_sum_of_a:
@@ -564,13 +668,15 @@ class _Kernel:
                 for i in range(4):
                     at = (r * self.blocks_m + j) * 4 + i
                     dot = added(self.acc, at, h.chains, stride)
-                    if self.value_scale != 1:
+                    if self.value_scale != 1 and not c.with_scaling:
                         dot = dot * tirx.const(self.value_scale, dtype)
-                    if decoder.value_offset:
-                        dot = dot - sum_of_a[i % 2] * tirx.const(decoder.value_offset, dtype)
+                    if decoder.value_offset and not (c.with_zeros and c.zeros_mode != "rescale"):
+                        # Before the common factor where that is part of the scale.
+                        factor = self.value_scale if c.with_scaling else 1
+                        dot = dot - sum_of_a[i % 2] * tirx.const(decoder.value_offset / factor, dtype)
                     index = (r * 2 + i // 2) * self.runs + run
-                    scale = self.scale[0][index].astype(dtype) if c.with_scaling else None
-                    zero = self.zero[0][index].astype(dtype) * sum_of_a[i % 2] if c.with_zeros else None
+                    scale = self.scale[index] if c.with_scaling else None
+                    zero = self.zero[index] * sum_of_a[i % 2] if c.with_zeros else None
                     store_local(self.total, at, self.total[at] + apply_scale_and_zero(dot, scale, zero, c.zeros_mode))
 
     # The end.
@@ -592,9 +698,9 @@ class _Kernel:
                     store = T.ptx[f"st.shared.{kind}"]
                     if (j + 1) * 8 > self.rows_of_a:
                         with T.If(m < self.rows_of_a), T.Then():
-                            T.evaluate(store(self._sum_address(self.team, m, n), value))
+                            T.evaluate(store(self._sum_address(self.warp_k, m, n), value))
                     else:
-                        T.evaluate(store(self._sum_address(self.team, m, n), value))
+                        T.evaluate(store(self._sum_address(self.warp_k, m, n), value))
         T.evaluate(T.cuda.cta_sync())
         if h.split_k > 1:
             self._add_warps(kind)
@@ -698,8 +804,10 @@ class _Kernel:
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=128)
             kernel.bind(A, B, Scale, Zeros, m, T.truncdiv(block, split), rank, thread, arena)
             kernel.begin()
-            for i in T.serial(kernel.count):
-                kernel.multiply(i)
+            for phase in T.serial(kernel.count):
+                kernel.begin_phase(phase)
+                for body in T.serial(kernel.bodies):
+                    kernel.multiply(phase, body)
             kernel.reduce(D, Bias)
 
         func = spec.bind(decode)

@@ -59,6 +59,8 @@ Expr = Any
 CHUNK_BYTES = 512
 #: Rows of W that a warpgroup multiplies in one instruction.
 ROWS = 64
+#: Masks that a format's decoding needs in registers, at most.
+MAX_MASKS = 16
 #: Columns of D^T that pass through shared memory at a time at the end of a tile.
 SLICE_M = 64
 #: Registers of a thread by role, (producer, consumer), for a number of consumer warpgroups: a multiprocessor has 512
@@ -117,6 +119,10 @@ class WgmmaRule(Rule):
         if config.K * config.A_format.bits % 128:
             return f"needs rows of A of whole 16 bytes, K % {128 // config.A_format.bits} == 0 (got {config.K})"
         step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
+        if config.with_zeros and not config.W_format.is_integer:
+            return f"needs integers where W has zero points (got {config.W_format.name})"
+        if (config.with_scaling or config.with_zeros) and config.scale_format.name != config.A_format.name:
+            return f"needs Scale of A's type (got {config.scale_format.name})"
         if config.num_groups > 1 and config.group % step_k and step_k % config.group:
             return f"needs a group_size that divides {step_k} or is a multiple of it (got {config.group})"
         return None
@@ -235,7 +241,9 @@ class _Kernel:
         partials = self.consumers * h.rows * self.sums * WARPGROUP * 4 if self.parts > 1 else 0
         self.out_offset = -(-max(ring, partials) // 1024) * 1024
         self.barrier_offset = self.out_offset + self.consumers * self.slice_m * self.out_stride
-        self.smem_bytes = self.barrier_offset + 16 * h.stages
+        self.mask_offset = self.barrier_offset + 16 * h.stages
+        self.table_offset = self.mask_offset + 4 * MAX_MASKS
+        self.smem_bytes = self.table_offset + self.decoder.table_bytes
         #: Bytes that a thread stores at a time: rows of D start at multiples of it.
         self.store_bytes = math.gcd(16, c.N * out_bytes)
 
@@ -277,10 +285,17 @@ class _Kernel:
         """Return whether this thread belongs to the producing warpgroup."""
         return self.group == self.consumers
 
-    def initialize(self, thread: Expr) -> None:
-        """Emit the initialization of the barriers."""
+    def initialize(self, thread: Expr, arena: Any) -> None:
+        """Emit the initialization of the barriers and of the decoder's masks."""
+        self.mask_constants = sorted({mask for half in range(2) for mask in self.recorded(half).found_masks})
+        assert len(self.mask_constants) <= MAX_MASKS
+        if self.decoder.has_table:
+            self.table = PairTable(arena, self.table_offset, self.lane)
+            self.decoder.fill_table(arena, self.table_offset, thread, self.threads)
         with T.If(thread == 0), T.Then():
             self.ring.initialize()
+            for i, mask in enumerate(self.mask_constants):
+                T.evaluate(T.ptx["st.shared.u32"](self.base + T.uint32(self.mask_offset + 4 * i), T.uint32(mask)))
         T.evaluate(T.cuda.cta_sync())
 
     def set_registers(self, is_producer: bool) -> None:
@@ -333,12 +348,12 @@ class _Kernel:
         self.reading, self.multiplying, self.releasing = (Cursor(h.stages) for _ in range(3))
         if self.scales:
             self.factors = [_Factors(self, row) for row in range(h.rows)]
-            masks = sorted({mask for half in range(2) for mask in self.recorded(half).found_masks})
-            registers = T.alloc_local((max(1, len(masks)),), "uint32")
-            self.masks = {mask: registers[i] for i, mask in enumerate(masks)}
-            for mask, register in self.masks.items():
-                # By way of a shuffle, or the compiler would load the constant anew for each use.
-                T.buffer_store(register.buffer, self._uniform(T.uint32(mask)), register.indices)
+            # From shared memory, or the compiler would load each constant anew for each use.
+            self.masks = {}
+            for i, mask in enumerate(self.mask_constants):
+                register = T.alloc_local((1,), "uint32")
+                T.evaluate(T.ptx["ld.shared.u32"](register[0], self.base + T.uint32(self.mask_offset + 4 * i)))
+                self.masks[mask] = register[0]
 
     def consume_tile(self, tile: Expr) -> None:
         """Emit the products of one tile, and their way to D."""
@@ -470,7 +485,7 @@ class _Kernel:
     def recorded(self, half: int) -> _Recorder:
         """Return what decoding adds to, and masks of, the registers of row g + 8 * half."""
         recorder = _Recorder(self.decoder)
-        for register in range(half, self.layout.registers, 2):
+        for register in range(half, self.layout.registers, 2) if self.decoder.fmt.is_integer else ():
             words = [lambda _: tirx.Var("word", "uint32") for _ in self.layout.planes]
             self.decoder.decode(words, register, None, recorder)
         return recorder
@@ -494,7 +509,7 @@ class _Kernel:
                 count = min(per_slice, columns - first)
                 self._stage_slice(row, first_column + first, count, bias)
                 named_barrier(self.group + 1, WARPGROUP)
-                self._store_slice(m0 + (first_column + first) * 8, n, count * 8)
+                self._store_slice(m0, (first_column + first) * 8, n, count * 8)
                 named_barrier(self.group + 1, WARPGROUP)
 
     def _load_bias(self, n: Expr) -> Any:
@@ -527,7 +542,10 @@ class _Kernel:
                     T.evaluate(T.ptx[f"ld.shared.{kind}"](total[1], address))
                 store_local(total, 0, total[0] + total[1] if part else total[1])
             value = total[0]
-        return tirx.reinterpret("int32", value) if self.op.is_integer else value
+        if self.op.is_integer:
+            return tirx.reinterpret("int32", value)
+        unit = self.decoder.value_scale
+        return value if self.scales or unit == 1.0 else value * T.float32(unit)
 
     def _exchange_sums(self) -> None:
         """Emit the stores of this consumer's sums to shared memory, and the wait for everybody else's."""
@@ -583,21 +601,22 @@ class _Kernel:
                 value = output(j, i)
                 T.evaluate(T.ptx[f"st.shared.{kind}"](address, value.astype("uint16") if bits == 8 else value))
 
-    def _store_slice(self, m_first: Expr, n_first: Expr, count: int) -> None:
-        """Emit the stores of `count` rows of 64 outputs from shared memory to D."""
+    def _store_slice(self, m0: Expr, first: Expr, n_first: Expr, count: int) -> None:
+        """Emit the stores of `count` rows of 64 outputs from shared memory to D, from row `first` of the tile on."""
         c = self.config
         out_bytes = c.out_format.bits // 8
         width = self.store_bytes
         per_row = ROWS * out_bytes // width
         base = self.base + (self.out_offset + self.group * (self.slice_m * self.out_stride)).astype("uint32")
-        m_last = T.min(self.m, (m_first // self.hint.block_m + 1) * self.hint.block_m) if self.parts > 1 else self.m
+        # The last of K's parts may get rows beyond the tile.
+        m_last = T.min(self.m, m0 + self.hint.block_m) if self.parts > 1 else self.m
         words = max(1, width // 4)
         kind = {16: "v4.u32", 8: "v2.u32", 4: "u32", 2: "u16", 1: "u8"}[width]
         is_static = c.has_fixed_rows(self.rung) and self.rung * c.N < 1 << 31
 
         def piece(index: Expr) -> None:
             row, column = index // per_row, index % per_row * width
-            m = m_first + row
+            m = m0 + first + row
             inside = m < m_last
             n = n_first + column // out_bytes
             if self.has_ragged_n:
@@ -663,7 +682,7 @@ class _Kernel:
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=1024)
             maps = T.meta_var([T.address_of(A_map), T.address_of(W_map)])
             kernel.bind(Scale, Zeros, Bias, D, m, maps, block, rank, thread, arena)
-            kernel.initialize(thread)
+            kernel.initialize(thread, arena)
             tile = T.alloc_local((1,), "int32")
             tile[0] = block // split_k
             if kernel.is_producer():
@@ -715,7 +734,7 @@ class _Factors:
         #: For either row: what decoding adds, less the zero point.
         self.offsets: list[dict[float, Expr]] = [{}, {}]
         for half in range(2) if self.subtracts else ():
-            constants = sorted(set(kernel.recorded(half).constants))
+            constants = sorted(kernel.recorded(half).constants)
             registers = T.alloc_local((max(1, len(constants)),), "uint32")
             self.offsets[half] = {constant: registers[i] for i, constant in enumerate(constants)}
 
@@ -829,59 +848,84 @@ class _Factors:
         ops = _ExactOps(kernel.decoder, self.offsets[half] if self.subtracts else {}, kernel.masks)
         value = kernel.decoder.decode(planes, register, kernel.table, ops)[0]
         if not ops.is_exact and kernel.decoder.value_scale != 1.0:
-            value = ops.fma(value, _constant(kernel.decoder.value_scale, dtype), T.uint32(0x80008000), dtype)
+            value = _fma(value, _constant(kernel.decoder.value_scale, dtype), T.uint32(0x80008000), dtype)
         if self.subtracts and not ops.is_exact:
-            value = ops.fma(self.current["near"][half], _constant(-1.0, dtype), value, dtype)
+            value = _fma(self.current["near"][half], _constant(-1.0, dtype), value, dtype)
         if not c.with_scaling and not self.has_rest:
             return value
         scale = self.current["scale"][half] if c.with_scaling else _constant(1.0, dtype)
         rest = self.current["rest"][half] if self.has_rest else T.uint32(0x80008000)  # Adding -0 keeps a zero's sign.
-        return ops.fma(value, scale, rest, dtype)
+        return _fma(value, scale, rest, dtype)
 
 
 class _ExactOps(TirxOps):
-    """Decoding of integers to their values, less a zero point, in one operation where a format's decoding is one."""
+    """Decoding of integers to their values, less a zero point, in one operation where a format's decoding is one.
+
+    The decoder's numbers are the values times a power of two, which a scale of float16 may be too small to take up.
+    """
 
     def __init__(self, decoder: RegisterDecoder, offsets: dict[float, Expr], masks: dict[int, Expr]) -> None:
         self.decoder, self.offsets, self.masks = decoder, offsets, masks
         self.is_exact = False
-        self.constants: list[float] = []
-        self.found_masks: list[int] = []
 
-    def fma(self, x: Expr, mul: Any, add: Any, dtype: str) -> Expr:
-        """Emit x * mul + add, or the same number with its unit restored and the zero point subtracted."""
-        fmt, planes = self.decoder.fmt, self.decoder.layout.planes
-        if not isinstance(mul, int) or not fmt.is_integer or len(planes) > 1 or fmt.bits == 8 or dtype != "float16":
-            return super().fma(x, mul, add, dtype)
-        # x is q * 2^at as an integer; with 2^(10 - at) for an exponent its unit is 1.
-        step = 2 if fmt.name == "int1" else 1
+    def place(self, mul: int, dtype: str) -> int | None:
+        """Return the bit of a half at which codes stand, where an exponent beside them makes their unit 1."""
+        fmt = self.decoder.fmt
+        if not fmt.is_integer or len(self.decoder.layout.planes) > 1 or fmt.bits == 8 or dtype != "float16":
+            return None
+        # The product is the value over value_scale; codes at bit b are 2^(b - 24) as numbers of float16.
         factor = float(np.uint16(mul & 0xFFFF).view(np.float16)) * self.decoder.value_scale
-        at = round(math.log2(step * 2.0**24 / factor))
-        if at + fmt.bits > 10:
+        bit = round(math.log2(self.step * 2.0**24 / factor))
+        return bit if bit + fmt.bits <= 10 else None
+
+    @property
+    def step(self) -> int:
+        """Distance of neighbouring values."""
+        return 2 if self.decoder.fmt.name == "int1" else 1
+
+    def constant(self, bit: int) -> float:
+        """Return what takes the exponent and the code's offset away."""
+        fmt = self.decoder.fmt
+        return -(2.0 ** (10 - bit)) * self.step - (1 if fmt.name == "int1" else fmt.code_offset)
+
+    def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
+        """Emit x * mul + add, or the same number with its unit restored and the zero point subtracted."""
+        bit = self.place(mul, dtype)
+        if bit is None:
             return super().fma(x, mul, add, dtype)
         self.is_exact = True
-        base = 2.0 ** (10 - at)
-        offset = 1 if fmt.name == "int1" else fmt.code_offset
-        constant = -base * step - offset
-        self.constants.append(constant)
-        word, mask = x.a, x.b
-        self.found_masks.append(int(mask))
-        x = (word & self.masks.get(int(mask), mask)) | T.uint32((25 - at << 10) * 0x10001)
-        return super().fma(x, _constant(float(step), dtype), self.offsets.get(constant, _constant(constant, dtype)), dtype)
+        # Where bit b has unit 1 the exponent is 10 - b; its bias is 15.
+        x = (x.a & self.masks[int(x.b)]) | T.uint32((25 - bit << 10) * 0x10001)
+        constant = self.constant(bit)
+        offset = self.offsets.get(constant, _constant(constant, dtype))
+        return _fma(x, _constant(float(self.step), dtype), offset, dtype)
 
 
 class _Recorder(_ExactOps):
-    """Collects the constants of a decoding without emitting it."""
+    """Collects masks and constants of a decoding without emitting it."""
 
     def __init__(self, decoder: RegisterDecoder) -> None:
         super().__init__(decoder, {}, {})
+        self.found_masks: set[int] = set()
+        self.constants: set[float] = set()
 
     def hold(self, x: Expr) -> Expr:
         """Return x."""
         return x
 
-    def _emit(self, name: str, *operands: Expr) -> Expr:
-        return operands[0]
+    def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
+        """Collect."""
+        if (bit := self.place(mul, dtype)) is not None:
+            self.found_masks.add(int(x.b))
+            self.constants.add(self.constant(bit))
+        return x
+
+
+def _fma(x: Expr, mul: Expr, add: Expr, dtype: str) -> Expr:
+    """Emit x * mul + add, rounded once, on a pair of the operand's type; return the register."""
+    result = T.alloc_local((1,), "uint32")
+    T.evaluate(T.ptx["fma.rn.f16x2" if dtype == "float16" else "fma.rn.bf16x2"](result[0], x, mul, add))
+    return result[0]
 
 
 @dataclass(frozen=True)
