@@ -5,14 +5,27 @@ from __future__ import annotations
 import functools
 import platform
 import re
+import shutil
+import subprocess
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import tvm
 from tvm.target import Target
 
 from bitquant.errors import ConfigError, UnsupportedError
 
-__all__ = ["SUPPORTED_ARCHS", "GpuArch", "cpu_target", "cuda_target", "default_target", "gpu_arch", "resolve_target"]
+__all__ = [
+    "SUPPORTED_ARCHS",
+    "GpuArch",
+    "cpu_target",
+    "cuda_target",
+    "default_target",
+    "detected_cuda_arch",
+    "driver_version",
+    "gpu_arch",
+    "resolve_target",
+]
 
 KiB = 1024
 
@@ -134,6 +147,18 @@ def detected_cuda_arch(device_index: int = 0) -> str | None:
     if (major, minor) < (7, 5):
         return None
     return gpu_arch(f"sm_{major}{minor}").name
+
+
+def driver_version() -> str | None:
+    """Return the version of NVIDIA's driver, or None where there is none, or it cannot be found out."""
+    if shutil.which("nvidia-smi"):
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        if answer.returncode == 0 and answer.stdout.strip():
+            return answer.stdout.split()[0]
+    file = Path("/proc/driver/nvidia/version")
+    match = re.search(r"Kernel Module\D*([\d.]+)", file.read_text()) if file.is_file() else None
+    return match[1] if match else None
 
 
 def default_target() -> Target:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tvm.target import Target
 
 from bitquant import layouts, packing
+from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
 from bitquant.operator import Operator
+from bitquant.schedule import Plan
+from bitquant.schedule.tuned import RecordSource
+
+if TYPE_CHECKING:
+    from bitquant.tune import TuningResult
 
 __all__ = ["Matmul"]
 
@@ -26,11 +32,14 @@ class Matmul(Operator):
     target
         "cpu", "cuda", an architecture such as "sm_90a", or a TVM target; None: the GPU if there is one, else the CPU.
     enable_tuning
-        Accepted for BitBLAS, whose default is True. Here kernels are chosen without measuring; True is refused.
+        Whether to measure kernels on the GPU and take the best ones (`hardware_aware_finetune`), which takes minutes.
+        The default of BitBLAS is True. On a CPU there is nothing to choose from, and True is refused.
     name, backend, from_database
         Accepted for BitBLAS and without effect: kernels always come from the cache where they are there.
     rules
         Schedule rules in order of preference in place of the default ones.
+    records
+        What was tuned before, as in `Operator`.
 
     Examples
     --------
@@ -50,12 +59,65 @@ class Matmul(Operator):
         from_database: bool = True,
         backend: str = "tir",
         rules: Sequence[Any] | None = None,
+        records: RecordSource | Plan | None = None,
     ) -> None:
-        if enable_tuning:
+        resolved = resolve_target(target)
+        if enable_tuning and resolved.kind.name != "cuda":
             raise UnsupportedError(
-                "'enable_tuning' must be False (got True): this version chooses kernels without measuring"
+                "'enable_tuning' must be False where the target is a CPU (got True): its rule has one kernel for a "
+                "problem, and there is nothing to choose from"
             )
-        super().__init__(config, target, rules)
+        super().__init__(config, resolved, rules, records)
+        if enable_tuning:
+            self.hardware_aware_finetune()
+
+    def hardware_aware_finetune(
+        self, topk: int = 20, target: str | Target | None = None, parallel_build: bool = True
+    ) -> TuningResult:
+        """Build and measure the likely kernels of each rung on the device that is here, and take the best from now on.
+
+        Weights, and CUDA graphs that were captured before, stay good; the latter run the kernels from before. See
+        docs/tuning.md.
+
+        Parameters
+        ----------
+        topk
+            Candidates a rung.
+        target
+            Accepted for BitBLAS: None, or that of this operator.
+        parallel_build
+            Whether candidates are compiled in as many processes as there are CPUs, else in this one.
+
+        Returns
+        -------
+        TuningResult
+            Every candidate and what became of it; `write_record` keeps the best for later operators.
+
+        Raises
+        ------
+        UnsupportedError
+            If the operator's GPU is not here, or `target` is another one.
+        CallError
+            If `topk` is not positive.
+        BuildError
+            If no candidate of a rung works. The operator is unchanged then.
+
+        Warns
+        -----
+        TuningWarning
+            For each candidate that gave a wrong result, or could not be built or run.
+        """
+        from bitquant.tune import tune
+
+        if target is not None and str(resolve_target(target)) != str(self.target):
+            raise UnsupportedError(
+                f"'target' must be that of the operator, {self.arch} (got {target}); "
+                "construct an operator for each target"
+            )
+        result = tune(self, topk, workers=None if parallel_build else 0, rules=self._rules)
+        result.warn()
+        self._follow(result.plan())
+        return result
 
     def transform_weight(
         self,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import math
 import weakref
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,10 @@ from bitquant.compiler import cuda_compiler, disassemble, find_linker
 from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
 from bitquant.config import MatmulConfig
-from bitquant.errors import BuildError, CallError, ConfigError, UnsupportedError
+from bitquant.errors import BuildError, CallError, ConfigError, ScheduleError, UnsupportedError
 from bitquant.layouts import Layout, weight_dtype, weight_shape
-from bitquant.schedule import Choice, preferred_layout, schedule_module
+from bitquant.schedule import Choice, Plan, apply_plan, choice_of, plan, preferred_layout, schedule_module
+from bitquant.schedule.tuned import RecordSource
 
 __all__ = ["Operator"]
 
@@ -55,7 +59,11 @@ class Operator:
     target
         "cpu", "cuda", an architecture such as "sm_90a", or a TVM target; None: the GPU if there is one, else the CPU.
     rules
-        Schedule rules in order of preference in place of the default ones; such operators bypass the cache.
+        Schedule rules in order of preference in place of the default ones; such operators bypass the cache, and look
+        for no records but those of `records`.
+    records
+        What was tuned before: a `Records`, a file or folder of them, `Record` objects, or a `Plan`. None: the folders
+        of BITQUANT_SCHEDULES and the records that come with bitquant (docs/tuning.md).
 
     Attributes
     ----------
@@ -68,48 +76,36 @@ class Operator:
     weight_layout: Layout
 
     def __init__(
-        self, config: MatmulConfig, target: str | Target | None = None, rules: Sequence[Any] | None = None
+        self,
+        config: MatmulConfig,
+        target: str | Target | None = None,
+        rules: Sequence[Any] | None = None,
+        records: RecordSource | Plan | None = None,
     ) -> None:
         if not isinstance(config, MatmulConfig):
             raise ConfigError(f"'config' must be a MatmulConfig (got {type(config).__name__})", config=config)
-        self.config = config
-        self.target = resolve_target(target)
-        self._rules = rules
-        self.weight_layout = preferred_layout(config, self.target, rules)
+        target = resolve_target(target)
+        layout = preferred_layout(config, target, rules)
+        if not isinstance(records, Plan):
+            source = () if records is None and rules is not None else records
+            records = plan(config, target, layout, source, rules)
+        self._set_up(config, target, layout, records, rules)
         self._bind(self._build())
 
     # Making.
 
-    def _build(self) -> Archive:
-        def make() -> Archive:
-            with tvm.transform.PassContext():  # Not the caller's: what is built here, others take from the cache.
-                return build(self.scheduled_mod, self.target, self.config.problem())
-
-        if self._rules is not None:
-            return make()
-        parts: dict[str, Any] = {
-            "problem": self.config.problem(),
-            "weight_layout": self.weight_layout,
-            "target": str(self.target),
-            "linked": find_linker() is not None,
-        }
-        if self.is_cuda:
-            parts["compiler"] = cuda_compiler().key
-        key = cache.cache_key(parts)
-        if (archive := _in_use.get(key)) is None:
-            title = f"{self.config} on {self.arch}"
-            archive = cache.KernelCache().get_or_build(key, Archive.load, make, Archive.save, title)
-            _in_use[key] = archive
-        return archive
-
-    def _bind(self, archive: Archive) -> None:
-        self._archive = archive
-        self._functions: list[tuple[int, Any]] | None = None
-        self._checked_devices: set[int] = set()
-        c = self.config
+    def _set_up(
+        self, config: MatmulConfig, target: Target, layout: Layout, plan: Plan, rules: Sequence[Any] | None
+    ) -> None:
+        """Set what does not depend on the kernels."""
+        self.config, self.target, self.weight_layout = config, target, layout
+        self._plan, self._rules = plan, rules
+        self._retired: list[Archive] = []
+        self._checked_devices: set[int | None] = set()
+        c = config
         self._device_type = "cuda" if self.is_cuda else "cpu"
-        self._A_dtype, self._W_dtype = c.A_format.torch_dtype, weight_dtype(c, self.weight_layout)
-        self._W_shape = weight_shape(c, self.weight_layout)
+        self._A_dtype, self._W_dtype = c.A_format.torch_dtype, weight_dtype(c, layout)
+        self._W_shape = weight_shape(c, layout)
         self._out_dtype = c.out_format.torch_dtype
         self._K, self._N = c.K, c.N
         scale_dtype = c.scale_format.torch_dtype
@@ -130,6 +126,51 @@ class Operator:
         digest = hashlib.sha256(c.key().encode()).hexdigest()[:16]
         self._name = f"{digest}-{self.arch}-{next(_numbers)}"
         _by_name[self._name] = self
+
+    def _build(self) -> Archive:
+        def make() -> Archive:
+            with tvm.transform.PassContext():  # Not the caller's: what is built here, others take from the cache.
+                scheduled = self.scheduled_mod
+                _check_declarations(scheduled, self.prim_func_mod)
+                return build(scheduled, self.target, self.config.problem())
+
+        if self._rules is not None:
+            return make()
+        parts: dict[str, Any] = {
+            "problem": self.config.problem(),
+            "weight_layout": self.weight_layout,
+            "plan": self._plan.to_dict(),
+            "target": str(self.target),
+            "linked": find_linker() is not None,
+        }
+        if self.is_cuda:
+            parts["compiler"] = cuda_compiler().key
+        key = cache.cache_key(parts)
+        if (archive := _in_use.get(key)) is None:
+            title = f"{self.config} on {self.arch}"
+            archive = cache.KernelCache().get_or_build(key, Archive.load, make, Archive.save, title)
+            _in_use[key] = archive
+        return archive
+
+    def _bind(self, archive: Archive) -> None:
+        """Set what depends on the kernels."""
+        self._archive = archive
+        self._functions: list[tuple[int, Any]] | None = None
+        self._attempt: Callable[..., torch.Tensor | None] = _attempt_nothing
+
+    def _follow(self, new: Plan) -> None:
+        """Take the kernels of a plan; rungs that it does not name keep theirs."""
+        before = self._plan
+        self._plan = Plan({**before.planned, **new.planned}, before.refusals)
+        self.__dict__.pop("scheduled_mod", None)
+        try:
+            archive = self._build()
+        except BaseException:
+            self._plan = before
+            self.__dict__.pop("scheduled_mod", None)
+            raise
+        self._retired.append(self._archive)  # CUDA graphs captured before still run its kernels.
+        self._bind(archive)
 
     @property
     def choices(self) -> dict[int, Choice]:
@@ -195,11 +236,16 @@ class Operator:
                 self._check("output", output, (*A.shape[:-1], self._N), self._out_dtype, A.device)
             result = _forward_op(self._name, A, W, scale, zeros, bias)
             return result if output is None else output.copy_(result)
-        return self._forward(A, W, scale, zeros, bias, output)
+        try:
+            result = self._attempt(A, W, scale, zeros, bias, output)
+        except Exception:  # noqa: BLE001 - whatever is wrong, `_forward` finds it and says it in the user's words.
+            result = None
+        return self._forward(A, W, scale, zeros, bias, output) if result is None else result
 
     __call__ = forward
 
     def _forward(self, A: Any, W: Any, scale: Any, zeros: Any, bias: Any, output: Any) -> torch.Tensor:
+        """Check every operand, and compute; the first call that passes makes the next ones short (`_short_call`)."""
         if not isinstance(A, torch.Tensor):
             raise CallError(f"'A' must be a torch.Tensor (got {type(A).__name__})")
         shape, device = A.shape, A.device
@@ -249,6 +295,8 @@ class Operator:
                 self._launch(m, arguments, output)
         elif m:
             self._launch(m, arguments, output)
+        if m and self._attempt is _attempt_nothing:
+            self._attempt = _short_call(self)
         return output
 
     def _launch(self, m: int, arguments: list[torch.Tensor], output: torch.Tensor) -> None:
@@ -344,7 +392,10 @@ class Operator:
     @cached_property
     def scheduled_mod(self) -> IRModule:
         """The scheduled module, one function a rung."""
-        return schedule_module(self.prim_func_mod, self.target, self._rules)
+        mod = self.prim_func_mod
+        if self._plan.planned or self._plan.refusals:
+            mod = apply_plan(mod, self.target, self._plan, self._rules)
+        return schedule_module(mod, self.target, self._rules)
 
     @property
     def rt_mod(self) -> tvm.runtime.Module:
@@ -417,9 +468,10 @@ class Operator:
             served = f"m == {rungs[0]}" if c.is_static else f"m <= {', '.join(map(str, rungs))}"
             more = " and more" if not c.is_static and rungs[-1] == c.ladder[-1] else ""
             lines.append(f"{name}: {served}{more}")
-            lines.append(
-                f"  rule       {choice.rule} ({', '.join(f'{k}={v}' for k, v in choice.hint.items()) or 'no hint'})"
-            )
+            hint = ", ".join(f"{k}={v}" for k, v in choice.hint.items()) or "no hint"
+            lines.append(f"  rule       {choice.rule} ({hint})")
+            if choice.origin != "default":
+                lines.append(f"  from       {choice.origin}")
             lines += [f"  not {rule:<6} {reason}" for rule, reason in choice.refusals.items()]
             for kernel, r in archive.resources.items():
                 if kernel.startswith(name + "_"):
@@ -497,33 +549,132 @@ class Operator:
         archive = Archive.load(Path(path))
         operator = cls.__new__(cls)
         try:
-            operator.config = MatmulConfig.from_problem(archive.manifest["problem"])
-            operator.target = resolve_target(Target(archive.manifest["target"]))
+            config = MatmulConfig.from_problem(archive.manifest["problem"])
+            target = resolve_target(Target(archive.manifest["target"]))
+            plan = Plan.from_choices(archive.choices)  # So `scheduled_mod` and pickles are of the kernels that run.
         except (TypeError, ValueError, KeyError) as error:
             raise BuildError(f"{path} was exported by another version of bitquant: {error}; export it again") from error
-        operator._rules = None
-        operator.weight_layout = archive.manifest["weight_layout"]
+        operator._set_up(config, target, archive.manifest["weight_layout"], plan, None)
         operator._bind(archive)
         return operator
 
     def __copy__(self) -> Operator:
-        return self  # Nothing of it changes after construction.
+        return self  # A weight fits whatever kernels tuning brings; a copy shares them.
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Operator:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what it was made from; kernels come from the cache where it is loaded."""
+        """Pickle what it was made from, tuned hints included; kernels come from the cache where it is loaded."""
         if self._rules is not None:
             raise UnsupportedError("an operator made with rules of its own cannot be pickled; use export")
-        return _rebuild, (type(self), self.config, self.arch if self.is_cuda else "cpu")
+        return _rebuild, (type(self), self.config, self.arch if self.is_cuda else "cpu", self._plan.to_dict())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.config}, target={self.arch})"
 
 
-def _rebuild(cls: type[Operator], config: MatmulConfig, target: str) -> Operator:
-    return cls(config, target=target)
+def _rebuild(cls: type[Operator], config: MatmulConfig, target: str, fields: dict[str, Any]) -> Operator:
+    plan = Plan.from_dict(fields)
+    # Another version's rules may not take the hints. A model must load all the same: the default serves then.
+    planned = {rung: dataclasses.replace(p, is_required=False) for rung, p in plan.planned.items()}
+    return cls(config, target=target, records=Plan(planned, plan.refusals))
+
+
+def _check_declarations(scheduled: IRModule, unscheduled: IRModule) -> None:
+    """Check that every kernel declares its operands as its meaning does: TVM's launcher compares tensors with that."""
+    for name, func in scheduled.functions_items():
+        meaning = unscheduled[name]
+        names = [str(param.name) for param in meaning.params]
+        for operand, got, wanted in itertools.zip_longest(names, _declared(func), _declared(meaning)):
+            if got != wanted:
+                choice = choice_of(func)
+                rule = choice.rule if choice else "no rule"
+                what = f"{operand or 'no further operand'} of {name.name_hint}"
+                raise ScheduleError(
+                    f"{rule}: {what} must be declared as {wanted} (got {got}); "
+                    "a rule keeps the parameters of the function that it schedules",
+                    rule=rule,
+                )
+
+
+def _declared(func: PrimFunc) -> list[str]:
+    """Return type and shape of each parameter, as text; a symbolic size by the number of its first mention."""
+    variables: list[Any] = []
+
+    def size(dim: Any) -> str:
+        if not isinstance(dim, tvm.tirx.Var):
+            return str(dim)
+        if not any(dim.same_as(v) for v in variables):
+            variables.append(dim)
+        return f"m{next(i for i, v in enumerate(variables) if dim.same_as(v)) or ''}"
+
+    return [
+        f"{p.dtype} ({', '.join(map(size, p.shape))})" + (f" with strides {p.strides}" if len(p.strides) else "")
+        if hasattr(p, "shape")
+        else f"a {p.ty}"
+        for p in func.params
+    ]
+
+
+def _attempt_nothing(*_operands: Any) -> None:
+    """Stand in for `_short_call` before the first call."""
+
+
+def _short_call(operator: Operator) -> Callable[..., torch.Tensor | None]:
+    """Return a function that computes what `Operator._forward` does from right operands, in a fraction of the time.
+
+    Where it finds a fault it returns None or raises, and nothing has been launched. Most checks it leaves to TVM's
+    launcher, which compares number, type, shape, strides and device of the operands with what the kernel declares
+    (`_check_declarations`), and m and device with each other, in machine code and before it launches anything. It
+    compares sizes modulo 2^32, which lets no access out of bounds. What it does not see is checked here. Nothing is
+    remembered of an operand: the same tensor may be another one at the next call, since it can be changed in place.
+    """
+    functions = operator._functions_by_rung()
+    rungs, kernels = [rung for rung, _ in functions], [function for _, function in functions]
+    kernels.append(kernels[-1])  # For m beyond the last rung.
+    K, N, dtype, is_cuda = operator._K, operator._N, operator._out_dtype, operator.is_cuda
+    most = _MAX_ELEMENTS // max(K, N)
+    has_scale, has_zeros, has_bias = (is_configured for _, is_configured, *_ in operator._optional)
+    pick = itemgetter(0, 1, *(i for i, has in ((2, has_scale), (3, has_zeros), (4, has_bias)) if has), 5)
+    past_A, past_W, past_output = (operator._alignment[name] - 1 for name in ("A", "W", "output"))
+    has_several_gpus = is_cuda and torch.cuda.device_count() > 1
+    gpus, current_gpu = operator._checked_devices, torch.accelerator.current_device_index
+    # The function of the class, since it fails for whatever is no torch.Tensor; the launcher takes NumPy's arrays too.
+    empty, is_neg = torch.empty, torch.Tensor.is_neg
+
+    def attempt(A: Any, W: Any, scale: Any, zeros: Any, bias: Any, output: Any) -> torch.Tensor | None:
+        shape = A.shape
+        is_matrix = len(shape) == 2
+        m = shape[0] if is_matrix else A.numel() // K
+        if (
+            shape[-1] != K
+            or not 0 < m <= most
+            or (scale is None) is has_scale
+            or (zeros is None) is has_zeros
+            or (bias is None) is has_bias
+        ):
+            return None
+        if has_several_gpus and not (A.get_device() == current_gpu() and A.get_device() in gpus):
+            return None
+        if is_matrix:
+            rows = A
+            D = result = empty(m, N, dtype=dtype, device=A.device) if output is None else output
+        else:
+            *leading, _ = shape
+            if output is not None and output.shape != (*leading, N):
+                return None
+            result = empty(*leading, N, dtype=dtype, device=A.device) if output is None else output
+            rows, D = A.view(m, K), result.view(m, N)
+        operands = pick((rows, W, scale, zeros, bias, D))
+        if any(map(is_neg, operands)):
+            return None
+        if is_cuda and (A.data_ptr() & past_A or W.data_ptr() & past_W or result.data_ptr() & past_output):
+            return None
+        kernels[bisect_left(rungs, m)](*operands)
+        return result
+
+    return attempt
 
 
 @torch.library.custom_op("bitquant::matmul", mutates_args=())

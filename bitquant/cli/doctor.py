@@ -7,8 +7,6 @@ import importlib.metadata
 import os
 import platform
 import re
-import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -153,27 +151,15 @@ def _look_at_cpu() -> Iterable[_Row]:
     yield _Row("CPU", "ok", f"{model}, {os.cpu_count()} cores, {target.mcpu}: {vectors}")
 
 
-def _driver_version() -> str | None:
-    """Return the version of NVIDIA's driver, or None where there is none."""
-    if shutil.which("nvidia-smi"):
-        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-        if answer.returncode == 0 and answer.stdout.strip():
-            return answer.stdout.split()[0]
-    file = Path("/proc/driver/nvidia/version")
-    match = re.search(r"Kernel Module\D*([\d.]+)", file.read_text()) if file.is_file() else None
-    return match[1] if match else None
-
-
 def _look_at_gpus() -> Iterable[_Row]:
     import torch
 
-    driver = _driver_version()
+    from bitquant.arch import detected_cuda_arch, driver_version
+
+    driver = driver_version()
     if not torch.cuda.is_available():
         yield _missing_gpu(driver, is_cuda_build=torch.version.cuda is not None)
         return
-    from bitquant.arch import detected_cuda_arch
-
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         found = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tvm.target import Target
 
     from bitquant.config import MatmulConfig
+    from bitquant.schedule import Plan
 
 __all__ = ["inspect", "strip_preamble", "te_source"]
 
@@ -64,10 +66,12 @@ def inspect(
     in a pipe.
     """
     from bitquant.arch import resolve_target
+    from bitquant.schedule import plan, preferred_layout
 
-    if rung is not None:
-        config = _one_rung(config, rung)
     resolved = resolve_target(target)
+    planned = plan(config, resolved, preferred_layout(config, resolved))
+    if rung is not None:
+        config = _one_rung(config, rung, resolved)
     if stage in _CUDA_STAGES and resolved.kind.name != "cuda":
         raise UnsupportedError(
             f"'--stage' {stage} needs a CUDA target (got {target or 'no --target, and no GPU is here'}); "
@@ -75,7 +79,7 @@ def inspect(
             stage=stage,
             target=target,
         )
-    text = _source(config, resolved, stage)
+    text = _source(config, resolved, stage, planned)
     if stage == "cuda" and not full:
         text = strip_preamble(text)
     if out is not None:
@@ -84,23 +88,31 @@ def inspect(
         print_source(text, _LANGUAGES[stage])
 
 
-def _one_rung(config: MatmulConfig, rung: int) -> MatmulConfig:
+def _one_rung(config: MatmulConfig, rung: int, target: Target) -> MatmulConfig:
+    """Return the problem whose one function is that of a rung: with rows as fixed, and a weight in the same layout."""
+    from bitquant.schedule import preferred_layout
+
     if rung not in config.ladder:
         raise ConfigError(f"'--rung' must be one of {', '.join(map(str, config.ladder))} (got {rung})", rung=rung)
-    return config if config.is_static else config.with_M((rung,))
+    one = config.with_M(rung if config.has_fixed_rows(rung) else (rung,))
+    if preferred_layout(one, target) != preferred_layout(config, target):
+        one = dataclasses.replace(one, fast_decoding=False)
+    return one
 
 
-def _source(config: MatmulConfig, target: Target, stage: str) -> str:
+def _source(config: MatmulConfig, target: Target, stage: str, planned: Plan) -> str:
     from bitquant.compute import select_implementation
     from bitquant.matmul import Matmul
-    from bitquant.schedule import schedule_module
+    from bitquant.schedule import apply_plan, preferred_layout, schedule_module
 
     if stage in ("te", "tir", "scheduled"):  # These need no compiler.
-        mod = select_implementation(config)
+        mod = select_implementation(config, preferred_layout(config, target))
         if stage == "te":
             return te_source(config, mod)
-        return str((schedule_module(mod, target) if stage == "scheduled" else mod).script())
-    operator = Matmul(config, target=target)
+        return str(
+            (schedule_module(apply_plan(mod, target, planned), target) if stage == "scheduled" else mod).script()
+        )
+    operator = Matmul(config, target=target, records=planned)
     read = {"cuda": operator.get_source, "ptx": operator.get_ptx, "sass": operator.get_sass, "report": operator.report}
     return read[stage]()
 

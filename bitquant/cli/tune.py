@@ -9,6 +9,7 @@ import click
 
 from bitquant.cli.output import print_table
 from bitquant.cli.problem import ProblemCommand, parse_rows, target_option
+from bitquant.errors import RecordError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,7 +68,11 @@ def tune(
     from bitquant.matmul import Matmul
     from bitquant.tune import tune as search
 
-    operator = Matmul(config, target=target)
+    try:
+        operator = Matmul(config, target=target)
+    except RecordError as error:  # It says: tune it again.
+        click.echo(f"{error}\nbeginning from the default instead", err=True)
+        operator = Matmul(config, target=target, records=())
     result = search(operator, topk, rungs, workers, progress=_show_progress)
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)

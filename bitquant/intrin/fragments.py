@@ -1,16 +1,16 @@
 """From the words of a weight in the `fragment` layout to the operand registers of tensor cores, in few instructions.
 
-What bounds a decoder is the ALU pipe (LOP3, SHF, PRMT), which on Hopper runs at half the rate of the pipe of HFMA2, and
-that an instruction holds only one constant without a register. So an integer is masked where it stands in its half of a
-word and read as a 16-bit float as it is. The low M bits of such a number, 11 of float16 or 8 of bfloat16, are mantissa
-and least bit of the exponent, and the number is proportional to them: subnormal and least normal numbers are evenly
-spaced, by u = 2^-24 or 2^-133. One multiply-add of pairs makes the rest, exactly::
+Two things bound a decoder. The ALU pipe (LOP3, SHF, PRMT) runs on Hopper at half the rate of the pipe of HFMA2; and an
+instruction holds one constant, any other takes a register. So an integer is masked where it stands in its half of a
+word and read, as it is, as a 16-bit float. Its low M bits, 11 in float16 and 8 in bfloat16, are the mantissa and the
+least bit of the exponent, and the number is proportional to them: subnormal and least normal numbers are evenly spaced,
+by u = 2^-24 or 2^-133. One multiply-add of pairs does the rest, exactly, with p the type's greatest power of two::
 
-    field q of w bits at bit s, s + w <= M:      word & mask   reads as   q * 2^s * u
-                                                 fma(word & mask, p / 2^s, -offset * p * u) = (q - offset) * p * u
+    field q at bit s of a half, below bit M:    word & mask                                   is  q * 2^s * u
+                                                (word & mask) * (p / 2^s) - offset * p * u    is  (q - offset) * p * u
 
-with p the greatest power of two of the type. The factor p * u is left to the sums (`RegisterDecoder.value_scale`).
-Fields above bit M share one shift.
+The factor p * u is the same for all fields and left to the sums (`RegisterDecoder.value_scale`). Fields that end above
+bit M share one shift.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ from bitquant.dtypes import NumberFormat
 from bitquant.errors import ScheduleError
 from bitquant.layouts import FragmentLayout
 
-__all__ = ["PairTable", "RegisterDecoder", "RegisterOps", "TirxOps", "decoder_refusal"]
+__all__ = [
+    "PairTable",
+    "RegisterDecoder",
+    "RegisterOps",
+    "TirxOps",
+    "decoder_refusal",
+    "select_constant",
+    "table_vectors",
+]
 
 Expr = Any
 #: The word that holds a register's codes, or a plane's part of them, and the bit where the first of them begins.
@@ -426,9 +434,9 @@ class RegisterDecoder:
         for vector, group, inside in stores:
 
             def store(vector: Expr = vector, group: Expr = group) -> None:
-                low = self._ops.hold(_selected(codes, vector // 8))
+                low = self._ops.hold(select_constant(codes, vector // 8))
                 for first in range(0, 16, groups):
-                    pair = low | _selected([bits << 16 for bits in codes[first : first + groups]], group)
+                    pair = low | select_constant([bits << 16 for bits in codes[first : first + groups]], group)
                     at = offset + ((first + group) * 128 + vector) * 16
                     T.evaluate(T.ptx["st.shared.v4.u32"](arena.ptr_to([at]), pair, pair, pair, pair))
 
@@ -489,9 +497,11 @@ def _pair_of(value: float, dtype: str) -> int:
     return (int(np.float32(value).view(np.uint32)) >> 16) * 0x10001
 
 
-def _selected(constants: Sequence[int], index: Expr) -> Expr:
+def select_constant(constants: Sequence[int], index: Expr) -> Expr:
     """Return constants[index] by selects on the bits of the index."""
     if len(constants) == 1:
         return T.uint32(constants[0])
     half = len(constants) // 2
-    return T.Select(index // half % 2 == 1, _selected(constants[half:], index), _selected(constants[:half], index))
+    return T.Select(
+        index // half % 2 == 1, select_constant(constants[half:], index), select_constant(constants[:half], index)
+    )

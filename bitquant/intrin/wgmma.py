@@ -121,9 +121,7 @@ class Ring:
 # Copies.
 
 
-def tensor_map(
-    extents: Sequence[Expr], strides_bytes: Sequence[int], box: Sequence[int], swizzled: bool
-) -> list[Expr]:
+def tensor_map(extents: Sequence[Expr], strides_bytes: Sequence[int], box: Sequence[int], swizzled: bool) -> list[Expr]:
     """Return the arguments of `runtime.cuTensorMapEncodeTiled` that follow map, type, rank and data pointer.
 
     Parameters

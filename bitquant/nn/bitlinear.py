@@ -53,7 +53,7 @@ class BitLinear(KernelModule):
     weight : torch.nn.Parameter or None
         (N, K); None once packed.
     qweight : torch.Tensor or None
-        (N, K / 4) int8; None until packed.
+        ``layouts.weight_shape(config, weight_layout)`` int8, in state dicts plain, (N, K / 4); None until packed.
     weight_scale : torch.Tensor or None
         s_W, (1,) float32; None until packed.
     bias : torch.nn.Parameter or None
@@ -67,7 +67,6 @@ class BitLinear(KernelModule):
 
     weight: torch.nn.Parameter | None
     bias: torch.nn.Parameter | None
-    qweight: torch.Tensor | None
     weight_scale: torch.Tensor | None
 
     def __init__(
@@ -136,7 +135,7 @@ class BitLinear(KernelModule):
         tokens, token_scale = self.activation_quant(x)
         weight_scale: Any = self.weight_scale
         if self.weight is None:
-            product = self.operator("cuda" if x.is_cuda else "cpu")(tokens, self.qweight)  # type: ignore[arg-type]
+            product = self._multiply(tokens)
         else:
             values, weight_scale = self.weight_quant(self.weight)
             product = torch.nn.functional.linear(tokens.to(torch.float32), values.to(torch.float32))
@@ -151,6 +150,7 @@ class BitLinear(KernelModule):
             return
         values, scale = self.weight_quant(self.weight)
         self.qweight, self.weight_scale, self.weight = packing.pack(values, self.config), scale, None
+        self._arrange_weight()
 
     @classmethod
     def from_bit_linear(cls, linear: torch.nn.Module, **options: Any) -> BitLinear:

@@ -17,7 +17,7 @@ from bitquant.arch import detected_cuda_arch
 from bitquant.compute.matmul import config_of, layout_of, rung_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import RecordError
-from bitquant.schedule.apply import REFUSALS_ATTR, choice_of, refusal, schedule_with
+from bitquant.schedule.apply import REFUSALS_ATTR, Choice, choice_of, preferred_layout, refusal, schedule_with
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.records import Record, Records, directories, records_for
 from bitquant.schedule.rules import default_rules
@@ -76,6 +76,12 @@ class Plan:
         }
 
     @classmethod
+    def from_choices(cls, choices: Mapping[int, Choice]) -> Plan:
+        """Return the plan that leads to these choices, by rung: the hints that are no defaults, and refused records."""
+        planned = {rung: Planned(c.rule, c.hint, c.origin) for rung, c in choices.items() if c.origin != "default"}
+        return cls(planned, {rung: c.refusals[_REFUSED] for rung, c in choices.items() if _REFUSED in c.refusals})
+
+    @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Plan:
         """Return the plan whose `to_dict` is `fields`."""
         planned = {int(rung): Planned(**values) for rung, values in fields["planned"].items()}
@@ -105,10 +111,10 @@ def read_hint(rule: Rule, values: Mapping[str, Any]) -> Hint:
 
 
 def _find_rule(name: str, rules: Sequence[Rule]) -> Rule:
-    for rule in rules:
-        if rule.name == name:
-            return rule
-    raise RecordError(f"there is no rule {name!r}; there are {', '.join(r.name for r in rules)}", rule=name)
+    known = {rule.name: rule for rule in rules if isinstance(rule, Rule)}  # Not those of TVM's dlight.
+    if name not in known:
+        raise RecordError(f"there is no rule {name!r}; there are {', '.join(known)}", rule=name)
+    return known[name]
 
 
 def _fit(
@@ -119,6 +125,21 @@ def _fit(
     if reason := refusal(rule, config, rung, layout, target):
         raise RecordError(f"rule {rule.name} refuses: {reason}", rule=rule.name)
     return rule, read_hint(rule, planned.hint)
+
+
+def _serves_elsewhere(planned: Planned, config: MatmulConfig, rung: int, target: Target, rules: Sequence[Rule]) -> bool:
+    """Return whether what is planned for `rung` fits the problem with that number of rows alone.
+
+    A record serves a rung whether its function has fixed rows or a symbolic m, and whatever other rungs there are,
+    which decide the layout of the weight. A rule may take the one and refuse the other; the record is not stale then.
+    """
+    for alone in (config.with_M(rung), config.with_M((rung,))):
+        try:
+            _fit(planned, alone, rung, preferred_layout(alone, target, rules), target, rules)
+        except RecordError:
+            continue
+        return True
+    return False
 
 
 def _stale(origin: str, what: object, error: Exception) -> RecordError:
@@ -155,7 +176,8 @@ def plan(
     ------
     RecordError
         If a record of the user's own does not fit: its rule is gone or refuses the problem, its hint has other fields;
-        or a file cannot be read. A shipped record that does not fit becomes a refusal.
+        or a file cannot be read. A shipped record that does not fit becomes a refusal, and so does one of the user's
+        own that fits the rung by itself: one tuned for a static M of 1, say, may not serve a ladder that ends at 1.
     """
     if target.kind.name != "cuda":
         return Plan()
@@ -175,7 +197,7 @@ def plan(
             try:
                 _fit(candidate, config, rung, layout, target, rules)
             except RecordError as error:
-                if is_required:
+                if is_required and not _serves_elsewhere(candidate, config, rung, target, rules):
                     raise _stale(candidate.origin, f"the record {record}", error) from error
                 refusals[rung] = f"{candidate.origin.removeprefix('record ')}: {error}"
                 continue

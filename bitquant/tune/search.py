@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
-import shutil
 import statistics
-import subprocess
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from bitquant import cache
-from bitquant.arch import detected_cuda_arch, gpu_arch
+from bitquant.arch import detected_cuda_arch, driver_version, gpu_arch
 from bitquant.build import Archive
 from bitquant.compiler import cuda_compiler
 from bitquant.errors import BuildError, CallError, UnsupportedError
@@ -215,7 +212,7 @@ def tune(
     Raises
     ------
     UnsupportedError
-        If the operator's GPU is not here.
+        If the operator's GPU is not here, or a rule is one of TVM's dlight.
     CallError
         If an argument is out of range.
     BuildError
@@ -230,6 +227,8 @@ def tune(
             f"'rungs' must be of the config's ladder, {', '.join(map(str, config.ladder))} (got {unknown[0]})",
             rungs=rungs,
         )
+    if foreign := [type(rule).__name__ for rule in rules or () if not isinstance(rule, Rule)]:
+        raise UnsupportedError(f"'rules' must be bitquant's to tune them (got {foreign[0]}, which takes no hint)")
     device = _device_of(operator)
     workers = 0 if rules is not None else workers if workers is not None else os.cpu_count() or 1
     rules = default_rules() if rules is None else rules
@@ -341,21 +340,9 @@ def _provenance(operator: Operator) -> dict[str, Any]:
     versions["torch"] = torch.__version__
     if operator.is_cuda:
         versions["compiler"] = cuda_compiler().key
-        versions["driver"] = _driver_version() or "unknown"
+        versions["driver"] = driver_version() or "unknown"
     return {
         "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
         "versions": versions,
         "protocol": {"rounds": ROUNDS, "finalists": FINALISTS, "clock": "bitquant.profiling"},
     }
-
-
-def _driver_version() -> str | None:
-    """Return the version of NVIDIA's driver, or None where it cannot be found out."""
-    if shutil.which("nvidia-smi"):
-        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-        if answer.returncode == 0 and answer.stdout.strip():
-            return answer.stdout.split()[0]
-    file = Path("/proc/driver/nvidia/version")
-    match = re.search(r"Kernel Module\D*([\d.]+)", file.read_text()) if file.is_file() else None
-    return match[1] if match else None

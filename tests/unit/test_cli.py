@@ -74,17 +74,19 @@ def test_help_of_the_group_names_every_command():
     """Without arguments and with --help the group prints its help."""
     text = printed("--help")
     assert printed() == text
-    for name in ("run", "inspect", "doctor", "cache"):
+    for name in ("run", "inspect", "tune", "bench", "doctor", "cache"):
         assert re.search(rf"^  {name} +\w", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["inspect"], ["doctor"], ["cache"], ["cache", "clear"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["inspect"], ["tune"], ["bench"], ["doctor"], ["cache"], ["cache", "clear"]]
+)
 def test_help_has_examples(command):
     """Each command's help has an example of its use."""
     assert re.search(r"Examples?:\n  +bitquant " + " ".join(command), printed(*command, "--help"))
 
 
-@pytest.mark.parametrize("command", ["run", "inspect"])
+@pytest.mark.parametrize("command", ["run", "inspect", "tune"])
 def test_options_are_the_fields_of_the_config(command):
     """Each field of MatmulConfig is an option with a text, and booleans can be negated."""
     options = {o.name: o for o in cli.commands[command].get_params(click.Context(cli.commands[command]))}
@@ -342,7 +344,9 @@ def test_tensor_expressions_are_those_of_the_function(config):
     mod = select_implementation(config)
     namespace = {}
     exec(te_source(config, mod), namespace)  # noqa: S102
-    wanted = mod[f"matmul_m{config.ladder[-1]}"].without_attr("bitquant.config").without_attr("bitquant.rung")
+    wanted = mod[f"matmul_m{config.ladder[-1]}"]
+    for attr in ("config", "rung", "layout"):
+        wanted = wanted.without_attr(f"bitquant.{attr}")
     made = namespace["func"].with_attr("global_symbol", wanted.attrs["global_symbol"])
     assert tvm_ffi.get_first_structural_mismatch(wanted, made, map_free_vars=True) is None
 
@@ -402,6 +406,18 @@ def test_inspect_one_rung():
     text = printed(*arguments, "--rung", 4)
     assert re.findall(r"def (matmul_m\d+)", text) == ["matmul_m4"]
     assert "'--rung' must be one of 1, 4 (got 3)" in complaint(*arguments, "--rung", 3)
+
+
+@pytest.mark.parametrize("stage", ["tir", "scheduled"])
+def test_a_rung_alone_is_that_of_the_ladder(stage):
+    """The function that --rung prints is the one that the ladder has: of fixed rows where that one's are fixed."""
+    arguments = ["inspect", "--stage", stage, "--M", "1,4", "--target", "sm_90a", "--no-fast_decoding", *SMALL]
+    ladder = printed(*arguments)
+    for rung in (1, 4):
+        alone = printed(*arguments, "--rung", rung)
+        body = alone[alone.index("    def matmul_m") :].split("T.func_attr", 1)
+        assert body[0] in ladder
+        assert body[1].split("\n", 1)[1].strip() in ladder
 
 
 @pytest.mark.parametrize("stage", ["cuda", "ptx", "sass"])
@@ -496,7 +512,7 @@ def test_doctor_shows_a_gpu(monkeypatch):
     answers = {"is_available": True, "device_count": 1, "get_device_properties": gpu, "get_device_capability": (9, 0)}
     for name, answer in answers.items():
         monkeypatch.setattr(torch.cuda, name, lambda *args, answer=answer: answer)
-    monkeypatch.setattr(doctor_module, "_driver_version", lambda: "580.1")
+    monkeypatch.setattr("bitquant.arch.driver_version", lambda: "580.1")
     text = printed("doctor")
     wanted = "NVIDIA H200, compute capability 9.0, 140.0 GiB, 132 multiprocessors, driver 580.1, target sm_90a"
     assert rows_of(text)["GPU 0"] == ("ok", wanted)
@@ -514,7 +530,7 @@ def test_doctor_shows_a_gpu(monkeypatch):
 )
 def test_doctor_says_why_there_is_no_gpu(driver, cuda, advice, monkeypatch):
     """No driver, a torch without CUDA and a hidden GPU get different advice, and are no failure."""
-    monkeypatch.setattr(doctor_module, "_driver_version", lambda: driver)
+    monkeypatch.setattr("bitquant.arch.driver_version", lambda: driver)
     monkeypatch.setattr(torch.version, "cuda", cuda)
     state, found = rows_of(printed("doctor"))["GPU"]
     assert state == "absent"
@@ -530,7 +546,7 @@ def test_doctor_survives_failing_probes(monkeypatch):
 
     for function in ("cuda_compiler", "find_disassembler", "find_linker"):
         monkeypatch.setattr(f"bitquant.compiler.{function}", fail)
-    monkeypatch.setattr(doctor_module, "_driver_version", fail)
+    monkeypatch.setattr("bitquant.arch.driver_version", fail)
     monkeypatch.setenv("BITQUANT_CACHE_LIMIT", "much")
     rows = rows_of(printed("doctor"))
     for name in ("CUDA compiler", "disassembler", "linker", "GPU"):

@@ -7,9 +7,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from tvm import tirx
+from tvm.sym import Analyzer
 
 from bitquant.dtypes import NumberFormat, number_format
-from bitquant.intrin.fragments import RegisterDecoder, decoder_refusal
+from bitquant.errors import ScheduleError
+from bitquant.intrin.fragments import RegisterDecoder, decoder_refusal, select_constant, table_vectors
 from bitquant.layouts import FragmentLayout
 
 INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 9)]
@@ -24,9 +27,11 @@ CASES = [
 ]
 
 
-def _values(fmt: NumberFormat) -> np.ndarray:
-    """Return the value of each code of a format of at most 8 bits, by its definition."""
+def values_of(fmt: NumberFormat, operand: str) -> np.ndarray:
+    """Return the value of each code of a format by its definition; nf4's are rounded to the operand's type."""
     codes = np.arange(1 << fmt.bits)
+    if fmt.name == "nf4":
+        return torch.tensor(fmt.codebook).to(number_format(operand).torch_dtype).double().numpy()
     if fmt.codebook is not None:
         return np.array(fmt.codebook)
     if fmt.kind == "float":
@@ -38,7 +43,7 @@ def _values(fmt: NumberFormat) -> np.ndarray:
     return codes - (1 << (fmt.bits - 1) if fmt.kind == "int" else 0.0)
 
 
-def _numbers(words: np.ndarray, dtype: str) -> np.ndarray:
+def numbers(words: np.ndarray, dtype: str) -> np.ndarray:
     """Return the numbers of 32-bit words (n,) in float64, (n, 2) or (n, 4)."""
     torch_dtype = {"int8": torch.int8, "uint8": torch.uint8}.get(dtype) or number_format(dtype).torch_dtype
     return (
@@ -50,10 +55,10 @@ def _numbers(words: np.ndarray, dtype: str) -> np.ndarray:
     )
 
 
-def _words(numbers: np.ndarray, dtype: str) -> np.ndarray:
-    """Return pairs (n, 2) rounded to nearest as 32-bit words, the inverse of `_numbers`."""
+def _words(pairs: np.ndarray, dtype: str) -> np.ndarray:
+    """Return pairs (n, 2) rounded to nearest as 32-bit words, the inverse of `numbers`."""
     with np.errstate(over="ignore"):
-        rounded = torch.from_numpy(np.ascontiguousarray(numbers)).to(number_format(dtype).torch_dtype)
+        rounded = torch.from_numpy(np.ascontiguousarray(pairs)).to(number_format(dtype).torch_dtype)
     return rounded.view(torch.int16).numpy().view(np.uint32).reshape(-1)
 
 
@@ -65,7 +70,7 @@ class NumpyOps:
         return x
 
     def fma(self, x, mul, add, dtype):
-        x, mul, add = (_numbers(np.atleast_1d(np.asarray(v, dtype=np.uint32)), dtype) for v in (x, mul, add))
+        x, mul, add = (numbers(np.atleast_1d(np.asarray(v, dtype=np.uint32)), dtype) for v in (x, mul, add))
         with np.errstate(invalid="ignore"):
             return _words(x * mul + add, dtype)
 
@@ -82,17 +87,16 @@ class NumpyOps:
         return np.abs(difference).astype(np.uint8).view(np.uint32)
 
     def from_e4m3(self, x, half):
-        numbers = _numbers(x, "float8_e4m3")[:, 2 * half : 2 * half + 2]
-        return _words(numbers, "float16")
+        return _words(numbers(x, "float8_e4m3")[:, 2 * half : 2 * half + 2], "float16")
 
     def widen(self, x):
-        return _words(_numbers(x, "float16"), "bfloat16")
+        return _words(numbers(x, "float16"), "bfloat16")
 
     def lookup(self, table, word, byte):
         return table[word >> np.uint32(8 * byte) & np.uint32(255)]
 
 
-def _lanes(layout: FragmentLayout, seed: int) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+def lanes(layout: FragmentLayout, seed: int) -> tuple[np.ndarray, list[list[np.ndarray]]]:
     """Random codes (lanes, registers, V), every code among them at every place, and each plane's words."""
     rng = np.random.default_rng(seed)
     shape = (600, layout.registers, layout.values_per_register)
@@ -116,16 +120,75 @@ def test_registers_hold_the_values(name, operand, operand_bits, capability):
     decoder = RegisterDecoder(fmt, layout, operand, capability)
     assert decoder.registers == (2 if operand in PAIRS and operand_bits == 8 else 1)
     assert np.log2(decoder.value_scale) % 1 == 0
-    table = _values(fmt)
-    if name == "nf4":
-        table = torch.from_numpy(table).to(number_format(operand).torch_dtype).double().numpy()
-    codes, words = _lanes(layout, 1)
+    table = values_of(fmt, operand)
+    codes, words = lanes(layout, 1)
     lookup = decoder.pair_values() if decoder.has_table else None
     for r in range(layout.registers):
         registers = decoder.decode(words, r, lookup, NumpyOps())
-        numbers = np.concatenate([_numbers(x, operand) for x in registers], axis=1)
-        values = decoder.value_scale * numbers - decoder.value_offset
+        found = np.concatenate([numbers(x, operand) for x in registers], axis=1)
+        values = decoder.value_scale * found - decoder.value_offset
         np.testing.assert_array_equal(values, table[codes[:, r]])
         np.testing.assert_array_equal(
             np.copysign(1, values)[values == 0], np.copysign(1, table[codes[:, r]])[values == 0]
         )
+
+
+@pytest.mark.parametrize("threads", [32, 64, 96, 128, 160, 256, 384, 512, 1024])
+def test_threads_share_a_table(threads):
+    """Whatever their number, the threads of a block write every vector of a table of pairs exactly once."""
+    thread = np.arange(threads)
+    written = np.zeros((16, 128), dtype=int)
+    groups, parts = table_vectors(thread, threads)
+    for vector, group, inside in parts:
+        is_active = np.ones(threads, dtype=bool) if inside is None else inside
+        for first in range(0, 16, groups):
+            high = np.broadcast_to(first + group, threads)[is_active]
+            np.add.at(written, (high, vector[is_active]), 1)
+    assert (written == 1).all()
+
+
+def test_selected_constants():
+    """A constant is selected by the index in a tuple of 16."""
+    constants = [7 * i + 1 for i in range(16)]
+    for i, constant in enumerate(constants):
+        selected = select_constant(constants, tirx.const(i, "int32"))
+        assert int(Analyzer().simplify(selected)) == constant
+
+
+@pytest.mark.parametrize("operand", PAIRS)
+def test_pairs_of_nf4(operand):
+    """Entry b of the table is the value of code b % 16 below that of code b // 16, rounded to nearest even."""
+    decoder = RegisterDecoder(number_format("nf4"), FragmentLayout(4, 16, True), operand, 90)
+    assert decoder.table_bytes == 256 * 4 * 32
+    levels = torch.tensor(number_format("nf4").codebook, dtype=torch.float64).to(getattr(torch, operand)).double()
+    byte = np.arange(256)
+    expected = np.stack([levels.numpy()[byte % 16], levels.numpy()[byte // 16]], axis=1)
+    np.testing.assert_array_equal(numbers(decoder.pair_values(), operand), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "operand", "message"),
+    [
+        ("float16", "float16", "needs a format of at most 8 bits"),
+        ("uint8", "int8", "values int8 holds"),
+        ("fp4_e2m1", "int8", "values int8 holds"),
+        ("int4", "uint8", "values uint8 holds"),
+        ("uint5", "float8_e4m3", "values float8_e4m3 holds"),
+        ("float8_e5m2", "float8_e4m3", "values float8_e4m3 holds"),
+        ("uint2", "float8_e5m2", "values float8_e5m2 holds"),
+        ("nf4", "float8_e4m3", "values float8_e4m3 holds"),
+    ],
+)
+def test_refusals(name, operand, message):
+    """A format that an operand's type cannot hold is refused, with the reason that `decoder_refusal` gives."""
+    fmt = number_format(name)
+    assert message in decoder_refusal(fmt, operand)
+    layout = FragmentLayout(min(fmt.bits, 8), 8, name == "nf4")
+    with pytest.raises(ScheduleError, match=message):
+        RegisterDecoder(fmt, layout, operand, 90)
+
+
+def test_bytes_need_their_layout():
+    """Operands of 8 bits cannot be decoded from the layout of operands of 16 bits."""
+    with pytest.raises(ScheduleError, match="needs a layout for operands of 8 bits"):
+        RegisterDecoder(number_format("int4"), FragmentLayout(4, 16), "int8", 90)

@@ -6,6 +6,8 @@ import copy
 import io
 import itertools
 import pickle
+import types
+import weakref
 
 import numpy as np
 import pytest
@@ -13,9 +15,11 @@ import torch
 from torch._dynamo.utils import counters
 
 import bitquant as bq
+from bitquant import operator as operator_module
 from bitquant.dtypes import FP4_E2M1_VALUES, NF4_VALUES, SCALE_DTYPES
+from bitquant.layouts import to_layout, weight_shape
 from bitquant.nn import BitLinear, Linear, linear, quantize
-from bitquant.packing import unpack_zeros
+from bitquant.packing import pack, unpack_zeros
 from bitquant.testing.oracle import assert_close, decode_plain, oracle, oracle_weight
 
 N, K, GROUP = 24, 96, 32
@@ -495,6 +499,320 @@ def test_torch_compile_before_the_first_call():
         assert torch.equal(compiled(x.repeat(3, 1)[:rows]), other(x.repeat(3, 1)[:rows]))
 
 
+# Layouts of the weight. The CPU stands in for a GPU: `gpu` makes it a device whose kernels read fragments.
+
+
+class AsItStands:
+    """A rule that leaves a function as it is: its meaning, which compiles for the CPU with the weight in any layout."""
+
+    name = "as_it_stands"
+    pipeline = "s_tir"
+
+    def apply(self, func, target, _):
+        return func
+
+
+class FakeGpu:
+    """The layout in which kernels on the CPU read the weight; a test sets another one to be on another device."""
+
+    layout = "fragment"
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """The CPU as a device with kernels, real ones, that read fragments."""
+    fake = FakeGpu()
+
+    def layout(self, device_type):
+        return fake.layout if device_type == "cpu" else "plain"
+
+    def matmul(config, target, enable_tuning):
+        return bq.Matmul(config, target=target, enable_tuning=enable_tuning, rules=(AsItStands(),))
+
+    monkeypatch.setattr(linear._Kernels, "layout", layout)
+    monkeypatch.setattr(linear, "_in_use", weakref.WeakValueDictionary())
+    monkeypatch.setattr(linear, "Matmul", matmul)
+    monkeypatch.setattr(operator_module, "preferred_layout", lambda *_: fake.layout)
+    return fake
+
+
+def bits(state):
+    """The bytes of a state dict, or of a layer's."""
+    state = state.state_dict() if isinstance(state, torch.nn.Module) else state
+    return {name: (tensor.dtype, tensor.shape, tensor.view(torch.uint8).tolist()) for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("W_dtype", ["uint4", "int3", "nf4", "float8_e4m3", "int8"])
+def test_fragment_layer_against_the_oracle(gpu, W_dtype):
+    """A layer hands its operator a weight of fragments; its state dict holds the plain one, bit by bit."""
+    torch.manual_seed(0)
+    source = torch.nn.Linear(K, N).half()
+    layer = Linear.from_float(source, W_dtype, GROUP, opt_M=(1, 16))
+    values, scale, zeros = quantize(source.weight, layer.config)
+    packed = pack(values, layer.config)
+    assert layer.operator("cpu").weight_layout == layer.weight_layout == "fragment"
+    assert torch.equal(layer.qweight, to_layout(packed, layer.config, "fragment"))
+    x = torch.randn(5, K).half()
+    assert_close(layer(x), oracle(layer.config, x, values, scale, zeros, source.bias), layer.config)
+    for keep_vars in (False, True):
+        stored = torch.nn.ModuleList([layer]).state_dict(keep_vars=keep_vars)["0.qweight"]
+        assert stored.dtype == packed.dtype
+        assert torch.equal(stored.view(torch.uint8), packed.view(torch.uint8))
+
+
+@pytest.mark.parametrize("written_in", ["plain", "fragment"])
+@pytest.mark.parametrize("read_in", ["plain", "fragment"])
+@pytest.mark.parametrize("assign", [False, True])
+def test_state_dict_between_layouts(gpu, written_in, read_in, assign):
+    """A state dict that was written in either layout loads into a layer in either, through a file."""
+    gpu.layout = written_in
+    source = random_layer()
+    assert source.weight_layout == written_in
+    x = torch.randn(3, K).half()
+    wanted = source(x)
+    file = io.BytesIO()
+    torch.save(source.state_dict(), file)
+    file.seek(0)
+    gpu.layout = read_in
+    linear._in_use.clear()  # Another device, another operator.
+    model = torch.nn.Sequential(random_layer(1))
+    memory = {name: tensor.data_ptr() for name, tensor in model.named_buffers()}
+    state = {f"0.{name}": tensor for name, tensor in torch.load(file).items()}
+    before = bits(state)
+    model.load_state_dict(state, assign=assign)
+    assert model[0].weight_layout == read_in
+    assert bits(state) == before
+    assert bits(model[0]) == bits(source)
+    if not assign:  # Captured graphs read that memory.
+        assert {name: tensor.data_ptr() for name, tensor in model.named_buffers()} == memory
+    elif read_in == "plain":
+        assert model[0].qweight is state["0.qweight"]
+    assert torch.equal(model(x), wanted)
+
+
+def test_state_dicts_that_do_not_fit_a_fragment_layer(gpu):
+    """What is missing or has another shape leaves the weight as it was; messages speak of the plain shape."""
+    layer, state = random_layer(), random_layer(1).state_dict()
+    before, memory = bits(layer), layer.qweight.data_ptr()
+    without = {name: tensor for name, tensor in state.items() if name != "qweight"}
+    with pytest.raises(RuntimeError, match=r'Missing key.*"qweight"'):
+        layer.load_state_dict(without)
+    for assign in (False, True):
+        assert layer.load_state_dict(without, strict=False, assign=assign).missing_keys == ["qweight"]
+        for wrong in (random_layer(1).qweight, state["qweight"].T):
+            with pytest.raises(RuntimeError, match=r"size mismatch for qweight.*current model is.*\[24, 48\]"):
+                layer.load_state_dict({**state, "qweight": wrong}, assign=assign)
+        assert layer.weight_layout == "fragment"
+        assert bits(layer)["qweight"] == before["qweight"]
+        assert assign or layer.qweight.data_ptr() == memory
+    layer.load_state_dict(state)
+    assert bits(layer) == bits(state)
+
+
+def test_hooks_see_plain_weights(gpu):
+    """Hooks that rename the weight of a checkpoint work on plain weights, in both directions."""
+    layer, state = random_layer(), random_layer(1).state_dict()
+    seen = []
+
+    def rename(_, state_dict, prefix, *__):
+        state_dict[f"{prefix}qweight"] = state_dict.pop(f"{prefix}weight_packed")
+
+    layer.register_load_state_dict_pre_hook(rename)
+    layer.register_state_dict_post_hook(lambda _, state_dict, *__: seen.append(state_dict["qweight"]))
+    layer.load_state_dict({"weight_packed" if name == "qweight" else name: tensor for name, tensor in state.items()})
+    assert bits(layer) == bits(state)
+    assert [tensor.shape for tensor in seen] == [(24, 48)]
+
+
+def test_moves_convert_in_place_of_the_weight_before(gpu):
+    """Arriving where kernels read the other layout converts the weight, and keeps no second one alive."""
+    layer = random_layer()
+    state = bits(layer)
+    for layout in ("plain", "fragment", "plain"):
+        gpu.layout = layout
+        old = weakref.ref(layer.qweight)
+        torch.nn.Sequential(layer).to("cpu")
+        assert layer.weight_layout == layout
+        assert layer.qweight.shape == weight_shape(layer.config, layout)
+        assert old() is None
+        assert bits(layer) == state
+        assert list(dict(layer.named_buffers())) == ["qweight", "scales", "zeros", "bias"]
+
+
+def test_a_weight_is_converted_where_it_leaves(gpu, monkeypatch):
+    """What leaves for the plain layout is plain already, for GPUs convert fast; for the meta device nothing is done."""
+    layer, moved = random_layer(), []
+
+    def move(tensor):
+        moved.append(tensor.shape)
+        return tensor.clone()
+
+    gpu.layout = "plain"
+    layer._apply(move)
+    assert layer.config.W_shape in moved
+    assert weight_shape(layer.config, "fragment") not in moved
+    gpu.layout = "fragment"
+    layer.to("cpu")
+    monkeypatch.setattr("bitquant.layouts.from_layout", None)
+    assert layer.to("meta").qweight.shape == layer.config.W_shape
+
+
+def test_moves_that_convert_nothing(gpu):
+    """Casts and moves within a kind of device keep a fragment weight as it is; so it is made."""
+    assert Linear(K, N, W_dtype="uint4").weight_layout == "fragment"
+    layer = random_layer()
+    weight = layer.qweight
+    for move in (layer.half, layer.cpu, layer.double, layer.eval, layer.share_memory, lambda: layer.to(torch.bfloat16)):
+        move()
+        assert layer.qweight is weight
+    assert weight.is_shared()
+
+
+def test_meta_device_and_to_empty(gpu):
+    """A weight on the meta device is plain; from there `to_empty` and load_state_dict fill a fragment layer."""
+    state = random_layer().state_dict()
+    layer = random_layer(1).to("meta")
+    assert layer.weight_layout == "plain"
+    assert {name: tensor.shape for name, tensor in layer.state_dict().items()} == {n: t.shape for n, t in state.items()}
+    assert all(tensor.is_meta for tensor in layer.state_dict().values())
+    layer.load_state_dict(state, assign=True)
+    assert layer.weight_layout == "fragment"
+    assert bits(layer) == bits(state)
+    layer = random_layer(1).to("meta").to_empty(device="cpu")
+    assert layer.weight_layout == "fragment"
+    layer.load_state_dict(state)
+    assert bits(layer) == bits(state)
+    with torch.device("meta"):
+        layer = Linear(K, N, W_dtype="uint4")
+    assert layer.weight_layout == "plain"
+    assert layer.to_empty(device="cpu").weight_layout == "fragment"
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_copies_and_pickles_of_a_fragment_layer(gpu, is_zip):
+    """Copies keep the layout; a layer that was saved whole is converted by its first call on another device."""
+    layer = random_layer()
+    x = torch.randn(3, K).half()
+    wanted = layer(x)
+    clone, unpickled = copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))  # noqa: S301  Our own bytes.
+    for other in (clone, unpickled):
+        assert torch.equal(other.qweight, layer.qweight)
+        assert other.qweight.data_ptr() != layer.qweight.data_ptr()
+        assert torch.equal(other(x), wanted)
+    clone.qweight.zero_()
+    assert torch.equal(layer(x), wanted)
+    file = io.BytesIO()
+    torch.save(layer, file, _use_new_zipfile_serialization=is_zip)
+    file.seek(0)
+    state = bits(layer)
+    gpu.layout = "plain"
+    linear._in_use.clear()
+    loaded = torch.load(file, weights_only=False)
+    assert bits(loaded) == state
+    assert torch.equal(loaded(x), wanted)
+    assert loaded.weight_layout == "plain"
+    assert bits(loaded) == state
+
+
+def test_first_call_converts_what_came_another_way(gpu, monkeypatch):
+    """A plain weight that was assigned is converted by the first call, not while a graph is captured."""
+    layer = random_layer()
+    x = torch.randn(3, K).half()
+    wanted, state = layer(x), layer.state_dict()
+    layer.qweight = state["qweight"].clone()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "is_initialized", lambda: True)
+        patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        with pytest.raises(
+            bq.CallError, match=r"from the layout 'plain' to 'fragment' while a CUDA graph is captured; "
+        ):
+            layer(x)
+        assert layer.weight_layout == "plain"
+        layer.qweight = to_layout(layer.qweight, layer.config, "fragment")
+        assert torch.equal(layer(x), wanted)
+    layer.qweight = state["qweight"].clone()
+    with torch.inference_mode():
+        assert torch.equal(layer(x), wanted)
+    assert layer.weight_layout == "fragment"
+    layer.load_state_dict(state)  # Which could not write to a tensor of inference mode.
+    assert torch.equal(layer(x), wanted)
+
+
+def test_inputs_on_another_device_than_a_fragment_layer(gpu):
+    """An input on another device is named, and converts nothing; so is a weight that is none."""
+    layer = random_layer()
+    weight = layer.qweight
+    gpu.layout = "plain"  # What the operator for the other device reads.
+    with pytest.raises(
+        bq.CallError, match=r"the input must be on cpu, where the layer is \(got meta\); use .to\('cpu'\)"
+    ):
+        layer(torch.zeros(3, K, device="meta").half())
+    gpu.layout = "fragment"
+    assert layer.qweight is weight
+    layer.qweight = torch.zeros(7, 7, dtype=torch.int8)
+    assert layer.weight_layout is None
+    with pytest.raises(bq.CallError, match=r"'W' must have shape"):
+        layer(torch.zeros(3, K).half())
+
+
+def test_torch_compile_of_a_fragment_layer(gpu):
+    """One graph serves equal layers; a weight that is yet to be converted breaks graphs, or is an error with advice."""
+    torch._dynamo.reset()
+    counters.clear()
+    layers = [random_layer(seed) for seed in range(2)]
+    x = torch.randn(3, K).half()
+    for layer in layers:
+        compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+        assert torch.equal(compiled(x), layer(x))
+    assert counters["stats"]["unique_graphs"] == 1
+    wanted, plain = layer(x), layer.state_dict()["qweight"]
+    layer.qweight = plain
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="call the layer once, or move it"):
+        compiled(x)
+    model = torch.nn.Sequential(layer)
+    assert torch.equal(torch.compile(model, backend="aot_eager")(x), wanted)
+    assert layer.weight_layout == "fragment"
+
+
+LAYOUTS = {
+    "fragments": ({}, "sm_90a", "fragment"),
+    "fast_decoding": ({"fast_decoding": False}, "sm_90a", "plain"),
+    "propagate_b": ({"propagate_b": False}, "sm_90a", "plain"),
+    "old": ({}, "sm_75", "plain"),
+    "native": ({"W_dtype": "float16"}, "sm_90a", "plain"),
+    "cpu": ({}, "cpu", "plain"),
+}
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_layout_is_known_before_kernels_are_made(case):
+    """The layout follows from config and target, and is that of the operator; on the CPU it is plain."""
+    fields, target, wanted = LAYOUTS[case]
+    layer = Linear(256, 64, **{"W_dtype": "uint4", "opt_M": 1, "target": target, **fields})
+    assert layer._kernels.layout("cuda") == wanted
+    assert layer._kernels.operators == {}
+    assert layer.operator("cuda").weight_layout == wanted
+    assert layer._kernels.layout("cuda") == wanted
+    assert layer._kernels.layout("cpu") == layer._kernels.layout("meta") == layer.weight_layout == "plain"
+
+
+@pytest.mark.parametrize("layout", ["plain", "fragment"])
+def test_the_operator_has_the_last_word_on_the_layout(layout):
+    """Once it is made, a layer keeps its weight as the operator reads it."""
+    layer = Linear(256, 64, W_dtype="uint4", opt_M=1, target="sm_90a")
+    layer._kernels.operators["cuda"] = types.SimpleNamespace(weight_layout=layout)
+    assert layer._kernels.layout("cuda") == layout
+
+
+def test_a_gpu_without_kernels_gets_the_plain_layout(monkeypatch):
+    """Where no kernels can be made, a layer still moves; its first call says why it does not run."""
+    monkeypatch.setattr("bitquant.arch.detected_cuda_arch", lambda *_: None)
+    layer = Linear(256, 64, W_dtype="uint4", opt_M=1)
+    assert layer._kernels.layout("cuda") == "plain"
+    with pytest.raises(bq.UnsupportedError, match="'target' cuda needs a GPU"):
+        layer.operator("cuda")
+
+
 # BitLinear.
 
 
@@ -644,13 +962,16 @@ def test_from_bit_linear(source):
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("packed_before", [False, True])
 @pytest.mark.parametrize("assign", [False, True])
-def test_bitlinear_state_dict(packed, packed_before, assign):
-    """A layer in either state loads the state dict of either state, and computes the same."""
+@pytest.mark.parametrize("layout", ["plain", "fragment"])
+def test_bitlinear_state_dict(gpu, packed, packed_before, assign, layout):
+    """A layer in either state and layout loads the state dict of either state, and computes the same."""
+    gpu.layout = layout
     source = float_bitlinear(bias=True)
     x = torch.randn(3, 64)
     wanted = source(x)
     if packed:
         source.post_process_weights()
+        assert source.weight_layout == layout
     state = source.state_dict()
     assert set(state) == ({"qweight", "weight_scale", "bias"} if packed else {"weight", "bias"})
     model = torch.nn.Sequential(float_bitlinear(bias=True, seed=1))
@@ -658,6 +979,7 @@ def test_bitlinear_state_dict(packed, packed_before, assign):
         model[0].post_process_weights()
     model.load_state_dict({f"0.{name}": tensor for name, tensor in state.items()}, assign=assign)
     assert (model[0].weight is None) == packed
+    assert model[0].weight_layout == (layout if packed else None)
     assert torch.equal(model(x), wanted)
     assert set(model[0].state_dict()) == set(state)
 

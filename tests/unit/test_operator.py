@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 import pickle
 import subprocess
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 import tvm
 from hypothesis import given, settings
 
 import bitquant as bq
+from bitquant import build as build_module
 from bitquant import operator as operator_module
 from bitquant import packing
+from bitquant.schedule import Plan, Planned, Record
 from bitquant.testing.check import check_call
 from bitquant.testing.generators import call_rows, configs, make_inputs
 from bitquant.testing.oracle import assert_close
@@ -105,7 +109,13 @@ def test_calls_too_large_for_32_bit_indices_are_sliced(grouped, monkeypatch):
     A = torch.randn(50, 64).half()
     whole = operator(A, W, inputs.scale, inputs.zeros, inputs.bias)
     monkeypatch.setattr(operator_module, "_MAX_ELEMENTS", 64 * 7)
-    assert torch.equal(operator(A, W, inputs.scale, inputs.zeros, inputs.bias), whole)
+    operator = bq.Matmul(operator.config, target="cpu")
+    rows = []
+    kernel_for = operator.kernel_for
+    monkeypatch.setattr(operator, "kernel_for", lambda m: rows.append(m) or kernel_for(m))
+    for _ in range(2):
+        assert torch.equal(operator(A, W, inputs.scale, inputs.zeros, inputs.bias), whole)
+    assert rows == 2 * [50, *(7 * [7]), 1]
 
 
 def test_activations_that_require_a_gradient_are_taken(grouped):
@@ -213,14 +223,214 @@ CALL_ERRORS = {
 }
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["first call", "later call"])
 @pytest.mark.parametrize("fault", CALL_ERRORS)
-def test_call_errors(grouped, fault):
+def test_call_errors(grouped, fault, is_first):
     """Every wrong operand is named, with the rule, the value and the fix."""
     operator, inputs, W = grouped
     operands = dict(A=inputs.A, W=W, scale=inputs.scale, zeros=inputs.zeros, bias=inputs.bias)
+    operator = fresh(operator) if is_first else called(operator, operands)
     change, message = CALL_ERRORS[fault]
     with pytest.raises(bq.CallError, match=message):
         operator(**{**operands, **change})
+
+
+# Calls after the first are short: most checks are those of TVM's launcher.
+
+
+def fresh(operator):
+    """The operator before its first call."""
+    operator._attempt = operator_module._attempt_nothing
+    return operator
+
+
+def called(operator, operands):
+    """The operator after a call that was right."""
+    operator(**operands)
+    assert operator._attempt is not operator_module._attempt_nothing
+    return operator
+
+
+@pytest.fixture
+def short(grouped, monkeypatch):
+    """An operator after its first call, operands of one's own for it, and the list of its calls that were not short."""
+    operator, inputs, W = grouped
+    names = ("scale", "zeros", "bias")
+    operands = {"A": inputs.A.clone(), "W": W.clone()} | {name: getattr(inputs, name).clone() for name in names}
+    called(operator, operands)
+    long_calls = []
+    forward = bq.Operator._forward
+    monkeypatch.setattr(bq.Operator, "_forward", lambda *a: long_calls.append(a) or forward(*a))
+    return operator, operands, long_calls
+
+
+@pytest.mark.parametrize("shape", [(64,), (1, 64), (3, 64), (16, 64), (17, 64), (1, 1, 64), (2, 3, 64), (2, 1, 20, 64)])
+@pytest.mark.parametrize("has_output", [True, False])
+def test_later_calls_are_short_and_the_same(short, shape, has_output):
+    """Any number of rows and of dimensions is computed without the long checks, with the bits of the first call."""
+    operator, operands, long_calls = short
+    operands["A"] = torch.randn(shape).half().requires_grad_()
+    wanted = fresh(operator)(**operands)
+    assert len(long_calls) == 1
+    if has_output:
+        operands["output"] = torch.full((*shape[:-1], 24), float("nan"), dtype=torch.float16)
+    result = operator(**operands)
+    assert len(long_calls) == 1
+    assert torch.equal(result, wanted)
+    assert not result.requires_grad
+    assert not has_output or result is operands["output"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"with_bias": True},
+        {"with_scaling": True, "M": 5},
+        {"with_zeros": True, "zeros_mode": "quantized", "group_size": 8},
+        {"with_scaling": True, "with_zeros": True, "zeros_mode": "rescale", "M": None},
+        {"W_dtype": "int2", "A_dtype": "int8", "accum_dtype": "int32", "out_dtype": "int8", "with_bias": True},
+    ],
+)
+def test_later_calls_pass_the_operands_that_there_are(fields):
+    """Whichever operands a problem has, the second call passes them in their order."""
+    config = bq.MatmulConfig(**{"M": (1, 5), "N": 8, "K": 16, "W_dtype": "uint4", **fields})
+    operator = bq.Matmul(config, target="cpu")
+    for _ in range(2):
+        check_call(operator, 5)
+    assert operator._attempt is not operator_module._attempt_nothing
+
+
+@pytest.mark.parametrize("name", ["A", "W", "scale", "zeros", "bias", "output"])
+def test_every_operand_is_checked_at_every_call(short, name):
+    """Whichever operand is of another kind than at the first call is refused by name."""
+    operator, operands, _ = short
+    operands["output"] = torch.full((3, 24), 7.0, dtype=torch.float16)
+    right = operands[name]
+    wrong = {
+        "must be of type": right.to(torch.int16),
+        "must have shape": torch.cat([right, right], -1),
+        "must hold its own numbers": torch._neg_view(right),
+        "must be a torch.Tensor": right.numpy(),
+    }
+    if name != "bias":
+        wrong["must be contiguous"] = torch.cat([right, right], -1)[..., : right.shape[-1]]
+    if name == "W":
+        wrong["must be of type"] = right.view(torch.uint8)
+    if name != "A":
+        wrong["must be on the device of A"] = right.to("meta")
+    if name not in ("A", "W", "output"):
+        wrong["is missing"] = None
+    for message, operand in wrong.items():
+        with pytest.raises(bq.CallError, match=f"'{name}' {message}"):
+            operator(**{**operands, name: operand})
+        assert bool((operands["output"] == 7).all())  # Nothing has been launched.
+
+
+def _strided(tensor):
+    tensor.set_(torch.cat([tensor, tensor], 1)[:, : tensor.shape[1]])
+
+
+def _retyped(tensor):
+    tensor.data = tensor.data.view(torch.uint8)
+
+
+IN_PLACE = {
+    "assigned": lambda t: setattr(t, "data", torch.zeros(24, 31, dtype=t.dtype)),
+    "viewed": lambda t: setattr(t, "data", t.data.view(48, 16)),
+    "retyped": _retyped,
+    "negated": lambda t: setattr(t, "data", torch._neg_view(t.data)),
+    "transposed": lambda t: t.t_(),
+    "resized": lambda t: t.resize_(24, 16),
+    "squeezed": lambda t: t.unsqueeze_(0),
+    "strided": _strided,
+    "expanded": lambda t: t.set_(torch.zeros(1, 1, dtype=t.dtype).expand(24, 32)),
+    "swapped": lambda t: torch.utils.swap_tensors(t, torch.zeros(2, 2, dtype=t.dtype)),
+}
+
+
+@pytest.mark.parametrize("how", IN_PLACE)
+def test_a_tensor_that_changes_in_place_is_checked_again(short, how):
+    """A weight that was right at the last call, and has become another since, is refused."""
+    operator, operands, _ = short
+    wanted = operator(**operands)
+    W = operands["W"] = operands["W"].clone()
+    for _ in range(2):
+        assert torch.equal(operator(**operands), wanted)
+    IN_PLACE[how](W)
+    with pytest.raises(bq.CallError, match="'W' must "):
+        operator(**operands)
+
+
+def test_a_tensor_that_has_lost_its_memory_is_refused(short):
+    """Frameworks that shard models free a tensor's memory and leave its shape; nothing is read from there."""
+    operator, operands, _ = short
+    operands["W"].untyped_storage().resize_(0)
+    with pytest.raises(Exception, match="data pointer is NULL"):
+        operator(**operands)
+
+
+def test_a_scale_for_zero_points_is_not_mistaken():
+    """An operand in the place of another of the same shape and type is refused: one is missing, one too many."""
+    config = bq.MatmulConfig(M=1, N=8, K=16, W_dtype="uint4", with_scaling=True)
+    operator = bq.Matmul(config, target="cpu")
+    A, scale = torch.zeros(1, 16).half(), torch.ones(8, 1).half()
+    W = operator.transform_weight(torch.zeros(8, 16, dtype=torch.int8))
+    called(operator, dict(A=A, W=W, scale=scale))
+    with pytest.raises(bq.CallError, match="'scale' is missing"):
+        operator(A, W, zeros=scale)
+    with pytest.raises(bq.CallError, match="'zeros' was given, but the config has with_zeros=False"):
+        operator(A, W, scale=scale, zeros=scale)
+    with pytest.raises(bq.CallError, match=r"'W' must be a torch.Tensor \(got ndarray\)"):
+        operator(A, np.zeros((8, 8), dtype=np.int8), scale=scale)
+
+
+def gpu_calls(monkeypatch, config):
+    """A short call of an operator for a GPU, and the list of what reaches its kernel; operands are on the CPU."""
+    operator, launched = bq.Matmul(config, target="sm_90a"), []
+    monkeypatch.setattr(operator, "_functions_by_rung", lambda: [(1, lambda *operands: launched.append(operands))])
+    return operator, operator_module._short_call(operator), launched
+
+
+@pytest.mark.parametrize("name", ["A", "W", "output"])
+def test_short_calls_on_a_gpu_check_alignment(monkeypatch, name):
+    """A view that begins where a wide load may not is left to the long checks, whichever operand it is."""
+    config = bq.MatmulConfig(M=1, N=16, K=64, W_dtype="uint4", fast_decoding=False)
+    _, attempt, launched = gpu_calls(monkeypatch, config)
+    operands = {
+        "A": torch.zeros(1, 64).half(),
+        "W": torch.zeros(16, 32, dtype=torch.int8),
+        "output": torch.zeros(1, 16).half(),
+    }
+
+    def shifted(tensor, elements):
+        return torch.zeros(tensor.numel() + elements, dtype=tensor.dtype)[elements:].view(tensor.shape)
+
+    def call(**operands):
+        return attempt(operands["A"], operands["W"], None, None, None, operands["output"])
+
+    assert call(**operands) is operands["output"]
+    right = operands[name]
+    assert call(**{**operands, name: shifted(right, 16 // right.element_size())}) is not None
+    assert len(launched) == 2
+    assert call(**{**operands, name: shifted(right, 8 // right.element_size())}) is None
+    assert len(launched) == 2
+
+
+def test_short_calls_need_the_current_gpu(monkeypatch):
+    """Among several GPUs a call is short where A's is the current one and has been checked before."""
+    config = bq.MatmulConfig(M=1, N=16, K=64, W_dtype="uint4", fast_decoding=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    current = [-1]  # The index of a tensor on the CPU.
+    monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: current[0])
+    operator, attempt, launched = gpu_calls(monkeypatch, config)
+    operands = (torch.zeros(1, 64).half(), torch.zeros(16, 32, dtype=torch.int8), None, None, None, None)
+    assert attempt(*operands) is None
+    operator._checked_devices.add(-1)
+    assert attempt(*operands) is not None
+    current[0] = 1
+    assert attempt(*operands) is None
+    assert len(launched) == 1
 
 
 def test_operand_that_is_not_configured_is_refused():
@@ -252,7 +462,33 @@ def test_construction_errors():
     with pytest.raises(bq.ConfigError, match="'config' must be a MatmulConfig"):
         bq.Matmul({"M": 1})
     with pytest.raises(bq.UnsupportedError, match="'enable_tuning' must be False"):
-        bq.Matmul(config, enable_tuning=True)
+        bq.Matmul(config, target="cpu", enable_tuning=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"K": 32, "group_size": None}, r"A of matmul_m16 must be declared as float16 \(m, 64\) \(got float16 \(m, 32\)\)"),
+        ({"W_dtype": "int2"}, r"B of matmul_m16 must be declared as int8 \(8, 32\) \(got int8 \(8, 16\)\)"),
+        ({"out_dtype": "float32"}, r"D of matmul_m16 must be declared as float16 \(m, 8\) \(got float32 \(m, 8\)\)"),
+        ({"with_bias": True}, r"D of matmul_m16 must be declared as float16 \(m, 8\) \(got float16 \(8\)\)"),
+        ({"M": 16}, r"A of matmul_m16 must be declared as float16 \(m, 64\) \(got float16 \(16, 64\)\)"),
+    ],
+)
+def test_a_kernel_with_other_operands_is_refused(fields, words):
+    """What a kernel declares is what the launcher checks at every call: a rule that changes it gets an error."""
+    from bitquant.compute.matmul import tag
+    from bitquant.schedule.rules import CpuRule
+
+    class OtherRule(CpuRule):
+        def schedule(self, config, rung, target, hint):
+            other = dataclasses.replace(config, **fields)
+            scheduled = super().schedule(other, rung, target, self.default_hint(other, rung, target))
+            return tag(scheduled, config, rung)
+
+    config = bq.MatmulConfig(M=(16,), N=8, K=64, W_dtype="uint4")
+    with pytest.raises(bq.ScheduleError, match=f"^cpu: {words}"):
+        bq.Matmul(config, target="cpu", rules=(OtherRule(),))
 
 
 def test_schedule_error_lists_every_rule():
@@ -271,7 +507,7 @@ def test_schedule_error_lists_every_rule():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the kernel would run")
 def test_cuda_operator_without_a_gpu():
     """A kernel for a GPU that is not here can be read, and says so when it is called or timed."""
-    operator = bq.Matmul(bq.MatmulConfig(M=1, N=64, K=64, W_dtype="uint4"), target="sm_90a")
+    operator = bq.Matmul(bq.MatmulConfig(M=1, N=64, K=64, W_dtype="uint4", fast_decoding=False), target="sm_90a")
     assert "__global__" in operator.get_source()
     assert ".target sm_90a" in operator.get_ptx()
     assert "gemv" in operator.report()
@@ -326,7 +562,7 @@ def test_loading_something_else(tmp_path):
     with pytest.raises(bq.BuildError, match="missing"):
         bq.Operator.load(tmp_path / "missing")
     with zipfile.ZipFile(tmp_path / "empty", "w") as archive:
-        archive.writestr("manifest.json", '{"format": 1}')
+        archive.writestr("manifest.json", f'{{"format": {build_module._FORMAT}}}')
     with pytest.raises(bq.BuildError, match="empty is not an exported operator: parts of it are missing"):
         bq.Operator.load(tmp_path / "empty")
 
@@ -371,8 +607,6 @@ def test_second_construction_comes_from_the_cache(tmp_path, monkeypatch):
 
 def test_without_a_linker_kernels_run_but_cannot_be_exported(tmp_path, monkeypatch):
     """Host code stays LLVM IR where nothing can link it."""
-    from bitquant import build as build_module
-
     monkeypatch.setenv("BITQUANT_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(build_module, "find_linker", lambda: None)
     config = bq.MatmulConfig(M=2, N=8, K=24, W_dtype="int3")
@@ -382,3 +616,106 @@ def test_without_a_linker_kernels_run_but_cannot_be_exported(tmp_path, monkeypat
         operator.export(tmp_path / "operator.bq")
     operator_module._in_use.clear()
     check_call(bq.Matmul(config, target="cpu"), 2)
+
+
+# Records and plans.
+
+
+@pytest.fixture(scope="module")
+def planned():
+    """A plan for the CPU whose second rung has another hint than the default."""
+    config = bq.MatmulConfig(M=(1, 16), N=24, K=64, W_dtype="uint4", group_size=32, with_scaling=True)
+    hint = bq.Matmul(config, target="cpu").choices[16].hint
+    return config, Plan({16: Planned("cpu", {**hint, "rows": 1}, "tuned")}, {1: "mine.json: it does not fit"})
+
+
+def test_a_plan_decides_the_kernels(planned):
+    """The planned rung has its hint, others the default, and choices and report say where each comes from."""
+    config, plan = planned
+    operator, default = bq.Matmul(config, target="cpu", records=plan), bq.Matmul(config, target="cpu")
+    assert operator._archive is not default._archive
+    assert operator.choices[16].hint == plan.planned[16].hint != default.choices[16].hint
+    assert {rung: c.origin for rung, c in operator.choices.items()} == {1: "default", 16: "tuned"}
+    assert operator.choices[1].refusals["record"] == "mine.json: it does not fit"
+    assert "\n  from       tuned\n" in operator.report()
+    assert "\n  from " not in default.report()
+    for m in (1, 5, 20):
+        check_call(operator, m)
+
+
+def test_following_a_plan(planned):
+    """After tuning the same operator runs other kernels, also where a compiled graph or a copy holds it."""
+    config, plan = planned
+    operator = bq.Matmul(config, target="cpu")
+    twin, name, archive = copy.deepcopy(operator), operator._name, operator._archive
+    scheduled = operator.scheduled_mod.script()
+    check_call(operator, 5)
+    operator._follow(plan)
+    assert twin is operator
+    assert operator._name == name
+    assert operator._retired == [archive]
+    assert operator._archive is not archive
+    assert operator.choices[16].origin == "tuned"
+    assert operator.scheduled_mod.script() != scheduled
+    for _ in range(2):
+        check_call(operator, 5)
+
+
+def test_a_plan_that_cannot_be_followed_changes_nothing(planned):
+    """Where the new kernels cannot be built, the operator stays what it was."""
+    config, plan = planned
+    operator = bq.Matmul(config, target="cpu", records=plan)
+    archive, scheduled = operator._archive, operator.scheduled_mod.script()
+    broken = Planned("cpu", {**plan.planned[16].hint, "rows": 0}, "tuned")
+    with pytest.raises(bq.RecordError, match="does not fit"):
+        operator._follow(Plan({1: broken}))
+    assert operator._archive is archive
+    assert operator._retired == []
+    assert operator.scheduled_mod.script() == scheduled
+
+
+def test_tuned_hints_are_kept(planned, tmp_path):
+    """A pickle and an exported file have the tuned kernels, and so has the pickle of what was loaded."""
+    config, plan = planned
+    operator = bq.Matmul(config, target="cpu", records=plan)
+    operator.export(tmp_path / "operator.bq")
+    loaded = bq.Operator.load(tmp_path / "operator.bq")
+    assert loaded.choices == operator.choices
+    assert loaded.scheduled_mod.script() == operator.scheduled_mod.script()
+    for pickled in (operator, loaded):
+        again = pickle.loads(pickle.dumps(pickled))  # noqa: S301
+        assert again.choices[16] == operator.choices[16]
+        check_call(again, 5)
+
+
+def test_a_pickle_with_a_hint_of_the_past_loads(planned):
+    """Where this version's rule does not take a pickled hint, the default serves, and the choice says so."""
+    config, plan = planned
+    operator = bq.Matmul(config, target="cpu", records=plan)
+    operator._plan = Plan({16: dataclasses.replace(plan.planned[16], hint={"tiles": 3})})
+    loaded = pickle.loads(pickle.dumps(operator))  # noqa: S301
+    assert loaded.choices[16].origin == "default"
+    assert "'tiles'" in loaded.choices[16].refusals["record"]
+    check_call(loaded, 5)
+
+
+def test_records_of_ones_own(monkeypatch):
+    """A record is part of what an operator is made from; rules of one's own look for none unless told to."""
+    from bitquant.schedule.rules import MmaRule
+
+    monkeypatch.setenv("BITQUANT_SCHEDULES", "off")
+    config = bq.MatmulConfig(M=16, N=64, K=128, W_dtype="uint4", fast_decoding=False)
+    default = bq.Matmul(config, target="sm_90a")
+    rule = MmaRule()
+    hint = {**rule.default_hint(config, 16, default.target).to_dict(), "stages": 5}
+    record = Record(
+        {k: v for k, v in config.problem().items() if k != "M"}, 16, "sm_90a", "NVIDIA H200", "mma", hint, 2.0, 1.0
+    )
+    for rules in (None, (rule,)):
+        operator = bq.Matmul(config, target="sm_90a", rules=rules, records=[record])
+        assert (operator.choices[16].hint, operator.choices[16].origin) == (hint, "record")
+        assert operator.get_source() != default.get_source()
+    monkeypatch.setattr(
+        operator_module, "plan", lambda *arguments: pytest.fail("looked for") if arguments[3] is None else Plan()
+    )
+    bq.Matmul(config, target="sm_90a", rules=(rule,))

@@ -70,13 +70,16 @@ class DecodeHint(Hint):
     unroll
         Tiles of k in the body of the loop.
     phase
-        Tiles of k that a warp multiplies between two arrivals of A; 0: all of them.
+        Tiles of k that a warp multiplies between two arrivals of A; 0: all of them, and A stays in shared memory.
+    waves
+        Blocks of n that a block multiplies one after the other, at most, where A stays.
     chains
         Independent sums of a product, which hide the latency of an mma.
     blocks_per_sm
         Blocks that registers must leave room for on a multiprocessor.
-    prefetch
-        Pieces of 4 KiB of each row of tiles that a warp asks into L2 at its start.
+    weights
+        How the weight travels: "registers" by loads into them, "shared" by asynchronous copies into a ring in shared
+        memory, from which each lane reads what it has copied itself.
     """
 
     block_m: int = 8
@@ -87,9 +90,10 @@ class DecodeHint(Hint):
     ahead: int = 2
     unroll: int = 4
     phase: int = 0
+    waves: int = 1
     chains: int = 4
     blocks_per_sm: int = 1
-    prefetch: int = 0
+    weights: str = "registers"
 
 
 class DecodeRule(Rule):
@@ -157,14 +161,14 @@ def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHi
     """Return the rule that a hint breaks, or None."""
     if hint.block_m not in (8, 16, 32, 64):
         return "needs block_m of 8, 16, 32 or 64"
-    if min(v for k, v in hint.to_dict().items() if k not in ("phase", "prefetch")) < 1:
+    if hint.weights not in ("registers", "shared"):
+        return 'needs weights of "registers" or "shared"'
+    if min(v for k, v in hint.to_dict().items() if k not in ("phase", "weights")) < 1 or hint.phase < 0:
         return "needs sizes of at least 1"
-    if min(hint.phase, hint.prefetch) < 0:
-        return "needs phase >= 0 and prefetch >= 0"
     if hint.warps_n * hint.warps_k > 32:
         return "needs at most 32 warps"
-    if hint.unroll % hint.ahead:
-        return "needs unroll % ahead == 0"
+    if hint.unroll % hint.ahead and (hint.weights == "registers" or hint.ahead % hint.unroll):
+        return "needs unroll % ahead == 0, or ahead % unroll == 0 where weights travel through shared memory"
     if hint.phase % hint.unroll:
         return "needs phase % unroll == 0"
     if hint.split_k not in (1, 2, 4, 8):
@@ -187,8 +191,10 @@ def cluster_rank(split: int) -> Expr:
 class _Kernel:
     """One kernel: what is known before its body is written, and the pieces of the body.
 
-    K is cut into *phases*, for each of which A arrives at once, and a phase into parts, one for each warp along k. A
-    *body* is what the loop unrolls, `hint.unroll` tiles of a part; a *run* is a part of a body that shares a scale.
+    A block walks over *turns*. Where its part of A fits shared memory, a turn is one of its blocks of n, and A stays;
+    else a turn is one of the phases into which k is cut, and A arrives anew for each. k of a turn is cut into parts,
+    one for each warp along k. A *body* is what the loop unrolls, `hint.unroll` tiles of a part; a *run* is a part of a
+    body that shares a scale.
     """
 
     def __init__(self, config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> None:
@@ -223,14 +229,21 @@ class _Kernel:
         self.part_tiles = self.bodies * h.unroll
         self.phase_k = h.warps_k * self.bodies * self.body_k
         self.phases = -(-config.K // self.phase_k)
-        self.static_count = self.phases // h.split_k if self.phases % h.split_k == 0 else None
-        self.buffers = 1 if self.phases <= h.split_k else 2
+        self.blocks_n = -(-config.N // self.block_n)
+        self.a_stays = self.phases <= h.split_k
+        #: Blocks of the grid along n, and turns of each where that is one number.
+        self.grid_n = -(-self.blocks_n // h.waves) if self.a_stays else self.blocks_n
+        turns, sharers = (self.blocks_n, self.grid_n) if self.a_stays else (self.phases, h.split_k)
+        self.static_count = turns // sharers if turns % sharers == 0 else None
+        self.max_count = -(-turns // sharers)
+        self.buffers = 1 if self.a_stays else 2
         self.run_k = math.gcd(config.group, self.body_k) if config.num_groups > 1 else self.body_k
         self.runs = self.body_k // self.run_k
         self.has_ragged_k = config.K % self.phase_k != 0
         self.has_ragged_tiles = self.tiles_k % (h.warps_k * self.part_tiles) != 0
         self.has_ragged_n = config.N % self.block_n != 0
         self.uses_dependent_launch = arch.capability >= 90
+        self.is_shared = hint.weights == "shared"
         # Rows of A beyond the rung are not stored; the lanes that would read them read the last one.
         self.rows_of_a = min(h.block_m, rung) if config.has_fixed_rows(rung) else h.block_m
         self._lay_out()
@@ -245,7 +258,8 @@ class _Kernel:
         end = self.a_tile.end
         # Scales of a block side by side are read once; single ones, or what no wide copy takes, by each warp.
         size = c.scale_format.bits // 8
-        block_k = (self.static_count or 0) * self.phase_k
+        block_k = self.phase_k * (1 if self.a_stays else self.static_count or 0)
+        slots = 2 if self.a_stays and self.max_count > 1 else 1
         groups = min(block_k, c.K) // c.group if block_k % c.group == 0 or block_k >= c.K else 0
         self.scale_width = math.gcd(groups * size, c.num_groups * size, 16)
         staged = (c.with_scaling, c.with_zeros and not c.has_packed_zeros)
@@ -254,13 +268,19 @@ class _Kernel:
         for is_there in staged:
             tile = None
             if is_there and is_worth_it and sum(staged) * self.block_n * groups * size <= _SCALE_BYTES:
-                tile = Tile(end, self.block_n, groups * size, 1, swizzled=False)
+                tile = Tile(end, self.block_n, groups * size, slots, swizzled=False)
                 end = tile.end
             tiles.append(tile)
         self.scale_tile, self.zero_tile = tiles
         self.sum_stride = self.block_n + _SUM_PAD
         sums = 4 * h.warps_k * self.rows_of_a * self.sum_stride
-        self.barrier_offset = -(-max(end, sums) // 128) * 128
+        #: The ring of the weight: for each warp `ahead` slots.
+        self.ring_offset, self.slot_bytes = -(-end // 128) * 128, h.rows * self.lane_words * 128
+        if self.is_shared:
+            end = self.ring_offset + self.threads // 32 * h.ahead * self.slot_bytes
+        #: The partial sums take the place of all else after the last turn; where more follow, one of their own.
+        self.sum_offset = 0 if not self.a_stays or self.max_count == 1 else -(-end // 128) * 128
+        self.barrier_offset = -(-max(end, self.sum_offset + sums) // 128) * 128
         barriers = 8 * self.buffers * h.warps_k
         self.table_offset = self.barrier_offset + -(-barriers // 128) * 128
         self.smem_bytes = self.table_offset + self.decoder.table_bytes
@@ -278,11 +298,15 @@ class _Kernel:
         self.warp_k, self.warp_n = warp // h.warps_n, warp % h.warps_n
         blocks_m = T.truncdiv(m + (h.block_m - 1), h.block_m)
         self.m0 = T.truncmod(block, blocks_m) * h.block_m
-        self.n0 = T.truncdiv(block, blocks_m) * self.block_n
-        # The phases of this block: [first, first + count).
+        self.first_block_n = T.truncdiv(block, blocks_m)
+        # The turns of this block. Those along k begin with phase `first`.
+        self.first = rank
         if self.static_count is not None:
             self.count: Expr = self.static_count
-            self.first = rank * self.static_count
+            if not self.a_stays:
+                self.first = rank * self.static_count
+        elif self.a_stays:
+            self.count = T.truncdiv(self.blocks_n - self.first_block_n + (self.grid_n - 1), self.grid_n)
         else:
             bounds = T.alloc_local((2,), "int32")
             store_local(bounds, 0, rank * self.phases // h.split_k)
@@ -292,10 +316,12 @@ class _Kernel:
         self.total = T.alloc_local((sums,), self.config.reduce_dtype)
         self.acc = T.alloc_local((h.chains * sums,), self.sum_dtype)
         self.a_sum = T.alloc_local((2 * self.blocks_m * 4,), self.sum_dtype)
-        self.words = T.alloc_local((h.ahead * h.rows * self.lane_words,), "uint32")
-        self._zero(self.total)
-        if self.has_ragged_tiles:
-            self._zero(self.words)
+        if not self.a_stays:
+            self._zero(self.total)
+        if not self.is_shared:
+            self.words = T.alloc_local((h.ahead * h.rows * self.lane_words,), "uint32")
+            if self.has_ragged_tiles:
+                self._zero(self.words)
         self.table = PairTable(arena, self.table_offset, self.lane) if self.decoder.table_bytes else None
         count = h.rows * 2 * self.runs
         # Of the body that is multiplied; and of the next one, as stored, since a cast would wait for the load.
@@ -335,90 +361,126 @@ class _Kernel:
                         T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](barrier, T.uint32(1)))
                 T.evaluate(T.ptx["fence.mbarrier_init.release.cluster"]())
                 T.evaluate(T.ptx["fence.proxy.async.shared::cta"]())
+        if not self.copies_bulk:
+            self._await_previous_kernel()
+            self._copy_a(0, 0)
+        self._stage_scales(0)
+        self._commit()
         for i in range(h.ahead):
-            self._load_tile(self._part_tile(0, 0) + i, i)
-        self._prefetch()
-        self._stage_scales()
-        self._load_scales(self._part_tile(0, 0))
+            turn, tile = divmod(i, self.part_tiles)
+            self._when(turn < self.count, lambda: self._load_tile(turn, self._part_tile(turn, 0) + tile, i))
+            if self.is_shared:
+                self._commit()
+        self._load_scales(0, self._part_tile(0, 0))
         if self.decoder.table_bytes:
             self.decoder.fill_table(self.arena, self.table_offset, self.thread, self.threads)
         if self.copies_bulk:
             self._zero_behind_k(0, 0)
-            self._await_copies()
+        T.evaluate(T.ptx["cp.async.wait_group"](h.ahead if self.is_shared else 0))
+        T.evaluate(T.cuda.cta_sync())
+        if self.copies_bulk:
+            self._await_previous_kernel()
+            self._copy_a(0, 0)
+
+    def _await_previous_kernel(self) -> None:
         if self.uses_dependent_launch:
             T.evaluate(T.ptx["griddepcontrol.wait"]())
             T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
-        self._copy_a(0, 0)
-        if not self.copies_bulk:
-            self._await_copies()
 
-    def _await_copies(self) -> None:
-        """Emit the wait for asynchronous copies of all threads, and for all that they have stored."""
-        T.evaluate(T.ptx["cp.async.wait_all"]())
-        T.evaluate(T.cuda.cta_sync())
+    @staticmethod
+    def _commit() -> None:
+        T.evaluate(T.ptx["cp.async.commit_group"]())
 
     # The weight.
 
-    def _part_tile(self, phase: Expr, body: Expr) -> Expr:
-        """Return the first tile of a body of this warp in a phase of this block."""
-        part = (self.first + phase) * self.hint.warps_k + self.warp_k
+    def _n0(self, turn: Expr) -> Expr:
+        """Return the first n of a turn."""
+        block = self.first_block_n
+        if self.a_stays and self.max_count > 1:
+            block = block + turn * self.grid_n
+        return block * self.block_n
+
+    def _phase(self, turn: Expr) -> Expr:
+        """Return the phase of k of a turn, of all those of the cluster."""
+        return self.first if self.a_stays else self.first + turn
+
+    def _part_tile(self, turn: Expr, body: Expr) -> Expr:
+        """Return the first tile of a body of this warp in a turn."""
+        part = self._phase(turn) * self.hint.warps_k + self.warp_k
         return part * self.part_tiles + body * self.hint.unroll
 
-    def _load_tile(self, tile: Expr, slot: int) -> None:
-        """Emit the loads of a tile into registers, for all rows of this warp."""
+    def _load_tile(self, turn: Expr, tile: Expr, slot: Expr) -> None:
+        """Emit the loads of a tile into a slot, of registers or of the ring, for all rows of this warp."""
         h, layout = self.hint, self.layout
         per_load = _LOAD_BYTES // 4
 
         def loads() -> None:
             for r in range(h.rows):
-                row = self._row_tile(r)
+                row = self._row_tile(turn, r)
                 for part in range(self.lane_words // per_load):
-                    at = (slot * h.rows + r) * self.lane_words + part * per_load
                     source = self.B.ptr_to([row, tile * layout.tile_bytes + part * 512 + self.lane * _LOAD_BYTES])
+                    if self.is_shared:
+                        target = self.arena.ptr_to([self._slot_offset(slot, r, part)])
+                        size = [T.Select(tile < self.tiles_k, T.uint32(16), T.uint32(0))]
+                        name = "cp.async.cg.shared.global.L2::256B"
+                        T.evaluate(T.ptx[name](target, source, 16, *(size if self.has_ragged_tiles else [])))
+                        continue
+                    at = (slot * h.rows + r) * self.lane_words + part * per_load
                     registers = [self.words[at + j] for j in range(per_load)]
                     T.evaluate(T.ptx["ld.global.nc.L1::no_allocate.L2::256B.v4.u32"](*registers, source))
 
-        self._when(tile < self.tiles_k if self.has_ragged_tiles else True, loads)
+        self._when(tile < self.tiles_k if self.has_ragged_tiles and not self.is_shared else True, loads)
 
-    def _prefetch(self) -> None:
-        """Emit requests for what a warp will read after its first loads: more bytes in flight than registers hold."""
-        h, layout = self.hint, self.layout
-        piece = 32 * 128
-        for r in range(h.rows if h.prefetch else 0):
-            for part in range(h.prefetch):
-                byte = (self._part_tile(0, 0) + h.ahead) * layout.tile_bytes + part * piece + self.lane * 128
-                with T.If(byte < self.tiles_k * layout.tile_bytes), T.Then():
-                    T.evaluate(T.ptx["prefetch.global.L2"](self.B.ptr_to([self._row_tile(r), byte])))
+    def _slot_offset(self, slot: Expr, r: int, part: int) -> Expr:
+        """Return where this lane's 16 bytes of a load lie in the ring."""
+        first = self.ring_offset + self.thread // 32 * (self.hint.ahead * self.slot_bytes)
+        at = (r * self.lane_words * 4 + part * _LOAD_BYTES) * 32
+        return first + slot * self.slot_bytes + at + self.lane * _LOAD_BYTES
 
-    def _row_tile(self, r: int) -> Expr:
+    def _take_tile(self, slot: Expr) -> Any:
+        """Emit the moves of a tile that has arrived to registers of its own."""
+        h, count = self.hint, self.hint.rows * self.lane_words
+        words = T.alloc_local((count,), "uint32")
+        if not self.is_shared:
+            for j in range(count):
+                store_local(words, j, self.words[slot * count + j])
+            return words
+        T.evaluate(T.ptx["cp.async.wait_group"](h.ahead - 1))
+        for j in range(0, count, 4):
+            r, part = divmod(j // 4, self.lane_words // 4)
+            source = self.arena.ptr_to([self._slot_offset(slot, r, part)])
+            T.evaluate(T.ptx["ld.shared.v4.u32"](*[words[j + i] for i in range(4)], source))
+        return words
+
+    def _row_tile(self, turn: Expr, r: int) -> Expr:
         """Return the index of the r-th row of tiles of this warp; the last one for those beyond N."""
-        tile = T.truncdiv(self.n0, 16) + self.warp_n * self.hint.rows + r
+        tile = T.truncdiv(self._n0(turn), 16) + self.warp_n * self.hint.rows + r
         return T.min(tile, self.layout.tiles_n(self.config.N) - 1) if self.has_ragged_n else tile
 
     # Scale and zero point.
 
-    def _stage_scales(self) -> None:
-        """Emit the copies of the block's scales and zero points to shared memory."""
+    def _stage_scales(self, turn: Expr) -> None:
+        """Emit the copies of a block's scales and zero points to shared memory: all of k, and the n of a turn."""
         c = self.config
         size = c.scale_format.bits // 8
-        g0 = self.first * self.phase_k // c.group
+        g0, n0 = self.first * self.phase_k // c.group, self._n0(turn)
         for tile, operand in ((self.scale_tile, self.Scale), (self.zero_tile, self.Zeros)):
             if tile is not None:
                 copy_tile(
-                    self.arena, tile, 0,
-                    lambda row, byte, operand=operand: operand.ptr_to([self.n0 + row, g0 + byte // size]),
-                    self.thread, self.threads, self.scale_width, c.N - self.n0 if self.has_ragged_n else None,
+                    self.arena, tile, turn % tile.slots,
+                    lambda row, byte, operand=operand: operand.ptr_to([n0 + row, g0 + byte // size]),
+                    self.thread, self.threads, self.scale_width, c.N - n0 if self.has_ragged_n else None,
                     (c.num_groups - g0) * size if self.has_ragged_k else None, use_async=True,
                 )  # fmt: skip
 
-    def _load_scales(self, tile: Expr) -> None:
+    def _load_scales(self, turn: Expr, tile: Expr) -> None:
         """Emit the loads of scales and zero points that are not staged, for the body that begins with `tile`."""
         c = self.config
         loads_scale = c.with_scaling and self.scale_tile is None
         loads_zero = c.with_zeros and self.zero_tile is None
         for r in range(self.hint.rows if loads_scale or loads_zero else 0):
             for half in range(2):
-                n = self.n0 + (self.warp_n * self.hint.rows + r) * 16 + half * 8 + self.lane // 4
+                n = self._n0(turn) + (self.warp_n * self.hint.rows + r) * 16 + half * 8 + self.lane // 4
                 n = T.min(n, c.N - 1) if self.has_ragged_n else n
                 for run in range(self.runs):
                     g = (tile * self.layout.tile_k + run * self.run_k) // c.group if c.num_groups > 1 else 0
@@ -430,22 +492,34 @@ class _Kernel:
                     if loads_zero:
                         store_local(self.next_zero, at, zero_point(c, self.Zeros, n, g))
 
-    def _take_scales(self, phase: Expr, body: Expr) -> None:
+    def _load_following_scales(self, turn: Expr, body: Expr) -> None:
+        """Emit `_load_scales` for the next body of this warp, if any."""
+        self._for_body(turn, body + 1, lambda turn, body: self._load_scales(turn, self._part_tile(turn, body)))
+
+    def _for_body(self, turn: Expr, body: Expr, emit: Any) -> None:
+        """Emit what is to be done for a body that may lie in a later turn, if there is such a turn."""
+        if self.static_count == 1:
+            self._when(body < self.bodies, lambda: emit(turn, body))
+            return
+        later = turn + T.truncdiv(body, self.bodies)
+        self._when(later < self.count, lambda: emit(later, T.truncmod(body, self.bodies)))
+
+    def _take_scales(self, turn: Expr, body: Expr) -> None:
         """Emit the moves of a body's scales and zero points into the registers that the sums are scaled with.
 
         A power of two that all weights share is part of them: s (x w - z) = (s x) (w - z / x).
         """
         c = self.config
         common = tirx.const(self.value_scale, c.reduce_dtype)
-        k = self._part_tile(phase, body) * self.layout.tile_k - self.first * self.phase_k
+        k = self._part_tile(turn, body) * self.layout.tile_k - self.first * self.phase_k
         for row in range(2 * self.hint.rows):
             for run in range(self.runs):
                 at = row * self.runs + run
                 if c.with_scaling:
-                    scale = self._taken(self.next_scale, at, self.scale_tile, row, k + run * self.run_k)
+                    scale = self._taken(self.next_scale, at, self.scale_tile, turn, row, k + run * self.run_k)
                     store_local(self.scale, at, scale * common if self.value_scale != 1 else scale)
                 if c.with_zeros:
-                    zero = self._taken(self.next_zero, at, self.zero_tile, row, k + run * self.run_k)
+                    zero = self._taken(self.next_zero, at, self.zero_tile, turn, row, k + run * self.run_k)
                     is_inside = c.zeros_mode != "rescale"
                     if is_inside and self.decoder.value_offset:
                         zero = zero + tirx.const(self.decoder.value_offset, c.reduce_dtype)
@@ -453,7 +527,7 @@ class _Kernel:
                         zero = zero * tirx.const(1 / self.value_scale, c.reduce_dtype)
                     store_local(self.zero, at, zero)
 
-    def _taken(self, arrived: Any, at: int, tile: Tile | None, row: int, k: Expr) -> Expr:
+    def _taken(self, arrived: Any, at: int, tile: Tile | None, turn: Expr, row: int, k: Expr) -> Expr:
         """Return a scale or zero point in the type of the totals."""
         if tile is None:
             return arrived[at].astype(self.config.reduce_dtype)
@@ -463,7 +537,7 @@ class _Kernel:
         if self.has_ragged_k:
             g = T.min(g, tile.row_bytes // size - 1)
         raw = T.alloc_local((1,), f"uint{8 * size}")
-        T.evaluate(T.ptx[f"ld.shared.u{8 * size}"](raw[0], self.arena.ptr_to([tile.offset(0, n, g * size)])))
+        T.evaluate(T.ptx[f"ld.shared.u{8 * size}"](raw[0], self.arena.ptr_to([tile.offset(turn % tile.slots, n, g * size)])))
         return tirx.reinterpret(self.config.scale_format.tvm_dtype, raw[0]).astype(self.config.reduce_dtype)
 
     # A.
@@ -472,12 +546,12 @@ class _Kernel:
         """Return the pointer to the barrier on which the arrival of a part of A in a buffer counts."""
         return self.arena.ptr_to([self.barrier_offset + (buffer * self.hint.warps_k + part) * 8])
 
-    def _copy_a(self, phase: Expr, buffer: Expr) -> None:
-        """Emit the copy of A's part of a phase of this block; what lies beyond K becomes zero."""
+    def _copy_a(self, turn: Expr, buffer: Expr) -> None:
+        """Emit the copy of A's part of a turn; what lies beyond K becomes zero."""
         c = self.config
         a_bytes = c.A_format.bits // 8
         is_fixed = c.has_fixed_rows(self.rung)
-        k0 = (self.first + phase) * self.phase_k
+        k0 = self._phase(turn) * self.phase_k
         limit = self.rung * c.K if is_fixed else None
         whole = is_fixed and self.rung % self.rows_of_a == 0
         rows_left = None if whole else self.m - self.m0
@@ -520,12 +594,12 @@ class _Kernel:
                         )
                     )  # fmt: skip
 
-    def _zero_behind_k(self, phase: Expr, buffer: Expr) -> None:
-        """Emit stores of zeros to a buffer where a phase reaches beyond K: bulk copies leave that alone."""
+    def _zero_behind_k(self, turn: Expr, buffer: Expr) -> None:
+        """Emit stores of zeros to a buffer where a turn reaches beyond K: bulk copies leave that alone."""
         if not self.has_ragged_k:
             return
         tile = self.a_tile
-        bytes_left = (self.config.K - (self.first + phase) * self.phase_k) * (self.config.A_format.bits // 8)
+        bytes_left = (self.config.K - self._phase(turn) * self.phase_k) * (self.config.A_format.bits // 8)
         columns = tile.row_bytes // 16
         total = self.rows_of_a * columns
         with T.If(bytes_left < tile.row_bytes), T.Then(), T.serial(-(-total // self.threads)) as step:
@@ -535,15 +609,23 @@ class _Kernel:
                 target = self.arena.ptr_to([tile.offset(buffer, row, byte)])
                 T.evaluate(T.ptx["st.shared.v4.u32"](target, *[T.uint32(0)] * 4))
 
-    def begin_phase(self, phase: Expr) -> None:
-        """Emit the wait for A, and the copy of what the next phase needs into the buffer that the last one has left."""
-        if self.copies_bulk:
-            barrier = self._barrier(phase % self.buffers, self.warp_k)
-            T.evaluate(T.cuda.mbarrier_wait(barrier, phase // self.buffers % 2))
-        if self.buffers == 1:
+    def begin_turn(self, turn: Expr) -> None:
+        """Emit the wait for A where it has not come yet, and the copies of what the next turn needs."""
+        if self.a_stays:
+            self._zero(self.total)
+            if self.copies_bulk:  # A barrier that has been passed stays open.
+                T.evaluate(T.cuda.mbarrier_wait(self._barrier(0, self.warp_k), 0))
+            if self.max_count > 1:
+                self._when(turn + 1 < self.count, lambda: self._stage_scales(turn + 1))
+                self._commit()
             return
-        self._await_copies()
-        following, buffer = phase + 1, (phase + 1) % self.buffers
+        if self.copies_bulk:
+            barrier = self._barrier(turn % self.buffers, self.warp_k)
+            T.evaluate(T.cuda.mbarrier_wait(barrier, turn // self.buffers % 2))
+        else:
+            T.evaluate(T.ptx["cp.async.wait_all"]())
+        T.evaluate(T.cuda.cta_sync())
+        following, buffer = turn + 1, (turn + 1) % self.buffers
 
         def copy() -> None:
             if self.copies_bulk:
@@ -551,6 +633,15 @@ class _Kernel:
             self._copy_a(following, buffer)
 
         self._when(following < self.count, copy)
+
+    def end_turn(self, turn: Expr, D: Any, Bias: Any) -> None:
+        """Emit the end of a block of n: its sums, and the wait for the scales of the next."""
+        if not self.a_stays:
+            return
+        if self.max_count > 1:
+            pending = min(self.hint.ahead, self.part_tiles) if self.is_shared else 0
+            T.evaluate(T.ptx["cp.async.wait_group"](pending))
+        self.reduce(self._n0(turn), D, Bias)
 
     def _load_right(self, buffer: Expr, k: Expr) -> Any:
         """Emit the loads of two steps of the right operand, 4 registers for each 8 rows of A, from k of a phase on."""
@@ -566,36 +657,27 @@ class _Kernel:
 
     # The product.
 
-    def multiply(self, phase: Expr, body: Expr) -> None:
+    def multiply(self, turn: Expr, body: Expr) -> None:
         """Emit one body: products, loads of the tiles to come, scaling of sums where runs end."""
         h, layout = self.hint, self.layout
         run_steps = self.run_k // layout.step_k
-        first = self._part_tile(phase, body)
-        self._take_scales(phase, body)
-        # The next body of this warp: in this phase, or the first one of the next.
-        is_last_body = body == self.bodies - 1
-        has_next = tirx.any(tirx.Not(is_last_body), phase + 1 < self.count)
-        following = T.Select(is_last_body, self._part_tile(phase + 1, 0), first + h.unroll)
-        if self.static_count == 1:
-            has_next, following = tirx.Not(is_last_body), first + h.unroll
-        if self.config.num_groups > 1:
-            self._when(has_next, lambda: self._load_scales(following))
+        self._take_scales(turn, body)
+        if self.config.num_groups > 1 or self.max_count > 1:
+            self._load_following_scales(turn, body)
         right: Any = None
         for tile in range(h.unroll):
-            words = T.alloc_local((h.rows * self.lane_words,), "uint32")
-            slot = tile % h.ahead
-            for j in range(h.rows * self.lane_words):
-                store_local(words, j, self.words[slot * h.rows * self.lane_words + j])
-            ahead = tile + h.ahead
-            if ahead < h.unroll:
-                self._load_tile(first + ahead, slot)
-            else:
-                self._when(has_next, lambda i=ahead - h.unroll, slot=slot: self._load_tile(following + i, slot))
+            # A ring that is longer than a body goes on in the next one; bodies of all turns are counted.
+            slot: Expr = tile % h.ahead
+            if h.ahead > h.unroll:
+                slot = (turn * self.bodies + body) % (h.ahead // h.unroll) * h.unroll + tile
+            words = self._take_tile(slot)
+            if not self.is_shared:
+                self._load_following(turn, body, tile, slot)
             for step in range(layout.steps):
                 at = tile * layout.steps + step
                 if step % 2 == 0:
                     k = (self.warp_k * self.part_tiles + body * h.unroll + tile) * layout.tile_k + step * layout.step_k
-                    right = self._load_right(phase % self.buffers, k)
+                    right = self._load_right(turn % self.buffers, k)
                 if at % run_steps == 0:
                     self._zero(self.acc)
                     if self.needs_sum_of_a:
@@ -603,6 +685,22 @@ class _Kernel:
                 self._multiply_step(words, right, step)
                 if (at + 1) % run_steps == 0:
                     self._end_run(at // run_steps)
+            if self.is_shared:
+                # Only now that the tile is decoded may another one take its place.
+                self._load_following(turn, body, tile, slot)
+                self._commit()
+
+    def _load_following(self, turn: Expr, body: Expr, tile: int, slot: Expr) -> None:
+        """Emit the load of the tile that comes `ahead` tiles after one of a body, if any."""
+        bodies, rest = divmod(tile + self.hint.ahead, self.hint.unroll)
+
+        def load(turn: Expr, body: Expr) -> None:
+            self._load_tile(turn, self._part_tile(turn, body) + rest, slot)
+
+        if bodies:
+            self._for_body(turn, body + bodies, load)
+        else:
+            load(turn, body)
 
     def _multiply_step(self, words: Any, right: Any, step: int) -> None:
         h = self.hint
@@ -681,10 +779,15 @@ class _Kernel:
 
     # The end.
 
-    def _sum_address(self, part: Expr, m: Expr, n: Expr) -> Expr:
-        return self.arena.ptr_to([((part * self.rows_of_a + m) * self.sum_stride + n) * 4])
+    def end(self, D: Any, Bias: Any) -> None:
+        """Emit what comes after all turns."""
+        if not self.a_stays:
+            self.reduce(self._n0(0), D, Bias)
 
-    def reduce(self, D: Any, Bias: Any) -> None:
+    def _sum_address(self, part: Expr, m: Expr, n: Expr) -> Expr:
+        return self.arena.ptr_to([self.sum_offset + ((part * self.rows_of_a + m) * self.sum_stride + n) * 4])
+
+    def reduce(self, n0: Expr, D: Any, Bias: Any) -> None:
         """Emit the sum over the warps and blocks that share k, and the stores of D: neighbours store neighbours."""
         h, dtype = self.hint, self.config.reduce_dtype
         kind = "s32" if dtype == "int32" else "f32"
@@ -706,7 +809,7 @@ class _Kernel:
             self._add_warps(kind)
             T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
             T.evaluate(T.ptx["barrier.cluster.wait.acquire.aligned"]())
-        self._store(D, Bias, kind)
+        self._store(n0, D, Bias, kind)
         if h.split_k > 1:
             # The shared memory of a block lives until all others have read it.
             T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
@@ -751,14 +854,14 @@ class _Kernel:
             store_local(values, 0, values[0] + values[rank])
         return values
 
-    def _store(self, D: Any, Bias: Any, kind: str) -> None:
+    def _store(self, n0: Expr, D: Any, Bias: Any, kind: str) -> None:
         """Emit the stores of D; the blocks of a cluster share them."""
         c, split = self.config, self.hint.split_k
         total = self.rows_of_a * self.block_n
         limit = self.rung * c.N if c.has_fixed_rows(self.rung) else None
         for e in self._elements(total, self.rank * self.threads + self.thread, split * self.threads):
             m, n = e // self.block_n, e % self.block_n
-            row, column = self.m0 + m, self.n0 + n
+            row, column = self.m0 + m, n0 + n
             conditions = []
             if not (c.has_fixed_rows(self.rung) and self.rung % self.rows_of_a == 0):
                 conditions.append(row < self.m)
@@ -781,7 +884,7 @@ class _Kernel:
         spec = operands(self.config, self.rung, "fragment")
         h, N, K = self.hint, self.config.N, self.config.K
         threads, smem_bytes, block_m, split = self.threads, self.smem_bytes, h.block_m, h.split_k
-        block_n, blocks_per_sm = self.block_n, h.blocks_per_sm
+        grid_n, blocks_per_sm = self.grid_n, h.blocks_per_sm
         kernel = self
 
         @T.prim_func(check_well_formed=False)
@@ -798,17 +901,18 @@ class _Kernel:
             D = T.match_buffer(D_handle, (m, N), spec.D)
             T.device_entry()
             T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
-            block = T.cta_id([T.truncdiv(m + (block_m - 1), block_m) * T.ceildiv(N, block_n) * split])
+            block = T.cta_id([T.truncdiv(m + (block_m - 1), block_m) * grid_n * split])
             rank = T.meta_var(cluster_rank(split))
             thread = T.thread_id([threads])
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=128)
             kernel.bind(A, B, Scale, Zeros, m, T.truncdiv(block, split), rank, thread, arena)
             kernel.begin()
-            for phase in T.serial(kernel.count):
-                kernel.begin_phase(phase)
+            for turn in T.serial(kernel.count):
+                kernel.begin_turn(turn)
                 for body in T.serial(kernel.bodies):
-                    kernel.multiply(phase, body)
-            kernel.reduce(D, Bias)
+                    kernel.multiply(turn, body)
+                kernel.end_turn(turn, D, Bias)
+            kernel.end(D, Bias)
 
         func = spec.bind(decode)
         if self.uses_dependent_launch:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,6 +50,15 @@ from bitquant.intrin.wgmma import (
 from bitquant.layouts import TILE_N, Layout, fragment_layout, fragment_refusal
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.base import Rule, operands
+from bitquant.schedule.rules.wgmma_tiles import (
+    ROWS,
+    WgmmaHint,
+    likely_hints,
+    needed_registers,
+    predicted_us,
+    registers,
+    unit_k,
+)
 
 __all__ = ["WgmmaHint", "WgmmaRule"]
 
@@ -57,47 +66,14 @@ Expr = Any
 
 #: Bytes of W that one lane group reads at once: 16 bytes a lane.
 CHUNK_BYTES = 512
-#: Rows of W that a warpgroup multiplies in one instruction.
-ROWS = 64
 #: Masks that a format's decoding needs in registers, at most.
 MAX_MASKS = 16
 #: Columns of D^T that pass through shared memory at a time at the end of a tile.
 SLICE_M = 64
-#: Registers of a thread by role, (producer, consumer), for a number of consumer warpgroups: a multiprocessor has 512
-#: for each of the 128 positions in a warpgroup. Where the launch gives enough, nothing is moved.
-REGISTERS = {2: (40, 232), 3: (32, 160), 4: (32, 120)}
-
-
-@dataclass(frozen=True)
-class WgmmaHint(Hint):
-    """Tile sizes of the wgmma kernel.
-
-    Attributes
-    ----------
-    block_m
-        Rows of A in a tile, the columns of a wgmma.
-    rows
-        Blocks of 64 rows of W that each consumer warpgroup holds sums of.
-    consumers_n, consumers_k
-        Consumer warpgroups along the rows of W, and those that share K.
-    block_k
-        Elements of k that a slot of the ring holds for each consumer along k.
-    stages
-        Slots of the ring.
-    split_k
-        Blocks of a cluster that share K.
-    raster
-        Tiles of m that are walked before n advances, so that blocks that run together share rows in L2.
-    """
-
-    block_m: int = 128
-    rows: int = 1
-    consumers_n: int = 2
-    consumers_k: int = 1
-    block_k: int = 64
-    stages: int = 4
-    split_k: int = 1
-    raster: int = 8
+#: Most slots of a ring that are tried, hints whose ring is sized, and hints of `space`.
+MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
+#: The launch tag of programmatic dependent launch [sic], and the attribute that TVM reads it from.
+LAUNCH_ATTR, DEPENDENT_LAUNCH = "tirx.kernel_launch_params", "tirx.use_programtic_dependent_launch"
 
 
 class WgmmaRule(Rule):
@@ -129,7 +105,18 @@ class WgmmaRule(Rule):
 
     def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> WgmmaHint:
         """Return the hint of the least predicted time."""
-        return WgmmaHint()
+        return next(self.space(config, rung, target))
+
+    def space(self, config: MatmulConfig, rung: int, target: Target) -> Iterator[WgmmaHint]:
+        """Yield the hints worth measuring, in the order of the time that the model predicts."""
+        arch = gpu_arch(str(target.arch))
+
+        def predicted(hint: WgmmaHint) -> float:
+            return predicted_us(config, rung, arch, hint)
+
+        likely = sorted(likely_hints(config, rung), key=predicted)[:CANDIDATES]
+        fitting = [hint for hint in (_with_deepest_ring(config, arch, hint) for hint in likely) if hint is not None]
+        yield from sorted(fitting, key=predicted)[:SPACE]
 
     def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
         """Return the bytes of the ring, its barriers and what the end of a tile needs."""
@@ -153,22 +140,41 @@ class WgmmaRule(Rule):
 
 def hint_problem(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> str | None:
     """Return the rule that a hint breaks, or None."""
-    unit_k = max(fragment_layout(config).tile_k, SWIZZLE_BYTES * 8 // config.A_format.bits)
+    least_k = unit_k(config)
     if hint.block_m % 8 or not 8 <= hint.block_m <= 256:
         return "needs block_m of 8, 16 ... 256"
-    if hint.block_k % unit_k or hint.block_k < unit_k:
-        return f"needs block_k % {unit_k} == 0"
+    if hint.block_k % least_k or hint.block_k < least_k:
+        return f"needs block_k % {least_k} == 0"
     if not 1 <= hint.consumers_n * hint.consumers_k <= 4:
         return "needs 1 to 4 consumers"
     if hint.split_k not in (1, 2, 4, 8):
         return "needs split_k of 1, 2, 4 or 8"
+    if hint.blocks_per_sm not in (1, 2) or min(hint.rows, hint.raster) < 1:
+        return "needs blocks_per_sm of 1 or 2, and rows and raster of 1 or more"
     kernel = _Kernel(config, 1, arch, hint)
+    available = registers(kernel.consumers, hint.blocks_per_sm)[1]
+    if (needed := needed_registers(config, hint)) > available:
+        return f"needs {needed} registers a consumer thread, and there are {available}"
     least = 2 if kernel.steps > 1 else 3
     if hint.stages < least:
         return f"needs {least} stages or more"
-    if kernel.smem_bytes > arch.smem_per_block_bytes:
-        return f"needs {kernel.smem_bytes} bytes of shared memory, and {arch.name} has {arch.smem_per_block_bytes}"
+    if kernel.smem_bytes > (limit := _smem_limit(arch, hint)):
+        return f"needs {kernel.smem_bytes} bytes of shared memory, and a block has {limit}"
     return None
+
+
+def _smem_limit(arch: GpuArch, hint: WgmmaHint) -> int:
+    """Return the shared memory that a block may have; the system takes 1 KiB of each block's."""
+    return min(arch.smem_per_block_bytes, arch.smem_per_sm_bytes // hint.blocks_per_sm - 1024)
+
+
+def _with_deepest_ring(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> WgmmaHint | None:
+    """Return the hint with as many slots as shared memory holds, or None where they are too few."""
+    kernel = _Kernel(config, 1, arch, replace(hint, stages=1))
+    tail = kernel.smem_bytes - kernel.out_offset - 16
+    stages = min(MAX_STAGES, (_smem_limit(arch, hint) - tail) // (kernel.slot_bytes + 16))
+    fitted = replace(hint, stages=stages)
+    return fitted if stages >= 1 and hint_problem(config, arch, fitted) is None else None
 
 
 @dataclass(frozen=True)
@@ -201,18 +207,18 @@ class _Kernel:
         self.scales = c.with_scaling or c.with_zeros
         self.table: PairTable | None = None
 
-        self.consumers = h.consumers_n * h.consumers_k
+        self.consumers = h.consumers
         self.threads = (self.consumers + 1) * WARPGROUP
-        self.block_n = ROWS * h.rows * h.consumers_n
+        self.block_n = h.block_n
         self.step_k = SWIZZLE_BYTES * 8 // a.bits
-        self.unit_k = max(self.step_k, self.layout.tile_k)
+        self.unit_k = unit_k(c)
         self.unit_steps = self.unit_k // self.step_k
         self.units = h.block_k // self.unit_k
         #: Steps of a consumer in a slot.
         self.steps = self.units * self.unit_steps
         #: Slots in the body of the loop: an even number of left operands, because two sets of registers alternate.
         self.body_stages = 1 if self.steps * h.rows % 2 == 0 else 2
-        self.parts = h.split_k * h.consumers_k
+        self.parts = h.parts
         bodies = -(-c.K // (h.block_k * self.parts * self.body_stages))
         #: Slots that each part reads, and rounds of the loop.
         self.part_stages, self.bodies = bodies * self.body_stages, bodies
@@ -258,11 +264,11 @@ class _Kernel:
         self.Scale, self.Zeros, self.Bias, self.D, self.m = Scale, Zeros, Bias, D, m
         self.a_map, self.w_map = maps
         self.block, self.rank = block, rank
-        self.base = self._local("uint32", T.cuda.cvta_generic_to_shared(arena.ptr_to([0])))
+        self.base = self.local("uint32", T.cuda.cvta_generic_to_shared(arena.ptr_to([0])))
         self.lane, self.warp = thread % 32, thread // 32 % 4
         self.thread = thread % WARPGROUP
         # A shuffle tells the compiler that all lanes have the same warpgroup, so that branches on it are uniform.
-        self.group = self._local("int32", self._uniform(thread // WARPGROUP))
+        self.group = self.local("int32", self._uniform(thread // WARPGROUP))
         self.part_n = self.group // h.consumers_k
         self.part_k_index = self.group % h.consumers_k
         self.ring = Ring(self.base + T.uint32(self.barrier_offset), h.stages, 4 * self.consumers)
@@ -270,7 +276,7 @@ class _Kernel:
         self.m_blocks = (m + (h.block_m - 1)) // h.block_m
 
     @staticmethod
-    def _local(dtype: str, value: Expr) -> Expr:
+    def local(dtype: str, value: Expr) -> Expr:
         """Emit a variable of this thread that begins as `value`; return it."""
         buffer = T.alloc_local((1,), dtype)
         store_local(buffer, 0, value)
@@ -300,41 +306,77 @@ class _Kernel:
 
     def set_registers(self, is_producer: bool) -> None:
         """Emit the move of registers from the producer to the consumers."""
-        if self.consumers in REGISTERS:
-            count = REGISTERS[self.consumers][0 if is_producer else 1]
-            T.evaluate(T.ptx[f"setmaxnreg.{'dec' if is_producer else 'inc'}.sync.aligned.u32"](count))
+        producer, consumer = registers(self.consumers, self.hint.blocks_per_sm)
+        if producer < consumer:
+            action, count = ("dec", producer) if is_producer else ("inc", consumer)
+            T.evaluate(T.ptx[f"setmaxnreg.{action}.sync.aligned.u32"](count))
 
     def tile_origin(self, tile: Expr) -> tuple[Expr, Expr]:
         """Emit the coordinates of a tile; return its first row of A and its first row of W."""
         raster = self.hint.raster
         per_band = raster * self.n_blocks
-        band = tile // per_band
-        rows = T.min(self.m_blocks - band * raster, raster)
-        m0 = self._local("int32", (band * raster + tile % per_band % rows) * self.hint.block_m)
-        n0 = self._local("int32", tile % per_band // rows * self.block_n)
+        band, place = T.truncdiv(tile, per_band), T.truncmod(tile, per_band)
+        rows = self.local("int32", T.min(self.m_blocks - band * raster, raster))
+        m0 = self.local("int32", (band * raster + T.truncmod(place, rows)) * self.hint.block_m)
+        n0 = self.local("int32", T.truncdiv(place, rows) * self.block_n)
         return m0, n0
 
     # The producer.
 
-    def produce_tile(self, tile: Expr, cursor: Cursor) -> None:
-        """Emit the copies of one tile's slots, by one thread."""
-        h, layout = self.hint, self.layout
-        m0, n0 = self.tile_origin(tile)
-        chunks_per_k = layout.tile_bytes // CHUNK_BYTES
-        with T.serial(self.part_stages) as stage:
-            self.ring.wait_empty(cursor)
-            self.ring.expect(cursor, self.slot_bytes)
-            slot = self.base + (cursor.slot * self.slot_bytes).astype("uint32")
-            full = self.ring.full(cursor.slot)
-            for part in range(h.consumers_k):
-                k = (self.rank * h.consumers_k + part) * self.part_k + stage * h.block_k
-                for step in range(self.steps):
-                    offset = T.uint32((part * self.steps + step) * self.a_box_bytes)
-                    load_box(slot + offset, self.a_map, [k + step * self.step_k, m0], full)
-                offset = T.uint32(self.a_bytes + part * self.w_part_bytes)
-                chunk = k // layout.tile_k * chunks_per_k
-                load_box(slot + offset, self.w_map, [0, chunk, n0 // TILE_N], full)
-            cursor.advance()
+    def produce(self, tiles: Expr, tile: Any, stride: Expr) -> None:
+        """Emit all copies of a block, by one thread: those of tiles `tile`, `tile` + `stride`, ... below `tiles`.
+
+        The first slots get their part of the weight before the kernel before this one has ended; A may be its result.
+        Only then is the next kernel let in, so that no kernel starts before the last but one has ended.
+        """
+        first = min(self.hint.stages, self.part_stages)
+        for_w, for_both = Cursor(self.hint.stages), Cursor(self.hint.stages)
+        origin = self.tile_origin(tile[0])
+        with T.serial(first) as stage:
+            self.ring.expect(for_w, self.slot_bytes)
+            self._load_w(origin, stage, for_w)
+            for_w.advance()
+        T.evaluate(T.ptx["griddepcontrol.wait"]())
+        T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
+        with T.serial(first) as stage:
+            self._load_a(origin, stage, for_both)
+            for_both.advance()
+        done = T.alloc_local((1,), "int32")
+        store_local(done, 0, T.int32(first))
+        with T.While(tile[0] < tiles):
+            origin = self.tile_origin(tile[0])
+            with T.serial(self.part_stages - done[0]) as later:
+                self.ring.wait_empty(for_both)
+                self.ring.expect(for_both, self.slot_bytes)
+                self._load_a(origin, done[0] + later, for_both)
+                self._load_w(origin, done[0] + later, for_both)
+                for_both.advance()
+            store_local(done, 0, T.int32(0))
+            store_local(tile, 0, tile[0] + stride)
+
+    def _slot(self, cursor: Cursor) -> Expr:
+        """Return the address of a slot."""
+        return self.base + (cursor.slot * self.slot_bytes).astype("uint32")
+
+    def _first_k(self, part: int, stage: Expr) -> Expr:
+        """Return where a slot's share of K begins, for one of the block's parts."""
+        return (self.rank * self.hint.consumers_k + part) * self.part_k + stage * self.hint.block_k
+
+    def _load_a(self, origin: tuple[Expr, Expr], stage: Expr, cursor: Cursor) -> None:
+        """Emit the copies of a slot's boxes of A."""
+        for part in range(self.hint.consumers_k):
+            for step in range(self.steps):
+                target = self._slot(cursor) + T.uint32((part * self.steps + step) * self.a_box_bytes)
+                k = self._first_k(part, stage) + step * self.step_k
+                load_box(target, self.a_map, [k, origin[0]], self.ring.full(cursor.slot))
+
+    def _load_w(self, origin: tuple[Expr, Expr], stage: Expr, cursor: Cursor) -> None:
+        """Emit the copies of a slot's boxes of the weight."""
+        layout = self.layout
+        for part in range(self.hint.consumers_k):
+            target = self._slot(cursor) + T.uint32(self.a_bytes + part * self.w_part_bytes)
+            chunk = self._first_k(part, stage) // layout.tile_k * (layout.tile_bytes // CHUNK_BYTES)
+            load_box(target, self.w_map, [0, chunk, origin[1] // TILE_N], self.ring.full(cursor.slot))
 
     # The consumers.
 
@@ -361,7 +403,7 @@ class _Kernel:
         m0, n0 = self.tile_origin(tile)
         self.n0 = n0
         #: First step of this part.
-        self.first_step = self._local(
+        self.first_step = self.local(
             "int32", (self.rank * h.consumers_k + self.part_k_index) * (self.part_stages * self.steps)
         )
         places = [
@@ -436,7 +478,7 @@ class _Kernel:
         tile_row = (self.part_n * h.rows + row) * 4 + self.warp
         chunk = (tile_row * self.units + unit) * self.unit_chunks
         offset = self.a_bytes + self.part_k_index * self.w_part_bytes + chunk * CHUNK_BYTES + self.lane * 16
-        address = self._local("uint32", self.base + (self.reading.slot * self.slot_bytes + offset).astype("uint32"))
+        address = self.local("uint32", self.base + (self.reading.slot * self.slot_bytes + offset).astype("uint32"))
         words = self.words[row]
         for i in range(self.unit_chunks):
             registers = [words[4 * i + j] for j in range(4)]
@@ -477,7 +519,8 @@ class _Kernel:
         """Return register r of a step's left operand, scaled."""
         tile, register = divmod(place.step * 16 + r, self.layout.registers)
         words = self.words[place.row]
-        planes = [_Words(words, tile * self.tile_words + plane.byte_offset // (CHUNK_BYTES // 4)) for plane in self.layout.planes]
+        first = tile * self.tile_words
+        planes = [_Words(words, first + plane.byte_offset // (CHUNK_BYTES // 4)) for plane in self.layout.planes]
         if self.scales:
             return self.factors[place.row].decode(planes, register)
         return self.decoder.decode(planes, register, self.table)[0]
@@ -500,10 +543,10 @@ class _Kernel:
         if self.parts > 1:
             self._exchange_sums()
             columns = -(-columns // self.parts)
-            first_column = self._local("int32", (self.rank * h.consumers_k + self.part_k_index) * columns)
+            first_column = self.local("int32", (self.rank * h.consumers_k + self.part_k_index) * columns)
         per_slice = self.slice_m // 8
         for row in range(h.rows):
-            n = self._local("int32", n0 + (self.part_n * h.rows + row) * ROWS)
+            n = self.local("int32", n0 + (self.part_n * h.rows + row) * ROWS)
             bias = self._load_bias(n)
             for first in range(0, columns, per_slice):
                 count = min(per_slice, columns - first)
@@ -555,7 +598,7 @@ class _Kernel:
         named_barrier(T.int32(self.consumers + 1), self.consumers * WARPGROUP)
         for row in range(h.rows):
             first = (self.group * h.rows + row) * self.sums
-            address = self._local("uint32", self.base + ((first * WARPGROUP + self.thread) * 4).astype("uint32"))
+            address = self.local("uint32", self.base + ((first * WARPGROUP + self.thread) * 4).astype("uint32"))
             for i in range(self.sums):
                 at = address + T.uint32(i * WARPGROUP * 4)
                 T.evaluate(T.ptx[f"st.shared.{kind}"](at, self.acc[row][i]))
@@ -571,7 +614,7 @@ class _Kernel:
             T.evaluate(T.ptx["barrier.cluster.wait.acquire"]())
 
     def _stage_slice(self, row: int, first: Expr, count: int, bias: Any) -> None:
-        """Emit the stores of `count` blocks of 8 columns of D^T, transposed, to this consumer's part of shared memory."""
+        """Emit the stores of `count` blocks of 8 columns of D^T, transposed, to this consumer's shared memory."""
         c = self.config
         bits = c.out_format.bits
         base = self.base + (self.out_offset + self.group * (self.slice_m * self.out_stride)).astype("uint32")
@@ -648,7 +691,10 @@ class _Kernel:
         row_chunks = layout.tiles_k(K) * layout.tile_bytes // CHUNK_BYTES
         a_bytes = c.A_format.bits // 8
         w_words = CHUNK_BYTES // 8
+        w_extents = [w_words, row_chunks, layout.tiles_n(N)]
+        w_strides = [CHUNK_BYTES, row_chunks * CHUNK_BYTES]
         w_box = [w_words, self.units * self.unit_chunks, self.block_n // TILE_N]
+        most_blocks, blocks_per_sm = self.arch.sm_count * h.blocks_per_sm, h.blocks_per_sm
         kernel = self
 
         @T.prim_func(check_well_formed=False)
@@ -671,11 +717,12 @@ class _Kernel:
             W_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
             T.call_packed(
                 "runtime.cuTensorMapEncodeTiled", W_map, "uint64", 3, B.data,
-                *tensor_map([w_words, row_chunks, layout.tiles_n(N)], [CHUNK_BYTES, row_chunks * CHUNK_BYTES], w_box, False),
+                *tensor_map(w_extents, w_strides, w_box, False),
             )  # fmt: skip
             T.device_entry()
+            T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
             tiles = T.meta_var(T.ceildiv(m, h.block_m) * n_blocks)
-            blocks = T.meta_var(T.min(tiles, kernel.arch.sm_count) if is_persistent else tiles * split_k)
+            blocks = T.meta_var(T.min(tiles, most_blocks) if is_persistent else tiles * split_k)
             block = T.cta_id([blocks])
             rank = T.meta_var(T.cta_id_in_cluster([split_k]) if split_k > 1 else 0)
             thread = T.thread_id([threads])
@@ -688,10 +735,7 @@ class _Kernel:
             if kernel.is_producer():
                 kernel.set_registers(True)
                 if kernel.thread == 0:
-                    filling = T.meta_var(Cursor(h.stages))
-                    while tile[0] < tiles:
-                        kernel.produce_tile(tile[0], filling)
-                        tile[0] = tile[0] + blocks // split_k
+                    kernel.produce(tiles, tile, T.truncdiv(blocks, split_k))
                 kernel.sync_cluster()
             else:
                 kernel.set_registers(False)
@@ -701,7 +745,7 @@ class _Kernel:
                     tile[0] = tile[0] + blocks // split_k
             kernel.sync_cluster()
 
-        return spec.bind(wgmma)
+        return spec.bind(wgmma).with_attr(LAUNCH_ATTR, [DEPENDENT_LAUNCH])
 
 
 def _constant(value: float, dtype: str) -> Expr:
@@ -791,7 +835,7 @@ class _Factors:
         `place` is the step's place in the body of the loop, whose first step is a multiple of the body's length.
         """
         kernel, c = self.kernel, self.kernel.config
-        if self.group_steps and j or j * kernel.op.step_k % c.group:
+        if (self.group_steps and j) or j * kernel.op.step_k % c.group:
             return
         group = self._group_of(step, j)
         if is_first and j == 0:
@@ -829,7 +873,7 @@ class _Factors:
             both = self.held[kind][0]
             if c.num_groups > 1:
                 source = kernel.lane // 4 * 4 + group % 4
-                both = kernel._local("uint32", T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), both, source, 32, 32))
+                both = kernel.local("uint32", T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), both, source, 32, 32))
             for half in range(2):
                 selector = T.uint32(0x1010 if half == 0 else 0x3232)
                 value = T.call_pure_extern("uint32", "__byte_perm", both, T.uint32(0), selector)

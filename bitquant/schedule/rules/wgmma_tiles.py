@@ -1,0 +1,219 @@
+"""Tile sizes of the wgmma kernel: what they are, what registers they leave, and which are likely to be fast.
+
+The model predicts the time of a call from few numbers that were measured on one H200 (132 multiprocessors, 4-bit
+weights). It is meant to put hints in order, not to be right::
+
+    time = launch + max(waves * (steps * step + end of a tile), bytes / bandwidth)
+    step = about the greatest of: tensor cores, decoding by all warps, arrival of a slot
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from bitquant.arch import GpuArch
+from bitquant.config import MatmulConfig
+from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP
+from bitquant.layouts import fragment_layout
+from bitquant.schedule.hint import Hint
+
+__all__ = ["ROWS", "WgmmaHint", "likely_hints", "needed_registers", "predicted_us", "registers", "unit_k"]
+
+#: Rows of W that a warpgroup multiplies in one instruction.
+ROWS = 64
+#: Registers of a multiprocessor, and the unit in which a thread gets them (CUDA C++ Programming Guide 13.0).
+SM_REGISTERS, REGISTER_UNIT = 65536, 8
+#: Most registers of a thread in whole units, and those that the producer keeps at least.
+MAX_REGISTERS, PRODUCER_REGISTERS = 248, 32
+#: Registers of a consumer besides sums, left operands and codes, as ptxas was seen to need them.
+OTHER_REGISTERS = 40
+
+# Of the model. Times in microseconds, of one step of 64 k in 16 bits, unless said otherwise.
+
+#: From one kernel of a graph to the next, with the first loads of a block.
+LAUNCH_US = 2.0
+#: A step's latency, and what each warp of a scheduler adds for each instruction of its decoding.
+STEP_LATENCY_US, INSTRUCTION_US = 0.11, 0.057 / 110
+#: The change from a slot of the ring to the next.
+SLOT_US = 0.015
+#: Instructions of a step besides decoding, and of one operation on all registers of a step.
+STEP_INSTRUCTIONS, REGISTERS_OF_STEP = 46, 16
+#: Products and sums a second of one multiprocessor; power, not the clock, limits it.
+SM_FLOPS = 5.3e12
+#: From the release of a slot to its next bytes.
+ARRIVAL_US = 0.9
+#: Bytes a second from memory, as kernels reach them, and from L2 by all multiprocessors.
+MEMORY_BYTES_PER_S, L2_BYTES_PER_S = 4.4e12, 6.0e12
+#: The end of a tile, and more for each row of A in it.
+TILE_US, TILE_ROW_US = 1.7, 0.01
+#: The exchange of sums, for each of the parts that meet, and for each row of A.
+EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 0.6, 0.25, 0.012
+#: Share of the multiprocessors that clusters of a size can have: they do not divide all parts of the GPU evenly.
+CLUSTER_SHARE = {1: 1.0, 2: 1.0, 4: 0.91, 8: 0.85}
+
+
+@dataclass(frozen=True)
+class WgmmaHint(Hint):
+    """Tile sizes of the wgmma kernel.
+
+    Attributes
+    ----------
+    block_m
+        Rows of A in a tile, the columns of a wgmma.
+    rows
+        Blocks of 64 rows of W that each consumer warpgroup holds sums of.
+    consumers_n, consumers_k
+        Consumer warpgroups along the rows of W, and those that share K.
+    block_k
+        Elements of k that a slot of the ring holds for each consumer along k.
+    stages
+        Slots of the ring.
+    split_k
+        Blocks of a cluster that share K.
+    raster
+        Tiles of m that are walked before n advances, so that blocks that run together share rows in L2.
+    blocks_per_sm
+        Blocks that registers and shared memory must leave room for on a multiprocessor.
+    """
+
+    block_m: int = 128
+    rows: int = 1
+    consumers_n: int = 2
+    consumers_k: int = 1
+    block_k: int = 64
+    stages: int = 4
+    split_k: int = 1
+    raster: int = 8
+    blocks_per_sm: int = 1
+
+    @property
+    def consumers(self) -> int:
+        """Consumer warpgroups of a block."""
+        return self.consumers_n * self.consumers_k
+
+    @property
+    def parts(self) -> int:
+        """Parts that K is cut into."""
+        return self.consumers_k * self.split_k
+
+    @property
+    def block_n(self) -> int:
+        """Rows of W in a tile."""
+        return ROWS * self.rows * self.consumers_n
+
+
+# Registers.
+
+
+def registers(consumers: int, blocks_per_sm: int = 1) -> tuple[int, int]:
+    """Return the registers of a thread of the producer and of a consumer after they have been moved.
+
+    All warpgroups of a block begin with as many as the launch bound allows, and only those can be moved: a consumer
+    that asked for more than the producer has given up would wait for ever.
+
+    Parameters
+    ----------
+    consumers
+        Consumer warpgroups of a block.
+    blocks_per_sm
+        Blocks on a multiprocessor.
+    """
+    threads = (consumers + 1) * WARPGROUP
+    launched = min(MAX_REGISTERS, SM_REGISTERS // (threads * blocks_per_sm) // REGISTER_UNIT * REGISTER_UNIT)
+    if launched == MAX_REGISTERS:
+        return launched, launched
+    available = launched * (consumers + 1)
+    consumer = (available - PRODUCER_REGISTERS) // consumers // REGISTER_UNIT * REGISTER_UNIT
+    consumer = min(consumer, MAX_REGISTERS)
+    producer = min(launched, available - consumer * consumers)
+    assert PRODUCER_REGISTERS <= producer <= launched <= consumer
+    assert producer + consumers * consumer <= available
+    return producer, consumer
+
+
+def unit_k(config: MatmulConfig) -> int:
+    """Return the least k that a slot of the ring holds: one tile of the weight's layout and 128 bytes of A."""
+    return max(fragment_layout(config).tile_k, SWIZZLE_BYTES * 8 // config.A_format.bits)
+
+
+def needed_registers(config: MatmulConfig, hint: WgmmaHint) -> int:
+    """Return the registers that a consumer needs: sums, two left operands, codes, and the rest."""
+    words = unit_k(config) * fragment_layout(config).bits // 64
+    return (hint.block_m // 2 + words) * hint.rows + 2 * REGISTERS_OF_STEP + OTHER_REGISTERS
+
+
+# The model.
+
+
+def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -> float:
+    """Return the predicted time of a call with m rows of A, in microseconds."""
+    h, N, K = hint, config.N, config.K
+    m_tiles, n_tiles = -(-m // h.block_m), -(-N // h.block_n)
+    step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
+    steps = -(-K // (h.block_k * h.parts)) * (h.block_k // step_k)
+    resident = int(arch.sm_count * h.blocks_per_sm * CLUSTER_SHARE[h.split_k]) // h.split_k
+    waves = -(-m_tiles * n_tiles // resident)
+
+    # What runs together on a multiprocessor: not more blocks than there are.
+    together = min(h.blocks_per_sm, -(-m_tiles * n_tiles * h.split_k // arch.sm_count))
+    products = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
+    tensor_us = products * (config.A_format.bits / 16) / SM_FLOPS * 1e6
+    decode_us = STEP_LATENCY_US + SLOT_US * step_k / h.block_k
+    decode_us += INSTRUCTION_US * decode_instructions(config) * h.consumers * h.rows * together
+    arrival_us = ARRIVAL_US / (max(1, h.stages - 1) * (h.block_k // step_k))
+    # Times near each other get in each other's way.
+    step_us = (tensor_us**4 + decode_us**4 + arrival_us**4) ** 0.25
+
+    end_us = TILE_US + TILE_ROW_US * h.block_m * h.rows
+    if h.parts > 1:
+        end_us += EXCHANGE_US + EXCHANGE_PART_US * h.parts + EXCHANGE_ROW_US * h.block_m * h.rows
+    a_bytes, w_bits, d_bytes = config.A_format.bits / 8, config.W_format.bits, config.out_format.bits / 8
+    memory = N * K * w_bits / 8 + m * K * a_bytes + m * N * d_bytes
+    l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes)
+    bytes_us = max(memory / MEMORY_BYTES_PER_S, l2 / L2_BYTES_PER_S) * 1e6
+    return LAUNCH_US + max(waves * (steps * step_us + end_us), bytes_us + end_us)
+
+
+def decode_instructions(config: MatmulConfig) -> int:
+    """Return the instructions of a warp in a step: the formats differ in what decodes a register."""
+    operations = 2 * len(fragment_layout(config).planes) + config.with_scaling + config.with_zeros
+    return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations
+
+
+def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
+    """Yield hints, all but their stages, that registers allow and that m rows of A do not waste."""
+    least_k = unit_k(config)
+    for block_m in _block_sizes(m):
+        for rows, consumers_n, consumers_k, split_k, blocks_per_sm in _SHAPES:
+            if least_k * consumers_k * split_k > config.K:
+                continue
+            hint = WgmmaHint(
+                block_m=block_m, rows=rows, consumers_n=consumers_n, consumers_k=consumers_k, block_k=least_k,
+                split_k=split_k, blocks_per_sm=blocks_per_sm,
+            )  # fmt: skip
+            if needed_registers(config, hint) > registers(hint.consumers, blocks_per_sm)[1]:
+                continue
+            yield hint
+            if least_k < 128 and 2 * least_k * hint.parts <= config.K:
+                yield replace(hint, block_k=2 * least_k)
+
+
+def _block_sizes(m: int) -> list[int]:
+    """Return the numbers of rows of A worth trying: powers of two and their like, and equal shares of m."""
+    limit = min(256, -(-m // 8) * 8)
+    shares = {-(-m // (8 * count)) * 8 for count in range(1, 5)}
+    sizes = shares | {16, 32, 64, 96, 128, 160, 192, 256}
+    least = min(limit, 16 if m < 128 else 64)
+    return sorted(size for size in sizes if least <= size <= limit)
+
+
+#: (rows, consumers_n, consumers_k, split_k, blocks_per_sm)
+_SHAPES = [
+    (rows, consumers_n, consumers_k, split_k, blocks_per_sm)
+    for rows in (1, 2)
+    for consumers_n, consumers_k in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (2, 2), (4, 1))
+    for split_k in (1, 2, 4, 8)
+    for blocks_per_sm in (1, 2)
+    if rows * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
+]
