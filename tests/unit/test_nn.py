@@ -799,9 +799,10 @@ def test_layout_is_known_before_kernels_are_made(case):
 @pytest.mark.parametrize("layout", ["plain", "fragment"])
 def test_the_operator_has_the_last_word_on_the_layout(layout):
     """Once it is made, a layer keeps its weight as the operator reads it."""
-    layer = Linear(256, 64, W_dtype="uint4", opt_M=1, target="sm_90a")
-    layer._kernels.operators["cuda"] = types.SimpleNamespace(weight_layout=layout)
-    assert layer._kernels.layout("cuda") == layout
+    kernels = linear._Kernels(bq.MatmulConfig(M=1, N=64, K=256, W_dtype="uint4"), "sm_90a", False)
+    assert kernels.layout("cuda") == "fragment"
+    kernels.operators["cuda"] = types.SimpleNamespace(weight_layout=layout)
+    assert kernels.layout("cuda") == layout
 
 
 def test_a_gpu_without_kernels_gets_the_plain_layout(monkeypatch):

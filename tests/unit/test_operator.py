@@ -468,7 +468,10 @@ def test_construction_errors():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"K": 32, "group_size": None}, r"A of matmul_m16 must be declared as float16 \(m, 64\) \(got float16 \(m, 32\)\)"),
+        (
+            {"K": 32, "group_size": -1},
+            r"A of matmul_m16 must be declared as float16 \(m, 64\) \(got float16 \(m, 32\)\)",
+        ),
         ({"W_dtype": "int2"}, r"B of matmul_m16 must be declared as int8 \(8, 32\) \(got int8 \(8, 16\)\)"),
         ({"out_dtype": "float32"}, r"D of matmul_m16 must be declared as float16 \(m, 8\) \(got float32 \(m, 8\)\)"),
         ({"with_bias": True}, r"D of matmul_m16 must be declared as float16 \(m, 8\) \(got float16 \(8\)\)"),

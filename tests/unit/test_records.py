@@ -30,6 +30,7 @@ from bitquant.schedule import (
 from bitquant.schedule import records as records_module
 from bitquant.schedule.records import record_path, records_for, shipped_directory
 from bitquant.schedule.rules import MmaRule, default_rules
+from bitquant.schedule.rules.gemv import GemvHint
 from bitquant.schedule.rules.mma import MmaHint
 
 SM90 = cuda_target("sm_90a")
@@ -297,6 +298,49 @@ def test_a_stale_record(fields, words, tmp_path, monkeypatch):
     assert reason.startswith(shipped.relative_to(tmp_path / "shipped").as_posix() + ": ")
     assert words in reason or words == "does not fit"
     assert dataclasses.replace(chosen, refusals=default.refusals) == default
+
+
+class FragmentRule(MmaRule):
+    """A rule for few rows and another layout."""
+
+    name = "fragments"
+    weight_layouts = ("fragment",)
+
+    def refuses(self, config, rung, target):
+        return None if rung <= 16 else f"needs at most 16 rows (got {rung})"
+
+
+@pytest.mark.parametrize(
+    ("ladder", "flag", "fields", "words"),
+    [
+        (
+            (1,),
+            False,
+            {"rung": 1, "rule": "gemv", "hint": GemvHint().to_dict()},
+            "gemv refuses: needs M == 1 (got 1 as",
+        ),
+        ((16, 64), None, {"rule": "fragments"}, "fragments refuses: reads the fragment weight layout (got plain)"),
+    ],
+)
+@pytest.mark.parametrize("whose", ["mine", "shipped"])
+def test_a_record_of_another_ladder_is_not_stale(ladder, flag, fields, words, whose, tmp_path, monkeypatch):
+    """One that fits its rung alone, but not in this ladder, is listed; the next record or the default serves."""
+    rules = (FragmentRule(), *default_rules())
+    own = record(config_for(fast_decoding=flag), **fields)
+    alone, config = config_for(M=own.rung, fast_decoding=flag), config_for(M=ladder, fast_decoding=flag)
+    save_records([own], tmp_path / whose)
+    monkeypatch.setenv("BITQUANT_SCHEDULES", str(tmp_path / "mine") if whose == "mine" else "")
+    layout = "fragment" if own.rule == "fragments" else "plain"
+    assert plan(alone, SM90, layout, rules=rules).planned[own.rung].rule == own.rule
+    refused = plan(config, SM90, "plain", rules=rules)
+    assert refused.planned == {}
+    assert list(refused.refusals) == [own.rung]
+    assert words in refused.refusals[own.rung]
+    if whose == "mine":
+        save_records([record(config, rung=own.rung)], tmp_path / "shipped")
+        planned = plan(config, SM90, "plain", rules=rules)
+        assert planned.planned[own.rung].hint == HINT.to_dict()
+        assert planned.refusals == {}
 
 
 def test_the_users_records_beat_the_shipped(tmp_path, monkeypatch):

@@ -9,14 +9,26 @@ from dataclasses import dataclass
 import pytest
 import torch
 from click.testing import CliRunner
+from tvm.s_tir import dlight
 
 import bitquant as bq
 from bitquant.arch import cpu_target, cuda_target
 from bitquant.cli.app import cli
 from bitquant.compute import select_implementation
 from bitquant.compute.matmul import tag
-from bitquant.schedule import Hint, Records, apply_plan, choice_of, load_records, plan, schedule_module
+from bitquant.schedule import (
+    Hint,
+    Record,
+    Records,
+    apply_plan,
+    choice_of,
+    load_records,
+    plan,
+    save_records,
+    schedule_module,
+)
 from bitquant.schedule.rules import CpuRule, GemvRule, MmaRule
+from bitquant.testing.check import check_call
 from bitquant.testing.generators import make_inputs
 from bitquant.testing.oracle import oracle, relative_error
 from bitquant.tune import Trial, TuningResult, TuningWarning, tune
@@ -177,6 +189,55 @@ def test_arguments(operator):
     there = bq.Matmul(bq.MatmulConfig(M=1, N=64, K=64, W_dtype="uint4", fast_decoding=False), target="sm_90a")
     with pytest.raises(bq.UnsupportedError, match="needs the GPU they are for, sm_90a"):
         tune(there)
+
+
+# Tuning an operator.
+
+
+def test_an_operator_follows_its_tuning(config):
+    """After tuning the same operator, weight and compiled call give the results of the best kernel."""
+    rule = rule_with(("wrong", 1), ("right", 2))
+    matmul = bq.Matmul(config, target="cpu", rules=(rule,))
+    with pytest.raises(AssertionError):
+        check_call(matmul, 5)
+    with pytest.warns(TuningWarning) as warned:
+        result = matmul.hardware_aware_finetune(topk=2, parallel_build=False)
+    assert [str(w.message)[:13] for w in warned] == ["wrong: m <= 1", "wrong: m <= 8"]
+    assert {w.filename for w in warned} == {__file__}
+    assert {rung: t.candidate.hint.us for rung, t in result.best.items()} == {1: 2, 8: 2}
+    assert {(c.hint["us"], c.origin) for c in matmul.choices.values()} == {(2, "tuned")}
+    for m in (1, 5, 9):
+        check_call(matmul, m)
+
+
+def test_nothing_to_choose_leaves_an_operator_as_it_was(config):
+    """Where no candidate works the error says so, and the operator keeps its kernels."""
+    matmul = bq.Matmul(config, target="cpu", rules=(rule_with(("wrong", 1)),))
+    archive = matmul._archive
+    with pytest.warns(TuningWarning), pytest.raises(bq.BuildError, match="no candidate works for m <= 1"):
+        matmul.hardware_aware_finetune(parallel_build=False)
+    assert matmul._archive is archive
+
+
+def test_tuning_is_for_the_operators_target_and_rules(operator, config):
+    """Another target, and rules that take no hints, are refused."""
+    with pytest.raises(bq.UnsupportedError, match=r"'target' must be that of the operator, llvm \(got sm_90a\)"):
+        operator.hardware_aware_finetune(target="sm_90a")
+    foreign = (dlight.gpu.Fallback(), CpuRule())
+    with pytest.raises(bq.UnsupportedError, match=r"'rules' must be bitquant's to tune them \(got Fallback"):
+        tune(operator, rules=foreign)
+
+
+def test_enable_tuning(monkeypatch):
+    """With enable_tuning an operator is tuned when it is made."""
+    tuned = []
+
+    def finetune(self):
+        tuned.append(self)
+
+    monkeypatch.setattr(bq.Matmul, "hardware_aware_finetune", finetune)
+    fields = {"M": 1, "N": 64, "K": 64, "W_dtype": "uint4", "fast_decoding": False}
+    assert bq.Matmul(bq.MatmulConfig(**fields), target="sm_90a", enable_tuning=True) in tuned
 
 
 # Candidates.
@@ -368,3 +429,20 @@ def test_command_reports_wrong_results(monkeypatch):
     result = CliRunner().invoke(cli, ["tune", *problem])
     assert result.exit_code == 1
     assert "wrong: m <= 1: variants (kind=wrong, us=1): m = 1: relative error" in result.stderr
+
+
+def test_command_begins_anew_where_a_record_is_stale(tmp_path, monkeypatch):
+    """A record that no longer fits is an error that says to tune again; so that can be done."""
+    config = bq.MatmulConfig(M=1, N=64, K=64, W_dtype="uint4", fast_decoding=False)
+    problem = {k: v for k, v in config.problem().items() if k != "M"}
+    save_records([Record(problem, 1, "sm_90a", "NVIDIA H200", "gone", {}, 2.0, 1.0)], tmp_path)
+    monkeypatch.setenv("BITQUANT_SCHEDULES", str(tmp_path))
+    with pytest.raises(bq.RecordError, match="there is no rule 'gone'"):
+        bq.Matmul(config, target="sm_90a")
+    arguments = ["--M", "1", "--N", "64", "--K", "64", "--W_dtype", "uint4", "--no-fast_decoding", "--target", "sm_90a"]
+    result = CliRunner().invoke(cli, ["tune", *arguments])
+    assert result.exit_code == 2
+    first, second, third = result.stderr.splitlines()
+    assert "there is no rule 'gone'" in first
+    assert second == "beginning from the default instead"
+    assert "needs the GPU they are for, sm_90a" in third

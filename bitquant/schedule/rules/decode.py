@@ -35,7 +35,9 @@ from bitquant.intrin.fragments import PairTable, RegisterDecoder, decoder_refusa
 from bitquant.intrin.mma import MmaOp, Tile, copy_tile, load_fragments, store_local
 from bitquant.layouts import FragmentLayout, Layout, fragment_layout, fragment_refusal
 from bitquant.schedule.hint import Hint
+from bitquant.schedule.rules import decode_model
 from bitquant.schedule.rules.base import Rule, operands
+from bitquant.schedule.rules.decode_model import Work
 
 __all__ = ["DecodeHint", "DecodeRule"]
 
@@ -120,9 +122,17 @@ class DecodeRule(Rule):
         return next(self.space(config, rung, target))
 
     def space(self, config: MatmulConfig, rung: int, target: Target) -> Iterator[DecodeHint]:
-        """Yield the hints worth measuring, in the order of the time that the model predicts."""
+        """Yield the hints worth measuring, in the order of the time that the model predicts (`decode_model`)."""
         arch = gpu_arch(str(target.arch))
-        yield _fit(config, rung, arch, DecodeHint(block_m=min(64, max(8, 1 << (rung - 1).bit_length()))))
+        first = DecodeHint(block_m=min(64, max(8, 1 << (rung - 1).bit_length())))
+        kernel = _Kernel(config, rung, arch, first)
+        decoder = kernel.decoder
+        work = Work(
+            config, rung, arch, kernel.layout, decoder.registers, kernel.needs_sum_of_a, decoder.table_bytes
+        )  # fmt: skip
+        for hint in decode_model.space(work, first):
+            if _hint_problem(config, rung, arch, hint) is None:
+                yield hint
 
     def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
         """Return the bytes of the ring of A, or of the partial sums where they take more."""
@@ -150,11 +160,6 @@ def _operand(config: MatmulConfig) -> str:
     if a.is_integer:
         return "uint8" if w.name == "uint8" else "int8"
     return "bfloat16" if a.name == "bfloat16" else "float16"
-
-
-def _fit(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> DecodeHint:
-    """Return the hint with a ring that fits shared memory."""
-    return hint
 
 
 def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> str | None:

@@ -27,7 +27,7 @@ SM_REGISTERS, REGISTER_UNIT = 65536, 8
 #: Most registers of a thread in whole units, and those that the producer keeps at least.
 MAX_REGISTERS, PRODUCER_REGISTERS = 248, 32
 #: Registers of a consumer besides sums, left operands and codes, as ptxas was seen to need them.
-OTHER_REGISTERS = 40
+OTHER_REGISTERS = 36
 
 # Of the model. Times in microseconds, of one step of 64 k in 16 bits, unless said otherwise.
 
@@ -46,9 +46,9 @@ ARRIVAL_US = 0.9
 #: Bytes a second from memory, as kernels reach them, and from L2 by all multiprocessors.
 MEMORY_BYTES_PER_S, L2_BYTES_PER_S = 4.4e12, 6.0e12
 #: The end of a tile, and more for each row of A in it.
-TILE_US, TILE_ROW_US = 1.7, 0.01
+TILE_US, TILE_ROW_US = 1.8, 0.007
 #: The exchange of sums, for each of the parts that meet, and for each row of A.
-EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 0.6, 0.25, 0.012
+EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 0.7, 0.25, 0.008
 #: Share of the multiprocessors that clusters of a size can have: they do not divide all parts of the GPU evenly.
 CLUSTER_SHARE = {1: 1.0, 2: 1.0, 4: 0.91, 8: 0.85}
 

@@ -1,0 +1,136 @@
+"""The wgmma rule: registers, hints and their order, refusals, machine code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import tvm
+
+from bitquant.arch import cuda_target, gpu_arch
+from bitquant.build import Archive, build
+from bitquant.compute.matmul import matmul_dequantize_b
+from bitquant.config import MatmulConfig
+from bitquant.errors import ScheduleError
+from bitquant.schedule.apply import schedule_with
+from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule, hint_problem
+from bitquant.schedule.rules.wgmma_tiles import predicted_us, registers
+
+RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
+
+
+def _config(N: int = 8192, K: int = 8192, **fields: object) -> MatmulConfig:
+    given = {"W_dtype": "uint4", "group_size": 128, "with_scaling": True, "with_zeros": True}
+    return MatmulConfig(M=[16384], N=N, K=K, **{**given, **fields})
+
+
+def _build(config: MatmulConfig, hint: WgmmaHint) -> Archive:
+    func = matmul_dequantize_b(config, config.ladder[-1], layout="fragment")
+    scheduled = schedule_with(func, RULE, hint, TARGET)
+    return build(tvm.IRModule({str(func.attrs["global_symbol"]): scheduled}), TARGET, config.problem())
+
+
+@pytest.mark.parametrize("blocks_per_sm", [1, 2])
+@pytest.mark.parametrize("consumers", [1, 2, 3, 4])
+def test_registers_fit_the_launch(consumers: int, blocks_per_sm: int) -> None:
+    """What producer and consumers hold after the move is at most what the block was launched with."""
+    producer, consumer = registers(consumers, blocks_per_sm)
+    threads = 128 * (consumers + 1)
+    launched = 65536 // (threads * blocks_per_sm) // 8 * 8
+    assert 24 <= producer <= consumer <= 255
+    assert producer % 8 == consumer % 8 == 0
+    assert producer + consumers * consumer <= (consumers + 1) * launched
+
+
+HINTS = [
+    WgmmaHint(block_m=64, consumers_n=2, consumers_k=2),
+    WgmmaHint(block_m=64, consumers_n=4, split_k=2),
+    WgmmaHint(block_m=128, consumers_n=3),
+    WgmmaHint(block_m=256),
+    WgmmaHint(block_m=128, rows=2),
+    WgmmaHint(block_m=32, blocks_per_sm=2, consumers_n=1, consumers_k=2),
+    WgmmaHint(block_m=64, consumers_n=1),
+]
+
+
+@pytest.mark.parametrize("hint", HINTS, ids=str)
+def test_machine_code_moves_registers_that_exist(hint: WgmmaHint) -> None:
+    """The consumers of the compiled kernel never ask for more than the producer gives up, and nothing spills."""
+    archive = _build(_config(N=1024, K=2048), hint)
+    threads = int(re.search(r"\.maxntid\s+(\d+)", archive.ptx)[1])
+    moved = {kind: int(n) for kind, n in re.findall(r"setmaxnreg\.(inc|dec)\.sync\.aligned\.u32\s+(\d+)", archive.ptx)}
+    resources = next(iter(archive.resources.values()))
+    launched = -(-resources.registers // 8) * 8
+    assert launched * threads * hint.blocks_per_sm <= 65536
+    assert resources.spill_bytes == 0
+    assert threads == 128 * (hint.consumers + 1)
+    if hint.consumers > 1:
+        assert moved["dec"] + hint.consumers * moved["inc"] <= launched * (hint.consumers + 1)
+    else:
+        assert not moved
+    assert f"m64n{hint.block_m}k16.f32.f16.f16" in archive.ptx
+    assert "griddepcontrol.wait" in archive.ptx
+
+
+@pytest.mark.parametrize("m", [1, 16, 32, 100, 512, 4096])
+@pytest.mark.parametrize("weight", ["uint4", "int8", "uint1", "uint3", "nf4"])
+def test_space_is_legal_and_ordered(weight: str, m: int) -> None:
+    """All hints of the space can be built, none comes twice, and predicted times rise from the default on."""
+    config = _config(4096, 4096, W_dtype=weight, with_zeros=weight.startswith("uint"))
+    space = list(RULE.space(config, m, TARGET))
+    assert space[0] == RULE.default_hint(config, m, TARGET)
+    assert 1 <= len(set(space)) == len(space) <= 60
+    assert all(hint_problem(config, ARCH, hint) is None for hint in space)
+    times = [predicted_us(config, m, ARCH, hint) for hint in space]
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize(("N", "K"), [(64, 64), (16, 128), (200, 520), (1000, 1000), (128, 100000)])
+def test_small_and_odd_problems_have_a_default(N: int, K: int) -> None:
+    """A default exists wherever the rule does not refuse."""
+    config = _config(N, K, group_size=-1)
+    assert RULE.refuses(config, 64, TARGET) is None
+    assert hint_problem(config, ARCH, RULE.default_hint(config, 64, TARGET)) is None
+
+
+@pytest.mark.parametrize(
+    ("hint", "message"),
+    [
+        (WgmmaHint(block_m=12), "block_m of 8, 16 ... 256"),
+        (WgmmaHint(block_m=264), "block_m of 8, 16 ... 256"),
+        (WgmmaHint(block_k=96), "block_k % 64 == 0"),
+        (WgmmaHint(consumers_n=3, consumers_k=2), "1 to 4 consumers"),
+        (WgmmaHint(split_k=3), "split_k of 1, 2, 4 or 8"),
+        (WgmmaHint(blocks_per_sm=3), "blocks_per_sm of 1 or 2"),
+        (WgmmaHint(stages=2), "3 stages or more"),
+        (WgmmaHint(stages=40), "bytes of shared memory, and a block has 232448"),
+        (WgmmaHint(block_m=128, consumers_n=4), "needs 136 registers a consumer thread, and there are 112"),
+        (WgmmaHint(block_m=32, stages=20, blocks_per_sm=2), "bytes of shared memory, and a block has 115712"),
+    ],
+    ids=str,
+)
+def test_illegal_hints_are_refused_by_name(hint: WgmmaHint, message: str) -> None:
+    """A hint that cannot be built raises the rule that it breaks."""
+    with pytest.raises(ScheduleError, match=re.escape(message)):
+        _build(_config(), hint)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"K": 1028, "group_size": -1}, "K % 8 == 0 (got 1028)"),
+        ({"A_dtype": "bfloat16"}, "needs A of float16 (got bfloat16)"),
+        ({"group_size": 96, "K": 8160}, "group_size that divides 64 or is a multiple of it (got 96)"),
+        ({"W_dtype": "nf4"}, "integers where W has zero points"),
+    ],
+    ids=str,
+)
+def test_refusals(fields: dict, message: str) -> None:
+    """What the kernel cannot do is refused with the rule and the value."""
+    K = fields.pop("K", 8192)
+    assert message in str(RULE.refuses(_config(256, K, **fields), 64, TARGET))
+
+
+def test_other_gpus_are_refused() -> None:
+    """Only Hopper has wgmma."""
+    assert "needs sm_90a (got sm_80)" in str(RULE.refuses(_config(), 64, cuda_target("sm_80")))
