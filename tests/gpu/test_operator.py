@@ -96,10 +96,11 @@ def test_wrong_device_is_refused():
     """A CPU tensor is refused before anything is launched."""
     config = bq.MatmulConfig(M=1, N=64, K=64, W_dtype="uint4")
     operator = bq.Matmul(config, target="cuda")
+    W = torch.zeros(operator.retrieve_weight_shape(), dtype=torch.int8)
     with pytest.raises(bq.CallError, match="'A' must be on cuda"):
-        operator(torch.zeros(1, 64).half(), torch.zeros(64, 32, dtype=torch.int8, device="cuda"))
+        operator(torch.zeros(1, 64).half(), W.cuda())
     with pytest.raises(bq.CallError, match="'W' must be on the device of A, cuda:0"):
-        operator(torch.zeros(1, 64, device="cuda").half(), torch.zeros(64, 32, dtype=torch.int8))
+        operator(torch.zeros(1, 64, device="cuda").half(), W)
 
 
 def test_misaligned_view_is_refused():

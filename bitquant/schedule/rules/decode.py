@@ -115,6 +115,9 @@ class DecodeRule(Rule):
             return f"needs sm_80 or newer (got {arch.name})"
         if reason := fragment_refusal(config):
             return reason
+        a, w = config.A_format, config.W_format
+        if a.kind == "float" and a.bits == 8 and w.name == "nf4" and (config.with_scaling or config.with_zeros):
+            return f"needs a W whose values float16 holds where A is float8 and W is scaled (got {w.name})"
         return decoder_refusal(config.W_format, _operand(config))
 
     def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> DecodeHint:
@@ -487,6 +490,11 @@ class _Kernel:
             for half in range(2):
                 n = self._n0(turn) + (self.warp_n * self.hint.rows + r) * 16 + half * 8 + self.lane // 4
                 n = T.min(n, c.N - 1) if self.has_ragged_n else n
+                if loads_zero and c.has_packed_zeros:
+                    # In a register: TVM's simplifier fails on the shifts of 5 and 7 bits by sums of indices.
+                    held = T.alloc_local((1,), "int32")
+                    store_local(held, 0, n)
+                    n = held[0]
                 for run in range(self.runs):
                     g = (tile * self.layout.tile_k + run * self.run_k) // c.group if c.num_groups > 1 else 0
                     if self.has_ragged_k and c.num_groups > 1:
@@ -542,7 +550,9 @@ class _Kernel:
         if self.has_ragged_k:
             g = T.min(g, tile.row_bytes // size - 1)
         raw = T.alloc_local((1,), f"uint{8 * size}")
-        T.evaluate(T.ptx[f"ld.shared.u{8 * size}"](raw[0], self.arena.ptr_to([tile.offset(turn % tile.slots, n, g * size)])))
+        T.evaluate(
+            T.ptx[f"ld.shared.u{8 * size}"](raw[0], self.arena.ptr_to([tile.offset(turn % tile.slots, n, g * size)]))
+        )
         return tirx.reinterpret(self.config.scale_format.tvm_dtype, raw[0]).astype(self.config.reduce_dtype)
 
     # A.
@@ -687,7 +697,7 @@ class _Kernel:
                     self._zero(self.acc)
                     if self.needs_sum_of_a:
                         self._zero(self.a_sum)
-                self._multiply_step(words, right, step)
+                self._multiply_step(words, right, step, at % run_steps)
                 if (at + 1) % run_steps == 0:
                     self._end_run(at // run_steps)
             if self.is_shared:
@@ -707,11 +717,13 @@ class _Kernel:
         else:
             load(turn, body)
 
-    def _multiply_step(self, words: Any, right: Any, step: int) -> None:
+    def _multiply_step(self, words: Any, right: Any, step: int, place: int) -> None:
+        """Emit the products of one step; `place` is its place in the run, by which the chains take turns."""
         h = self.hint
         sources = [self._right_operands(right, j, step % 2) for j in range(self.blocks_m)]
         for half in range(self.halves):
-            chain = (step * self.halves + half) % h.chains
+            product = place * self.halves + half
+            chain = product % h.chains
             for r in range(h.rows):
                 left = self._left_operand(words, r, step, half)
                 for j in range(self.blocks_m):
@@ -720,7 +732,7 @@ class _Kernel:
             if self.needs_sum_of_a:
                 ones = [T.uint32(self.ones)] * 4
                 for j in range(self.blocks_m):
-                    first = ((step * self.halves + half) % 2 * self.blocks_m + j) * 4
+                    first = (product % 2 * self.blocks_m + j) * 4
                     sums = [self.a_sum[first + i] for i in range(4)]
                     self.ones_mma.emit(sums, ones, sources[j][2 * half : 2 * half + 2])
 

@@ -125,7 +125,9 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
     tiles = busiest * h.waves * work.tiles_of_warp(h) * h.rows * warps
     issue = tiles * _instructions(work, h) / 4 / _CLOCK
     a_bytes = work.rows_of_a(h) * c.K / h.split_k * work.a_bytes
-    scale_bytes = h.waves * block_n * c.num_groups / h.split_k * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros)
+    scale_bytes = (
+        h.waves * block_n * c.num_groups / h.split_k * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros)
+    )
     from_l2 = busiest * (a_bytes + scale_bytes) / (_L2_BYTES / work.arch.sm_count)
     memory = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (work.arch.bandwidth_bytes_per_s / 1e6)
     phases = 1 if h.phase == 0 else work.tiles_of_warp(h) / h.phase
@@ -179,6 +181,8 @@ def space(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
             candidate = _with_a_that_fits(work, replace(hint, waves=waves))
             if candidate is not None:
                 found.append((predicted_us(work, candidate), len(found), candidate))
+    if not found and first.block_m > 8:
+        yield from space(work, replace(first, block_m=first.block_m // 2))
     seen = set()
     for _, _, hint in sorted(found):
         if hint not in seen:
@@ -226,4 +230,3 @@ def _with_a_that_fits(work: Work, hint: DecodeHint) -> DecodeHint | None:
         if (tiles % phase == 0 or phase == hint.unroll) and _fits(work, replace(hint, phase=phase)):
             return replace(hint, phase=phase)
     return None
-
