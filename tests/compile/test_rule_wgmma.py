@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 import tvm
 
@@ -11,9 +12,13 @@ from bitquant.arch import cuda_target, gpu_arch
 from bitquant.build import Archive, build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
+from bitquant.dtypes import number_format
 from bitquant.errors import ScheduleError
+from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.layouts import fragment_layout
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule, hint_problem
+from bitquant.schedule.rules.wgmma_decode import record
 from bitquant.schedule.rules.wgmma_tiles import predicted_us, registers
 
 RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
@@ -72,6 +77,52 @@ def test_machine_code_moves_registers_that_exist(hint: WgmmaHint) -> None:
     assert "griddepcontrol.wait" in archive.ptx
 
 
+@pytest.mark.parametrize("num_groups", [1, 2, 3])
+@pytest.mark.parametrize("split_k", [1, 2])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_every_row_block_has_its_factors(rows: int, split_k: int, num_groups: int) -> None:
+    """Scales and zero points of all row blocks are loaded: ptxas would drop loads of factors that nothing uses."""
+    hint = WgmmaHint(block_m=64, rows=rows, consumers_n=1, consumers_k=2, stages=3, split_k=split_k)
+    archive = _build(_config(N=256, K=64 * 12, group_size=64 * 12 // num_groups), hint)
+    loads = re.findall(r"ld\.global[.\w]*\.[bu]16", archive.ptx)
+    # Two rows of W a thread and row block, Scale and Zeros.
+    assert len(loads) == 4 * rows
+
+
+def test_bfloat16_has_its_own_products() -> None:
+    """With A of bfloat16 weights are decoded to bfloat16, and no float16 is left."""
+    archive = _build(_config(N=256, K=512, A_dtype="bfloat16", out_dtype="bfloat16"), WgmmaHint(block_m=64))
+    assert "m64n64k16.f32.bf16.bf16" in archive.ptx
+    assert "fma.rn.bf16x2" in archive.ptx
+    assert "f16x2" not in archive.ptx.replace("bf16x2", "")
+
+
+@pytest.mark.parametrize("operand", ["float16", "bfloat16"])
+@pytest.mark.parametrize("weight", ["uint1", "int1", "uint2", "int2", "uint4", "int4"])
+def test_one_operation_decodes_every_code(weight: str, operand: str) -> None:
+    """Masked codes with an exponent beside them are the values themselves, once a constant is added that is a number.
+
+    Also less any zero point within the range of the codes.
+    """
+    fmt, config = number_format(weight), _config(W_dtype=weight, A_dtype=operand, with_zeros=False)
+    mantissa, bias, most = (10, 15, 2048) if operand == "float16" else (7, 127, 256)
+    recorder = record(RegisterDecoder(fmt, fragment_layout(config), operand, 90), 0)
+    assert recorder.masks_found
+    codes = np.arange(2**fmt.bits)
+    values = 2 * codes - 1 if weight == "int1" else codes - fmt.code_offset
+    for mask in recorder.masks_found:
+        bit = (mask & -mask).bit_length() - 1
+        assert mask == ((1 << fmt.bits) - 1 << bit) * 0x10001
+        assert bit + fmt.bits <= mantissa
+        bits = (codes << bit) | (bias + mantissa - bit << mantissa)
+        kind, shift = (np.uint16, 0) if operand == "float16" else (np.uint32, 16)
+        numbers = (bits << shift).astype(kind).view(np.float16 if operand == "float16" else np.float32).astype(float)
+        constant = recorder.constant(bit, operand)
+        assert constant in recorder.constants
+        assert abs(constant) <= most
+        assert np.array_equal(numbers * recorder.step + constant, values)
+
+
 @pytest.mark.parametrize("m", [1, 16, 32, 100, 512, 4096])
 @pytest.mark.parametrize("weight", ["uint4", "int8", "uint1", "uint3", "nf4"])
 def test_space_is_legal_and_ordered(weight: str, m: int) -> None:
@@ -119,8 +170,10 @@ def test_illegal_hints_are_refused_by_name(hint: WgmmaHint, message: str) -> Non
     ("fields", "message"),
     [
         ({"K": 1028, "group_size": -1}, "K % 8 == 0 (got 1028)"),
-        ({"A_dtype": "bfloat16"}, "needs A of float16 (got bfloat16)"),
-        ({"group_size": 96, "K": 8160}, "group_size that divides 64 or is a multiple of it (got 96)"),
+        ({"A_dtype": "int8", "with_scaling": False}, "needs A of float16 or bfloat16 (got int8)"),
+        ({"A_dtype": "bfloat16", "scale_dtype": "float32"}, "needs Scale of A's type (got float32)"),
+        ({"group_size": 96, "K": 8160}, "group_size of 16, 32 or a multiple of 64 (got 96)"),
+        ({"group_size": 8}, "group_size % 16 == 0 (got 8)"),
         ({"W_dtype": "nf4"}, "integers where W has zero points"),
     ],
     ids=str,
@@ -129,6 +182,12 @@ def test_refusals(fields: dict, message: str) -> None:
     """What the kernel cannot do is refused with the rule and the value."""
     K = fields.pop("K", 8192)
     assert message in str(RULE.refuses(_config(256, K, **fields), 64, TARGET))
+
+
+def test_few_rows_are_left_to_others() -> None:
+    """Below 16 rows the rule refuses."""
+    assert RULE.refuses(_config(), 8, TARGET) == "needs M >= 16 (got 8)"
+    assert RULE.refuses(_config(), 16, TARGET) is None
 
 
 def test_other_gpus_are_refused() -> None:

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from random import Random
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ import bitquant as bq
 from bitquant import build as build_module
 from bitquant import operator as operator_module
 from bitquant import packing
+from bitquant.profiling import random_operands
 from bitquant.schedule import Plan, Planned, Record
 from bitquant.testing.check import check_call
 from bitquant.testing.generators import call_rows, configs, make_inputs
@@ -325,6 +327,54 @@ def test_every_operand_is_checked_at_every_call(short, name):
         with pytest.raises(bq.CallError, match=f"'{name}' {message}"):
             operator(**{**operands, name: operand})
         assert bool((operands["output"] == 7).all())  # Nothing has been launched.
+
+
+def some_operand(random, right):
+    """A tensor that is like `right`, or nearly, or a view with any sizes and strides; or None."""
+    sizes = (0, 1, 2, 3, 4, *right.shape)
+    shape = [random.choice(sizes) for _ in range(random.choice((1, 2, 2, 3)))]
+    if random.random() < 0.5:
+        shape = list(right.shape)
+    strides = [random.choice((*sizes, right.shape[-1])) for _ in shape]
+    return random.choice([
+        None,
+        right.to(random.choice([torch.int8, torch.uint8, torch.float16, torch.float32])),
+        torch._neg_view(right.clone()),
+        right.unsqueeze(0),
+        torch.zeros(shape, dtype=right.dtype),
+        torch.zeros(512, dtype=right.dtype).as_strided(shape, strides, random.choice((0, 1))),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fields", [{"M": (1, 4), "N": 2, "K": 4}, {"M": 1, "N": 1, "K": 2}, {"M": (3,), "N": 3, "K": 4}]
+)
+def test_short_calls_take_what_long_ones_take(fields):
+    """Among random operands, right and wrong ones, the short way serves those that pass every check of the long one."""
+    config = bq.MatmulConfig(**fields, W_dtype="uint4", with_scaling=True, with_bias=True)
+    operator = bq.Matmul(config, target="cpu")
+    right = random_operands(operator, config.ladder[0], torch.device("cpu"))
+    called(operator, right)
+    random = Random(0)
+    outcomes = []
+    for _ in range(2000):
+        operands = {k: some_operand(random, v) if random.random() < 0.3 else v for k, v in right.items()}
+        A = operands["A"] = right["A"] if operands["A"] is None else operands["A"]
+        output = torch.zeros(*A.shape[:-1], config.N, dtype=torch.float16) if A.ndim else None
+        if output is not None and random.random() < 0.5:
+            output = some_operand(random, output) if A.numel() and random.random() < 0.5 else output
+        arguments = [operands.get(name) for name in ("A", "W", "scale", "zeros", "bias")]
+        try:
+            long = operator._forward(*arguments, output) is not None
+        except bq.CallError:
+            long = False
+        try:
+            short = operator._attempt(*arguments, output) is not None
+        except Exception:  # noqa: BLE001 - the launcher's
+            short = False
+        assert short == (long and A.numel() > 0)
+        outcomes.append(short)
+    assert 200 < sum(outcomes) < 1800
 
 
 def _strided(tensor):

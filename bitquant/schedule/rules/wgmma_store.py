@@ -1,0 +1,177 @@
+"""The end of a tile of the wgmma kernel: sums to D, over the parts of K and through shared memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tvm import tirx
+from tvm.script import tirx as T
+
+from bitquant.compute.matmul import output_value
+from bitquant.intrin.mma import store_local
+from bitquant.intrin.wgmma import WARPGROUP, named_barrier, store_transposed
+from bitquant.schedule.rules.wgmma_tiles import ROWS
+
+if TYPE_CHECKING:
+    from bitquant.schedule.rules.wgmma import Kernel
+
+__all__ = ["TileStore"]
+
+Expr = Any
+
+
+class TileStore:
+    """Emits the stores of a consumer warpgroup's sums.
+
+    Parameters
+    ----------
+    kernel
+        The kernel, with its operands bound and its consumer's variables emitted.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    def store(self, m0: Expr, n0: Expr) -> None:
+        """Emit the sums' way to D: over K's parts, through shared memory to rows of D."""
+        kernel = self.kernel
+        h = kernel.hint
+        columns = h.block_m // 8
+        first_column: Expr = T.int32(0)
+        if kernel.parts > 1:
+            self._exchange_sums()
+            columns = -(-columns // kernel.parts)
+            # The last parts repeat what others store rather than leave the tile.
+            share = (kernel.rank * h.consumers_k + kernel.part_k_index) * columns
+            first_column = kernel.local("int32", T.min(share, h.block_m // 8 - columns))
+        per_slice = kernel.slice_m // 8
+        for row in range(h.rows):
+            n = kernel.local("int32", n0 + (kernel.part_n * h.rows + row) * ROWS)
+            bias = self._load_bias(n)
+            for first in range(0, columns, per_slice):
+                count = min(per_slice, columns - first)
+                self._stage_slice(row, first_column + first, count, bias)
+                named_barrier(kernel.group + 1, WARPGROUP)
+                self._store_slice(m0, (first_column + first) * 8, n, count * 8)
+                named_barrier(kernel.group + 1, WARPGROUP)
+
+    def _load_bias(self, n: Expr) -> Any:
+        """Emit the loads of the two biases of this thread."""
+        kernel = self.kernel
+        if not kernel.config.with_bias:
+            return None
+        bias = T.alloc_local((2,), kernel.config.out_format.tvm_dtype)
+        for half in range(2):
+            at = n + kernel.warp * 16 + kernel.lane // 4 + 8 * half
+            store_local(bias, half, kernel.Bias[T.min(at, kernel.config.N - 1) if kernel.has_ragged_n else at])
+        return bias
+
+    def _sum(self, row: int, column: Expr, i: int) -> Expr:
+        """Return sum i (0 to 3) of a block of 8 columns as the number that it is."""
+        kernel = self.kernel
+        if kernel.parts == 1:
+            value = kernel.acc[row][column * 4 + i]
+        else:
+            kind = "u32" if kernel.op.is_integer else "f32"
+            total = T.alloc_local((2,), kernel.sum_dtype)
+            h = kernel.hint
+            for part in range(kernel.parts):
+                rank, ck = part // h.consumers_k, part % h.consumers_k
+                index = ((kernel.part_n * h.consumers_k + ck) * h.rows + row) * kernel.sums + column * 4 + i
+                address = kernel.base + ((index * WARPGROUP + kernel.thread) * 4).astype("uint32")
+                if h.split_k > 1:
+                    remote = T.alloc_local((1,), "uint32")
+                    T.evaluate(T.ptx["mapa.shared::cluster.u32"](remote[0], address, T.uint32(rank)))
+                    T.evaluate(T.ptx[f"ld.shared::cluster.{kind}"](total[1], remote[0]))
+                else:
+                    T.evaluate(T.ptx[f"ld.shared.{kind}"](total[1], address))
+                store_local(total, 0, total[0] + total[1] if part else total[1])
+            value = total[0]
+        if kernel.op.is_integer:
+            return tirx.reinterpret("int32", value)
+        unit = kernel.decoder.value_scale
+        return value if kernel.scales or unit == 1.0 else value * T.float32(unit)
+
+    def _exchange_sums(self) -> None:
+        """Emit the stores of this consumer's sums to shared memory, and the wait for everybody else's."""
+        kernel = self.kernel
+        h = kernel.hint
+        kind = "u32" if kernel.op.is_integer else "f32"
+        # The ring is used up by all consumers before it is overwritten.
+        named_barrier(T.int32(kernel.consumers + 1), kernel.consumers * WARPGROUP)
+        for row in range(h.rows):
+            first = (kernel.group * h.rows + row) * kernel.sums
+            address = kernel.local("uint32", kernel.base + ((first * WARPGROUP + kernel.thread) * 4).astype("uint32"))
+            for i in range(kernel.sums):
+                at = address + T.uint32(i * WARPGROUP * 4)
+                T.evaluate(T.ptx[f"st.shared.{kind}"](at, kernel.acc[row][i]))
+        if h.split_k > 1:
+            kernel.sync_cluster()
+        else:
+            named_barrier(T.int32(kernel.consumers + 1), kernel.consumers * WARPGROUP)
+
+    def _stage_slice(self, row: int, first: Expr, count: int, bias: Any) -> None:
+        """Emit the stores of `count` blocks of 8 columns of D^T, transposed, to this consumer's shared memory."""
+        kernel = self.kernel
+        c = kernel.config
+        bits = c.out_format.bits
+        base = kernel.base + (kernel.out_offset + kernel.group * (kernel.slice_m * kernel.out_stride)).astype("uint32")
+
+        def output(column: int, i: int) -> Expr:
+            value = output_value(c, self._sum(row, first + column, i), None if bias is None else bias[i // 2])
+            return tirx.reinterpret(f"uint{bits}", value)
+
+        if bits == 16:
+            matrix, line = kernel.lane // 8, kernel.lane % 8
+            for j in range(0, count, 2):
+                blocks = min(2, count - j)
+                words = T.alloc_local((2 * blocks,), "uint32")
+                for i in range(2 * blocks):
+                    pair = [output(j + i // 2, i % 2 * 2 + e).astype("uint32") for e in range(2)]
+                    store_local(words, i, pair[0] | (pair[1] << T.uint32(16)))
+                # Lanes 16 to 31 name rows of the second block, where there is one.
+                block = matrix // 2 if blocks == 2 else 0
+                offset = ((j + block) * 8 + line) * kernel.out_stride + (kernel.warp * 2 + matrix % 2) * 16
+                store_transposed(base + offset.astype("uint32"), [words[i] for i in range(2 * blocks)])
+            return
+        kind = f"b{bits}" if bits > 8 else "u8"
+        for j in range(count):
+            for i in range(4):
+                m, n = j * 8 + kernel.lane % 4 * 2 + i % 2, kernel.warp * 16 + kernel.lane // 4 + i // 2 * 8
+                address = base + (m * kernel.out_stride + n * (bits // 8)).astype("uint32")
+                value = output(j, i)
+                T.evaluate(T.ptx[f"st.shared.{kind}"](address, value.astype("uint16") if bits == 8 else value))
+
+    def _store_slice(self, m0: Expr, first: Expr, n_first: Expr, count: int) -> None:
+        """Emit the stores of `count` rows of 64 outputs from shared memory to D, from row `first` of the tile on."""
+        kernel = self.kernel
+        c = kernel.config
+        out_bytes = c.out_format.bits // 8
+        width = kernel.store_bytes
+        per_row = ROWS * out_bytes // width
+        base = kernel.base + (kernel.out_offset + kernel.group * (kernel.slice_m * kernel.out_stride)).astype("uint32")
+        words = max(1, width // 4)
+        kind = {16: "v4.u32", 8: "v2.u32", 4: "u32", 2: "u16", 1: "u8"}[width]
+        is_static = c.has_fixed_rows(kernel.rung) and kernel.rung * c.N < 1 << 31
+
+        def piece(index: Expr) -> None:
+            row, column = index // per_row, index % per_row * width
+            m = m0 + first + row
+            inside = m < kernel.m
+            n = n_first + column // out_bytes
+            if kernel.has_ragged_n:
+                inside = tirx.all(inside, n < c.N)
+            with T.If(inside), T.Then():
+                value = T.alloc_local((words,), "uint32" if width >= 4 else "uint16")
+                registers = [value[i] for i in range(words)]
+                address = base + (row * kernel.out_stride + column).astype("uint32")
+                T.evaluate(T.ptx[f"ld.shared.{kind}"](*registers, address))
+                target = kernel.D.ptr_to([m if is_static else T.cast(m, "int64"), n])
+                T.evaluate(T.ptx[f"st.global.{kind}"](target, *registers))
+
+        total = count * per_row
+        for i in range(total // WARPGROUP):
+            piece(i * WARPGROUP + kernel.thread)
+        if total % WARPGROUP:
+            with T.If(kernel.thread < total % WARPGROUP), T.Then():
+                piece(total // WARPGROUP * WARPGROUP + kernel.thread)
