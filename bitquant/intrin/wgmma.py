@@ -20,6 +20,8 @@ __all__ = [
     "Cursor",
     "Ring",
     "WgmmaOp",
+    "begin_products",
+    "commit_products",
     "load_box",
     "named_barrier",
     "pin",

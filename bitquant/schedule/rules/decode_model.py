@@ -206,7 +206,7 @@ def _shapes(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
             in_flight = warps * rows * ahead * tile_bytes
             if blocks_per_sm > 1 and (blocks_per_sm * warps > 24 or (blocks_per_sm - 1) * in_flight > 2 * wanted):
                 break
-            if blocks_per_sm * warps < 8 and blocks_per_sm < 4 and tiles_k >= 16:
+            if not 8 <= blocks_per_sm * warps and tiles_k >= 16:
                 continue
             is_wasteful = unroll > 1 and (unroll * work.layout.tile_k > 512 or split_k * warps_k * unroll > tiles_k)
             if is_wasteful or blocks_per_sm * in_flight < wanted:
