@@ -8,10 +8,11 @@ from bitquant.schedule.rules.decode import DecodeRule
 from bitquant.schedule.rules.fallback import FallbackRule
 from bitquant.schedule.rules.gemv import GemvRule
 from bitquant.schedule.rules.mma import MmaRule
+from bitquant.schedule.rules.wgmma import WgmmaRule
 
-__all__ = ["CpuRule", "DecodeRule", "FallbackRule", "GemvRule", "MmaRule", "Rule", "default_rules"]
+__all__ = ["CpuRule", "DecodeRule", "FallbackRule", "GemvRule", "MmaRule", "Rule", "WgmmaRule", "default_rules"]
 
 
 def default_rules() -> tuple[Rule, ...]:
     """Return all rules, the fastest first."""
-    return (CpuRule(), DecodeRule(), GemvRule(), MmaRule(), FallbackRule())
+    return (CpuRule(), WgmmaRule(), DecodeRule(), GemvRule(), MmaRule(), FallbackRule())
