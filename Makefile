@@ -51,10 +51,10 @@ fmt: $(BIN)/.test  ## format the code
 golden: $(BIN)/.test  ## rewrite the golden TIR files; read the diff before committing it
 	$(BIN)/python -m pytest -q tests/compile/test_golden.py --update-golden
 
-bench: $(BIN)/.test  ## time construction, import and calls
+bench: $(BIN)/.test  ## time construction, import and the CPU's kernels (kernels on a GPU: bitquant bench)
 	$(BIN)/python -m tests.bench.construction
 
-wheel: $(BIN)/.test  ## build the wheel into dist/
+wheel: $(BIN)/.test  ## build the wheel, with the tuned records, into dist/
 	$(BIN)/pip wheel -q --no-deps -w dist .
 
 clean:  ## remove the environment and what was built

@@ -21,10 +21,19 @@ from bitquant.layouts import weight_dtype, weight_shape
 if TYPE_CHECKING:
     from bitquant.operator import Operator
 
-__all__ = ["cpu_latency_us", "graph_latency_us", "operator_latency_us", "random_operands", "rotating_copies"]
+__all__ = [
+    "CACHE_FACTOR",
+    "GraphTimer",
+    "copies_needed",
+    "cpu_latency_us",
+    "graph_latency_us",
+    "operator_latency_us",
+    "random_operands",
+    "rotating_copies",
+]
 
 #: Copies of the weight exceed this many times the L2 cache.
-_L2_FACTOR = 3
+CACHE_FACTOR = 3
 #: A CPU's last-level cache, as bytes to exceed: larger than any desktop's, a fair share of a server's.
 _CPU_CACHE_BYTES = 64 << 20
 _MAX_COPIES = 64
@@ -55,28 +64,46 @@ def random_operands(operator: Operator, m: int, device: torch.device) -> dict[st
     return operands
 
 
-def graph_latency_us(calls: Sequence[Callable[[], Any]], target_ms: float = 20.0, replays: int = 5) -> float:
-    """Return the median time of one of `calls`, in microseconds, when all are replayed as one CUDA graph."""
-    for call in calls:
-        call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+class GraphTimer:
+    """A CUDA graph of `calls`, each made twice before it stands: once alone, once to be captured.
+
+    Parameters
+    ----------
+    calls
+        One a copy of the weight.
+    """
+
+    def __init__(self, calls: Sequence[Callable[[], Any]]) -> None:
         for call in calls:
             call()
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-
-    def elapsed_ms(times: int) -> float:
-        begin.record()
-        for _ in range(times):
-            graph.replay()
-        end.record()
         torch.cuda.synchronize()
-        return begin.elapsed_time(end)
+        self._count = len(calls)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            for call in calls:
+                call()
+        self._begin, self._end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self._replay_ms(1)
+        self._once_ms = self._replay_ms(1)
 
-    elapsed_ms(1)
-    times = max(1, int(target_ms / max(elapsed_ms(1), 1e-3)))
-    return statistics.median(elapsed_ms(times) for _ in range(replays)) * 1e3 / times / len(calls)
+    def _replay_ms(self, times: int) -> float:
+        self._begin.record()
+        for _ in range(times):
+            self._graph.replay()
+        self._end.record()
+        torch.cuda.synchronize()
+        return self._begin.elapsed_time(self._end)
+
+    def sample_us(self, target_ms: float) -> float:
+        """Replay the graph for about `target_ms` milliseconds; return the mean time of a call in microseconds."""
+        times = max(1, int(target_ms / max(self._once_ms, 1e-3)))
+        return self._replay_ms(times) * 1e3 / times / self._count
+
+
+def graph_latency_us(calls: Sequence[Callable[[], Any]], target_ms: float = 20.0, replays: int = 5) -> float:
+    """Return the median time of one of `calls`, in microseconds, when all are replayed as one CUDA graph."""
+    timer = GraphTimer(calls)
+    return statistics.median(timer.sample_us(target_ms) for _ in range(replays))
 
 
 def cpu_latency_us(calls: Sequence[Callable[[], Any]], target_ms: float = 300.0, least: int = 10) -> float:
@@ -93,14 +120,18 @@ def cpu_latency_us(calls: Sequence[Callable[[], Any]], target_ms: float = 300.0,
     return statistics.median(times) * 1e6
 
 
-def rotating_copies(W: torch.Tensor) -> list[torch.Tensor]:
-    """Return `W` and as many copies as it takes that all together exceed the cache of its device."""
-    if W.is_cuda:
-        cache_bytes = _L2_FACTOR * torch.cuda.get_device_properties(W.device).L2_cache_size
+def copies_needed(weight_bytes: int, device: torch.device, most: int = _MAX_COPIES) -> int:
+    """Return how many copies of `weight_bytes` bytes it takes to exceed the cache of `device`, `most` at most."""
+    if device.type == "cuda":
+        cache_bytes = CACHE_FACTOR * torch.cuda.get_device_properties(device).L2_cache_size
     else:
         cache_bytes = _CPU_CACHE_BYTES
-    copies = min(_MAX_COPIES, 1 + cache_bytes // (W.numel() * W.element_size()))
-    return [W, *(W.clone() for _ in range(copies - 1))]
+    return min(most, 1 + cache_bytes // max(1, weight_bytes))
+
+
+def rotating_copies(W: torch.Tensor) -> list[torch.Tensor]:
+    """Return `W` and as many copies as it takes that all together exceed the cache of its device."""
+    return [W, *(W.clone() for _ in range(copies_needed(W.numel() * W.element_size(), W.device) - 1))]
 
 
 def operator_latency_us(operator: Operator, m: int) -> float:

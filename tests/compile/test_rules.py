@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import bitquant as bq
@@ -39,7 +41,14 @@ def test_every_rule_is_asked_in_order(arch):
     """The default rules serve a common ladder on every architecture, tensor cores included."""
     config = bq.MatmulConfig(M=(1, 16), N=64, K=256, W_dtype="uint4", group_size=64, with_scaling=True)
     scheduled = bq.Matmul(config, target=arch).choices
-    assert scheduled[1].rule == "gemv"
-    assert scheduled[16].rule == "mma"
-    assert scheduled[16].refusals["gemv"] == "needs M == 1 (got 16)"
+    if arch == "sm_75":
+        assert scheduled[1].rule == "gemv"
+        assert scheduled[16].rule == "mma"
+        assert scheduled[16].refusals["gemv"] == "needs M == 1 (got 16)"
+        assert scheduled[1].refusals["decode"] == "reads the fragment weight layout (got plain)"
+    else:
+        assert scheduled[1].rule == "decode"
+        assert scheduled[16].rule == ("wgmma" if arch == "sm_90a" else "decode")
+    plain = bq.Matmul(replace(config, fast_decoding=False), target=arch).choices
+    assert [plain[rung].rule for rung in (1, 16)] == ["gemv", "mma"]
     assert cuda_target(arch).arch == arch

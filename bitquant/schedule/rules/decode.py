@@ -1,7 +1,7 @@
 """Few rows of A: the time to read the weight, on the fragment layout.
 
-The weight is the left operand of the tensor cores, D^T = W A^T, and streams from memory straight into the registers that
-they read: 16 bytes a lane and load, no shared memory. A few rows of A sit in shared memory as the right operand::
+The weight is the left operand of the tensor cores, D^T = W A^T, and streams from memory straight into the registers
+that they read: 16 bytes a lane and load, no shared memory. A few rows of A sit in shared memory as the right operand::
 
     W fragments --ld.global--> registers --decode--> mma --sums of a group--> x scale, - zero point --> totals
     A ----------bulk copy----> shared memory --ldmatrix--^
@@ -16,9 +16,8 @@ from one more mma with a left operand of ones.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tvm import tirx
@@ -28,16 +27,18 @@ from tvm.tirx import PrimFunc
 
 from bitquant.arch import GpuArch, gpu_arch
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, zero_point
+from bitquant.compute.matmul import zero_point
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
-from bitquant.intrin.fragments import PairTable, RegisterDecoder, decoder_refusal
-from bitquant.intrin.mma import MmaOp, Tile, copy_tile, load_fragments, store_local
-from bitquant.layouts import FragmentLayout, Layout, fragment_layout, fragment_refusal
+from bitquant.intrin.fragments import PairTable, decoder_refusal
+from bitquant.intrin.mma import Tile, copy_tile, load_fragments, store_local
+from bitquant.layouts import Layout, fragment_refusal
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules import decode_model
 from bitquant.schedule.rules.base import Rule, operands
 from bitquant.schedule.rules.decode_model import Work
+from bitquant.schedule.rules.decode_shape import Shape, operand_type
+from bitquant.schedule.rules.decode_store import SumStore
 
 __all__ = ["DecodeHint", "DecodeRule"]
 
@@ -47,10 +48,6 @@ Expr = Any
 _LOAD_BYTES = 16
 #: The launch tag of programmatic dependent launch [sic], and the attribute that TVM reads it from.
 _LAUNCH_ATTR, _DEPENDENT_LAUNCH = "tirx.kernel_launch_params", "tirx.use_programtic_dependent_launch"
-#: Columns by which rows of partial sums are padded, so that the lanes that store them meet 32 banks.
-_SUM_PAD = 4
-#: Most shared memory that staged scales may take, in bytes; larger ones are read from global memory.
-_SCALE_BYTES = 32 << 10
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ class DecodeRule(Rule):
         a, w = config.A_format, config.W_format
         if a.kind == "float" and a.bits == 8 and w.name == "nf4" and (config.with_scaling or config.with_zeros):
             return f"needs a W whose values float16 holds where A is float8 and W is scaled (got {w.name})"
-        return decoder_refusal(config.W_format, _operand(config))
+        return decoder_refusal(config.W_format, operand_type(config))
 
     def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> DecodeHint:
         """Return the first hint of `space`."""
@@ -128,10 +125,10 @@ class DecodeRule(Rule):
         """Yield the hints worth measuring, in the order of the time that the model predicts (`decode_model`)."""
         arch = gpu_arch(str(target.arch))
         first = DecodeHint(block_m=min(64, max(8, 1 << (rung - 1).bit_length())))
-        kernel = _Kernel(config, rung, arch, first)
-        decoder = kernel.decoder
+        shape = Shape(config, rung, arch, first)
+        decoder = shape.decoder
         work = Work(
-            config, rung, arch, kernel.layout, decoder.registers, kernel.needs_sum_of_a, decoder.table_bytes
+            config, rung, arch, shape.layout, decoder.registers, shape.needs_sum_of_a, decoder.table_bytes
         )  # fmt: skip
         for hint in decode_model.space(work, first):
             if _hint_problem(config, rung, arch, hint) is None:
@@ -140,7 +137,7 @@ class DecodeRule(Rule):
     def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
         """Return the bytes of the ring of A, or of the partial sums where they take more."""
         assert isinstance(hint, DecodeHint)
-        return _Kernel(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
+        return Shape(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
 
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Write the kernel for this problem.
@@ -154,15 +151,7 @@ class DecodeRule(Rule):
         arch = gpu_arch(str(target.arch))
         if (problem := _hint_problem(config, rung, arch, hint)) is not None:
             raise ScheduleError(f"decode: {problem} (got {hint})", hint=hint)
-        return _Kernel(config, rung, arch, hint).build()
-
-
-def _operand(config: MatmulConfig) -> str:
-    """Return the type in which the tensor cores multiply: that of A, and float16 for float8, which it holds."""
-    a, w = config.A_format, config.W_format
-    if a.is_integer:
-        return "uint8" if w.name == "uint8" else "int8"
-    return "bfloat16" if a.name == "bfloat16" else "float16"
+        return Kernel(config, rung, arch, hint).build()
 
 
 def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> str | None:
@@ -183,11 +172,11 @@ def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHi
         return "needs split_k of 1, 2, 4 or 8"
     if hint.split_k > 1 and arch.capability < 90:
         return f"needs sm_90 or newer for split_k > 1, and the target is {arch.name}"
-    kernel = _Kernel(config, rung, arch, hint)
-    if kernel.phases < hint.split_k:
-        return f"needs split_k <= {kernel.phases}, the phases of k"
-    if kernel.smem_bytes > arch.smem_per_block_bytes:
-        return f"needs {kernel.smem_bytes} bytes of shared memory, and {arch.name} has {arch.smem_per_block_bytes}"
+    shape = Shape(config, rung, arch, hint)
+    if shape.phases < hint.split_k:
+        return f"needs split_k <= {shape.phases}, the phases of k"
+    if shape.smem_bytes > arch.smem_per_block_bytes:
+        return f"needs {shape.smem_bytes} bytes of shared memory, and {arch.name} has {arch.smem_per_block_bytes}"
     return None
 
 
@@ -196,102 +185,8 @@ def cluster_rank(split: int) -> Expr:
     return T.cta_id_in_cluster([split]) if split > 1 else 0
 
 
-class _Kernel:
-    """One kernel: what is known before its body is written, and the pieces of the body.
-
-    A block walks over *turns*. Where its part of A fits shared memory, a turn is one of its blocks of n, and A stays;
-    else a turn is one of the phases into which k is cut, and A arrives anew for each. k of a turn is cut into parts,
-    one for each warp along k. A *body* is what the loop unrolls, `hint.unroll` tiles of a part; a *run* is a part of a
-    body that shares a scale.
-    """
-
-    def __init__(self, config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> None:
-        self.config, self.rung, self.arch, self.hint = config, rung, arch, hint
-        h, a = hint, config.A_format
-        self.layout = fragment_layout(config)
-        operand = _operand(config)
-        self.is_integer = a.is_integer
-        self.decoder = RegisterDecoder(config.W_format, self.layout, operand, arch.capability)
-        #: mma instructions a step of the layout: two where 8-bit fragments are multiplied in a 16-bit type.
-        self.halves = self.decoder.registers
-        left = {"int8": "s8", "uint8": "u8", "float16": "f16", "bfloat16": "bf16"}[operand]
-        right = "s8" if self.is_integer else left
-        self.mma, self.ones_mma = MmaOp(left, right, has_k16=True), MmaOp(right, right, has_k16=True)
-        self.ones = {"s8": 0x01010101, "f16": 0x3C003C00, "bf16": 0x3F803F80}[right]
-        self.sum_dtype = "uint32" if self.is_integer else "float32"
-        self.needs_sum_of_a = config.with_zeros or bool(self.decoder.value_offset)
-        #: Turns four float8 numbers of A into two registers of the operand's type.
-        self.a_decoder = None
-        if a.bits == 8 and not a.is_integer:
-            self.a_decoder = RegisterDecoder(a, FragmentLayout(8, 8), operand, arch.capability)
-        self.value_scale = self.decoder.value_scale * (self.a_decoder.value_scale if self.a_decoder else 1)
-
-        self.blocks_m = h.block_m // 8
-        self.threads = 32 * h.warps_n * h.warps_k
-        self.block_n = 16 * h.rows * h.warps_n
-        self.tiles_k = self.layout.tiles_k(config.K)
-        self.lane_words = self.layout.tile_bytes // 128
-        self.body_k = h.unroll * self.layout.tile_k
-        #: Bodies of a warp in a phase.
-        self.bodies = h.phase // h.unroll or -(-self.tiles_k // (h.unroll * h.warps_k * h.split_k))
-        self.part_tiles = self.bodies * h.unroll
-        self.phase_k = h.warps_k * self.bodies * self.body_k
-        self.phases = -(-config.K // self.phase_k)
-        self.blocks_n = -(-config.N // self.block_n)
-        self.a_stays = self.phases <= h.split_k
-        #: Blocks of the grid along n, and turns of each where that is one number.
-        self.grid_n = -(-self.blocks_n // h.waves) if self.a_stays else self.blocks_n
-        turns, sharers = (self.blocks_n, self.grid_n) if self.a_stays else (self.phases, h.split_k)
-        self.static_count = turns // sharers if turns % sharers == 0 else None
-        self.max_count = -(-turns // sharers)
-        self.buffers = 1 if self.a_stays else 2
-        self.run_k = math.gcd(config.group, self.body_k) if config.num_groups > 1 else self.body_k
-        self.runs = self.body_k // self.run_k
-        self.has_ragged_k = config.K % self.phase_k != 0
-        self.has_ragged_tiles = self.tiles_k % (h.warps_k * self.part_tiles) != 0
-        self.has_ragged_n = config.N % self.block_n != 0
-        self.uses_dependent_launch = arch.capability >= 90
-        self.is_shared = hint.weights == "shared"
-        # Rows of A beyond the rung are not stored; the lanes that would read them read the last one.
-        self.rows_of_a = min(h.block_m, rung) if config.has_fixed_rows(rung) else h.block_m
-        self._lay_out()
-
-    def _lay_out(self) -> None:
-        """Place A, the scales, the partial sums and the barriers in shared memory; choose the widths of the copies."""
-        c, h = self.config, self.hint
-        a_bytes = c.A_format.bits // 8
-        self.a_tile = Tile(0, self.rows_of_a, self.phase_k * a_bytes, self.buffers, swizzled=False)
-        self.a_width = math.gcd(c.K * a_bytes, self.a_tile.row_bytes, 16)
-        self.copies_bulk = self.arch.capability >= 90 and self.a_width == 16
-        end = self.a_tile.end
-        # Scales of a block side by side are read once; single ones, or what no wide copy takes, by each warp.
-        size = c.scale_format.bits // 8
-        block_k = self.phase_k * (1 if self.a_stays else self.static_count or 0)
-        slots = 2 if self.a_stays and self.max_count > 1 else 1
-        groups = min(block_k, c.K) // c.group if block_k % c.group == 0 or block_k >= c.K else 0
-        self.scale_width = math.gcd(groups * size, c.num_groups * size, 16)
-        staged = (c.with_scaling, c.with_zeros and not c.has_packed_zeros)
-        is_worth_it = groups > 1 and self.scale_width >= 4
-        tiles: list[Tile | None] = []
-        for is_there in staged:
-            tile = None
-            if is_there and is_worth_it and sum(staged) * self.block_n * groups * size <= _SCALE_BYTES:
-                tile = Tile(end, self.block_n, groups * size, slots, swizzled=False)
-                end = tile.end
-            tiles.append(tile)
-        self.scale_tile, self.zero_tile = tiles
-        self.sum_stride = self.block_n + _SUM_PAD
-        sums = 4 * h.warps_k * self.rows_of_a * self.sum_stride
-        #: The ring of the weight: for each warp `ahead` slots.
-        self.ring_offset, self.slot_bytes = -(-end // 128) * 128, h.rows * self.lane_words * 128
-        if self.is_shared:
-            end = self.ring_offset + self.threads // 32 * h.ahead * self.slot_bytes
-        #: The partial sums take the place of all else after the last turn; where more follow, one of their own.
-        self.sum_offset = 0 if not self.a_stays or self.max_count == 1 else -(-end // 128) * 128
-        self.barrier_offset = -(-max(end, self.sum_offset + sums) // 128) * 128
-        barriers = 8 * self.buffers * h.warps_k
-        self.table_offset = self.barrier_offset + -(-barriers // 128) * 128
-        self.smem_bytes = self.table_offset + self.decoder.table_bytes
+class Kernel(Shape):
+    """One kernel: its sizes (`Shape`), and the pieces of its body."""
 
     # Emitters. `bind` gives them the buffers and indices of the function that is being written.
 
@@ -656,7 +551,7 @@ class _Kernel:
         if self.max_count > 1:
             pending = min(self.hint.ahead, self.part_tiles) if self.is_shared else 0
             T.evaluate(T.ptx["cp.async.wait_group"](pending))
-        self.reduce(self._n0(turn), D, Bias)
+        SumStore(self).reduce(self._n0(turn), D, Bias)
 
     def _load_right(self, buffer: Expr, k: Expr) -> Any:
         """Emit the loads of two steps of the right operand, 4 registers for each 8 rows of A, from k of a phase on."""
@@ -799,102 +694,7 @@ class _Kernel:
     def end(self, D: Any, Bias: Any) -> None:
         """Emit what comes after all turns."""
         if not self.a_stays:
-            self.reduce(self._n0(0), D, Bias)
-
-    def _sum_address(self, part: Expr, m: Expr, n: Expr) -> Expr:
-        return self.arena.ptr_to([self.sum_offset + ((part * self.rows_of_a + m) * self.sum_stride + n) * 4])
-
-    def reduce(self, n0: Expr, D: Any, Bias: Any) -> None:
-        """Emit the sum over the warps and blocks that share k, and the stores of D: neighbours store neighbours."""
-        h, dtype = self.hint, self.config.reduce_dtype
-        kind = "s32" if dtype == "int32" else "f32"
-        T.evaluate(T.cuda.cta_sync())
-        for r in range(h.rows):
-            for j in range(self.blocks_m):
-                for i in range(4):
-                    m = j * 8 + self.lane % 4 * 2 + i % 2
-                    n = (self.warp_n * h.rows + r) * 16 + i // 2 * 8 + self.lane // 4
-                    value = self.total[(r * self.blocks_m + j) * 4 + i]
-                    store = T.ptx[f"st.shared.{kind}"]
-                    if (j + 1) * 8 > self.rows_of_a:
-                        with T.If(m < self.rows_of_a), T.Then():
-                            T.evaluate(store(self._sum_address(self.warp_k, m, n), value))
-                    else:
-                        T.evaluate(store(self._sum_address(self.warp_k, m, n), value))
-        T.evaluate(T.cuda.cta_sync())
-        if h.split_k > 1:
-            self._add_warps(kind)
-            T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
-            T.evaluate(T.ptx["barrier.cluster.wait.acquire.aligned"]())
-        self._store(n0, D, Bias, kind)
-        if h.split_k > 1:
-            # The shared memory of a block lives until all others have read it.
-            T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
-            T.evaluate(T.ptx["barrier.cluster.wait.acquire.aligned"]())
-
-    def _elements(self, total: int, first: Expr, step: int) -> Iterator[Expr]:
-        """Yield the elements of this thread, inside the guard that the last ones need."""
-        for part in range(-(-total // step)):
-            e = part * step + first
-            if total % step and part == total // step:
-                with T.If(e < total), T.Then():
-                    yield e
-            else:
-                yield e
-
-    def _local_sum(self, kind: str, m: Expr, n: Expr) -> Any:
-        """Emit the sum over the block's warps along k."""
-        values = T.alloc_local((self.hint.warps_k,), self.config.reduce_dtype)
-        for w in range(self.hint.warps_k):
-            T.evaluate(T.ptx[f"ld.shared.{kind}"](values[w], self._sum_address(w, m, n)))
-        for w in range(1, self.hint.warps_k):
-            store_local(values, 0, values[0] + values[w])
-        return values
-
-    def _add_warps(self, kind: str) -> None:
-        """Emit the sum of the block's warps, in place of the first one's."""
-        for e in self._elements(self.rows_of_a * self.block_n, self.thread, self.threads):
-            m, n = e // self.block_n, e % self.block_n
-            values = self._local_sum(kind, m, n)
-            T.evaluate(T.ptx[f"st.shared.{kind}"](self._sum_address(0, m, n), values[0]))
-
-    def _cluster_sum(self, kind: str, m: Expr, n: Expr) -> Any:
-        """Emit the sum over the blocks of the cluster."""
-        split = self.hint.split_k
-        values = T.alloc_local((split,), self.config.reduce_dtype)
-        address = T.alloc_local((split,), "uint32")
-        local = T.cuda.cvta_generic_to_shared(self._sum_address(0, m, n))
-        for rank in range(split):
-            T.evaluate(T.ptx["mapa.shared::cluster.u32"](address[rank], local, T.uint32(rank)))
-            T.evaluate(T.ptx[f"ld.shared::cluster.{kind}"](values[rank], address[rank]))
-        for rank in range(1, split):
-            store_local(values, 0, values[0] + values[rank])
-        return values
-
-    def _store(self, n0: Expr, D: Any, Bias: Any, kind: str) -> None:
-        """Emit the stores of D; the blocks of a cluster share them."""
-        c, split = self.config, self.hint.split_k
-        total = self.rows_of_a * self.block_n
-        limit = self.rung * c.N if c.has_fixed_rows(self.rung) else None
-        for e in self._elements(total, self.rank * self.threads + self.thread, split * self.threads):
-            m, n = e // self.block_n, e % self.block_n
-            row, column = self.m0 + m, n0 + n
-            conditions = []
-            if not (c.has_fixed_rows(self.rung) and self.rung % self.rows_of_a == 0):
-                conditions.append(row < self.m)
-            if self.has_ragged_n:
-                conditions.append(column < c.N)
-            wide = row if limit is not None and limit < 1 << 31 else T.cast(row, "int64")
-
-            def one(m: Expr = m, n: Expr = n, wide: Expr = wide, column: Expr = column) -> None:
-                values = self._cluster_sum(kind, m, n) if split > 1 else self._local_sum(kind, m, n)
-                T.buffer_store(D, output_value(c, values[0], Bias[column]), [wide, column])
-
-            if conditions:
-                with T.If(tirx.all(*conditions)), T.Then():
-                    one()
-            else:
-                one()
+            SumStore(self).reduce(self._n0(0), D, Bias)
 
     def build(self) -> PrimFunc:
         """Return the kernel."""

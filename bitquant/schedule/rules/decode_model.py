@@ -1,7 +1,7 @@
 """Which shape of the decode kernel is likely the fastest: a small model of the hardware, no table of problems.
 
-The time of a kernel is a sum of what its busiest multiprocessor does: it reads its part of the weight, and A from L2; it
-issues instructions, the more slowly the fewer warps hide each other's latency; and a block begins and ends with waits
+The time of a kernel is a sum of what its busiest multiprocessor does: it reads its part of the weight, and A from L2;
+it issues instructions, the more slowly the fewer warps hide each other's latency; and a block begins and ends with waits
 that nothing hides. Coefficients were fitted (relative, nonnegative least squares) to 1316 kernels measured on an H200:
 float16 x uint4, groups of 128 with zero points, M of 1, 8 and 16, N x K of 4096 x 4096, 8192 x 8192 and 28672 x 8192.
 The root of the mean square of the relative error is 16%; the first hint of the order was on average 9% behind the best
@@ -30,12 +30,12 @@ _CLOCK = 1755.0
 _L2_BYTES = 5.5e6
 #: Registers of a multiprocessor, and threads that saturate its schedulers.
 _REGISTERS, _THREADS = 65536, 1024
-#: Multiprocessors that clusters of a size can fill together: those of a processing cluster need not be a multiple of it.
+#: Multiprocessors that clusters of a size can fill together: those of a processing cluster need not be a multiple.
 _CLUSTER_SHARE = {1: 1.0, 2: 1.0, 4: 0.85, 8: 0.73}
 #: Registers of a thread for addresses, counters and what is being decoded.
 _BASE_REGISTERS = 48
-#: Bytes of the weight that a multiprocessor should have in flight: Little's law for 4.6 TB/s and 0.7 us over 132 of them
-#: gives 24 KB; latency grows with load.
+#: Bytes of the weight that a multiprocessor should have in flight: Little's law for 4.6 TB/s and 0.7 us over 132 of
+#: them gives 24 KB; latency grows with load.
 _IN_FLIGHT_BYTES = 32 << 10
 #: How the weight travels, tiles ahead, tiles in the body of the loop.
 _TRAVELS = (
@@ -206,7 +206,7 @@ def _shapes(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
             in_flight = warps * rows * ahead * tile_bytes
             if blocks_per_sm > 1 and (blocks_per_sm * warps > 24 or (blocks_per_sm - 1) * in_flight > 2 * wanted):
                 break
-            if not 8 <= blocks_per_sm * warps and tiles_k >= 16:
+            if blocks_per_sm * warps < 8 and tiles_k >= 16:
                 continue
             is_wasteful = unroll > 1 and (unroll * work.layout.tile_k > 512 or split_k * warps_k * unroll > tiles_k)
             if is_wasteful or blocks_per_sm * in_flight < wanted:

@@ -244,10 +244,17 @@ class Humming(Peer):
         return layer.humming_config, *tensors_of_layer, layer.locks
 
     def run(self, packed: Packed, A: torch.Tensor) -> torch.Tensor:
-        """Return D."""
+        """Return D, by the kernel that its heuristics name for this m.
+
+        Left to itself it compiles the kernels of all m up to 8192 at the first call of a shape: 33 of them, minutes of
+        processor time.
+        """
         from humming.forward import humming_forward
+        from humming.tune import get_heuristics_config
 
         layer_config, weight, scale, zero_point, scale_2, locks = packed
+        kernels = get_heuristics_config(layer_config)
+        kernel = next(found for above, most, found in kernels if above < len(A) <= most)
         return humming_forward(
             layer_config,
             inputs=A,
@@ -256,6 +263,7 @@ class Humming(Peer):
             zero_point=zero_point,
             weight_scale_2=scale_2,
             locks=locks,
+            tuning_config=kernel,
         )
 
 

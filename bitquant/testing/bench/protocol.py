@@ -1,7 +1,7 @@
 """How times are taken, of several implementations in one run.
 
 On a GPU: one CUDA graph an implementation, which holds one call for each copy of its weight; the copies together
-exceed `CACHE_FACTOR` times the L2 cache, so that each call reads its weight from memory. The graphs are replayed in
+exceed `profiling.CACHE_FACTOR` times the L2 cache, so that each call reads its weight from memory. The graphs are replayed in
 turn, so that a change of the clock meets all of them, and each implementation's time is the median of its replays.
 Host time is not in it. On a CPU: calls in turn over rotating copies.
 """
@@ -16,11 +16,11 @@ from typing import Any, Protocol
 
 import torch
 
+from bitquant import profiling
+
 __all__ = [
-    "CACHE_FACTOR",
     "Call",
     "CallTimer",
-    "GraphTimer",
     "Timer",
     "copies_needed",
     "host_time_us",
@@ -28,10 +28,6 @@ __all__ = [
     "timer",
 ]
 
-#: Copies of the weight exceed this many times the cache.
-CACHE_FACTOR = 3
-#: A CPU's last-level cache, as bytes to exceed: larger than any desktop's, a fair share of a server's.
-_CPU_CACHE_BYTES = 64 << 20
 #: Nodes of a graph; reached by weights below 0.4 MB alone, for 60 MB of cache.
 _MAX_COPIES = 512
 
@@ -40,11 +36,7 @@ Call = Callable[[], Any]
 
 def copies_needed(weight_bytes: int, device: torch.device) -> int:
     """Return the number of copies of a weight, scales and zero points included, that one graph holds."""
-    if device.type == "cuda":
-        cache_bytes = CACHE_FACTOR * torch.cuda.get_device_properties(device).L2_cache_size
-    else:
-        cache_bytes = _CPU_CACHE_BYTES
-    return min(_MAX_COPIES, 1 + cache_bytes // max(1, weight_bytes))
+    return profiling.copies_needed(weight_bytes, device, _MAX_COPIES)
 
 
 class Timer(Protocol):
@@ -52,36 +44,6 @@ class Timer(Protocol):
 
     def sample_us(self, target_ms: float) -> float:
         """Run for about `target_ms` milliseconds; return the mean time of a call in microseconds."""
-
-
-class GraphTimer:
-    """A CUDA graph of `calls`."""
-
-    def __init__(self, calls: Sequence[Call]) -> None:
-        for call in calls:
-            call()
-        torch.cuda.synchronize()
-        self._count = len(calls)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            for call in calls:
-                call()
-        self._begin, self._end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        self._replay_ms(1)
-        self._once_ms = self._replay_ms(1)
-
-    def _replay_ms(self, times: int) -> float:
-        self._begin.record()
-        for _ in range(times):
-            self._graph.replay()
-        self._end.record()
-        torch.cuda.synchronize()
-        return self._begin.elapsed_time(self._end)
-
-    def sample_us(self, target_ms: float) -> float:
-        """Replay the graph; see `Timer`."""
-        times = max(1, int(target_ms / max(self._once_ms, 1e-3)))
-        return self._replay_ms(times) * 1e3 / times / self._count
 
 
 class CallTimer:
@@ -104,7 +66,7 @@ class CallTimer:
 
 def timer(calls: Sequence[Call], device: torch.device) -> Timer:
     """Return what times `calls`, one a copy of the weight, on this device."""
-    return GraphTimer(calls) if device.type == "cuda" else CallTimer(calls)
+    return profiling.GraphTimer(calls) if device.type == "cuda" else CallTimer(calls)
 
 
 def interleave(timers: Mapping[str, Timer], replays: int, target_ms: float) -> dict[str, list[float]]:

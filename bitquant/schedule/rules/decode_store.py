@@ -1,0 +1,127 @@
+"""The end of a block of the decode kernel: sums to D, over the warps and blocks that share k."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tvm import tirx
+from tvm.script import tirx as T
+
+from bitquant.compute.matmul import output_value
+from bitquant.intrin.mma import store_local
+
+if TYPE_CHECKING:
+    from bitquant.schedule.rules.decode import Kernel
+
+__all__ = ["SumStore"]
+
+Expr = Any
+
+
+class SumStore:
+    """Emits the sum over the warps and blocks that share k, and the stores of D.
+
+    Parameters
+    ----------
+    kernel
+        The kernel, with its operands bound.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    def _sum_address(self, part: Expr, m: Expr, n: Expr) -> Expr:
+        return self.kernel.arena.ptr_to([self.kernel.sum_offset + ((part * self.kernel.rows_of_a + m) * self.kernel.sum_stride + n) * 4])
+
+    def reduce(self, n0: Expr, D: Any, Bias: Any) -> None:
+        """Emit the sum over the warps and blocks that share k, and the stores of D: neighbours store neighbours."""
+        h, dtype = self.kernel.hint, self.kernel.config.reduce_dtype
+        kind = "s32" if dtype == "int32" else "f32"
+        T.evaluate(T.cuda.cta_sync())
+        for r in range(h.rows):
+            for j in range(self.kernel.blocks_m):
+                for i in range(4):
+                    m = j * 8 + self.kernel.lane % 4 * 2 + i % 2
+                    n = (self.kernel.warp_n * h.rows + r) * 16 + i // 2 * 8 + self.kernel.lane // 4
+                    value = self.kernel.total[(r * self.kernel.blocks_m + j) * 4 + i]
+                    store = T.ptx[f"st.shared.{kind}"]
+                    if (j + 1) * 8 > self.kernel.rows_of_a:
+                        with T.If(m < self.kernel.rows_of_a), T.Then():
+                            T.evaluate(store(self._sum_address(self.kernel.warp_k, m, n), value))
+                    else:
+                        T.evaluate(store(self._sum_address(self.kernel.warp_k, m, n), value))
+        T.evaluate(T.cuda.cta_sync())
+        if h.split_k > 1:
+            self._add_warps(kind)
+            T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
+            T.evaluate(T.ptx["barrier.cluster.wait.acquire.aligned"]())
+        self._store(n0, D, Bias, kind)
+        if h.split_k > 1:
+            # The shared memory of a block lives until all others have read it.
+            T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
+            T.evaluate(T.ptx["barrier.cluster.wait.acquire.aligned"]())
+
+    def _elements(self, total: int, first: Expr, step: int) -> Iterator[Expr]:
+        """Yield the elements of this thread, inside the guard that the last ones need."""
+        for part in range(-(-total // step)):
+            e = part * step + first
+            if total % step and part == total // step:
+                with T.If(e < total), T.Then():
+                    yield e
+            else:
+                yield e
+
+    def _local_sum(self, kind: str, m: Expr, n: Expr) -> Any:
+        """Emit the sum over the block's warps along k."""
+        values = T.alloc_local((self.kernel.hint.warps_k,), self.kernel.config.reduce_dtype)
+        for w in range(self.kernel.hint.warps_k):
+            T.evaluate(T.ptx[f"ld.shared.{kind}"](values[w], self._sum_address(w, m, n)))
+        for w in range(1, self.kernel.hint.warps_k):
+            store_local(values, 0, values[0] + values[w])
+        return values
+
+    def _add_warps(self, kind: str) -> None:
+        """Emit the sum of the block's warps, in place of the first one's."""
+        for e in self._elements(self.kernel.rows_of_a * self.kernel.block_n, self.kernel.thread, self.kernel.threads):
+            m, n = e // self.kernel.block_n, e % self.kernel.block_n
+            values = self._local_sum(kind, m, n)
+            T.evaluate(T.ptx[f"st.shared.{kind}"](self._sum_address(0, m, n), values[0]))
+
+    def _cluster_sum(self, kind: str, m: Expr, n: Expr) -> Any:
+        """Emit the sum over the blocks of the cluster."""
+        split = self.kernel.hint.split_k
+        values = T.alloc_local((split,), self.kernel.config.reduce_dtype)
+        address = T.alloc_local((split,), "uint32")
+        local = T.cuda.cvta_generic_to_shared(self._sum_address(0, m, n))
+        for rank in range(split):
+            T.evaluate(T.ptx["mapa.shared::cluster.u32"](address[rank], local, T.uint32(rank)))
+            T.evaluate(T.ptx[f"ld.shared::cluster.{kind}"](values[rank], address[rank]))
+        for rank in range(1, split):
+            store_local(values, 0, values[0] + values[rank])
+        return values
+
+    def _store(self, n0: Expr, D: Any, Bias: Any, kind: str) -> None:
+        """Emit the stores of D; the blocks of a cluster share them."""
+        c, split = self.kernel.config, self.kernel.hint.split_k
+        total = self.kernel.rows_of_a * self.kernel.block_n
+        limit = self.kernel.rung * c.N if c.has_fixed_rows(self.kernel.rung) else None
+        for e in self._elements(total, self.kernel.rank * self.kernel.threads + self.kernel.thread, split * self.kernel.threads):
+            m, n = e // self.kernel.block_n, e % self.kernel.block_n
+            row, column = self.kernel.m0 + m, n0 + n
+            conditions = []
+            if not (c.has_fixed_rows(self.kernel.rung) and self.kernel.rung % self.kernel.rows_of_a == 0):
+                conditions.append(row < self.kernel.m)
+            if self.kernel.has_ragged_n:
+                conditions.append(column < c.N)
+            wide = row if limit is not None and limit < 1 << 31 else T.cast(row, "int64")
+
+            def one(m: Expr = m, n: Expr = n, wide: Expr = wide, column: Expr = column) -> None:
+                values = self._cluster_sum(kind, m, n) if split > 1 else self._local_sum(kind, m, n)
+                T.buffer_store(D, output_value(c, values[0], Bias[column]), [wide, column])
+
+            if conditions:
+                with T.If(tirx.all(*conditions)), T.Then():
+                    one()
+            else:
+                one()
