@@ -37,7 +37,19 @@ _CUBIN, _CUDA, _PTX = "kernels.cubin", "kernels.cu", "kernels.ptx"
 #: Version of the archive's own format.
 _FORMAT = 2
 _MANIFEST_FIELDS = frozenset(
-    {"format", "problem", "weight_layout", "target", "arch", "cpu_features", "symbols", "choices", "kernels", "resources", "versions"}
+    {
+        "format",
+        "problem",
+        "weight_layout",
+        "target",
+        "arch",
+        "cpu_features",
+        "symbols",
+        "choices",
+        "kernels",
+        "resources",
+        "versions",
+    }
 )
 
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bitquant.errors import BuildError, UnsupportedError
 
@@ -239,43 +240,54 @@ def compile_cuda_source(source: str, arch: str) -> CompiledCuda:
 def _compile_nvrtc(compiler: CudaCompiler, source: str, arch: str) -> CompiledCuda:
     from cuda.bindings import nvrtc
 
+    options = [
+        f"--gpu-architecture={arch}",
+        "-default-device",
+        "--device-int128",
+        "--ptxas-options=-v",
+        # Gates on host-side deprecation notes that the float8 headers use before they define them.
+        "-D__NV_SILENCE_DEPRECATION_BEGIN=",
+        "-D__NV_SILENCE_DEPRECATION_END=",
+        "-D__NV_SILENCE_HOST_DEPRECATION_BEGIN=",
+        "-D__NV_SILENCE_HOST_DEPRECATION_END=",
+        *_COMMON_OPTIONS,
+        *(f"-I{folder}" for folder in compiler.include_dirs),
+    ]
+    text = _NVRTC_PREAMBLE + source.replace("#include <cuda.h>", "")
+    # From its own cache, NVRTC returns machine code without the log that names a kernel's resources.
+    status, log, *code = _run_nvrtc(compiler, text, [*options, "--no-cache"])
+    if status == nvrtc.nvrtcResult.NVRTC_ERROR_INVALID_OPTION:  # A version without that cache.
+        status, log, *code = _run_nvrtc(compiler, text, options)
+    if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
+        raise BuildError(f"NVRTC {compiler.version} rejects the kernel for {arch}:\n{log}")
+    cubin, ptx = code
+    return CompiledCuda(cubin, ptx.rstrip(b"\0").decode(), _parse_ptxas(log))
+
+
+def _run_nvrtc(compiler: CudaCompiler, text: str, options: list[str]) -> tuple[Any, str, bytes, bytes]:
+    """Compile with NVRTC; return its verdict, its log, machine code and PTX, the last two empty after an error."""
+    from cuda.bindings import nvrtc
+
     def checked(call: str, answer: tuple) -> tuple:
         if int(answer[0]) != 0:
             raise BuildError(f"NVRTC {compiler.version}: {call} failed with {answer[0]!s}")
         return answer[1:]
 
-    text = _NVRTC_PREAMBLE + source.replace("#include <cuda.h>", "")
+    def content(program: Any, what: str) -> bytes:
+        (size,) = checked(f"nvrtcGet{what}Size", getattr(nvrtc, f"nvrtcGet{what}Size")(program))
+        buffer = bytearray(size)
+        checked(f"nvrtcGet{what}", getattr(nvrtc, f"nvrtcGet{what}")(program, buffer))
+        return bytes(buffer)
+
     (program,) = checked("nvrtcCreateProgram", nvrtc.nvrtcCreateProgram(text.encode(), b"bitquant.cu", 0, None, None))
     try:
-        options = [
-            f"--gpu-architecture={arch}",
-            "-default-device",
-            "--device-int128",
-            "--ptxas-options=-v",
-            # Gates on host-side deprecation notes that the float8 headers use before they define them.
-            "-D__NV_SILENCE_DEPRECATION_BEGIN=",
-            "-D__NV_SILENCE_DEPRECATION_END=",
-            "-D__NV_SILENCE_HOST_DEPRECATION_BEGIN=",
-            "-D__NV_SILENCE_HOST_DEPRECATION_END=",
-            *_COMMON_OPTIONS,
-            *(f"-I{folder}" for folder in compiler.include_dirs),
-        ]
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
-        (log_size,) = checked("nvrtcGetProgramLogSize", nvrtc.nvrtcGetProgramLogSize(program))
-        log = bytearray(log_size)
-        checked("nvrtcGetProgramLog", nvrtc.nvrtcGetProgramLog(program, log))
-        log_text = log.rstrip(b"\0").decode(errors="replace")
-        if int(status) != 0:
-            raise BuildError(f"NVRTC {compiler.version} rejects the kernel for {arch}:\n{log_text}")
-        (cubin_size,) = checked("nvrtcGetCUBINSize", nvrtc.nvrtcGetCUBINSize(program))
-        cubin = bytearray(cubin_size)
-        checked("nvrtcGetCUBIN", nvrtc.nvrtcGetCUBIN(program, cubin))
-        (ptx_size,) = checked("nvrtcGetPTXSize", nvrtc.nvrtcGetPTXSize(program))
-        ptx = bytearray(ptx_size)
-        checked("nvrtcGetPTX", nvrtc.nvrtcGetPTX(program, ptx))
+        log = content(program, "ProgramLog").rstrip(b"\0").decode(errors="replace")
+        failed = status != nvrtc.nvrtcResult.NVRTC_SUCCESS
+        cubin, ptx = (b"", b"") if failed else (content(program, "CUBIN"), content(program, "PTX"))
     finally:
         nvrtc.nvrtcDestroyProgram(program)
-    return CompiledCuda(bytes(cubin), ptx.rstrip(b"\0").decode(), _parse_ptxas(log_text))
+    return status, log, cubin, ptx
 
 
 def _compile_nvcc(compiler: CudaCompiler, source: str, arch: str) -> CompiledCuda:

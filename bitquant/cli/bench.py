@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,9 @@ from bitquant.cli.output import print_table
 from bitquant.cli.problem import parse_rows, target_option
 
 if TYPE_CHECKING:
+    from bitquant.testing.bench.peers import Peer
     from bitquant.testing.bench.problems import Cell
+    from bitquant.testing.bench.run import Options
 
 __all__ = ["bench"]
 
@@ -64,13 +69,19 @@ Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
 @target_option
 @click.option("--replays", type=click.IntRange(5), default=5, show_default=True, help="Samples; their median counts.")
 @click.option("--target-ms", type=float, default=10.0, show_default=True, help="Length of a sample.")
-@click.option("--time-limit", type=float, default=None, metavar="SECONDS", help="Begin no cell that would end later.")
+@click.option("--time-limit", type=float, default=None, metavar="SECONDS", help="End in this time, with what there is.")
+@click.option(
+    "--peer-limit",
+    type=click.FloatRange(0, min_open=True),
+    default=20.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A peer that takes longer to prepare for a cell is left out from there on.",
+)
 @click.option(
     "--jobs", type=click.IntRange(1), default=None, help="Processes that compile. Default: all cores but one."
 )
-@click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), help="File for all figures, written cell by cell."
-)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="File for all figures, written one by one.")
 @click.option(
     "--from-json",
     "sources",
@@ -97,6 +108,7 @@ def bench(
     replays: int,
     target_ms: float,
     time_limit: float | None,
+    peer_limit: float,
     jobs: int | None,
     json_path: Path | None,
     sources: tuple[Path, ...],
@@ -111,19 +123,35 @@ def bench(
     does nothing else. Results are checked against float64 in the same run. The exit code is 1 if one of ours is wrong
     or fails.
     """
+    begin = time.perf_counter()
+    progress = _Progress(begin)
+    if not sources:
+        progress.say("importing torch and TVM", is_lasting=True)
     from bitquant.testing.bench import report
 
     if sources:
         results = report.load(sources)
     else:
         from bitquant.testing.bench.problems import cells, parse_kind, parse_shapes
+        from bitquant.testing.bench.run import Options
 
         kinds = [parse_kind(text, a_dtype) for text in formats.split(",")]
         chosen = list(cells(kinds, parse_shapes(shapes), rows, order.split(",")))
         if host:
             _print_host_times(chosen, target)
             return 0
-        results = _run(chosen, peers, target, replays, target_ms, time_limit, jobs, json_path)
+        options = Options(
+            target=target,
+            replays=replays,
+            target_ms=target_ms,
+            time_limit_s=time_limit,
+            peer_limit_s=peer_limit,
+            jobs=max(1, (os.cpu_count() or 2) - 1) if jobs is None else jobs,
+            peers=_peers(peers),
+            begin=begin,
+        )
+        with progress:
+            results = _run(chosen, options, progress, json_path)
     _print(results)
     if markdown_path is not None:
         _write_markdown(markdown_path, report.markdown(results))
@@ -134,43 +162,80 @@ def bench(
     return int(any("complaint" in entry["ours"] for entry in results["cells"]))
 
 
-def _run(
-    chosen: list[Cell],
-    peers: str | None,
-    target: str | None,
-    replays: int,
-    target_ms: float,
-    time_limit: float | None,
-    jobs: int | None,
-    json_path: Path | None,
-) -> dict[str, Any]:
-    """Time the cells; progress goes to standard error, the figures so far to the file."""
+def _peers(names: str | None) -> tuple[Peer, ...]:
+    """Return who takes part: None: all; "none": nobody."""
     from bitquant.testing.bench.peers import PEERS, Refusal, peers_by_name
-    from bitquant.testing.bench.report import best_peer
-    from bitquant.testing.bench.run import Bench, Options, save
 
     try:
-        taking_part = PEERS if peers is None else () if peers == "none" else peers_by_name(peers.split(","))
+        return PEERS if names is None else () if names == "none" else peers_by_name(names.split(","))
     except Refusal as error:
         raise click.BadParameter(str(error), param_hint="--peers") from error
-    jobs = max(1, (os.cpu_count() or 2) - 1) if jobs is None else jobs
-    run = Bench(chosen, Options(target, replays, target_ms, time_limit, jobs, taking_part))
+
+
+class _Progress:
+    """Says on standard error what a run does: on a terminal in one line that changes, else in a line a stage."""
+
+    def __init__(self, begin: float) -> None:
+        from rich.console import Console
+
+        self._begin = begin
+        self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+        self._status = self._console.status("") if self._console.is_terminal else None
+
+    def __enter__(self) -> _Progress:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def say(self, words: str, is_lasting: bool = False) -> None:
+        """Print a line, at once; on a terminal the next one replaces it unless it is a lasting one."""
+        line = f"{time.perf_counter() - self._begin:6.1f} s  {words}"
+        if self._status is None:
+            click.echo(line, err=True)
+        elif is_lasting:
+            self._console.print(line)
+        else:
+            self._status.update(line)
+
+
+def _run(chosen: list[Cell], options: Options, progress: _Progress, json_path: Path | None) -> dict[str, Any]:
+    """Time the cells; progress goes to standard error, the figures so far to the file."""
+    from bitquant.testing.bench.report import best_peer
+    from bitquant.testing.bench.run import Bench, Listener, save
+
+    def where(index: int) -> str:
+        return f"cell {index + 1}/{len(run.cells)} {run.cells[index]}: "
+
+    class Speaker(Listener):
+        def stage(self, index: int | None, words: str) -> None:
+            progress.say(words if index is None else where(index) + words)
+
+        def changed(self) -> None:
+            if json_path is not None:
+                save(run.results, json_path)
+
+    run = Bench(chosen, options, Speaker())
+    is_main = threading.current_thread() is threading.main_thread()
+    # `timeout` and batch systems end a run so; it then closes like one that is interrupted.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if is_main else None
     try:
         for i, entry in enumerate(run.run()):
             ours, floor = entry["ours"], entry.get("floor", {}).get("latency_us")
-            words = [
-                f"[{i + 1}/{len(run.cells)}] {run.cells[i]}:",
-                ours.get("complaint") or f"{ours['latency_us']:.2f} us",
-            ]
+            words = [ours.get("complaint") or f"ours {ours['latency_us']:.2f} us"]
             if floor:
                 words.append(f"floor {floor:.2f}")
             if peer := best_peer(entry):
-                words.append(f"{peer[0]} {peer[1]:.2f}")
-            click.echo(" ".join(words), err=True)
-            if json_path is not None:
-                save(run.results, json_path)
+                words.append(f"best peer {peer[0]} {peer[1]:.2f}")
+            progress.say(where(i) + ", ".join(words), is_lasting=True)
     except KeyboardInterrupt:
         run.results["stopped"] = f"interrupted: {len(run.results['cells'])} of {len(run.cells)} cells done"
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
     if json_path is not None:
         save(run.results, json_path)
     return run.results

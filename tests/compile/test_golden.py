@@ -70,3 +70,11 @@ def test_schedule(name, target, update_golden):
     mod = select_implementation(bq.MatmulConfig(**PROBLEMS[name]))
     scheduled = schedule_module(mod, TARGETS[target])
     compare(f"{name}.{target}", scheduled.script(), update_golden)
+
+
+@pytest.mark.parametrize("name", ["bitnet", "uint2_quantized"])
+def test_schedule_on_the_fragment_layout(name, update_golden):
+    """The scheduled function that reads the fragment layout is the one in the file."""
+    config = bq.MatmulConfig(**{**PROBLEMS[name], "M": 1})
+    scheduled = schedule_module(select_implementation(config, "fragment"), TARGETS["sm_90a"])
+    compare(f"{name}.fragment.sm_90a", scheduled.script(), update_golden)

@@ -130,9 +130,13 @@ class DecodeRule(Rule):
         work = Work(
             config, rung, arch, shape.layout, decoder.registers, shape.needs_sum_of_a, decoder.table_bytes
         )  # fmt: skip
+        is_empty = True
         for hint in decode_model.space(work, first):
             if _hint_problem(config, rung, arch, hint) is None:
+                is_empty = False
                 yield hint
+        if is_empty:
+            yield from (hint for hint in decode_model.least(first) if _hint_problem(config, rung, arch, hint) is None)
 
     def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
         """Return the bytes of the ring of A, or of the partial sums where they take more."""
@@ -332,7 +336,16 @@ class Kernel(Shape):
                     registers = [self.words[at + j] for j in range(per_load)]
                     T.evaluate(T.ptx["ld.global.nc.L1::no_allocate.L2::256B.v4.u32"](*registers, source))
 
-        self._when(tile < self.tiles_k if self.has_ragged_tiles and not self.is_shared else True, loads)
+        if self.is_shared or not self.has_ragged_tiles:
+            loads()
+            return
+        with T.If(tile < self.tiles_k):
+            with T.Then():
+                loads()
+            if self.config.W_format.name == "float8_e5m2":
+                # A's zeros behind K cancel whatever an earlier tile has left here, but for infinity.
+                with T.Else(), T.unroll(h.rows * self.lane_words) as i:
+                    store_local(self.words, slot * h.rows * self.lane_words + i, T.uint32(0))
 
     def _slot_offset(self, slot: Expr, r: int, part: int) -> Expr:
         """Return where this lane's 16 bytes of a load lie in the ring."""
@@ -673,7 +686,8 @@ class Kernel(Shape):
             if self.needs_sum_of_a:
                 # Rows of the ones' product are equal: its first two registers are the columns of this lane.
                 for i in range(2):
-                    store_local(sum_of_a, i, added(self.a_sum, 4 * j + i, 2, 4 * self.blocks_m))
+                    sums = added(self.a_sum, 4 * j + i, 2, 4 * self.blocks_m)
+                    store_local(sum_of_a, i, sums * tirx.const(self.a_scale, dtype) if self.a_scale != 1 else sums)
             for r in range(h.rows):
                 for i in range(4):
                     at = (r * self.blocks_m + j) * 4 + i

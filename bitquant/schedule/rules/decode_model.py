@@ -1,8 +1,8 @@
 """Which shape of the decode kernel is likely the fastest: a small model of the hardware, no table of problems.
 
 The time of a kernel is a sum of what its busiest multiprocessor does: it reads its part of the weight, and A from L2;
-it issues instructions, the more slowly the fewer warps hide each other's latency; and a block begins and ends with waits
-that nothing hides. Coefficients were fitted (relative, nonnegative least squares) to 1316 kernels measured on an H200:
+it issues instructions, the more slowly the fewer warps hide each other's latency; and a block begins and ends with
+waits that nothing hides. Coefficients were fitted (relative, nonnegative least squares) to 1316 kernels measured on an H200:
 float16 x uint4, groups of 128 with zero points, M of 1, 8 and 16, N x K of 4096 x 4096, 8192 x 8192 and 28672 x 8192.
 The root of the mean square of the relative error is 16%; the first hint of the order was on average 9% behind the best
 measured one, the best of the first five 3%.
@@ -23,7 +23,7 @@ from bitquant.layouts import FragmentLayout
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode import DecodeHint
 
-__all__ = ["Work", "predicted_us", "registers", "space"]
+__all__ = ["Work", "least", "predicted_us", "registers", "space"]
 
 #: Clock that the fit stands for, in cycles a microsecond, and bytes a microsecond from L2 to all multiprocessors.
 _CLOCK = 1755.0
@@ -188,6 +188,18 @@ def space(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
         if hint not in seen:
             seen.add(hint)
             yield hint
+
+
+def least(first: DecodeHint) -> Iterator[DecodeHint]:
+    """Yield small hints for where `space` has none: long K in small shared memory. No model stands behind their order.
+
+    Parameters
+    ----------
+    first
+        A hint whose other fields are kept.
+    """
+    for warps_k, ahead in ((8, 4), (4, 4), (4, 2), (4, 1)):
+        yield replace(first, block_m=8, warps_k=warps_k, ahead=ahead, unroll=1, phase=1, weights="shared")
 
 
 def _shapes(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:

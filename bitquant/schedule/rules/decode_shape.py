@@ -58,7 +58,8 @@ class Shape:
         self.a_decoder = None
         if a.bits == 8 and not a.is_integer:
             self.a_decoder = RegisterDecoder(a, FragmentLayout(8, 8), operand, arch.capability)
-        self.value_scale = self.decoder.value_scale * (self.a_decoder.value_scale if self.a_decoder else 1)
+        self.a_scale = self.a_decoder.value_scale if self.a_decoder else 1
+        self.value_scale = self.decoder.value_scale * self.a_scale
 
         self.blocks_m = h.block_m // 8
         self.threads = 32 * h.warps_n * h.warps_k
@@ -84,7 +85,6 @@ class Shape:
         self.has_ragged_k = config.K % self.phase_k != 0
         self.has_ragged_tiles = self.tiles_k % (h.warps_k * self.part_tiles) != 0
         self.has_ragged_n = config.N % self.block_n != 0
-        self.uses_dependent_launch = arch.capability >= 90
         self.is_shared = hint.weights == "shared"
         # Rows of A beyond the rung are not stored; the lanes that would read them read the last one.
         self.rows_of_a = min(h.block_m, rung) if config.has_fixed_rows(rung) else h.block_m
@@ -97,6 +97,8 @@ class Shape:
         self.a_tile = Tile(0, self.rows_of_a, self.phase_k * a_bytes, self.buffers, swizzled=False)
         self.a_width = math.gcd(c.K * a_bytes, self.a_tile.row_bytes, 16)
         self.copies_bulk = self.arch.capability >= 90 and self.a_width == 16
+        # The narrowest copies of A are non-coherent loads, which need an A that is whole before the kernel begins.
+        self.uses_dependent_launch = self.arch.capability >= 90 and self.a_width >= 4
         end = self.a_tile.end
         # Scales of a block side by side are read once; single ones, or what no wide copy takes, by each warp.
         size = c.scale_format.bits // 8

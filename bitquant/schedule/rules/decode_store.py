@@ -32,25 +32,27 @@ class SumStore:
         self.kernel = kernel
 
     def _sum_address(self, part: Expr, m: Expr, n: Expr) -> Expr:
-        return self.kernel.arena.ptr_to([self.kernel.sum_offset + ((part * self.kernel.rows_of_a + m) * self.kernel.sum_stride + n) * 4])
+        kernel = self.kernel
+        return kernel.arena.ptr_to([kernel.sum_offset + ((part * kernel.rows_of_a + m) * kernel.sum_stride + n) * 4])
 
     def reduce(self, n0: Expr, D: Any, Bias: Any) -> None:
         """Emit the sum over the warps and blocks that share k, and the stores of D: neighbours store neighbours."""
-        h, dtype = self.kernel.hint, self.kernel.config.reduce_dtype
+        kernel = self.kernel
+        h, dtype = kernel.hint, kernel.config.reduce_dtype
         kind = "s32" if dtype == "int32" else "f32"
         T.evaluate(T.cuda.cta_sync())
         for r in range(h.rows):
-            for j in range(self.kernel.blocks_m):
+            for j in range(kernel.blocks_m):
                 for i in range(4):
-                    m = j * 8 + self.kernel.lane % 4 * 2 + i % 2
-                    n = (self.kernel.warp_n * h.rows + r) * 16 + i // 2 * 8 + self.kernel.lane // 4
-                    value = self.kernel.total[(r * self.kernel.blocks_m + j) * 4 + i]
+                    m = j * 8 + kernel.lane % 4 * 2 + i % 2
+                    n = (kernel.warp_n * h.rows + r) * 16 + i // 2 * 8 + kernel.lane // 4
+                    value = kernel.total[(r * kernel.blocks_m + j) * 4 + i]
                     store = T.ptx[f"st.shared.{kind}"]
-                    if (j + 1) * 8 > self.kernel.rows_of_a:
-                        with T.If(m < self.kernel.rows_of_a), T.Then():
-                            T.evaluate(store(self._sum_address(self.kernel.warp_k, m, n), value))
+                    if (j + 1) * 8 > kernel.rows_of_a:
+                        with T.If(m < kernel.rows_of_a), T.Then():
+                            T.evaluate(store(self._sum_address(kernel.warp_k, m, n), value))
                     else:
-                        T.evaluate(store(self._sum_address(self.kernel.warp_k, m, n), value))
+                        T.evaluate(store(self._sum_address(kernel.warp_k, m, n), value))
         T.evaluate(T.cuda.cta_sync())
         if h.split_k > 1:
             self._add_warps(kind)
@@ -74,24 +76,27 @@ class SumStore:
 
     def _local_sum(self, kind: str, m: Expr, n: Expr) -> Any:
         """Emit the sum over the block's warps along k."""
-        values = T.alloc_local((self.kernel.hint.warps_k,), self.kernel.config.reduce_dtype)
-        for w in range(self.kernel.hint.warps_k):
+        kernel = self.kernel
+        values = T.alloc_local((kernel.hint.warps_k,), kernel.config.reduce_dtype)
+        for w in range(kernel.hint.warps_k):
             T.evaluate(T.ptx[f"ld.shared.{kind}"](values[w], self._sum_address(w, m, n)))
-        for w in range(1, self.kernel.hint.warps_k):
+        for w in range(1, kernel.hint.warps_k):
             store_local(values, 0, values[0] + values[w])
         return values
 
     def _add_warps(self, kind: str) -> None:
         """Emit the sum of the block's warps, in place of the first one's."""
-        for e in self._elements(self.kernel.rows_of_a * self.kernel.block_n, self.kernel.thread, self.kernel.threads):
-            m, n = e // self.kernel.block_n, e % self.kernel.block_n
+        kernel = self.kernel
+        for e in self._elements(kernel.rows_of_a * kernel.block_n, kernel.thread, kernel.threads):
+            m, n = e // kernel.block_n, e % kernel.block_n
             values = self._local_sum(kind, m, n)
             T.evaluate(T.ptx[f"st.shared.{kind}"](self._sum_address(0, m, n), values[0]))
 
     def _cluster_sum(self, kind: str, m: Expr, n: Expr) -> Any:
         """Emit the sum over the blocks of the cluster."""
-        split = self.kernel.hint.split_k
-        values = T.alloc_local((split,), self.kernel.config.reduce_dtype)
+        kernel = self.kernel
+        split = kernel.hint.split_k
+        values = T.alloc_local((split,), kernel.config.reduce_dtype)
         address = T.alloc_local((split,), "uint32")
         local = T.cuda.cvta_generic_to_shared(self._sum_address(0, m, n))
         for rank in range(split):
@@ -103,16 +108,17 @@ class SumStore:
 
     def _store(self, n0: Expr, D: Any, Bias: Any, kind: str) -> None:
         """Emit the stores of D; the blocks of a cluster share them."""
-        c, split = self.kernel.config, self.kernel.hint.split_k
-        total = self.kernel.rows_of_a * self.kernel.block_n
-        limit = self.kernel.rung * c.N if c.has_fixed_rows(self.kernel.rung) else None
-        for e in self._elements(total, self.kernel.rank * self.kernel.threads + self.kernel.thread, split * self.kernel.threads):
-            m, n = e // self.kernel.block_n, e % self.kernel.block_n
-            row, column = self.kernel.m0 + m, n0 + n
+        kernel = self.kernel
+        c, split = kernel.config, kernel.hint.split_k
+        total = kernel.rows_of_a * kernel.block_n
+        limit = kernel.rung * c.N if c.has_fixed_rows(kernel.rung) else None
+        for e in self._elements(total, kernel.rank * kernel.threads + kernel.thread, split * kernel.threads):
+            m, n = e // kernel.block_n, e % kernel.block_n
+            row, column = kernel.m0 + m, n0 + n
             conditions = []
-            if not (c.has_fixed_rows(self.kernel.rung) and self.kernel.rung % self.kernel.rows_of_a == 0):
-                conditions.append(row < self.kernel.m)
-            if self.kernel.has_ragged_n:
+            if not (c.has_fixed_rows(kernel.rung) and kernel.rung % kernel.rows_of_a == 0):
+                conditions.append(row < kernel.m)
+            if kernel.has_ragged_n:
                 conditions.append(column < c.N)
             wide = row if limit is not None and limit < 1 << 31 else T.cast(row, "int64")
 

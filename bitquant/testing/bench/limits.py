@@ -33,21 +33,29 @@ def time_bound(seconds: float | None) -> Iterator[None]:
     if seconds is None:
         yield
         return
-    is_armed = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
     watched = _descriptor()
     if watched is not None:
         faulthandler.dump_traceback_later(max(seconds, 0.0) + GRACE_S, exit=True, file=watched)
-    if is_armed:
-        before = signal.signal(signal.SIGALRM, _ring)
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
     try:
-        yield
+        with _alarm(seconds):
+            yield
     finally:
-        if is_armed:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
         if watched is not None:
             faulthandler.cancel_dump_traceback_later()
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _ring(_number: int, _frame: object) -> None:

@@ -170,10 +170,14 @@ def complaints(results: Results) -> list[str]:
         for name, figures in (("ours", entry["ours"]), *entry.get("peers", {}).items()):
             if complaint := figures.get("complaint"):
                 lines[f"{name}, {where}: {complaint}"] = None
+        if entry.get("is_provisional"):
+            lines[f"{where}: provisional, not all were timed in turn"] = None
     for name, reasons in results["refusals"].items():
         lines.update(dict.fromkeys(f"{name} left out: {reason}" for reason in reasons))
     if stopped := results.get("stopped"):
         lines[f"stopped: {stopped}"] = None
+    elif doing := results.get("doing"):
+        lines[f"not finished; the last thing it did: {doing}"] = None
     return list(lines)
 
 

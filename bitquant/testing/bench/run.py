@@ -26,15 +26,16 @@ from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError, UnsupportedError
 from bitquant.matmul import Matmul
-from bitquant.profiling import random_operands
+from bitquant.profiling import CACHE_FACTOR, random_operands
 from bitquant.testing.bench.floor import FloorReader
+from bitquant.testing.bench.limits import TimeIsUpError, time_bound
 from bitquant.testing.bench.peers import PEERS, Packed, Peer
 from bitquant.testing.bench.problems import Cell, Weights, draw_activation, draw_weights
-from bitquant.testing.bench.protocol import CACHE_FACTOR, Call, Timer, copies_needed, host_time_us, interleave, timer
+from bitquant.testing.bench.protocol import Call, Timer, copies_needed, host_time_us, interleave, timer
 from bitquant.testing.check import poisoned
 from bitquant.testing.oracle import assert_close, relative_error, round_to_output, tolerance
 
-__all__ = ["FORMAT", "Bench", "Options", "host_times", "save"]
+__all__ = ["FORMAT", "Bench", "Listener", "Options", "host_times", "save"]
 
 #: Version of the results' own format.
 FORMAT = 1
@@ -61,19 +62,37 @@ class Options:
     target_ms
         Length of one sample.
     time_limit_s
-        A cell is not begun if the run would probably be longer after it; None: no limit.
+        Seconds from `begin` on; None: no limit. What is under way then is broken off, and a cell is not begun if our
+        part of it would probably not end in time.
+    peer_limit_s
+        Seconds in which a peer must be prepared for a cell. One that takes longer is broken off and left out from
+        there on.
     jobs
         Processes that compile kernels ahead.
     peers
         Who takes part.
+    begin
+        When the run began, by `time.perf_counter`: a program may count its imports.
     """
 
     target: str | None = None
     replays: int = 5
     target_ms: float = 10.0
     time_limit_s: float | None = None
+    peer_limit_s: float = 20.0
     jobs: int = 1
     peers: tuple[Peer, ...] = PEERS
+    begin: float = dataclasses.field(default_factory=time.perf_counter)
+
+
+class Listener:
+    """Hears of a run's progress; this one ignores it."""
+
+    def stage(self, index: int | None, words: str) -> None:
+        """Hear what is done next or what was found, in the cell of that index; None: before the first cell."""
+
+    def changed(self) -> None:
+        """Hear that `Bench.results` has changed."""
 
 
 # Kernels ahead of time.
@@ -94,16 +113,22 @@ class _Builder:
     def __init__(self, cells: Sequence[Cell], target: str, jobs: int) -> None:
         self._futures: dict[str, concurrent.futures.Future[str | None]] = {}
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
+        self.workers = 0
         configs: dict[str, MatmulConfig] = {}
         for cell in cells:
             configs.setdefault(cell.config.key(), cell.config)
         if jobs < 2 or len(configs) < 2 or not cache.is_enabled():
             return
-        workers = min(jobs, len(configs))
+        self.workers = min(jobs, len(configs))
         spawn = multiprocessing.get_context("spawn")  # A forked process may not use CUDA after its parent did.
-        self._pool = concurrent.futures.ProcessPoolExecutor(workers, spawn)
+        self._pool = concurrent.futures.ProcessPoolExecutor(self.workers, spawn)
         for key, config in configs.items():
             self._futures[key] = self._pool.submit(_construct, config, target)
+
+    @property
+    def count(self) -> int:
+        """Problems that are compiled ahead."""
+        return len(self._futures)
 
     def wait_for(self, config: MatmulConfig) -> None:
         """Return when the kernels of `config` are in the cache, or have failed."""
@@ -133,6 +158,20 @@ class _Loaded:
     peers: dict[str, list[Packed]] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass
+class _Prepared:
+    """What the implementations of one cell share."""
+
+    loaded: _Loaded
+    check: _Check
+    timers: dict[str, Timer] = dataclasses.field(default_factory=dict)
+
+    def forget(self, name: str) -> None:
+        """Free what a peer left behind."""
+        self.loaded.peers.pop(name, None)
+        self.timers.pop(name, None)
+
+
 class Bench:
     """Times cells; results grow in `results`, ready for JSON.
 
@@ -142,13 +181,17 @@ class Bench:
         What to time, in this order.
     options
         How.
+    listener
+        Who hears of each stage and of each figure.
 
     Attributes
     ----------
     cells : tuple of Cell
         Those of the cells that are legal problems; `results` says why the others are not.
     results : dict
-        What `save` writes.
+        What `save` writes, at any time: figures come implementation by implementation. While the run goes on, "doing"
+        says what it does, and the figures of a cell whose implementations have not all been timed in turn yet are
+        marked "is_provisional".
 
     Raises
     ------
@@ -156,8 +199,11 @@ class Bench:
         If the target is a GPU and there is none.
     """
 
-    def __init__(self, cells: Sequence[Cell], options: Options) -> None:
+    def __init__(self, cells: Sequence[Cell], options: Options, listener: Listener | None = None) -> None:
         self._options = options
+        self._listener = listener or Listener()
+        self._left_out: set[str] = set()
+        self._index: int | None = None
         self._target = resolve_target(options.target)
         self._device = _device(self._target)
         self._loaded: tuple[Any, _Loaded] | None = None
@@ -195,100 +241,188 @@ class Bench:
         return self._device.type == "cuda"
 
     def run(self) -> Iterator[dict[str, Any]]:
-        """Time the cells in order; yield each one's entry when `results` has it. Stops early at the time limit."""
+        """Time the cells in order; yield each one's entry when it is done. Stops early at the time limit."""
         begin, longest = time.perf_counter(), 0.0
         arch = str(self._target.arch) if self._is_cuda else "cpu"
         builder = _Builder(self.cells, arch, self._options.jobs)
         try:
-            if self._is_cuda:
-                self._floor = FloorReader(self._target, self._device)
-                self.results["device"]["clocks_at_begin"] = _clocks()
-            else:
-                builder.wait()  # Compilers would take the cores from what is timed.
+            with time_bound(self._left_s()):
+                self._set_up(builder)
             for i, cell in enumerate(self.cells):
-                begin_of_cell = time.perf_counter()
-                limit = self._options.time_limit_s
-                if limit is not None and begin_of_cell - begin + longest > limit:
-                    self.results["stopped"] = f"time limit of {limit:g} s: {i} of {len(self.cells)} cells done"
-                    return
-                entry = self._entry(cell, builder)
-                entry["seconds"] = round(time.perf_counter() - begin_of_cell, 3)
-                longest = max(longest, entry["seconds"])
+                left = self._left_s()
+                if left is not None and left <= longest:
+                    raise TimeIsUpError  # noqa: TRY301  one way to stop
+                self._index, begin_of_cell = i, time.perf_counter()
+                entry = {
+                    "format": cell.kind.name,
+                    "N": cell.N,
+                    "K": cell.K,
+                    "m": cell.m,
+                    "flop": 2 * cell.m * cell.N * cell.K,
+                }
+                with time_bound(left):
+                    prepared = self._time_ours(cell, entry, builder)
+                longest = max(longest, time.perf_counter() - begin_of_cell)
                 self.results["cells"].append(entry)
+                self._listener.changed()
+                is_cut = prepared is not None and self._time_others(prepared, entry)
+                entry["seconds"] = round(time.perf_counter() - begin_of_cell, 3)
+                self._listener.changed()
                 yield entry
                 if entry.get("is_fatal"):
                     self.results["stopped"] = f"the GPU reports an error after {cell}"
                     return
+                if is_cut:
+                    raise TimeIsUpError  # noqa: TRY301  one way to stop
             self.results["is_complete"] = True
+        except TimeIsUpError:
+            done = f"{len(self.results['cells'])} of {len(self.cells)} cells done"
+            where = f", then {self.results['doing']}" if "doing" in self.results else ""
+            self.results["stopped"] = f"time limit of {self._options.time_limit_s:g} s: {done}{where}"
         finally:
+            self.results.pop("doing", None)
             builder.close()
             if self._is_cuda:
                 self.results["device"]["clocks_at_end"] = _clocks()
             self.results["seconds"] = round(time.perf_counter() - begin, 1)
 
-    def _entry(self, cell: Cell, builder: _Builder) -> dict[str, Any]:
-        """Return the figures of one cell; what fails says so in them."""
-        entry: dict[str, Any] = {
-            "format": cell.kind.name,
-            "N": cell.N,
-            "K": cell.K,
-            "m": cell.m,
-            "flop": 2 * cell.m * cell.N * cell.K,
-        }
+    def _left_s(self) -> float | None:
+        """Seconds until the time limit; None: there is no limit."""
+        limit = self._options.time_limit_s
+        return None if limit is None else limit - (time.perf_counter() - self._options.begin)
+
+    def _stage(self, words: str) -> None:
+        """Say what comes next."""
+        where = "" if self._index is None else f"{self.cells[self._index]}: "
+        self.results["doing"] = f"{where}{words}"
+        self._listener.stage(self._index, words)
+        self._listener.changed()
+
+    def _set_up(self, builder: _Builder) -> None:
+        if builder.count:
+            self._stage(f"compiling {builder.count} problems in {builder.workers} processes")
+        if self._is_cuda:
+            self._stage("kernels that read memory")
+            self._floor = FloorReader(self._target, self._device)
+            self.results["device"]["clocks_at_begin"] = _clocks()
+        else:
+            builder.wait()  # Compilers would take the cores from what is timed.
+
+    def _time_ours(self, cell: Cell, entry: dict[str, Any], builder: _Builder) -> _Prepared | None:
+        """Put our figures into `entry`; return what the others need, or None where ours failed."""
         try:
+            self._stage("kernel")
             builder.wait_for(cell.config)
             operator = Matmul(cell.config, target=self._target)
+            entry["bytes"] = operator.bytes_per_call(cell.m)
+            entry["problem"] = cell.config.problem()
         except Exception as error:  # noqa: BLE001  One cell's fault must not end the run.
             entry["ours"] = {"complaint": _message(error)}
-            return entry
-        entry["bytes"] = operator.bytes_per_call(cell.m)
-        entry["problem"] = cell.config.problem()
-        timers: dict[str, Timer] = {}
-        peers: dict[str, dict[str, Any]] = {}
+            return None
+        entry["ours"], entry["peers"] = {}, {}
         try:
             loaded = self._load(cell)
+            self._stage("reference")
             check = _Check(cell, loaded.weights, self._device, seed=len(self.results["cells"]))
-            ours = entry["ours"] = self._prepare_ours(operator, loaded, check, timers)
-            for peer in self._options.peers:
-                if reason := peer.refusal(cell.config, self._device):
-                    self.results["refusals"].setdefault(peer.name, {}).setdefault(reason, str(cell))
-                    continue
-                try:
-                    peers[peer.name] = self._prepare_peer(peer, loaded, check, timers)
-                except Exception as error:  # Another library may raise anything; the run goes on.
-                    peers[peer.name] = {"complaint": _message(error)}
-                    if self._is_cuda and not _gpu_works():
-                        raise UnsupportedError(f"the GPU failed in {peer.name}") from error
-            if self._floor is not None:
-                shape = self._prepare_floor(entry["bytes"], timers)
-            samples = interleave(timers, self._options.replays, self._options.target_ms)
+            prepared = _Prepared(loaded, check)
+            self._stage("ours")
+            entry["ours"] = self._prepare_ours(operator, prepared)
+            self._sample(_OURS, entry["ours"], prepared)
         except Exception as error:  # noqa: BLE001  An error of the GPU shows at the next call, whoever made it.
-            entry.setdefault("ours", {}).setdefault("complaint", _message(error))
-            entry["is_fatal"] = self._is_cuda and not _gpu_works()
-            entry["peers"] = peers
-            return entry
-        ours.update(_times(samples[_OURS]))
-        if self._floor is not None:
-            entry["floor"] = {**_times(samples[_FLOOR]), "kernel": shape}
-        for name, figures in peers.items():
+            self._fail(entry, error)
+            return None
+        entry["is_provisional"] = True
+        return prepared
+
+    def _time_others(self, prepared: _Prepared, entry: dict[str, Any]) -> bool:
+        """Put the figures of the floor and of peers into `entry`, then those of all in turn.
+
+        Returns
+        -------
+        bool
+            Whether the time limit left somebody out.
+        """
+        is_cut = False
+        try:
+            if self._floor is not None:
+                self._stage(_FLOOR)
+                entry["floor"] = {"kernel": self._prepare_floor(entry["bytes"], prepared.timers)}
+                self._sample(_FLOOR, entry["floor"], prepared)
+            for peer in self._options.peers:
+                if peer.name in self._left_out:
+                    continue
+                cell = prepared.check.cell
+                if reason := peer.refusal(cell.config, self._device):
+                    self._leave_out(peer, reason, cell)
+                    continue
+                left = self._left_s()
+                is_cut = left is not None and left <= 0
+                if is_cut:
+                    break
+                self._time_peer(peer, prepared, entry, left)
+            self._stage("all in turn")
+            samples = interleave(prepared.timers, self._options.replays, self._options.target_ms)
+        except Exception as error:  # noqa: BLE001  As above.
+            self._fail(entry, error)
+            return is_cut
+        for name, figures in ((_OURS, entry["ours"]), (_FLOOR, entry.get("floor")), *entry["peers"].items()):
             if name in samples:
                 figures.update(_times(samples[name]))
-        entry["peers"] = peers
-        return entry
+        del entry["is_provisional"], self.results["doing"]
+        return is_cut
+
+    def _time_peer(self, peer: Peer, prepared: _Prepared, entry: dict[str, Any], left: float | None) -> None:
+        """Put the figures of a peer into `entry`, in the time that it is given."""
+        limit, begin = self._options.peer_limit_s, time.perf_counter()
+        self._stage(f"{peer.name}: preparing")
+        try:
+            with time_bound(limit if left is None else min(limit, left)):
+                figures = self._prepare_peer(peer, prepared)
+                self._sample(peer.name, figures, prepared)
+            entry["peers"][peer.name] = figures
+        except TimeIsUpError:
+            prepared.forget(peer.name)
+        except Exception as error:  # Another library may raise anything; the run goes on.
+            prepared.forget(peer.name)
+            entry["peers"][peer.name] = {"complaint": _message(error)}
+            self._listener.stage(self._index, f"{peer.name}: {_message(error)}")
+            if self._is_cuda and not _gpu_works():
+                raise UnsupportedError(f"the GPU failed in {peer.name}") from error
+        if time.perf_counter() - begin >= limit:
+            self._left_out.add(peer.name)
+            reason = f"took longer than {limit:g} s to prepare"
+            self._leave_out(peer, reason, prepared.check.cell)
+            self._listener.stage(self._index, f"{peer.name} left out from here on: {reason}")
+        self._listener.changed()
+
+    def _leave_out(self, peer: Peer, reason: str, cell: Cell) -> None:
+        self.results["refusals"].setdefault(peer.name, {}).setdefault(reason, str(cell))
+
+    def _sample(self, name: str, figures: dict[str, Any], prepared: _Prepared) -> None:
+        """Put a time into `figures` before anything else can go wrong; that of all in turn takes its place."""
+        figures.update(
+            _times(interleave({name: prepared.timers[name]}, self._options.replays, self._options.target_ms)[name])
+        )
+        self._listener.stage(self._index, f"{name} {figures['latency_us']:.2f} us")
+        self._listener.changed()
+
+    def _fail(self, entry: dict[str, Any], error: Exception) -> None:
+        entry["ours"].setdefault("complaint", _message(error))
+        entry["is_fatal"] = self._is_cuda and not _gpu_works()
 
     def _load(self, cell: Cell) -> _Loaded:
         """Return the weights of the cell's kind and shape, those of the cell before where they are the same."""
         key = (cell.kind, cell.N, cell.K)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None
+            self._stage("weights")
             if self._is_cuda:
                 torch.cuda.empty_cache()
             self._loaded = key, _Loaded(draw_weights(cell.config, self._device))
         return self._loaded[1]
 
-    def _prepare_ours(
-        self, operator: Matmul, loaded: _Loaded, check: _Check, timers: dict[str, Timer]
-    ) -> dict[str, Any]:
+    def _prepare_ours(self, operator: Matmul, prepared: _Prepared) -> dict[str, Any]:
+        loaded, check = prepared.loaded, prepared.check
         config, m, weights = operator.config, check.cell.m, loaded.weights
         copies = loaded.ours.get(operator.weight_layout)
         if copies is None:
@@ -314,10 +448,11 @@ class Bench:
         def call(packed: Packed) -> Call:
             return lambda: kernel(check.A, *packed, output)
 
-        timers[_OURS] = timer([call(packed) for packed in copies], self._device)
+        prepared.timers[_OURS] = timer([call(packed) for packed in copies], self._device)
         return figures
 
-    def _prepare_peer(self, peer: Peer, loaded: _Loaded, check: _Check, timers: dict[str, Timer]) -> dict[str, Any]:
+    def _prepare_peer(self, peer: Peer, prepared: _Prepared) -> dict[str, Any]:
+        loaded, check = prepared.loaded, prepared.check
         copies = loaded.peers.get(peer.name)
         if copies is None:
             packed = peer.pack(loaded.weights)
@@ -326,7 +461,7 @@ class Bench:
             loaded.peers[peer.name] = copies
         calls = peer.calls(copies, check.A)
         figures = {**check.peer(calls[-1]()), "copies": len(copies)}
-        timers[peer.name] = timer(calls, self._device)
+        prepared.timers[peer.name] = timer(calls, self._device)
         return figures
 
     def _prepare_floor(self, size_bytes: int, timers: dict[str, Timer]) -> dict[str, int]:
@@ -462,7 +597,8 @@ def _clocks() -> dict[str, str] | None:
 def save(results: dict[str, Any], path: Path) -> None:
     """Write results as JSON; the file is whole at any time."""
     part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(results, indent=1, allow_nan=False), encoding="utf-8")
+    indent = None if "doing" in results else 1  # During a run it is written often, and compact text is made fast.
+    part.write_text(json.dumps(results, indent=indent, allow_nan=False), encoding="utf-8")
     part.replace(path)
 
 

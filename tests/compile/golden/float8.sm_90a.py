@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func
     def matmul_m16(A: T.Buffer((16, 128), "float8_e4m3fn"), B: T.Buffer((64, 128), "float8_e4m3fn"), D: T.Buffer((16, 64), "bfloat16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float8_e4m3", "K": 128, "M": 16, "N": 64, "W_dtype": "float8_e4m3", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "bfloat16", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 256, "block_m": 16, "block_n": 16, "stages": 4, "warps_k": 8, "warps_m": 1, "warps_n": 1}, "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "gemv": "needs M == 1 (got 16)"}, "rule": "mma", "smem_bytes": 67584}})
+        T.func_attr({"bitquant.config": {"A_dtype": "float8_e4m3", "K": 128, "M": 16, "N": 64, "W_dtype": "float8_e4m3", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "bfloat16", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 256, "block_m": 16, "block_n": 16, "stages": 4, "warps_k": 8, "warps_m": 1, "warps_n": 1}, "origin": "default", "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "decode": "reads the fragment weight layout (got plain)", "gemv": "needs M == 1 (got 16)", "wgmma": "reads the fragment weight layout (got plain)"}, "rule": "mma", "smem_bytes": 67584}})
         T.attr({"tirx.device_entry": T.bool(True)})
         block = T.cta_id([4])
         thread = T.thread_id([256])

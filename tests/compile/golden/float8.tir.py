@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func(s_tir=True)
     def matmul_m16(A: T.Buffer((16, 128), "float8_e4m3fn"), B: T.Buffer((64, 128), "float8_e4m3fn"), D: T.Buffer((16, 64), "bfloat16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float8_e4m3", "K": 128, "M": 16, "N": 64, "W_dtype": "float8_e4m3", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "bfloat16", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.rung": 16, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float8_e4m3", "K": 128, "M": 16, "N": 64, "W_dtype": "float8_e4m3", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "bfloat16", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "tirx.noalias": True})
         # with T.sblock("root"):
         C = T.sblock_alloc_buffer((16, 64))
         for i, j, k in T.grid(16, 64, 128):

@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func(s_tir=True)
     def matmul_m1(A: T.Buffer((1, 96), "float16", align=1), B: T.Buffer((33, 36), "int8", align=1), Scale: T.Buffer((33, 3), "float16", align=1), Zeros: T.Buffer((33, 3), "float16", align=1), Bias: T.Buffer((33,), "float16", align=1), D: T.Buffer((1, 33), "float16", align=1)):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 4, "col_tile": 4, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1, "scale_sums": True, "simd_lookup": False}, "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 4, "col_tile": 4, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1, "scale_sums": True, "simd_lookup": False}, "origin": "default", "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
         A_lanes = T.alloc_buffer((1, 12, 1, 8))
         A_sum = T.alloc_buffer((1, 3, 1, 8))
         for ib, r in T.grid(1, 1):
@@ -49,7 +49,7 @@ class Module:
     @T.prim_func(s_tir=True)
     def matmul_m16(A: T.Buffer(("m", 96), "float16", align=1), B: T.Buffer((33, 36), "int8", align=1), Scale: T.Buffer((33, 3), "float16", align=1), Zeros: T.Buffer((33, 3), "float16", align=1), Bias: T.Buffer((33,), "float16", align=1), D: T.Buffer((m, 33), "float16", align=1)):
         m = T.int32()
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": True, "chunk": 12, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 128, "rows": 4, "scale_sums": False, "simd_lookup": False}, "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": True, "chunk": 12, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 128, "rows": 4, "scale_sums": False, "simd_lookup": False}, "origin": "default", "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
         A_lanes = T.alloc_buffer(((m + 4 - 1) // 4, 12, 4, 8))
         A_sum = T.alloc_buffer(((m + 4 - 1) // 4, 1, 4, 8))
         for ib in T.parallel((m + 3) // 4):

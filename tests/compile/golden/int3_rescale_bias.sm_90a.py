@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func
     def matmul_m1(A: T.Buffer((1, 96), "float16"), B: T.Buffer((33, 36), "int8"), Scale: T.Buffer((33, 3), "float16"), Zeros: T.Buffer((33, 3), "float16"), Bias: T.Buffer((33,), "float16"), D: T.Buffer((1, 33), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.rung": 1, "bitquant.schedule": {"hint": {"rows": 1, "warps": 4}, "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)"}, "rule": "gemv", "smem_bytes": 0}})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"rows": 1, "warps": 4}, "origin": "default", "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "decode": "reads the fragment weight layout (got plain)", "wgmma": "reads the fragment weight layout (got plain)"}, "rule": "gemv", "smem_bytes": 0}})
         T.attr({"tirx.device_entry": T.bool(True)})
         block = T.cta_id([9])
         thread = T.thread_id([128])
@@ -43,7 +43,7 @@ class Module:
     @T.prim_func
     def matmul_m16(A: T.Buffer(("v", 96), "float16"), B: T.Buffer((33, 36), "int8"), Scale: T.Buffer((33, 3), "float16"), Zeros: T.Buffer((33, 3), "float16"), Bias: T.Buffer((33,), "float16"), D: T.Buffer((v, 33), "float16")):
         v = T.int32()
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 256, "block_m": 16, "block_n": 16, "stages": 4, "warps_k": 8, "warps_m": 1, "warps_n": 1}, "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "gemv": "needs M == 1 (got 16)"}, "rule": "mma", "smem_bytes": 56320}})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 256, "block_m": 16, "block_n": 16, "stages": 4, "warps_k": 8, "warps_m": 1, "warps_n": 1}, "origin": "default", "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "decode": "reads the fragment weight layout (got plain)", "gemv": "needs M == 1 (got 16)", "wgmma": "reads the fragment weight layout (got plain)"}, "rule": "mma", "smem_bytes": 56320}})
         T.attr({"tirx.device_entry": T.bool(True)})
         block = T.cta_id([(v + 16 - 1) // 16 * 3])
         thread = T.thread_id([256])

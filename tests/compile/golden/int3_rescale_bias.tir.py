@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func(s_tir=True)
     def matmul_m1(A: T.Buffer((1, 96), "float16"), B: T.Buffer((33, 36), "int8"), Scale: T.Buffer((33, 3), "float16"), Zeros: T.Buffer((33, 3), "float16"), Bias: T.Buffer((33,), "float16"), D: T.Buffer((1, 33), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.rung": 1, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.layout": "plain", "bitquant.rung": 1, "tirx.noalias": True})
         # with T.sblock("root"):
         B_decode = T.sblock_alloc_buffer((33, 96), "float16")
         C = T.sblock_alloc_buffer((1, 33))
@@ -34,7 +34,7 @@ class Module:
     @T.prim_func(s_tir=True)
     def matmul_m16(A: T.Buffer(("m", 96), "float16"), B: T.Buffer((33, 36), "int8"), Scale: T.Buffer((33, 3), "float16"), Zeros: T.Buffer((33, 3), "float16"), Bias: T.Buffer((33,), "float16"), D: T.Buffer((m, 33), "float16")):
         m = T.int32()
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.rung": 16, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.layout": "plain", "bitquant.rung": 16, "tirx.noalias": True})
         # with T.sblock("root"):
         B_decode = T.sblock_alloc_buffer((33, 96), "float16")
         C = T.sblock_alloc_buffer((m, 33))

@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func(s_tir=True)
     def matmul_m1(A: T.Buffer((1, 128), "float16"), B: T.Buffer((64, 64), "int8"), Scale: T.Buffer((64, 2), "float16"), D: T.Buffer((1, 64), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 1, "N": 64, "W_dtype": "nf4", "accum_dtype": "float16", "group_size": 64, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": False, "zeros_mode": "original"}, "bitquant.rung": 1, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 1, "N": 64, "W_dtype": "nf4", "accum_dtype": "float16", "group_size": 64, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "tirx.noalias": True})
         # with T.sblock("root"):
         B_decode = T.sblock_alloc_buffer((64, 128), "float16")
         C = T.sblock_alloc_buffer((1, 64))

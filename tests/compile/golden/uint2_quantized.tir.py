@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func(s_tir=True)
     def matmul_m16(A: T.Buffer((16, 128), "float16"), B: T.Buffer((64, 32), "int8"), Scale: T.Buffer((64, 2), "float16"), Zeros: T.Buffer((2, 16), "int8"), D: T.Buffer((16, 64), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 16, "N": 64, "W_dtype": "uint2", "accum_dtype": "float16", "group_size": 64, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "quantized"}, "bitquant.rung": 16, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 16, "N": 64, "W_dtype": "uint2", "accum_dtype": "float16", "group_size": 64, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "quantized"}, "bitquant.layout": "plain", "bitquant.rung": 16, "tirx.noalias": True})
         # with T.sblock("root"):
         B_decode = T.sblock_alloc_buffer((64, 128), "float16")
         C = T.sblock_alloc_buffer((16, 64))

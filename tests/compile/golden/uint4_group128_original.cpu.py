@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func(s_tir=True)
     def matmul_m1(A: T.Buffer((1, 1024), "float16", align=1), B: T.Buffer((1024, 512), "int8", align=1), Scale: T.Buffer((1024, 8), "float16", align=1), Zeros: T.Buffer((1024, 8), "float16", align=1), D: T.Buffer((1, 1024), "float16", align=1)):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 4, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1, "scale_sums": True, "simd_lookup": False}, "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 4, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1, "scale_sums": True, "simd_lookup": False}, "origin": "default", "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
         A_lanes = T.alloc_buffer((1, 128, 1, 8))
         A_sum = T.alloc_buffer((1, 8, 1, 8))
         for ib, r in T.grid(1, 1):
@@ -49,7 +49,7 @@ class Module:
     @T.prim_func(s_tir=True)
     def matmul_m16(A: T.Buffer(("m", 1024), "float16", align=1), B: T.Buffer((1024, 512), "int8", align=1), Scale: T.Buffer((1024, 8), "float16", align=1), Zeros: T.Buffer((1024, 8), "float16", align=1), D: T.Buffer((m, 1024), "float16", align=1)):
         m = T.int32()
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": True, "chunk": 64, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 128, "rows": 4, "scale_sums": False, "simd_lookup": False}, "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": True, "chunk": 64, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 128, "rows": 4, "scale_sums": False, "simd_lookup": False}, "origin": "default", "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
         A_lanes = T.alloc_buffer(((m + 4 - 1) // 4, 128, 4, 8))
         A_sum = T.alloc_buffer(((m + 4 - 1) // 4, 1, 4, 8))
         for ib in T.parallel((m + 3) // 4):

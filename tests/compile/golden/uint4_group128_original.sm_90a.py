@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func
     def matmul_m1(A: T.Buffer((1, 1024), "float16"), B: T.Buffer((1024, 512), "int8"), Scale: T.Buffer((1024, 8), "float16"), Zeros: T.Buffer((1024, 8), "float16"), D: T.Buffer((1, 1024), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.rung": 1, "bitquant.schedule": {"hint": {"rows": 1, "warps": 4}, "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)"}, "rule": "gemv", "smem_bytes": 0}})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"rows": 1, "warps": 4}, "origin": "default", "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "decode": "reads the fragment weight layout (got plain)", "wgmma": "reads the fragment weight layout (got plain)"}, "rule": "gemv", "smem_bytes": 0}})
         T.attr({"tirx.device_entry": T.bool(True)})
         block = T.cta_id([256])
         thread = T.thread_id([128])
@@ -43,7 +43,7 @@ class Module:
     @T.prim_func
     def matmul_m16(A: T.Buffer(("v", 1024), "float16"), B: T.Buffer((1024, 512), "int8"), Scale: T.Buffer((1024, 8), "float16"), Zeros: T.Buffer((1024, 8), "float16"), D: T.Buffer((v, 1024), "float16")):
         v = T.int32()
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 256, "block_m": 16, "block_n": 16, "stages": 4, "warps_k": 8, "warps_m": 1, "warps_n": 1}, "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "gemv": "needs M == 1 (got 16)"}, "rule": "mma", "smem_bytes": 58368}})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 256, "block_m": 16, "block_n": 16, "stages": 4, "warps_k": 8, "warps_m": 1, "warps_n": 1}, "origin": "default", "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "decode": "reads the fragment weight layout (got plain)", "gemv": "needs M == 1 (got 16)", "wgmma": "reads the fragment weight layout (got plain)"}, "rule": "mma", "smem_bytes": 58368}})
         T.attr({"tirx.device_entry": T.bool(True)})
         block = T.cta_id([(v + 16 - 1) // 16 * 64])
         thread = T.thread_id([256])

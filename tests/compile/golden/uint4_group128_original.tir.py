@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func(s_tir=True)
     def matmul_m1(A: T.Buffer((1, 1024), "float16"), B: T.Buffer((1024, 512), "int8"), Scale: T.Buffer((1024, 8), "float16"), Zeros: T.Buffer((1024, 8), "float16"), D: T.Buffer((1, 1024), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.rung": 1, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "tirx.noalias": True})
         # with T.sblock("root"):
         B_decode = T.sblock_alloc_buffer((1024, 1024), "float16")
         C = T.sblock_alloc_buffer((1, 1024))
@@ -34,7 +34,7 @@ class Module:
     @T.prim_func(s_tir=True)
     def matmul_m16(A: T.Buffer(("m", 1024), "float16"), B: T.Buffer((1024, 512), "int8"), Scale: T.Buffer((1024, 8), "float16"), Zeros: T.Buffer((1024, 8), "float16"), D: T.Buffer((m, 1024), "float16")):
         m = T.int32()
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.rung": 16, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "tirx.noalias": True})
         # with T.sblock("root"):
         B_decode = T.sblock_alloc_buffer((1024, 1024), "float16")
         C = T.sblock_alloc_buffer((m, 1024))
