@@ -182,10 +182,9 @@ class _Progress:
         self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
         self._status = self._console.status("") if self._console.is_terminal else None
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> None:
         if self._status is not None:
             self._status.start()
-        return self
 
     def __exit__(self, *_error: object) -> None:
         if self._status is not None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import os
 import re
+import signal
 import statistics
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,17 +20,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from bitquant import profiling
 from bitquant.arch import cuda_target
 from bitquant.cli.app import cli
 from bitquant.compiler import disassemble, find_disassembler
 from bitquant.dtypes import number_format
 from bitquant.errors import ConfigError, UnsupportedError
-from bitquant.testing.bench import protocol, report
+from bitquant.testing.bench import limits, protocol, report
 from bitquant.testing.bench import run as run_module
 from bitquant.testing.bench.floor import READ_SHAPES, FloorReader, build_floor
 from bitquant.testing.bench.peers import PEERS, Peer, Refusal, peers_by_name
 from bitquant.testing.bench.problems import Cell, cells, draw_activation, draw_weights, parse_kind, parse_shapes
-from bitquant.testing.bench.run import Bench, Options, save
+from bitquant.testing.bench.run import Bench, Listener, Options, save
 from bitquant.testing.generators import SHAPE_SETS
 from bitquant.testing.oracle import oracle_weight
 
@@ -241,11 +248,12 @@ def test_time_of_a_graph_is_that_of_one_call(monkeypatch):
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", Capture)
     monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: FakeEvent(clock))
-    timer = protocol.GraphTimer([lambda i=i: captured.append(i) for i in range(4)])
+    timer = profiling.GraphTimer([lambda i=i: captured.append(i) for i in range(4)])
     assert captured == [0, 1, 2, 3, "begin", 0, 1, 2, 3, "end"]
     replays.clear()
     assert timer.sample_us(10.0) == 500.0
     assert len(replays) == 5
+    assert profiling.graph_latency_us([lambda: None] * 4, target_ms=10.0) == 500.0
 
 
 def test_host_time_does_not_wait_between_calls(monkeypatch):
@@ -499,6 +507,208 @@ def test_time_limit_stops_between_cells():
     assert not bench.results["is_complete"]
 
 
+# What a run can be held up by.
+
+
+class Slow(Broken):
+    """A peer that takes its time to pack, and notes when it is asked to."""
+
+    name = "slow"
+
+    def __init__(self, seconds):
+        self.seconds, self.asked = seconds, 0
+
+    def pack(self, weights):
+        self.asked += 1
+        with contextlib.suppress(Exception):  # Libraries do so.
+            time.sleep(self.seconds)
+        return (weights.dequantized(torch.float32),)
+
+    def run(self, packed, A):
+        return A.float() @ packed[0].T
+
+
+class Recorder(Listener):
+    """Keeps what a run says, and its results as they were each time."""
+
+    def __init__(self):
+        self.bench, self.words, self.states = None, [], []
+
+    def stage(self, index, words):
+        self.words.append((index, words))
+
+    def changed(self):
+        if self.bench is not None:
+            self.states.append(json.loads(json.dumps(self.bench.results, allow_nan=False)))
+
+
+def recorded(*arguments, **options):
+    listener = Recorder()
+    listener.bench = Bench(*arguments, quick(**options), listener)
+    return listener.bench, listener
+
+
+def test_time_bound_breaks_off():
+    """The alarm passes a library's own handlers, and is off after the block, as is what it replaced."""
+    before = signal.getsignal(signal.SIGALRM)
+    begin = time.perf_counter()
+    with pytest.raises(limits.TimeIsUpError), limits.time_bound(0.05), contextlib.suppress(Exception):
+        time.sleep(20)
+    assert time.perf_counter() - begin < 10
+    with limits.time_bound(0.05):
+        pass
+    with limits.time_bound(None):
+        time.sleep(0.1)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_time_bound_ends_what_never_returns():
+    """Code that does not come back to Python is ended with the stack on standard error."""
+    code = """
+import signal
+from bitquant.testing.bench import limits
+limits.GRACE_S = 0.3
+with limits.time_bound(0.1):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    __import__("time").sleep(60)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 1
+    assert "Timeout (0:00:00.4" in done.stderr
+    assert "line 7" in done.stderr
+
+
+def test_a_slow_peer_is_broken_off_and_left_out(monkeypatch):
+    """It costs its limit once; ours and the other peers have their figures in every cell."""
+    slow, quick_peer = Slow(30), Slow(0)
+    quick_peer.name = "quick"
+    monkeypatch.setattr(run_module, "copies_needed", lambda size, device: 2)
+    bench, listener = recorded([cell(), cell(m=2)], peers=(slow, quick_peer), peer_limit_s=2.0)
+    begin = time.perf_counter()
+    first, second = bench.run()
+    assert time.perf_counter() - begin < 20
+    assert slow.asked == 1
+    assert [*first["peers"]] == [*second["peers"]] == ["quick"]
+    assert first["ours"]["latency_us"] > 0
+    assert bench.results["refusals"] == {"slow": {"took longer than 2 s to prepare": str(cell())}}
+    assert (0, "slow left out from here on: took longer than 2 s to prepare") in listener.words
+    assert bench.results["is_complete"]
+
+
+def test_a_peer_that_was_slow_but_came_keeps_its_figures(monkeypatch):
+    """Where there is no alarm, a peer over its limit is timed once and left out of the next cell."""
+    monkeypatch.delattr(signal, "setitimer")
+    slow = Slow(0.3)
+    bench = Bench([cell(), cell(m=2)], quick(peers=(slow,), peer_limit_s=0.2))
+    first, second = bench.run()
+    assert first["peers"]["slow"]["latency_us"] > 0
+    assert second["peers"] == {}
+
+
+def test_figures_are_there_after_each_implementation():
+    """While a peer is prepared, ours is in the results already; they say what is being done, and are valid JSON."""
+    bench, listener = recorded([cell()], peers=(Slow(0), Broken()))
+    (entry,) = bench.run()
+    seen = next(s for s in listener.states if s.get("doing") == f"{cell()}: slow: preparing")
+    (partial,) = seen["cells"]
+    assert partial["ours"]["latency_us"] > 0
+    assert partial["peers"] == {}
+    assert partial["is_provisional"]
+    assert f"not finished; the last thing it did: {cell()}: slow: preparing" in report.complaints(seen)
+    assert any("provisional" in line for line in report.complaints(seen))
+    assert report.table(seen)[1]
+    after = next(s for s in listener.states if s.get("doing") == f"{cell()}: broken: preparing")
+    assert after["cells"][0]["peers"]["slow"]["latency_us"] > 0
+    assert "is_provisional" not in entry
+    assert "doing" not in bench.results
+
+
+def test_stages_are_said_in_order():
+    """Ours comes first; each stage is said before it begins, and each figure when it is there."""
+    bench, listener = recorded([cell()], peers=(Slow(0), Broken()))
+    list(bench.run())
+    assert {index for index, _ in listener.words} == {0}
+    words = [re.sub(r"[0-9.]+ us", "_ us", words) for _, words in listener.words]
+    assert words == [
+        "kernel", "weights", "reference", "ours", "ours _ us", "slow: preparing", "slow _ us", "broken: preparing",
+        "broken: RuntimeError: no kernel image is available", "all in turn",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_time_limit_breaks_off_a_peer(count):
+    """In the first and in the last cell too: what is there stays, the peer is not called slow, and the run ends."""
+    slow = Slow(30)
+    bench = Bench([cell(), cell(m=2)][:count], quick(peers=(slow,), time_limit_s=5.0))
+    begin = time.perf_counter()
+    (entry,) = bench.run()
+    assert 4 < time.perf_counter() - begin < 20
+    assert entry["ours"]["latency_us"] > 0
+    assert entry["peers"] == {}
+    assert bench.results["refusals"] == {}
+    assert bench.results["stopped"].startswith(f"time limit of 5 s: 1 of {count} cells done")
+    assert not bench.results["is_complete"]
+
+
+def test_a_fault_among_others_leaves_our_figures(monkeypatch):
+    """Where the samples in turn fail, the first ones stay, and the report says so."""
+    interleave = run_module.interleave
+
+    def fail(timers, *more):
+        if len(timers) > 1:
+            raise RuntimeError("illegal address")
+        return interleave(timers, *more)
+
+    monkeypatch.setattr(run_module, "interleave", fail)
+    bench = Bench([cell()], quick(peers=(Slow(0),)))
+    (entry,) = bench.run()
+    assert "complaint" not in entry["ours"]
+    assert report.table(bench.results)[1][0][3] != ""
+    (line,) = report.complaints(bench.results)
+    assert line.endswith("provisional, not all were timed in turn: RuntimeError: illegal address")
+
+
+def test_time_limit_breaks_off_our_part(monkeypatch):
+    """A first cell that hangs before it has a figure ends the run in time, and the results say where."""
+    monkeypatch.setattr(run_module, "draw_weights", lambda config, device: time.sleep(30))
+    bench = Bench([cell()], quick(peers=(), time_limit_s=2.0))
+    begin = time.perf_counter()
+    assert list(bench.run()) == []
+    assert time.perf_counter() - begin < 20
+    assert bench.results["stopped"] == f"time limit of 2 s: 0 of 1 cells done, then {cell()}: weights"
+
+
+def test_time_limit_counts_from_when_the_program_began():
+    """Imports before the run are part of its time."""
+    bench = Bench([cell()], quick(peers=(), time_limit_s=100.0, begin=time.perf_counter() - 101))
+    assert list(bench.run()) == []
+
+
+def test_copies_are_made_on_the_device_of_the_weight(monkeypatch):
+    """One weight is packed; the other copies are clones of it, as many as are needed and made once."""
+    packed = []
+    transform = run_module.Matmul.transform_weight
+    monkeypatch.setattr(run_module.Matmul, "transform_weight", lambda self, W: packed.append(1) or transform(self, W))
+    monkeypatch.setattr(run_module, "copies_needed", lambda size, device: 5)
+    first, second = Bench([cell(), cell(m=2)], quick(peers=())).run()
+    assert first["ours"]["copies"] == second["ours"]["copies"] == 5
+    assert packed == [1]
+
+
+def test_humming_compiles_one_kernel(monkeypatch):
+    """It gets the kernel that its own heuristics name for the number of rows, not those of all numbers."""
+    called = []
+    ranges = [[0, 8, {"a": 1}], [8, 16, {"a": 2}], [16, 1 << 30, {"a": 3}]]
+    tune = SimpleNamespace(get_heuristics_config=lambda layer: ranges)
+    forward = SimpleNamespace(humming_forward=lambda layer, **more: called.append(more["tuning_config"]))
+    monkeypatch.setitem(sys.modules, "humming", SimpleNamespace(tune=tune, forward=forward))
+    monkeypatch.setitem(sys.modules, "humming.tune", tune)
+    monkeypatch.setitem(sys.modules, "humming.forward", forward)
+    for m in (1, 8, 9, 100):
+        peers_by_name(["Humming"])[0].run((None,) * 6, torch.zeros(m, 4))
+    assert called == [{"a": 1}, {"a": 1}, {"a": 2}, {"a": 3}]
+
+
 def test_cells_that_are_no_problems_are_left_out():
     """A group that does not divide K is a reason, not a failure."""
     bench = Bench([cell(K=96, text="int4-g64"), cell()], quick(peers=()))
@@ -651,11 +861,32 @@ def test_command_on_a_cpu(tmp_path):
         "--jobs", "1", "--json", file,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "[2/2] float16:uint4-g32-zeros 64x64 m=2:" in result.stderr
+    lines = result.stderr.splitlines()
+    assert all(re.match(r" *[0-9.]+ s  ", line) for line in lines)
+    where = "cell 2/2 float16:uint4-g32-zeros 64x64 m=2: "
+    assert re.search(re.escape(where) + r"ours [0-9.]+ us\n", result.stderr)
+    assert re.search(re.escape(where) + r"ours [0-9.]+ us, best peer torch linear [0-9.]+$", lines[-1])
+    assert "importing" in lines[0]
     assert "best peer / ours" in result.stdout
     assert "floor" not in result.stdout.splitlines()[1]
     again = call("--from-json", file)
     assert (again.exit_code, again.stdout) == (0, result.stdout)
+
+
+def test_command_that_is_terminated_keeps_what_it_has(monkeypatch, tmp_path):
+    """SIGTERM, as `timeout` sends it, ends a run with its table and its file."""
+    slow = Slow(0)
+    slow.pack = lambda weights: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(30)
+    monkeypatch.setattr("bitquant.testing.bench.peers.PEERS", (slow,))
+    file = tmp_path / "r.json"
+    result = call(
+        "--target", "cpu", "--shapes", "64x64", "--formats", "uint4-g32-zeros", "--m", "1,2", "--target-ms", "0.2",
+        "--jobs", "1", "--json", file,
+    )  # fmt: skip
+    assert "stopped: interrupted: 1 of 2 cells done" in result.stdout
+    (entry,) = json.loads(file.read_text())["cells"]
+    assert entry["ours"]["latency_us"] > 0
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_command_writes_into_its_section(tmp_path):

@@ -1,9 +1,9 @@
 """How times are taken, of several implementations in one run.
 
 On a GPU: one CUDA graph an implementation, which holds one call for each copy of its weight; the copies together
-exceed `profiling.CACHE_FACTOR` times the L2 cache, so that each call reads its weight from memory. The graphs are replayed in
-turn, so that a change of the clock meets all of them, and each implementation's time is the median of its replays.
-Host time is not in it. On a CPU: calls in turn over rotating copies.
+exceed `profiling.CACHE_FACTOR` times the L2 cache, so that each call reads its weight from memory. The graphs are
+replayed in turn, so that a change of the clock meets all of them, and each implementation's time is the median of its
+replays. Host time is not in it. On a CPU: calls in turn over rotating copies.
 """
 
 from __future__ import annotations

@@ -171,7 +171,8 @@ def complaints(results: Results) -> list[str]:
             if complaint := figures.get("complaint"):
                 lines[f"{name}, {where}: {complaint}"] = None
         if entry.get("is_provisional"):
-            lines[f"{where}: provisional, not all were timed in turn"] = None
+            why = f": {entry['unfinished']}" if "unfinished" in entry else ""
+            lines[f"{where}: provisional, not all were timed in turn{why}"] = None
     for name, reasons in results["refusals"].items():
         lines.update(dict.fromkeys(f"{name} left out: {reason}" for reason in reasons))
     if stopped := results.get("stopped"):

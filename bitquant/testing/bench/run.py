@@ -329,7 +329,8 @@ class Bench:
             entry["ours"] = self._prepare_ours(operator, prepared)
             self._sample(_OURS, entry["ours"], prepared)
         except Exception as error:  # noqa: BLE001  An error of the GPU shows at the next call, whoever made it.
-            self._fail(entry, error)
+            entry["ours"].setdefault("complaint", _message(error))
+            entry["is_fatal"] = self._is_cuda and not _gpu_works()
             return None
         entry["is_provisional"] = True
         return prepared
@@ -346,8 +347,9 @@ class Bench:
         try:
             if self._floor is not None:
                 self._stage(_FLOOR)
-                entry["floor"] = {"kernel": self._prepare_floor(entry["bytes"], prepared.timers)}
-                self._sample(_FLOOR, entry["floor"], prepared)
+                with time_bound(self._left_s()):
+                    entry["floor"] = {"kernel": self._prepare_floor(entry["bytes"], prepared.timers)}
+                    self._sample(_FLOOR, entry["floor"], prepared)
             for peer in self._options.peers:
                 if peer.name in self._left_out:
                     continue
@@ -355,15 +357,14 @@ class Bench:
                 if reason := peer.refusal(cell.config, self._device):
                     self._leave_out(peer, reason, cell)
                     continue
-                left = self._left_s()
-                is_cut = left is not None and left <= 0
+                is_cut = self._time_peer(peer, prepared, entry)
                 if is_cut:
                     break
-                self._time_peer(peer, prepared, entry, left)
             self._stage("all in turn")
             samples = interleave(prepared.timers, self._options.replays, self._options.target_ms)
-        except Exception as error:  # noqa: BLE001  As above.
-            self._fail(entry, error)
+        except Exception as error:  # noqa: BLE001  As above; what was timed before stays.
+            entry["unfinished"] = _message(error)
+            entry["is_fatal"] = self._is_cuda and not _gpu_works()
             return is_cut
         for name, figures in ((_OURS, entry["ours"]), (_FLOOR, entry.get("floor")), *entry["peers"].items()):
             if name in samples:
@@ -371,9 +372,12 @@ class Bench:
         del entry["is_provisional"], self.results["doing"]
         return is_cut
 
-    def _time_peer(self, peer: Peer, prepared: _Prepared, entry: dict[str, Any], left: float | None) -> None:
-        """Put the figures of a peer into `entry`, in the time that it is given."""
-        limit, begin = self._options.peer_limit_s, time.perf_counter()
+    def _time_peer(self, peer: Peer, prepared: _Prepared, entry: dict[str, Any]) -> bool:
+        """Put the figures of a peer into `entry`; return whether the time limit of the run left it out."""
+        left, limit, begin = self._left_s(), self._options.peer_limit_s, time.perf_counter()
+        if left is not None and left <= 0:
+            return True
+        is_broken_off = False
         self._stage(f"{peer.name}: preparing")
         try:
             with time_bound(limit if left is None else min(limit, left)):
@@ -381,6 +385,7 @@ class Bench:
                 self._sample(peer.name, figures, prepared)
             entry["peers"][peer.name] = figures
         except TimeIsUpError:
+            is_broken_off = True
             prepared.forget(peer.name)
         except Exception as error:  # Another library may raise anything; the run goes on.
             prepared.forget(peer.name)
@@ -388,12 +393,14 @@ class Bench:
             self._listener.stage(self._index, f"{peer.name}: {_message(error)}")
             if self._is_cuda and not _gpu_works():
                 raise UnsupportedError(f"the GPU failed in {peer.name}") from error
-        if time.perf_counter() - begin >= limit:
+        is_slow = time.perf_counter() - begin >= limit
+        if is_slow:
             self._left_out.add(peer.name)
             reason = f"took longer than {limit:g} s to prepare"
             self._leave_out(peer, reason, prepared.check.cell)
             self._listener.stage(self._index, f"{peer.name} left out from here on: {reason}")
         self._listener.changed()
+        return is_broken_off and not is_slow
 
     def _leave_out(self, peer: Peer, reason: str, cell: Cell) -> None:
         self.results["refusals"].setdefault(peer.name, {}).setdefault(reason, str(cell))
@@ -405,10 +412,6 @@ class Bench:
         )
         self._listener.stage(self._index, f"{name} {figures['latency_us']:.2f} us")
         self._listener.changed()
-
-    def _fail(self, entry: dict[str, Any], error: Exception) -> None:
-        entry["ours"].setdefault("complaint", _message(error))
-        entry["is_fatal"] = self._is_cuda and not _gpu_works()
 
     def _load(self, cell: Cell) -> _Loaded:
         """Return the weights of the cell's kind and shape, those of the cell before where they are the same."""

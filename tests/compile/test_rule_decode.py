@@ -1,0 +1,316 @@
+"""The decode rule: machine code, launch, shared memory, refusals, hints and their order."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+
+import pytest
+import tvm
+
+from bitquant.arch import cuda_target, gpu_arch
+from bitquant.build import Archive, build
+from bitquant.compute.matmul import CONFIG_ATTR, RUNG_ATTR, matmul_dequantize_b, symbol
+from bitquant.config import MatmulConfig
+from bitquant.errors import ScheduleError
+from bitquant.schedule.apply import schedule_with
+from bitquant.schedule.rules import decode
+from bitquant.schedule.rules.decode import DecodeHint, DecodeRule
+from bitquant.schedule.rules.decode_model import least
+from bitquant.schedule.rules.decode_shape import Shape
+
+RULE = DecodeRule()
+GROUPS = {"group_size": 128, "with_scaling": True, "with_zeros": True}
+DEPENDENT_LAUNCH = "tirx.use_programtic_dependent_launch"
+
+
+def _config(M: int | list[int] = 1, N: int = 1024, K: int = 2048, **fields: object) -> MatmulConfig:
+    return MatmulConfig(M=M, N=N, K=K, **{"W_dtype": "uint4", **fields})
+
+
+def _scheduled(config: MatmulConfig, arch: str, hint: DecodeHint | None = None) -> tvm.tirx.PrimFunc:
+    rung, target = config.ladder[-1], cuda_target(arch)
+    hint = hint or RULE.default_hint(config, rung, target)
+    return schedule_with(matmul_dequantize_b(config, rung, layout="fragment"), RULE, hint, target)
+
+
+def _build(config: MatmulConfig, arch: str, hint: DecodeHint | None = None) -> Archive:
+    func = _scheduled(config, arch, hint)
+    return build(tvm.IRModule({str(func.attrs["global_symbol"]): func}), cuda_target(arch), config.problem())
+
+
+# Machine code.
+
+COMPILED = [
+    ("sm_80", _config(1, 4096, 4096, **GROUPS)),
+    ("sm_80", _config(64, 4096, 4096, A_dtype="bfloat16", out_dtype="bfloat16", W_dtype="int4", **GROUPS)),
+    ("sm_80", _config([16], 1001, 1000, A_dtype="int8", W_dtype="int8", out_dtype="int32", accum_dtype="int32")),
+    ("sm_80", _config(8, A_dtype="float8_e4m3", zeros_mode="rescale", **GROUPS)),
+    ("sm_90a", _config([64], 4096, 8192, with_bias=True, **GROUPS)),
+    ("sm_90a", _config(3, 200, 1008, W_dtype="uint3", group_size=336, with_scaling=True, with_zeros=True)),
+    ("sm_90a", _config([16], W_dtype="nf4", group_size=64, with_scaling=True)),
+    ("sm_90a", _config(32, A_dtype="int8", W_dtype="int2", **GROUPS)),
+    ("sm_90a", _config(8, 256, 1001, W_dtype="float8_e5m2")),
+]
+
+
+@pytest.mark.parametrize(("arch", "config"), COMPILED, ids=str)
+def test_default_kernels_fit_registers_and_shared_memory(arch: str, config: MatmulConfig) -> None:
+    """Nothing spills, and as many blocks fit a multiprocessor as the hint says, by what ptxas reports."""
+    rung, facts = config.ladder[-1], gpu_arch(arch)
+    hint = RULE.default_hint(config, rung, cuda_target(arch))
+    shape = Shape(config, rung, facts, hint)
+    archive = _build(config, arch)
+    (resources,) = archive.resources.values()
+    assert resources.spill_bytes == resources.stack_bytes == resources.smem_bytes == 0
+    # Registers are given to warps in units of 256.
+    assert -(-resources.registers // 8) * 8 * shape.threads * hint.blocks_per_sm <= 65536
+    assert hint.blocks_per_sm * (shape.smem_bytes + 1024) <= facts.smem_per_sm_bytes
+    assert int(re.search(r"\.maxntid\s+(\d+)", archive.ptx)[1]) == shape.threads
+    assert "mma.sync.aligned" in archive.ptx
+    assert ".local" not in archive.ptx
+    assert "wgmma" not in archive.ptx
+
+
+def test_weights_are_read_16_bytes_at_a_time() -> None:
+    """One row, uint4 on Hopper: weights go straight into registers, and A comes in bulk, before which it is awaited."""
+    ptx = _build(_config(1, 4096, 4096, **GROUPS), "sm_90a").ptx
+    loads = re.findall(r"ld\.global\.nc\.L1::no_allocate\S*", ptx)
+    assert loads
+    assert all(load.endswith(".v4.u32") for load in loads)
+    assert ".local" not in ptx
+    waits, starts = (ptx.index(f"griddepcontrol.{name}") for name in ("wait", "launch_dependents"))
+    assert ptx.index("ld.global.nc.L1::no_allocate") < waits < starts < ptx.index("cp.async.bulk.shared")
+    assert waits < ptx.index("st.global")
+
+
+@pytest.mark.parametrize(
+    ("arch", "K", "is_dependent"), [("sm_80", 2048, False), ("sm_90a", 2048, True), ("sm_90a", 1001, False)]
+)
+def test_only_kernels_that_wait_are_launched_early(arch: str, K: int, is_dependent: bool) -> None:
+    """The launch attribute and the wait come together: from sm_90 on, unless A is read by non-coherent loads."""
+    config = _config(8, 256, K, W_dtype="int8")
+    archive = _build(config, arch, DecodeHint(warps_k=4, ahead=1, unroll=1, chains=1))
+    (kernel,) = archive.manifest["kernels"]["func_info"].values()
+    tags = kernel["launch_param_tags"]
+    assert (DEPENDENT_LAUNCH in tags) is is_dependent
+    assert ("griddepcontrol.wait" in archive.ptx) is is_dependent
+    assert ("griddepcontrol.launch_dependents" in archive.ptx) is is_dependent
+    if not is_dependent:
+        assert "cp.async.bulk" not in archive.ptx
+
+
+def test_infinite_weights_do_not_linger() -> None:
+    """float8_e5m2: tiles beyond K take zeros in place of what came before, which may be infinite; others need none."""
+    hint = DecodeHint(warps_k=2, ahead=1, unroll=1, phase=4, chains=1)
+
+    def stores(weight: str) -> int:
+        source = str(_scheduled(_config(8, 64, 32 * 5, W_dtype=weight), "sm_90a", hint).script())
+        return source.count("else:")
+
+    assert stores("float8_e5m2") > stores("float8_e4m3")
+
+
+@pytest.mark.parametrize(("arch", "is_scaled"), [("sm_80", True), ("sm_90a", False)])
+def test_sums_of_a_are_in_units_of_a(arch: str, is_scaled: bool) -> None:
+    """Before sm_89 float8_e4m3 is read as 2^-8 times its value: so is the sum of A that zero points multiply."""
+    config = _config(8, 64, 128, A_dtype="float8_e4m3", with_zeros=True)
+    shape = Shape(config, 8, gpu_arch(arch), DecodeHint())
+    assert shape.a_scale == (256 if is_scaled else 1)
+    assert shape.value_scale == shape.decoder.value_scale * shape.a_scale
+    source = str(_scheduled(config, arch, DecodeHint(warps_k=2, unroll=1, ahead=1, chains=1)).script())
+    assert ("T.float32(256.0)" in source) is is_scaled
+
+
+# Functions.
+
+
+@pytest.mark.parametrize("M", [1, 24, [1, 32]])
+@pytest.mark.parametrize("fields", [{}, {"with_bias": True, **GROUPS}, {"zeros_mode": "quantized", **GROUPS}])
+def test_signature_is_that_of_the_definition(M: int | list[int], fields: dict) -> None:
+    """Parameters, shapes, types and attributes agree with the unscheduled function."""
+    config = _config(M, 64, 256, **fields)
+    for rung in config.ladder:
+        want = matmul_dequantize_b(config, rung, layout="fragment")
+        got = RULE.apply(want, cuda_target("sm_90a"), DecodeHint(warps_k=2, unroll=1, ahead=1))
+        types = [
+            [(str(p.dtype), [int(s) if hasattr(s, "value") else "m" for s in p.shape]) for p in func.params]
+            for func in (want, got)
+        ]
+        assert types[0] == types[1]
+        assert got.attrs["global_symbol"] == symbol(rung)
+        assert dict(got.attrs[CONFIG_ATTR]) == dict(want.attrs[CONFIG_ATTR])
+        assert int(got.attrs[RUNG_ATTR]) == rung
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        ({}, DecodeHint()),
+        ({}, DecodeHint(weights="shared", ahead=8, unroll=2, waves=4)),
+        ({}, DecodeHint(split_k=2, phase=4)),
+        ({"W_dtype": "nf4", "with_zeros": False}, DecodeHint(rows=2)),
+    ],
+    ids=str,
+)
+def test_kernel_declares_the_shared_memory_that_the_rule_reports(fields: dict, hint: DecodeHint) -> None:
+    """`smem_bytes` is the size of the one buffer in dynamic shared memory."""
+    config = _config(1, 1024, 8192, **{**GROUPS, **fields})
+    source = str(_scheduled(config, "sm_90a", hint).script())
+    buffers = re.findall(r"alloc_buffer\(\((\d+),\), \"uint8\", scope=\"shared.dyn\"", source)
+    assert [int(size) for size in buffers] == [RULE.smem_bytes(config, 1, cuda_target("sm_90a"), hint)]
+
+
+# What lies where, and for how long.
+
+_LAYOUTS = [
+    DecodeHint(rows=rows, warps_n=2, warps_k=4, split_k=split_k, phase=phase, waves=waves, weights=weights)
+    for rows, split_k, phase, waves, weights in itertools.product(
+        (1, 2), (1, 2), (0, 4, 8), (1, 3), ("registers", "shared")
+    )
+]
+
+
+@pytest.mark.parametrize("fields", [{}, {"W_dtype": "nf4", "with_zeros": False}, {"K": 8320}], ids=str)
+def test_what_lives_at_a_time_does_not_overlap(fields: dict) -> None:
+    """Regions of shared memory are disjoint; sums overlay others only where no turn follows them."""
+    config = _config(8, **{"N": 4096, "K": 8192, **GROUPS, **fields})
+    for hint in _LAYOUTS:
+        shape = Shape(config, 8, gpu_arch("sm_90a"), hint)
+        regions = [(tile.base, tile.end) for tile in (shape.a_tile, shape.scale_tile, shape.zero_tile) if tile]
+        if shape.is_shared:
+            regions.append((shape.ring_offset, shape.ring_offset + shape.threads // 32 * hint.ahead * shape.slot_bytes))
+        regions.append((shape.barrier_offset, shape.barrier_offset + 8 * shape.buffers * hint.warps_k))
+        regions.append((shape.table_offset, shape.table_offset + shape.decoder.table_bytes))
+        sums = shape.sum_offset, shape.sum_offset + 4 * hint.warps_k * shape.rows_of_a * shape.sum_stride
+        if shape.a_stays and shape.max_count > 1:
+            regions.append(sums)
+        else:
+            assert sums[1] <= shape.barrier_offset
+        ordered = sorted(regions)
+        assert all(first[1] <= second[0] for first, second in itertools.pairwise(ordered))
+        assert ordered[-1][1] <= shape.smem_bytes
+        assert all(begin % 16 == 0 for begin, _ in regions)
+
+
+@pytest.mark.parametrize(("N", "K"), [(4096, 8192), (1001, 1000), (16, 64), (5000, 3333)])
+def test_turns_cover_n_and_k_once(N: int, K: int) -> None:
+    """Blocks, turns, warps and bodies name every tile of W once; a count that is not known serves as many at most."""
+    config = _config(4, N, K, W_dtype="int8")
+    for hint in _LAYOUTS:
+        if decode._hint_problem(config, 4, gpu_arch("sm_90a"), hint):
+            continue
+        s = Shape(config, 4, gpu_arch("sm_90a"), hint)
+        blocks, phases = set(), []
+        for first in range(s.grid_n):
+            count = s.static_count if s.a_stays and s.static_count else -(-(s.blocks_n - first) // s.grid_n)
+            turns = range(count if s.a_stays else 1)
+            assert s.a_stays is False or 1 <= count <= s.max_count
+            named = {first + turn * s.grid_n for turn in turns}
+            assert not named & blocks
+            blocks |= named
+        assert blocks == set(range(s.blocks_n))
+        for rank in range(hint.split_k):
+            begin, end = rank * s.phases // hint.split_k, (rank + 1) * s.phases // hint.split_k
+            assert end > begin
+            assert end - begin <= (1 if s.a_stays else s.max_count)
+            phases += range(begin, end)
+        assert phases == list(range(s.phases))
+        assert s.blocks_n * s.block_n >= N > (s.blocks_n - 1) * s.block_n
+        assert s.phases * s.phase_k >= K > (s.phases - 1) * s.phase_k
+        assert s.has_ragged_tiles or s.phases * hint.warps_k * s.part_tiles == s.tiles_k
+
+
+# Hints.
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        _config(1, 4096, 4096, **GROUPS),
+        _config([16], 28672, 8192, A_dtype="int8", W_dtype="int8"),
+        _config([64], 8192, 28672, **GROUPS),
+        _config(1, 4096, 14336, W_dtype="nf4", group_size=64, with_scaling=True),
+        _config(5, 1001, 1000, A_dtype="bfloat16", W_dtype="int5"),
+    ],
+    ids=str,
+)
+def test_space_is_legal_and_always_the_same(arch: str, config: MatmulConfig) -> None:
+    """Hints of the space fit each other and the multiprocessor; none comes twice; the order never varies."""
+    facts, target, rung = gpu_arch(arch), cuda_target(arch), config.ladder[-1]
+    hints = list(itertools.islice(RULE.space(config, rung, target), 40))
+    assert hints == list(itertools.islice(RULE.space(config, rung, target), 40))
+    assert hints[0] == RULE.default_hint(config, rung, target)
+    assert len(set(hints)) == len(hints) >= 5
+    for hint in hints:
+        assert decode._hint_problem(config, rung, facts, hint) is None
+        shape = Shape(config, rung, facts, hint)
+        assert shape.smem_bytes <= facts.smem_per_block_bytes
+        assert hint.blocks_per_sm * (shape.smem_bytes + 1024) <= facts.smem_per_sm_bytes
+        # A thread needs 32 registers to do anything.
+        assert hint.blocks_per_sm * shape.threads <= min(2048, 65536 // 32)
+        assert arch == "sm_90a" or hint.split_k == 1
+        assert DecodeHint.from_dict(hint.to_dict()) == hint
+
+
+def test_long_k_in_small_shared_memory_has_a_default() -> None:
+    """Where the model finds nothing that fits, the least hint that there is serves."""
+    config = _config(1, 4096, 131072, W_dtype="int1", group_size=64, with_scaling=True, with_zeros=True)
+    hint = RULE.default_hint(config, 1, cuda_target("sm_89"))
+    assert hint in list(least(DecodeHint()))
+    assert decode._hint_problem(config, 1, gpu_arch("sm_89"), hint) is None
+
+
+@pytest.mark.parametrize(
+    ("arch", "change", "message"),
+    [
+        ("sm_90a", {"block_m": 24}, "block_m of 8, 16, 32 or 64"),
+        ("sm_90a", {"weights": "texture"}, 'weights of "registers" or "shared"'),
+        ("sm_90a", {"rows": 0}, "sizes of at least 1"),
+        ("sm_90a", {"phase": -4}, "sizes of at least 1"),
+        ("sm_90a", {"warps_n": 5}, "at most 32 warps"),
+        ("sm_90a", {"ahead": 3}, "unroll % ahead == 0"),
+        ("sm_90a", {"ahead": 8}, "unroll % ahead == 0"),
+        ("sm_90a", {"phase": 6}, "phase % unroll == 0"),
+        ("sm_90a", {"split_k": 3}, "split_k of 1, 2, 4 or 8"),
+        ("sm_80", {"split_k": 2}, "needs sm_90 or newer for split_k > 1, and the target is sm_80"),
+        ("sm_90a", {"split_k": 4, "phase": 8}, "needs split_k <= 1, the phases of k"),
+        ("sm_90a", {"block_m": 64, "rows": 64}, "bytes of shared memory, and sm_90a has 232448"),
+    ],
+    ids=str,
+)
+def test_hints_that_do_not_fit_are_errors(arch: str, change: dict, message: str) -> None:
+    """A hint whose sizes contradict each other, the target or shared memory is refused with the rule it breaks."""
+    config = _config(64, **GROUPS)
+    with pytest.raises(ScheduleError) as error:
+        RULE.schedule(config, 64, cuda_target(arch), dataclasses.replace(DecodeHint(), **change))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arch", "fields", "message"),
+    [
+        ("sm_75", {}, "needs sm_80 or newer (got sm_75)"),
+        ("sm_90a", {"A_dtype": "float32"}, "needs A of 16 or 8 bits (got float32)"),
+        ("sm_90a", {"W_dtype": "float16"}, "needs a W of at most 8 bits (got float16)"),
+        ("sm_90a", {"group_size": 8, "with_scaling": True}, "needs group_size % 16 == 0 (got 8)"),
+        ("sm_90a", {"A_dtype": "int8", "group_size": 16, "with_scaling": True}, "needs group_size % 32 == 0 (got 16)"),
+        (
+            "sm_90a",
+            {"A_dtype": "float8_e4m3", "W_dtype": "nf4", "with_scaling": True},
+            "needs a W whose values float16 holds where A is float8 and W is scaled (got nf4)",
+        ),
+    ],
+    ids=str,
+)
+def test_refusals_name_need_and_value(arch: str, fields: dict, message: str) -> None:
+    """Each refusal says what is needed and what was there."""
+    assert RULE.refuses(_config(**fields), 1, cuda_target(arch)) == message
+
+
+def test_only_gpus_and_the_fragment_layout() -> None:
+    """CPUs are refused, and a function that reads the plain layout is left to others."""
+    assert RULE.refuses(_config(), 1, tvm.target.Target("llvm")) == "needs a CUDA target (got llvm)"
+    assert RULE.apply(matmul_dequantize_b(_config(), 1), cuda_target("sm_90a")) is None

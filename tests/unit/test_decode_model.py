@@ -1,0 +1,159 @@
+"""The model behind the decode rule's hints: which way its times go, and that it always has an answer, soon."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from bitquant.arch import cuda_target, gpu_arch
+from bitquant.config import MatmulConfig
+from bitquant.layouts import fragment_layout, fragment_refusal
+from bitquant.schedule.rules.decode import DecodeHint, DecodeRule
+from bitquant.schedule.rules.decode_model import Work, least, predicted_us, registers, space
+from bitquant.schedule.rules.decode_shape import Shape
+from bitquant.testing.generators import SHAPE_SETS, cases
+
+RULE = DecodeRule()
+FIRST = DecodeHint(rows=2, warps_k=4, ahead=2, unroll=2, chains=2, blocks_per_sm=2)
+
+
+def _work(N: int = 8192, K: int = 8192, rung: int = 1, arch: str = "sm_90a", **fields: object) -> Work:
+    given = {"W_dtype": "uint4", "group_size": 128, "with_scaling": True, "with_zeros": True}
+    config = MatmulConfig(M=rung, N=N, K=K, **{**given, **fields})
+    shape = Shape(config, rung, gpu_arch(arch), DecodeHint())
+    return Work(
+        config, rung, gpu_arch(arch), fragment_layout(config), shape.decoder.registers, shape.needs_sum_of_a,
+        shape.decoder.table_bytes,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ({"N": 8192}, {"N": 16384}),
+        ({"K": 8192}, {"K": 16384}),
+        ({"W_dtype": "uint2"}, {"W_dtype": "uint4"}),
+        ({"W_dtype": "uint4"}, {"W_dtype": "uint8"}),
+        ({"rung": 1}, {"rung": 8}),
+        ({"rung": 8}, {"rung": 64}),
+        ({"group_size": 128}, {"group_size": 32}),
+        ({"with_zeros": False}, {"with_zeros": True}),
+    ],
+    ids=str,
+)
+def test_more_work_takes_longer(less: dict, more: dict) -> None:
+    """With the same hint, more bytes or more rows take more time."""
+    assert predicted_us(_work(**less), FIRST) < predicted_us(_work(**more), FIRST)
+
+
+def test_slower_memory_takes_longer() -> None:
+    """On a GPU with half the bandwidth a problem takes longer, and nothing else is different."""
+    work = _work()
+    slow = replace(work, arch=replace(work.arch, bandwidth_bytes_per_s=work.arch.bandwidth_bytes_per_s / 2))
+    assert predicted_us(work, FIRST) < predicted_us(slow, FIRST)
+
+
+def test_predictions_are_of_the_measured_size() -> None:
+    """The best hint never beats memory by more than its fitted share, nor is it many times slower.
+
+    The bound is what reading W alone takes, on an H200 with 4.8 TB/s.
+    """
+    for N, K in SHAPE_SETS["decode"]:
+        work = _work(N, K)
+        best = next(space(work, DecodeHint()))
+        reading = N * K / 2 / 4.8e6
+        assert 0.6 * reading < predicted_us(work, best) < 2.5 * reading + 6
+
+
+def test_sharing_k_costs_where_blocks_abound() -> None:
+    """Clusters pay for their exchange: with enough blocks of n they are slower, with few they are faster."""
+    for split_k in (2, 4, 8):
+        shared = replace(FIRST, split_k=split_k)
+        assert predicted_us(_work(N=65536, K=4096), FIRST) < predicted_us(_work(N=65536, K=4096), shared)
+    few = _work(N=512, K=28672)
+    assert predicted_us(few, replace(FIRST, split_k=4)) < predicted_us(few, FIRST)
+
+
+def test_phases_cost() -> None:
+    """A that arrives in pieces is waited for more often."""
+    work = _work(K=28672)
+    times = [predicted_us(work, replace(FIRST, phase=phase)) for phase in (0, 28, 14, 4, 2)]
+    assert times == sorted(times)
+    assert len(set(times)) == len(times)
+
+
+@pytest.mark.parametrize(
+    "more", [{"block_m": 16}, {"rows": 4}, {"ahead": 4}, {"chains": 4}, {"block_m": 64, "rows": 4}], ids=str
+)
+def test_more_in_flight_takes_more_registers(more: dict) -> None:
+    """Registers grow with what a thread holds; weights that wait in shared memory need none."""
+    work = _work()
+    assert registers(work, replace(FIRST, **more)) > registers(work, FIRST)
+    assert registers(work, replace(FIRST, weights="shared")) < registers(work, FIRST)
+
+
+@pytest.mark.parametrize("rung", [1, 8, 16, 64])
+@pytest.mark.parametrize("arch", ["sm_80", "sm_89", "sm_90a"])
+def test_space_is_ordered_by_time(arch: str, rung: int) -> None:
+    """Predicted times rise, no hint comes twice, and only Hopper shares k among blocks."""
+    work = _work(4096, 4096, rung, arch)
+    hints = list(space(work, DecodeHint(block_m=max(8, rung))))
+    times = [predicted_us(work, hint) for hint in hints]
+    assert times == sorted(times)
+    assert len(set(hints)) == len(hints) > 0
+    assert arch == "sm_90a" or all(hint.split_k == 1 for hint in hints)
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+def test_every_problem_has_a_default(arch: str) -> None:
+    """The rule finds a hint for each problem and rung of the cover that it does not refuse."""
+    target, found = cuda_target(arch), 0
+    for config in cases("cover"):
+        if fragment_refusal(config) is not None:
+            continue
+        for rung in config.ladder:
+            if RULE.refuses(config, rung, target) is None:
+                assert next(RULE.space(config, rung, target), None) is not None, (config, rung)
+                found += 1
+    assert found > 300
+
+
+LONG = [
+    ("sm_89", 1, 4096, 131072, {"W_dtype": "int1", "group_size": 64}),
+    ("sm_89", 3, 4096, 14336, {"A_dtype": "bfloat16", "W_dtype": "nf4", "group_size": 32}),
+    ("sm_89", 64, 28672, 8192, {"A_dtype": "int8", "W_dtype": "uint1", "group_size": 64}),
+    ("sm_89", 64, 1001, 131072, {"A_dtype": "bfloat16", "W_dtype": "uint2", "group_size": 32}),
+    ("sm_90a", 64, 16, 131072, {"W_dtype": "uint1", "group_size": 16}),
+]
+
+
+@pytest.mark.parametrize(("arch", "rung", "N", "K", "fields"), LONG, ids=str)
+def test_long_problems_have_a_default(arch: str, rung: int, N: int, K: int, fields: dict) -> None:
+    """Also where A, scales and a table crowd small shared memory; what fits there is no more than a block may have."""
+    config = MatmulConfig(M=rung, N=N, K=K, with_scaling=True, with_zeros=True, **fields)
+    hint = RULE.default_hint(config, rung, cuda_target(arch))
+    assert Shape(config, rung, gpu_arch(arch), hint).smem_bytes <= gpu_arch(arch).smem_per_block_bytes
+
+
+def test_least_hints_fall_in_size() -> None:
+    """Each of the last resorts takes less shared memory than the one before."""
+    config = _work(4096, 131072).config
+    sizes = [Shape(config, 1, gpu_arch("sm_89"), hint).smem_bytes for hint in least(DecodeHint(block_m=64))]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == len(sizes)
+
+
+@pytest.mark.parametrize(
+    ("N", "K", "rung"), [(4096, 4096, 1), (28672, 8192, 16), (8192, 28672, 64), (28672, 57344, 16)]
+)
+def test_a_default_is_found_at_once(N: int, K: int, rung: int) -> None:
+    """Less than 0.1 s, so that an operator is built without a wait; the least of a few tries, of processor time."""
+    config = _work(N, K, rung).config
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        RULE.default_hint(config, rung, cuda_target("sm_90a"))
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.1
