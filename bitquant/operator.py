@@ -120,6 +120,8 @@ class Operator:
         self._alignment = {
             "A": math.gcd(16, c.K * self._A_dtype.itemsize),
             "W": math.gcd(16, self._W_shape[1] * self._W_dtype.itemsize),
+            "scale": math.gcd(16, c.num_groups * scale_dtype.itemsize),
+            "zeros": 1 if c.has_packed_zeros else math.gcd(16, c.num_groups * scale_dtype.itemsize),
             "output": math.gcd(16, c.N * self._out_dtype.itemsize),
         }
         # Compiled graphs are cached on disk with this name in them: it must say which problem it stands for.
@@ -283,7 +285,7 @@ class Operator:
         else:
             self._check("output", output, out_shape, self._out_dtype, device)
         if self.is_cuda:
-            self._check_alignment(A, W, output)
+            self._check_alignment(A=A, W=W, scale=scale, zeros=zeros, output=output)
         m = A.numel() // self._K
         if self.config.is_static and m not in (self.config.M, 0):
             raise CallError(
@@ -355,16 +357,15 @@ class Operator:
             f"'A' must be contiguous (got strides {A.stride()} for shape {tuple(A.shape)}); use .contiguous()"
         )
 
-    def _check_alignment(self, A: torch.Tensor, W: torch.Tensor, output: torch.Tensor) -> None:
+    def _check_alignment(self, **operands: torch.Tensor | None) -> None:
         """Check that views begin where wide loads may; whole tensors and slices of rows do."""
-        wanted = self._alignment
-        a, w, d = A.data_ptr() % wanted["A"], W.data_ptr() % wanted["W"], output.data_ptr() % wanted["output"]
-        if a or w or d:
-            name, past = ("A", a) if a else ("W", w) if w else ("output", d)
-            raise CallError(
-                f"{name!r} must begin at a multiple of {wanted[name]} bytes (got {past} bytes past one): "
-                "it is a view into a larger tensor; use .clone()"
-            )
+        for name, tensor in operands.items():
+            wanted = self._alignment[name]
+            if tensor is not None and (past := tensor.data_ptr() % wanted):
+                raise CallError(
+                    f"{name!r} must begin at a multiple of {wanted} bytes (got {past} bytes past one): "
+                    "it is a view into a larger tensor; use .clone()"
+                )
 
     def _check_device(self, device: torch.device) -> None:
         """Check once a GPU that it runs code of this architecture."""
@@ -637,7 +638,9 @@ def _short_call(operator: Operator) -> Callable[..., torch.Tensor | None]:
     most = _MAX_ELEMENTS // max(K, N)
     has_scale, has_zeros, has_bias = (is_configured for _, is_configured, *_ in operator._optional)
     pick = itemgetter(0, 1, *(i for i, has in ((2, has_scale), (3, has_zeros), (4, has_bias)) if has), 5)
-    past_A, past_W, past_output = (operator._alignment[name] - 1 for name in ("A", "W", "output"))
+    past_A, past_W, past_scale, past_zeros, past_output = (
+        operator._alignment[name] - 1 for name in ("A", "W", "scale", "zeros", "output")
+    )
     has_several_gpus = is_cuda and torch.cuda.device_count() > 1
     gpus, current_gpu = operator._checked_devices, torch.accelerator.current_device_index
     # The function of the class, since it fails for whatever is no torch.Tensor; the launcher takes NumPy's arrays too.
@@ -669,7 +672,13 @@ def _short_call(operator: Operator) -> Callable[..., torch.Tensor | None]:
         operands = pick((rows, W, scale, zeros, bias, D))
         if any(map(is_neg, operands)):
             return None
-        if is_cuda and (A.data_ptr() & past_A or W.data_ptr() & past_W or result.data_ptr() & past_output):
+        if is_cuda and (
+            A.data_ptr() & past_A
+            or W.data_ptr() & past_W
+            or result.data_ptr() & past_output
+            or (has_scale and scale.data_ptr() & past_scale)
+            or (has_zeros and zeros.data_ptr() & past_zeros)
+        ):
             return None
         kernels[bisect_left(rungs, m)](*operands)
         return result

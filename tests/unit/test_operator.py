@@ -442,14 +442,18 @@ def gpu_calls(monkeypatch, config):
     return operator, operator_module._short_call(operator), launched
 
 
-@pytest.mark.parametrize("name", ["A", "W", "output"])
+@pytest.mark.parametrize("name", ["A", "W", "scale", "zeros", "output"])
 def test_short_calls_on_a_gpu_check_alignment(monkeypatch, name):
     """A view that begins where a wide load may not is left to the long checks, whichever operand it is."""
-    config = bq.MatmulConfig(M=1, N=16, K=64, W_dtype="uint4", fast_decoding=False)
-    _, attempt, launched = gpu_calls(monkeypatch, config)
+    config = bq.MatmulConfig(
+        M=1, N=16, K=64, W_dtype="uint4", group_size=8, with_scaling=True, with_zeros=True, fast_decoding=False
+    )
+    operator, attempt, launched = gpu_calls(monkeypatch, config)
     operands = {
         "A": torch.zeros(1, 64).half(),
         "W": torch.zeros(16, 32, dtype=torch.int8),
+        "scale": torch.zeros(16, 8).half(),
+        "zeros": torch.zeros(16, 8).half(),
         "output": torch.zeros(1, 16).half(),
     }
 
@@ -457,14 +461,18 @@ def test_short_calls_on_a_gpu_check_alignment(monkeypatch, name):
         return torch.zeros(tensor.numel() + elements, dtype=tensor.dtype)[elements:].view(tensor.shape)
 
     def call(**operands):
-        return attempt(operands["A"], operands["W"], None, None, None, operands["output"])
+        order = ("A", "W", "scale", "zeros", "bias", "output")
+        return attempt(*(operands.get(name) for name in order))
 
     assert call(**operands) is operands["output"]
     right = operands[name]
     assert call(**{**operands, name: shifted(right, 16 // right.element_size())}) is not None
     assert len(launched) == 2
-    assert call(**{**operands, name: shifted(right, 8 // right.element_size())}) is None
+    misaligned = {**operands, name: shifted(right, 8 // right.element_size())}
+    assert call(**misaligned) is None
     assert len(launched) == 2
+    with pytest.raises(bq.CallError, match=f"'{name}' must begin at a multiple of 16 bytes"):
+        operator._check_alignment(**misaligned)
 
 
 def test_short_calls_need_the_current_gpu(monkeypatch):
