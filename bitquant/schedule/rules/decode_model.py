@@ -2,10 +2,10 @@
 
 The time of a kernel is a sum of what its busiest multiprocessor does: it reads its part of the weight, and A from L2;
 it issues instructions, the more slowly the fewer warps hide each other's latency; and a block begins and ends with
-waits that nothing hides. Coefficients were fitted (relative, nonnegative least squares) to 1459 kernels measured on an
-H200: float16 x uint4, groups of 128 with zero points, M of 1, 8 and 16, N x K of 4096 x 4096, 8192 x 8192 and
-28672 x 8192. The root of the mean square of the relative error is 16%; the first hint of the order was on average 9%
-behind the best measured one, the best of the first five 3%.
+waits that nothing hides. Coefficients were fitted (relative, nonnegative least squares) to 2800 kernels measured on an
+H200: ten shapes from 1024 x 8192 to 28672 x 8192, M of 1 to 16, float16, bfloat16 and int8 A, weights of 1 to 8 bits.
+The root of the mean square of the relative error is 16%; of the hints measured for a problem, the one that the model
+puts first was on average 4% behind the best.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from bitquant.layouts import FragmentLayout
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode import DecodeHint
 
-__all__ = ["Work", "least", "predicted_us", "registers", "space"]
+__all__ = ["SCALE_BYTES", "Work", "least", "predicted_us", "registers", "space"]
 
 #: Clock that the fit stands for, in cycles a microsecond, and bytes a microsecond from L2 to all multiprocessors.
 _CLOCK = 1755.0
 _L2_BYTES = 5.5e6
-#: Registers of a multiprocessor, and threads that saturate its schedulers.
-_REGISTERS, _THREADS = 65536, 1024
+#: Most shared memory that staged scales may take, in bytes; larger ones are read from global memory.
+SCALE_BYTES = 32 << 10
+#: Registers of a multiprocessor.
+_REGISTERS = 65536
 #: Multiprocessors that clusters of a size can fill together: those of a processing cluster need not be a multiple.
 _CLUSTER_SHARE = {1: 1.0, 2: 1.0, 4: 0.85, 8: 0.73}
 #: Registers of a thread for addresses, counters and what is being decoded.
@@ -96,6 +98,11 @@ def registers(work: Work, hint: DecodeHint) -> int:
     return _BASE_REGISTERS + min(words, 32) + words * held + sums + 4 * blocks_m
 
 
+def _register_limit(threads: int) -> int:
+    """Return the registers that each of a multiprocessor's threads may have: they are given out in units of 8."""
+    return min(255, _REGISTERS // threads // 8 * 8)
+
+
 def _instructions(work: Work, hint: DecodeHint) -> float:
     """Return the instructions that a warp issues for one tile of 16 n."""
     layout, blocks_m = work.layout, hint.block_m // 8
@@ -120,25 +127,33 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
     sm_count = work.arch.sm_count * _CLUSTER_SHARE[h.split_k]
     grid = -(-blocks_n // h.waves) * h.split_k * blocks_m
     busiest = math.ceil(grid / sm_count)
-    resident = min(h.blocks_per_sm, busiest)
+    fitting = work.arch.smem_per_sm_bytes // (_smem_bytes(work, h) + 1024)
+    resident = max(1, min(h.blocks_per_sm, busiest, fitting))
     turns = busiest * h.waves / resident
     tiles = busiest * h.waves * work.tiles_of_warp(h) * h.rows * warps
     issue = tiles * _instructions(work, h) / 4 / _CLOCK
+    # Twice as many warps as 8 a multiprocessor hide most of a warp's waits.
+    issue *= 0.99 + 0.074 * (16 / max(4, resident * warps)) ** 2
     a_bytes = work.rows_of_a(h) * c.K / h.split_k * work.a_bytes
     scale_bytes = (
         h.waves * block_n * c.num_groups / h.split_k * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros)
     )
+    if c.num_groups > 1 and scale_bytes / h.waves > SCALE_BYTES:
+        issue *= 2  # Measured with groups of 32: scales that do not fit shared memory are loaded for each body.
     from_l2 = busiest * (a_bytes + scale_bytes) / (_L2_BYTES / work.arch.sm_count)
     memory = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (work.arch.bandwidth_bytes_per_s / 1e6)
+    in_flight = resident * warps * h.rows * h.ahead * work.layout.tile_bytes
+    loads = tiles * work.layout.tile_bytes / min(in_flight, _IN_FLIGHT_BYTES) if h.weights == "registers" else 0.0
     phases = 1 if h.phase == 0 else work.tiles_of_warp(h) / h.phase
     return (
-        0.15 * memory
-        + 0.78 * from_l2
-        + issue * (1.46 + 0.029 * max(1.0, _THREADS / (32 * resident * warps)))
-        + turns * (0.35 + (0.49 if h.split_k > 1 else 0.0))
-        + (0.91 if h.split_k > 1 else 0.0) + (0.27 if h.split_k > 2 else 0.0)
-        + 1.43 * a_bytes / phases / 65536 + 1.5 * (phases - 1)
-        + 0.2
+        0.62 * memory
+        + 0.76 * from_l2
+        + issue
+        + 0.057 * loads
+        + turns * (0.17 + (0.77 if h.split_k > 1 else 0.0))
+        + (0.31 if h.split_k > 1 else 0.0) + (0.44 if h.split_k > 2 else 0.0)
+        + 0.91 * a_bytes / phases / 65536 + 1.5 * (phases - 1)
+        + 0.93
     )  # fmt: skip
 
 
@@ -152,14 +167,14 @@ def _smem_bytes(work: Work, hint: DecodeHint) -> int:
     scales = block_n * c.num_groups // h.split_k * c.scale_format.bits // 8 * (c.with_scaling + c.with_zeros)
     sums = 4 * h.warps_k * work.rows_of_a(h) * (block_n + 4)
     more = h.waves > 1
-    body = a + ring + min(32 << 10, scales * (2 if more else 1))
+    body = a + ring + min(SCALE_BYTES, scales * (2 if more else 1))
     return (body + sums if more else max(body, sums)) + work.table_bytes + _SMEM_SLACK
 
 
 def _fits(work: Work, hint: DecodeHint) -> bool:
     limit = min(work.arch.smem_per_block_bytes, work.arch.smem_per_sm_bytes // hint.blocks_per_sm - 1024)
     threads = 32 * hint.warps_n * hint.warps_k * hint.blocks_per_sm
-    return _smem_bytes(work, hint) <= limit and registers(work, hint) <= min(255, _REGISTERS // threads)
+    return _smem_bytes(work, hint) <= limit and registers(work, hint) <= _register_limit(threads)
 
 
 def space(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
@@ -203,7 +218,7 @@ def least(first: DecodeHint) -> Iterator[DecodeHint]:
 
 
 def _shapes(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
-    """Yield what is sensible by itself: 4 to 24 warps, enough bytes in flight, enough registers."""
+    """Yield what is sensible by itself: 8 to 24 warps, enough bytes in flight, enough registers, no idle clusters."""
     tiles_k, tile_bytes = work.layout.tiles_k(work.config.K), work.layout.tile_bytes
     splits = (1, 2, 4, 8) if work.arch.capability >= 90 else (1,)
     weight_bytes = math.prod(work.config.W_shape) * max(8, work.config.W_format.bits) / 8
@@ -211,24 +226,27 @@ def _shapes(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
     all_rows = (1, 2) if first.block_m == 8 else (1, 2, 4)
     for rows, warps_n, warps_k, split_k in itertools.product(all_rows, (1, 2, 4, 8), (1, 2, 4, 8, 16), splits):
         warps = warps_n * warps_k
-        if not 4 <= warps <= 16 or split_k * warps_k > max(tiles_k, 4):
+        if not (8 if tiles_k >= 16 else 4) <= warps <= 16 or split_k * warps_k > max(tiles_k, 4):
+            continue
+        # Larger clusters leave multiprocessors idle: only where there are too few blocks without them.
+        if split_k > 2 and 2 * math.ceil(work.config.N / (16 * rows * warps_n)) >= work.arch.sm_count:
             continue
         chains = max(1, 4 // (rows * first.block_m // 8))
-        for (weights, ahead, unroll), blocks_per_sm in itertools.product(_TRAVELS, (1, 2, 3, 4)):
-            in_flight = warps * rows * ahead * tile_bytes
-            if blocks_per_sm > 1 and (blocks_per_sm * warps > 24 or (blocks_per_sm - 1) * in_flight > 2 * wanted):
-                break
-            if blocks_per_sm * warps < 8 and tiles_k >= 16:
-                continue
+        for weights, ahead, unroll in _TRAVELS:
             is_wasteful = unroll > 1 and (unroll * work.layout.tile_k > 512 or split_k * warps_k * unroll > tiles_k)
-            if is_wasteful or blocks_per_sm * in_flight < wanted:
+            is_short = unroll * work.layout.tile_k < 128 and 2 * split_k * warps_k <= tiles_k
+            if is_wasteful or is_short:
                 continue
-            hint = replace(
-                first, rows=rows, warps_n=warps_n, warps_k=warps_k, split_k=split_k, unroll=unroll, ahead=ahead,
-                weights=weights, blocks_per_sm=blocks_per_sm, chains=chains,
-            )  # fmt: skip
-            if registers(work, hint) <= min(255, _REGISTERS // (32 * warps * blocks_per_sm)):
-                yield hint
+            in_flight = warps * rows * ahead * tile_bytes
+            for blocks_per_sm in range(1, 1 + min(4, max(1, 24 // warps), max(1, round(3 * wanted / in_flight)))):
+                if blocks_per_sm * in_flight < wanted:
+                    continue
+                hint = replace(
+                    first, rows=rows, warps_n=warps_n, warps_k=warps_k, split_k=split_k, unroll=unroll, ahead=ahead,
+                    weights=weights, blocks_per_sm=blocks_per_sm, chains=chains,
+                )  # fmt: skip
+                if registers(work, hint) <= _register_limit(32 * warps * blocks_per_sm):
+                    yield hint
 
 
 def _with_a_that_fits(work: Work, hint: DecodeHint) -> DecodeHint | None:

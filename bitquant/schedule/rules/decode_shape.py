@@ -10,6 +10,7 @@ from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import RegisterDecoder
 from bitquant.intrin.mma import MmaOp, Tile
 from bitquant.layouts import FragmentLayout, fragment_layout
+from bitquant.schedule.rules.decode_model import SCALE_BYTES
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode import DecodeHint
@@ -18,8 +19,6 @@ __all__ = ["Shape", "operand_type"]
 
 #: Columns by which rows of partial sums are padded, so that the lanes that store them meet 32 banks.
 _SUM_PAD = 4
-#: Most shared memory that staged scales may take, in bytes; larger ones are read from global memory.
-_SCALE_BYTES = 32 << 10
 
 
 def operand_type(config: MatmulConfig) -> str:
@@ -111,7 +110,7 @@ class Shape:
         tiles: list[Tile | None] = []
         for is_there in staged:
             tile = None
-            if is_there and is_worth_it and sum(staged) * self.block_n * groups * size <= _SCALE_BYTES:
+            if is_there and is_worth_it and sum(staged) * self.block_n * groups * size <= SCALE_BYTES:
                 tile = Tile(end, self.block_n, groups * size, slots, swizzled=False)
                 end = tile.end
             tiles.append(tile)
