@@ -136,10 +136,11 @@ def test_space_is_legal_and_ordered(weight: str, m: int) -> None:
     assert times == sorted(times)
 
 
-@pytest.mark.parametrize(("N", "K"), [(64, 64), (16, 128), (200, 520), (1000, 1000), (128, 100000)])
-def test_small_and_odd_problems_have_a_default(N: int, K: int) -> None:
-    """A default exists wherever the rule does not refuse."""
-    config = _config(N, K, group_size=-1)
+@pytest.mark.parametrize("weight", ["uint1", "uint3", "uint4"])
+@pytest.mark.parametrize(("N", "K"), [(64, 64), (16, 128), (200, 520), (1000, 1000), (128, 100000), (5, 8), (33, 136)])
+def test_small_and_odd_problems_have_a_default(N: int, K: int, weight: str) -> None:
+    """A default exists wherever the rule does not refuse, also where K is shorter than a tile of the layout."""
+    config = _config(N, K, W_dtype=weight, group_size=-1)
     assert RULE.refuses(config, 64, TARGET) is None
     assert hint_problem(config, ARCH, RULE.default_hint(config, 64, TARGET)) is None
 

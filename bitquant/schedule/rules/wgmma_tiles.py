@@ -186,7 +186,7 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
     least_k = unit_k(config)
     for block_m in _block_sizes(m):
         for rows, consumers_n, consumers_k, split_k, blocks_per_sm in _SHAPES:
-            if least_k * consumers_k * split_k > config.K:
+            if consumers_k * split_k > 1 and least_k * consumers_k * split_k > config.K:
                 continue
             hint = WgmmaHint(
                 block_m=block_m, rows=rows, consumers_n=consumers_n, consumers_k=consumers_k, block_k=least_k,
