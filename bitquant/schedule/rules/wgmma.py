@@ -47,13 +47,16 @@ from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.base import Rule, operands
 from bitquant.schedule.rules.wgmma_decode import Factors, Words, record
 from bitquant.schedule.rules.wgmma_store import TileStore
+from bitquant.schedule.rules.wgmma_sums import SumFactors, SumsOfA
 from bitquant.schedule.rules.wgmma_tiles import (
     ROWS,
+    SUMMING_WARPS,
     WgmmaHint,
+    hint_registers,
     likely_hints,
     needed_registers,
     predicted_us,
-    registers,
+    sums_refusal,
     unit_k,
 )
 
@@ -69,6 +72,8 @@ MAX_MASKS = 16
 LEAST_M = 16
 #: Columns of D^T that pass through shared memory at a time at the end of a tile.
 SLICE_M = 64
+#: Where sums are scaled, k of the loop's body at least, if groups are as long.
+SUM_K = 128
 #: Most slots of a ring that are tried, hints whose ring is sized, and hints of `space`.
 MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
 #: The launch tag of programmatic dependent launch [sic], and the attribute that TVM reads it from.
@@ -152,8 +157,12 @@ def hint_problem(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> str | 
         return "needs split_k of 1, 2, 4 or 8"
     if hint.blocks_per_sm not in (1, 2) or min(hint.rows, hint.raster) < 1:
         return "needs blocks_per_sm of 1 or 2, and rows and raster of 1 or more"
+    if hint.scaling not in ("operand", "sums"):
+        return 'needs scaling of "operand" or "sums"'
+    if hint.scaling == "sums" and (reason := sums_refusal(config, hint)) is not None:
+        return reason
     kernel = Kernel(config, 1, arch, hint)
-    available = registers(kernel.consumers, hint.blocks_per_sm)[1]
+    available = hint_registers(hint)[1]
     if (needed := needed_registers(config, hint)) > available:
         return f"needs {needed} registers a consumer thread, and there are {available}"
     least = 2 if kernel.steps > 1 else 3
@@ -172,8 +181,8 @@ def _smem_limit(arch: GpuArch, hint: WgmmaHint) -> int:
 def _with_deepest_ring(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> WgmmaHint | None:
     """Return the hint with as many slots as shared memory holds, or None where they are too few."""
     kernel = Kernel(config, 1, arch, replace(hint, stages=1))
-    tail = kernel.smem_bytes - kernel.out_offset - 16
-    stages = min(MAX_STAGES, (_smem_limit(arch, hint) - tail) // (kernel.slot_bytes + 16))
+    tail = kernel.smem_bytes - kernel.out_offset - kernel.slot_extra_bytes
+    stages = min(MAX_STAGES, (_smem_limit(arch, hint) - tail) // (kernel.slot_bytes + kernel.slot_extra_bytes))
     fitted = replace(hint, stages=stages)
     return fitted if stages >= 1 and hint_problem(config, arch, fitted) is None else None
 
@@ -206,6 +215,8 @@ class Kernel:
         self.sum_dtype = "uint32" if self.op.is_integer else "float32"
         self.decoder = RegisterDecoder(c.W_format, self.layout, self.operand, arch.capability)
         self.scales = c.with_scaling or c.with_zeros
+        self.scales_sums = self.scales and h.scaling == "sums"
+        self.needs_sums_of_a = self.scales_sums and (c.with_zeros or bool(self.decoder.value_offset))
         self.table: PairTable | None = None
 
         self.consumers = h.consumers
@@ -220,6 +231,8 @@ class Kernel:
         #: Slots in the body of the loop: an even number of left operands, because two sets of registers alternate.
         self.body_stages = 1 if self.steps * h.rows % 2 == 0 else 2
         self.parts = h.parts
+        if self.scales_sums and self.body_stages * h.block_k < min(c.group, SUM_K) and 2 * h.block_k * h.parts < c.K:
+            self.body_stages = 2
         bodies = -(-c.K // (h.block_k * self.parts * self.body_stages))
         #: Slots that each part reads, and rounds of the loop.
         self.part_stages, self.bodies = bodies * self.body_stages, bodies
@@ -231,6 +244,10 @@ class Kernel:
         self.unit_chunks = self.unit_words // 4
         self.tile_words = self.layout.tile_bytes // (CHUNK_BYTES // 4)
         self.sums = h.block_m // 2
+        #: Where sums are scaled, steps of a run, which share a scale, and runs that end in a slot.
+        body_k = self.body_stages * h.block_k
+        self.run_steps = (math.gcd(c.group, body_k) if c.num_groups > 1 else body_k) // self.step_k
+        self.runs_in_slot = max(1, self.steps // max(1, self.run_steps))
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -248,7 +265,15 @@ class Kernel:
         partials = self.consumers * h.rows * self.sums * WARPGROUP * 4 if self.parts > 1 else 0
         self.out_offset = -(-max(ring, partials) // 1024) * 1024
         self.barrier_offset = self.out_offset + self.consumers * self.slice_m * self.out_stride
-        self.mask_offset = self.barrier_offset + 16 * h.stages
+        self.ready_offset = self.sums_offset = self.barrier_offset + 16 * h.stages
+        self.mask_offset = self.ready_offset
+        #: Beyond the slot itself, what each takes: barriers, and sums of A.
+        self.slot_extra_bytes = 16
+        if self.needs_sums_of_a:
+            slot_sums = 4 * h.consumers_k * self.runs_in_slot * h.block_m
+            self.sums_offset = self.ready_offset + -(-8 * h.stages // 16) * 16
+            self.mask_offset = self.sums_offset + h.stages * slot_sums
+            self.slot_extra_bytes += 8 + slot_sums
         self.table_offset = self.mask_offset + 4 * MAX_MASKS
         self.smem_bytes = self.table_offset + self.decoder.table_bytes
         #: Bytes that a thread stores at a time: rows of D start at multiples of it.
@@ -272,7 +297,9 @@ class Kernel:
         self.group = self.local("int32", self._uniform(thread // WARPGROUP))
         self.part_n = self.group // h.consumers_k
         self.part_k_index = self.group % h.consumers_k
-        self.ring = Ring(self.base + T.uint32(self.barrier_offset), h.stages, 4 * self.consumers)
+        readers = 4 * self.consumers + (SUMMING_WARPS if self.needs_sums_of_a else 0)
+        self.ring = Ring(self.base + T.uint32(self.barrier_offset), h.stages, readers)
+        self.sums_of_a = SumsOfA(self)
         self.n_blocks = -(-self.config.N // self.block_n)
         self.m_blocks = (m + (h.block_m - 1)) // h.block_m
 
@@ -300,6 +327,8 @@ class Kernel:
             self.table = PairTable(arena, self.table_offset, self.lane)
             self.decoder.fill_table(arena, self.table_offset, thread, self.threads)
         with T.If(thread == 0), T.Then():
+            if self.needs_sums_of_a:
+                self.sums_of_a.initialize()
             self.ring.initialize()
             for i, mask in enumerate(self.mask_constants):
                 T.evaluate(T.ptx["st.shared.u32"](self.base + T.uint32(self.mask_offset + 4 * i), T.uint32(mask)))
@@ -307,7 +336,7 @@ class Kernel:
 
     def set_registers(self, is_producer: bool) -> None:
         """Emit the move of registers from the producer to the consumers."""
-        producer, consumer = registers(self.consumers, self.hint.blocks_per_sm)
+        producer, consumer = hint_registers(self.hint)
         if producer < consumer:
             action, count = ("dec", producer) if is_producer else ("inc", consumer)
             T.evaluate(T.ptx[f"setmaxnreg.{action}.sync.aligned.u32"](count))
@@ -325,6 +354,14 @@ class Kernel:
     # The producer.
 
     def produce(self, tiles: Expr, tile: Any, stride: Expr) -> None:
+        """Emit what the producing warpgroup does: one thread copies, and warps that copy nothing sum A if need be."""
+        with T.If(self.thread == 0), T.Then():
+            self._copy(tiles, tile, stride)
+        if self.needs_sums_of_a:
+            with T.If(self.warp > 0), T.Then():
+                self.sums_of_a.produce(tiles, tile, stride)
+
+    def _copy(self, tiles: Expr, tile: Any, stride: Expr) -> None:
         """Emit all copies of a block, by one thread: those of tiles `tile`, `tile` + `stride`, ... below `tiles`.
 
         The first slots get their part of the weight before the kernel before this one has ended; A may be its result.
@@ -385,11 +422,19 @@ class Kernel:
         """Emit the variables of a consumer."""
         h = self.hint
         self.acc = [T.alloc_local((self.sums,), self.sum_dtype) for _ in range(h.rows)]
+        #: What leaves the kernel: the sums themselves, or totals of scaled ones.
+        self.totals = self.acc
+        if self.scales_sums:
+            self.totals = [T.alloc_local((self.sums,), "float32") for _ in range(h.rows)]
         self.left = [T.alloc_local((16,), "uint32") for _ in range(2)]
         self.words = [T.alloc_local((self.unit_words,), "uint32") for _ in range(h.rows)]
         #: Slots that are read next, multiplied now, and released next.
         self.reading, self.multiplying, self.releasing = (Cursor(h.stages) for _ in range(3))
-        if self.scales:
+        if self.scales_sums:
+            self.sum_factors = [SumFactors(self, row) for row in range(h.rows)]
+            #: The slot whose sums are folded next.
+            self.folding = Cursor(h.stages)
+        elif self.scales:
             self.factors = [Factors(self, row) for row in range(h.rows)]
             # From shared memory, or the compiler would load each constant anew for each use.
             self.masks = {}
@@ -414,16 +459,18 @@ class Kernel:
             for step in range(self.unit_steps)
             for row in range(h.rows)
         ]
-        for acc in self.acc:
+        for buffer in (*self.acc, *(self.totals if self.scales_sums else ())):
             with T.unroll(self.sums) as i:
-                store_local(acc, i, tirx.const(0, self.sum_dtype))
-        if self.scales:
-            for factors in self.factors:
-                factors.begin_tile()
+                store_local(buffer, i, tirx.const(0, self.sum_dtype))
+        scales_operand = self.scales and not self.scales_sums
+        for factors in self.factors if scales_operand else ():
+            factors.begin_tile()
+        for sum_factors in self.sum_factors if self.scales_sums else ():
+            sum_factors.begin_part()
         self.ring.wait_full(self.reading)
         for row in range(h.rows):
             self._load_words(0, row)
-            if self.scales:
+            if scales_operand:
                 self.factors[row].begin_part()
         self._decode(places, 0, T.int32(0))
         with T.serial(self.bodies) as body:
@@ -436,12 +483,66 @@ class Kernel:
                 else:
                     with T.If(body + 1 < self.bodies), T.Then():
                         self._decode(places, 0, body + 1)
+                if self.scales_sums:
+                    self._fold_after(place, body)
         wait_for_products(0)
         for acc in self.acc:
             pin(acc)
         self._release()
         self.reading.advance()
         TileStore(self).store(m0, n0)
+
+    def _step(self, place: _Place) -> int:
+        """Return the place of a step in the body of the loop."""
+        return (place.stage * self.units + place.unit) * self.unit_steps + place.step
+
+    def _begins_run(self, place: _Place) -> bool:
+        return self.scales_sums and self._step(place) % self.run_steps == 0
+
+    def _fold_after(self, place: _Place, body: Expr) -> None:
+        """Emit totals += scaled sums, where the last products of a run have been issued."""
+        step = self._step(place)
+        if place.row < self.hint.rows - 1:
+            return
+        is_last_of_slot = (step + 1) % self.steps == 0
+        if (step + 1) % self.run_steps == 0:
+            wait_for_products(0)
+            for acc in self.acc:
+                pin(acc)
+            run = step % self.steps // self.run_steps
+            if self.needs_sums_of_a and run == 0:
+                self.sums_of_a.wait(self.folding)
+            self._fold(body * (self.body_stages * self.steps) + step, run)
+        if is_last_of_slot:
+            self.folding.advance()
+
+    def _fold(self, step: Expr, run: int) -> None:
+        """Emit totals += alpha * sums - beta * sums of A for the run that ends with `step` of this part."""
+        factors = [each.factors(step) for each in self.sum_factors]
+        address = self.local("uint32", self.sums_of_a.address(self.folding.slot, self.part_k_index, run))
+        address = self.local("uint32", address + (self.lane % 4 * 8).astype("uint32"))
+        for column in range(self.hint.block_m // 8):
+            sums = T.alloc_local((2,), "float32")
+            if self.needs_sums_of_a:
+                T.evaluate(T.ptx["ld.shared.v2.f32"](sums[0], sums[1], address + T.uint32(32 * column)))
+            for row, (acc, totals) in enumerate(zip(self.acc, self.totals, strict=True)):
+                for i in range(4):
+                    at = 4 * column + i
+                    alpha, beta = factors[row][i // 2]
+                    total = totals[at] + (acc[at] if alpha is None else alpha * acc[at])
+                    store_local(totals, at, total if beta is None else total - beta * sums[i % 2])
+        for each in self.sum_factors:
+            each.advance(step)
+
+    def unit(self, half: int) -> float:
+        """Return what a decoded number of row g + 8 * half is multiplied by to be a value."""
+        del half
+        return self.decoder.value_scale
+
+    def row_of_w(self, row: int, half: int) -> Expr:
+        """Return the row of W that a thread's rows g + 8 * half of a row block are, or the last one for those beyond."""
+        n = self.n0 + (self.part_n * self.hint.rows + row) * ROWS + self.warp * 16 + self.lane // 4 + 8 * half
+        return T.min(n, self.config.N - 1) if self.has_ragged_n else n
 
     def _release(self) -> None:
         """Emit that this warp has done with a slot."""
@@ -470,7 +571,8 @@ class Kernel:
         for j in range(4):
             # 32 bytes of k further, in units of 16 bytes.
             at = descriptor[0] + T.uint64(2 * j)
-            self.op.emit([acc[r] for r in range(self.sums)], [left[4 * j + p] for p in range(4)], at)
+            is_added = j > 0 or not self._begins_run(place)
+            self.op.emit([acc[r] for r in range(self.sums)], [left[4 * j + p] for p in range(4)], at, is_added)
         commit_products()
         if place.row == h.rows - 1 and step == self.steps - 1:
             self.multiplying.advance()
@@ -491,10 +593,10 @@ class Kernel:
         """Emit the i-th left operand of a body, and then the loads of the codes that take the place of its own."""
         place = places[i]
         left = self.left[i % 2]
-        step = (place.stage * self.units + place.unit) * self.unit_steps + place.step
+        step = self._step(place)
         absolute = self.first_step + body * (self.body_stages * self.steps) + step
         for r in range(16):
-            if self.scales and r % 4 == 0:
+            if self.scales and not self.scales_sums and r % 4 == 0:
                 self.factors[place.row].enter(absolute, step, r // 4)
             value = self._operand(place, r)
             if self.has_ragged_k:
@@ -524,7 +626,7 @@ class Kernel:
         words = self.words[place.row]
         first = tile * self.tile_words
         planes = [Words(words, first + plane.byte_offset // (CHUNK_BYTES // 4)) for plane in self.layout.planes]
-        if self.scales:
+        if self.scales and not self.scales_sums:
             return self.factors[place.row].decode(planes, register)
         return self.decoder.decode(planes, register, self.table)[0]
 
@@ -589,8 +691,7 @@ class Kernel:
             tile[0] = block // split_k
             if kernel.is_producer():
                 kernel.set_registers(True)
-                if kernel.thread == 0:
-                    kernel.produce(tiles, tile, T.truncdiv(blocks, split_k))
+                kernel.produce(tiles, tile, T.truncdiv(blocks, split_k))
                 kernel.sync_cluster()
             else:
                 kernel.set_registers(False)

@@ -15,7 +15,6 @@ from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import zero_point
 from bitquant.intrin.fragments import RegisterDecoder, TirxOps
 from bitquant.intrin.mma import store_local
-from bitquant.schedule.rules.wgmma_tiles import ROWS
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.wgmma import Kernel
@@ -79,9 +78,7 @@ class Factors:
         c, kernel = self.kernel.config, self.kernel
         g = T.min(first + kernel.lane % 4, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
         for half in range(2):
-            n = kernel.n0 + (kernel.part_n * kernel.hint.rows + self.row) * ROWS
-            n = n + kernel.warp * 16 + kernel.lane // 4 + 8 * half
-            n = T.min(n, c.N - 1) if kernel.has_ragged_n else n
+            n = kernel.row_of_w(self.row, half)
             if c.with_scaling:
                 store_local(self.raw[0], half, kernel.Scale[n, g].astype("float32"))
             if c.with_zeros:

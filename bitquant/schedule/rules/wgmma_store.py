@@ -70,7 +70,7 @@ class TileStore:
         """Return sum i (0 to 3) of a block of 8 columns as the number that it is."""
         kernel = self.kernel
         if kernel.parts == 1:
-            value = kernel.acc[row][column * 4 + i]
+            value = kernel.totals[row][column * 4 + i]
         else:
             kind = "u32" if kernel.op.is_integer else "f32"
             total = T.alloc_local((2,), kernel.sum_dtype)
@@ -104,7 +104,7 @@ class TileStore:
             address = kernel.local("uint32", kernel.base + ((first * WARPGROUP + kernel.thread) * 4).astype("uint32"))
             for i in range(kernel.sums):
                 at = address + T.uint32(i * WARPGROUP * 4)
-                T.evaluate(T.ptx[f"st.shared.{kind}"](at, kernel.acc[row][i]))
+                T.evaluate(T.ptx[f"st.shared.{kind}"](at, kernel.totals[row][i]))
         if h.split_k > 1:
             kernel.sync_cluster()
         else:

@@ -18,14 +18,29 @@ from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP
 from bitquant.layouts import fragment_layout
 from bitquant.schedule.hint import Hint
 
-__all__ = ["ROWS", "WgmmaHint", "likely_hints", "needed_registers", "predicted_us", "registers", "unit_k"]
+__all__ = [
+    "ROWS",
+    "SUMMING_WARPS",
+    "WgmmaHint",
+    "hint_registers",
+    "likely_hints",
+    "needed_registers",
+    "predicted_us",
+    "registers",
+    "sums_refusal",
+    "unit_k",
+]
 
 #: Rows of W that a warpgroup multiplies in one instruction.
 ROWS = 64
+#: Most rows of A in a tile whose sums are scaled: those take as many multiply-adds as there are sums.
+MAX_SUM_M = 64
 #: Registers of a multiprocessor, and the unit in which a thread gets them (CUDA C++ Programming Guide 13.0).
 SM_REGISTERS, REGISTER_UNIT = 65536, 8
 #: Most registers of a thread in whole units, and those that the producer keeps at least.
 MAX_REGISTERS, PRODUCER_REGISTERS = 248, 32
+#: Warps of the producing warpgroup that sum A where sums are scaled; the first one copies.
+SUMMING_WARPS = 3
 #: Registers of a consumer besides sums, left operands and codes, as ptxas was seen to need them.
 OTHER_REGISTERS = 36
 
@@ -39,6 +54,8 @@ STEP_LATENCY_US, INSTRUCTION_US = 0.11, 0.057 / 110
 SLOT_US = 0.015
 #: Instructions of a step besides decoding, and of one operation on all registers of a step.
 STEP_INSTRUCTIONS, REGISTERS_OF_STEP = 46, 16
+#: Of the change to the next group where sums are scaled, besides the sums.
+FOLD_INSTRUCTIONS = 24
 #: Products and sums a second of one multiprocessor; power, not the clock, limits it.
 SM_FLOPS = 5.3e12
 #: From the release of a slot to its next bytes.
@@ -75,6 +92,8 @@ class WgmmaHint(Hint):
         Tiles of m that are walked before n advances, so that blocks that run together share rows in L2.
     blocks_per_sm
         Blocks that registers and shared memory must leave room for on a multiprocessor.
+    scaling
+        What scales and zero points are applied to: "operand", the decoded weight, or "sums" of a group.
     """
 
     block_m: int = 128
@@ -86,6 +105,7 @@ class WgmmaHint(Hint):
     split_k: int = 1
     raster: int = 8
     blocks_per_sm: int = 1
+    scaling: str = "operand"
 
     @property
     def consumers(self) -> int:
@@ -106,7 +126,7 @@ class WgmmaHint(Hint):
 # Registers.
 
 
-def registers(consumers: int, blocks_per_sm: int = 1) -> tuple[int, int]:
+def registers(consumers: int, blocks_per_sm: int = 1, least: int = PRODUCER_REGISTERS) -> tuple[int, int]:
     """Return the registers of a thread of the producer and of a consumer after they have been moved.
 
     All warpgroups of a block begin with as many as the launch bound allows, and only those can be moved: a consumer
@@ -118,18 +138,29 @@ def registers(consumers: int, blocks_per_sm: int = 1) -> tuple[int, int]:
         Consumer warpgroups of a block.
     blocks_per_sm
         Blocks on a multiprocessor.
+    least
+        Registers that the producer keeps at least, a multiple of 8.
     """
     threads = (consumers + 1) * WARPGROUP
     launched = min(MAX_REGISTERS, SM_REGISTERS // (threads * blocks_per_sm) // REGISTER_UNIT * REGISTER_UNIT)
     if launched == MAX_REGISTERS:
         return launched, launched
     available = launched * (consumers + 1)
-    consumer = (available - PRODUCER_REGISTERS) // consumers // REGISTER_UNIT * REGISTER_UNIT
+    consumer = (available - least) // consumers // REGISTER_UNIT * REGISTER_UNIT
     consumer = min(consumer, MAX_REGISTERS)
     producer = min(launched, available - consumer * consumers)
-    assert PRODUCER_REGISTERS <= producer <= launched <= consumer
+    assert least <= producer <= launched <= consumer
     assert producer + consumers * consumer <= available
     return producer, consumer
+
+
+def hint_registers(hint: WgmmaHint) -> tuple[int, int]:
+    """Return `registers` for a hint: a producer that sums A holds four sums for each turn of its warps."""
+    least = PRODUCER_REGISTERS
+    if hint.scaling == "sums":
+        turns = -(-hint.consumers_k * hint.block_m // (8 * SUMMING_WARPS))
+        least += -(-4 * max(0, turns - 2) // REGISTER_UNIT) * REGISTER_UNIT
+    return registers(hint.consumers, hint.blocks_per_sm, least)
 
 
 def unit_k(config: MatmulConfig) -> int:
@@ -140,7 +171,20 @@ def unit_k(config: MatmulConfig) -> int:
 def needed_registers(config: MatmulConfig, hint: WgmmaHint) -> int:
     """Return the registers that a consumer needs: sums, two left operands, codes, and the rest."""
     words = unit_k(config) * fragment_layout(config).bits // 64
-    return (hint.block_m // 2 + words) * hint.rows + 2 * REGISTERS_OF_STEP + OTHER_REGISTERS
+    sums = hint.block_m // 2 * (2 if hint.scaling == "sums" else 1)
+    return (sums + words) * hint.rows + 2 * REGISTERS_OF_STEP + OTHER_REGISTERS
+
+
+def sums_refusal(config: MatmulConfig, hint: WgmmaHint) -> str | None:
+    """Return why sums cannot be scaled, as "needs ... (got ...)", or None where they can."""
+    step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
+    if not (config.with_scaling or config.with_zeros):
+        return "needs scales or zero points where sums are scaled"
+    if config.num_groups > 1 and config.group % step_k:
+        return f"needs group_size % {step_k} == 0 where sums are scaled (got {config.group})"
+    if hint.block_m > MAX_SUM_M:
+        return f"needs block_m <= {MAX_SUM_M} where sums are scaled (got {hint.block_m})"
+    return None
 
 
 # The model.
@@ -160,7 +204,7 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     products = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
     tensor_us = products * (config.A_format.bits / 16) / SM_FLOPS * 1e6
     decode_us = STEP_LATENCY_US + SLOT_US * step_k / h.block_k
-    decode_us += INSTRUCTION_US * decode_instructions(config) * h.consumers * h.rows * together
+    decode_us += INSTRUCTION_US * step_instructions(config, h) * h.consumers * h.rows * together
     arrival_us = ARRIVAL_US / (max(1, h.stages - 1) * (h.block_k // step_k))
     # Times near each other get in each other's way.
     step_us = (tensor_us**4 + decode_us**4 + arrival_us**4) ** 0.25
@@ -175,10 +219,14 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     return LAUNCH_US + max(waves * (steps * step_us + end_us), bytes_us + end_us)
 
 
-def decode_instructions(config: MatmulConfig) -> int:
-    """Return the instructions of a warp in a step: the formats differ in what decodes a register."""
-    operations = 2 * len(fragment_layout(config).planes) + config.with_scaling + config.with_zeros
-    return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations
+def step_instructions(config: MatmulConfig, hint: WgmmaHint) -> float:
+    """Return the instructions of a warp in a step: what decodes a register, and what scales."""
+    operations = 2 * len(fragment_layout(config).planes)
+    if hint.scaling == "operand":
+        return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * (operations + config.with_scaling + config.with_zeros)
+    runs = min(2, max(1, config.group * config.A_format.bits // (8 * SWIZZLE_BYTES)))
+    fold = FOLD_INSTRUCTIONS + hint.block_m // 2 * (1 + config.with_zeros)
+    return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations + fold / runs
 
 
 def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
@@ -192,11 +240,15 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
                 block_m=block_m, rows=rows, consumers_n=consumers_n, consumers_k=consumers_k, block_k=least_k,
                 split_k=split_k, blocks_per_sm=blocks_per_sm,
             )  # fmt: skip
-            if needed_registers(config, hint) > registers(hint.consumers, blocks_per_sm)[1]:
-                continue
-            yield hint
-            if least_k < 128 and 2 * least_k * hint.parts <= config.K:
-                yield replace(hint, block_k=2 * least_k)
+            for scaling in ("operand", "sums"):
+                scaled = replace(hint, scaling=scaling)
+                if scaling == "sums" and sums_refusal(config, scaled) is not None:
+                    continue
+                if needed_registers(config, scaled) > hint_registers(scaled)[1]:
+                    continue
+                yield scaled
+                if least_k < 128 and 2 * least_k * hint.parts <= config.K:
+                    yield replace(scaled, block_k=2 * least_k)
 
 
 def _block_sizes(m: int) -> list[int]:

@@ -1,0 +1,238 @@
+"""Scales and zero points of the wgmma kernel applied to sums, where A has few rows.
+
+A group of weights shares alpha = s and beta = z s (see `_factors`)::
+
+    sum_k a[m, k] decode(w[n, k]) = alpha[n] * sum_k a[m, k] q[n, k] - beta[n] * sum_k a[m, k]
+
+so that a decoded register costs no more than the masks that bring forth its codes. The sums of a group, few where A has
+few rows, are folded into totals in float32: two multiply-adds each. The sums of A are the same for all rows of W: the
+warps of the producing warpgroup that copy nothing compute them, by a product with ones, and leave them in the slot's
+part of shared memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tvm import tirx
+from tvm.script import tirx as T
+
+from bitquant.compute.matmul import zero_point
+from bitquant.intrin.mma import MmaOp, store_local
+from bitquant.intrin.wgmma import Cursor
+from bitquant.schedule.rules.wgmma_tiles import SUMMING_WARPS
+
+if TYPE_CHECKING:
+    from bitquant.schedule.rules.wgmma import Kernel
+
+__all__ = ["SumFactors", "SumsOfA"]
+
+Expr = Any
+
+#: A pair of ones in the types of A.
+_ONES = {"float16": 0x3C003C00, "bfloat16": 0x3F803F80}
+
+
+class SumsOfA:
+    """Sums of the rows of A over each run of steps that shares a scale.
+
+    Slot i of the ring has a barrier of its own, `ready`, which completes when its sums are stored, and float32 numbers
+    (parts of K, runs that end in the slot, rows of A). They are free again when the slot is.
+
+    Parameters
+    ----------
+    kernel
+        The kernel, with its operands bound.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    def _ready(self, slot: Expr) -> Expr:
+        return self.kernel.base + T.uint32(self.kernel.ready_offset) + (slot * 8).astype("uint32")
+
+    def address(self, slot: Expr, part: Expr, run: int) -> Expr:
+        """Return the address of the sums of a part's run in a slot."""
+        kernel = self.kernel
+        index = (slot * kernel.hint.consumers_k + part) * kernel.runs_in_slot + run
+        return kernel.base + (kernel.sums_offset + index * (kernel.hint.block_m * 4)).astype("uint32")
+
+    def initialize(self) -> None:
+        """Emit the initialization of the barriers, by one thread, before those of the ring are fenced."""
+        for slot in range(self.kernel.hint.stages):
+            barrier = self._ready(T.int32(slot))
+            T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](barrier, T.uint32(SUMMING_WARPS)))
+
+    def wait(self, cursor: Cursor) -> None:
+        """Emit the wait for a slot's sums."""
+        T.evaluate(T.cuda.mbarrier_wait(self._ready(cursor.slot), cursor.phase))
+
+    def produce(self, tiles: Expr, tile: Any, stride: Expr) -> None:
+        """Emit the sums of all slots of tiles `tile`, `tile` + `stride`, ... below `tiles`, by one of the warps."""
+        kernel = self.kernel
+        h = kernel.hint
+        cursor = Cursor(h.stages)
+        #: Blocks of 8 rows of A of all parts of K; warp w of the summing ones takes blocks w, w + 3, ...
+        blocks = h.consumers_k * h.block_m // 8
+        turns = -(-blocks // SUMMING_WARPS)
+        sums = T.alloc_local((4 * turns,), "float32")
+        with T.While(tile[0] < tiles):
+            with T.serial(kernel.bodies):
+                for stage in range(kernel.body_stages):
+                    kernel.ring.wait_full(cursor)
+                    for turn in range(turns):
+                        block = turn * SUMMING_WARPS + kernel.warp - 1
+                        if (turn + 1) * SUMMING_WARPS > blocks:
+                            with T.If(block < blocks), T.Then():
+                                self._add(cursor, stage, block, sums, 4 * turn)
+                        else:
+                            self._add(cursor, stage, block, sums, 4 * turn)
+                    T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
+                    with T.If(kernel.lane == 0), T.Then():
+                        T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self._ready(cursor.slot)))
+                        kernel.ring.release(cursor)
+                    cursor.advance()
+            store_local(tile, 0, tile[0] + stride)
+
+    def _add(self, cursor: Cursor, stage: int, block: Expr, sums: Any, first: int) -> None:
+        """Emit the sums of 8 rows of A over a slot's steps, to four registers, and their stores where runs end."""
+        kernel = self.kernel
+        h = kernel.hint
+        blocks_of_part = h.block_m // 8
+        part, row = block // blocks_of_part, block % blocks_of_part * 8
+        product = MmaOp(kernel.op.left, kernel.op.right, has_k16=True)
+        ones = [T.uint32(_ONES[kernel.operand])] * 4
+        line = kernel.lane % 8
+        for step in range(kernel.steps):
+            place = stage * kernel.steps + step
+            if place % kernel.run_steps == 0:
+                for i in range(4):
+                    store_local(sums, first + i, T.float32(0))
+            box = cursor.slot * kernel.slot_bytes + (part * kernel.steps + step) * kernel.a_box_bytes
+            for half in range(2):
+                # Lanes name rows of 16 bytes: 8 rows of A, 4 chunks of k, where the swizzle has put them.
+                chunk = (kernel.lane // 8 + 4 * half) ^ line
+                address = kernel.base + (box + (row + line) * 128 + chunk * 16).astype("uint32")
+                right = T.alloc_local((4,), "uint32")
+                registers = [right[i] for i in range(4)]
+                T.evaluate(T.ptx["ldmatrix.sync.aligned.m8n8.x4.shared.b16"](*registers, address))
+                for i in range(2):
+                    product.emit([sums[first + j] for j in range(4)], ones, registers[2 * i : 2 * i + 2])
+            if (place + 1) % kernel.run_steps == 0:
+                # All rows of the product are equal; lane t of the first four holds columns 2t and 2t + 1.
+                run = step // kernel.run_steps
+                at = self.address(cursor.slot, part, run) + ((row + kernel.lane % 4 * 2) * 4).astype("uint32")
+                with T.If(kernel.lane < 4), T.Then():
+                    T.evaluate(T.ptx["st.shared.v2.f32"](at, sums[first], sums[first + 1]))
+
+
+class SumFactors:
+    """Factors of one block of 64 rows of W, as a thread applies them to the sums of its two rows, g and g + 8.
+
+    The four lanes that share rows hold the scales and zero points of four consecutive groups and pass them on; the next
+    four are on their way meanwhile.
+    """
+
+    def __init__(self, kernel: Kernel, row: int) -> None:
+        self.kernel, self.row = kernel, row
+        c = kernel.config
+        self.raw_scale = T.alloc_local((2,), c.scale_format.tvm_dtype)
+        self.raw_zero = T.alloc_local((2,), "uint8" if c.has_packed_zeros else c.scale_format.tvm_dtype)
+        #: Of the four groups that are read now: both rows' scales in a register, and zero points.
+        self.scale = T.alloc_local((1,), "uint32")
+        self.zero = T.alloc_local((1,), "uint32")
+
+    def _load(self, first: Expr) -> None:
+        """Emit the loads of groups `first` to `first` + 3, one a lane."""
+        kernel, c = self.kernel, self.kernel.config
+        g = T.min(first + kernel.lane % 4, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
+        for half in range(2):
+            n = kernel.row_of_w(self.row, half)
+            if c.with_scaling:
+                store_local(self.raw_scale, half, kernel.Scale[n, g])
+            if c.with_zeros:
+                store_local(self.raw_zero, half, zero_point(c, kernel.Zeros, n, g))
+
+    def _pack(self) -> None:
+        """Emit the moves of what has arrived to the registers that are read."""
+        c = self.kernel.config
+        if c.with_scaling:
+            store_local(self.scale, 0, _packed(self.raw_scale))
+        if c.with_zeros:
+            store_local(self.zero, 0, _packed(self.raw_zero))
+
+    def begin_part(self) -> None:
+        """Emit the loads for the group in which this consumer's part of K begins, and for the following ones."""
+        first = self._group(T.int32(0))
+        self._load(first // 4 * 4)
+        self._pack()
+        if self.kernel.config.num_groups > 4:
+            self._load(first // 4 * 4 + 4)
+
+    def _group(self, step: Expr) -> Expr:
+        """Return the group of a step of this part."""
+        kernel, c = self.kernel, self.kernel.config
+        return (kernel.first_step + step) // (c.group // kernel.step_k) if c.num_groups > 1 else T.int32(0)
+
+    def factors(self, step: Expr) -> list[tuple[Expr | None, Expr | None]]:
+        """Emit alpha and beta of both rows for the run that ends with `step` of this part; return them.
+
+        None stands for an alpha of 1 and a beta of 0.
+        """
+        kernel, c = self.kernel, self.kernel.config
+        group = kernel.local("int32", self._group(step))
+
+        def taken(held: Any) -> Expr:
+            if c.num_groups == 1:
+                return held[0]
+            source = kernel.lane // 4 * 4 + group % 4
+            return kernel.local("uint32", T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), held[0], source, 32, 32))
+
+        scales = _unpacked(taken(self.scale), self.raw_scale.dtype) if c.with_scaling else [None, None]
+        zeros = _unpacked(taken(self.zero), self.raw_zero.dtype) if c.with_zeros else [None, None]
+        result = []
+        for half in range(2):
+            alpha, beta = self._factors(half, scales[half], zeros[half])
+            result.append(tuple(None if value is None else kernel.local("float32", value) for value in (alpha, beta)))
+        return result  # type: ignore[return-value]
+
+    def _factors(self, half: int, scale: Expr | None, zero: Expr | None) -> tuple[Expr | None, Expr | None]:
+        """Return alpha and beta: decode(w) = alpha * number - beta, with value = unit * number - offset."""
+        kernel, c = self.kernel, self.kernel.config
+        unit, offset = kernel.unit(half), kernel.decoder.value_offset
+        alpha = scale if unit == 1 else (T.float32(unit) if scale is None else scale * T.float32(unit))
+        beta = zero
+        if c.zeros_mode == "rescale" and c.with_zeros:
+            if offset:
+                shift = T.float32(offset) if scale is None else scale * T.float32(offset)
+                beta = beta + shift
+            return alpha, beta
+        if offset:
+            beta = T.float32(offset) if beta is None else beta + T.float32(offset)
+        return alpha, beta if beta is None or scale is None else beta * scale
+
+    def advance(self, step: Expr) -> None:
+        """Emit the change to the next four groups where `step` of this part is the last of four."""
+        c = self.kernel.config
+        if c.num_groups <= 4:
+            return
+        following = self.kernel.local("int32", self.kernel.first_step + step + 1)
+        steps = 4 * (c.group // self.kernel.step_k)
+        with T.If(following % steps == 0), T.Then():
+            self._pack()
+            self._load(following // steps * 4 + 4)
+
+
+def _packed(raw: Any) -> Expr:
+    """Return two numbers of 16 or 8 bits in one register."""
+    bits = 8 if raw.dtype == "uint8" else 16
+    low, high = (tirx.reinterpret(f"uint{bits}", raw[i]).astype("uint32") for i in range(2))
+    return low | (high << T.uint32(16))
+
+
+def _unpacked(word: Expr, dtype: str) -> list[Expr]:
+    """Return the two numbers of a register as float32."""
+    halves = [word & T.uint32(0xFFFF), word >> T.uint32(16)]
+    if dtype == "uint8":
+        return [half.astype("float32") for half in halves]
+    return [tirx.reinterpret(dtype, half.astype("uint16")).astype("float32") for half in halves]
