@@ -11,6 +11,12 @@ by u = 2^-24 or 2^-133. One multiply-add of pairs does the rest, exactly, with p
 
 The factor p * u is the same for all fields and left to the sums (`RegisterDecoder.value_scale`). Fields that end above
 bit M share one shift.
+
+In float16 the multiply-add can be left to the sums as well, *in place*: tensor cores multiply subnormal numbers exactly
+and add in float32, so that sums of `word & mask` are those of q, times 2^s * u. The factor 2^s differs from register to
+register (`RegisterDecoder.exponent`), and who adds products must keep apart what has different factors. Codes of several
+planes are put together by one multiply-add for each plane but the first, in the place of the first. (In bfloat16 the
+products would be too small for float32.)
 """
 
 from __future__ import annotations
@@ -33,6 +39,7 @@ __all__ = [
     "RegisterOps",
     "TirxOps",
     "decoder_refusal",
+    "in_place_refusal",
     "select_constant",
     "table_vectors",
 ]
@@ -43,6 +50,8 @@ Field = tuple[Expr, int]
 
 #: M, u and p of the module's text for each 16-bit type.
 _LINEAR = {"float16": (11, 2.0**-24, 2.0**15), "bfloat16": (8, 2.0**-133, 2.0**127)}
+#: In place, fields in the upper bits of a half are shifted down by this much: all planes' widths divide it.
+_IN_PLACE_BITS = 8
 #: Lanes that read a table at once; each has a copy of its own, in a bank of its own.
 _TABLE_COPIES = 32
 _MINUS_ZERO_PAIR = 0x80008000
@@ -180,6 +189,15 @@ def decoder_refusal(fmt: NumberFormat, operand: str) -> str | None:
     return None if fits else f"needs a format whose values {operand} holds (got {fmt.name})"
 
 
+def in_place_refusal(fmt: NumberFormat, operand: str) -> str | None:
+    """Return why values of a format cannot be decoded in place (see the module), as "needs ... (got ...)"."""
+    if operand != "float16":
+        return f"needs an operand of type float16 (got {operand})"
+    if not fmt.is_integer or fmt.bits > 7:
+        return f"needs integers of at most 7 bits (got {fmt.name})"
+    return None
+
+
 @dataclass(frozen=True)
 class _Source:
     """What one operand register is decoded from: `half` is the pair wanted of a register's four codes."""
@@ -191,7 +209,7 @@ class _Source:
 
 
 class RegisterDecoder:
-    """Decodes the registers of a weight tile: value = value_scale * number - value_offset, exactly.
+    """Decodes the registers of a weight tile, exactly: value = value_scale * 2^-exponent(r) * number - value_offset.
 
     Only nf4's values are rounded, to the nearest number of the operand's type.
 
@@ -206,13 +224,16 @@ class RegisterDecoder:
         bits go with a layout for operands of 8 bits, those of 16 with either.
     arch_capability
         Compute capability of the device times ten, for example 90.
+    in_place
+        Decode in place (see the module): numbers of different registers r differ by a factor, 2^exponent(r).
 
     Attributes
     ----------
     value_scale
         A power of two.
     value_offset
-        Not 0 only for signed integers of fewer than 8 bits as int8: sums are corrected by value_offset * sum_k a_k.
+        Not 0 only for signed integers of fewer than 8 bits, as int8 or in place: sums are corrected by
+        value_offset * sum_k a_k.
     registers
         Operand registers a register of the layout: 2 where the layout's operands have 8 bits and these have 16, the
         first for values e = 0, 1 and the second for e = 2, 3; else 1.
@@ -222,17 +243,21 @@ class RegisterDecoder:
     Raises
     ------
     ScheduleError
-        As `decoder_refusal` says, or if the widths of operand and layout do not go together.
+        As `decoder_refusal` and `in_place_refusal` say, or if the widths of operand and layout do not go together.
     """
 
-    def __init__(self, fmt: NumberFormat, layout: FragmentLayout, operand: str, arch_capability: int) -> None:
+    def __init__(
+        self, fmt: NumberFormat, layout: FragmentLayout, operand: str, arch_capability: int, in_place: bool = False
+    ) -> None:
         is_pair = operand in _LINEAR
         refusal = decoder_refusal(fmt, operand)
         if refusal is None and not is_pair and layout.operand_bits != 8:
             refusal = f"needs a layout for operands of 8 bits (got {layout.operand_bits})"
+        if refusal is None and in_place:
+            refusal = in_place_refusal(fmt, operand)
         if refusal is not None:
             raise ScheduleError(f"operand {operand!r} {refusal}", fmt=fmt.name, operand=operand)
-        self.fmt, self.layout, self.operand = fmt, layout, operand
+        self.fmt, self.layout, self.operand, self.in_place = fmt, layout, operand, in_place
         self.registers = 2 if is_pair and layout.operand_bits == 8 else 1
         self.has_table = fmt.codebook is not None and fmt.name != "fp4_e2m1"
         self.table_bytes = 256 * 4 * _TABLE_COPIES if self.has_table else 0
@@ -257,8 +282,14 @@ class RegisterDecoder:
             self._decode = self._float8_pair
             self.value_scale = 2.0**8 if fmt.name == "float8_e4m3" and not self._converts_float8 else 1.0
         else:
-            self._decode = self._integer_pair
             _, spacing, power = _LINEAR[self.operand]
+            if self.in_place:
+                self._decode = self._in_place_pair
+                self.value_scale, self.value_offset = 1 / spacing, float(fmt.code_offset)
+                if fmt.name == "int1":  # 2 q - 1
+                    self.value_scale *= 2
+                return
+            self._decode = self._integer_pair
             # The greatest multiplier is that of the highest plane. int1, 2 q - 1, is 2 (q - 1 / 2).
             self.value_scale = (
                 2.0 ** self.layout.planes[-1].shift / (power * spacing) * (2 if fmt.name == "int1" else 1)
@@ -278,6 +309,21 @@ class RegisterDecoder:
                 self.value_scale = 2.0**9
             elif fmt.code_offset:
                 self.value_scale, self.value_offset = (2.0, 1.0) if fmt.name == "int1" else (1.0, fmt.code_offset)
+
+    def exponent(self, r: int) -> int:
+        """Return the binary logarithm of the factor by which the numbers of register r are greater; 0 unless in place.
+
+        In place it is the bit of a half at which its codes' lowest plane stands in the end.
+        """
+        if not self.in_place:
+            return 0
+        _, bit = self.layout.bit_position(self.layout.planes[0], r, 0)
+        return int(bit) % _IN_PLACE_BITS
+
+    @property
+    def exponents_follow_rows(self) -> bool:
+        """Whether exponent(r) depends on r % 2 alone: the row of the left operand that a register belongs to."""
+        return all(self.exponent(r) == self.exponent(r % 2) for r in range(self.layout.registers))
 
     def decode(self, words: Sequence[Any], r: int, table: Any = None, ops: RegisterOps | None = None) -> list[Expr]:
         """Return the `registers` operand registers of register r of a tile, as 32-bit unsigned numbers.
@@ -329,6 +375,19 @@ class RegisterDecoder:
             total = source.ops.fma(x, _pair_of(mul, dtype), total, dtype)
         return total
 
+    def _in_place_pair(self, source: _Source) -> Expr:
+        """See the module. The greatest codes take 7 bits from bit 4 on: 11 in all, which are exact."""
+        number: Expr = None
+        place = 0
+        for field, plane in zip(source.fields, self.layout.planes, strict=True):
+            x, bit = self._masked(field, plane.bits, source)
+            if number is None:
+                number, place = x, bit
+            else:
+                power = _pair_of(2.0 ** (plane.shift + place - bit), self.operand)
+                number = source.ops.fma(x, power, number, self.operand)
+        return number
+
     def _masked(self, field: Field, bits: int, source: _Source) -> Field:
         """Return a pair of fields with nothing else in the word, and their bit in its halves."""
         word, bit = field
@@ -339,7 +398,10 @@ class RegisterDecoder:
             return source.ops.byte_perm(word, 0, low | high << 8 | 0x4040), 0
         word, bit = self._spread(field, source)
         linear = _LINEAR[self.operand][0]
-        shift = linear // bits * bits if bit + bits > linear else 0
+        if self.in_place:
+            shift = bit // _IN_PLACE_BITS * _IN_PLACE_BITS
+        else:
+            shift = linear // bits * bits if bit + bits > linear else 0
         moved = _right(word, shift)
         return moved & _word(((1 << bits) - 1 << bit - shift) * 0x10001, moved), bit - shift
 

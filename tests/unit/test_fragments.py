@@ -12,7 +12,7 @@ from tvm.sym import Analyzer
 
 from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import ScheduleError
-from bitquant.intrin.fragments import RegisterDecoder, decoder_refusal, select_constant, table_vectors
+from bitquant.intrin.fragments import RegisterDecoder, decoder_refusal, in_place_refusal, select_constant, table_vectors
 from bitquant.layouts import FragmentLayout
 
 INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 9)]
@@ -24,6 +24,13 @@ CASES = [
     for name, operand, operand_bits in itertools.product(FORMATS, OPERANDS, (16, 8))
     for capability in ((80, 90) if name == "float8_e4m3" else (90,))
     if decoder_refusal(number_format(name), operand) is None and (operand in PAIRS or operand_bits == 8)
+]
+
+
+#: Formats whose codes are numbers where they stand, in both layouts.
+IN_PLACE = [
+    (f"{kind}{bits}", operand_bits)
+    for kind, bits, operand_bits in itertools.product(("uint", "int"), range(1, 8), (16, 8))
 ]
 
 
@@ -131,6 +138,72 @@ def test_registers_hold_the_values(name, operand, operand_bits, capability):
         np.testing.assert_array_equal(
             np.copysign(1, values)[values == 0], np.copysign(1, table[codes[:, r]])[values == 0]
         )
+
+
+@pytest.mark.parametrize(("name", "operand_bits"), IN_PLACE)
+def test_registers_hold_codes_in_place(name, operand_bits):
+    """In place every code at every place becomes value_scale * 2^-exponent * number - value_offset, too."""
+    fmt = number_format(name)
+    layout = FragmentLayout(fmt.bits, operand_bits)
+    decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place=True)
+    table = values_of(fmt, "float16")
+    codes, words = lanes(layout, 2)
+    multiplied = []
+
+    class Ops(NumpyOps):
+        def fma(self, *operands):
+            multiplied.append(operands)
+            return super().fma(*operands)
+
+    for r in range(layout.registers):
+        registers = decoder.decode(words, r, None, Ops())
+        found = np.concatenate([numbers(x, "float16") for x in registers], axis=1)
+        # The codes are whole multiples of the least subnormal number, of at most 11 bits: no rounding anywhere.
+        multiples = found * 2.0**24
+        assert ((multiples >= 0) & (multiples < 2**11) & (multiples % 2 ** decoder.exponent(r) == 0)).all()
+        values = decoder.value_scale * 2.0 ** -decoder.exponent(r) * found - decoder.value_offset
+        np.testing.assert_array_equal(values, table[codes[:, r]])
+    assert len(multiplied) == layout.registers * decoder.registers * (len(layout.planes) - 1)
+
+
+@pytest.mark.parametrize(
+    ("bits", "operand_bits", "exponents", "follow_rows"),
+    [
+        (4, 16, [0, 4], True),
+        (7, 16, [0, 4], True),
+        (2, 16, [0, 2, 4, 6], False),
+        (3, 16, [0, 2, 4, 6], False),
+        (1, 16, [0, 1, 2, 3, 4, 5, 6, 7], False),
+        (4, 8, [0, 4], True),
+    ],
+)
+def test_exponents_in_place(bits, operand_bits, exponents, follow_rows):
+    """Exponents repeat; only where two registers share a byte do they depend on the row alone."""
+    layout = FragmentLayout(bits, operand_bits)
+    decoder = RegisterDecoder(number_format(f"uint{bits}"), layout, "float16", 90, in_place=True)
+    found = [decoder.exponent(r) for r in range(layout.registers)]
+    assert found == exponents * (layout.registers // len(exponents))
+    assert decoder.exponents_follow_rows is follow_rows
+    whole = RegisterDecoder(number_format(f"uint{bits}"), layout, "float16", 90)
+    assert {whole.exponent(r) for r in range(layout.registers)} == {0}
+    assert whole.exponents_follow_rows
+
+
+@pytest.mark.parametrize(
+    ("name", "operand", "message"),
+    [
+        ("uint4", "bfloat16", "needs an operand of type float16"),
+        ("uint8", "float16", "needs integers of at most 7 bits"),
+        ("nf4", "float16", "needs integers of at most 7 bits"),
+        ("fp4_e2m1", "float16", "needs integers of at most 7 bits"),
+    ],
+)
+def test_refusals_in_place(name, operand, message):
+    """What is not proportional to its code, or too small as a number, is refused."""
+    fmt = number_format(name)
+    assert message in in_place_refusal(fmt, operand)
+    with pytest.raises(ScheduleError, match=message):
+        RegisterDecoder(fmt, FragmentLayout(fmt.bits, 16, name == "nf4"), operand, 90, in_place=True)
 
 
 @pytest.mark.parametrize("threads", [32, 64, 96, 128, 160, 256, 384, 512, 1024])
