@@ -52,6 +52,7 @@ from bitquant.schedule.rules.wgmma_tiles import (
     ROWS,
     SUMMING_WARPS,
     WgmmaHint,
+    decodes_in_place,
     hint_registers,
     likely_hints,
     needed_registers,
@@ -213,9 +214,10 @@ class Kernel:
         ptx = {"float16": "f16", "bfloat16": "bf16"}[a.name]
         self.op = WgmmaOp(h.block_m, ptx, ptx)
         self.sum_dtype = "uint32" if self.op.is_integer else "float32"
-        self.decoder = RegisterDecoder(c.W_format, self.layout, self.operand, arch.capability)
         self.scales = c.with_scaling or c.with_zeros
         self.scales_sums = self.scales and h.scaling == "sums"
+        in_place = self.scales_sums and decodes_in_place(c)
+        self.decoder = RegisterDecoder(c.W_format, self.layout, self.operand, arch.capability, in_place)
         self.needs_sums_of_a = self.scales_sums and (c.with_zeros or bool(self.decoder.value_offset))
         self.table: PairTable | None = None
 
@@ -536,11 +538,10 @@ class Kernel:
 
     def unit(self, half: int) -> float:
         """Return what a decoded number of row g + 8 * half is multiplied by to be a value."""
-        del half
-        return self.decoder.value_scale
+        return self.decoder.value_scale * 2.0 ** -self.decoder.exponent(half)
 
     def row_of_w(self, row: int, half: int) -> Expr:
-        """Return the row of W that a thread's rows g + 8 * half of a row block are, or the last one for those beyond."""
+        """Return the row of W that row g + 8 * half of a row block is, or the last one for those beyond N."""
         n = self.n0 + (self.part_n * self.hint.rows + row) * ROWS + self.warp * 16 + self.lane // 4 + 8 * half
         return T.min(n, self.config.N - 1) if self.has_ragged_n else n
 
@@ -603,6 +604,9 @@ class Kernel:
                 k = absolute * self.step_k + r // 4 * self.op.step_k + r % 4 // 2 * (self.op.step_k // 2)
                 value = T.Select(k < self.config.K, value, T.uint32(0))
             store_local(left, r, value)
+        if self.scales_sums:
+            # Plain operators, which the compiler would else put off until the product, behind the wait.
+            pin(left)
         if place.step < self.unit_steps - 1:
             return
         # The codes are used up: load those of the next unit for the same rows.

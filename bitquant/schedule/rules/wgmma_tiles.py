@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
+from bitquant.intrin.fragments import RegisterDecoder, in_place_refusal
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP
 from bitquant.layouts import fragment_layout
 from bitquant.schedule.hint import Hint
@@ -22,6 +23,7 @@ __all__ = [
     "ROWS",
     "SUMMING_WARPS",
     "WgmmaHint",
+    "decodes_in_place",
     "hint_registers",
     "likely_hints",
     "needed_registers",
@@ -35,6 +37,8 @@ __all__ = [
 ROWS = 64
 #: Most rows of A in a tile whose sums are scaled: those take as many multiply-adds as there are sums.
 MAX_SUM_M = 64
+#: Longest slots that are tried, in elements of k.
+MAX_BLOCK_K = 256
 #: Registers of a multiprocessor, and the unit in which a thread gets them (CUDA C++ Programming Guide 13.0).
 SM_REGISTERS, REGISTER_UNIT = 65536, 8
 #: Most registers of a thread in whole units, and those that the producer keeps at least.
@@ -175,6 +179,14 @@ def needed_registers(config: MatmulConfig, hint: WgmmaHint) -> int:
     return (sums + words) * hint.rows + 2 * REGISTERS_OF_STEP + OTHER_REGISTERS
 
 
+def decodes_in_place(config: MatmulConfig) -> bool:
+    """Return whether codes need no more than masks where sums are scaled: powers of two go with the rows of W."""
+    if in_place_refusal(config.W_format, config.A_format.tvm_dtype) is not None:
+        return False
+    decoder = RegisterDecoder(config.W_format, fragment_layout(config), config.A_format.tvm_dtype, 90, in_place=True)
+    return decoder.exponents_follow_rows
+
+
 def sums_refusal(config: MatmulConfig, hint: WgmmaHint) -> str | None:
     """Return why sums cannot be scaled, as "needs ... (got ...)", or None where they can."""
     step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
@@ -224,6 +236,7 @@ def step_instructions(config: MatmulConfig, hint: WgmmaHint) -> float:
     operations = 2 * len(fragment_layout(config).planes)
     if hint.scaling == "operand":
         return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * (operations + config.with_scaling + config.with_zeros)
+    operations -= decodes_in_place(config)
     runs = min(2, max(1, config.group * config.A_format.bits // (8 * SWIZZLE_BYTES)))
     fold = FOLD_INSTRUCTIONS + hint.block_m // 2 * (1 + config.with_zeros)
     return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations + fold / runs
@@ -246,9 +259,10 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
                     continue
                 if needed_registers(config, scaled) > hint_registers(scaled)[1]:
                     continue
-                yield scaled
-                if least_k < 128 and 2 * least_k * hint.parts <= config.K:
-                    yield replace(scaled, block_k=2 * least_k)
+                for times in (1, 2, 4) if scaling == "sums" else (1, 2):
+                    block_k = times * least_k
+                    if times == 1 or (block_k <= MAX_BLOCK_K and block_k * hint.parts <= config.K):
+                        yield replace(scaled, block_k=block_k)
 
 
 def _block_sizes(m: int) -> list[int]:
