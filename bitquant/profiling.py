@@ -70,14 +70,14 @@ class GraphTimer:
     Parameters
     ----------
     calls
-        One a copy of the weight.
+        One a copy of the weight. What they hold is kept alive: a graph has the addresses of tensors, not the tensors.
     """
 
     def __init__(self, calls: Sequence[Callable[[], Any]]) -> None:
         for call in calls:
             call()
         torch.cuda.synchronize()
-        self._count = len(calls)
+        self._calls = tuple(calls)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             for call in calls:
@@ -97,7 +97,7 @@ class GraphTimer:
     def sample_us(self, target_ms: float) -> float:
         """Replay the graph for about `target_ms` milliseconds; return the mean time of a call in microseconds."""
         times = max(1, int(target_ms / max(self._once_ms, 1e-3)))
-        return self._replay_ms(times) * 1e3 / times / self._count
+        return self._replay_ms(times) * 1e3 / times / len(self._calls)
 
 
 def graph_latency_us(calls: Sequence[Callable[[], Any]], target_ms: float = 20.0, replays: int = 5) -> float:

@@ -12,6 +12,9 @@ part of shared memory.
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tvm import tirx
@@ -19,7 +22,7 @@ from tvm.script import tirx as T
 
 from bitquant.compute.matmul import zero_point
 from bitquant.intrin.mma import MmaOp, store_local
-from bitquant.intrin.wgmma import Cursor
+from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor
 from bitquant.schedule.rules.wgmma_tiles import SUMMING_WARPS
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ __all__ = ["SumFactors", "SumsOfA"]
 
 Expr = Any
 
+#: Rows of A of one product with ones, and independent sums that a warp has at most.
+BLOCK_M, MAX_CHAINS = 16, 4
 #: A pair of ones in the types of A.
 _ONES = {"float16": 0x3C003C00, "bfloat16": 0x3F803F80}
 
@@ -72,21 +77,24 @@ class SumsOfA:
         kernel = self.kernel
         h = kernel.hint
         cursor = Cursor(h.stages)
-        #: Blocks of 8 rows of A of all parts of K; warp w of the summing ones takes blocks w, w + 3, ...
-        blocks = h.consumers_k * h.block_m // 8
+        blocks_of_part = -(-h.block_m // BLOCK_M)
+        blocks = h.consumers_k * blocks_of_part
+        #: Warp w of the summing ones takes blocks w, w + 3, ...
         turns = -(-blocks // SUMMING_WARPS)
-        sums = T.alloc_local((4 * turns,), "float32")
+        chains = max(1, MAX_CHAINS // turns)
+        sums = [[T.alloc_local((4,), "float32") for _ in range(chains)] for _ in range(turns)]
+        block = [kernel.local("int32", kernel.warp - 1 + turn * SUMMING_WARPS) for turn in range(turns)]
         with T.While(tile[0] < tiles):
             with T.serial(kernel.bodies):
                 for stage in range(kernel.body_stages):
                     kernel.ring.wait_full(cursor)
                     for turn in range(turns):
-                        block = turn * SUMMING_WARPS + kernel.warp - 1
+                        part, row = block[turn] // blocks_of_part, block[turn] % blocks_of_part * BLOCK_M
                         if (turn + 1) * SUMMING_WARPS > blocks:
-                            with T.If(block < blocks), T.Then():
-                                self._add(cursor, stage, block, sums, 4 * turn)
+                            with T.If(block[turn] < blocks), T.Then():
+                                self._add(cursor, stage, part, row, sums[turn])
                         else:
-                            self._add(cursor, stage, block, sums, 4 * turn)
+                            self._add(cursor, stage, part, row, sums[turn])
                     T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
                     with T.If(kernel.lane == 0), T.Then():
                         T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self._ready(cursor.slot)))
@@ -94,36 +102,42 @@ class SumsOfA:
                     cursor.advance()
             store_local(tile, 0, tile[0] + stride)
 
-    def _add(self, cursor: Cursor, stage: int, block: Expr, sums: Any, first: int) -> None:
-        """Emit the sums of 8 rows of A over a slot's steps, to four registers, and their stores where runs end."""
+    def _add(self, cursor: Cursor, stage: int, part: Expr, row: Expr, sums: Sequence[Any]) -> None:
+        """Emit the sums of 16 rows of A over a slot's steps, and their stores where runs end.
+
+        Products take turns with the independent sums `sums`: they wait for those of the consumers anyway.
+        """
         kernel = self.kernel
         h = kernel.hint
-        blocks_of_part = h.block_m // 8
-        part, row = block // blocks_of_part, block % blocks_of_part * 8
         product = MmaOp(kernel.op.left, kernel.op.right, has_k16=True)
-        ones = [T.uint32(_ONES[kernel.operand])] * 4
-        line = kernel.lane % 8
+        ones = [T.uint32(_ONES[kernel.operand])] * 2
+        line = kernel.lane % BLOCK_M
+        # Lanes name rows of 16 bytes: 16 rows of A and 2 chunks of k, where the swizzle has put them.
+        place_in_box = (row + line) * SWIZZLE_BYTES + ((kernel.lane // BLOCK_M) ^ (line % 8)) * 16
+        steps_of_product = SWIZZLE_BYTES // 32
         for step in range(kernel.steps):
             place = stage * kernel.steps + step
             if place % kernel.run_steps == 0:
-                for i in range(4):
-                    store_local(sums, first + i, T.float32(0))
+                for chain in sums:
+                    for i in range(4):
+                        store_local(chain, i, T.float32(0))
             box = cursor.slot * kernel.slot_bytes + (part * kernel.steps + step) * kernel.a_box_bytes
-            for half in range(2):
-                # Lanes name rows of 16 bytes: 8 rows of A, 4 chunks of k, where the swizzle has put them.
-                chunk = (kernel.lane // 8 + 4 * half) ^ line
-                address = kernel.base + (box + (row + line) * 128 + chunk * 16).astype("uint32")
-                right = T.alloc_local((4,), "uint32")
-                registers = [right[i] for i in range(4)]
-                T.evaluate(T.ptx["ldmatrix.sync.aligned.m8n8.x4.shared.b16"](*registers, address))
-                for i in range(2):
-                    product.emit([sums[first + j] for j in range(4)], ones, registers[2 * i : 2 * i + 2])
+            address = kernel.local("uint32", kernel.base + (box + place_in_box).astype("uint32"))
+            left = T.alloc_local((4 * steps_of_product,), "uint32")
+            for j in range(steps_of_product):
+                registers = [left[4 * j + i] for i in range(4)]
+                T.evaluate(T.ptx["ldmatrix.sync.aligned.m8n8.x4.shared.b16"](*registers, address ^ T.uint32(32 * j)))
+            for j in range(steps_of_product):
+                chain = sums[(place * steps_of_product + j) % len(sums)]
+                product.emit([chain[i] for i in range(4)], [left[4 * j + i] for i in range(4)], ones)
             if (place + 1) % kernel.run_steps == 0:
-                # All rows of the product are equal; lane t of the first four holds columns 2t and 2t + 1.
-                run = step // kernel.run_steps
-                at = self.address(cursor.slot, part, run) + ((row + kernel.lane % 4 * 2) * 4).astype("uint32")
-                with T.If(kernel.lane < 4), T.Then():
-                    T.evaluate(T.ptx["st.shared.v2.f32"](at, sums[first], sums[first + 1]))
+                # All columns of the product are equal: the first lane of four holds those of rows g and g + 8.
+                at = self.address(cursor.slot, part, step // kernel.run_steps)
+                for half in range(2):
+                    at_row = row + kernel.lane // 4 + 8 * half
+                    with T.If(tirx.all(kernel.lane % 4 == 0, at_row < h.block_m)), T.Then():
+                        total = functools.reduce(operator.add, [chain[2 * half] for chain in sums])
+                        T.evaluate(T.ptx["st.shared.f32"](at + (at_row * 4).astype("uint32"), total))
 
 
 class SumFactors:

@@ -43,6 +43,8 @@ MAX_BLOCK_K = 256
 SM_REGISTERS, REGISTER_UNIT = 65536, 8
 #: Most registers of a thread in whole units, and those that the producer keeps at least.
 MAX_REGISTERS, PRODUCER_REGISTERS = 248, 32
+#: Those of a producer whose warps sum A, without spills.
+SUMMING_REGISTERS = 48
 #: Warps of the producing warpgroup that sum A where sums are scaled; the first one copies.
 SUMMING_WARPS = 3
 #: Registers of a consumer besides sums, left operands and codes, as ptxas was seen to need them.
@@ -159,11 +161,8 @@ def registers(consumers: int, blocks_per_sm: int = 1, least: int = PRODUCER_REGI
 
 
 def hint_registers(hint: WgmmaHint) -> tuple[int, int]:
-    """Return `registers` for a hint: a producer that sums A holds four sums for each turn of its warps."""
-    least = PRODUCER_REGISTERS
-    if hint.scaling == "sums":
-        turns = -(-hint.consumers_k * hint.block_m // (8 * SUMMING_WARPS))
-        least += -(-4 * max(0, turns - 2) // REGISTER_UNIT) * REGISTER_UNIT
+    """Return `registers` for a hint: a producer that sums A needs more."""
+    least = SUMMING_REGISTERS if hint.scaling == "sums" else PRODUCER_REGISTERS
     return registers(hint.consumers, hint.blocks_per_sm, least)
 
 
