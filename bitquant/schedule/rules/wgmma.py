@@ -47,7 +47,7 @@ from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.base import Rule, operands
 from bitquant.schedule.rules.wgmma_decode import Factors, Words, record
 from bitquant.schedule.rules.wgmma_store import TileStore
-from bitquant.schedule.rules.wgmma_sums import SumFactors, SumsOfA
+from bitquant.schedule.rules.wgmma_groups import SumFactors, SumsOfA
 from bitquant.schedule.rules.wgmma_tiles import (
     ROWS,
     SUMMING_WARPS,
