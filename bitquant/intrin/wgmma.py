@@ -175,13 +175,25 @@ class WgmmaOp:
         """Elements of k an instruction."""
         return 16 if self.left in ("f16", "bf16") else 32
 
-    def emit(self, sums: Sequence[Expr], left: Sequence[Expr], descriptor: Expr) -> None:
-        """Emit the product; `sums` are n / 2 registers, `left` 4, `descriptor` is from `right_descriptor`."""
+    def emit(self, sums: Sequence[Expr], left: Sequence[Expr], descriptor: Expr, accumulates: bool = True) -> None:
+        """Emit the product.
+
+        Parameters
+        ----------
+        sums
+            n / 2 registers.
+        left
+            4 registers.
+        descriptor
+            From `right_descriptor`.
+        accumulates
+            Whether the product is added to what `sums` hold, or takes its place.
+        """
         kind = "s32" if self.is_integer else "f32"
         name = f"wgmma.mma_async.sync.aligned.m64n{self.n}k{self.step_k}.{kind}.{self.left}.{self.right}"
         signs = [] if self.is_integer else [1, 1]
         order = [0] if self.step_k == 16 else []
-        T.evaluate(T.ptx[name](*sums, *left, descriptor, T.ptx.pred(1), *signs, *order))
+        T.evaluate(T.ptx[name](*sums, *left, descriptor, T.ptx.pred(int(accumulates)), *signs, *order))
 
 
 def right_descriptor(address: Expr) -> Expr:

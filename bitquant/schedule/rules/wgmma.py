@@ -47,12 +47,14 @@ from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.base import Rule, operands
 from bitquant.schedule.rules.wgmma_decode import Factors, Words, record
 from bitquant.schedule.rules.wgmma_store import TileStore
+from bitquant.schedule.rules.wgmma_sums import PTX_TYPES, Promotion, left_operand, narrow_refusal
 from bitquant.schedule.rules.wgmma_tiles import (
     ROWS,
     WgmmaHint,
     likely_hints,
     needed_registers,
     predicted_us,
+    promotes,
     registers,
     unit_k,
 )
@@ -91,10 +93,10 @@ class WgmmaRule(Rule):
             return reason
         if rung < LEAST_M:
             return f"needs M >= {LEAST_M} (got {rung})"
-        if config.A_format.name not in ("float16", "bfloat16"):
-            return f"needs A of float16 or bfloat16 (got {config.A_format.name})"
         if config.K * config.A_format.bits % 128:
             return f"needs rows of A of whole 16 bytes, K % {128 // config.A_format.bits} == 0 (got {config.K})"
+        if config.A_format.bits == 8:
+            return narrow_refusal(config)
         step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
         if config.with_zeros and not config.W_format.is_integer:
             return f"needs integers where W has zero points (got {config.W_format.name})"
@@ -179,7 +181,7 @@ def _with_deepest_ring(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> 
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where one left operand stands in the body of the loop: stage, unit of the stage, step of the unit, row block."""
 
     stage: int
@@ -200,12 +202,14 @@ class Kernel:
         c, h = config, hint
         a = c.A_format
         self.layout = fragment_layout(c)
-        self.operand = a.tvm_dtype
-        ptx = {"float16": "f16", "bfloat16": "bf16"}[a.name]
-        self.op = WgmmaOp(h.block_m, ptx, ptx)
+        self.is_narrow = a.bits == 8
+        self.operand = left_operand(c)
+        self.op = WgmmaOp(h.block_m, PTX_TYPES[self.operand], PTX_TYPES[a.name])
         self.sum_dtype = "uint32" if self.op.is_integer else "float32"
-        self.decoder = RegisterDecoder(c.W_format, self.layout, self.operand, arch.capability)
-        self.scales = c.with_scaling or c.with_zeros
+        self.total_dtype = "float32" if promotes(c) else self.sum_dtype
+        self.decoder = RegisterDecoder(c.W_format, self.layout, self.operand, arch.capability, fills_bytes=True)
+        #: Whether left operands are scaled; with A of 8 bits sums are.
+        self.scales = (c.with_scaling or c.with_zeros) and not self.is_narrow
         self.table: PairTable | None = None
 
         self.consumers = h.consumers
@@ -224,7 +228,8 @@ class Kernel:
         #: Slots that each part reads, and rounds of the loop.
         self.part_stages, self.bodies = bodies * self.body_stages, bodies
         self.part_k = self.part_stages * h.block_k
-        self.has_ragged_k = self.part_k * self.parts != c.K
+        #: Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers.
+        self.has_ragged_k = self.part_k * self.parts != c.K and not self.is_narrow
         self.has_ragged_n = c.N % self.block_n != 0
         #: Words of a lane, and chunks of its warp, in a unit.
         self.unit_words = self.unit_k * self.layout.bits // 64
@@ -294,7 +299,8 @@ class Kernel:
 
     def initialize(self, thread: Expr, arena: Any) -> None:
         """Emit the initialization of the barriers and of the decoder's masks."""
-        self.mask_constants = sorted({mask for half in range(2) for mask in record(self.decoder, half).masks_found})
+        halves = range(2 if self.scales else 0)
+        self.mask_constants = sorted({mask for half in halves for mask in record(self.decoder, half).masks_found})
         assert len(self.mask_constants) <= MAX_MASKS
         if self.decoder.has_table:
             self.table = PairTable(arena, self.table_offset, self.lane)
@@ -387,6 +393,8 @@ class Kernel:
         self.acc = [T.alloc_local((self.sums,), self.sum_dtype) for _ in range(h.rows)]
         self.left = [T.alloc_local((16,), "uint32") for _ in range(2)]
         self.words = [T.alloc_local((self.unit_words,), "uint32") for _ in range(h.rows)]
+        self.promotion = Promotion(self) if promotes(self.config) else None
+        self.totals = self.promotion.totals if self.promotion else self.acc
         #: Slots that are read next, multiplied now, and released next.
         self.reading, self.multiplying, self.releasing = (Cursor(h.stages) for _ in range(3))
         if self.scales:
@@ -408,7 +416,7 @@ class Kernel:
             "int32", (self.rank * h.consumers_k + self.part_k_index) * (self.part_stages * self.steps)
         )
         places = [
-            _Place(stage, unit, step, row)
+            Place(stage, unit, step, row)
             for stage in range(self.body_stages)
             for unit in range(self.units)
             for step in range(self.unit_steps)
@@ -420,25 +428,36 @@ class Kernel:
         if self.scales:
             for factors in self.factors:
                 factors.begin_tile()
+        if self.promotion:
+            self.promotion.begin_tile()
         self.ring.wait_full(self.reading)
         for row in range(h.rows):
             self._load_words(0, row)
             if self.scales:
                 self.factors[row].begin_part()
+        if self.promotion:
+            self.promotion.begin_part()
         self._decode(places, 0, T.int32(0))
         with T.serial(self.bodies) as body:
             for i, place in enumerate(places):
-                self._multiply(place, self.left[i % 2])
+                self._multiply(place, self.left[i % 2], body)
                 wait_for_products(1)
+                if self.promotion:
+                    self.promotion.add_previous(places, i)
                 self._release_before(places, i, body)
                 if i + 1 < len(places):
                     self._decode(places, i + 1, body)
                 else:
                     with T.If(body + 1 < self.bodies), T.Then():
                         self._decode(places, 0, body + 1)
+                if self.promotion:
+                    self.promotion.add_own(place)
         wait_for_products(0)
-        for acc in self.acc:
-            pin(acc)
+        if self.promotion:
+            self.promotion.end_part()
+        else:
+            for acc in self.acc:
+                pin(acc)
         self._release()
         self.reading.advance()
         TileStore(self).store(m0, n0)
@@ -449,7 +468,7 @@ class Kernel:
             self.ring.release(self.releasing)
         self.releasing.advance()
 
-    def _release_before(self, places: Sequence[_Place], i: int, body: Expr) -> None:
+    def _release_before(self, places: Sequence[Place], i: int, body: Expr) -> None:
         """Emit the release of the slot that the left operand before the i-th was the last to use, if it was."""
         if i and places[i].stage != places[i - 1].stage:
             self._release()
@@ -457,9 +476,9 @@ class Kernel:
             with T.If(body > 0), T.Then():
                 self._release()
 
-    def _multiply(self, place: _Place, left: Any) -> None:
+    def _multiply(self, place: Place, left: Any, body: Expr) -> None:
         """Emit the products of one left operand with its step of A."""
-        h = self.hint
+        h, promotion = self.hint, self.promotion
         step = place.unit * self.unit_steps + place.step
         box = self.part_k_index * self.steps + step
         address = self.base + (self.multiplying.slot * self.slot_bytes + box * self.a_box_bytes).astype("uint32")
@@ -470,7 +489,15 @@ class Kernel:
         for j in range(4):
             # 32 bytes of k further, in units of 16 bytes.
             at = descriptor[0] + T.uint64(2 * j)
-            self.op.emit([acc[r] for r in range(self.sums)], [left[4 * j + p] for p in range(4)], at)
+            is_first = promotion is not None and promotion.begins_run(place, j)
+            if promotion and is_first and j:
+                commit_products()
+                wait_for_products(0)
+                promotion.add(place.row)
+                begin_products()
+            self.op.emit([acc[r] for r in range(self.sums)], [left[4 * j + p] for p in range(4)], at, not is_first)
+            if promotion and is_first:
+                promotion.begin_run(place, j, body)
         commit_products()
         if place.row == h.rows - 1 and step == self.steps - 1:
             self.multiplying.advance()
@@ -487,7 +514,7 @@ class Kernel:
             registers = [words[4 * i + j] for j in range(4)]
             T.evaluate(T.ptx["ld.shared.v4.u32"](*registers, address + T.uint32(i * CHUNK_BYTES)))
 
-    def _decode(self, places: Sequence[_Place], i: int, body: Expr) -> None:
+    def _decode(self, places: Sequence[Place], i: int, body: Expr) -> None:
         """Emit the i-th left operand of a body, and then the loads of the codes that take the place of its own."""
         place = places[i]
         left = self.left[i % 2]
@@ -518,7 +545,7 @@ class Kernel:
             self.ring.wait_full(self.reading)
         self._load_words(0, row)
 
-    def _operand(self, place: _Place, r: int) -> Expr:
+    def _operand(self, place: Place, r: int) -> Expr:
         """Return register r of a step's left operand, scaled."""
         tile, register = divmod(place.step * 16 + r, self.layout.registers)
         words = self.words[place.row]
@@ -544,7 +571,7 @@ class Kernel:
         # Where K is shared a block computes one tile, because the partial sums take the place of the ring.
         is_persistent = self.parts == 1
         row_chunks = layout.tiles_k(K) * layout.tile_bytes // CHUNK_BYTES
-        a_bytes = c.A_format.bits // 8
+        a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if self.is_narrow else spec.A
         w_words = CHUNK_BYTES // 8
         w_extents = [w_words, row_chunks, layout.tiles_n(N)]
         w_strides = [CHUNK_BYTES, row_chunks * CHUNK_BYTES]
@@ -566,7 +593,7 @@ class Kernel:
             D = T.match_buffer(D_handle, (m, N), spec.D)
             A_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
             T.call_packed(
-                "runtime.cuTensorMapEncodeTiled", A_map, spec.A, 2, A.data,
+                "runtime.cuTensorMapEncodeTiled", A_map, a_dtype, 2, A.data,
                 *tensor_map([K, m], [K * a_bytes], [kernel.step_k, h.block_m], True),
             )  # fmt: skip
             W_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)

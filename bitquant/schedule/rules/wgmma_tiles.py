@@ -18,7 +18,7 @@ from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP
 from bitquant.layouts import fragment_layout
 from bitquant.schedule.hint import Hint
 
-__all__ = ["ROWS", "WgmmaHint", "likely_hints", "needed_registers", "predicted_us", "registers", "unit_k"]
+__all__ = ["ROWS", "WgmmaHint", "likely_hints", "needed_registers", "predicted_us", "promotes", "registers", "unit_k"]
 
 #: Rows of W that a warpgroup multiplies in one instruction.
 ROWS = 64
@@ -28,6 +28,8 @@ SM_REGISTERS, REGISTER_UNIT = 65536, 8
 MAX_REGISTERS, PRODUCER_REGISTERS = 248, 32
 #: Registers of a consumer besides sums, left operands and codes, as ptxas was seen to need them.
 OTHER_REGISTERS = 36
+#: Elements of k that the tensor cores add up before a sum of float8 products is added in float32.
+FLOAT8_RUN_K = 128
 
 # Of the model. Times in microseconds, of one step of 64 k in 16 bits, unless said otherwise.
 
@@ -137,10 +139,17 @@ def unit_k(config: MatmulConfig) -> int:
     return max(fragment_layout(config).tile_k, SWIZZLE_BYTES * 8 // config.A_format.bits)
 
 
+def promotes(config: MatmulConfig) -> bool:
+    """Return whether sums over short runs of k are added to totals in float32 (`wgmma_sums.Promotion`)."""
+    a = config.A_format
+    return a.bits == 8 and (not a.is_integer or (config.with_scaling and config.num_groups > 1))
+
+
 def needed_registers(config: MatmulConfig, hint: WgmmaHint) -> int:
-    """Return the registers that a consumer needs: sums, two left operands, codes, and the rest."""
+    """Return the registers that a consumer needs: sums and totals, two left operands, codes, and the rest."""
     words = unit_k(config) * fragment_layout(config).bits // 64
-    return (hint.block_m // 2 + words) * hint.rows + 2 * REGISTERS_OF_STEP + OTHER_REGISTERS
+    sums = hint.block_m // 2 * (2 if promotes(config) else 1)
+    return (sums + words) * hint.rows + 2 * REGISTERS_OF_STEP + OTHER_REGISTERS
 
 
 # The model.
