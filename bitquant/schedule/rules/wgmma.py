@@ -51,6 +51,7 @@ from bitquant.schedule.rules.wgmma_sums import PTX_TYPES, Promotion, left_operan
 from bitquant.schedule.rules.wgmma_tiles import (
     ROWS,
     WgmmaHint,
+    has_columns,
     likely_hints,
     needed_registers,
     predicted_us,
@@ -144,8 +145,9 @@ class WgmmaRule(Rule):
 def hint_problem(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> str | None:
     """Return the rule that a hint breaks, or None."""
     least_k = unit_k(config)
-    if hint.block_m % 8 or not 8 <= hint.block_m <= 256:
-        return "needs block_m of 8, 16 ... 256"
+    if not has_columns(config, hint.block_m):
+        sizes = "8, 16, 24, 32, 48 ... 224 where A is int8" if config.A_format.is_integer else "8, 16 ... 256"
+        return f"needs block_m of {sizes}"
     if hint.block_k % least_k or hint.block_k < least_k:
         return f"needs block_k % {least_k} == 0"
     if not 1 <= hint.consumers_n * hint.consumers_k <= 4:
@@ -451,13 +453,10 @@ class Kernel:
                     with T.If(body + 1 < self.bodies), T.Then():
                         self._decode(places, 0, body + 1)
                 if self.promotion:
-                    self.promotion.add_own(place)
+                    self.promotion.add_own(places, i)
         wait_for_products(0)
-        if self.promotion:
-            self.promotion.end_part()
-        else:
-            for acc in self.acc:
-                pin(acc)
+        for acc in self.acc if self.promotion is None else ():
+            pin(acc)
         self._release()
         self.reading.advance()
         TileStore(self).store(m0, n0)
@@ -528,6 +527,9 @@ class Kernel:
                 k = absolute * self.step_k + r // 4 * self.op.step_k + r % 4 // 2 * (self.op.step_k // 2)
                 value = T.Select(k < self.config.K, value, T.uint32(0))
             store_local(left, r, value)
+        if self.is_narrow:
+            # Here and not between the products that take them, where the compiler might put what is so simple.
+            pin(left)
         if place.step < self.unit_steps - 1:
             return
         # The codes are used up: load those of the next unit for the same rows.

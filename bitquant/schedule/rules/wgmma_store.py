@@ -89,7 +89,7 @@ class TileStore:
                     T.evaluate(T.ptx[f"ld.shared.{kind}"](total[1], address))
                 store_local(total, 0, total[0] + total[1] if part else total[1])
             value = total[0]
-        return finished_sum(kernel, value, self.row_scales[i // 2] if self.row_scales else None)
+        return finished_sum(kernel, value, None if self.row_scales is None else self.row_scales[i // 2])
 
     def _exchange_sums(self) -> None:
         """Emit the stores of this consumer's sums to shared memory, and the wait for everybody else's."""

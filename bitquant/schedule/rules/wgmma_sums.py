@@ -65,8 +65,8 @@ def narrow_refusal(config: MatmulConfig) -> str | None:
 class Promotion:
     """Two-level accumulation: sums of the tensor cores over a run, scaled and added to totals in float32.
 
-    With several blocks of rows, the sums of one are added while the tensor cores work on another. With one, they wait
-    for it, unless another warpgroup keeps them busy.
+    With several blocks of rows the sums of one are added while the tensor cores work on another. Those of the last one
+    of a body, and where there is one alone, keep them waiting, unless another warpgroup has work for them.
 
     Attributes
     ----------
@@ -126,24 +126,20 @@ class Promotion:
                 value = value * self.scales[row].current[i % 4 // 2]
             store_local(totals, i, totals[i] + value)
 
-    def add_own(self, place: Place) -> None:
-        """Emit the addition of a run that a left operand has ended, where its sums are needed next."""
-        if self.kernel.hint.rows == 1 and self._ends_run(place):
-            wait_for_products(0)
-            self.add(0)
-
     def add_previous(self, places: Sequence[Place], i: int) -> None:
-        """Emit the addition of a run that the left operand before the i-th has ended, in another block of rows.
-
-        Before the first one of a tile there are sums of zero, and scales of zero.
-        """
-        if self.kernel.hint.rows > 1 and self._ends_run(places[i - 1]):
+        """Emit the addition of a run that the left operand before the i-th of a body has ended, in other rows."""
+        if i and self.kernel.hint.rows > 1 and self._ends_run(places[i - 1]):
             self.add(places[i - 1].row)
 
-    def end_part(self) -> None:
-        """Emit the addition of the last run."""
-        if self.kernel.hint.rows > 1:
-            self.add(self.kernel.hint.rows - 1)
+    def add_own(self, places: Sequence[Place], i: int) -> None:
+        """Emit the addition of a run that the i-th left operand of a body has ended, where its sums are needed next.
+
+        So it is at the end of a body, too: ptxas lets no wgmma run on from there whose sums are not for wgmma alone.
+        """
+        is_last = i == len(places) - 1
+        if self._ends_run(places[i]) and (is_last or self.kernel.hint.rows == 1):
+            wait_for_products(0)
+            self.add(places[i].row)
 
     def _ends_run(self, place: Place) -> bool:
         return (self._op(place, STEP_OPS - 1) + 1) % self.run_ops == 0
@@ -164,8 +160,6 @@ class GroupScales:
 
     def begin_tile(self) -> None:
         """Emit the loads for the first groups of a tile."""
-        for half in range(2):
-            store_local(self.current, half, T.float32(0))
         self._load(self._group_of(self.kernel.first_step * STEP_OPS) // 4 * 4)
 
     def begin_part(self) -> None:

@@ -18,7 +18,7 @@ from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP
 from bitquant.layouts import fragment_layout
 from bitquant.schedule.hint import Hint
 
-__all__ = ["ROWS", "WgmmaHint", "likely_hints", "needed_registers", "predicted_us", "promotes", "registers", "unit_k"]
+__all__ = ["ROWS", "WgmmaHint", "has_columns", "likely_hints", "needed_registers", "predicted_us", "promotes", "registers", "unit_k"]
 
 #: Rows of W that a warpgroup multiplies in one instruction.
 ROWS = 64
@@ -28,7 +28,9 @@ SM_REGISTERS, REGISTER_UNIT = 65536, 8
 MAX_REGISTERS, PRODUCER_REGISTERS = 248, 32
 #: Registers of a consumer besides sums, left operands and codes, as ptxas was seen to need them.
 OTHER_REGISTERS = 36
-#: Elements of k that the tensor cores add up before a sum of float8 products is added in float32.
+#: More of them where sums are scaled in groups: those of a block of rows, and where integers become float32.
+GROUP_REGISTERS, CONVERSION_REGISTERS = 8, 24
+#: Elements of k that the tensor cores add up before a sum of float8 products is added in float32: those of a step.
 FLOAT8_RUN_K = 128
 
 # Of the model. Times in microseconds, of one step of 64 k in 16 bits, unless said otherwise.
@@ -148,8 +150,16 @@ def promotes(config: MatmulConfig) -> bool:
 def needed_registers(config: MatmulConfig, hint: WgmmaHint) -> int:
     """Return the registers that a consumer needs: sums and totals, two left operands, codes, and the rest."""
     words = unit_k(config) * fragment_layout(config).bits // 64
-    sums = hint.block_m // 2 * (2 if promotes(config) else 1)
-    return (sums + words) * hint.rows + 2 * REGISTERS_OF_STEP + OTHER_REGISTERS
+    row, others = hint.block_m // 2 + words, OTHER_REGISTERS
+    if promotes(config):
+        row += hint.block_m // 2
+        if config.num_groups > 1 and config.with_scaling:
+            row += GROUP_REGISTERS
+            is_short = config.group % FLOAT8_RUN_K != 0
+            if config.A_format.is_integer:
+                # Where runs follow each other within a step, ptxas converts all sums before the next run begins.
+                others += CONVERSION_REGISTERS + (hint.block_m // 2 if is_short else 0)
+    return row * hint.rows + 2 * REGISTERS_OF_STEP + others
 
 
 # The model.
@@ -169,7 +179,8 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     products = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
     tensor_us = products * (config.A_format.bits / 16) / SM_FLOPS * 1e6
     decode_us = STEP_LATENCY_US + SLOT_US * step_k / h.block_k
-    decode_us += INSTRUCTION_US * decode_instructions(config) * h.consumers * h.rows * together
+    instructions = decode_instructions(config) + promotion_instructions(config, h.block_m)
+    decode_us += INSTRUCTION_US * instructions * h.consumers * h.rows * together
     arrival_us = ARRIVAL_US / (max(1, h.stages - 1) * (h.block_k // step_k))
     # Times near each other get in each other's way.
     step_us = (tensor_us**4 + decode_us**4 + arrival_us**4) ** 0.25
@@ -186,14 +197,29 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
 
 def decode_instructions(config: MatmulConfig) -> int:
     """Return the instructions of a warp in a step: the formats differ in what decodes a register."""
-    operations = 2 * len(fragment_layout(config).planes) + config.with_scaling + config.with_zeros
+    a, w, planes = config.A_format, config.W_format, len(fragment_layout(config).planes)
+    operations = 2 * planes + config.with_scaling + config.with_zeros
+    if a.bits == 8:
+        # Registers of four: codes as they are, masked and moved, or turned into float8 with a sign.
+        is_signed_float8 = not a.is_integer and w.kind != "uint"
+        operations = 1 if w.bits == 8 else 4 if is_signed_float8 else 2 * planes
     return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations
+
+
+def promotion_instructions(config: MatmulConfig, block_m: int) -> int:
+    """Return the instructions of a warp that add sums to totals, in a step: integers are converted before."""
+    if not promotes(config):
+        return 0
+    runs = max(1, FLOAT8_RUN_K // config.group) if config.with_scaling else 1
+    return block_m // 2 * runs * (3 if config.A_format.is_integer else 1)
 
 
 def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
     """Yield hints, all but their stages, that registers allow and that m rows of A do not waste."""
     least_k = unit_k(config)
-    for block_m in _block_sizes(m):
+    for block_m in _block_sizes(m, 16 if config.A_format.is_integer else 8):
+        if not has_columns(config, block_m):
+            continue
         for rows, consumers_n, consumers_k, split_k, blocks_per_sm in _SHAPES:
             if consumers_k * split_k > 1 and least_k * consumers_k * split_k > config.K:
                 continue
@@ -208,10 +234,20 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
                 yield replace(hint, block_k=2 * least_k)
 
 
-def _block_sizes(m: int) -> list[int]:
+def has_columns(config: MatmulConfig, block_m: int) -> bool:
+    """Return whether a wgmma of the problem's types has that many columns.
+
+    PTX ISA, ".shape" of wgmma.mma_async; TVM 0.27.0.post1 knows those of integers up to 224.
+    """
+    if config.A_format.is_integer:
+        return block_m in (8, 24) or block_m in range(16, 225, 16)
+    return block_m in range(8, 257, 8)
+
+
+def _block_sizes(m: int, unit: int) -> list[int]:
     """Return the numbers of rows of A worth trying: powers of two and their like, and equal shares of m."""
-    limit = min(256, -(-m // 8) * 8)
-    shares = {-(-m // (8 * count)) * 8 for count in range(1, 5)}
+    limit = min(256, -(-m // unit) * unit)
+    shares = {-(-m // (unit * count)) * unit for count in range(1, 5)}
     sizes = shares | {16, 32, 64, 96, 128, 160, 192, 256}
     least = min(limit, 16 if m < 128 else 64)
     return sorted(size for size in sizes if least <= size <= limit)
