@@ -38,7 +38,7 @@ from bitquant.intrin.wgmma import (
     commit_products,
     load_box,
     pin,
-    right_descriptor,
+    row_descriptor,
     tensor_map,
     wait_for_products,
 )
@@ -74,6 +74,8 @@ LEAST_M = 16
 SLICE_M = 64
 #: Most slots of a ring that are tried, hints whose ring is sized, and hints of `space`.
 MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
+#: Most elements of a dimension of a box that TMA copies (CUDA Driver API, cuTensorMapEncodeTiled).
+MAX_BOX = 256
 #: The launch tag of programmatic dependent launch [sic], and the attribute that TVM reads it from.
 LAUNCH_ATTR, DEPENDENT_LAUNCH = "tirx.kernel_launch_params", "tirx.use_programtic_dependent_launch"
 
@@ -88,14 +90,8 @@ class WgmmaRule(Rule):
 
     def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
         """Refuse other GPUs than Hopper, and rows or groups that TMA and the steps of k do not fit."""
-        if target.kind.name != "cuda" or str(target.arch) != "sm_90a":
-            return f"needs sm_90a (got {getattr(target, 'arch', target.kind.name)})"
-        if (reason := fragment_refusal(config)) is not None:
+        if (reason := hopper_refusal(config, rung, target) or fragment_refusal(config)) is not None:
             return reason
-        if rung < LEAST_M:
-            return f"needs M >= {LEAST_M} (got {rung})"
-        if config.K * config.A_format.bits % 128:
-            return f"needs rows of A of whole 16 bytes, K % {128 // config.A_format.bits} == 0 (got {config.K})"
         if config.A_format.bits == 8:
             return narrow_refusal(config)
         step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
@@ -119,13 +115,14 @@ class WgmmaRule(Rule):
             return predicted_us(config, rung, arch, hint)
 
         likely = sorted(likely_hints(config, rung), key=predicted)[:CANDIDATES]
-        fitting = [hint for hint in (_with_deepest_ring(config, arch, hint) for hint in likely) if hint is not None]
+        sized = (_with_deepest_ring(config, arch, hint, self.kernel_type) for hint in likely)
+        fitting = [hint for hint in sized if hint is not None]
         yield from sorted(fitting, key=predicted)[:SPACE]
 
     def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
         """Return the bytes of the ring, its barriers and what the end of a tile needs."""
         assert isinstance(hint, WgmmaHint)
-        return Kernel(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
+        return self.kernel_type(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
 
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Write the kernel for this problem.
@@ -137,12 +134,32 @@ class WgmmaRule(Rule):
         """
         assert isinstance(hint, WgmmaHint)
         arch = gpu_arch(str(target.arch))
-        if (problem := hint_problem(config, arch, hint)) is not None:
-            raise ScheduleError(f"wgmma: {problem} (got {hint})", hint=hint)
-        return Kernel(config, rung, arch, hint).build()
+        if (problem := hint_problem(config, arch, hint, self.kernel_type)) is not None:
+            raise ScheduleError(f"{self.name}: {problem} (got {hint})", hint=hint)
+        return self.kernel_type(config, rung, arch, hint).build()
+
+    @property
+    def kernel_type(self) -> type[Kernel]:
+        """What writes the rule's kernels."""
+        return Kernel
 
 
-def hint_problem(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> str | None:
+def hopper_refusal(config: MatmulConfig, rung: int, target: Target) -> str | None:
+    """Return why no kernel by wgmma and TMA serves a problem, whatever W is, or None."""
+    if target.kind.name != "cuda" or str(target.arch) != "sm_90a":
+        return f"needs sm_90a (got {getattr(target, 'arch', target.kind.name)})"
+    if rung < LEAST_M:
+        return f"needs M >= {LEAST_M} (got {rung})"
+    if config.A_format.bits > 16:
+        return f"needs A of 16 or 8 bits (got {config.A_format.name})"
+    if config.K * config.A_format.bits % 128:
+        return f"needs rows of A of whole 16 bytes, K % {128 // config.A_format.bits} == 0 (got {config.K})"
+    return None
+
+
+def hint_problem(
+    config: MatmulConfig, arch: GpuArch, hint: WgmmaHint, kernel_type: type[Kernel] | None = None
+) -> str | None:
     """Return the rule that a hint breaks, or None."""
     least_k = unit_k(config)
     if not has_columns(config, hint.block_m):
@@ -156,7 +173,9 @@ def hint_problem(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> str | 
         return "needs split_k of 1, 2, 4 or 8"
     if hint.blocks_per_sm not in (1, 2) or min(hint.rows, hint.raster) < 1:
         return "needs blocks_per_sm of 1 or 2, and rows and raster of 1 or more"
-    kernel = Kernel(config, 1, arch, hint)
+    kernel = (kernel_type or Kernel)(config, 1, arch, hint)
+    if max(kernel.w_box) > MAX_BOX:
+        return f"needs at most {MAX_BOX} rows of W and A in a copy"
     available = registers(kernel.consumers, hint.blocks_per_sm)[1]
     if (needed := needed_registers(config, hint)) > available:
         return f"needs {needed} registers a consumer thread, and there are {available}"
@@ -173,13 +192,15 @@ def _smem_limit(arch: GpuArch, hint: WgmmaHint) -> int:
     return min(arch.smem_per_block_bytes, arch.smem_per_sm_bytes // hint.blocks_per_sm - 1024)
 
 
-def _with_deepest_ring(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> WgmmaHint | None:
+def _with_deepest_ring(
+    config: MatmulConfig, arch: GpuArch, hint: WgmmaHint, kernel_type: type[Kernel]
+) -> WgmmaHint | None:
     """Return the hint with as many slots as shared memory holds, or None where they are too few."""
-    kernel = Kernel(config, 1, arch, replace(hint, stages=1))
+    kernel = kernel_type(config, 1, arch, replace(hint, stages=1))
     tail = kernel.smem_bytes - kernel.out_offset - 16
     stages = min(MAX_STAGES, (_smem_limit(arch, hint) - tail) // (kernel.slot_bytes + 16))
     fitted = replace(hint, stages=stages)
-    return fitted if stages >= 1 and hint_problem(config, arch, fitted) is None else None
+    return fitted if stages >= 1 and hint_problem(config, arch, fitted, kernel_type) is None else None
 
 
 @dataclass(frozen=True)
@@ -199,21 +220,24 @@ class Kernel:
     tile of the weight's layout (or one step, if that is longer), a *part* the share of K of one consumer along k.
     """
 
+    #: Layout of the weight.
+    weight_layout: ClassVar[Layout] = "fragment"
+    #: Whether W may be fetched before the kernel before this one has ended, which must not have written it then.
+    fetches_weight_early: ClassVar[bool] = True
+
     def __init__(self, config: MatmulConfig, rung: int, arch: GpuArch, hint: WgmmaHint) -> None:
         self.config, self.rung, self.hint, self.arch = config, rung, hint, arch
         c, h = config, hint
         a = c.A_format
-        self.layout = fragment_layout(c)
         self.is_narrow = a.bits == 8
         self.operand = left_operand(c)
         self.op = WgmmaOp(h.block_m, PTX_TYPES[self.operand], PTX_TYPES[a.name])
         self.sum_dtype = "uint32" if self.op.is_integer else "float32"
         self.total_dtype = "float32" if promotes(c) else self.sum_dtype
-        self.decoder = RegisterDecoder(c.W_format, self.layout, self.operand, arch.capability, fills_bytes=True)
         #: Whether left operands are scaled; with A of 8 bits sums are.
         self.scales = (c.with_scaling or c.with_zeros) and not self.is_narrow
-        self.table: PairTable | None = None
-
+        #: What sums are multiplied with to be those of W's values.
+        self.value_scale, self.table_bytes = 1.0, 0
         self.consumers = h.consumers
         self.threads = (self.consumers + 1) * WARPGROUP
         self.block_n = h.block_n
@@ -223,8 +247,7 @@ class Kernel:
         self.units = h.block_k // self.unit_k
         #: Steps of a consumer in a slot.
         self.steps = self.units * self.unit_steps
-        #: Slots in the body of the loop: an even number of left operands, because two sets of registers alternate.
-        self.body_stages = 1 if self.steps * h.rows % 2 == 0 else 2
+        self.body_stages = self._plan_body()
         self.parts = h.parts
         bodies = -(-c.K // (h.block_k * self.parts * self.body_stages))
         #: Slots that each part reads, and rounds of the loop.
@@ -233,19 +256,33 @@ class Kernel:
         #: Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers.
         self.has_ragged_k = self.part_k * self.parts != c.K and not self.is_narrow
         self.has_ragged_n = c.N % self.block_n != 0
+        self.sums = h.block_m // 2
+        self.w_part_bytes, self.w_box = self._plan_weight()
+        self._lay_out()
+
+    def _plan_body(self) -> int:
+        """Return the slots in a body: an even number of left operands, because two sets of registers alternate."""
+        return 1 if self.steps * self.hint.rows % 2 == 0 else 2
+
+    def _plan_weight(self) -> tuple[int, list[int]]:
+        """Choose how W is read and decoded; return the bytes of W in a slot for each part along k, and their box."""
+        c = self.config
+        self.layout = fragment_layout(c)
+        self.decoder = RegisterDecoder(c.W_format, self.layout, self.operand, self.arch.capability, fills_bytes=True)
+        self.value_scale, self.table_bytes = self.decoder.value_scale, self.decoder.table_bytes
+        self.table: PairTable | None = None
         #: Words of a lane, and chunks of its warp, in a unit.
         self.unit_words = self.unit_k * self.layout.bits // 64
         self.unit_chunks = self.unit_words // 4
         self.tile_words = self.layout.tile_bytes // (CHUNK_BYTES // 4)
-        self.sums = h.block_m // 2
-        self._lay_out()
+        box = [CHUNK_BYTES // 8, self.units * self.unit_chunks, self.block_n // TILE_N]
+        return 8 * math.prod(box), box
 
     def _lay_out(self) -> None:
         """Place slots, barriers and the end of a tile in shared memory."""
         c, h = self.config, self.hint
         self.a_box_bytes = h.block_m * SWIZZLE_BYTES
         self.a_bytes = h.consumers_k * self.steps * self.a_box_bytes
-        self.w_part_bytes = self.block_n // TILE_N * self.units * self.unit_chunks * CHUNK_BYTES
         self.slot_bytes = self.a_bytes + h.consumers_k * self.w_part_bytes
         out_bytes = c.out_format.bits // 8
         #: Rows of the tile that leaves are padded by a chunk, so that neither lanes of a row nor of a column collide.
@@ -257,7 +294,7 @@ class Kernel:
         self.barrier_offset = self.out_offset + self.consumers * self.slice_m * self.out_stride
         self.mask_offset = self.barrier_offset + 16 * h.stages
         self.table_offset = self.mask_offset + 4 * MAX_MASKS
-        self.smem_bytes = self.table_offset + self.decoder.table_bytes
+        self.smem_bytes = self.table_offset + self.table_bytes
         #: Bytes that a thread stores at a time: rows of D start at multiples of it.
         self.store_bytes = math.gcd(16, c.N * out_bytes)
 
@@ -300,7 +337,14 @@ class Kernel:
         return self.group == self.consumers
 
     def initialize(self, thread: Expr, arena: Any) -> None:
-        """Emit the initialization of the barriers and of the decoder's masks."""
+        """Emit the initialization of the barriers and of what decoding reads from shared memory."""
+        self._initialize_decoder(thread, arena)
+        with T.If(thread == 0), T.Then():
+            self.ring.initialize()
+        T.evaluate(T.cuda.cta_sync())
+
+    def _initialize_decoder(self, thread: Expr, arena: Any) -> None:
+        """Emit the stores of tables and masks."""
         halves = range(2 if self.scales else 0)
         self.mask_constants = sorted({mask for half in halves for mask in record(self.decoder, half).masks_found})
         assert len(self.mask_constants) <= MAX_MASKS
@@ -308,10 +352,8 @@ class Kernel:
             self.table = PairTable(arena, self.table_offset, self.lane)
             self.decoder.fill_table(arena, self.table_offset, thread, self.threads)
         with T.If(thread == 0), T.Then():
-            self.ring.initialize()
             for i, mask in enumerate(self.mask_constants):
                 T.evaluate(T.ptx["st.shared.u32"](self.base + T.uint32(self.mask_offset + 4 * i), T.uint32(mask)))
-        T.evaluate(T.cuda.cta_sync())
 
     def set_registers(self, is_producer: bool) -> None:
         """Emit the move of registers from the producer to the consumers."""
@@ -341,11 +383,14 @@ class Kernel:
         first = min(self.hint.stages, self.part_stages)
         for_w, for_both = Cursor(self.hint.stages), Cursor(self.hint.stages)
         origin = self.tile_origin(tile[0])
+        if not self.fetches_weight_early:
+            T.evaluate(T.ptx["griddepcontrol.wait"]())
         with T.serial(first) as stage:
             self.ring.expect(for_w, self.slot_bytes)
             self._load_w(origin, stage, for_w)
             for_w.advance()
-        T.evaluate(T.ptx["griddepcontrol.wait"]())
+        if self.fetches_weight_early:
+            T.evaluate(T.ptx["griddepcontrol.wait"]())
         T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
         with T.serial(first) as stage:
             self._load_a(origin, stage, for_both)
@@ -482,7 +527,7 @@ class Kernel:
         box = self.part_k_index * self.steps + step
         address = self.base + (self.multiplying.slot * self.slot_bytes + box * self.a_box_bytes).astype("uint32")
         descriptor = T.alloc_local((1,), "uint64")
-        store_local(descriptor, 0, right_descriptor(address))
+        store_local(descriptor, 0, row_descriptor(address))
         begin_products()
         acc = self.acc[place.row]
         for j in range(4):
@@ -563,21 +608,24 @@ class Kernel:
             T.evaluate(T.ptx["barrier.cluster.arrive.release"]())
             T.evaluate(T.ptx["barrier.cluster.wait.acquire"]())
 
+    def weight_map(self) -> tuple[str, int, list[Expr]]:
+        """Return type, dimensions and the rest of the arguments of the tensor map of W: words, chunks and rows of tiles."""
+        c, layout = self.config, self.layout
+        chunks = layout.tiles_k(c.K) * layout.tile_bytes // CHUNK_BYTES
+        extents = [CHUNK_BYTES // 8, chunks, layout.tiles_n(c.N)]
+        return "uint64", 3, tensor_map(extents, [CHUNK_BYTES, chunks * CHUNK_BYTES], self.w_box, False)
+
     def build(self) -> PrimFunc:
         """Return the kernel."""
-        c, h, layout = self.config, self.hint, self.layout
-        spec = operands(c, self.rung, "fragment")
+        c, h = self.config, self.hint
+        spec = operands(c, self.rung, self.weight_layout)
         N, K = c.N, c.K
         threads, smem_bytes, split_k = self.threads, self.smem_bytes, h.split_k
         n_blocks = -(-N // self.block_n)
         # Where K is shared a block computes one tile, because the partial sums take the place of the ring.
         is_persistent = self.parts == 1
-        row_chunks = layout.tiles_k(K) * layout.tile_bytes // CHUNK_BYTES
         a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if self.is_narrow else spec.A
-        w_words = CHUNK_BYTES // 8
-        w_extents = [w_words, row_chunks, layout.tiles_n(N)]
-        w_strides = [CHUNK_BYTES, row_chunks * CHUNK_BYTES]
-        w_box = [w_words, self.units * self.unit_chunks, self.block_n // TILE_N]
+        w_dtype, w_dimensions, w_map = self.weight_map()
         most_blocks, blocks_per_sm = self.arch.sm_count * h.blocks_per_sm, h.blocks_per_sm
         kernel = self
 
@@ -600,8 +648,7 @@ class Kernel:
             )  # fmt: skip
             W_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
             T.call_packed(
-                "runtime.cuTensorMapEncodeTiled", W_map, "uint64", 3, B.data,
-                *tensor_map(w_extents, w_strides, w_box, False),
+                "runtime.cuTensorMapEncodeTiled", W_map, w_dtype, w_dimensions, B.data, *w_map,
             )  # fmt: skip
             T.device_entry()
             T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})

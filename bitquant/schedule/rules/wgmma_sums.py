@@ -179,7 +179,7 @@ class GroupScales:
             store_local(self.raw, half, kernel.Scale[_row_of_w(kernel, kernel.n0, self.row, half), g])
 
     def _keep(self) -> None:
-        unit = self.kernel.decoder.value_scale
+        unit = self.kernel.value_scale
         for half in range(2):
             scale = self.raw[half].astype("float32")
             store_local(self.held, half, scale if unit == 1.0 else scale * T.float32(unit))
@@ -221,7 +221,7 @@ def load_row_scales(kernel: Kernel, n0: Expr, row: int) -> Any:
     if not (kernel.is_narrow and c.with_scaling and c.num_groups == 1):
         return None
     scales = T.alloc_local((2,), "float32")
-    unit = kernel.decoder.value_scale
+    unit = kernel.value_scale
     for half in range(2):
         scale = kernel.Scale[_row_of_w(kernel, n0, row, half), 0].astype("float32")
         store_local(scales, half, scale if unit == 1.0 else scale * T.float32(unit))
@@ -240,7 +240,7 @@ def finished_sum(kernel: Kernel, value: Expr, scale: Expr | None) -> Expr:
     scale
         From `load_row_scales`, of the sum's row of W, or None.
     """
-    unit = kernel.decoder.value_scale
+    unit = kernel.value_scale
     if kernel.total_dtype == "uint32":
         value = tirx.reinterpret("int32", value)
         if scale is None:

@@ -9,6 +9,7 @@ weights). It is meant to put hints in order, not to be right::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,7 @@ from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP
 from bitquant.layouts import fragment_layout
 from bitquant.schedule.hint import Hint
 
-__all__ = ["ROWS", "WgmmaHint", "has_columns", "likely_hints", "needed_registers", "predicted_us", "promotes", "registers", "unit_k"]
+__all__ = ["ROWS", "WgmmaHint", "has_columns", "is_dense", "likely_hints", "needed_registers", "predicted_us", "promotes", "registers", "unit_k"]
 
 #: Rows of W that a warpgroup multiplies in one instruction.
 ROWS = 64
@@ -43,6 +44,8 @@ STEP_LATENCY_US, INSTRUCTION_US = 0.11, 0.057 / 110
 SLOT_US = 0.015
 #: Instructions of a step besides decoding, and of one operation on all registers of a step.
 STEP_INSTRUCTIONS, REGISTERS_OF_STEP = 46, 16
+#: Instructions of a step where nothing is decoded.
+DENSE_INSTRUCTIONS = 20
 #: Products and sums a second of one multiprocessor; power, not the clock, limits it.
 SM_FLOPS = 5.3e12
 #: From the release of a slot to its next bytes.
@@ -136,9 +139,15 @@ def registers(consumers: int, blocks_per_sm: int = 1) -> tuple[int, int]:
     return producer, consumer
 
 
+def is_dense(config: MatmulConfig) -> bool:
+    """Return whether W is of A's type and taken as it is, in the plain layout (`wgmma_dense`)."""
+    return config.W_format.bits > 8
+
+
 def unit_k(config: MatmulConfig) -> int:
     """Return the least k that a slot of the ring holds: one tile of the weight's layout and 128 bytes of A."""
-    return max(fragment_layout(config).tile_k, SWIZZLE_BYTES * 8 // config.A_format.bits)
+    step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
+    return step_k if is_dense(config) else max(fragment_layout(config).tile_k, step_k)
 
 
 def promotes(config: MatmulConfig) -> bool:
@@ -149,6 +158,8 @@ def promotes(config: MatmulConfig) -> bool:
 
 def needed_registers(config: MatmulConfig, hint: WgmmaHint) -> int:
     """Return the registers that a consumer needs: sums and totals, two left operands, codes, and the rest."""
+    if is_dense(config):
+        return hint.block_m // 2 * hint.rows + OTHER_REGISTERS
     words = unit_k(config) * fragment_layout(config).bits // 64
     row, others = hint.block_m // 2 + words, OTHER_REGISTERS
     if promotes(config):
@@ -197,6 +208,8 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
 
 def decode_instructions(config: MatmulConfig) -> int:
     """Return the instructions of a warp in a step: the formats differ in what decodes a register."""
+    if is_dense(config):
+        return DENSE_INSTRUCTIONS
     a, w, planes = config.A_format, config.W_format, len(fragment_layout(config).planes)
     operations = 2 * planes + config.with_scaling + config.with_zeros
     if a.bits == 8:
@@ -210,7 +223,7 @@ def promotion_instructions(config: MatmulConfig, block_m: int) -> int:
     """Return the instructions of a warp that add sums to totals, in a step: integers are converted before."""
     if not promotes(config):
         return 0
-    runs = max(1, FLOAT8_RUN_K // config.group) if config.with_scaling else 1
+    runs = FLOAT8_RUN_K // math.gcd(FLOAT8_RUN_K, config.group) if config.with_scaling else 1
     return block_m // 2 * runs * (3 if config.A_format.is_integer else 1)
 
 
