@@ -226,14 +226,17 @@ class RegisterDecoder:
         Compute capability of the device times ten, for example 90.
     in_place
         Decode in place (see the module): numbers of different registers r differ by a factor, 2^exponent(r).
+    fills_bytes
+        Whether signed integers of fewer than 8 bits, as int8, stand at the top of their bytes: then there is no offset,
+        and numbers are up to 128 in magnitude. Else they are their codes.
 
     Attributes
     ----------
     value_scale
         A power of two.
     value_offset
-        Not 0 only for signed integers of fewer than 8 bits, as int8 or in place: sums are corrected by
-        value_offset * sum_k a_k.
+        Not 0 only for signed integers of fewer than 8 bits, in place or as int8 without `fills_bytes`: sums are
+        corrected by value_offset * sum_k a_k.
     registers
         Operand registers a register of the layout: 2 where the layout's operands have 8 bits and these have 16, the
         first for values e = 0, 1 and the second for e = 2, 3; else 1.
@@ -247,7 +250,13 @@ class RegisterDecoder:
     """
 
     def __init__(
-        self, fmt: NumberFormat, layout: FragmentLayout, operand: str, arch_capability: int, in_place: bool = False
+        self,
+        fmt: NumberFormat,
+        layout: FragmentLayout,
+        operand: str,
+        arch_capability: int,
+        in_place: bool = False,
+        fills_bytes: bool = False,
     ) -> None:
         is_pair = operand in _LINEAR
         refusal = decoder_refusal(fmt, operand)
@@ -263,6 +272,7 @@ class RegisterDecoder:
         self.table_bytes = 256 * 4 * _TABLE_COPIES if self.has_table else 0
         self.value_scale, self.value_offset = 1.0, 0.0
         self._converts_float8 = arch_capability >= 89
+        self._fills_bytes = fills_bytes
         self._ops = TirxOps()
         self._decode: Callable[[_Source], Expr]
         if self.has_table:
@@ -301,6 +311,8 @@ class RegisterDecoder:
             self._decode = lambda source: source.fields[0][0]
         elif fmt.name == "fp4_e2m1":
             self._decode, self.value_scale = self._fp4_bytes, 2.0**6
+        elif self.operand == "int8" and fmt.kind == "int" and self._fills_bytes:
+            self._decode, self.value_scale = self._signed_bytes, 2.0 ** (-6 if fmt.name == "int1" else fmt.bits - 8)
         elif self.operand == "float8_e4m3" and fmt.kind == "int":
             self._decode, self.value_scale = self._signed_float8, 1.0 if fmt.name == "int1" else 2.0**9
         else:
@@ -449,6 +461,23 @@ class RegisterDecoder:
             moved = _right(word, bit - plane.shift)
             part = moved & _word(((1 << plane.bits) - 1 << plane.shift) * 0x01010101, moved)
             merged = part if merged is None else part | merged
+        return merged
+
+    def _signed_bytes(self, source: _Source) -> Expr:
+        """Return 2^(8 - bits) * value: a code at the top of a byte, its highest bit inverted, is in two's complement.
+
+        int1 becomes 64 or -64.
+        """
+        if self.fmt.name == "int1":
+            word, bit = source.fields[0]
+            moved = _right(word, bit - 7)
+            return (~moved & _word(0x80808080, moved)) | _word(0x40404040, moved)
+        merged = None
+        for (word, bit), plane in zip(source.fields, self.layout.planes, strict=True):
+            place = 8 - self.fmt.bits + plane.shift
+            moved = _right(word, bit - place)
+            part = moved & _word(((1 << plane.bits) - 1 << place) * 0x01010101, moved)
+            merged = part ^ (_word(0x80808080, moved) if merged is None else merged)
         return merged
 
     def _signed_float8(self, source: _Source) -> Expr:

@@ -25,7 +25,7 @@ __all__ = [
     "load_box",
     "named_barrier",
     "pin",
-    "right_descriptor",
+    "row_descriptor",
     "store_transposed",
     "tensor_map",
     "wait_for_products",
@@ -151,7 +151,7 @@ def load_box(target: Expr, tensor_map_address: Expr, coordinates: Sequence[Expr]
 
 @dataclass(frozen=True)
 class WgmmaOp:
-    """D += A x B for 64 rows, `n` columns and 32 bytes of k: A in registers, B in shared memory, rows of k.
+    """D += A x B for 64 rows, `n` columns and 32 bytes of k: A in registers or shared memory, B there, rows of k.
 
     Attributes
     ----------
@@ -175,19 +175,28 @@ class WgmmaOp:
         """Elements of k an instruction."""
         return 16 if self.left in ("f16", "bf16") else 32
 
-    def emit(self, sums: Sequence[Expr], left: Sequence[Expr], descriptor: Expr, is_added: bool = True) -> None:
-        """Emit the product; `sums` are n / 2 registers, `left` 4, `descriptor` is from `right_descriptor`.
+    def emit(self, sums: Sequence[Expr], left: Sequence[Expr], descriptor: Expr, accumulates: bool = True) -> None:
+        """Emit the product.
 
-        `is_added` is False where D = A x B, whatever the sums were.
+        Parameters
+        ----------
+        sums
+            n / 2 registers.
+        left
+            4 registers, or a descriptor as for the right operand.
+        descriptor
+            From `row_descriptor`.
+        accumulates
+            Whether the product is added to what `sums` hold, or takes its place.
         """
         kind = "s32" if self.is_integer else "f32"
         name = f"wgmma.mma_async.sync.aligned.m64n{self.n}k{self.step_k}.{kind}.{self.left}.{self.right}"
         signs = [] if self.is_integer else [1, 1]
-        order = [0] if self.step_k == 16 else []
-        T.evaluate(T.ptx[name](*sums, *left, descriptor, T.ptx.pred(int(is_added)), *signs, *order))
+        order = [0] * (1 if len(left) == 4 else 2) if self.step_k == 16 else []
+        T.evaluate(T.ptx[name](*sums, *left, descriptor, T.ptx.pred(int(accumulates)), *signs, *order))
 
 
-def right_descriptor(address: Expr) -> Expr:
+def row_descriptor(address: Expr) -> Expr:
     """Return wgmma's descriptor of rows of 128 swizzled bytes at `address`, whose lowest 4 bits are zero.
 
     PTX ISA, "Matrix descriptor": address / 16 in bits 0-13, 1 (unused with swizzle) in 16-29, the distance of groups

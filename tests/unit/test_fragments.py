@@ -206,6 +206,20 @@ def test_refusals_in_place(name, operand, message):
         RegisterDecoder(fmt, FragmentLayout(fmt.bits, 16, name == "nf4"), operand, 90, in_place=True)
 
 
+@pytest.mark.parametrize("bits", range(1, 8))
+def test_signed_codes_fill_bytes(bits):
+    """At the top of their bytes all signed codes are whole multiples of their values, without an offset."""
+    fmt, layout = number_format(f"int{bits}"), FragmentLayout(bits, 8)
+    decoder = RegisterDecoder(fmt, layout, "int8", 90, fills_bytes=True)
+    assert decoder.value_offset == 0
+    codes, words = lanes(layout, 1)
+    for r in range(layout.registers):
+        (register,) = decoder.decode(words, r, None, NumpyOps())
+        np.testing.assert_array_equal(
+            numbers(register, "int8") * decoder.value_scale, values_of(fmt, "int8")[codes[:, r]]
+        )
+
+
 @pytest.mark.parametrize("threads", [32, 64, 96, 128, 160, 256, 384, 512, 1024])
 def test_threads_share_a_table(threads):
     """Whatever their number, the threads of a block write every vector of a table of pairs exactly once."""

@@ -9,10 +9,21 @@ from bitquant.schedule.rules.fallback import FallbackRule
 from bitquant.schedule.rules.gemv import GemvRule
 from bitquant.schedule.rules.mma import MmaRule
 from bitquant.schedule.rules.wgmma import WgmmaRule
+from bitquant.schedule.rules.wgmma_dense import DenseRule
 
-__all__ = ["CpuRule", "DecodeRule", "FallbackRule", "GemvRule", "MmaRule", "Rule", "WgmmaRule", "default_rules"]
+__all__ = [
+    "CpuRule",
+    "DecodeRule",
+    "DenseRule",
+    "FallbackRule",
+    "GemvRule",
+    "MmaRule",
+    "Rule",
+    "WgmmaRule",
+    "default_rules",
+]
 
 
 def default_rules() -> tuple[Rule, ...]:
     """Return all rules, the fastest first."""
-    return (CpuRule(), WgmmaRule(), DecodeRule(), GemvRule(), MmaRule(), FallbackRule())
+    return (CpuRule(), WgmmaRule(), DenseRule(), DecodeRule(), GemvRule(), MmaRule(), FallbackRule())

@@ -38,7 +38,7 @@ from bitquant.intrin.wgmma import (
     commit_products,
     load_box,
     pin,
-    right_descriptor,
+    row_descriptor,
     tensor_map,
     wait_for_products,
 )
@@ -46,17 +46,20 @@ from bitquant.layouts import TILE_N, Layout, fragment_layout, fragment_refusal
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.base import Rule, operands
 from bitquant.schedule.rules.wgmma_decode import Factors, Words, record
+from bitquant.schedule.rules.wgmma_groups import Grouping, SumsOfA
 from bitquant.schedule.rules.wgmma_store import TileStore
-from bitquant.schedule.rules.wgmma_groups import SumFactors, SumsOfA
+from bitquant.schedule.rules.wgmma_sums import PTX_TYPES, Promotion, left_operand, narrow_refusal
 from bitquant.schedule.rules.wgmma_tiles import (
     ROWS,
     SUMMING_WARPS,
     WgmmaHint,
     decodes_in_place,
+    has_columns,
     hint_registers,
     likely_hints,
     needed_registers,
     predicted_us,
+    promotes,
     sums_refusal,
     unit_k,
 )
@@ -73,10 +76,12 @@ MAX_MASKS = 16
 LEAST_M = 16
 #: Columns of D^T that pass through shared memory at a time at the end of a tile.
 SLICE_M = 64
-#: Where sums are scaled, k of the loop's body at least, if groups are as long.
-SUM_K = 128
+#: Where sums are scaled in groups, k of the loop's body at least, if groups are as long.
+GROUP_K = 128
 #: Most slots of a ring that are tried, hints whose ring is sized, and hints of `space`.
 MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
+#: Most elements of a dimension of a box that TMA copies (CUDA Driver API, cuTensorMapEncodeTiled).
+MAX_BOX = 256
 #: The launch tag of programmatic dependent launch [sic], and the attribute that TVM reads it from.
 LAUNCH_ATTR, DEPENDENT_LAUNCH = "tirx.kernel_launch_params", "tirx.use_programtic_dependent_launch"
 
@@ -91,16 +96,10 @@ class WgmmaRule(Rule):
 
     def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
         """Refuse other GPUs than Hopper, and rows or groups that TMA and the steps of k do not fit."""
-        if target.kind.name != "cuda" or str(target.arch) != "sm_90a":
-            return f"needs sm_90a (got {getattr(target, 'arch', target.kind.name)})"
-        if (reason := fragment_refusal(config)) is not None:
+        if (reason := hopper_refusal(config, rung, target) or fragment_refusal(config)) is not None:
             return reason
-        if rung < LEAST_M:
-            return f"needs M >= {LEAST_M} (got {rung})"
-        if config.A_format.name not in ("float16", "bfloat16"):
-            return f"needs A of float16 or bfloat16 (got {config.A_format.name})"
-        if config.K * config.A_format.bits % 128:
-            return f"needs rows of A of whole 16 bytes, K % {128 // config.A_format.bits} == 0 (got {config.K})"
+        if config.A_format.bits == 8:
+            return narrow_refusal(config)
         step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
         if config.with_zeros and not config.W_format.is_integer:
             return f"needs integers where W has zero points (got {config.W_format.name})"
@@ -122,13 +121,14 @@ class WgmmaRule(Rule):
             return predicted_us(config, rung, arch, hint)
 
         likely = sorted(likely_hints(config, rung), key=predicted)[:CANDIDATES]
-        fitting = [hint for hint in (_with_deepest_ring(config, arch, hint) for hint in likely) if hint is not None]
+        sized = (_with_deepest_ring(config, arch, hint, self.kernel_type) for hint in likely)
+        fitting = [hint for hint in sized if hint is not None]
         yield from sorted(fitting, key=predicted)[:SPACE]
 
     def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
         """Return the bytes of the ring, its barriers and what the end of a tile needs."""
         assert isinstance(hint, WgmmaHint)
-        return Kernel(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
+        return self.kernel_type(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
 
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Write the kernel for this problem.
@@ -140,16 +140,37 @@ class WgmmaRule(Rule):
         """
         assert isinstance(hint, WgmmaHint)
         arch = gpu_arch(str(target.arch))
-        if (problem := hint_problem(config, arch, hint)) is not None:
-            raise ScheduleError(f"wgmma: {problem} (got {hint})", hint=hint)
-        return Kernel(config, rung, arch, hint).build()
+        if (problem := hint_problem(config, arch, hint, self.kernel_type)) is not None:
+            raise ScheduleError(f"{self.name}: {problem} (got {hint})", hint=hint)
+        return self.kernel_type(config, rung, arch, hint).build()
+
+    @property
+    def kernel_type(self) -> type[Kernel]:
+        """What writes the rule's kernels."""
+        return Kernel
 
 
-def hint_problem(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> str | None:
+def hopper_refusal(config: MatmulConfig, rung: int, target: Target) -> str | None:
+    """Return why no kernel by wgmma and TMA serves a problem, whatever W is, or None."""
+    if target.kind.name != "cuda" or str(target.arch) != "sm_90a":
+        return f"needs sm_90a (got {getattr(target, 'arch', target.kind.name)})"
+    if rung < LEAST_M:
+        return f"needs M >= {LEAST_M} (got {rung})"
+    if config.A_format.bits > 16:
+        return f"needs A of 16 or 8 bits (got {config.A_format.name})"
+    if config.K * config.A_format.bits % 128:
+        return f"needs rows of A of whole 16 bytes, K % {128 // config.A_format.bits} == 0 (got {config.K})"
+    return None
+
+
+def hint_problem(
+    config: MatmulConfig, arch: GpuArch, hint: WgmmaHint, kernel_type: type[Kernel] | None = None
+) -> str | None:
     """Return the rule that a hint breaks, or None."""
     least_k = unit_k(config)
-    if hint.block_m % 8 or not 8 <= hint.block_m <= 256:
-        return "needs block_m of 8, 16 ... 256"
+    if not has_columns(config, hint.block_m):
+        sizes = "8, 16, 24, 32, 48 ... 224 where A is int8" if config.A_format.is_integer else "8, 16 ... 256"
+        return f"needs block_m of {sizes}"
     if hint.block_k % least_k or hint.block_k < least_k:
         return f"needs block_k % {least_k} == 0"
     if not 1 <= hint.consumers_n * hint.consumers_k <= 4:
@@ -162,7 +183,9 @@ def hint_problem(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> str | 
         return 'needs scaling of "operand" or "sums"'
     if hint.scaling == "sums" and (reason := sums_refusal(config, hint)) is not None:
         return reason
-    kernel = Kernel(config, 1, arch, hint)
+    kernel = (kernel_type or Kernel)(config, 1, arch, hint)
+    if max(kernel.w_box) > MAX_BOX:
+        return f"needs at most {MAX_BOX} rows of W and A in a copy"
     available = hint_registers(hint)[1]
     if (needed := needed_registers(config, hint)) > available:
         return f"needs {needed} registers a consumer thread, and there are {available}"
@@ -179,17 +202,19 @@ def _smem_limit(arch: GpuArch, hint: WgmmaHint) -> int:
     return min(arch.smem_per_block_bytes, arch.smem_per_sm_bytes // hint.blocks_per_sm - 1024)
 
 
-def _with_deepest_ring(config: MatmulConfig, arch: GpuArch, hint: WgmmaHint) -> WgmmaHint | None:
+def _with_deepest_ring(
+    config: MatmulConfig, arch: GpuArch, hint: WgmmaHint, kernel_type: type[Kernel]
+) -> WgmmaHint | None:
     """Return the hint with as many slots as shared memory holds, or None where they are too few."""
-    kernel = Kernel(config, 1, arch, replace(hint, stages=1))
+    kernel = kernel_type(config, 1, arch, replace(hint, stages=1))
     tail = kernel.smem_bytes - kernel.out_offset - kernel.slot_extra_bytes
     stages = min(MAX_STAGES, (_smem_limit(arch, hint) - tail) // (kernel.slot_bytes + kernel.slot_extra_bytes))
     fitted = replace(hint, stages=stages)
-    return fitted if stages >= 1 and hint_problem(config, arch, fitted) is None else None
+    return fitted if stages >= 1 and hint_problem(config, arch, fitted, kernel_type) is None else None
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where one left operand stands in the body of the loop: stage, unit of the stage, step of the unit, row block."""
 
     stage: int
@@ -205,22 +230,27 @@ class Kernel:
     tile of the weight's layout (or one step, if that is longer), a *part* the share of K of one consumer along k.
     """
 
+    #: Layout of the weight.
+    weight_layout: ClassVar[Layout] = "fragment"
+    #: Whether W may be fetched before the kernel before this one has ended, which must not have written it then.
+    fetches_weight_early: ClassVar[bool] = True
+
     def __init__(self, config: MatmulConfig, rung: int, arch: GpuArch, hint: WgmmaHint) -> None:
         self.config, self.rung, self.hint, self.arch = config, rung, hint, arch
         c, h = config, hint
         a = c.A_format
-        self.layout = fragment_layout(c)
-        self.operand = a.tvm_dtype
-        ptx = {"float16": "f16", "bfloat16": "bf16"}[a.name]
-        self.op = WgmmaOp(h.block_m, ptx, ptx)
+        self.is_narrow = a.bits == 8
+        self.operand = left_operand(c)
+        self.op = WgmmaOp(h.block_m, PTX_TYPES[self.operand], PTX_TYPES[a.name])
         self.sum_dtype = "uint32" if self.op.is_integer else "float32"
-        self.scales = c.with_scaling or c.with_zeros
-        self.scales_sums = self.scales and h.scaling == "sums"
-        in_place = self.scales_sums and decodes_in_place(c)
-        self.decoder = RegisterDecoder(c.W_format, self.layout, self.operand, arch.capability, in_place)
-        self.needs_sums_of_a = self.scales_sums and (c.with_zeros or bool(self.decoder.value_offset))
-        self.table: PairTable | None = None
-
+        self.total_dtype = "float32" if promotes(c) else self.sum_dtype
+        #: Whether left operands are scaled; with A of 8 bits sums are, and where the hint says so.
+        is_scaled = (c.with_scaling or c.with_zeros) and not self.is_narrow
+        self.scales_sums = is_scaled and h.scaling == "sums"
+        self.scales = is_scaled and not self.scales_sums
+        self.needs_sums_of_a = False
+        #: What sums are multiplied with to be those of W's values.
+        self.value_scale, self.table_bytes = 1.0, 0
         self.consumers = h.consumers
         self.threads = (self.consumers + 1) * WARPGROUP
         self.block_n = h.block_n
@@ -230,34 +260,53 @@ class Kernel:
         self.units = h.block_k // self.unit_k
         #: Steps of a consumer in a slot.
         self.steps = self.units * self.unit_steps
-        #: Slots in the body of the loop: an even number of left operands, because two sets of registers alternate.
-        self.body_stages = 1 if self.steps * h.rows % 2 == 0 else 2
         self.parts = h.parts
-        if self.scales_sums and self.body_stages * h.block_k < min(c.group, SUM_K) and 2 * h.block_k * h.parts < c.K:
-            self.body_stages = 2
+        self.body_stages = self._plan_body()
         bodies = -(-c.K // (h.block_k * self.parts * self.body_stages))
         #: Slots that each part reads, and rounds of the loop.
         self.part_stages, self.bodies = bodies * self.body_stages, bodies
         self.part_k = self.part_stages * h.block_k
-        self.has_ragged_k = self.part_k * self.parts != c.K
+        #: Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers.
+        self.has_ragged_k = self.part_k * self.parts != c.K and not self.is_narrow
         self.has_ragged_n = c.N % self.block_n != 0
+        self.sums = h.block_m // 2
+        self.w_part_bytes, self.w_box = self._plan_weight()
+        #: Where sums are scaled in groups, steps of a run, which share a scale, and runs that end in a slot.
+        body_k = self.body_stages * h.block_k
+        self.run_steps = max(1, (math.gcd(c.group, body_k) if c.num_groups > 1 else body_k) // self.step_k)
+        self.runs_in_slot = max(1, self.steps // self.run_steps)
+        self._lay_out()
+
+    def _plan_body(self) -> int:
+        """Return the slots in a body: an even number of left operands, because two sets of registers alternate."""
+        c, h = self.config, self.hint
+        if self.scales_sums and h.block_k < min(c.group, GROUP_K) and 2 * h.block_k * h.parts < c.K:
+            return 2  # Sums are scaled once a body at least.
+        return 1 if self.steps * h.rows % 2 == 0 else 2
+
+    def _plan_weight(self) -> tuple[int, list[int]]:
+        """Choose how W is read and decoded; return the bytes of W in a slot for each part along k, and their box."""
+        c = self.config
+        self.layout = fragment_layout(c)
+        in_place = self.scales_sums and decodes_in_place(c)
+        self.decoder = RegisterDecoder(
+            c.W_format, self.layout, self.operand, self.arch.capability, in_place, fills_bytes=True
+        )
+        self.needs_sums_of_a = self.scales_sums and (c.with_zeros or bool(self.decoder.value_offset))
+        self.value_scale, self.table_bytes = self.decoder.value_scale, self.decoder.table_bytes
+        self.table: PairTable | None = None
         #: Words of a lane, and chunks of its warp, in a unit.
         self.unit_words = self.unit_k * self.layout.bits // 64
         self.unit_chunks = self.unit_words // 4
         self.tile_words = self.layout.tile_bytes // (CHUNK_BYTES // 4)
-        self.sums = h.block_m // 2
-        #: Where sums are scaled, steps of a run, which share a scale, and runs that end in a slot.
-        body_k = self.body_stages * h.block_k
-        self.run_steps = (math.gcd(c.group, body_k) if c.num_groups > 1 else body_k) // self.step_k
-        self.runs_in_slot = max(1, self.steps // max(1, self.run_steps))
-        self._lay_out()
+        box = [CHUNK_BYTES // 8, self.units * self.unit_chunks, self.block_n // TILE_N]
+        return 8 * math.prod(box), box
 
     def _lay_out(self) -> None:
         """Place slots, barriers and the end of a tile in shared memory."""
         c, h = self.config, self.hint
         self.a_box_bytes = h.block_m * SWIZZLE_BYTES
         self.a_bytes = h.consumers_k * self.steps * self.a_box_bytes
-        self.w_part_bytes = self.block_n // TILE_N * self.units * self.unit_chunks * CHUNK_BYTES
         self.slot_bytes = self.a_bytes + h.consumers_k * self.w_part_bytes
         out_bytes = c.out_format.bits // 8
         #: Rows of the tile that leaves are padded by a chunk, so that neither lanes of a row nor of a column collide.
@@ -277,7 +326,7 @@ class Kernel:
             self.mask_offset = self.sums_offset + h.stages * slot_sums
             self.slot_extra_bytes += 8 + slot_sums
         self.table_offset = self.mask_offset + 4 * MAX_MASKS
-        self.smem_bytes = self.table_offset + self.decoder.table_bytes
+        self.smem_bytes = self.table_offset + self.table_bytes
         #: Bytes that a thread stores at a time: rows of D start at multiples of it.
         self.store_bytes = math.gcd(16, c.N * out_bytes)
 
@@ -322,8 +371,16 @@ class Kernel:
         return self.group == self.consumers
 
     def initialize(self, thread: Expr, arena: Any) -> None:
-        """Emit the initialization of the barriers and of the decoder's masks."""
-        self.mask_constants = sorted({mask for half in range(2) for mask in record(self.decoder, half).masks_found})
+        """Emit the initialization of the barriers and of what decoding reads from shared memory."""
+        self._initialize_decoder(thread, arena)
+        with T.If(thread == 0), T.Then():
+            self.ring.initialize()
+        T.evaluate(T.cuda.cta_sync())
+
+    def _initialize_decoder(self, thread: Expr, arena: Any) -> None:
+        """Emit the stores of tables and masks."""
+        halves = range(2 if self.scales else 0)
+        self.mask_constants = sorted({mask for half in halves for mask in record(self.decoder, half).masks_found})
         assert len(self.mask_constants) <= MAX_MASKS
         if self.decoder.has_table:
             self.table = PairTable(arena, self.table_offset, self.lane)
@@ -331,10 +388,8 @@ class Kernel:
         with T.If(thread == 0), T.Then():
             if self.needs_sums_of_a:
                 self.sums_of_a.initialize()
-            self.ring.initialize()
             for i, mask in enumerate(self.mask_constants):
                 T.evaluate(T.ptx["st.shared.u32"](self.base + T.uint32(self.mask_offset + 4 * i), T.uint32(mask)))
-        T.evaluate(T.cuda.cta_sync())
 
     def set_registers(self, is_producer: bool) -> None:
         """Emit the move of registers from the producer to the consumers."""
@@ -372,11 +427,14 @@ class Kernel:
         first = min(self.hint.stages, self.part_stages)
         for_w, for_both = Cursor(self.hint.stages), Cursor(self.hint.stages)
         origin = self.tile_origin(tile[0])
+        if not self.fetches_weight_early:
+            T.evaluate(T.ptx["griddepcontrol.wait"]())
         with T.serial(first) as stage:
             self.ring.expect(for_w, self.slot_bytes)
             self._load_w(origin, stage, for_w)
             for_w.advance()
-        T.evaluate(T.ptx["griddepcontrol.wait"]())
+        if self.fetches_weight_early:
+            T.evaluate(T.ptx["griddepcontrol.wait"]())
         T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
         with T.serial(first) as stage:
             self._load_a(origin, stage, for_both)
@@ -424,19 +482,18 @@ class Kernel:
         """Emit the variables of a consumer."""
         h = self.hint
         self.acc = [T.alloc_local((self.sums,), self.sum_dtype) for _ in range(h.rows)]
-        #: What leaves the kernel: the sums themselves, or totals of scaled ones.
-        self.totals = self.acc
-        if self.scales_sums:
-            self.totals = [T.alloc_local((self.sums,), "float32") for _ in range(h.rows)]
         self.left = [T.alloc_local((16,), "uint32") for _ in range(2)]
         self.words = [T.alloc_local((self.unit_words,), "uint32") for _ in range(h.rows)]
+        self.promotion: Promotion | Grouping | None = None
+        if self.scales_sums:
+            self.promotion = Grouping(self)
+        elif promotes(self.config):
+            self.promotion = Promotion(self)
+        #: What leaves the kernel: the sums themselves, or totals of scaled ones.
+        self.totals = self.promotion.totals if self.promotion else self.acc
         #: Slots that are read next, multiplied now, and released next.
         self.reading, self.multiplying, self.releasing = (Cursor(h.stages) for _ in range(3))
-        if self.scales_sums:
-            self.sum_factors = [SumFactors(self, row) for row in range(h.rows)]
-            #: The slot whose sums are folded next.
-            self.folding = Cursor(h.stages)
-        elif self.scales:
+        if self.scales:
             self.factors = [Factors(self, row) for row in range(h.rows)]
             # From shared memory, or the compiler would load each constant anew for each use.
             self.masks = {}
@@ -455,86 +512,51 @@ class Kernel:
             "int32", (self.rank * h.consumers_k + self.part_k_index) * (self.part_stages * self.steps)
         )
         places = [
-            _Place(stage, unit, step, row)
+            Place(stage, unit, step, row)
             for stage in range(self.body_stages)
             for unit in range(self.units)
             for step in range(self.unit_steps)
             for row in range(h.rows)
         ]
-        for buffer in (*self.acc, *(self.totals if self.scales_sums else ())):
+        for acc in self.acc:
             with T.unroll(self.sums) as i:
-                store_local(buffer, i, tirx.const(0, self.sum_dtype))
-        scales_operand = self.scales and not self.scales_sums
-        for factors in self.factors if scales_operand else ():
+                store_local(acc, i, tirx.const(0, self.sum_dtype))
+        for factors in self.factors if self.scales else ():
             factors.begin_tile()
-        for sum_factors in self.sum_factors if self.scales_sums else ():
-            sum_factors.begin_part()
+        if self.promotion:
+            self.promotion.begin_tile()
         self.ring.wait_full(self.reading)
         for row in range(h.rows):
             self._load_words(0, row)
-            if scales_operand:
+            if self.scales:
                 self.factors[row].begin_part()
+        if self.promotion:
+            self.promotion.begin_part()
         self._decode(places, 0, T.int32(0))
         with T.serial(self.bodies) as body:
             for i, place in enumerate(places):
-                self._multiply(place, self.left[i % 2])
+                self._multiply(place, self.left[i % 2], body)
                 wait_for_products(1)
+                if self.promotion:
+                    self.promotion.add_previous(places, i)
                 self._release_before(places, i, body)
                 if i + 1 < len(places):
                     self._decode(places, i + 1, body)
                 else:
                     with T.If(body + 1 < self.bodies), T.Then():
                         self._decode(places, 0, body + 1)
-                if self.scales_sums:
-                    self._fold_after(place, body)
+                if self.promotion:
+                    self.promotion.add_own(places, i, body)
         wait_for_products(0)
-        for acc in self.acc:
+        for acc in self.acc if self.promotion is None else ():
             pin(acc)
         self._release()
         self.reading.advance()
         TileStore(self).store(m0, n0)
 
-    def _step(self, place: _Place) -> int:
+    def step_of_body(self, place: Place) -> int:
         """Return the place of a step in the body of the loop."""
         return (place.stage * self.units + place.unit) * self.unit_steps + place.step
-
-    def _begins_run(self, place: _Place) -> bool:
-        return self.scales_sums and self._step(place) % self.run_steps == 0
-
-    def _fold_after(self, place: _Place, body: Expr) -> None:
-        """Emit totals += scaled sums, where the last products of a run have been issued."""
-        step = self._step(place)
-        if place.row < self.hint.rows - 1:
-            return
-        is_last_of_slot = (step + 1) % self.steps == 0
-        if (step + 1) % self.run_steps == 0:
-            wait_for_products(0)
-            for acc in self.acc:
-                pin(acc)
-            run = step % self.steps // self.run_steps
-            if self.needs_sums_of_a and run == 0:
-                self.sums_of_a.wait(self.folding)
-            self._fold(body * (self.body_stages * self.steps) + step, run)
-        if is_last_of_slot:
-            self.folding.advance()
-
-    def _fold(self, step: Expr, run: int) -> None:
-        """Emit totals += alpha * sums - beta * sums of A for the run that ends with `step` of this part."""
-        factors = [each.factors(step) for each in self.sum_factors]
-        address = self.local("uint32", self.sums_of_a.address(self.folding.slot, self.part_k_index, run))
-        address = self.local("uint32", address + (self.lane % 4 * 8).astype("uint32"))
-        for column in range(self.hint.block_m // 8):
-            sums = T.alloc_local((2,), "float32")
-            if self.needs_sums_of_a:
-                T.evaluate(T.ptx["ld.shared.v2.f32"](sums[0], sums[1], address + T.uint32(32 * column)))
-            for row, (acc, totals) in enumerate(zip(self.acc, self.totals, strict=True)):
-                for i in range(4):
-                    at = 4 * column + i
-                    alpha, beta = factors[row][i // 2]
-                    total = totals[at] + (acc[at] if alpha is None else alpha * acc[at])
-                    store_local(totals, at, total if beta is None else total - beta * sums[i % 2])
-        for each in self.sum_factors:
-            each.advance(step)
 
     def unit(self, half: int) -> float:
         """Return what a decoded number of row g + 8 * half is multiplied by to be a value."""
@@ -551,7 +573,7 @@ class Kernel:
             self.ring.release(self.releasing)
         self.releasing.advance()
 
-    def _release_before(self, places: Sequence[_Place], i: int, body: Expr) -> None:
+    def _release_before(self, places: Sequence[Place], i: int, body: Expr) -> None:
         """Emit the release of the slot that the left operand before the i-th was the last to use, if it was."""
         if i and places[i].stage != places[i - 1].stage:
             self._release()
@@ -559,21 +581,28 @@ class Kernel:
             with T.If(body > 0), T.Then():
                 self._release()
 
-    def _multiply(self, place: _Place, left: Any) -> None:
+    def _multiply(self, place: Place, left: Any, body: Expr) -> None:
         """Emit the products of one left operand with its step of A."""
-        h = self.hint
+        h, promotion = self.hint, self.promotion
         step = place.unit * self.unit_steps + place.step
         box = self.part_k_index * self.steps + step
         address = self.base + (self.multiplying.slot * self.slot_bytes + box * self.a_box_bytes).astype("uint32")
         descriptor = T.alloc_local((1,), "uint64")
-        store_local(descriptor, 0, right_descriptor(address))
+        store_local(descriptor, 0, row_descriptor(address))
         begin_products()
         acc = self.acc[place.row]
         for j in range(4):
             # 32 bytes of k further, in units of 16 bytes.
             at = descriptor[0] + T.uint64(2 * j)
-            is_added = j > 0 or not self._begins_run(place)
-            self.op.emit([acc[r] for r in range(self.sums)], [left[4 * j + p] for p in range(4)], at, is_added)
+            is_first = promotion is not None and promotion.begins_run(place, j)
+            if promotion and is_first and j:
+                commit_products()
+                wait_for_products(0)
+                promotion.add(place.row)
+                begin_products()
+            self.op.emit([acc[r] for r in range(self.sums)], [left[4 * j + p] for p in range(4)], at, not is_first)
+            if promotion and is_first:
+                promotion.begin_run(place, j, body)
         commit_products()
         if place.row == h.rows - 1 and step == self.steps - 1:
             self.multiplying.advance()
@@ -590,22 +619,22 @@ class Kernel:
             registers = [words[4 * i + j] for j in range(4)]
             T.evaluate(T.ptx["ld.shared.v4.u32"](*registers, address + T.uint32(i * CHUNK_BYTES)))
 
-    def _decode(self, places: Sequence[_Place], i: int, body: Expr) -> None:
+    def _decode(self, places: Sequence[Place], i: int, body: Expr) -> None:
         """Emit the i-th left operand of a body, and then the loads of the codes that take the place of its own."""
         place = places[i]
         left = self.left[i % 2]
-        step = self._step(place)
+        step = self.step_of_body(place)
         absolute = self.first_step + body * (self.body_stages * self.steps) + step
         for r in range(16):
-            if self.scales and not self.scales_sums and r % 4 == 0:
+            if self.scales and r % 4 == 0:
                 self.factors[place.row].enter(absolute, step, r // 4)
             value = self._operand(place, r)
             if self.has_ragged_k:
                 k = absolute * self.step_k + r // 4 * self.op.step_k + r % 4 // 2 * (self.op.step_k // 2)
                 value = T.Select(k < self.config.K, value, T.uint32(0))
             store_local(left, r, value)
-        if self.scales_sums:
-            # Plain operators, which the compiler would else put off until the product, behind the wait.
+        if self.is_narrow or self.scales_sums:
+            # Here and not between the products that take them, where the compiler might put what is so simple.
             pin(left)
         if place.step < self.unit_steps - 1:
             return
@@ -624,13 +653,13 @@ class Kernel:
             self.ring.wait_full(self.reading)
         self._load_words(0, row)
 
-    def _operand(self, place: _Place, r: int) -> Expr:
+    def _operand(self, place: Place, r: int) -> Expr:
         """Return register r of a step's left operand, scaled."""
         tile, register = divmod(place.step * 16 + r, self.layout.registers)
         words = self.words[place.row]
         first = tile * self.tile_words
         planes = [Words(words, first + plane.byte_offset // (CHUNK_BYTES // 4)) for plane in self.layout.planes]
-        if self.scales and not self.scales_sums:
+        if self.scales:
             return self.factors[place.row].decode(planes, register)
         return self.decoder.decode(planes, register, self.table)[0]
 
@@ -640,21 +669,24 @@ class Kernel:
             T.evaluate(T.ptx["barrier.cluster.arrive.release"]())
             T.evaluate(T.ptx["barrier.cluster.wait.acquire"]())
 
+    def weight_map(self) -> tuple[str, int, list[Expr]]:
+        """Return type, rank and the other arguments of the tensor map of W: words, chunks and rows of tiles."""
+        c, layout = self.config, self.layout
+        chunks = layout.tiles_k(c.K) * layout.tile_bytes // CHUNK_BYTES
+        extents = [CHUNK_BYTES // 8, chunks, layout.tiles_n(c.N)]
+        return "uint64", 3, tensor_map(extents, [CHUNK_BYTES, chunks * CHUNK_BYTES], self.w_box, False)
+
     def build(self) -> PrimFunc:
         """Return the kernel."""
-        c, h, layout = self.config, self.hint, self.layout
-        spec = operands(c, self.rung, "fragment")
+        c, h = self.config, self.hint
+        spec = operands(c, self.rung, self.weight_layout)
         N, K = c.N, c.K
         threads, smem_bytes, split_k = self.threads, self.smem_bytes, h.split_k
         n_blocks = -(-N // self.block_n)
         # Where K is shared a block computes one tile, because the partial sums take the place of the ring.
         is_persistent = self.parts == 1
-        row_chunks = layout.tiles_k(K) * layout.tile_bytes // CHUNK_BYTES
-        a_bytes = c.A_format.bits // 8
-        w_words = CHUNK_BYTES // 8
-        w_extents = [w_words, row_chunks, layout.tiles_n(N)]
-        w_strides = [CHUNK_BYTES, row_chunks * CHUNK_BYTES]
-        w_box = [w_words, self.units * self.unit_chunks, self.block_n // TILE_N]
+        a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if self.is_narrow else spec.A
+        w_dtype, w_dimensions, w_map = self.weight_map()
         most_blocks, blocks_per_sm = self.arch.sm_count * h.blocks_per_sm, h.blocks_per_sm
         kernel = self
 
@@ -672,13 +704,12 @@ class Kernel:
             D = T.match_buffer(D_handle, (m, N), spec.D)
             A_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
             T.call_packed(
-                "runtime.cuTensorMapEncodeTiled", A_map, spec.A, 2, A.data,
+                "runtime.cuTensorMapEncodeTiled", A_map, a_dtype, 2, A.data,
                 *tensor_map([K, m], [K * a_bytes], [kernel.step_k, h.block_m], True),
             )  # fmt: skip
             W_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
             T.call_packed(
-                "runtime.cuTensorMapEncodeTiled", W_map, "uint64", 3, B.data,
-                *tensor_map(w_extents, w_strides, w_box, False),
+                "runtime.cuTensorMapEncodeTiled", W_map, w_dtype, w_dimensions, B.data, *w_map,
             )  # fmt: skip
             T.device_entry()
             T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})

@@ -22,13 +22,13 @@ from tvm.script import tirx as T
 
 from bitquant.compute.matmul import zero_point
 from bitquant.intrin.mma import MmaOp, store_local
-from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor
+from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, pin, wait_for_products
 from bitquant.schedule.rules.wgmma_tiles import SUMMING_WARPS
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma import Kernel
+    from bitquant.schedule.rules.wgmma import Kernel, Place
 
-__all__ = ["SumFactors", "SumsOfA"]
+__all__ = ["Grouping", "SumsOfA"]
 
 Expr = Any
 
@@ -140,7 +140,82 @@ class SumsOfA:
                         T.evaluate(T.ptx["st.shared.f32"](at + (at_row * 4).astype("uint32"), total))
 
 
-class SumFactors:
+class Grouping:
+    """Totals of scaled sums, in the place of `wgmma_sums.Promotion` where A has 16 bits.
+
+    Attributes
+    ----------
+    totals
+        For each block of 64 rows its totals, in the order of the accumulators.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        h = kernel.hint
+        self.totals = [T.alloc_local((kernel.sums,), "float32") for _ in range(h.rows)]
+        self.factors = [_Factors(kernel, row) for row in range(h.rows)]
+        #: The slot whose sums of A are read next.
+        self.cursor = Cursor(h.stages)
+
+    def begin_tile(self) -> None:
+        """Emit the totals' start, and the loads of the first factors."""
+        for totals in self.totals:
+            with T.unroll(self.kernel.sums) as i:
+                store_local(totals, i, T.float32(0))
+        for factors in self.factors:
+            factors.begin_part()
+
+    def begin_part(self) -> None:
+        """Emit nothing: factors are taken where runs end."""
+
+    def begins_run(self, place: Place, j: int) -> bool:
+        """Return whether instruction j of a left operand is the first of a run, and overwrites the last one's sums."""
+        return j == 0 and self.kernel.step_of_body(place) % self.kernel.run_steps == 0
+
+    def begin_run(self, place: Place, j: int, body: Expr) -> None:
+        """Emit nothing: see `begin_part`."""
+
+    def add_previous(self, places: Sequence[Place], i: int) -> None:
+        """Emit nothing: the sums of all blocks of rows are added together, and read the same sums of A."""
+
+    def add_own(self, places: Sequence[Place], i: int, body: Expr) -> None:
+        """Emit totals += scaled sums, where the i-th left operand of a body is the last of a run."""
+        kernel = self.kernel
+        step = kernel.step_of_body(places[i])
+        if places[i].row < kernel.hint.rows - 1:
+            return
+        if (step + 1) % kernel.run_steps == 0:
+            wait_for_products(0)
+            for acc in kernel.acc:
+                pin(acc)
+            run = step % kernel.steps // kernel.run_steps
+            if kernel.needs_sums_of_a and run == 0:
+                kernel.sums_of_a.wait(self.cursor)
+            self._add(body * (kernel.body_stages * kernel.steps) + step, run)
+        if (step + 1) % kernel.steps == 0:
+            self.cursor.advance()
+
+    def _add(self, step: Expr, run: int) -> None:
+        """Emit totals += alpha * sums - beta * sums of A for the run that ends with `step` of this part."""
+        kernel = self.kernel
+        factors = [each.factors(step) for each in self.factors]
+        address = kernel.local("uint32", kernel.sums_of_a.address(self.cursor.slot, kernel.part_k_index, run))
+        address = kernel.local("uint32", address + (kernel.lane % 4 * 8).astype("uint32"))
+        for column in range(kernel.hint.block_m // 8):
+            sums = T.alloc_local((2,), "float32")
+            if kernel.needs_sums_of_a:
+                T.evaluate(T.ptx["ld.shared.v2.f32"](sums[0], sums[1], address + T.uint32(32 * column)))
+            for row, (acc, totals) in enumerate(zip(kernel.acc, self.totals, strict=True)):
+                for i in range(4):
+                    at = 4 * column + i
+                    alpha, beta = factors[row][i // 2]
+                    total = totals[at] + (acc[at] if alpha is None else alpha * acc[at])
+                    store_local(totals, at, total if beta is None else total - beta * sums[i % 2])
+        for each in self.factors:
+            each.advance(step)
+
+
+class _Factors:
     """Factors of one block of 64 rows of W, as a thread applies them to the sums of its two rows, g and g + 8.
 
     The four lanes that share rows hold the scales and zero points of four consecutive groups and pass them on; the next

@@ -10,6 +10,7 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import output_value
 from bitquant.intrin.mma import store_local
 from bitquant.intrin.wgmma import WARPGROUP, named_barrier, store_transposed
+from bitquant.schedule.rules.wgmma_sums import finished_sum, load_row_scales
 from bitquant.schedule.rules.wgmma_tiles import ROWS
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class TileStore:
         for row in range(h.rows):
             n = kernel.local("int32", n0 + (kernel.part_n * h.rows + row) * ROWS)
             bias = self._load_bias(n)
+            self.row_scales = load_row_scales(kernel, row)
             for first in range(0, columns, per_slice):
                 count = min(per_slice, columns - first)
                 self._stage_slice(row, first_column + first, count, bias)
@@ -72,8 +74,8 @@ class TileStore:
         if kernel.parts == 1:
             value = kernel.totals[row][column * 4 + i]
         else:
-            kind = "u32" if kernel.op.is_integer else "f32"
-            total = T.alloc_local((2,), kernel.sum_dtype)
+            kind = "u32" if kernel.total_dtype == "uint32" else "f32"
+            total = T.alloc_local((2,), kernel.total_dtype)
             h = kernel.hint
             for part in range(kernel.parts):
                 rank, ck = part // h.consumers_k, part % h.consumers_k
@@ -87,16 +89,13 @@ class TileStore:
                     T.evaluate(T.ptx[f"ld.shared.{kind}"](total[1], address))
                 store_local(total, 0, total[0] + total[1] if part else total[1])
             value = total[0]
-        if kernel.op.is_integer:
-            return tirx.reinterpret("int32", value)
-        unit = kernel.decoder.value_scale
-        return value if kernel.scales or unit == 1.0 else value * T.float32(unit)
+        return finished_sum(kernel, value, None if self.row_scales is None else self.row_scales[i // 2])
 
     def _exchange_sums(self) -> None:
         """Emit the stores of this consumer's sums to shared memory, and the wait for everybody else's."""
         kernel = self.kernel
         h = kernel.hint
-        kind = "u32" if kernel.op.is_integer else "f32"
+        kind = "u32" if kernel.total_dtype == "uint32" else "f32"
         # The ring is used up by all consumers before it is overwritten.
         named_barrier(T.int32(kernel.consumers + 1), kernel.consumers * WARPGROUP)
         for row in range(h.rows):

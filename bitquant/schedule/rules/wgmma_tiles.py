@@ -9,6 +9,7 @@ weights). It is meant to put hints in order, not to be right::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -24,10 +25,13 @@ __all__ = [
     "SUMMING_WARPS",
     "WgmmaHint",
     "decodes_in_place",
+    "has_columns",
     "hint_registers",
+    "is_dense",
     "likely_hints",
     "needed_registers",
     "predicted_us",
+    "promotes",
     "registers",
     "sums_refusal",
     "unit_k",
@@ -49,6 +53,10 @@ SUMMING_REGISTERS = 48
 SUMMING_WARPS = 3
 #: Registers of a consumer besides sums, left operands and codes, as ptxas was seen to need them.
 OTHER_REGISTERS = 36
+#: More of them where sums are scaled in groups: those of a block of rows, and where integers become float32.
+GROUP_REGISTERS, CONVERSION_REGISTERS = 8, 24
+#: Elements of k that the tensor cores add up before a sum of float8 products is added in float32: those of a step.
+FLOAT8_RUN_K = 128
 
 # Of the model. Times in microseconds, of one step of 64 k in 16 bits, unless said otherwise.
 
@@ -62,6 +70,8 @@ SLOT_US = 0.015
 STEP_INSTRUCTIONS, REGISTERS_OF_STEP = 46, 16
 #: Of the change to the next group where sums are scaled, besides the sums.
 FOLD_INSTRUCTIONS = 24
+#: Instructions of a step where nothing is decoded.
+DENSE_INSTRUCTIONS = 20
 #: Products and sums a second of one multiprocessor; power, not the clock, limits it.
 SM_FLOPS = 5.3e12
 #: From the release of a slot to its next bytes.
@@ -166,16 +176,38 @@ def hint_registers(hint: WgmmaHint) -> tuple[int, int]:
     return registers(hint.consumers, hint.blocks_per_sm, least)
 
 
+def is_dense(config: MatmulConfig) -> bool:
+    """Return whether W is of A's type and taken as it is, in the plain layout (`wgmma_dense`)."""
+    return config.W_format.bits > 8
+
+
 def unit_k(config: MatmulConfig) -> int:
     """Return the least k that a slot of the ring holds: one tile of the weight's layout and 128 bytes of A."""
-    return max(fragment_layout(config).tile_k, SWIZZLE_BYTES * 8 // config.A_format.bits)
+    step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
+    return step_k if is_dense(config) else max(fragment_layout(config).tile_k, step_k)
+
+
+def promotes(config: MatmulConfig) -> bool:
+    """Return whether sums over short runs of k are added to totals in float32 (`wgmma_sums.Promotion`)."""
+    a = config.A_format
+    return a.bits == 8 and (not a.is_integer or (config.with_scaling and config.num_groups > 1))
 
 
 def needed_registers(config: MatmulConfig, hint: WgmmaHint) -> int:
-    """Return the registers that a consumer needs: sums, two left operands, codes, and the rest."""
+    """Return the registers that a consumer needs: sums and totals, two left operands, codes, and the rest."""
+    if is_dense(config):
+        return hint.block_m // 2 * hint.rows + OTHER_REGISTERS
     words = unit_k(config) * fragment_layout(config).bits // 64
-    sums = hint.block_m // 2 * (2 if hint.scaling == "sums" else 1)
-    return (sums + words) * hint.rows + 2 * REGISTERS_OF_STEP + OTHER_REGISTERS
+    row, others = hint.block_m // 2 * (2 if hint.scaling == "sums" else 1) + words, OTHER_REGISTERS
+    if promotes(config):
+        row += hint.block_m // 2
+        if config.num_groups > 1 and config.with_scaling:
+            row += GROUP_REGISTERS
+            is_short = config.group % FLOAT8_RUN_K != 0
+            if config.A_format.is_integer:
+                # Where runs follow each other within a step, ptxas converts all sums before the next run begins.
+                others += CONVERSION_REGISTERS + (hint.block_m // 2 if is_short else 0)
+    return row * hint.rows + 2 * REGISTERS_OF_STEP + others
 
 
 def decodes_in_place(config: MatmulConfig) -> bool:
@@ -189,8 +221,8 @@ def decodes_in_place(config: MatmulConfig) -> bool:
 def sums_refusal(config: MatmulConfig, hint: WgmmaHint) -> str | None:
     """Return why sums cannot be scaled, as "needs ... (got ...)", or None where they can."""
     step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
-    if not (config.with_scaling or config.with_zeros):
-        return "needs scales or zero points where sums are scaled"
+    if config.A_format.bits == 8 or is_dense(config) or not (config.with_scaling or config.with_zeros):
+        return "needs A of 16 bits and a W with scales or zero points for a choice of what is scaled"
     if config.num_groups > 1 and config.group % step_k:
         return f"needs group_size % {step_k} == 0 where sums are scaled (got {config.group})"
     if hint.block_m > MAX_SUM_M:
@@ -215,7 +247,8 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     products = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
     tensor_us = products * (config.A_format.bits / 16) / SM_FLOPS * 1e6
     decode_us = STEP_LATENCY_US + SLOT_US * step_k / h.block_k
-    decode_us += INSTRUCTION_US * step_instructions(config, h) * h.consumers * h.rows * together
+    instructions = step_instructions(config, h) + promotion_instructions(config, h.block_m)
+    decode_us += INSTRUCTION_US * instructions * h.consumers * h.rows * together
     arrival_us = ARRIVAL_US / (max(1, h.stages - 1) * (h.block_k // step_k))
     # Times near each other get in each other's way.
     step_us = (tensor_us**4 + decode_us**4 + arrival_us**4) ** 0.25
@@ -231,20 +264,38 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
 
 
 def step_instructions(config: MatmulConfig, hint: WgmmaHint) -> float:
-    """Return the instructions of a warp in a step: what decodes a register, and what scales."""
-    operations = 2 * len(fragment_layout(config).planes)
+    """Return the instructions of a warp in a step: what decodes a register, and what scales it or its sums."""
+    if is_dense(config):
+        return DENSE_INSTRUCTIONS
+    a, w, planes = config.A_format, config.W_format, len(fragment_layout(config).planes)
+    if a.bits == 8:
+        # Registers of four: codes as they are, masked and moved, or turned into float8 with a sign.
+        is_signed_float8 = not a.is_integer and w.kind != "uint"
+        operations = 1 if w.bits == 8 else 4 if is_signed_float8 else 2 * planes
+        return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations
     if hint.scaling == "operand":
-        return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * (operations + config.with_scaling + config.with_zeros)
-    operations -= decodes_in_place(config)
-    runs = min(2, max(1, config.group * config.A_format.bits // (8 * SWIZZLE_BYTES)))
+        operations = 2 * planes + config.with_scaling + config.with_zeros
+        return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations
+    operations = 2 * planes - decodes_in_place(config)
+    runs = min(2, max(1, config.group * a.bits // (8 * SWIZZLE_BYTES)))
     fold = FOLD_INSTRUCTIONS + hint.block_m // 2 * (1 + config.with_zeros)
     return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations + fold / runs
+
+
+def promotion_instructions(config: MatmulConfig, block_m: int) -> int:
+    """Return the instructions of a warp that add sums to totals, in a step: integers are converted before."""
+    if not promotes(config):
+        return 0
+    runs = FLOAT8_RUN_K // math.gcd(FLOAT8_RUN_K, config.group) if config.with_scaling else 1
+    return block_m // 2 * runs * (3 if config.A_format.is_integer else 1)
 
 
 def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
     """Yield hints, all but their stages, that registers allow and that m rows of A do not waste."""
     least_k = unit_k(config)
-    for block_m in _block_sizes(m):
+    for block_m in _block_sizes(m, 16 if config.A_format.is_integer else 8):
+        if not has_columns(config, block_m):
+            continue
         for rows, consumers_n, consumers_k, split_k, blocks_per_sm in _SHAPES:
             if consumers_k * split_k > 1 and least_k * consumers_k * split_k > config.K:
                 continue
@@ -264,10 +315,20 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
                         yield replace(scaled, block_k=block_k)
 
 
-def _block_sizes(m: int) -> list[int]:
+def has_columns(config: MatmulConfig, block_m: int) -> bool:
+    """Return whether a wgmma of the problem's types has that many columns.
+
+    PTX ISA, ".shape" of wgmma.mma_async; TVM 0.27.0.post1 knows those of integers up to 224.
+    """
+    if config.A_format.is_integer:
+        return block_m in (8, 24) or block_m in range(16, 225, 16)
+    return block_m in range(8, 257, 8)
+
+
+def _block_sizes(m: int, unit: int) -> list[int]:
     """Return the numbers of rows of A worth trying: powers of two and their like, and equal shares of m."""
-    limit = min(256, -(-m // 8) * 8)
-    shares = {-(-m // (8 * count)) * 8 for count in range(1, 5)}
+    limit = min(256, -(-m // unit) * unit)
+    shares = {-(-m // (unit * count)) * unit for count in range(1, 5)}
     sizes = shares | {16, 32, 64, 96, 128, 160, 192, 256}
     least = min(limit, 16 if m < 128 else 64)
     return sorted(size for size in sizes if least <= size <= limit)

@@ -1,0 +1,149 @@
+"""Hopper's tensor cores by wgmma for a W of A's type, float16 or bfloat16, as it lies in memory.
+
+Ring, tiles and the way to D are those of `wgmma`. W needs no decoding, so that both operands come from shared memory,
+where TMA puts them with the 128-byte swizzle; consumers start the products of a slot while those of the one before it
+are under way::
+
+    W --TMA--> ring --descriptor--> left operand  --> wgmma --> sums --> D^T, transposed --> D
+    A --TMA--> ring --descriptor--> right operand --^
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from tvm import tirx
+from tvm.script import tirx as T
+from tvm.target import Target
+
+from bitquant.config import MatmulConfig
+from bitquant.intrin.mma import store_local
+from bitquant.intrin.wgmma import (
+    SWIZZLE_BYTES,
+    Cursor,
+    begin_products,
+    commit_products,
+    load_box,
+    pin,
+    row_descriptor,
+    tensor_map,
+    wait_for_products,
+)
+from bitquant.layouts import Layout
+from bitquant.schedule.rules.wgmma import Kernel, WgmmaRule, hopper_refusal
+from bitquant.schedule.rules.wgmma_store import TileStore
+from bitquant.schedule.rules.wgmma_tiles import ROWS, is_dense
+
+__all__ = ["DenseKernel", "DenseRule"]
+
+Expr = Any
+
+
+class DenseRule(WgmmaRule):
+    """Tensor cores by wgmma for a W that is not quantized (see the module)."""
+
+    name = "wgmma_dense"
+    weight_layouts: ClassVar[tuple[Layout, ...]] = ("plain",)
+
+    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
+        """Refuse other GPUs than Hopper, a W that must be decoded, and rows that TMA does not fetch."""
+        if (reason := hopper_refusal(config, rung, target)) is not None:
+            return reason
+        if config.needs_decode or not is_dense(config) or config.A_format.bits != 16:
+            return f"needs W of A's type, float16 or bfloat16, without scales (got {config.W_format.name})"
+        if config.layout != "nt":
+            return f"needs layout nt (got {config.layout})"
+        return None
+
+    @property
+    def kernel_type(self) -> type[Kernel]:
+        """What writes the rule's kernels."""
+        return DenseKernel
+
+
+class DenseKernel(Kernel):
+    """One kernel: both operands from shared memory.
+
+    W is fetched after the kernel before this one has ended, as A is: where nothing is quantized, W may be that kernel's
+    result as well.
+    """
+
+    weight_layout: ClassVar[Layout] = "plain"
+    fetches_weight_early: ClassVar[bool] = False
+
+    def _plan_body(self) -> int:
+        return 1
+
+    def _plan_weight(self) -> tuple[int, list[int]]:
+        #: Bytes of W in a step, rows of 128 bytes.
+        self.w_box_bytes = self.block_n * SWIZZLE_BYTES
+        return self.steps * self.w_box_bytes, [self.step_k, self.block_n]
+
+    def _initialize_decoder(self, thread: Expr, arena: Any) -> None:
+        pass
+
+    def weight_map(self) -> tuple[str, int, list[Expr]]:
+        """Return type, dimensions and the rest of the arguments of the tensor map of W."""
+        c = self.config
+        return c.W_format.tvm_dtype, 2, tensor_map([c.K, c.N], [c.K * c.W_format.bits // 8], self.w_box, True)
+
+    def _load_w(self, origin: tuple[Expr, Expr], stage: Expr, cursor: Cursor) -> None:
+        for part in range(self.hint.consumers_k):
+            for step in range(self.steps):
+                offset = self.a_bytes + part * self.w_part_bytes + step * self.w_box_bytes
+                k = self._first_k(part, stage) + step * self.step_k
+                load_box(self._slot(cursor) + T.uint32(offset), self.w_map, [k, origin[1]], self.ring.full(cursor.slot))
+
+    def begin_consumer(self) -> None:
+        """Emit the variables of a consumer."""
+        h = self.hint
+        self.acc = [T.alloc_local((self.sums,), self.sum_dtype) for _ in range(h.rows)]
+        self.totals = self.acc
+        #: Slots that are multiplied next, and released next.
+        self.multiplying, self.releasing = Cursor(h.stages), Cursor(h.stages)
+
+    def consume_tile(self, tile: Expr) -> None:
+        """Emit the products of one tile, and their way to D."""
+        m0, n0 = self.tile_origin(tile)
+        for acc in self.acc:
+            with T.unroll(self.sums) as i:
+                store_local(acc, i, tirx.const(0, self.sum_dtype))
+        with T.serial(self.part_stages) as stage:
+            self.ring.wait_full(self.multiplying)
+            self._multiply_slot()
+            self.multiplying.advance()
+            wait_for_products(1)
+            with T.If(stage > 0), T.Then():
+                self._release()
+        wait_for_products(0)
+        for acc in self.acc:
+            pin(acc)
+        self._release()
+        TileStore(self).store(m0, n0)
+
+    def _multiply_slot(self) -> None:
+        """Emit the products of a slot, as one group."""
+        h = self.hint
+        slot = self.multiplying.slot * self.slot_bytes
+        a = self._descriptor(slot + self.part_k_index * (self.steps * self.a_box_bytes))
+        w = self._descriptor(
+            slot + self.a_bytes + self.part_k_index * self.w_part_bytes + self.part_n * (h.rows * _BLOCK)
+        )
+        begin_products()
+        for step in range(self.steps):
+            for j in range(4):
+                for row in range(h.rows):
+                    # Descriptors count 16 bytes; an instruction takes 32 bytes of each row.
+                    left = w + T.uint64((step * self.w_box_bytes + row * _BLOCK) // 16 + 2 * j)
+                    right = a + T.uint64(step * self.a_box_bytes // 16 + 2 * j)
+                    self.op.emit([self.acc[row][r] for r in range(self.sums)], [left], right)
+        commit_products()
+
+    def _descriptor(self, offset: Expr) -> Expr:
+        """Emit the descriptor of rows at an offset in shared memory; return it."""
+        address = self.local("uint32", self._uniform(self.base + offset.astype("uint32")))
+        return self.local("uint64", row_descriptor(address))
+
+
+#: Bytes of 64 rows of W in a step, those of the left operand.
+_BLOCK = ROWS * SWIZZLE_BYTES
