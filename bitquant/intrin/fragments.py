@@ -40,6 +40,7 @@ __all__ = [
     "TirxOps",
     "decoder_refusal",
     "in_place_refusal",
+    "pair_of",
     "select_constant",
     "table_vectors",
 ]
@@ -368,11 +369,11 @@ class RegisterDecoder:
         # value = step * code - offset
         step, offset = (2, 1) if fmt.name == "int1" else (1, 128 if fmt.name == "int8" else fmt.code_offset)
         spacing = _LINEAR[dtype][1]
-        total: int | Expr = _pair_of(-offset / self.value_scale, dtype) if offset else 0
+        total: int | Expr = pair_of(-offset / self.value_scale, dtype) if offset else 0
         for field, plane in zip(reversed(source.fields), reversed(self.layout.planes), strict=True):
             x, bit = self._masked(field, plane.bits, source)
             mul = step * 2.0 ** (plane.shift - bit) / spacing / self.value_scale
-            total = source.ops.fma(x, _pair_of(mul, dtype), total, dtype)
+            total = source.ops.fma(x, pair_of(mul, dtype), total, dtype)
         return total
 
     def _in_place_pair(self, source: _Source) -> Expr:
@@ -384,7 +385,7 @@ class RegisterDecoder:
             if number is None:
                 number, place = x, bit
             else:
-                power = _pair_of(2.0 ** (plane.shift + place - bit), self.operand)
+                power = pair_of(2.0 ** (plane.shift + place - bit), self.operand)
                 number = source.ops.fma(x, power, number, self.operand)
         return number
 
@@ -421,7 +422,7 @@ class RegisterDecoder:
             x = ops.hold(((upper >> _word(1, upper)) & _word(0x3F803F80, upper)) | (upper & _word(0x80008000, upper)))
             # The codes of NaN now read 1.875 and the others at most 1.75: of their products by 36000 only the first
             # overflow, and infinity * 0 + x is NaN.
-            huge = ops.fma(x, _pair_of(36000.0, "float16"), _MINUS_ZERO_PAIR, "float16")
+            huge = ops.fma(x, pair_of(36000.0, "float16"), _MINUS_ZERO_PAIR, "float16")
             x = ops.fma(huge, 0, x, "float16")
         return x if self.operand == "float16" else ops.widen(ops.hold(x))
 
@@ -431,7 +432,7 @@ class RegisterDecoder:
         x = _sign_and_magnitude(word, bit, _LINEAR[self.operand][0] - 2, 16)
         if self.operand == "float16":
             return x
-        return source.ops.fma(source.ops.hold(x), _pair_of(2.0**126, "bfloat16"), _MINUS_ZERO_PAIR, "bfloat16")
+        return source.ops.fma(source.ops.hold(x), pair_of(2.0**126, "bfloat16"), _MINUS_ZERO_PAIR, "bfloat16")
 
     def _looked_up(self, source: _Source) -> Expr:
         word, bit = source.fields[0]
@@ -552,7 +553,7 @@ def _sign_and_magnitude(word: Expr, bit: int, magnitude_bit: int, width: int) ->
     return magnitude | (sign & _word((1 << width - 1) * ones, word))
 
 
-def _pair_of(value: float, dtype: str) -> int:
+def pair_of(value: float, dtype: str) -> int:
     """Return the bits of two equal numbers of a 16-bit type."""
     if dtype == "float16":
         return int(np.float16(value).view(np.uint16)) * 0x10001
