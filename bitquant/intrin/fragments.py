@@ -13,10 +13,10 @@ The factor p * u is the same for all fields and left to the sums (`RegisterDecod
 bit M share one shift.
 
 In float16 the multiply-add can be left to the sums as well, *in place*: tensor cores multiply subnormal numbers exactly
-and add in float32, so that sums of `word & mask` are those of q, times 2^s * u. The factor 2^s differs from register to
-register (`RegisterDecoder.exponent`), and who adds products must keep apart what has different factors. Codes of several
-planes are put together by one multiply-add for each plane but the first, in the place of the first. (In bfloat16 the
-products would be too small for float32.)
+and add in float32, so that sums of `word & mask` are those of q, times 2^s * u. The factor 2^s differs from register
+to register (`RegisterDecoder.exponent`), and who adds products must keep apart what has different factors. Codes of
+several planes are put together by one multiply-add for each plane but the first, in the place of the first. (In
+bfloat16 the products would be too small for float32.)
 """
 
 from __future__ import annotations

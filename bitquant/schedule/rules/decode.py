@@ -30,9 +30,9 @@ from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import zero_point
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
-from bitquant.intrin.fragments import PairTable, decoder_refusal
+from bitquant.intrin.fragments import PairTable, RegisterDecoder, decoder_refusal
 from bitquant.intrin.mma import Tile, copy_tile, load_fragments, store_local
-from bitquant.layouts import Layout, fragment_refusal
+from bitquant.layouts import Layout, fragment_layout, fragment_refusal
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules import decode_model
 from bitquant.schedule.rules.base import Rule, operands
@@ -126,11 +126,8 @@ class DecodeRule(Rule):
         """Yield the hints worth measuring, in the order of the time that the model predicts (`decode_model`)."""
         arch = gpu_arch(str(target.arch))
         first = DecodeHint(block_m=min(64, max(8, 1 << (rung - 1).bit_length())))
-        shape = Shape(config, rung, arch, first)
-        decoder = shape.decoder
-        work = Work(
-            config, rung, arch, shape.layout, decoder.registers, shape.needs_sum_of_a, decoder.table_bytes
-        )  # fmt: skip
+        decoder = RegisterDecoder(config.W_format, fragment_layout(config), operand_type(config), arch.capability)
+        work = Work(config, rung, arch, decoder)
         is_empty = True
         for hint in decode_model.space(work, first):
             if _hint_problem(config, rung, arch, hint) is None:
@@ -688,9 +685,9 @@ class Kernel(Shape):
 
         def joined(at: int, row: int) -> Expr:
             total = None
-            for k, (exponents, count) in enumerate(zip(self.classes, self.counts, strict=True)):
-                part = added(self.acc, k * self.chains * stride + at, min(self.chains, count), stride)
-                factor = self.factor * 2.0 ** (self.classes[0][row] - exponents[row])
+            for k in reversed(range(len(self.classes))):
+                part = added(self.acc, k * self.chains * stride + at, min(self.chains, self.counts[k]), stride)
+                factor = self.factor * 2.0 ** (self.classes[-1][row] - self.classes[k][row])
                 part = part * tirx.const(factor, dtype) if factor != 1 else part
                 total = part if total is None else total + part
             return total

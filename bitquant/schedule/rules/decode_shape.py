@@ -94,9 +94,10 @@ class Shape:
         """Choose what a sum of 1 stands for in the rows g and g + 8 of a tile, `unit`.
 
         Powers of two by which the weight's numbers, and those of a float8 A, differ from their values cost nothing in
-        the loop: sums of products, sums of A and totals are in that unit, which only the end of a block applies. Sums of
-        A are, for a left operand of 1 / (the weight's part of the unit) takes the place of ones. Integer sums are what
-        they are, in which the weight's factor, `factor`, has to be multiplied.
+        the loop: sums of products, sums of A and totals are in that unit, which only the end of a block applies. Sums
+        of A are, for a left operand of 1 / (the weight's part of the unit) takes the place of ones. Of the classes'
+        units it is the least, that of the last, so that float16 holds this number. Integers are counted one by one:
+        their sums are multiplied by the weight's factor, `factor`.
         """
         scale = self.decoder.value_scale
         a_scale = self.a_decoder.value_scale if self.a_decoder else 1.0
@@ -104,7 +105,7 @@ class Shape:
             self.unit, self.factor = (1.0, 1.0), scale
             self.ones = (0x01010101, 0x01010101)
         else:
-            weight = [scale * 2.0**-exponent for exponent in self.classes[0]]
+            weight = [scale * 2.0**-exponent for exponent in self.classes[-1]]
             self.unit, self.factor = (weight[0] * a_scale, weight[1] * a_scale), 1.0
             self.ones = pair_of(1 / weight[0], self.operand), pair_of(1 / weight[1], self.operand)
 

@@ -1,0 +1,112 @@
+"""Products of the decode kernel: every register meets its part of A, and classes of sums join to the sum of values."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from bitquant.arch import gpu_arch
+from bitquant.config import MatmulConfig
+from bitquant.dtypes import number_format
+from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.layouts import FragmentLayout
+from bitquant.schedule.rules.decode import DecodeHint
+from bitquant.schedule.rules.decode_products import decodes_in_place, products, run_k, sum_classes
+from bitquant.schedule.rules.decode_shape import Shape
+from tests.unit.test_fragments import NumpyOps, lanes, numbers, values_of
+
+FORMATS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 8)]
+CASES = [(name, 16, in_place) for name, in_place in itertools.product(FORMATS, (False, True))]
+CASES += [("int4", 8, False), ("uint2", 8, True), ("uint8", 16, False), ("int8", 8, False)]
+
+
+@pytest.mark.parametrize(("name", "operand_bits", "in_place"), CASES)
+def test_sums_of_products_are_sums_of_values(name: str, operand_bits: int, in_place: bool) -> None:
+    """What mma instructions and the end of a run compute, for whole numbers of A, is exactly sum_k w a."""
+    fmt = number_format(name)
+    layout = FragmentLayout(fmt.bits, operand_bits)
+    decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place)
+    codes, words = lanes(layout, 3)
+    pairs = values_of(fmt, "float16")[codes].reshape(len(codes), layout.registers, decoder.registers, 2)
+    # Of each register of A, as many pairs as of the weight: (column, part, value).
+    a = np.random.default_rng(4).integers(-9, 10, (layout.registers // 2, decoder.registers, 2)).astype(float)
+    found, classes = products(decoder)
+    sums = np.zeros((len(classes), 2, len(codes)))
+    for product in found:
+        left = [numbers(decoder.decode(words, r, None, NumpyOps())[part], "float16") for r, part in product.left]
+        for i, row in itertools.product(range(2), range(2)):
+            sums[product.sum_class, row] += left[2 * i + row] @ a[product.right[i]]
+    for row in range(2):
+        exact = np.einsum("lcpe,cpe->l", pairs[:, row::2], a)
+        joined = sum(2.0 ** -exponents[row] * part[row] for exponents, part in zip(classes, sums, strict=True))
+        np.testing.assert_array_equal(decoder.value_scale * joined - decoder.value_offset * a.sum(), exact)
+    # Loads of A bring the registers of so many products at once.
+    in_load = 2 * decoder.registers
+    for first in range(0, len(found), in_load):
+        columns = {column for product in found[first : first + in_load] for column, _ in product.right}
+        assert len(columns) == min(4, layout.registers // 2)
+
+
+@pytest.mark.parametrize(("bits", "classes"), [(4, 1), (5, 1), (6, 1), (7, 1), (2, 2), (3, 2), (1, 4)])
+def test_classes(bits: int, classes: int) -> None:
+    """Two registers of a row share a byte's upper and lower half; narrower codes stand at more places."""
+    layout = FragmentLayout(bits, 16)
+    decoder = RegisterDecoder(number_format(f"uint{bits}"), layout, "float16", 90, in_place=True)
+    found, exponents = products(decoder)
+    assert len(exponents) == classes == sum_classes(decoder.fmt, layout)
+    assert (classes == 1) is decoder.exponents_follow_rows
+    counts = [sum(product.sum_class == k for product in found) for k in range(classes)]
+    assert set(counts) == {layout.steps // classes}
+    assert exponents[0] == (0, 8 // 2 if bits >= 4 else 2 if bits >= 2 else 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "unroll", "expected"),
+    [
+        ("uint4", 16, 2, True),
+        ("uint2", 16, 1, False),
+        ("uint2", 32, 1, True),
+        ("uint3", 48, 1, False),
+        ("uint3", 96, 3, True),
+        ("uint1", 32, 1, False),
+        ("uint1", 64, 1, True),
+        ("uint1", -1, 1, True),
+    ],
+)
+def test_products_stay_in_their_run(name: str, group: int, unroll: int, expected: bool) -> None:
+    """Columns of two groups are never multiplied at once: short groups are not decoded in place."""
+    config = MatmulConfig(M=1, N=64, K=8064 if group > 0 else 8192, W_dtype=name, group_size=group, with_scaling=True)
+    layout = FragmentLayout(number_format(name).bits, 16)
+    assert decodes_in_place(config, layout, 1, 8, unroll) is expected
+    shape = Shape(config, 1, gpu_arch("sm_90a"), DecodeHint(unroll=unroll, ahead=unroll))
+    assert shape.decoder.in_place is expected
+    steps = run_k(config, layout, unroll) // layout.step_k
+    for tile in range(unroll):
+        for index, product in enumerate(shape.products):
+            at = tile * layout.steps
+            assert {(at + column // 2) // steps for column, _ in product.right} == {(at + index) // steps}
+
+
+@pytest.mark.parametrize("A_dtype", ["float16", "bfloat16", "float8_e4m3"])
+@pytest.mark.parametrize("name", [*FORMATS, "uint8", "int8", "nf4", "fp4_e2m1", "float8_e4m3"])
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+def test_sums_of_a_are_in_the_unit_of_products(name: str, A_dtype: str, arch: str) -> None:
+    """A weight that stands for 1 and the number in place of ones are the same, in both rows and in all classes."""
+    config = MatmulConfig(M=8, N=64, K=8192, A_dtype=A_dtype, W_dtype=name)
+    shape = Shape(config, 8, gpu_arch(arch), DecodeHint())
+    assert shape.factor == 1
+    a_scale = shape.a_decoder.value_scale if shape.a_decoder else 1
+    for row in range(2):
+        ((one, _),) = numbers(np.array([shape.ones[row]], dtype=np.uint32), shape.operand)
+        assert one * shape.unit[row] == a_scale
+        assert shape.unit[row] == shape.decoder.value_scale * a_scale * 2.0 ** -shape.classes[-1][row]
+        assert shape.classes[-1][row] == max(exponents[row] for exponents in shape.classes)
+
+
+def test_integers_are_counted_one_by_one() -> None:
+    """int1 as int8 is 2 q - 1: the factor is applied to integer sums."""
+    config = MatmulConfig(M=8, N=64, K=8192, A_dtype="int8", W_dtype="int1")
+    shape = Shape(config, 8, gpu_arch("sm_90a"), DecodeHint())
+    assert (shape.unit, shape.factor, shape.ones) == ((1, 1), 2, (0x01010101, 0x01010101))
