@@ -319,7 +319,7 @@ class RegisterDecoder:
         if not self.in_place:
             return 0
         _, bit = self.layout.bit_position(self.layout.planes[0], r, 0)
-        return int(bit) % _IN_PLACE_BITS
+        return int(bit) - self._shift(int(bit), self.layout.planes[0].bits)
 
     @property
     def exponents_follow_rows(self) -> bool:
@@ -398,13 +398,18 @@ class RegisterDecoder:
             word = word ^ _word(0x80808080, word) if self.fmt.kind == "int" else word
             return source.ops.byte_perm(word, 0, low | high << 8 | 0x4040), 0
         word, bit = self._spread(field, source)
-        linear = _LINEAR[self.operand][0]
-        if self.in_place:
-            shift = bit // _IN_PLACE_BITS * _IN_PLACE_BITS
-        else:
-            shift = linear // bits * bits if bit + bits > linear else 0
+        shift = self._shift(bit, bits)
         moved = _right(word, shift)
         return moved & _word(((1 << bits) - 1 << bit - shift) * 0x10001, moved), bit - shift
+
+    def _shift(self, bit: int, bits: int) -> int:
+        """Return by how much a word is shifted to the right for a field at a bit of a half."""
+        linear = _LINEAR[self.operand][0]
+        if self.in_place:
+            down = bit // _IN_PLACE_BITS * _IN_PLACE_BITS
+            # Codes of one bit would stand at eight places, a row's at four. Two more shifts a word make that two.
+            return down - 2 if self.fmt.bits == 1 and bit % 4 < 2 else down
+        return linear // bits * bits if bit + bits > linear else 0
 
     def _float8_pair(self, source: _Source) -> Expr:
         """Every float8 is a float16; bfloat16 is made from that."""
