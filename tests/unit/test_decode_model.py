@@ -65,7 +65,7 @@ def test_signed_weights_are_decoded_in_place_where_that_is_cheaper(bits, rows, b
 
 @pytest.mark.parametrize("bits", range(1, 8))
 def test_decoding_in_place_takes_less_time(bits: int) -> None:
-    """With the same hint; bfloat16 is never decoded in place. Where one sum was enough, a second class takes registers."""
+    """With the same hint; bfloat16 never is. Where one sum was enough, a second class takes registers."""
     works = [_work(W_dtype=f"uint{bits}", A_dtype=dtype, rung=8) for dtype in ("float16", "bfloat16")]
     assert [work.decodes_in_place(FIRST) for work in works] == [True, False]
     assert predicted_us(works[0], FIRST) < predicted_us(works[1], FIRST)

@@ -70,7 +70,7 @@ def test_classes(bits: int, classes: int) -> None:
         ("uint2", 32, 1, True),
         ("uint3", 48, 1, False),
         ("uint3", 96, 3, True),
-        ("uint1", 16, 1, False),
+        ("uint1", 16, 1, True),
         ("uint1", 32, 1, True),
         ("uint1", -1, 1, True),
     ],

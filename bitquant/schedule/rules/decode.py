@@ -685,7 +685,8 @@ class Kernel(Shape):
 
         def joined(at: int, row: int) -> Expr:
             total = None
-            for k in reversed(range(len(self.classes))):
+            # Short runs of one-bit weights have products of one class.
+            for k in (k for k in reversed(range(len(self.classes))) if self.counts[k]):
                 part = added(self.acc, k * self.chains * stride + at, min(self.chains, self.counts[k]), stride)
                 factor = self.factor * 2.0 ** (self.classes[-1][row] - self.classes[k][row])
                 part = part * tirx.const(factor, dtype) if factor != 1 else part
