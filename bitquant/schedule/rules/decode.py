@@ -273,7 +273,9 @@ class Kernel(Shape):
         self._commit()
         for i in range(h.ahead):
             turn, tile = divmod(i, self.part_tiles)
-            self._when(turn < self.count, lambda: self._load_tile(turn, self._part_tile(turn, 0) + tile, i))
+            if tile == 0:
+                sources = self._sources(turn, 0)
+            self._when(turn < self.count, lambda: self._load_tile(sources, turn, 0, tile, i))
             if self.is_shared:
                 self._commit()
         self._load_scales(0, self._part_tile(0, 0))
@@ -314,16 +316,28 @@ class Kernel(Shape):
         part = self._phase(turn) * self.hint.warps_k + self.warp_k
         return part * self.part_tiles + body * self.hint.unroll
 
-    def _load_tile(self, turn: Expr, tile: Expr, slot: Expr) -> None:
-        """Emit the loads of a tile into a slot, of registers or of the ring, for all rows of this warp."""
+    def _sources(self, turn: Expr, body: Expr) -> list[Expr]:
+        """Emit where in B this lane's part of a body begins, for each row of tiles of this warp.
+
+        In registers: from there all tiles of the body are reached by constants, which loads take without arithmetic.
+        """
+        row_bytes = self.layout.stored_shape(self.config.N, self.config.K)[1]
+        begin = self._part_tile(turn, body) * self.layout.tile_bytes + self.lane * _LOAD_BYTES
+        held = T.alloc_local((self.hint.rows if self.has_ragged_n else 1,), "int32")
+        for r in range(int(held.shape[0])):
+            store_local(held, r, self._row_tile(turn, r) * row_bytes + begin)
+        return [held[r] if self.has_ragged_n else held[0] + r * row_bytes for r in range(self.hint.rows)]
+
+    def _load_tile(self, sources: Sequence[Expr], turn: Expr, body: Expr, in_body: int, slot: Expr) -> None:
+        """Emit the loads of a tile of a body into a slot, of registers or of the ring, for all rows of this warp."""
         h, layout = self.hint, self.layout
         per_load = _LOAD_BYTES // 4
+        tile = self._part_tile(turn, body) + in_body
 
         def loads() -> None:
             for r in range(h.rows):
-                row = self._row_tile(turn, r)
                 for part in range(self.lane_words // per_load):
-                    source = self.B.ptr_to([row, tile * layout.tile_bytes + part * 512 + self.lane * _LOAD_BYTES])
+                    source = self.B.ptr_to([0, sources[r] + (in_body * layout.tile_bytes + part * 512)])
                     if self.is_shared:
                         target = self.arena.ptr_to([self._slot_offset(slot, r, part)])
                         size = [T.Select(tile < self.tiles_k, T.uint32(16), T.uint32(0))]
@@ -417,11 +431,15 @@ class Kernel(Shape):
 
     def _for_body(self, turn: Expr, body: Expr, emit: Any) -> None:
         """Emit what is to be done for a body that may lie in a later turn, if there is such a turn."""
+        turn, body, is_there = self._find_body(turn, body)
+        self._when(is_there, lambda: emit(turn, body))
+
+    def _find_body(self, turn: Expr, body: Expr) -> tuple[Expr, Expr, Expr]:
+        """Return (turn, body, whether there is such a turn) of a body that may lie in a later turn."""
         if self.static_count == 1:
-            self._when(body < self.bodies, lambda: emit(turn, body))
-            return
+            return turn, body, body < self.bodies
         later = turn + T.truncdiv(body, self.bodies)
-        self._when(later < self.count, lambda: emit(later, T.truncmod(body, self.bodies)))
+        return later, T.truncmod(body, self.bodies), later < self.count
 
     def _take_scales(self, turn: Expr, body: Expr) -> None:
         """Emit the moves of a body's scales and zero points into the registers that the sums are scaled with."""
@@ -587,6 +605,7 @@ class Kernel(Shape):
         self._take_scales(turn, body)
         if self.config.num_groups > 1 or self.max_count > 1:
             self._load_following_scales(turn, body)
+        sources: dict[int, list[Expr]] = {}
         for tile in range(h.unroll):
             # A ring that is longer than a body goes on in the next one; bodies of all turns are counted.
             slot: Expr = tile % h.ahead
@@ -594,7 +613,7 @@ class Kernel(Shape):
                 slot = (turn * self.bodies + body) % (h.ahead // h.unroll) * h.unroll + tile
             words = self._take_tile(slot)
             if not self.is_shared:
-                self._load_following(turn, body, tile, slot)
+                self._load_following(turn, body, tile, slot, sources)
             for index, product in enumerate(self.products):
                 if index % in_load == 0:
                     loaded = self.products[index : index + in_load]
@@ -612,20 +631,19 @@ class Kernel(Shape):
                     self._end_run(run)
             if self.is_shared:
                 # Only now that the tile is decoded may another one take its place.
-                self._load_following(turn, body, tile, slot)
+                self._load_following(turn, body, tile, slot, sources)
                 self._commit()
 
-    def _load_following(self, turn: Expr, body: Expr, tile: int, slot: Expr) -> None:
-        """Emit the load of the tile that comes `ahead` tiles after one of a body, if any."""
-        bodies, rest = divmod(tile + self.hint.ahead, self.hint.unroll)
+    def _load_following(self, turn: Expr, body: Expr, tile: int, slot: Expr, sources: dict[int, list[Expr]]) -> None:
+        """Emit the load of the tile that comes `ahead` tiles after one of a body, if any.
 
-        def load(turn: Expr, body: Expr) -> None:
-            self._load_tile(turn, self._part_tile(turn, body) + rest, slot)
-
-        if bodies:
-            self._for_body(turn, body + bodies, load)
-        else:
-            load(turn, body)
+        `sources` holds those of the bodies that come so many bodies later, where a tile before has needed them.
+        """
+        later, in_body = divmod(tile + self.hint.ahead, self.hint.unroll)
+        turn, body, is_there = self._find_body(turn, body + later) if later else (turn, body, True)
+        if later not in sources:
+            sources[later] = self._sources(turn, body)
+        self._when(is_there, lambda: self._load_tile(sources[later], turn, body, in_body, slot))
 
     def _multiply(self, words: Any, right: Callable[[int, int, int], Expr], product: Product) -> None:
         """Emit one product, by all rows of tiles and of A. The chains of its class take turns."""
