@@ -17,6 +17,10 @@ and add in float32, so that sums of `word & mask` are those of q, times 2^s * u.
 to register (`RegisterDecoder.exponent`), and who adds products must keep apart what has different factors. Codes of
 several planes are put together by one multiply-add for each plane but the first, in the place of the first. (In
 bfloat16 the products would be too small for float32.)
+
+Two codes of 4 bits that share a byte belong to rows g and g + 8 of one k. There the byte as it is may stand for the
+lower code (`RegisterDecoder.shares_bytes`): what is too much in the sum of row g is the sum of row g + 8, and the upper
+byte of each half needs no mask after its shift, which is a byte permutation.
 """
 
 from __future__ import annotations
@@ -227,6 +231,9 @@ class RegisterDecoder:
         Compute capability of the device times ten, for example 90.
     in_place
         Decode in place (see the module): numbers of different registers r differ by a factor, 2^exponent(r).
+    shares_bytes
+        For 4 bits in place: the number of an even register r is too great by that of register r + 1. Sums of products
+        of row g + 8 must be subtracted from those of row g.
 
     Attributes
     ----------
@@ -248,7 +255,13 @@ class RegisterDecoder:
     """
 
     def __init__(
-        self, fmt: NumberFormat, layout: FragmentLayout, operand: str, arch_capability: int, in_place: bool = False
+        self,
+        fmt: NumberFormat,
+        layout: FragmentLayout,
+        operand: str,
+        arch_capability: int,
+        in_place: bool = False,
+        shares_bytes: bool = False,
     ) -> None:
         is_pair = operand in _LINEAR
         refusal = decoder_refusal(fmt, operand)
@@ -256,9 +269,12 @@ class RegisterDecoder:
             refusal = f"needs a layout for operands of 8 bits (got {layout.operand_bits})"
         if refusal is None and in_place:
             refusal = in_place_refusal(fmt, operand)
+        if refusal is None and shares_bytes and not (in_place and fmt.bits == 4 and layout.operand_bits == 16):
+            refusal = f"needs in_place and a layout of 4 bits for operands of 16 to share bytes (got {fmt.name})"
         if refusal is not None:
             raise ScheduleError(f"operand {operand!r} {refusal}", fmt=fmt.name, operand=operand)
-        self.fmt, self.layout, self.operand, self.in_place = fmt, layout, operand, in_place
+        self.fmt, self.layout, self.operand = fmt, layout, operand
+        self.in_place, self.shares_bytes = in_place, shares_bytes
         self.registers = 2 if is_pair and layout.operand_bits == 8 else 1
         self.has_table = fmt.codebook is not None and fmt.name != "fp4_e2m1"
         self.table_bytes = 256 * 4 * _TABLE_COPIES if self.has_table else 0
@@ -285,7 +301,7 @@ class RegisterDecoder:
         else:
             _, spacing, power = _LINEAR[self.operand]
             if self.in_place:
-                self._decode = self._in_place_pair
+                self._decode = self._shared_byte_pair if self.shares_bytes else self._in_place_pair
                 self.value_scale, self.value_offset = 1 / spacing, float(fmt.code_offset)
                 if fmt.name == "int1":  # 2 q - 1
                     self.value_scale *= 2
@@ -388,6 +404,15 @@ class RegisterDecoder:
                 power = pair_of(2.0 ** (plane.shift + place - bit), self.operand)
                 number = source.ops.fma(x, power, number, self.operand)
         return number
+
+    def _shared_byte_pair(self, source: _Source) -> Expr:
+        """Return the byte of each half that holds the code, for the lower code with the upper one."""
+        word, bit = source.fields[0]
+        if bit >= _IN_PLACE_BITS:
+            word = source.ops.byte_perm(word, 0, 0x4341)
+            if bit == _IN_PLACE_BITS:
+                return word
+        return word & _word(0x00F000F0 if bit % _IN_PLACE_BITS else 0x00FF00FF, word)
 
     def _masked(self, field: Field, bits: int, source: _Source) -> Field:
         """Return a pair of fields with nothing else in the word, and their bit in its halves."""

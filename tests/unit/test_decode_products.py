@@ -18,16 +18,17 @@ from bitquant.schedule.rules.decode_shape import Shape
 from tests.unit.test_fragments import NumpyOps, lanes, numbers, values_of
 
 FORMATS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 8)]
-CASES = [(name, 16, in_place) for name, in_place in itertools.product(FORMATS, (False, True))]
-CASES += [("int4", 8, False), ("uint2", 8, True), ("uint8", 16, False), ("int8", 8, False)]
+CASES = [(name, 16, in_place, False) for name, in_place in itertools.product(FORMATS, (False, True))]
+CASES += [(name, 16, True, True) for name in ("uint4", "int4")]
+CASES += [(name, 8, in_place, False) for name, in_place in (("int4", False), ("uint2", True), ("int8", False))]
 
 
-@pytest.mark.parametrize(("name", "operand_bits", "in_place"), CASES)
-def test_sums_of_products_are_sums_of_values(name: str, operand_bits: int, in_place: bool) -> None:
+@pytest.mark.parametrize(("name", "operand_bits", "in_place", "shares"), CASES)
+def test_sums_of_products_are_sums_of_values(name: str, operand_bits: int, in_place: bool, shares: bool) -> None:
     """What mma instructions and the end of a run compute, for whole numbers of A, is exactly sum_k w a."""
     fmt = number_format(name)
     layout = FragmentLayout(fmt.bits, operand_bits)
-    decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place)
+    decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place, shares)
     codes, words = lanes(layout, 3)
     pairs = values_of(fmt, "float16")[codes].reshape(len(codes), layout.registers, decoder.registers, 2)
     # Of each register of A, as many pairs as of the weight: (column, part, value).
@@ -38,6 +39,8 @@ def test_sums_of_products_are_sums_of_values(name: str, operand_bits: int, in_pl
         left = [numbers(decoder.decode(words, r, None, NumpyOps())[part], "float16") for r, part in product.left]
         for i, row in itertools.product(range(2), range(2)):
             sums[product.sum_class, row] += left[2 * i + row] @ a[product.right[i]]
+    if shares:
+        sums[:, 0] -= sums[:, 1]
     for row in range(2):
         exact = np.einsum("lcpe,cpe->l", pairs[:, row::2], a)
         joined = sum(2.0 ** -exponents[row] * part[row] for exponents, part in zip(classes, sums, strict=True))
@@ -87,6 +90,29 @@ def test_products_stay_in_their_run(name: str, group: int, unroll: int, expected
         for index, product in enumerate(shape.products):
             at = tile * layout.steps
             assert {(at + column // 2) // steps for column, _ in product.right} == {(at + index) // steps}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, True),
+        ({"group_size": 32}, True),
+        ({"group_size": 16}, False),
+        ({"block_m": 32}, True),
+        ({"block_m": 64}, False),
+        ({"out_dtype": "float32"}, False),
+        ({"A_dtype": "bfloat16", "out_dtype": "bfloat16"}, False),
+        ({"W_dtype": "uint3"}, False),
+        ({"W_dtype": "uint5"}, False),
+    ],
+    ids=str,
+)
+def test_bytes_are_shared_where_that_saves_masks(fields: dict, expected: bool) -> None:
+    """A mask a step against two subtractions a run and 8 rows of A, where the output is rounded to 16 bits anyway."""
+    given = {"W_dtype": "uint4", "group_size": 128, **fields}
+    hint = DecodeHint(block_m=given.pop("block_m", 8), unroll=2)
+    config = MatmulConfig(M=64, N=64, K=8192, with_scaling=True, **given)
+    assert Shape(config, 64, gpu_arch("sm_90a"), hint).decoder.shares_bytes is expected
 
 
 @pytest.mark.parametrize("A_dtype", ["float16", "bfloat16", "float8_e4m3"])

@@ -721,6 +721,8 @@ class Kernel(Shape):
                 for i in range(4):
                     at = (r * self.blocks_m + j) * 4 + i
                     dot = joined(at, i // 2)
+                    if self.decoder.shares_bytes and i < 2:
+                        dot = dot - joined(at + 2, 1)
                     if offset:
                         dot = dot - sum_of_a[i] * tirx.const(offset, dtype)
                     index = (r * 2 + i // 2) * self.runs + run

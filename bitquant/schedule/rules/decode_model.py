@@ -20,7 +20,7 @@ from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import RegisterDecoder
 from bitquant.layouts import FragmentLayout
-from bitquant.schedule.rules.decode_products import decodes_in_place, sum_classes
+from bitquant.schedule.rules.decode_products import decodes_in_place, shares_bytes, sum_classes
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode import DecodeHint
@@ -81,6 +81,10 @@ class Work:
         """Whether the kernel decodes the weight in place."""
         return decodes_in_place(self.config, self.layout, hint.rows, hint.block_m, hint.unroll)
 
+    def shares_bytes(self, hint: DecodeHint) -> bool:
+        """Whether it reads two codes of 4 bits as one number."""
+        return shares_bytes(self.config, self.layout, hint.rows, hint.block_m, hint.unroll)
+
     def needs_sum_of_a(self, hint: DecodeHint) -> bool:
         """Whether the sums of A over each run are wanted."""
         has_offset = self.config.W_format.code_offset and self.decodes_in_place(hint)
@@ -123,13 +127,14 @@ def _instructions(work: Work, hint: DecodeHint) -> float:
     # A mask and a multiply-add for each plane, a shift a word; in place there is no multiply-add for the first plane.
     per_register = 2.25 * len(layout.planes) if layout.operand_bits == 16 or parts > 1 else 1.5
     if work.decodes_in_place(hint):
-        per_register -= 1
+        per_register -= 1.25 if work.shares_bytes(hint) else 1
     products = layout.steps * parts * blocks_m
     shared = products * (1 if work.needs_sum_of_a(hint) else 0) + layout.steps / 2 * blocks_m
     runs = max(1.0, layout.tile_k / work.config.group)
     if work.config.group > layout.tile_k:
         runs = max(layout.tile_k / work.config.group, 1 / hint.unroll)
-    scaling = runs * (4 * blocks_m * (work.sums(hint) + 2) + 8)
+    per_sum = work.sums(hint) + (2.5 if work.shares_bytes(hint) else 2)
+    scaling = runs * (4 * blocks_m * per_sum + 8)
     loads = layout.tile_bytes / 512 * (3 if hint.weights == "shared" else 1)
     return count * per_register + products + shared / hint.rows + scaling + loads + 4
 

@@ -11,7 +11,7 @@ from bitquant.intrin.fragments import RegisterDecoder, pair_of
 from bitquant.intrin.mma import MmaOp, Tile
 from bitquant.layouts import FragmentLayout, fragment_layout
 from bitquant.schedule.rules.decode_model import SCALE_BYTES
-from bitquant.schedule.rules.decode_products import decodes_in_place, products, run_k
+from bitquant.schedule.rules.decode_products import decodes_in_place, products, run_k, shares_bytes
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode import DecodeHint
@@ -45,8 +45,11 @@ class Shape:
         self.layout = fragment_layout(config)
         self.operand = operand = operand_type(config)
         self.is_integer = a.is_integer
-        in_place = decodes_in_place(config, self.layout, h.rows, h.block_m, h.unroll)
-        self.decoder = RegisterDecoder(config.W_format, self.layout, operand, arch.capability, in_place)
+        sizes = h.rows, h.block_m, h.unroll
+        self.decoder = RegisterDecoder(
+            config.W_format, self.layout, operand, arch.capability,
+            decodes_in_place(config, self.layout, *sizes), shares_bytes(config, self.layout, *sizes),
+        )  # fmt: skip
         self.products, self.classes = products(self.decoder)
         #: Independent sums of each class.
         self.chains = -(-h.chains // len(self.classes))
