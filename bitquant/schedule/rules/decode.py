@@ -319,7 +319,8 @@ class Kernel(Shape):
     def _sources(self, turn: Expr, body: Expr) -> list[Expr]:
         """Emit where in B this lane's part of a body begins, for each row of tiles of this warp.
 
-        In registers: from there all tiles of the body are reached by constants, which loads take without arithmetic.
+        In registers: all tiles of the body are reached from there by constants. It is computed where there is no such
+        body, too, outside the condition on the loads: once for them all.
         """
         row_bytes = self.layout.stored_shape(self.config.N, self.config.K)[1]
         begin = self._part_tile(turn, body) * self.layout.tile_bytes + self.lane * _LOAD_BYTES
