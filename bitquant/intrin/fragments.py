@@ -13,10 +13,14 @@ The factor p * u is the same for all fields and left to the sums (`RegisterDecod
 bit M share one shift.
 
 In float16 the multiply-add can be left to the sums as well, *in place*: tensor cores multiply subnormal numbers exactly
-and add in float32, so that sums of `word & mask` are those of q, times 2^s * u. The factor 2^s differs from register to
-register (`RegisterDecoder.exponent`), and who adds products must keep apart what has different factors. Codes of several
-planes are put together by one multiply-add for each plane but the first, in the place of the first. (In bfloat16 the
-products would be too small for float32.)
+and add in float32, so that sums of `word & mask` are those of q, times 2^s * u. The factor 2^s differs from register
+to register (`RegisterDecoder.exponent`), and who adds products must keep apart what has different factors. Codes of
+several planes are put together by one multiply-add for each plane but the first, in the place of the first. (In
+bfloat16 the products would be too small for float32.)
+
+Two codes of 4 bits that share a byte belong to rows g and g + 8 of one k. There the byte as it is may stand for the
+lower code (`RegisterDecoder.shares_bytes`): what is too much in the sum of row g is the sum of row g + 8, and the upper
+byte of each half needs no mask after its shift, which is a byte permutation.
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ __all__ = [
     "TirxOps",
     "decoder_refusal",
     "in_place_refusal",
+    "pair_of",
     "select_constant",
     "table_vectors",
 ]
@@ -229,6 +234,9 @@ class RegisterDecoder:
     fills_bytes
         Whether signed integers of fewer than 8 bits, as int8, stand at the top of their bytes: then there is no offset,
         and numbers are up to 128 in magnitude. Else they are their codes.
+    shares_bytes
+        For 4 bits in place: the number of an even register r is too great by that of register r + 1. Sums of products
+        of row g + 8 must be subtracted from those of row g.
 
     Attributes
     ----------
@@ -257,6 +265,7 @@ class RegisterDecoder:
         arch_capability: int,
         in_place: bool = False,
         fills_bytes: bool = False,
+        shares_bytes: bool = False,
     ) -> None:
         is_pair = operand in _LINEAR
         refusal = decoder_refusal(fmt, operand)
@@ -264,9 +273,12 @@ class RegisterDecoder:
             refusal = f"needs a layout for operands of 8 bits (got {layout.operand_bits})"
         if refusal is None and in_place:
             refusal = in_place_refusal(fmt, operand)
+        if refusal is None and shares_bytes and not (in_place and fmt.bits == 4 and layout.operand_bits == 16):
+            refusal = f"needs in_place and a layout of 4 bits for operands of 16 to share bytes (got {fmt.name})"
         if refusal is not None:
             raise ScheduleError(f"operand {operand!r} {refusal}", fmt=fmt.name, operand=operand)
-        self.fmt, self.layout, self.operand, self.in_place = fmt, layout, operand, in_place
+        self.fmt, self.layout, self.operand = fmt, layout, operand
+        self.in_place, self.shares_bytes = in_place, shares_bytes
         self.registers = 2 if is_pair and layout.operand_bits == 8 else 1
         self.has_table = fmt.codebook is not None and fmt.name != "fp4_e2m1"
         self.table_bytes = 256 * 4 * _TABLE_COPIES if self.has_table else 0
@@ -294,7 +306,7 @@ class RegisterDecoder:
         else:
             _, spacing, power = _LINEAR[self.operand]
             if self.in_place:
-                self._decode = self._in_place_pair
+                self._decode = self._shared_byte_pair if self.shares_bytes else self._in_place_pair
                 self.value_scale, self.value_offset = 1 / spacing, float(fmt.code_offset)
                 if fmt.name == "int1":  # 2 q - 1
                     self.value_scale *= 2
@@ -330,7 +342,7 @@ class RegisterDecoder:
         if not self.in_place:
             return 0
         _, bit = self.layout.bit_position(self.layout.planes[0], r, 0)
-        return int(bit) % _IN_PLACE_BITS
+        return int(bit) - self._shift(int(bit), self.layout.planes[0].bits)
 
     @property
     def exponents_follow_rows(self) -> bool:
@@ -380,11 +392,11 @@ class RegisterDecoder:
         # value = step * code - offset
         step, offset = (2, 1) if fmt.name == "int1" else (1, 128 if fmt.name == "int8" else fmt.code_offset)
         spacing = _LINEAR[dtype][1]
-        total: int | Expr = _pair_of(-offset / self.value_scale, dtype) if offset else 0
+        total: int | Expr = pair_of(-offset / self.value_scale, dtype) if offset else 0
         for field, plane in zip(reversed(source.fields), reversed(self.layout.planes), strict=True):
             x, bit = self._masked(field, plane.bits, source)
             mul = step * 2.0 ** (plane.shift - bit) / spacing / self.value_scale
-            total = source.ops.fma(x, _pair_of(mul, dtype), total, dtype)
+            total = source.ops.fma(x, pair_of(mul, dtype), total, dtype)
         return total
 
     def _in_place_pair(self, source: _Source) -> Expr:
@@ -396,9 +408,18 @@ class RegisterDecoder:
             if number is None:
                 number, place = x, bit
             else:
-                power = _pair_of(2.0 ** (plane.shift + place - bit), self.operand)
+                power = pair_of(2.0 ** (plane.shift + place - bit), self.operand)
                 number = source.ops.fma(x, power, number, self.operand)
         return number
+
+    def _shared_byte_pair(self, source: _Source) -> Expr:
+        """Return the byte of each half that holds the code, for the lower code with the upper one."""
+        word, bit = source.fields[0]
+        if bit >= _IN_PLACE_BITS:
+            word = source.ops.byte_perm(word, 0, 0x4341)
+            if bit == _IN_PLACE_BITS:
+                return word
+        return word & _word(0x00F000F0 if bit % _IN_PLACE_BITS else 0x00FF00FF, word)
 
     def _masked(self, field: Field, bits: int, source: _Source) -> Field:
         """Return a pair of fields with nothing else in the word, and their bit in its halves."""
@@ -409,13 +430,18 @@ class RegisterDecoder:
             word = word ^ _word(0x80808080, word) if self.fmt.kind == "int" else word
             return source.ops.byte_perm(word, 0, low | high << 8 | 0x4040), 0
         word, bit = self._spread(field, source)
-        linear = _LINEAR[self.operand][0]
-        if self.in_place:
-            shift = bit // _IN_PLACE_BITS * _IN_PLACE_BITS
-        else:
-            shift = linear // bits * bits if bit + bits > linear else 0
+        shift = self._shift(bit, bits)
         moved = _right(word, shift)
         return moved & _word(((1 << bits) - 1 << bit - shift) * 0x10001, moved), bit - shift
+
+    def _shift(self, bit: int, bits: int) -> int:
+        """Return by how much a word is shifted to the right for a field at a bit of a half."""
+        linear = _LINEAR[self.operand][0]
+        if self.in_place:
+            down = bit // _IN_PLACE_BITS * _IN_PLACE_BITS
+            # Codes of one bit would stand at eight places, a row's at four. Two more shifts a word make that two.
+            return down - 2 if self.fmt.bits == 1 and bit % 4 < 2 else down
+        return linear // bits * bits if bit + bits > linear else 0
 
     def _float8_pair(self, source: _Source) -> Expr:
         """Every float8 is a float16; bfloat16 is made from that."""
@@ -433,7 +459,7 @@ class RegisterDecoder:
             x = ops.hold(((upper >> _word(1, upper)) & _word(0x3F803F80, upper)) | (upper & _word(0x80008000, upper)))
             # The codes of NaN now read 1.875 and the others at most 1.75: of their products by 36000 only the first
             # overflow, and infinity * 0 + x is NaN.
-            huge = ops.fma(x, _pair_of(36000.0, "float16"), _MINUS_ZERO_PAIR, "float16")
+            huge = ops.fma(x, pair_of(36000.0, "float16"), _MINUS_ZERO_PAIR, "float16")
             x = ops.fma(huge, 0, x, "float16")
         return x if self.operand == "float16" else ops.widen(ops.hold(x))
 
@@ -443,7 +469,7 @@ class RegisterDecoder:
         x = _sign_and_magnitude(word, bit, _LINEAR[self.operand][0] - 2, 16)
         if self.operand == "float16":
             return x
-        return source.ops.fma(source.ops.hold(x), _pair_of(2.0**126, "bfloat16"), _MINUS_ZERO_PAIR, "bfloat16")
+        return source.ops.fma(source.ops.hold(x), pair_of(2.0**126, "bfloat16"), _MINUS_ZERO_PAIR, "bfloat16")
 
     def _looked_up(self, source: _Source) -> Expr:
         word, bit = source.fields[0]
@@ -581,7 +607,7 @@ def _sign_and_magnitude(word: Expr, bit: int, magnitude_bit: int, width: int) ->
     return magnitude | (sign & _word((1 << width - 1) * ones, word))
 
 
-def _pair_of(value: float, dtype: str) -> int:
+def pair_of(value: float, dtype: str) -> int:
     """Return the bits of two equal numbers of a 16-bit type."""
     if dtype == "float16":
         return int(np.float16(value).view(np.uint16)) * 0x10001

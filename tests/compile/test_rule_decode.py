@@ -112,14 +112,24 @@ def test_infinite_weights_do_not_linger() -> None:
 
 
 @pytest.mark.parametrize(("arch", "is_scaled"), [("sm_80", True), ("sm_90a", False)])
-def test_sums_of_a_are_in_units_of_a(arch: str, is_scaled: bool) -> None:
-    """Before sm_89 float8_e4m3 is read as 2^-8 times its value: so is the sum of A that zero points multiply."""
+def test_units_are_applied_at_the_end(arch: str, is_scaled: bool) -> None:
+    """Before sm_89 float8_e4m3 is read as 2^-8 times its value: totals are multiplied by that, and by uint4's unit."""
     config = _config(8, 64, 128, A_dtype="float8_e4m3", with_zeros=True)
     shape = Shape(config, 8, gpu_arch(arch), DecodeHint())
-    assert shape.a_scale == (256 if is_scaled else 1)
-    assert shape.value_scale == shape.decoder.value_scale * shape.a_scale
+    unit = shape.decoder.value_scale * (256 if is_scaled else 1)
+    assert shape.unit == (unit, unit)
     source = str(_scheduled(config, arch, DecodeHint(warps_k=2, unroll=1, ahead=1, chains=1)).script())
-    assert ("T.float32(256.0)" in source) is is_scaled
+    assert source.count(f"T.float32({unit})") == 4
+
+
+def test_codes_are_multiplied_where_they_stand() -> None:
+    """In float16 the registers of one plane take no multiply-add, those of two take one: 8 for two rows of tiles."""
+    hint = DecodeHint(rows=2, chains=2)
+    for weight, planes in (("uint4", 1), ("int4", 1), ("uint3", 2), ("uint2", 1), ("int1", 1)):
+        ptx = _build(_config(1, 4096, 4096, **{**GROUPS, "W_dtype": weight}), "sm_90a", hint).ptx
+        # One of three is for the sums of A.
+        products = ptx.count("mma.sync") // 3
+        assert ptx.count("fma.rn.f16x2") == 8 * (planes - 1) * products, weight
 
 
 # Functions.

@@ -9,10 +9,11 @@ import pytest
 
 from bitquant.arch import cuda_target, gpu_arch
 from bitquant.config import MatmulConfig
+from bitquant.intrin.fragments import RegisterDecoder
 from bitquant.layouts import fragment_layout, fragment_refusal
 from bitquant.schedule.rules.decode import DecodeHint, DecodeRule
 from bitquant.schedule.rules.decode_model import Work, least, predicted_us, registers, space
-from bitquant.schedule.rules.decode_shape import Shape
+from bitquant.schedule.rules.decode_shape import Shape, operand_type
 from bitquant.testing.generators import SHAPE_SETS, cases
 
 RULE = DecodeRule()
@@ -22,11 +23,9 @@ FIRST = DecodeHint(rows=2, warps_k=4, ahead=2, unroll=2, chains=2, blocks_per_sm
 def _work(N: int = 8192, K: int = 8192, rung: int = 1, arch: str = "sm_90a", **fields: object) -> Work:
     given = {"W_dtype": "uint4", "group_size": 128, "with_scaling": True, "with_zeros": True}
     config = MatmulConfig(M=rung, N=N, K=K, **{**given, **fields})
-    shape = Shape(config, rung, gpu_arch(arch), DecodeHint())
-    return Work(
-        config, rung, gpu_arch(arch), fragment_layout(config), shape.decoder.registers, shape.needs_sum_of_a,
-        shape.decoder.table_bytes,
-    )  # fmt: skip
+    layout, capability = fragment_layout(config), gpu_arch(arch).capability
+    decoder = RegisterDecoder(config.W_format, layout, operand_type(config), capability)
+    return Work(config, rung, gpu_arch(arch), decoder)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +45,33 @@ def _work(N: int = 8192, K: int = 8192, rung: int = 1, arch: str = "sm_90a", **f
 def test_more_work_takes_longer(less: dict, more: dict) -> None:
     """With the same hint, more bytes or more rows take more time."""
     assert predicted_us(_work(**less), FIRST) < predicted_us(_work(**more), FIRST)
+
+
+@pytest.mark.parametrize(
+    ("bits", "rows", "block_m", "is_in_place"),
+    [(4, 1, 8, True), (4, 2, 32, False), (2, 4, 32, True), (2, 4, 64, False), (1, 1, 16, False), (3, 2, 16, True)],
+)
+def test_signed_weights_are_decoded_in_place_where_that_is_cheaper(bits, rows, block_m, is_in_place) -> None:
+    """An mma a step and 8 rows of A against a multiply-add a register; unsigned ones always are."""
+    hint = replace(FIRST, rows=rows, block_m=block_m)
+    for kind, expected in (("int", is_in_place), ("uint", True)):
+        work = _work(W_dtype=f"{kind}{bits}", with_zeros=False, rung=block_m)
+        assert work.decodes_in_place(hint) is expected
+        shape = Shape(work.config, block_m, work.arch, hint)
+        assert shape.decoder.in_place is expected
+        assert shape.needs_sum_of_a is work.needs_sum_of_a(hint) is (kind == "int" and expected)
+        assert len(shape.classes) * shape.chains == work.sums(hint)
+
+
+@pytest.mark.parametrize("bits", range(1, 8))
+def test_decoding_in_place_takes_less_time(bits: int) -> None:
+    """With the same hint; bfloat16 never is. Where one sum was enough, a second class takes registers."""
+    works = [_work(W_dtype=f"uint{bits}", A_dtype=dtype, rung=8) for dtype in ("float16", "bfloat16")]
+    assert [work.decodes_in_place(FIRST) for work in works] == [True, False]
+    assert predicted_us(works[0], FIRST) < predicted_us(works[1], FIRST)
+    assert registers(works[0], FIRST) == registers(works[1], FIRST)
+    one = replace(FIRST, chains=1)
+    assert (registers(works[0], one) > registers(works[1], one)) is (bits < 4)
 
 
 def test_slower_memory_takes_longer() -> None:

@@ -166,6 +166,31 @@ def test_registers_hold_codes_in_place(name, operand_bits):
     assert len(multiplied) == layout.registers * decoder.registers * (len(layout.planes) - 1)
 
 
+@pytest.mark.parametrize("name", ["uint4", "int4"])
+def test_registers_that_share_bytes(name):
+    """The number of an even register less that of the next one is the value's, without a multiply-add."""
+    fmt = number_format(name)
+    layout = FragmentLayout(4, 16)
+    decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place=True, shares_bytes=True)
+    codes, words = lanes(layout, 5)
+    found = [numbers(decoder.decode(words, r, None, NumpyOps())[0], "float16") for r in range(layout.registers)]
+    for r in range(layout.registers):
+        assert (found[r] < 2.0**-13).all()
+        number = found[r] - found[r + 1] if r % 2 == 0 else found[r]
+        values = decoder.value_scale * 2.0 ** -decoder.exponent(r) * number - decoder.value_offset
+        np.testing.assert_array_equal(values, values_of(fmt, "float16")[codes[:, r]])
+
+
+@pytest.mark.parametrize(
+    ("name", "operand_bits", "in_place"), [("uint4", 16, False), ("uint4", 8, True), ("uint2", 16, True)]
+)
+def test_refusals_to_share_bytes(name, operand_bits, in_place):
+    """Only codes of 4 bits in the layout for 16-bit operands stand so that rows share a byte."""
+    fmt = number_format(name)
+    with pytest.raises(ScheduleError, match="to share bytes"):
+        RegisterDecoder(fmt, FragmentLayout(fmt.bits, operand_bits), "float16", 90, in_place, shares_bytes=True)
+
+
 @pytest.mark.parametrize(
     ("bits", "operand_bits", "exponents", "follow_rows"),
     [
@@ -173,7 +198,7 @@ def test_registers_hold_codes_in_place(name, operand_bits):
         (7, 16, [0, 4], True),
         (2, 16, [0, 2, 4, 6], False),
         (3, 16, [0, 2, 4, 6], False),
-        (1, 16, [0, 1, 2, 3, 4, 5, 6, 7], False),
+        (1, 16, [2, 3, 2, 3, 6, 7, 6, 7], False),
         (4, 8, [0, 4], True),
     ],
 )

@@ -16,7 +16,7 @@ from one more mma with a left operand of ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,13 +30,14 @@ from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import zero_point
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
-from bitquant.intrin.fragments import PairTable, decoder_refusal
+from bitquant.intrin.fragments import PairTable, RegisterDecoder, decoder_refusal
 from bitquant.intrin.mma import Tile, copy_tile, load_fragments, store_local
-from bitquant.layouts import Layout, fragment_refusal
+from bitquant.layouts import Layout, fragment_layout, fragment_refusal
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules import decode_model
 from bitquant.schedule.rules.base import Rule, operands
 from bitquant.schedule.rules.decode_model import Work
+from bitquant.schedule.rules.decode_products import Product
 from bitquant.schedule.rules.decode_shape import Shape, operand_type
 from bitquant.schedule.rules.decode_store import SumStore
 
@@ -125,11 +126,8 @@ class DecodeRule(Rule):
         """Yield the hints worth measuring, in the order of the time that the model predicts (`decode_model`)."""
         arch = gpu_arch(str(target.arch))
         first = DecodeHint(block_m=min(64, max(8, 1 << (rung - 1).bit_length())))
-        shape = Shape(config, rung, arch, first)
-        decoder = shape.decoder
-        work = Work(
-            config, rung, arch, shape.layout, decoder.registers, shape.needs_sum_of_a, decoder.table_bytes
-        )  # fmt: skip
+        decoder = RegisterDecoder(config.W_format, fragment_layout(config), operand_type(config), arch.capability)
+        work = Work(config, rung, arch, decoder)
         is_empty = True
         for hint in decode_model.space(work, first):
             if _hint_problem(config, rung, arch, hint) is None:
@@ -221,7 +219,7 @@ class Kernel(Shape):
             self.first, self.count = bounds[0], bounds[1]
         sums = h.rows * self.blocks_m * 4
         self.total = T.alloc_local((sums,), self.config.reduce_dtype)
-        self.acc = T.alloc_local((h.chains * sums,), self.sum_dtype)
+        self.acc = T.alloc_local((len(self.classes) * self.chains * sums,), self.sum_dtype)
         self.a_sum = T.alloc_local((2 * self.blocks_m * 4,), self.sum_dtype)
         if not self.a_stays:
             self._zero(self.total)
@@ -275,7 +273,9 @@ class Kernel(Shape):
         self._commit()
         for i in range(h.ahead):
             turn, tile = divmod(i, self.part_tiles)
-            self._when(turn < self.count, lambda: self._load_tile(turn, self._part_tile(turn, 0) + tile, i))
+            if tile == 0:
+                sources = self._sources(turn, 0)
+            self._when(turn < self.count, lambda: self._load_tile(sources, turn, 0, tile, i))
             if self.is_shared:
                 self._commit()
         self._load_scales(0, self._part_tile(0, 0))
@@ -316,16 +316,29 @@ class Kernel(Shape):
         part = self._phase(turn) * self.hint.warps_k + self.warp_k
         return part * self.part_tiles + body * self.hint.unroll
 
-    def _load_tile(self, turn: Expr, tile: Expr, slot: Expr) -> None:
-        """Emit the loads of a tile into a slot, of registers or of the ring, for all rows of this warp."""
+    def _sources(self, turn: Expr, body: Expr) -> list[Expr]:
+        """Emit where in B this lane's part of a body begins, for each row of tiles of this warp.
+
+        In registers: all tiles of the body are reached from there by constants. It is computed where there is no such
+        body, too, outside the condition on the loads: once for them all.
+        """
+        row_bytes = self.layout.stored_shape(self.config.N, self.config.K)[1]
+        begin = self._part_tile(turn, body) * self.layout.tile_bytes + self.lane * _LOAD_BYTES
+        held = T.alloc_local((self.hint.rows if self.has_ragged_n else 1,), "int32")
+        for r in range(int(held.shape[0])):
+            store_local(held, r, self._row_tile(turn, r) * row_bytes + begin)
+        return [held[r] if self.has_ragged_n else held[0] + r * row_bytes for r in range(self.hint.rows)]
+
+    def _load_tile(self, sources: Sequence[Expr], turn: Expr, body: Expr, in_body: int, slot: Expr) -> None:
+        """Emit the loads of a tile of a body into a slot, of registers or of the ring, for all rows of this warp."""
         h, layout = self.hint, self.layout
         per_load = _LOAD_BYTES // 4
+        tile = self._part_tile(turn, body) + in_body
 
         def loads() -> None:
             for r in range(h.rows):
-                row = self._row_tile(turn, r)
                 for part in range(self.lane_words // per_load):
-                    source = self.B.ptr_to([row, tile * layout.tile_bytes + part * 512 + self.lane * _LOAD_BYTES])
+                    source = self.B.ptr_to([0, sources[r] + (in_body * layout.tile_bytes + part * 512)])
                     if self.is_shared:
                         target = self.arena.ptr_to([self._slot_offset(slot, r, part)])
                         size = [T.Select(tile < self.tiles_k, T.uint32(16), T.uint32(0))]
@@ -419,33 +432,30 @@ class Kernel(Shape):
 
     def _for_body(self, turn: Expr, body: Expr, emit: Any) -> None:
         """Emit what is to be done for a body that may lie in a later turn, if there is such a turn."""
+        turn, body, is_there = self._find_body(turn, body)
+        self._when(is_there, lambda: emit(turn, body))
+
+    def _find_body(self, turn: Expr, body: Expr) -> tuple[Expr, Expr, Expr]:
+        """Return (turn, body, whether there is such a turn) of a body that may lie in a later turn."""
         if self.static_count == 1:
-            self._when(body < self.bodies, lambda: emit(turn, body))
-            return
+            return turn, body, body < self.bodies
         later = turn + T.truncdiv(body, self.bodies)
-        self._when(later < self.count, lambda: emit(later, T.truncmod(body, self.bodies)))
+        return later, T.truncmod(body, self.bodies), later < self.count
 
     def _take_scales(self, turn: Expr, body: Expr) -> None:
-        """Emit the moves of a body's scales and zero points into the registers that the sums are scaled with.
-
-        A power of two that all weights share is part of them: s (x w - z) = (s x) (w - z / x).
-        """
+        """Emit the moves of a body's scales and zero points into the registers that the sums are scaled with."""
         c = self.config
-        common = tirx.const(self.value_scale, c.reduce_dtype)
         k = self._part_tile(turn, body) * self.layout.tile_k - self.first * self.phase_k
         for row in range(2 * self.hint.rows):
             for run in range(self.runs):
                 at = row * self.runs + run
                 if c.with_scaling:
                     scale = self._taken(self.next_scale, at, self.scale_tile, turn, row, k + run * self.run_k)
-                    store_local(self.scale, at, scale * common if self.value_scale != 1 else scale)
+                    store_local(self.scale, at, scale)
                 if c.with_zeros:
                     zero = self._taken(self.next_zero, at, self.zero_tile, turn, row, k + run * self.run_k)
-                    is_inside = c.zeros_mode != "rescale"
-                    if is_inside and self.decoder.value_offset:
+                    if self.decoder.value_offset and c.zeros_mode != "rescale":
                         zero = zero + tirx.const(self.decoder.value_offset, c.reduce_dtype)
-                    if is_inside and c.with_scaling and self.value_scale != 1:
-                        zero = zero * tirx.const(1 / self.value_scale, c.reduce_dtype)
                     store_local(self.zero, at, zero)
 
     def _taken(self, arrived: Any, at: int, tile: Tile | None, turn: Expr, row: int, k: Expr) -> Expr:
@@ -566,16 +576,24 @@ class Kernel(Shape):
             T.evaluate(T.ptx["cp.async.wait_group"](pending))
         SumStore(self).reduce(self._n0(turn), D, Bias)
 
-    def _load_right(self, buffer: Expr, k: Expr) -> Any:
-        """Emit the loads of two steps of the right operand, 4 registers for each 8 rows of A, from k of a phase on."""
-        registers = T.alloc_local((4 * self.blocks_m,), "uint32")
-        byte = k * self.config.A_format.bits // 8
+    def _load_right(self, buffer: Expr, k: Expr, columns: Sequence[int]) -> Any:
+        """Emit the loads of two or four registers of the right operand for each 8 rows of A.
+
+        Register c of a tile holds 16 bytes of a row, from k of a phase and byte 16 * c on. They come in the order of
+        `columns`, as an mma wants them: its two registers side by side.
+        """
+        count = len(columns)
+        registers = T.alloc_local((count * self.blocks_m,), "uint32")
+        next_, next_pair = columns[1] - columns[0], columns[-2] - columns[0]
+        assert list(columns) == [columns[0] + i % 2 * next_ + i // 2 * next_pair for i in range(count)]
+        byte = k * self.config.A_format.bits // 8 + 16 * columns[0]
+        # Lanes name rows of A, and one of the columns.
+        column = self.lane // 8 % 2 * next_ + self.lane // 16 * next_pair if count == 4 else self.lane // 8 * next_
         for j in range(self.blocks_m):
-            # 32 bytes of A a step: lanes name rows of A, and one of the four 16-byte columns of two steps.
             row = j * 8 + self.lane % 8
             row = T.min(row, self.rows_of_a - 1) if self.rows_of_a < (j + 1) * 8 else row
-            offset = self.a_tile.offset(buffer, row, byte + self.lane // 8 * 16)
-            load_fragments(self.arena, offset, [registers[4 * j + i] for i in range(4)])
+            offset = self.a_tile.offset(buffer, row, byte + column * 16)
+            load_fragments(self.arena, offset, [registers[count * j + i] for i in range(count)])
         return registers
 
     # The product.
@@ -583,11 +601,12 @@ class Kernel(Shape):
     def multiply(self, turn: Expr, body: Expr) -> None:
         """Emit one body: products, loads of the tiles to come, scaling of sums where runs end."""
         h, layout = self.hint, self.layout
-        run_steps = self.run_k // layout.step_k
+        in_run = self.run_k // layout.step_k * self.decoder.registers
+        in_load = 2 * self.decoder.registers
         self._take_scales(turn, body)
         if self.config.num_groups > 1 or self.max_count > 1:
             self._load_following_scales(turn, body)
-        right: Any = None
+        sources: dict[int, list[Expr]] = {}
         for tile in range(h.unroll):
             # A ring that is longer than a body goes on in the next one; bodies of all turns are counted.
             slot: Expr = tile % h.ahead
@@ -595,74 +614,76 @@ class Kernel(Shape):
                 slot = (turn * self.bodies + body) % (h.ahead // h.unroll) * h.unroll + tile
             words = self._take_tile(slot)
             if not self.is_shared:
-                self._load_following(turn, body, tile, slot)
-            for step in range(layout.steps):
-                at = tile * layout.steps + step
-                if step % 2 == 0:
-                    k = (self.warp_k * self.part_tiles + body * h.unroll + tile) * layout.tile_k + step * layout.step_k
-                    right = self._load_right(turn % self.buffers, k)
-                if at % run_steps == 0:
+                self._load_following(turn, body, tile, slot, sources)
+            for index, product in enumerate(self.products):
+                if index % in_load == 0:
+                    loaded = self.products[index : index + in_load]
+                    columns = list(dict.fromkeys(column for p in loaded for column, _ in p.right))
+                    k = (self.warp_k * self.part_tiles + body * h.unroll + tile) * layout.tile_k
+                    right = self._right_operands(self._load_right(turn % self.buffers, k, columns), columns)
+                run, place = divmod(tile * len(self.products) + index, in_run)
+                if place == 0:
                     self._zero(self.acc)
                     if self.needs_sum_of_a:
                         self._zero(self.a_sum)
-                self._multiply_step(words, right, step, at % run_steps)
-                if (at + 1) % run_steps == 0:
-                    self._end_run(at // run_steps)
+                    self.counts = [0] * len(self.classes)
+                self._multiply(words, right, product)
+                if place == in_run - 1:
+                    self._end_run(run)
             if self.is_shared:
                 # Only now that the tile is decoded may another one take its place.
-                self._load_following(turn, body, tile, slot)
+                self._load_following(turn, body, tile, slot, sources)
                 self._commit()
 
-    def _load_following(self, turn: Expr, body: Expr, tile: int, slot: Expr) -> None:
-        """Emit the load of the tile that comes `ahead` tiles after one of a body, if any."""
-        bodies, rest = divmod(tile + self.hint.ahead, self.hint.unroll)
+    def _load_following(self, turn: Expr, body: Expr, tile: int, slot: Expr, sources: dict[int, list[Expr]]) -> None:
+        """Emit the load of the tile that comes `ahead` tiles after one of a body, if any.
 
-        def load(turn: Expr, body: Expr) -> None:
-            self._load_tile(turn, self._part_tile(turn, body) + rest, slot)
+        `sources` holds those of the bodies that come so many bodies later, where a tile before has needed them.
+        """
+        later, in_body = divmod(tile + self.hint.ahead, self.hint.unroll)
+        turn, body, is_there = self._find_body(turn, body + later) if later else (turn, body, True)
+        if later not in sources:
+            sources[later] = self._sources(turn, body)
+        self._when(is_there, lambda: self._load_tile(sources[later], turn, body, in_body, slot))
 
-        if bodies:
-            self._for_body(turn, body + bodies, load)
-        else:
-            load(turn, body)
+    def _multiply(self, words: Any, right: Callable[[int, int, int], Expr], product: Product) -> None:
+        """Emit one product, by all rows of tiles and of A. The chains of its class take turns."""
+        h, count = self.hint, self.counts[product.sum_class]
+        sums = product.sum_class * self.chains + count % self.chains
+        sources = [[right(j, *register) for register in product.right] for j in range(self.blocks_m)]
+        for r in range(h.rows):
+            left = self._left_operand(words, r, product)
+            for j in range(self.blocks_m):
+                first = ((sums * h.rows + r) * self.blocks_m + j) * 4
+                self.mma.emit([self.acc[first + i] for i in range(4)], left, sources[j])
+        if self.needs_sum_of_a:
+            ones = [T.uint32(self.ones[i % 2]) for i in range(4)]
+            for j in range(self.blocks_m):
+                first = (sum(self.counts) % 2 * self.blocks_m + j) * 4
+                self.ones_mma.emit([self.a_sum[first + i] for i in range(4)], ones, sources[j])
+        self.counts[product.sum_class] += 1
 
-    def _multiply_step(self, words: Any, right: Any, step: int, place: int) -> None:
-        """Emit the products of one step; `place` is its place in the run, by which the chains take turns."""
-        h = self.hint
-        sources = [self._right_operands(right, j, step % 2) for j in range(self.blocks_m)]
-        for half in range(self.halves):
-            product = place * self.halves + half
-            chain = product % h.chains
-            for r in range(h.rows):
-                left = self._left_operand(words, r, step, half)
-                for j in range(self.blocks_m):
-                    first = ((chain * h.rows + r) * self.blocks_m + j) * 4
-                    self.mma.emit([self.acc[first + i] for i in range(4)], left, sources[j][2 * half : 2 * half + 2])
-            if self.needs_sum_of_a:
-                ones = [T.uint32(self.ones)] * 4
-                for j in range(self.blocks_m):
-                    first = (product % 2 * self.blocks_m + j) * 4
-                    sums = [self.a_sum[first + i] for i in range(4)]
-                    self.ones_mma.emit(sums, ones, sources[j][2 * half : 2 * half + 2])
-
-    def _left_operand(self, words: Any, r: int, step: int, half: int) -> list[Expr]:
+    def _left_operand(self, words: Any, r: int, product: Product) -> list[Expr]:
         """Return the four registers of the weight for one mma."""
         planes, first = [], r * self.lane_words
         for plane in self.layout.planes:
             planes.append([words[first + i] for i in range(plane.words)])
             first += plane.words
-        if self.halves == 1:
-            return [self.decoder.decode(planes, 4 * step + p, self.table)[0] for p in range(4)]
-        # An 8-bit fragment holds four k: in two 16-bit registers they are the columns 2t, 2t + 1 and 2t + 8, 2t + 9.
-        upper, lower = (self.decoder.decode(planes, 4 * step + 2 * half + p, self.table) for p in range(2))
-        return [upper[0], lower[0], upper[1], lower[1]]
+        named = dict.fromkeys(register for register, _ in product.left)
+        decoded = {register: self.decoder.decode(planes, register, self.table) for register in named}
+        return [decoded[register][part] for register, part in product.left]
 
-    def _right_operands(self, right: Any, j: int, parity: int) -> list[Expr]:
-        """Return the registers of A for one step and 8 rows: 2, or 4 where float8 becomes float16."""
-        pair = [right[4 * j + 2 * parity + i] for i in range(2)]
-        if self.halves == 1:
-            return pair
-        assert self.a_decoder is not None
-        return [x for register in pair for x in self.a_decoder.decode([[register]], 0)]
+    def _right_operands(self, loaded: Any, columns: Sequence[int]) -> Callable[[int, int, int], Expr]:
+        """Return what gives the registers of A for 8 rows j, a column, and a part where float8 becomes float16."""
+        decoded: dict[tuple[int, int], list[Expr]] = {}
+
+        def register(j: int, column: int, part: int) -> Expr:
+            if (j, column) not in decoded:
+                raw = loaded[len(columns) * j + columns.index(column)]
+                decoded[j, column] = self.a_decoder.decode([[raw]], 0) if self.a_decoder else [raw]
+            return decoded[j, column][part]
+
+        return register
 
     def _sum(self, register: Expr) -> Expr:
         """Return a register of sums as the number that it holds."""
@@ -670,37 +691,44 @@ class Kernel(Shape):
 
     def _end_run(self, run: int) -> None:
         """Emit total += decode(sums of the run)."""
-        c, h, decoder = self.config, self.hint, self.decoder
-        dtype = c.reduce_dtype
-        products = self.run_k // self.layout.step_k * self.halves
+        c, h, dtype = self.config, self.hint, self.config.reduce_dtype
         stride = h.rows * self.blocks_m * 4
+        # Where zero points are subtracted before scaling they contain the offset.
+        offset = 0.0 if c.with_zeros and c.zeros_mode != "rescale" else self.decoder.value_offset
 
         def added(buffer: Any, first: int, chains: int, stride: int) -> Expr:
-            sums = [self._sum(buffer[first + chain * stride]) for chain in range(min(chains, products))]
+            sums = [self._sum(buffer[first + chain * stride]) for chain in range(chains)]
             while len(sums) > 1:
                 sums = [sum(sums[k + 1 : k + 2], sums[k]) for k in range(0, len(sums), 2)]
             return sums[0].astype(dtype)
 
+        def joined(at: int, row: int) -> Expr:
+            total = None
+            # Short runs of one-bit weights have products of one class.
+            for k in (k for k in reversed(range(len(self.classes))) if self.counts[k]):
+                part = added(self.acc, k * self.chains * stride + at, min(self.chains, self.counts[k]), stride)
+                factor = self.factor * 2.0 ** (self.classes[-1][row] - self.classes[k][row])
+                part = part * tirx.const(factor, dtype) if factor != 1 else part
+                total = part if total is None else total + part
+            return total
+
         for j in range(self.blocks_m):
-            sum_of_a = T.alloc_local((2,), dtype)
+            sum_of_a = T.alloc_local((4,), dtype)
             if self.needs_sum_of_a:
-                # Rows of the ones' product are equal: its first two registers are the columns of this lane.
-                for i in range(2):
-                    sums = added(self.a_sum, 4 * j + i, 2, 4 * self.blocks_m)
-                    store_local(sum_of_a, i, sums * tirx.const(self.a_scale, dtype) if self.a_scale != 1 else sums)
+                for i in range(4):
+                    chains = min(2, sum(self.counts))
+                    store_local(sum_of_a, i, added(self.a_sum, 4 * j + i, chains, 4 * self.blocks_m))
             for r in range(h.rows):
                 for i in range(4):
                     at = (r * self.blocks_m + j) * 4 + i
-                    dot = added(self.acc, at, h.chains, stride)
-                    if self.value_scale != 1 and not c.with_scaling:
-                        dot = dot * tirx.const(self.value_scale, dtype)
-                    if decoder.value_offset and not (c.with_zeros and c.zeros_mode != "rescale"):
-                        # Before the common factor where that is part of the scale.
-                        factor = self.value_scale if c.with_scaling else 1
-                        dot = dot - sum_of_a[i % 2] * tirx.const(decoder.value_offset / factor, dtype)
+                    dot = joined(at, i // 2)
+                    if self.decoder.shares_bytes and i < 2:
+                        dot = dot - joined(at + 2, 1)
+                    if offset:
+                        dot = dot - sum_of_a[i] * tirx.const(offset, dtype)
                     index = (r * 2 + i // 2) * self.runs + run
                     scale = self.scale[index] if c.with_scaling else None
-                    zero = self.zero[index] * sum_of_a[i % 2] if c.with_zeros else None
+                    zero = self.zero[index] * sum_of_a[i] if c.with_zeros else None
                     store_local(self.total, at, self.total[at] + apply_scale_and_zero(dot, scale, zero, c.zeros_mode))
 
     # The end.

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
+from bitquant.intrin.fragments import RegisterDecoder
 from bitquant.layouts import FragmentLayout
+from bitquant.schedule.rules.decode_products import decodes_in_place, shares_bytes, sum_classes
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode import DecodeHint
@@ -56,28 +58,42 @@ class Work:
     ----------
     config, rung, arch
         The problem and the GPU.
-    layout
-        How the weight is stored.
-    operand_registers
-        Registers of the left operand that one register of the layout becomes.
-    needs_sum_of_a
-        Whether the sums of A over each run are wanted.
-    table_bytes
-        Shared memory of a table of pairs.
+    decoder
+        What turns the weight into the operand's type where that is not done in place.
     """
 
     config: MatmulConfig
     rung: int
     arch: GpuArch
-    layout: FragmentLayout
-    operand_registers: int
-    needs_sum_of_a: bool
-    table_bytes: int
+    decoder: RegisterDecoder
+
+    @property
+    def layout(self) -> FragmentLayout:
+        """How the weight is stored."""
+        return self.decoder.layout
 
     @property
     def a_bytes(self) -> int:
         """Bytes of an element of A."""
         return self.config.A_format.bits // 8
+
+    def decodes_in_place(self, hint: DecodeHint) -> bool:
+        """Whether the kernel decodes the weight in place."""
+        return decodes_in_place(self.config, self.layout, hint.rows, hint.block_m, hint.unroll)
+
+    def shares_bytes(self, hint: DecodeHint) -> bool:
+        """Whether it reads two codes of 4 bits as one number."""
+        return shares_bytes(self.config, self.layout, hint.rows, hint.block_m, hint.unroll)
+
+    def needs_sum_of_a(self, hint: DecodeHint) -> bool:
+        """Whether the sums of A over each run are wanted."""
+        has_offset = self.config.W_format.code_offset and self.decodes_in_place(hint)
+        return bool(self.config.with_zeros or self.decoder.value_offset or has_offset)
+
+    def sums(self, hint: DecodeHint) -> int:
+        """Independent sums of a product: a class of them has at least one."""
+        classes = sum_classes(self.config.W_format, self.layout) if self.decodes_in_place(hint) else 1
+        return -(-hint.chains // classes) * classes
 
     def rows_of_a(self, hint: DecodeHint) -> int:
         """Rows of A that a block holds."""
@@ -94,7 +110,7 @@ def registers(work: Work, hint: DecodeHint) -> int:
     words = work.layout.tile_bytes // 128 * hint.rows
     held = hint.ahead if hint.weights == "registers" else 0
     blocks_m = hint.block_m // 8
-    sums = 4 * hint.rows * blocks_m * (1 + hint.chains) + (8 * blocks_m if work.needs_sum_of_a else 0)
+    sums = 4 * hint.rows * blocks_m * (1 + work.sums(hint)) + (8 * blocks_m if work.needs_sum_of_a(hint) else 0)
     return _BASE_REGISTERS + min(words, 32) + words * held + sums + 4 * blocks_m
 
 
@@ -106,14 +122,19 @@ def _register_limit(threads: int) -> int:
 def _instructions(work: Work, hint: DecodeHint) -> float:
     """Return the instructions that a warp issues for one tile of 16 n."""
     layout, blocks_m = work.layout, hint.block_m // 8
-    count = layout.registers * work.operand_registers
-    per_register = 2.25 * len(layout.planes) if layout.operand_bits == 16 or work.operand_registers > 1 else 1.5
-    products = layout.steps * work.operand_registers * blocks_m
-    shared = products * (1 if work.needs_sum_of_a else 0) + layout.steps / 2 * blocks_m
+    parts = work.decoder.registers
+    count = layout.registers * parts
+    # A mask and a multiply-add for each plane, a shift a word; in place there is no multiply-add for the first plane.
+    per_register = 2.25 * len(layout.planes) if layout.operand_bits == 16 or parts > 1 else 1.5
+    if work.decodes_in_place(hint):
+        per_register -= 1.25 if work.shares_bytes(hint) else 1
+    products = layout.steps * parts * blocks_m
+    shared = products * (1 if work.needs_sum_of_a(hint) else 0) + layout.steps / 2 * blocks_m
     runs = max(1.0, layout.tile_k / work.config.group)
     if work.config.group > layout.tile_k:
         runs = max(layout.tile_k / work.config.group, 1 / hint.unroll)
-    scaling = runs * (4 * blocks_m * (hint.chains + 2) + 8)
+    per_sum = work.sums(hint) + (2.5 if work.shares_bytes(hint) else 2)
+    scaling = runs * (4 * blocks_m * per_sum + 8)
     loads = layout.tile_bytes / 512 * (3 if hint.weights == "shared" else 1)
     return count * per_register + products + shared / hint.rows + scaling + loads + 4
 
@@ -168,7 +189,7 @@ def _smem_bytes(work: Work, hint: DecodeHint) -> int:
     sums = 4 * h.warps_k * work.rows_of_a(h) * (block_n + 4)
     more = h.waves > 1
     body = a + ring + min(SCALE_BYTES, scales * (2 if more else 1))
-    return (body + sums if more else max(body, sums)) + work.table_bytes + _SMEM_SLACK
+    return (body + sums if more else max(body, sums)) + work.decoder.table_bytes + _SMEM_SLACK
 
 
 def _fits(work: Work, hint: DecodeHint) -> bool:

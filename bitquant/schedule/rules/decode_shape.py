@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.intrin.fragments import RegisterDecoder, pair_of
 from bitquant.intrin.mma import MmaOp, Tile
 from bitquant.layouts import FragmentLayout, fragment_layout
 from bitquant.schedule.rules.decode_model import SCALE_BYTES
+from bitquant.schedule.rules.decode_products import decodes_in_place, products, run_k, shares_bytes
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode import DecodeHint
@@ -42,23 +43,26 @@ class Shape:
         self.config, self.rung, self.arch, self.hint = config, rung, arch, hint
         h, a = hint, config.A_format
         self.layout = fragment_layout(config)
-        operand = operand_type(config)
+        self.operand = operand = operand_type(config)
         self.is_integer = a.is_integer
-        self.decoder = RegisterDecoder(config.W_format, self.layout, operand, arch.capability)
-        #: mma instructions a step of the layout: two where 8-bit fragments are multiplied in a 16-bit type.
-        self.halves = self.decoder.registers
+        sizes = h.rows, h.block_m, h.unroll
+        self.decoder = RegisterDecoder(
+            config.W_format, self.layout, operand, arch.capability,
+            decodes_in_place(config, self.layout, *sizes), shares_bytes(config, self.layout, *sizes),
+        )  # fmt: skip
+        self.products, self.classes = products(self.decoder)
+        #: Independent sums of each class.
+        self.chains = -(-h.chains // len(self.classes))
         left = {"int8": "s8", "uint8": "u8", "float16": "f16", "bfloat16": "bf16"}[operand]
         right = "s8" if self.is_integer else left
         self.mma, self.ones_mma = MmaOp(left, right, has_k16=True), MmaOp(right, right, has_k16=True)
-        self.ones = {"s8": 0x01010101, "f16": 0x3C003C00, "bf16": 0x3F803F80}[right]
         self.sum_dtype = "uint32" if self.is_integer else "float32"
         self.needs_sum_of_a = config.with_zeros or bool(self.decoder.value_offset)
         #: Turns four float8 numbers of A into two registers of the operand's type.
         self.a_decoder = None
         if a.bits == 8 and not a.is_integer:
             self.a_decoder = RegisterDecoder(a, FragmentLayout(8, 8), operand, arch.capability)
-        self.a_scale = self.a_decoder.value_scale if self.a_decoder else 1
-        self.value_scale = self.decoder.value_scale * self.a_scale
+        self._choose_units()
 
         self.blocks_m = h.block_m // 8
         self.threads = 32 * h.warps_n * h.warps_k
@@ -79,7 +83,7 @@ class Shape:
         self.static_count = turns // sharers if turns % sharers == 0 else None
         self.max_count = -(-turns // sharers)
         self.buffers = 1 if self.a_stays else 2
-        self.run_k = math.gcd(config.group, self.body_k) if config.num_groups > 1 else self.body_k
+        self.run_k = run_k(config, self.layout, h.unroll)
         self.runs = self.body_k // self.run_k
         self.has_ragged_k = config.K % self.phase_k != 0
         self.has_ragged_tiles = self.tiles_k % (h.warps_k * self.part_tiles) != 0
@@ -88,6 +92,25 @@ class Shape:
         # Rows of A beyond the rung are not stored; the lanes that would read them read the last one.
         self.rows_of_a = min(h.block_m, rung) if config.has_fixed_rows(rung) else h.block_m
         self._lay_out()
+
+    def _choose_units(self) -> None:
+        """Choose what a sum of 1 stands for in the rows g and g + 8 of a tile, `unit`.
+
+        Powers of two by which the weight's numbers, and those of a float8 A, differ from their values cost nothing in
+        the loop: sums of products, sums of A and totals are in that unit, which only the end of a block applies. Sums
+        of A are, for a left operand of 1 / (the weight's part of the unit) takes the place of ones. Of the classes'
+        units it is the least, that of the last, so that float16 holds this number. Integers are counted one by one:
+        their sums are multiplied by the weight's factor, `factor`.
+        """
+        scale = self.decoder.value_scale
+        a_scale = self.a_decoder.value_scale if self.a_decoder else 1.0
+        if self.is_integer:
+            self.unit, self.factor = (1.0, 1.0), scale
+            self.ones = (0x01010101, 0x01010101)
+        else:
+            weight = [scale * 2.0**-exponent for exponent in self.classes[-1]]
+            self.unit, self.factor = (weight[0] * a_scale, weight[1] * a_scale), 1.0
+            self.ones = pair_of(1 / weight[0], self.operand), pair_of(1 / weight[1], self.operand)
 
     def _lay_out(self) -> None:
         """Place A, the scales, the partial sums and the barriers in shared memory; choose the widths of the copies."""

@@ -47,6 +47,8 @@ class SumStore:
                     m = j * 8 + kernel.lane % 4 * 2 + i % 2
                     n = (kernel.warp_n * h.rows + r) * 16 + i // 2 * 8 + kernel.lane // 4
                     value = kernel.total[(r * kernel.blocks_m + j) * 4 + i]
+                    if kernel.unit[i // 2] != 1:
+                        value = value * tirx.const(kernel.unit[i // 2], dtype)
                     store = T.ptx[f"st.shared.{kind}"]
                     if (j + 1) * 8 > kernel.rows_of_a:
                         with T.If(m < kernel.rows_of_a), T.Then():

@@ -290,8 +290,9 @@ class Kernel:
         self.layout = fragment_layout(c)
         in_place = self.scales_sums and decodes_in_place(c)
         self.decoder = RegisterDecoder(
-            c.W_format, self.layout, self.operand, self.arch.capability, in_place, fills_bytes=True
-        )
+            c.W_format, self.layout, self.operand, self.arch.capability, in_place, fills_bytes=True,
+            shares_bytes=in_place and c.W_format.bits == 4,
+        )  # fmt: skip
         self.needs_sums_of_a = self.scales_sums and (c.with_zeros or bool(self.decoder.value_offset))
         self.value_scale, self.table_bytes = self.decoder.value_scale, self.decoder.table_bytes
         self.table: PairTable | None = None

@@ -209,7 +209,9 @@ class Grouping:
                 for i in range(4):
                     at = 4 * column + i
                     alpha, beta = factors[row][i // 2]
-                    total = totals[at] + (acc[at] if alpha is None else alpha * acc[at])
+                    # Where rows share bytes, the sums of row g are too great by those of row g + 8.
+                    value = acc[at] - acc[at + 2] if kernel.decoder.shares_bytes and i < 2 else acc[at]
+                    total = totals[at] + (value if alpha is None else alpha * value)
                     store_local(totals, at, total if beta is None else total - beta * sums[i % 2])
         for each in self.factors:
             each.advance(step)

@@ -28,17 +28,21 @@ class Module:
         if thread < 16:
             T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[1040 + thread * 16])), T.address_of(Scale[block * 16 + thread, 0]), 4, T.Select(T.bool(True), T.uint32(4), T.uint32(0)), "async", "ca", "shared", "global", "", "", "")
         T.ptx.cp("async", "commit_group", "")
-        T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[1408 + thread // 32 * 2048 + thread % 32 * 16])), T.address_of(B[T.Div(block * 16, 16), thread // 32 * 512 + thread % 32 * 16]), 16, T.Select(thread // 32 < 1, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::256B", "")
+        buffer_7: T.int32 = T.Div(block * 16, 16) * 512 + (thread // 32 * 512 + thread % 32 * 16)
+        T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[1408 + thread // 32 * 2048 + thread % 32 * 16])), T.address_of(B[0, buffer_7]), 16, T.Select(thread // 32 < 1, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::256B", "")
         T.ptx.cp("async", "commit_group", "")
+        buffer_8: T.int32 = T.Div(block * 16, 16) * 512 + (thread // 32 * 512 + thread % 32 * 16)
         T.ptx.cp("async", "commit_group", "")
+        buffer_9: T.int32 = T.Div(block * 16, 16) * 512 + (thread // 32 * 512 + thread % 32 * 16)
         T.ptx.cp("async", "commit_group", "")
+        buffer_10: T.int32 = T.Div(block * 16, 16) * 512 + (thread // 32 * 512 + thread % 32 * 16)
         T.ptx.cp("async", "commit_group", "")
-        buffer_7: T.int32 = block * 16 + thread % 32 // 4
-        buffer_6[0] = T.Cast("uint8", Zeros[T.min(thread // 32 * 128 // 64, 1), buffer_7 // 4]) >> T.Cast("uint8", buffer_7 % 4 * 2) & T.uint8(3)
-        buffer_6[1] = T.Cast("uint8", Zeros[T.min((thread // 32 * 128 + 64) // 64, 1), buffer_7 // 4]) >> T.Cast("uint8", buffer_7 % 4 * 2) & T.uint8(3)
-        buffer_8: T.int32 = block * 16 + 8 + thread % 32 // 4
-        buffer_6[2] = T.Cast("uint8", Zeros[T.min(thread // 32 * 128 // 64, 1), buffer_8 // 4]) >> T.Cast("uint8", buffer_8 % 4 * 2) & T.uint8(3)
-        buffer_6[3] = T.Cast("uint8", Zeros[T.min((thread // 32 * 128 + 64) // 64, 1), buffer_8 // 4]) >> T.Cast("uint8", buffer_8 % 4 * 2) & T.uint8(3)
+        buffer_11: T.int32 = block * 16 + thread % 32 // 4
+        buffer_6[0] = T.Cast("uint8", Zeros[T.min(thread // 32 * 128 // 64, 1), buffer_11 // 4]) >> T.Cast("uint8", buffer_11 % 4 * 2) & T.uint8(3)
+        buffer_6[1] = T.Cast("uint8", Zeros[T.min((thread // 32 * 128 + 64) // 64, 1), buffer_11 // 4]) >> T.Cast("uint8", buffer_11 % 4 * 2) & T.uint8(3)
+        buffer_12: T.int32 = block * 16 + 8 + thread % 32 // 4
+        buffer_6[2] = T.Cast("uint8", Zeros[T.min(thread // 32 * 128 // 64, 1), buffer_12 // 4]) >> T.Cast("uint8", buffer_12 % 4 * 2) & T.uint8(3)
+        buffer_6[3] = T.Cast("uint8", Zeros[T.min((thread // 32 * 128 + 64) // 64, 1), buffer_12 // 4]) >> T.Cast("uint8", buffer_12 % 4 * 2) & T.uint8(3)
         if T.bool(True):
             for v in range(1):
                 if v * 128 + thread < 64 and (v * 128 + thread) % 64 * 16 >= 256:
@@ -58,194 +62,135 @@ class Module:
                 buffer[v] = T.float32(0.0)
             T.cuda.mbarrier_wait(T.address_of(arena[9600 + thread // 32 * 8]), 0)
             for body in range(1):
-                buffer_9: T.uint16
-                T.ptx.ld(buffer_9, T.cuda.cvta_generic_to_shared(T.address_of(arena[1040 + thread % 32 // 4 * 16 + T.min((thread // 32 + body) * 128 // 64, 1) * 2])), "", "", "", "shared", "", "", "", "", "", "u16", "")
-                buffer_3[0] = T.Cast("float32", T.reinterpret("float16", buffer_9)) * T.float32(512.0)
-                buffer_4[0] = T.Cast("float32", buffer_6[0]) * T.float32(0.001953125)
-                buffer_10: T.uint16
-                T.ptx.ld(buffer_10, T.cuda.cvta_generic_to_shared(T.address_of(arena[1040 + thread % 32 // 4 * 16 + T.min(((thread // 32 + body) * 128 + 64) // 64, 1) * 2])), "", "", "", "shared", "", "", "", "", "", "u16", "")
-                buffer_3[1] = T.Cast("float32", T.reinterpret("float16", buffer_10)) * T.float32(512.0)
-                buffer_4[1] = T.Cast("float32", buffer_6[1]) * T.float32(0.001953125)
-                buffer_11: T.uint16
-                T.ptx.ld(buffer_11, T.cuda.cvta_generic_to_shared(T.address_of(arena[1040 + (8 + thread % 32 // 4) * 16 + T.min((thread // 32 + body) * 128 // 64, 1) * 2])), "", "", "", "shared", "", "", "", "", "", "u16", "")
-                buffer_3[2] = T.Cast("float32", T.reinterpret("float16", buffer_11)) * T.float32(512.0)
-                buffer_4[2] = T.Cast("float32", buffer_6[2]) * T.float32(0.001953125)
-                buffer_12: T.uint16
-                T.ptx.ld(buffer_12, T.cuda.cvta_generic_to_shared(T.address_of(arena[1040 + (8 + thread % 32 // 4) * 16 + T.min(((thread // 32 + body) * 128 + 64) // 64, 1) * 2])), "", "", "", "shared", "", "", "", "", "", "u16", "")
-                buffer_3[3] = T.Cast("float32", T.reinterpret("float16", buffer_12)) * T.float32(512.0)
-                buffer_4[3] = T.Cast("float32", buffer_6[3]) * T.float32(0.001953125)
+                buffer_13: T.uint16
+                T.ptx.ld(buffer_13, T.cuda.cvta_generic_to_shared(T.address_of(arena[1040 + thread % 32 // 4 * 16 + T.min((thread // 32 + body) * 128 // 64, 1) * 2])), "", "", "", "shared", "", "", "", "", "", "u16", "")
+                buffer_3[0] = T.Cast("float32", T.reinterpret("float16", buffer_13))
+                buffer_4[0] = T.Cast("float32", buffer_6[0])
+                buffer_14: T.uint16
+                T.ptx.ld(buffer_14, T.cuda.cvta_generic_to_shared(T.address_of(arena[1040 + thread % 32 // 4 * 16 + T.min(((thread // 32 + body) * 128 + 64) // 64, 1) * 2])), "", "", "", "shared", "", "", "", "", "", "u16", "")
+                buffer_3[1] = T.Cast("float32", T.reinterpret("float16", buffer_14))
+                buffer_4[1] = T.Cast("float32", buffer_6[1])
+                buffer_15: T.uint16
+                T.ptx.ld(buffer_15, T.cuda.cvta_generic_to_shared(T.address_of(arena[1040 + (8 + thread % 32 // 4) * 16 + T.min((thread // 32 + body) * 128 // 64, 1) * 2])), "", "", "", "shared", "", "", "", "", "", "u16", "")
+                buffer_3[2] = T.Cast("float32", T.reinterpret("float16", buffer_15))
+                buffer_4[2] = T.Cast("float32", buffer_6[2])
+                buffer_16: T.uint16
+                T.ptx.ld(buffer_16, T.cuda.cvta_generic_to_shared(T.address_of(arena[1040 + (8 + thread % 32 // 4) * 16 + T.min(((thread // 32 + body) * 128 + 64) // 64, 1) * 2])), "", "", "", "shared", "", "", "", "", "", "u16", "")
+                buffer_3[3] = T.Cast("float32", T.reinterpret("float16", buffer_16))
+                buffer_4[3] = T.Cast("float32", buffer_6[3])
                 if body + 1 < 1:
-                    buffer_13: T.int32 = block * 16 + thread % 32 // 4
-                    buffer_6[0] = T.Cast("uint8", Zeros[T.min((thread // 32 + (body + 1)) * 128 // 64, 1), buffer_13 // 4]) >> T.Cast("uint8", buffer_13 % 4 * 2) & T.uint8(3)
-                    buffer_6[1] = T.Cast("uint8", Zeros[T.min(((thread // 32 + (body + 1)) * 128 + 64) // 64, 1), buffer_13 // 4]) >> T.Cast("uint8", buffer_13 % 4 * 2) & T.uint8(3)
-                    buffer_14: T.int32 = block * 16 + 8 + thread % 32 // 4
-                    buffer_6[2] = T.Cast("uint8", Zeros[T.min((thread // 32 + (body + 1)) * 128 // 64, 1), buffer_14 // 4]) >> T.Cast("uint8", buffer_14 % 4 * 2) & T.uint8(3)
-                    buffer_6[3] = T.Cast("uint8", Zeros[T.min(((thread // 32 + (body + 1)) * 128 + 64) // 64, 1), buffer_14 // 4]) >> T.Cast("uint8", buffer_14 % 4 * 2) & T.uint8(3)
-                buffer_13 = T.alloc_local((4,), "uint32")
+                    buffer_17: T.int32 = block * 16 + thread % 32 // 4
+                    buffer_6[0] = T.Cast("uint8", Zeros[T.min((thread // 32 + (body + 1)) * 128 // 64, 1), buffer_17 // 4]) >> T.Cast("uint8", buffer_17 % 4 * 2) & T.uint8(3)
+                    buffer_6[1] = T.Cast("uint8", Zeros[T.min(((thread // 32 + (body + 1)) * 128 + 64) // 64, 1), buffer_17 // 4]) >> T.Cast("uint8", buffer_17 % 4 * 2) & T.uint8(3)
+                    buffer_18: T.int32 = block * 16 + 8 + thread % 32 // 4
+                    buffer_6[2] = T.Cast("uint8", Zeros[T.min((thread // 32 + (body + 1)) * 128 // 64, 1), buffer_18 // 4]) >> T.Cast("uint8", buffer_18 % 4 * 2) & T.uint8(3)
+                    buffer_6[3] = T.Cast("uint8", Zeros[T.min(((thread // 32 + (body + 1)) * 128 + 64) // 64, 1), buffer_18 // 4]) >> T.Cast("uint8", buffer_18 % 4 * 2) & T.uint8(3)
+                buffer_17 = T.alloc_local((4,), "uint32")
                 T.ptx.cp(3, "async", "wait_group", "")
-                T.ptx.ld(buffer_13[0], buffer_13[1], buffer_13[2], buffer_13[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[1408 + thread // 32 * 2048 + (turn + body) % 4 * 512 + thread % 32 * 16])), "", "", "shared", "", "", "", "", "", "v4", "u32", "")
-                buffer_14 = T.alloc_local((4,), "uint32")
-                T.ptx.ldmatrix(buffer_14[0], buffer_14[1], buffer_14[2], buffer_14[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[T.min(thread % 32 % 8, 0) * 1040 + ((thread // 32 + body) * 128 * 16 // 8 + thread % 32 // 8 * 16)])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
+                T.ptx.ld(buffer_17[0], buffer_17[1], buffer_17[2], buffer_17[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[1408 + thread // 32 * 2048 + (turn + body) % 4 * 512 + thread % 32 * 16])), "", "", "shared", "", "", "", "", "", "v4", "u32", "")
+                buffer_18 = T.alloc_local((4,), "uint32")
+                T.ptx.ldmatrix(buffer_18[0], buffer_18[1], buffer_18[2], buffer_18[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[T.min(thread % 32 % 8, 0) * 1040 + ((thread // 32 + body) * 128 * 16 // 8 + (thread % 32 // 8 % 2 * 2 + thread % 32 // 16) * 16)])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
                 for v in T.unroll(16):
                     buffer_1[v] = T.float32(0.0)
                 for v in T.unroll(8):
                     buffer_2[v] = T.float32(0.0)
-                buffer_15: T.uint32
-                T.ptx.fma(buffer_15, buffer_13[0] & T.uint32(196611), T.uint32(2013296640), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_16: T.uint32 = buffer_15
-                buffer_17: T.uint32
-                T.ptx.fma(buffer_17, buffer_13[0] & T.uint32(786444), T.uint32(1879076864), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_18: T.uint32 = buffer_17
-                buffer_19: T.uint32
-                T.ptx.fma(buffer_19, buffer_13[0] & T.uint32(3145776), T.uint32(1744857088), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_20: T.uint32 = buffer_19
-                buffer_21: T.uint32
-                T.ptx.fma(buffer_21, buffer_13[0] & T.uint32(12583104), T.uint32(1610637312), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_22: T.uint32 = buffer_21
-                T.ptx.mma(buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], buffer_16, buffer_18, buffer_20, buffer_22, buffer_14[0], buffer_14[1], buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                T.ptx.mma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), buffer_14[0], buffer_14[1], buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                buffer_23: T.uint32
-                T.ptx.fma(buffer_23, buffer_13[0] & T.uint32(50332416), T.uint32(1476417536), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_24: T.uint32 = buffer_23
-                buffer_25: T.uint32
-                T.ptx.fma(buffer_25, buffer_13[0] >> T.uint32(10) & T.uint32(196611), T.uint32(2013296640), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_26: T.uint32 = buffer_25
-                buffer_27: T.uint32
-                T.ptx.fma(buffer_27, buffer_13[0] >> T.uint32(10) & T.uint32(786444), T.uint32(1879076864), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_28: T.uint32 = buffer_27
-                buffer_29: T.uint32
-                T.ptx.fma(buffer_29, buffer_13[0] >> T.uint32(10) & T.uint32(3145776), T.uint32(1744857088), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_30: T.uint32 = buffer_29
-                T.ptx.mma(buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], buffer_24, buffer_26, buffer_28, buffer_30, buffer_14[2], buffer_14[3], buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                T.ptx.mma(buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), buffer_14[2], buffer_14[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                buffer_31 = T.alloc_local((4,), "uint32")
-                T.ptx.ldmatrix(buffer_31[0], buffer_31[1], buffer_31[2], buffer_31[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[T.min(thread % 32 % 8, 0) * 1040 + (((thread // 32 + body) * 128 + 32) * 16 // 8 + thread % 32 // 8 * 16)])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
-                buffer_32: T.uint32
-                T.ptx.fma(buffer_32, buffer_13[1] & T.uint32(196611), T.uint32(2013296640), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_33: T.uint32 = buffer_32
-                buffer_34: T.uint32
-                T.ptx.fma(buffer_34, buffer_13[1] & T.uint32(786444), T.uint32(1879076864), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_35: T.uint32 = buffer_34
-                buffer_36: T.uint32
-                T.ptx.fma(buffer_36, buffer_13[1] & T.uint32(3145776), T.uint32(1744857088), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_37: T.uint32 = buffer_36
-                buffer_38: T.uint32
-                T.ptx.fma(buffer_38, buffer_13[1] & T.uint32(12583104), T.uint32(1610637312), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_39: T.uint32 = buffer_38
-                T.ptx.mma(buffer_1[8], buffer_1[9], buffer_1[10], buffer_1[11], buffer_33, buffer_35, buffer_37, buffer_39, buffer_31[0], buffer_31[1], buffer_1[8], buffer_1[9], buffer_1[10], buffer_1[11], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                T.ptx.mma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), buffer_31[0], buffer_31[1], buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                buffer_40: T.uint32
-                T.ptx.fma(buffer_40, buffer_13[1] & T.uint32(50332416), T.uint32(1476417536), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_41: T.uint32 = buffer_40
-                buffer_42: T.uint32
-                T.ptx.fma(buffer_42, buffer_13[1] >> T.uint32(10) & T.uint32(196611), T.uint32(2013296640), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_43: T.uint32 = buffer_42
-                buffer_44: T.uint32
-                T.ptx.fma(buffer_44, buffer_13[1] >> T.uint32(10) & T.uint32(786444), T.uint32(1879076864), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_45: T.uint32 = buffer_44
-                buffer_46: T.uint32
-                T.ptx.fma(buffer_46, buffer_13[1] >> T.uint32(10) & T.uint32(3145776), T.uint32(1744857088), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_47: T.uint32 = buffer_46
-                T.ptx.mma(buffer_1[12], buffer_1[13], buffer_1[14], buffer_1[15], buffer_41, buffer_43, buffer_45, buffer_47, buffer_31[2], buffer_31[3], buffer_1[12], buffer_1[13], buffer_1[14], buffer_1[15], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                T.ptx.mma(buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), buffer_31[2], buffer_31[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                buffer_48 = T.alloc_local((2,))
-                buffer_48[0] = buffer_2[0] + buffer_2[4]
-                buffer_48[1] = buffer_2[1] + buffer_2[5]
-                buffer[0] = buffer[0] + (buffer_1[0] + buffer_1[4] + (buffer_1[8] + buffer_1[12]) - buffer_4[0] * buffer_48[0]) * buffer_3[0]
-                buffer[1] = buffer[1] + (buffer_1[1] + buffer_1[5] + (buffer_1[9] + buffer_1[13]) - buffer_4[0] * buffer_48[1]) * buffer_3[0]
-                buffer[2] = buffer[2] + (buffer_1[2] + buffer_1[6] + (buffer_1[10] + buffer_1[14]) - buffer_4[2] * buffer_48[0]) * buffer_3[2]
-                buffer[3] = buffer[3] + (buffer_1[3] + buffer_1[7] + (buffer_1[11] + buffer_1[15]) - buffer_4[2] * buffer_48[1]) * buffer_3[2]
-                buffer_49 = T.alloc_local((4,), "uint32")
-                T.ptx.ldmatrix(buffer_49[0], buffer_49[1], buffer_49[2], buffer_49[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[T.min(thread % 32 % 8, 0) * 1040 + (((thread // 32 + body) * 128 + 64) * 16 // 8 + thread % 32 // 8 * 16)])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
+                buffer_19: T.uint32 = buffer_17[0] & T.uint32(196611)
+                buffer_20: T.uint32 = buffer_17[0] & T.uint32(786444)
+                buffer_21: T.uint32 = buffer_17[0] >> T.uint32(8) & T.uint32(196611)
+                buffer_22: T.uint32 = buffer_17[0] >> T.uint32(8) & T.uint32(786444)
+                T.ptx.mma(buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], buffer_19, buffer_20, buffer_21, buffer_22, buffer_18[0], buffer_18[1], buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                T.ptx.mma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], T.uint32(1048592), T.uint32(4194368), T.uint32(1048592), T.uint32(4194368), buffer_18[0], buffer_18[1], buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                buffer_23: T.uint32 = buffer_17[0] & T.uint32(3145776)
+                buffer_24: T.uint32 = buffer_17[0] & T.uint32(12583104)
+                buffer_25: T.uint32 = buffer_17[0] >> T.uint32(8) & T.uint32(3145776)
+                buffer_26: T.uint32 = buffer_17[0] >> T.uint32(8) & T.uint32(12583104)
+                T.ptx.mma(buffer_1[8], buffer_1[9], buffer_1[10], buffer_1[11], buffer_23, buffer_24, buffer_25, buffer_26, buffer_18[2], buffer_18[3], buffer_1[8], buffer_1[9], buffer_1[10], buffer_1[11], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                T.ptx.mma(buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], T.uint32(1048592), T.uint32(4194368), T.uint32(1048592), T.uint32(4194368), buffer_18[2], buffer_18[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                buffer_27 = T.alloc_local((4,), "uint32")
+                T.ptx.ldmatrix(buffer_27[0], buffer_27[1], buffer_27[2], buffer_27[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[T.min(thread % 32 % 8, 0) * 1040 + ((thread // 32 + body) * 128 * 16 // 8 + 64 + (thread % 32 // 8 % 2 * 2 + thread % 32 // 16) * 16)])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
+                buffer_28: T.uint32 = buffer_17[1] & T.uint32(196611)
+                buffer_29: T.uint32 = buffer_17[1] & T.uint32(786444)
+                buffer_30: T.uint32 = buffer_17[1] >> T.uint32(8) & T.uint32(196611)
+                buffer_31: T.uint32 = buffer_17[1] >> T.uint32(8) & T.uint32(786444)
+                T.ptx.mma(buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], buffer_28, buffer_29, buffer_30, buffer_31, buffer_27[0], buffer_27[1], buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                T.ptx.mma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], T.uint32(1048592), T.uint32(4194368), T.uint32(1048592), T.uint32(4194368), buffer_27[0], buffer_27[1], buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                buffer_32: T.uint32 = buffer_17[1] & T.uint32(3145776)
+                buffer_33: T.uint32 = buffer_17[1] & T.uint32(12583104)
+                buffer_34: T.uint32 = buffer_17[1] >> T.uint32(8) & T.uint32(3145776)
+                buffer_35: T.uint32 = buffer_17[1] >> T.uint32(8) & T.uint32(12583104)
+                T.ptx.mma(buffer_1[12], buffer_1[13], buffer_1[14], buffer_1[15], buffer_32, buffer_33, buffer_34, buffer_35, buffer_27[2], buffer_27[3], buffer_1[12], buffer_1[13], buffer_1[14], buffer_1[15], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                T.ptx.mma(buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], T.uint32(1048592), T.uint32(4194368), T.uint32(1048592), T.uint32(4194368), buffer_27[2], buffer_27[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                buffer_36 = T.alloc_local((4,))
+                buffer_36[0] = buffer_2[0] + buffer_2[4]
+                buffer_36[1] = buffer_2[1] + buffer_2[5]
+                buffer_36[2] = buffer_2[2] + buffer_2[6]
+                buffer_36[3] = buffer_2[3] + buffer_2[7]
+                buffer[0] = buffer[0] + (buffer_1[8] + buffer_1[12] + (buffer_1[0] + buffer_1[4]) * T.float32(16.0) - buffer_4[0] * buffer_36[0]) * buffer_3[0]
+                buffer[1] = buffer[1] + (buffer_1[9] + buffer_1[13] + (buffer_1[1] + buffer_1[5]) * T.float32(16.0) - buffer_4[0] * buffer_36[1]) * buffer_3[0]
+                buffer[2] = buffer[2] + (buffer_1[10] + buffer_1[14] + (buffer_1[2] + buffer_1[6]) * T.float32(16.0) - buffer_4[2] * buffer_36[2]) * buffer_3[2]
+                buffer[3] = buffer[3] + (buffer_1[11] + buffer_1[15] + (buffer_1[3] + buffer_1[7]) * T.float32(16.0) - buffer_4[2] * buffer_36[3]) * buffer_3[2]
+                buffer_37 = T.alloc_local((4,), "uint32")
+                T.ptx.ldmatrix(buffer_37[0], buffer_37[1], buffer_37[2], buffer_37[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[T.min(thread % 32 % 8, 0) * 1040 + ((thread // 32 + body) * 128 * 16 // 8 + 128 + (thread % 32 // 8 % 2 * 2 + thread % 32 // 16) * 16)])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
                 for v in T.unroll(16):
                     buffer_1[v] = T.float32(0.0)
                 for v in T.unroll(8):
                     buffer_2[v] = T.float32(0.0)
-                buffer_50: T.uint32
-                T.ptx.fma(buffer_50, buffer_13[2] & T.uint32(196611), T.uint32(2013296640), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_51: T.uint32 = buffer_50
-                buffer_52: T.uint32
-                T.ptx.fma(buffer_52, buffer_13[2] & T.uint32(786444), T.uint32(1879076864), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_53: T.uint32 = buffer_52
-                buffer_54: T.uint32
-                T.ptx.fma(buffer_54, buffer_13[2] & T.uint32(3145776), T.uint32(1744857088), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_55: T.uint32 = buffer_54
-                buffer_56: T.uint32
-                T.ptx.fma(buffer_56, buffer_13[2] & T.uint32(12583104), T.uint32(1610637312), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_57: T.uint32 = buffer_56
-                T.ptx.mma(buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], buffer_51, buffer_53, buffer_55, buffer_57, buffer_49[0], buffer_49[1], buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                T.ptx.mma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), buffer_49[0], buffer_49[1], buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                buffer_58: T.uint32
-                T.ptx.fma(buffer_58, buffer_13[2] & T.uint32(50332416), T.uint32(1476417536), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_59: T.uint32 = buffer_58
-                buffer_60: T.uint32
-                T.ptx.fma(buffer_60, buffer_13[2] >> T.uint32(10) & T.uint32(196611), T.uint32(2013296640), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_61: T.uint32 = buffer_60
-                buffer_62: T.uint32
-                T.ptx.fma(buffer_62, buffer_13[2] >> T.uint32(10) & T.uint32(786444), T.uint32(1879076864), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_63: T.uint32 = buffer_62
-                buffer_64: T.uint32
-                T.ptx.fma(buffer_64, buffer_13[2] >> T.uint32(10) & T.uint32(3145776), T.uint32(1744857088), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_65: T.uint32 = buffer_64
-                T.ptx.mma(buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], buffer_59, buffer_61, buffer_63, buffer_65, buffer_49[2], buffer_49[3], buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                T.ptx.mma(buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), buffer_49[2], buffer_49[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                buffer_66 = T.alloc_local((4,), "uint32")
-                T.ptx.ldmatrix(buffer_66[0], buffer_66[1], buffer_66[2], buffer_66[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[T.min(thread % 32 % 8, 0) * 1040 + (((thread // 32 + body) * 128 + 96) * 16 // 8 + thread % 32 // 8 * 16)])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
-                buffer_67: T.uint32
-                T.ptx.fma(buffer_67, buffer_13[3] & T.uint32(196611), T.uint32(2013296640), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_68: T.uint32 = buffer_67
-                buffer_69: T.uint32
-                T.ptx.fma(buffer_69, buffer_13[3] & T.uint32(786444), T.uint32(1879076864), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_70: T.uint32 = buffer_69
-                buffer_71: T.uint32
-                T.ptx.fma(buffer_71, buffer_13[3] & T.uint32(3145776), T.uint32(1744857088), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_72: T.uint32 = buffer_71
-                buffer_73: T.uint32
-                T.ptx.fma(buffer_73, buffer_13[3] & T.uint32(12583104), T.uint32(1610637312), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_74: T.uint32 = buffer_73
-                T.ptx.mma(buffer_1[8], buffer_1[9], buffer_1[10], buffer_1[11], buffer_68, buffer_70, buffer_72, buffer_74, buffer_66[0], buffer_66[1], buffer_1[8], buffer_1[9], buffer_1[10], buffer_1[11], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                T.ptx.mma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), buffer_66[0], buffer_66[1], buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                buffer_75: T.uint32
-                T.ptx.fma(buffer_75, buffer_13[3] & T.uint32(50332416), T.uint32(1476417536), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_76: T.uint32 = buffer_75
-                buffer_77: T.uint32
-                T.ptx.fma(buffer_77, buffer_13[3] >> T.uint32(10) & T.uint32(196611), T.uint32(2013296640), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_78: T.uint32 = buffer_77
-                buffer_79: T.uint32
-                T.ptx.fma(buffer_79, buffer_13[3] >> T.uint32(10) & T.uint32(786444), T.uint32(1879076864), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_80: T.uint32 = buffer_79
-                buffer_81: T.uint32
-                T.ptx.fma(buffer_81, buffer_13[3] >> T.uint32(10) & T.uint32(3145776), T.uint32(1744857088), T.uint32(0), "rn", "", "", "", "", "f16x2", "")
-                buffer_82: T.uint32 = buffer_81
-                T.ptx.mma(buffer_1[12], buffer_1[13], buffer_1[14], buffer_1[15], buffer_76, buffer_78, buffer_80, buffer_82, buffer_66[2], buffer_66[3], buffer_1[12], buffer_1[13], buffer_1[14], buffer_1[15], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                T.ptx.mma(buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), T.uint32(1006648320), buffer_66[2], buffer_66[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-                buffer_83 = T.alloc_local((2,))
-                buffer_83[0] = buffer_2[0] + buffer_2[4]
-                buffer_83[1] = buffer_2[1] + buffer_2[5]
-                buffer[0] = buffer[0] + (buffer_1[0] + buffer_1[4] + (buffer_1[8] + buffer_1[12]) - buffer_4[1] * buffer_83[0]) * buffer_3[1]
-                buffer[1] = buffer[1] + (buffer_1[1] + buffer_1[5] + (buffer_1[9] + buffer_1[13]) - buffer_4[1] * buffer_83[1]) * buffer_3[1]
-                buffer[2] = buffer[2] + (buffer_1[2] + buffer_1[6] + (buffer_1[10] + buffer_1[14]) - buffer_4[3] * buffer_83[0]) * buffer_3[3]
-                buffer[3] = buffer[3] + (buffer_1[3] + buffer_1[7] + (buffer_1[11] + buffer_1[15]) - buffer_4[3] * buffer_83[1]) * buffer_3[3]
+                buffer_38: T.uint32 = buffer_17[2] & T.uint32(196611)
+                buffer_39: T.uint32 = buffer_17[2] & T.uint32(786444)
+                buffer_40: T.uint32 = buffer_17[2] >> T.uint32(8) & T.uint32(196611)
+                buffer_41: T.uint32 = buffer_17[2] >> T.uint32(8) & T.uint32(786444)
+                T.ptx.mma(buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], buffer_38, buffer_39, buffer_40, buffer_41, buffer_37[0], buffer_37[1], buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                T.ptx.mma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], T.uint32(1048592), T.uint32(4194368), T.uint32(1048592), T.uint32(4194368), buffer_37[0], buffer_37[1], buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                buffer_42: T.uint32 = buffer_17[2] & T.uint32(3145776)
+                buffer_43: T.uint32 = buffer_17[2] & T.uint32(12583104)
+                buffer_44: T.uint32 = buffer_17[2] >> T.uint32(8) & T.uint32(3145776)
+                buffer_45: T.uint32 = buffer_17[2] >> T.uint32(8) & T.uint32(12583104)
+                T.ptx.mma(buffer_1[8], buffer_1[9], buffer_1[10], buffer_1[11], buffer_42, buffer_43, buffer_44, buffer_45, buffer_37[2], buffer_37[3], buffer_1[8], buffer_1[9], buffer_1[10], buffer_1[11], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                T.ptx.mma(buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], T.uint32(1048592), T.uint32(4194368), T.uint32(1048592), T.uint32(4194368), buffer_37[2], buffer_37[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                buffer_46 = T.alloc_local((4,), "uint32")
+                T.ptx.ldmatrix(buffer_46[0], buffer_46[1], buffer_46[2], buffer_46[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[T.min(thread % 32 % 8, 0) * 1040 + ((thread // 32 + body) * 128 * 16 // 8 + 192 + (thread % 32 // 8 % 2 * 2 + thread % 32 // 16) * 16)])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
+                buffer_47: T.uint32 = buffer_17[3] & T.uint32(196611)
+                buffer_48: T.uint32 = buffer_17[3] & T.uint32(786444)
+                buffer_49: T.uint32 = buffer_17[3] >> T.uint32(8) & T.uint32(196611)
+                buffer_50: T.uint32 = buffer_17[3] >> T.uint32(8) & T.uint32(786444)
+                T.ptx.mma(buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], buffer_47, buffer_48, buffer_49, buffer_50, buffer_46[0], buffer_46[1], buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                T.ptx.mma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], T.uint32(1048592), T.uint32(4194368), T.uint32(1048592), T.uint32(4194368), buffer_46[0], buffer_46[1], buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                buffer_51: T.uint32 = buffer_17[3] & T.uint32(3145776)
+                buffer_52: T.uint32 = buffer_17[3] & T.uint32(12583104)
+                buffer_53: T.uint32 = buffer_17[3] >> T.uint32(8) & T.uint32(3145776)
+                buffer_54: T.uint32 = buffer_17[3] >> T.uint32(8) & T.uint32(12583104)
+                T.ptx.mma(buffer_1[12], buffer_1[13], buffer_1[14], buffer_1[15], buffer_51, buffer_52, buffer_53, buffer_54, buffer_46[2], buffer_46[3], buffer_1[12], buffer_1[13], buffer_1[14], buffer_1[15], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                T.ptx.mma(buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], T.uint32(1048592), T.uint32(4194368), T.uint32(1048592), T.uint32(4194368), buffer_46[2], buffer_46[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
+                buffer_55 = T.alloc_local((4,))
+                buffer_55[0] = buffer_2[0] + buffer_2[4]
+                buffer_55[1] = buffer_2[1] + buffer_2[5]
+                buffer_55[2] = buffer_2[2] + buffer_2[6]
+                buffer_55[3] = buffer_2[3] + buffer_2[7]
+                buffer[0] = buffer[0] + (buffer_1[8] + buffer_1[12] + (buffer_1[0] + buffer_1[4]) * T.float32(16.0) - buffer_4[1] * buffer_55[0]) * buffer_3[1]
+                buffer[1] = buffer[1] + (buffer_1[9] + buffer_1[13] + (buffer_1[1] + buffer_1[5]) * T.float32(16.0) - buffer_4[1] * buffer_55[1]) * buffer_3[1]
+                buffer[2] = buffer[2] + (buffer_1[10] + buffer_1[14] + (buffer_1[2] + buffer_1[6]) * T.float32(16.0) - buffer_4[3] * buffer_55[2]) * buffer_3[3]
+                buffer[3] = buffer[3] + (buffer_1[11] + buffer_1[15] + (buffer_1[3] + buffer_1[7]) * T.float32(16.0) - buffer_4[3] * buffer_55[3]) * buffer_3[3]
+                buffer_56: T.int32 = T.Div(block * 16, 16) * 512 + ((thread // 32 + (body + 4)) * 512 + thread % 32 * 16)
                 if body + 4 < 1:
-                    T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[1408 + thread // 32 * 2048 + (turn + body) % 4 * 512 + thread % 32 * 16])), T.address_of(B[T.Div(block * 16, 16), (thread // 32 + (body + 4)) * 512 + thread % 32 * 16]), 16, T.Select(thread // 32 + (body + 4) < 1, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::256B", "")
+                    T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[1408 + thread // 32 * 2048 + (turn + body) % 4 * 512 + thread % 32 * 16])), T.address_of(B[0, buffer_56]), 16, T.Select(thread // 32 + (body + 4) < 1, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::256B", "")
                 T.ptx.cp("async", "commit_group", "")
             T.cuda.cta_sync()
             if thread % 32 % 4 * 2 < 1:
-                T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[((thread // 32 + thread % 32 % 4 * 2) * 20 + thread % 32 // 4) * 4])), buffer[0], "", "", "", "shared", "", "", "", "f32", "")
+                T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[((thread // 32 + thread % 32 % 4 * 2) * 20 + thread % 32 // 4) * 4])), buffer[0] * T.float32(1048576.0), "", "", "", "shared", "", "", "", "f32", "")
             if thread % 32 % 4 * 2 + 1 < 1:
-                T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[((thread // 32 + (thread % 32 % 4 * 2 + 1)) * 20 + thread % 32 // 4) * 4])), buffer[1], "", "", "", "shared", "", "", "", "f32", "")
+                T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[((thread // 32 + (thread % 32 % 4 * 2 + 1)) * 20 + thread % 32 // 4) * 4])), buffer[1] * T.float32(1048576.0), "", "", "", "shared", "", "", "", "f32", "")
             if thread % 32 % 4 * 2 < 1:
-                T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[((thread // 32 + thread % 32 % 4 * 2) * 20 + (8 + thread % 32 // 4)) * 4])), buffer[2], "", "", "", "shared", "", "", "", "f32", "")
+                T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[((thread // 32 + thread % 32 % 4 * 2) * 20 + (8 + thread % 32 // 4)) * 4])), buffer[2] * T.float32(262144.0), "", "", "", "shared", "", "", "", "f32", "")
             if thread % 32 % 4 * 2 + 1 < 1:
-                T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[((thread // 32 + (thread % 32 % 4 * 2 + 1)) * 20 + (8 + thread % 32 // 4)) * 4])), buffer[3], "", "", "", "shared", "", "", "", "f32", "")
+                T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[((thread // 32 + (thread % 32 % 4 * 2 + 1)) * 20 + (8 + thread % 32 // 4)) * 4])), buffer[3] * T.float32(262144.0), "", "", "", "shared", "", "", "", "f32", "")
             T.cuda.cta_sync()
             if thread < 16:
-                buffer_9 = T.alloc_local((4,))
-                T.ptx.ld(buffer_9[0], T.cuda.cvta_generic_to_shared(T.address_of(arena[(thread // 16 * 20 + thread % 16) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-                T.ptx.ld(buffer_9[1], T.cuda.cvta_generic_to_shared(T.address_of(arena[((1 + thread // 16) * 20 + thread % 16) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-                T.ptx.ld(buffer_9[2], T.cuda.cvta_generic_to_shared(T.address_of(arena[((2 + thread // 16) * 20 + thread % 16) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-                T.ptx.ld(buffer_9[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[((3 + thread // 16) * 20 + thread % 16) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-                buffer_9[0] = buffer_9[0] + buffer_9[1]
-                buffer_9[0] = buffer_9[0] + buffer_9[2]
-                buffer_9[0] = buffer_9[0] + buffer_9[3]
-                D[thread // 16, block * 16 + thread % 16] = T.Cast("float16", buffer_9[0])
+                buffer_13 = T.alloc_local((4,))
+                T.ptx.ld(buffer_13[0], T.cuda.cvta_generic_to_shared(T.address_of(arena[(thread // 16 * 20 + thread % 16) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+                T.ptx.ld(buffer_13[1], T.cuda.cvta_generic_to_shared(T.address_of(arena[((1 + thread // 16) * 20 + thread % 16) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+                T.ptx.ld(buffer_13[2], T.cuda.cvta_generic_to_shared(T.address_of(arena[((2 + thread // 16) * 20 + thread % 16) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+                T.ptx.ld(buffer_13[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[((3 + thread // 16) * 20 + thread % 16) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
+                buffer_13[0] = buffer_13[0] + buffer_13[1]
+                buffer_13[0] = buffer_13[0] + buffer_13[2]
+                buffer_13[0] = buffer_13[0] + buffer_13[3]
+                D[thread // 16, block * 16 + thread % 16] = T.Cast("float16", buffer_13[0])
