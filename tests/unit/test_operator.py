@@ -64,7 +64,7 @@ def test_unscheduled_function_is_the_meaning(config):
     inputs = make_inputs(config, m)
     executable = tvm.compile(operator.prim_func, target="llvm")
     D = torch.empty(m, config.N, dtype=config.out_format.torch_dtype)
-    optional = [t for t in (inputs.scale, inputs.zeros, inputs.bias) if t is not None]
+    optional = inputs.optional.values()
     name = str(operator.prim_func.attrs["global_symbol"])
     if config.ladder[-1] > 1 or m == 1:
         executable[name](inputs.A, packing.pack(inputs.W, config), *optional, D)
