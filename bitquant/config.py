@@ -26,11 +26,12 @@ class MatmulConfig:
     With A of shape (M, K), W of shape (N, K) before packing, and groups of `group_size` consecutive k that share
     Scale[n, k // group_size] and Zeros[n, k // group_size]::
 
-        D[m, n] = cast_out(sum_k A[m, k] * decode(W)[n, k] + Bias[n])
+        C[m, n] = sum_k A[m, k] * decode(W)[n, k]
         decode(w) = (w - z) * s      zeros_mode "original" and "quantized"
                     w * s - z        zeros_mode "rescale"
+        D[m, n] = cast_out(C[m, n] * ActivationScale[m] * ChannelScale[n] + Bias[n])
 
-    The names and their order are those of BitBLAS.
+    Operands that the config does not ask for are left out. Names and order are those of BitBLAS, up to `scale_dtype`.
 
     Parameters
     ----------
@@ -66,6 +67,10 @@ class MatmulConfig:
     scale_dtype
         Type of Scale and of unpacked Zeros: float16, bfloat16 or float32. Default: the type of A, and float32 where A
         has 8 bits.
+    with_activation_scale
+        Whether there is an ActivationScale, (M,) float32: one factor a row of A (a token), applied to the sums.
+    with_channel_scale
+        Whether there is a ChannelScale, (N,) float32: one factor a row of W (an output channel), applied to the sums.
 
     Raises
     ------
@@ -91,6 +96,8 @@ class MatmulConfig:
     propagate_a: bool | None = None
     propagate_b: bool | None = None
     scale_dtype: str | None = None
+    with_activation_scale: bool = False
+    with_channel_scale: bool = False
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -152,6 +159,11 @@ class MatmulConfig:
         return self.K // self.group
 
     @property
+    def has_output_scales(self) -> bool:
+        """Whether sums are multiplied by an ActivationScale or a ChannelScale, in float32, before Bias is added."""
+        return self.with_activation_scale or self.with_channel_scale
+
+    @property
     def has_packed_zeros(self) -> bool:
         """Whether Zeros is the packed integer operand of zeros_mode "quantized"."""
         return self.with_zeros and self.zeros_mode == "quantized"
@@ -181,6 +193,11 @@ class MatmulConfig:
         sm_80 reads a weight faster for it, so nothing here accumulates in float16.
         """
         return "int32" if self.A_format.is_integer and self.decodes_to_integer else "float32"
+
+    @property
+    def has_exact_results(self) -> bool:
+        """Whether no result may differ from another kernel's: int32 sums, not scaled, with an integer output."""
+        return self.reduce_dtype == "int32" and self.out_format.is_integer and not self.has_output_scales
 
     @property
     def needs_decode(self) -> bool:
@@ -237,9 +254,11 @@ class MatmulConfig:
     def problem(self) -> dict[str, Any]:
         """Return what decides the kernels: the fields in canonical spelling, defaults and BitBLAS flags resolved.
 
-        Two configs with equal problems get the same kernels. Keys of caches and records are made of this.
+        Two configs with equal problems get the same kernels. Keys of caches and records are made of this. Output
+        scales are named where they are there alone, so that keys from before there were any stay what they are.
         """
         has_scale_type = self.with_scaling or (self.with_zeros and not self.has_packed_zeros)
+        output_scales = ("with_activation_scale", "with_channel_scale")
         return {
             "M": self.M if isinstance(self.M, int) else list(self.ladder),
             "N": self.N,
@@ -256,6 +275,7 @@ class MatmulConfig:
             "zeros_mode": self.zeros_mode if self.with_zeros else "original",
             "scale_dtype": self.scale_format.name if has_scale_type else None,
             "plain_layout": self.wants_plain_layout,
+            **{name: True for name in output_scales if getattr(self, name)},
         }
 
     @classmethod
@@ -269,7 +289,7 @@ class MatmulConfig:
         return f"matmul_{self.layout}(M={m}, N={self.N}, K={self.K}, {self.A_format.name} x {self.W_format.name})"
 
     def problem_summary(self) -> str:
-        """Return types, groups, zeros and bias in one line."""
+        """Return types, groups, zeros, output scales and bias in one line."""
         parts = [f"{self.A_format.name} x {self.W_format.name} -> {self.out_format.name}, sums in {self.reduce_dtype}"]
         if self.with_scaling or self.with_zeros:
             parts.append(f"groups of {self.group}")
@@ -277,6 +297,10 @@ class MatmulConfig:
             parts.append(f"{self.scale_format.name} scales")
         if self.with_zeros:
             parts.append(f"{self.zeros_mode} zero points")
+        if self.with_activation_scale:
+            parts.append("activation scales")
+        if self.with_channel_scale:
+            parts.append("channel scales")
         if self.with_bias:
             parts.append("bias")
         return ", ".join(parts)
@@ -311,7 +335,7 @@ def _validate(c: MatmulConfig) -> None:
     dtypes.canonical_name(c.accum_dtype, "accum_dtype", dtypes.ACCUM_DTYPES)
     if c.scale_dtype is not None:
         dtypes.canonical_name(c.scale_dtype, "scale_dtype", dtypes.SCALE_DTYPES)
-    for flag in ("with_bias", "with_scaling", "with_zeros"):
+    for flag in ("with_bias", "with_scaling", "with_zeros", "with_activation_scale", "with_channel_scale"):
         if not isinstance(getattr(c, flag), bool):
             raise ConfigError(f"{flag!r} must be a bool (got {getattr(c, flag)!r})", **{flag: getattr(c, flag)})
     for flag in ("fast_decoding", "propagate_a", "propagate_b"):  # BitBLAS has an enumeration for the last two.

@@ -110,11 +110,14 @@ class Operator:
         self._K, self._N = c.K, c.N
         scale_dtype = c.scale_format.torch_dtype
         zeros_dtype = torch.int8 if c.has_packed_zeros else scale_dtype
-        # Name, whether the config has it, shape, dtype: the optional operands in the order of the kernels' parameters.
+        # Name, whether the config has it, its field, shape, dtype: the optional operands in the order of the kernels'
+        # parameters. The shape of activation_scale follows that of A.
         self._optional = (
             ("scale", c.with_scaling, "with_scaling", c.scale_shape, scale_dtype),
             ("zeros", c.with_zeros, "with_zeros", c.zeros_shape, zeros_dtype),
             ("bias", c.with_bias, "with_bias", (c.N,), self._out_dtype),
+            ("activation_scale", c.with_activation_scale, "with_activation_scale", None, torch.float32),
+            ("channel_scale", c.with_channel_scale, "with_channel_scale", (c.N,), torch.float32),
         )
         # Kernels for GPUs load up to 16 bytes at a time from rows whose length allows it, and so must the first row.
         self._alignment = {
@@ -198,7 +201,11 @@ class Operator:
         return self._functions
 
     def kernel_for(self, m: int) -> Callable[..., None]:
-        """Return the bare function that serves `m` rows: (A, W, [scale], [zeros], [bias], D), all two-dimensional."""
+        """Return the bare function that serves `m` rows.
+
+        It takes (A, W, [scale], [zeros], [bias], [activation_scale], [channel_scale], D): A and D with two dimensions,
+        activation_scale and channel_scale, like bias, with one.
+        """
         functions = self._functions_by_rung()
         for rung, function in functions:
             if m <= rung:
@@ -213,8 +220,11 @@ class Operator:
         zeros: torch.Tensor | None = None,
         bias: torch.Tensor | None = None,
         output: torch.Tensor | None = None,
+        *,
+        activation_scale: torch.Tensor | None = None,
+        channel_scale: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return D = A x decode(W)^T (+ bias). Not differentiable.
+        """Return D = A x decode(W)^T (* activation_scale) (* channel_scale) (+ bias). Not differentiable.
 
         Parameters
         ----------
@@ -226,6 +236,11 @@ class Operator:
             Present exactly where the config says so; shapes and types as in `MatmulConfig`.
         output
             Where to write D, (..., N), contiguous; allocated where None.
+        activation_scale
+            float32, one number a row of A: of the leading dimensions of A, (...), or (..., 1) as a reduction with
+            ``keepdim=True`` leaves it. Present exactly where the config says so.
+        channel_scale
+            float32, (N,). Present exactly where the config says so.
 
         Raises
         ------
@@ -236,17 +251,29 @@ class Operator:
         if torch.compiler.is_compiling():
             if output is not None:
                 self._check("output", output, (*A.shape[:-1], self._N), self._out_dtype, A.device)
-            result = _forward_op(self._name, A, W, scale, zeros, bias)
+            result = _forward_op(self._name, A, W, scale, zeros, bias, activation_scale, channel_scale)
             return result if output is None else output.copy_(result)
         try:
-            result = self._attempt(A, W, scale, zeros, bias, output)
+            result = self._attempt(A, W, scale, zeros, bias, activation_scale, channel_scale, output)
         except Exception:  # noqa: BLE001 - whatever is wrong, `_forward` finds it and says it in the user's words.
             result = None
-        return self._forward(A, W, scale, zeros, bias, output) if result is None else result
+        if result is not None:
+            return result
+        return self._forward(A, W, scale, zeros, bias, activation_scale, channel_scale, output)
 
     __call__ = forward
 
-    def _forward(self, A: Any, W: Any, scale: Any, zeros: Any, bias: Any, output: Any) -> torch.Tensor:
+    def _forward(
+        self,
+        A: Any,
+        W: Any,
+        scale: Any,
+        zeros: Any,
+        bias: Any,
+        activation_scale: Any,
+        channel_scale: Any,
+        output: Any,
+    ) -> torch.Tensor:
         """Check every operand, and compute; the first call that passes makes the next ones short (`_short_call`)."""
         if not isinstance(A, torch.Tensor):
             raise CallError(f"'A' must be a torch.Tensor (got {type(A).__name__})")
@@ -263,14 +290,18 @@ class Operator:
         if device.index not in self._checked_devices:
             self._check_device(device)
         arguments = [A.detach() if A.requires_grad else A, W]
-        for (name, is_configured, field, wanted, dtype), tensor in zip(
-            self._optional, (scale, zeros, bias), strict=True
+        rows_shape = shape[:-1]
+        if isinstance(activation_scale, torch.Tensor) and activation_scale.shape == (*rows_shape, 1):
+            rows_shape = activation_scale.shape  # As a reduction over K leaves it.
+        for (name, is_configured, field, fixed_shape, dtype), tensor in zip(
+            self._optional, (scale, zeros, bias, activation_scale, channel_scale), strict=True
         ):
+            wanted = rows_shape if fixed_shape is None else fixed_shape
             if tensor is None:
                 if is_configured:
                     raise CallError(
                         f"{name!r} is missing: the config has {field}=True; "
-                        f"pass a tensor of shape {wanted} and type {dtype}"
+                        f"pass a tensor of shape {tuple(wanted)} and type {dtype}"
                     )
             elif not is_configured:
                 raise CallError(
@@ -303,13 +334,18 @@ class Operator:
 
     def _launch(self, m: int, arguments: list[torch.Tensor], output: torch.Tensor) -> None:
         function = self.kernel_for(m)
-        rows, D = arguments[0].view(m, self._K), output.view(m, self._N)
+        by_row, D = {0: arguments[0].view(m, self._K)}, output.view(m, self._N)
+        if self.config.with_activation_scale:
+            at = len(arguments) - (2 if self.config.with_channel_scale else 1)
+            by_row[at] = arguments[at].view(m)
         step = _MAX_ELEMENTS // max(self._K, self._N)
         if m <= step:
-            function(rows, *arguments[1:], D)
+            function(*(by_row.get(i, argument) for i, argument in enumerate(arguments)), D)
             return
         for first in range(0, m, step):
-            self._launch(min(step, m - first), [rows[first : first + step], *arguments[1:]], D[first : first + step])
+            rows = slice(first, first + step)
+            part = [by_row[i][rows] if i in by_row else argument for i, argument in enumerate(arguments)]
+            self._launch(min(step, m - first), part, D[rows])
 
     def _check(self, name: str, tensor: Any, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
         """Check one operand: the cheap comparison first, the words only where it fails."""
@@ -329,6 +365,7 @@ class Operator:
             raise CallError(f"{name!r} must be of type {dtype} (got {tensor.dtype}){fix}")
         if tuple(tensor.shape) != tuple(shape):
             fix = f"; pass what transform_weight returned ({self.weight_layout} layout)" if name == "W" else ""
+            fix = f", or {(*shape, 1)}: one number a row of A" if name == "activation_scale" else fix
             raise CallError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)}){fix}")
         if tensor.device != device:
             raise CallError(f"{name!r} must be on the device of A, {device} (got {tensor.device}); use .to('{device}')")
@@ -453,6 +490,7 @@ class Operator:
             total += math.prod(c.zeros_shape) * (1 if c.has_packed_zeros else c.scale_format.torch_dtype.itemsize)
         if c.with_bias:
             total += self._N * self._out_dtype.itemsize
+        total += 4 * (m * c.with_activation_scale + self._N * c.with_channel_scale)
         return total + m * (self._K * self._A_dtype.itemsize + self._N * self._out_dtype.itemsize)
 
     def report(self) -> str:
@@ -636,8 +674,9 @@ def _short_call(operator: Operator) -> Callable[..., torch.Tensor | None]:
     kernels.append(kernels[-1])  # For m beyond the last rung.
     K, N, dtype, is_cuda = operator._K, operator._N, operator._out_dtype, operator.is_cuda
     most = _MAX_ELEMENTS // max(K, N)
-    has_scale, has_zeros, has_bias = (is_configured for _, is_configured, *_ in operator._optional)
-    pick = itemgetter(0, 1, *(i for i, has in ((2, has_scale), (3, has_zeros), (4, has_bias)) if has), 5)
+    configured = [is_configured for _, is_configured, *_ in operator._optional]
+    has_scale, has_zeros, has_bias, has_activation_scale, has_channel_scale = configured
+    pick = itemgetter(0, 1, *(i for i, has in enumerate(configured, 2) if has), 7)
     past_A, past_W, past_scale, past_zeros, past_output = (
         operator._alignment[name] - 1 for name in ("A", "W", "scale", "zeros", "output")
     )
@@ -646,7 +685,16 @@ def _short_call(operator: Operator) -> Callable[..., torch.Tensor | None]:
     # The function of the class, since it fails for whatever is no torch.Tensor; the launcher takes NumPy's arrays too.
     empty, is_neg = torch.empty, torch.Tensor.is_neg
 
-    def attempt(A: Any, W: Any, scale: Any, zeros: Any, bias: Any, output: Any) -> torch.Tensor | None:
+    def attempt(
+        A: Any,
+        W: Any,
+        scale: Any,
+        zeros: Any,
+        bias: Any,
+        activation_scale: Any,
+        channel_scale: Any,
+        output: Any,
+    ) -> torch.Tensor | None:
         shape = A.shape
         is_matrix = len(shape) == 2
         m = shape[0] if is_matrix else A.numel() // K
@@ -656,6 +704,8 @@ def _short_call(operator: Operator) -> Callable[..., torch.Tensor | None]:
             or (scale is None) is has_scale
             or (zeros is None) is has_zeros
             or (bias is None) is has_bias
+            or (activation_scale is None) is has_activation_scale
+            or (channel_scale is None) is has_channel_scale
         ):
             return None
         if has_several_gpus and not (A.get_device() == current_gpu() and A.get_device() in gpus):
@@ -669,7 +719,12 @@ def _short_call(operator: Operator) -> Callable[..., torch.Tensor | None]:
                 return None
             result = empty(*leading, N, dtype=dtype, device=A.device) if output is None else output
             rows, D = A.view(m, K), result.view(m, N)
-        operands = pick((rows, W, scale, zeros, bias, D))
+        if has_activation_scale:
+            if activation_scale.shape not in (shape[:-1], (*shape[:-1], 1)):
+                return None
+            if activation_scale.ndim != 1:
+                activation_scale = activation_scale.view(m)
+        operands = pick((rows, W, scale, zeros, bias, activation_scale, channel_scale, D))
         if any(map(is_neg, operands)):
             return None
         if is_cuda and (
@@ -694,12 +749,14 @@ def _forward_op(
     scale: torch.Tensor | None,
     zeros: torch.Tensor | None,
     bias: torch.Tensor | None,
+    activation_scale: torch.Tensor | None,
+    channel_scale: torch.Tensor | None,
 ) -> torch.Tensor:
     """The call as torch.compile sees it; `name` is that of a live operator of this process."""
-    return _by_name[name]._forward(A, W, scale, zeros, bias, None)
+    return _by_name[name]._forward(A, W, scale, zeros, bias, activation_scale, channel_scale, None)
 
 
 @_forward_op.register_fake
-def _(name: str, A: Any, W: Any, scale: Any, zeros: Any, bias: Any) -> torch.Tensor:
+def _(name: str, A: Any, *_operands: Any) -> torch.Tensor:
     operator = _by_name[name]
     return A.new_empty((*A.shape[:-1], operator._N), dtype=operator._out_dtype)

@@ -61,6 +61,10 @@ def random_operands(operator: Operator, m: int, device: torch.device) -> dict[st
         operands["zeros"] = draw(c.zeros_shape, torch.int8 if c.has_packed_zeros else c.scale_format.torch_dtype)
     if c.with_bias:
         operands["bias"] = draw((c.N,), c.out_format.torch_dtype)
+    if c.with_activation_scale:
+        operands["activation_scale"] = draw((m,), torch.float32, 0.01)
+    if c.with_channel_scale:
+        operands["channel_scale"] = draw((c.N,), torch.float32, 0.01)
     return operands
 
 

@@ -27,7 +27,7 @@ def error_log():
                 "m": m,
                 "error": error,
                 "bound": tolerance(config),
-                "is_exact": config.reduce_dtype == "int32" and config.out_format.is_integer,
+                "is_exact": config.has_exact_results,
             }
             with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123  one line is appended whole
                 file.write(json.dumps(line) + "\n")

@@ -158,9 +158,7 @@ def _run_once(operator: Operator, m: int, seed: int) -> _Result:
     operator(
         inputs.A,
         operator.transform_weight(inputs.W),  # type: ignore[attr-defined]
-        scale=inputs.scale,
-        zeros=inputs.zeros,
-        bias=inputs.bias,
+        **inputs.optional,
         output=output,
     )
     checked, inputs, output = _checked_columns(config, inputs, output.cpu(), seed)
@@ -198,6 +196,7 @@ def _checked_columns(
         scale=rows(inputs.scale),
         zeros_values=zeros[:, there] if zeros is not None and config.has_packed_zeros else rows(zeros),
         bias=rows(inputs.bias),
+        channel_scale=rows(inputs.channel_scale),
     )
     return dataclasses.replace(config, N=len(columns)), few, output[:, columns]
 
@@ -209,7 +208,7 @@ def _print_results(operator: Operator, results: list[_Result]) -> None:
 
     c = operator.config
     if c.out_format.is_integer:
-        bound = "exact" if c.reduce_dtype == "int32" else "1 at ties"
+        bound = "exact" if c.has_exact_results else "1 at ties"
     else:
         bound = f"{tolerance(c):.1e}"
     rows: list[list[RenderableType]] = []

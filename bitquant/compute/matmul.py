@@ -110,9 +110,28 @@ def zero_point(config: MatmulConfig, Zeros: Expr, n: Expr, g: Expr) -> Expr:
     return Zeros[g, n].astype("uint8")
 
 
-def output_value(config: MatmulConfig, c: Expr, bias: Expr) -> Expr:
-    """Return an output from its accumulated sum `c`: bias added in the wider type, then one cast."""
+def output_value(config: MatmulConfig, c: Expr, bias: Expr, activation_scale: Expr, channel_scale: Expr) -> Expr:
+    """Return an output from its accumulated sum, cast_out(c * activation_scale * channel_scale + bias).
+
+    Scales are applied in float32, to which an int32 sum is rounded once. Bias is added in float32, and in int32 where
+    sum and output are integers and there are no scales. Then there is one cast.
+
+    Parameters
+    ----------
+    config
+        The problem; of the operands below those are used that it has.
+    c
+        The sum, of type `config.reduce_dtype`.
+    bias
+        Bias[n], of the output's type.
+    activation_scale, channel_scale
+        ActivationScale[m] and ChannelScale[n], float32.
+    """
     c_dtype = config.reduce_dtype
+    if config.has_output_scales:
+        c, c_dtype = c.astype("float32"), "float32"
+        c = c * activation_scale if config.with_activation_scale else c
+        c = c * channel_scale if config.with_channel_scale else c
     if config.with_bias:
         c_dtype = "int32" if c_dtype == "int32" and config.out_format.is_integer else "float32"
         c = c.astype(c_dtype) + bias.astype(c_dtype)
@@ -138,7 +157,7 @@ def _cast_output(x: Expr, x_dtype: str, dtype: str) -> Expr:
 def matmul_dequantize_b(
     config: MatmulConfig, rung: int, decode_dtype: str | None = None, layout: Layout = "plain"
 ) -> tvm.tirx.PrimFunc:
-    """Return D = cast(A x decode(B)^T + Bias) as an unscheduled prim_func.
+    """Return D = cast(A x decode(B)^T * ActivationScale * ChannelScale + Bias) as an unscheduled prim_func.
 
     Parameters
     ----------
@@ -156,8 +175,8 @@ def matmul_dequantize_b(
     Returns
     -------
     PrimFunc
-        Parameters A, B and D, with Scale, Zeros, Bias in this order before D where the config has them. Blocks:
-        B_decode (where W needs decoding), C (the reduction), D (bias, cast).
+        Parameters A, B and D, with Scale, Zeros, Bias, ActivationScale, ChannelScale in this order before D where the
+        config has them. Blocks: B_decode (where W needs decoding), C (the reduction), D (output scales, bias, cast).
     """
     N, K = config.N, config.K
     M = rung if config.has_fixed_rows(rung) else tirx.Var("m", "int32")
@@ -166,6 +185,8 @@ def matmul_dequantize_b(
     Scale: Expr = None
     Zeros: Expr = None
     Bias: Expr = None
+    ActivationScale: Expr = None
+    ChannelScale: Expr = None
     args = [A, B]
     if config.with_scaling:
         Scale = te.placeholder(config.scale_shape, name="Scale", dtype=config.scale_format.tvm_dtype)
@@ -177,6 +198,12 @@ def matmul_dequantize_b(
     if config.with_bias:
         Bias = te.placeholder((N,), name="Bias", dtype=config.out_format.tvm_dtype)
         args.append(Bias)
+    if config.with_activation_scale:
+        ActivationScale = te.placeholder((M,), name="ActivationScale", dtype="float32")
+        args.append(ActivationScale)
+    if config.with_channel_scale:
+        ChannelScale = te.placeholder((N,), name="ChannelScale", dtype="float32")
+        args.append(ChannelScale)
 
     reduce_dtype = config.reduce_dtype
     needs_decode = config.needs_decode or layout != "plain"
@@ -199,7 +226,13 @@ def matmul_dequantize_b(
 
     C = te.compute((M, N), product, name="C")
 
-    D = te.compute((M, N), lambda i, j: output_value(config, C[i, j], Bias[j] if config.with_bias else None), name="D")
+    def output(i: Expr, j: Expr) -> Expr:
+        bias = Bias[j] if config.with_bias else None
+        activation_scale = ActivationScale[i] if config.with_activation_scale else None
+        channel_scale = ChannelScale[j] if config.with_channel_scale else None
+        return output_value(config, C[i, j], bias, activation_scale, channel_scale)
+
+    D = te.compute((M, N), output, name="D")
     func = te.create_prim_func([*args, D])
     return tag(func, config, rung, layout)
 

@@ -26,6 +26,7 @@ __all__ = [
     "accumulator_row_col",
     "copy_tile",
     "fragment_row_chunk",
+    "load_coherent",
     "load_fragments",
     "load_words",
     "packed_bytes",
@@ -48,6 +49,17 @@ UNIT = 32
 def store_local(buffer: Any, index: Any, value: Expr) -> None:
     """Emit buffer[index] = value."""
     T.buffer_store(buffer, value, [index])
+
+
+def load_coherent(buffer: Any, index: Any) -> Expr:
+    """Emit the load of buffer[index], float32 in global memory, where it stands; return the register.
+
+    For what the kernel before this one may write until `griddepcontrol.wait` returns: of a plain load the compiler may
+    make a non-coherent one, and move it up.
+    """
+    value = T.alloc_local((1,), "float32")
+    T.evaluate(T.ptx["ld.global.f32"](value[0], buffer.ptr_to([index])))
+    return value[0]
 
 
 # Index maps.

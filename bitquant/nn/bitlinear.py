@@ -11,6 +11,7 @@ from tvm.target import Target
 
 from bitquant import packing
 from bitquant.config import MatmulConfig
+from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
 from bitquant.nn.linear import KernelModule
 
@@ -27,7 +28,10 @@ class BitLinear(KernelModule):
 
         W' = clamp(round(W * s_W), -1, 1)           s_W = 1 / max(mean|W|, 1e-5), one number a layer
         x' = clamp(round(x * s_x), -128, 127)       s_x = 127 / max(max|x|, 1e-5), one number a token
-        D  = (x' x W'^T) / (s_x * s_W) + bias       the product exact in int32, the rest in float32
+        D  = (x' x W'^T) * 1 / (s_x * s_W) + bias   the product exact in int32, the rest in float32
+
+    The kernel of the product scales it, too: 1 / (s_x * s_W) is its ActivationScale. Without a bias it writes D in the
+    type of x (float16, bfloat16 or float32) and there is nothing left to do.
 
     The layer has two states. It starts with a float `weight`, rounded anew at every call; `post_process_weights` packs
     that into `qweight` (2 bits a weight) and drops it. Both give the same results (for K up to 2^17, to which float32
@@ -93,9 +97,14 @@ class BitLinear(KernelModule):
             A_dtype="int8",
             W_dtype="int2",
             accum_dtype="int32",
-            out_dtype="int32",
+            out_dtype="float32",
+            with_activation_scale=True,
         )
         super().__init__(config, target)
+        self._kernels_by_output = {
+            number_format(name).torch_dtype: self._kernels.with_output(name)
+            for name in ("float16", "bfloat16", "float32")
+        }
         self.in_features, self.out_features = in_features, out_features
         self.register_buffer("qweight", None)
         self.register_buffer("weight_scale", None)
@@ -135,11 +144,13 @@ class BitLinear(KernelModule):
         tokens, token_scale = self.activation_quant(x)
         weight_scale: Any = self.weight_scale
         if self.weight is None:
-            product = self._multiply(tokens)
+            # A bias is added in float32, with a rounding of its own: the same bits in both states.
+            kernels = self._kernels if self.bias is not None else self._kernels_by_output.get(x.dtype, self._kernels)
+            D = self._multiply(tokens, kernels=kernels, activation_scale=(token_scale * weight_scale).reciprocal())
         else:
             values, weight_scale = self.weight_quant(self.weight)
             product = torch.nn.functional.linear(tokens.to(torch.float32), values.to(torch.float32))
-        D = product.to(torch.float32) / (token_scale * weight_scale)
+            D = product * (token_scale * weight_scale).reciprocal()
         if self.bias is not None:
             D = D + self.bias
         return D.to(x.dtype)

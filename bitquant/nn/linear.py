@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -64,6 +65,11 @@ class _Kernels:
 
     def _target_on(self, device_type: str) -> str | Target:
         return device_type if self._target is None else self._target
+
+    def with_output(self, out_dtype: str) -> _Kernels:
+        """Return those of the same problem with another type of D; they read the weight in the same layout."""
+        config = dataclasses.replace(self._config, out_dtype=out_dtype)
+        return _shared_kernels(config, self._target, self._enable_tuning)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _shared_kernels, (self._config, self._target, self._enable_tuning)
@@ -162,15 +168,27 @@ class KernelModule(torch.nn.Module):
                 return layout
         return None
 
-    def _multiply(self, A: torch.Tensor, *others: torch.Tensor | None) -> torch.Tensor:
-        """Return what the operator for the device of `A` makes of it, the weight and its other operands."""
+    def _multiply(
+        self,
+        A: torch.Tensor,
+        *others: torch.Tensor | None,
+        kernels: _Kernels | None = None,
+        activation_scale: torch.Tensor | None = None,
+        channel_scale: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return what the operator for the device of `A` makes of it, the weight and its other operands.
+
+        `kernels` are those of a problem that reads the same weight, where they are not the layer's own.
+        """
         device_type = "cuda" if isinstance(A, torch.Tensor) and A.is_cuda else "cpu"
-        operator = self.operator(device_type)
+        kernels = kernels or self._kernels
+        kernels.prepare(device_type)
         weight = self.qweight
-        if weight.shape != self._kernels.weight_shapes[device_type]:  # type: ignore[union-attr]
+        if weight.shape != kernels.weight_shapes[device_type]:  # type: ignore[union-attr]
             self._mend_weight(A)
             weight = self.qweight
-        return operator(A, weight, *others)  # type: ignore[arg-type]
+        operator = kernels.operators[device_type]
+        return operator(A, weight, *others, activation_scale=activation_scale, channel_scale=channel_scale)  # type: ignore[arg-type]
 
     def _mend_weight(self, A: Any) -> None:
         """Convert a weight that the operator for `A` does not read, where that is the reason; else it will say more.
@@ -272,13 +290,17 @@ class Linear(KernelModule):
         Type of the scales, and of zero points that are not packed; None: the type of A, float32 where A has 8 bits.
     target
         None: kernels for the device of the input, made when a call first needs them. Otherwise as in `Matmul`.
+    with_activation_scale
+        Whether a call takes a float32 factor for each row of A, as A of 8 bits needs.
+    with_channel_scale
+        Whether the layer has a float32 factor for each output channel.
 
     Attributes
     ----------
     qweight : torch.Tensor
         The packed weight, ``layouts.weight_shape(config, weight_layout)``; in state dicts plain, ``config.W_shape``.
-    scales, zeros, bias : torch.Tensor or None
-        ``config.scale_shape``, ``config.zeros_shape``, (N,); None where the layer has none.
+    scales, zeros, bias, channel_scale : torch.Tensor or None
+        ``config.scale_shape``, ``config.zeros_shape``, (N,), (N,); None where the layer has none.
 
     Raises
     ------
@@ -298,6 +320,7 @@ class Linear(KernelModule):
     scales: torch.Tensor | None
     zeros: torch.Tensor | None
     bias: torch.Tensor | None
+    channel_scale: torch.Tensor | None
 
     def __init__(
         self,
@@ -318,6 +341,8 @@ class Linear(KernelModule):
         propagate_b: bool | None = None,
         scale_dtype: str | None = None,
         target: str | Target | None = None,
+        with_activation_scale: bool = False,
+        with_channel_scale: bool = False,
     ) -> None:
         config = MatmulConfig(
             M=opt_M,
@@ -335,6 +360,8 @@ class Linear(KernelModule):
             fast_decoding=fast_decoding,
             propagate_b=propagate_b,
             scale_dtype=scale_dtype,
+            with_activation_scale=with_activation_scale,
+            with_channel_scale=with_channel_scale,
         )
         super().__init__(config, target, enable_tuning)
         self.in_features, self.out_features = in_features, out_features
@@ -346,13 +373,16 @@ class Linear(KernelModule):
             ("scales", "with_scaling", config.with_scaling, config.scale_shape, scale_type),
             ("zeros", "with_zeros", config.with_zeros, config.zeros_shape, zeros_type),
             ("bias", "bias", config.with_bias, (out_features,), config.out_format.torch_dtype),
+            ("channel_scale", "with_channel_scale", config.with_channel_scale, (out_features,), torch.float32),
         )
         for name, _, is_present, shape, dtype in self._optional:
             self.register_buffer(name, torch.zeros(shape, dtype=dtype) if is_present else None)
         self._arrange_weight()
 
-    def forward(self, A: torch.Tensor, output: torch.Tensor | None = None) -> torch.Tensor:
-        """Return D = A x decode(W)^T (+ bias).
+    def forward(
+        self, A: torch.Tensor, output: torch.Tensor | None = None, activation_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return D = A x decode(W)^T (* activation_scale) (* channel_scale) (+ bias).
 
         Parameters
         ----------
@@ -360,13 +390,23 @@ class Linear(KernelModule):
             (..., K), contiguous, of type `A_dtype`; it is not cast.
         output
             Where to write D, (..., N), contiguous; allocated where None.
+        activation_scale
+            float32, (...) or (..., 1), the leading dimensions of A; where the layer has `with_activation_scale`.
 
         Raises
         ------
         CallError
             If shape, type, device or strides do not fit.
         """
-        return self._multiply(A, self.scales, self.zeros, self.bias, output)
+        return self._multiply(
+            A,
+            self.scales,
+            self.zeros,
+            self.bias,
+            output,
+            activation_scale=activation_scale,
+            channel_scale=self.channel_scale,
+        )
 
     def load_and_transform_weight(
         self,
@@ -374,6 +414,7 @@ class Linear(KernelModule):
         scales: torch.Tensor | None = None,
         zeros: torch.Tensor | None = None,
         bias: torch.Tensor | None = None,
+        channel_scale: torch.Tensor | None = None,
     ) -> None:
         """Pack a weight and load it together with the operands that go with it.
 
@@ -390,6 +431,8 @@ class Linear(KernelModule):
             for zeros_mode "quantized" what `Matmul.transform_zeros` returns.
         bias
             (N,), of the output's type.
+        channel_scale
+            (N,) float32.
 
         Raises
         ------
@@ -398,7 +441,7 @@ class Linear(KernelModule):
             loaded then.
         """
         packed = packing.pack(weight, self.config)
-        operands = {"scales": scales, "zeros": zeros, "bias": bias}
+        operands = {"scales": scales, "zeros": zeros, "bias": bias, "channel_scale": channel_scale}
         for name, flag, is_present, shape, dtype in self._optional:
             _check_operand(name, operands[name], flag, is_present, shape, dtype)
         here = self.qweight.device

@@ -39,7 +39,7 @@ def check_call(operator: Operator, m: int, device: torch.device | str = "cpu", s
     guarded = poisoned((m + 2, config.N), config.out_format.torch_dtype, device)
     before = guarded.clone()
     output = guarded[1 : m + 1]
-    operator(inputs.A, qweight, scale=inputs.scale, zeros=inputs.zeros, bias=inputs.bias, output=output)
+    operator(inputs.A, qweight, **inputs.optional, output=output)
     for edge in (0, -1):
         if not torch.equal(guarded[edge].view(torch.uint8), before[edge].view(torch.uint8)):
             raise AssertionError(f"{config}: a call with m={m} wrote outside its output")

@@ -6,6 +6,7 @@ out and dropped on an error.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -158,7 +159,7 @@ def cases(
 
     The axes of a problem are W_dtype, A_dtype and zeros_mode; with and without scales; one group a row or more; round
     and ragged N and K; out_dtype and bias. The lesser ones (accum_dtype, layout, scale_dtype, M static or a ladder,
-    plain or best weight layout) rotate.
+    plain or best weight layout) rotate. The problems of each W_dtype are followed by those with output scales.
 
     Parameters
     ----------
@@ -176,6 +177,12 @@ def cases(
         Every stride-th problem, from the offset-th on: a sample, or one worker's share.
     seed
         Another seed rotates differently.
+
+    Notes
+    -----
+    Problems with output scales take all axes but A_dtype and which scales there are in turn. "cover": one for each
+    W_dtype and A of 8 bits, and one for a wider A (some 80). Otherwise each A_dtype with an ActivationScale, a
+    ChannelScale and both; with "all" for each out_dtype and bias.
     """
     problems = _problems(select, W_dtypes or WEIGHT_DTYPES, A_dtypes or ACTIVATION_DTYPES, shapes, seed)
     for i, config in enumerate(problems):
@@ -192,7 +199,8 @@ def _problems(
 ) -> Iterator[MatmulConfig]:
     for W in W_dtypes:
         dealer = _Dealer(f"{seed}/{W}")
-        for A in (a for a in legal_activations(W) if a in A_dtypes):
+        activations = [a for a in legal_activations(W) if a in A_dtypes]
+        for A in activations:
             for zeros_mode in legal_zeros_modes(W):
                 points = [
                     (with_scaling, shape)
@@ -207,6 +215,34 @@ def _problems(
                         outputs = [dealer.deal("output", outputs)]
                     for out, bias in outputs:
                         yield _problem(W, A, zeros_mode, with_scaling, shape, out, bias, dealer)
+        yield from _problems_with_output_scales(select, W, activations, shapes, dealer)
+
+
+def _problems_with_output_scales(
+    select: str,
+    W: str,
+    activations: Sequence[str],
+    shapes: Sequence[tuple[int, int, int]] | None,
+    dealer: _Dealer,
+) -> Iterator[MatmulConfig]:
+    """Yield problems with an ActivationScale, a ChannelScale or both; see `cases`."""
+    pairs = ((True, True), (True, False), (False, True))
+    if select == "cover":
+        wide = [a for a in activations if number_format(a).bits > 8]
+        activations = [a for a in activations if a not in wide] + [dealer.deal("wide A", wide)] * bool(wide)
+    for A in activations:
+        for activation, channel in [dealer.deal("output scales", pairs)] if select == "cover" else pairs:
+            zeros_mode = dealer.deal("zeros mode", legal_zeros_modes(W))
+            # Mostly none of their own: formats of 8 bits have a scale a channel instead.
+            with_scaling = dealer.deal("scaling", (False, False, True))
+            found = _shapes(W, zeros_mode, with_scaling, shapes, dealer)
+            if not found:
+                continue
+            shape = found[dealer.deal("shape", range(len(found)))]
+            outputs = [(out, bias) for out in OUT_DTYPES for bias in (False, True)]
+            for out, bias in outputs if select == "all" else [dealer.deal("scaled output", outputs)]:
+                problem = _problem(W, A, zeros_mode, with_scaling, shape, out, bias, dealer)
+                yield dataclasses.replace(problem, with_activation_scale=activation, with_channel_scale=channel)
 
 
 def _shapes(
@@ -261,6 +297,8 @@ def case_id(config: MatmulConfig) -> str:
         f"scale_{config.scale_format.name}" if config.with_scaling else "",
         f"{config.N}x{config.K}g{config.group}",
         f"{config.out_format.name}_{config.accum_dtype}",
+        "activation_scale" if config.with_activation_scale else "",
+        "channel_scale" if config.with_channel_scale else "",
         "bias" if config.with_bias else "",
         "plain" if config.wants_plain_layout else "",
         "M" + ".".join(map(str, config.ladder)),
@@ -302,6 +340,8 @@ def configs(max_size: int = 200) -> SearchStrategy[MatmulConfig]:
             zeros_mode=zeros_mode or "original",
             fast_decoding=draw(st.sampled_from([None, False])),
             scale_dtype=draw(st.sampled_from([None, *SCALE_DTYPES])),
+            with_activation_scale=draw(st.booleans()),
+            with_channel_scale=draw(st.booleans()),
         )
 
     return draw_config()
@@ -329,6 +369,8 @@ class Inputs:
         What `oracle` takes: `zeros`, and where that is packed the integers, (K / group, N).
     bias
         (N,) of the output's type, or None.
+    activation_scale, channel_scale
+        (m,) and (N,) float32, or None.
     """
 
     A: torch.Tensor
@@ -337,10 +379,27 @@ class Inputs:
     zeros: torch.Tensor | None
     zeros_values: torch.Tensor | None
     bias: torch.Tensor | None
+    activation_scale: torch.Tensor | None = None
+    channel_scale: torch.Tensor | None = None
+
+    @property
+    def optional(self) -> dict[str, torch.Tensor]:
+        """The optional operands that there are, by the names of `Operator.forward`, in the order of the kernels'."""
+        names = ("scale", "zeros", "bias", "activation_scale", "channel_scale")
+        return {name: tensor for name in names if (tensor := getattr(self, name)) is not None}
 
     def reference(self, config: MatmulConfig) -> np.ndarray:
         """Return what `oracle` says of these operands, float64, (m, N)."""
-        return oracle(config, self.A, self.W, self.scale, self.zeros_values, self.bias)
+        return oracle(
+            config,
+            self.A,
+            self.W,
+            self.scale,
+            self.zeros_values,
+            self.bias,
+            self.activation_scale,
+            self.channel_scale,
+        )
 
 
 #: Root mean square that outputs aim at: a few of int8 saturate; float16 (65504) is not reached in 16 standard
@@ -361,6 +420,7 @@ def make_inputs(config: MatmulConfig, m: int, device: torch.device | str = "cpu"
     W takes every value of its format (float8: every finite one) as often, each at least once where it has room. Scales
     have both signs and undo the range of W, zero points take the range of W. A is normal, or uniform up to -128 ...
     127 for int8, and small enough for the output type to hold the results; a few percent of int8 outputs saturate.
+    Output scales have both signs, and bring results of the whole range of int8 into the output type.
 
     A relative error says something where the result is not much smaller than its terms. Small results, where this
     is not rare, are drawn again if ``||D||`` is less than half of ``T = ||sqrt(A^2 @ (decode(W)^2)^T)||`` (less than
@@ -406,9 +466,23 @@ def _draw_inputs(config: MatmulConfig, m: int, generator: torch.Generator) -> In
         zeros = zeros_values = _draw_zeros(config, rms, generator)
     norm = _largest_row_norm(config, W, scale, zeros_values)
     A = _draw_activation(config, m, norm, generator)
+    output_rms = float(A.to(torch.float32).pow(2).mean().sqrt()) * norm if m else 1.0
+    # What one of the output scales brings outputs down by; of the rest of their size there are a half to one.
+    unit = min(1.0, _TARGET_RMS.get(config.out_format.name, math.inf) / output_rms) if output_rms else 1.0
+    output_scales: dict[str, torch.Tensor] = {}
+    if config.with_activation_scale:
+        output_scales["activation_scale"] = unit * _draw_signed((m,), generator)
+    if config.with_channel_scale:
+        factor = 1.0 if output_scales else unit
+        output_scales["channel_scale"] = factor * _draw_signed((config.N,), generator)  # type: ignore[arg-type]
     if config.with_bias:
-        bias = _draw_bias(config, float(A.to(torch.float32).pow(2).mean().sqrt()) * norm if m else 1.0, generator)
-    return Inputs(A, W, scale, zeros, zeros_values, bias)
+        bias = _draw_bias(config, output_rms * unit if output_scales else output_rms, generator)
+    return Inputs(A, W, scale, zeros, zeros_values, bias, **output_scales)
+
+
+def _draw_signed(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """Return numbers of 0.5 to 1 and either sign, float32."""
+    return _uniform(shape, 0.5, 1.0, generator) * (torch.randint(0, 2, shape, generator=generator) * 2 - 1)
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
@@ -477,8 +551,10 @@ def _largest_row_norm(config: MatmulConfig, W: torch.Tensor, scale: Any, zeros: 
 def _draw_activation(config: MatmulConfig, m: int, norm: float, generator: torch.Generator) -> torch.Tensor:
     """Return A such that outputs, whose RMS is that of A times the norm of a row of W, suit their type."""
     shape = (m, config.K)
-    exact = config.reduce_dtype == "int32" and config.out_format.bits == 32
-    target = math.inf if exact else _TARGET_RMS.get(config.out_format.name, math.inf)
+    is_unbound = config.reduce_dtype == "int32" and config.out_format.bits == 32
+    if config.A_format.is_integer and config.has_output_scales:  # They will bring outputs into their type.
+        is_unbound = True
+    target = math.inf if is_unbound else _TARGET_RMS.get(config.out_format.name, math.inf)
     wanted = target / norm if norm else 1.0
     if config.A_format.is_integer:
         return _draw_int8(shape, wanted, generator)  # type: ignore[arg-type]
@@ -519,11 +595,18 @@ def _cancels(config: MatmulConfig, inputs: Inputs) -> bool:
     """Whether the result is smaller than `make_inputs` promises."""
     a = inputs.A.to(torch.float64).numpy()
     weight = oracle_weight(config, inputs.W, inputs.scale, inputs.zeros_values)
+    channel_scale: Any = 1.0
+    if inputs.activation_scale is not None:
+        a = a * inputs.activation_scale.to(torch.float64).numpy()[:, None]
+    if inputs.channel_scale is not None:
+        channel_scale = inputs.channel_scale.to(torch.float64).numpy()[:, None]
+        weight = weight * channel_scale
     terms = _norm_of_terms(a, weight)
     if inputs.zeros_values is not None and not config.has_packed_zeros:
         z = np.repeat(inputs.zeros_values.to(torch.float64).numpy(), config.group, axis=1)
         if inputs.scale is not None and config.zeros_mode == "original":
             z = z * np.repeat(inputs.scale.to(torch.float64).numpy(), config.group, axis=1)
+        z = z * channel_scale
         if terms < 0.45 * math.hypot(_norm_of_terms(a, weight + z), _norm_of_terms(a, z)):
             return True
     result = inputs.reference(config)

@@ -172,9 +172,20 @@ def oracle_weight(
 
 
 def oracle(
-    config: MatmulConfig, A: Any, W_values: Any, scale: Any = None, zeros: Any = None, bias: Any = None
+    config: MatmulConfig,
+    A: Any,
+    W_values: Any,
+    scale: Any = None,
+    zeros: Any = None,
+    bias: Any = None,
+    activation_scale: Any = None,
+    channel_scale: Any = None,
 ) -> np.ndarray:
-    """Return D[m, n] = sum_k A[m, k] * decode(W)[n, k] + Bias[n] in float64, not rounded to the output's type.
+    """Return the result in float64, not rounded to the output's type.
+
+    ::
+
+        D[m, n] = sum_k A[m, k] * decode(W)[n, k] * activation_scale[m] * channel_scale[n] + Bias[n]
 
     Parameters
     ----------
@@ -186,6 +197,10 @@ def oracle(
         As in `oracle_weight`.
     bias
         (N,), for ``config.with_bias``.
+    activation_scale
+        The leading dimensions of A, for ``config.with_activation_scale``.
+    channel_scale
+        (N,), for ``config.with_channel_scale``.
 
     Returns
     -------
@@ -198,6 +213,10 @@ def oracle(
     for start in range(0, config.N, step):  # type: ignore[arg-type]
         rows = slice(start, start + step)
         result[..., rows] = a @ oracle_weight(config, W_values, scale, zeros, rows).T
+    if config.with_activation_scale:
+        result *= _float64(activation_scale)[..., None]
+    if config.with_channel_scale:
+        result *= _float64(channel_scale)
     return result + _float64(bias) if config.with_bias else result
 
 
@@ -240,18 +259,22 @@ def tolerance(config: MatmulConfig) -> float:
     - each weight in the type of B_decode: nf4 levels, the subtraction of a zero point that is not an integer, the
       multiplication by the scale; and Scale and Zeros themselves where their type is wider than that of B_decode;
     - each of the K additions in float32. Their errors accumulate like sqrt(K); tensor cores truncate, which
-      accumulates like the number of additions of whole blocks of 16, K / 16.
+      accumulates like the number of additions of whole blocks of 16, K / 16;
+    - the sum, where it is scaled afterwards: once to float32 if it is an integer, and once for each output scale. A
+      scale changes no relative error, and those of an element are the same in each row and column.
 
     Errors of different weights are independent, so in sum_k A[m, k] * W[n, k] they add up as squares, as do, in the
     norm, the products themselves: the relative error of the sum is that of a weight. Times 2, because the norm of the
     result may be half of what it is without cancellation; `make_inputs` draws none with less. Examples, float16:
     5.6e-4 for a W decoded exactly, 8.0e-4 with a scale, 9.8e-4 with a scale and a fractional zero point.
 
-    Sums in int32 are exact: 0, but for the rounding to a floating-point output.
+    Sums in int32 are exact: 0, but for the roundings to a floating-point output and of output scales.
     """
     output = 0.0 if config.out_format.is_integer else _UNIT_ROUNDOFF[config.out_format.name]
+    scalings = config.with_activation_scale + config.with_channel_scale
     if config.reduce_dtype == "int32":
-        return _SAFETY * output / math.sqrt(3)
+        scalings += bool(scalings)
+        return _SAFETY * math.sqrt((output**2 + scalings * _UNIT_ROUNDOFF["float32"] ** 2) / 3)
     decode = _UNIT_ROUNDOFF.get(config.decode_dtype, 0.0)  # 0: integers and float8, decoded without rounding.
     operands_rounded = _UNIT_ROUNDOFF[config.scale_format.name] < decode
     roundings = 1 if config.W_format.name == "nf4" else 0
@@ -260,7 +283,8 @@ def tolerance(config: MatmulConfig) -> float:
     if config.with_zeros and not config.has_packed_zeros:
         roundings += 1 + operands_rounded
     accumulate = (4 * math.sqrt(config.K) + config.K / 16) * 2.0**-24  # type: ignore[arg-type, operator]
-    return _SAFETY * math.sqrt((output**2 + roundings * decode**2) / 3) + accumulate
+    scaled = scalings * _UNIT_ROUNDOFF["float32"] ** 2
+    return _SAFETY * math.sqrt((output**2 + roundings * decode**2 + scaled) / 3) + accumulate
 
 
 #: Elements of a result up to which errors need not average out: they are allowed twice the tolerance.
@@ -273,7 +297,7 @@ _PEAK = 8
 def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> None:
     """Check a kernel's output against `oracle`: as a whole, and each element.
 
-    - int32 sums with an integer output: equal to ``round_to_output(ref)``.
+    - int32 sums with an integer output and no output scales: equal to ``round_to_output(ref)``.
     - other integer outputs: each element rounds a value within ``8 * tolerance * max(|ref|, rms(ref))`` of ref, so
       that it may be off by one near a tie only.
     - floating-point outputs: `relative_error` within `tolerance`, and each element within

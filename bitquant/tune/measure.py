@@ -66,13 +66,21 @@ class Workbench:
             if rung == config.ladder[-1]:
                 rows.append(2 * rung + 3)
         generator = torch.Generator(device=device).manual_seed(0)
-        self._W, self._optional, decoded = _draw_weight(config, layout, device, generator)
+        self._W, self._optional, decoded = _draw_weight(config, layout, max(rows), device, generator)
         A = _draw_A(config, max(rows), _rms(decoded(slice(0, 256))), device, generator)
         self._cases = []
-        expected = reference(config, A, decoded, self._optional.get("bias"))
+        expected = reference(config, A, decoded, **self._epilogue(max(rows)))
         for m in rows:
             self._cases.append((A[:m].contiguous(), expected[:m]))
         self._weights: list[torch.Tensor] = []
+
+    def _others(self, m: int) -> dict[str, torch.Tensor]:
+        """Return the optional operands of a call with `m` rows, in the order of the kernels' parameters."""
+        return {k: v[:m] if k == "activation_scale" else v for k, v in self._optional.items()}
+
+    def _epilogue(self, m: int) -> dict[str, torch.Tensor]:
+        """Return those that come after the sums."""
+        return {k: v for k, v in self._others(m).items() if k in ("bias", "activation_scale", "channel_scale")}
 
     def check(self, kernel: Callable[..., object]) -> str:
         """Return what is wrong with a kernel's results, or "" where they are right."""
@@ -81,7 +89,7 @@ class Workbench:
             fill = math.nan if out.is_floating_point else torch.iinfo(out).min
             # A row before and after the output shows a write out of bounds.
             guarded = torch.full((m + 2, expected.shape[1]), fill, dtype=out, device=A.device)
-            kernel(A, self._W, *self._optional.values(), guarded[1 : m + 1])
+            kernel(A, self._W, *self._others(m).values(), guarded[1 : m + 1])
             edges = guarded[[0, -1]]
             if not bool((edges.isnan() if out.is_floating_point else edges == fill).all()):
                 return f"m = {m}: writes outside its output"
@@ -95,7 +103,7 @@ class Workbench:
         if not self._weights:
             self._weights = profiling.rotating_copies(self._W)
         output = torch.empty(expected.shape, dtype=self._config.out_format.torch_dtype, device=A.device)
-        others = list(self._optional.values())
+        others = list(self._others(len(A)).values())
         calls = [lambda W=W: kernel(A, W, *others, output) for W in self._weights]
         return clock(candidate, calls, precise)
 
@@ -104,9 +112,9 @@ Decoded = Callable[[slice], torch.Tensor]
 
 
 def _draw_weight(
-    config: MatmulConfig, layout: Layout, device: torch.device, generator: torch.Generator
+    config: MatmulConfig, layout: Layout, m: int, device: torch.device, generator: torch.Generator
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor], Decoded]:
-    """Return W as stored, the optional operands by name in their order, and decode(W) by rows, float64."""
+    """Return W as stored, the optional operands by name in their order (for m rows), and decode(W) by rows, float64."""
     c, dtype = config, config.W_format.torch_dtype
 
     def normal(shape: Sequence[int]) -> torch.Tensor:
@@ -135,6 +143,10 @@ def _draw_weight(
     if c.with_bias:
         bias = normal((c.N,)) * _RESULT_RMS.get(c.out_format.name, _DEFAULT_RESULT_RMS) / 10  # type: ignore[arg-type]
         optional["bias"] = bias.to(c.out_format.torch_dtype)
+    if c.with_activation_scale:
+        optional["activation_scale"] = 1 - torch.rand(m, device=device, generator=generator) / 2
+    if c.with_channel_scale:
+        optional["channel_scale"] = 1 - torch.rand(int(c.N), device=device, generator=generator) / 2  # type: ignore[arg-type]
 
     def decoded(rows: slice) -> torch.Tensor:
         return decode_rows(c, values, scale, zeros, rows)
@@ -183,8 +195,19 @@ def _draw_A(
     return A.to(c.A_format.torch_dtype)
 
 
-def reference(config: MatmulConfig, A: torch.Tensor, decoded: Decoded, bias: torch.Tensor | None) -> torch.Tensor:
-    """Return D[m, n] = sum_k A[m, k] * decode(W)[n, k] + Bias[n] in float64, not rounded to the output's type.
+def reference(
+    config: MatmulConfig,
+    A: torch.Tensor,
+    decoded: Decoded,
+    bias: torch.Tensor | None = None,
+    activation_scale: torch.Tensor | None = None,
+    channel_scale: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the result in float64, not rounded to the output's type.
+
+    ::
+
+        D[m, n] = sum_k A[m, k] * decode(W)[n, k] * activation_scale[m] * channel_scale[n] + Bias[n]
 
     Parameters
     ----------
@@ -194,8 +217,10 @@ def reference(config: MatmulConfig, A: torch.Tensor, decoded: Decoded, bias: tor
         (m, K), of any type.
     decoded
         Maps a slice of rows n to decode(W) there, (n, K), float64. No TVM is in it.
-    bias
+    bias, channel_scale
         (N,) or None.
+    activation_scale
+        (m,) or None.
     """
     N, a = int(config.N), A.double()  # type: ignore[arg-type]
     result = torch.empty((len(A), N), dtype=torch.float64, device=A.device)
@@ -203,13 +228,15 @@ def reference(config: MatmulConfig, A: torch.Tensor, decoded: Decoded, bias: tor
     for first in range(0, N, step):
         rows = slice(first, first + step)
         result[:, rows] = a @ decoded(rows).T
+    result = result if activation_scale is None else result * activation_scale.double()[:, None]
+    result = result if channel_scale is None else result * channel_scale.double()
     return result if bias is None else result + bias.double()
 
 
 def wrong(result: torch.Tensor, expected: torch.Tensor, config: MatmulConfig) -> str:
     """Return what is wrong with a result, or "" where it is right.
 
-    Integer sums with an integer output must be exact: rounded to nearest even and saturated. Other integer outputs may
+    Integer sums with an integer output and no output scales must be exact: rounded to nearest even and saturated. Other integer outputs may
     be off by what the error of a float sum explains. Floating-point outputs may have a relative error of 2e-3 in the
     Frobenius norm (1.6e-2 with bfloat16), and each element 8 times that of the larger of itself and the root mean
     square, so that one wrong element in a large matrix does not drown.
@@ -226,8 +253,7 @@ def wrong(result: torch.Tensor, expected: torch.Tensor, config: MatmulConfig) ->
         return "has elements that are not finite, or that were never written"
     has_bfloat16 = "bfloat16" in (config.A_format.name, config.out_format.name, config.scale_format.name)
     bound = _MOST_ERROR_BFLOAT16 if has_bfloat16 else _MOST_ERROR
-    is_exact = config.reduce_dtype == "int32" and config.out_format.is_integer
-    slack = 0.0 if is_exact else _PEAK * bound * expected.abs().clamp(min=_rms(expected))
+    slack = 0.0 if config.has_exact_results else _PEAK * bound * expected.abs().clamp(min=_rms(expected))
     if config.out_format.is_integer:
         limits = torch.iinfo(config.out_format.torch_dtype)
         low = (expected - slack).round().clamp(limits.min, limits.max)

@@ -38,6 +38,17 @@ PROBLEMS = {
     "nf4": dict(M=1, N=64, K=128, W_dtype="nf4", group_size=64, with_scaling=True),
     "bitnet": dict(M=1, N=64, K=128, A_dtype="int8", W_dtype="int2", accum_dtype="int32", out_dtype="int32"),
     "float16": dict(M=16, N=64, K=128),
+    "int8_output_scales": dict(
+        M=(1, 16),
+        N=33,
+        K=64,
+        A_dtype="int8",
+        W_dtype="int8",
+        out_dtype="bfloat16",
+        with_bias=True,
+        with_activation_scale=True,
+        with_channel_scale=True,
+    ),
     "float8": dict(M=16, N=64, K=128, A_dtype="float8_e4m3", W_dtype="float8_e4m3", out_dtype="bfloat16"),
 }
 #: A CPU without vector extensions worth naming, so that the files are the same on every machine.

@@ -249,14 +249,14 @@ def test_torch_compile_before_the_first_call():
 
 
 def test_bitlinear_integer_part_is_exact():
-    """The int32 sums are the integer products, extremes of int8 included, for every rung."""
+    """The sums, scaled by one, are the integer products, extremes of int8 included, for every rung."""
     layer = bit_layer(4096, 520, 0).cuda()
     values, _ = layer.weight_quant(layer.weight)
     layer.post_process_weights()
     for rows in (1, 3, 16, 100, 200):
         a = torch.randint(-128, 128, (rows, 4096), dtype=torch.int8)
         a[0] = -128
-        product = layer.operator("cuda")(a.cuda(), layer.qweight)
+        product = layer.operator("cuda")(a.cuda(), layer.qweight, activation_scale=torch.ones(rows, device="cuda"))
         assert torch.equal(product.cpu().long(), a.long() @ values.cpu().long().T)
 
 

@@ -255,11 +255,34 @@ def test_two_spellings_of_one_problem_have_one_key(one, other):
     [{"M": 2}, {"M": (1,)}, {"N": 65}, {"K": 130}, {"A_dtype": "bfloat16"}, {"W_dtype": "int4"}, {"out_dtype": "int8"},
      {"accum_dtype": "float32"}, {"W_dtype": "float16", "layout": "nn"}, {"with_bias": True}, {"with_scaling": True},
      {"with_zeros": True}, {"with_zeros": True, "zeros_mode": "rescale"}, {"with_scaling": True, "group_size": 32},
-     {"with_scaling": True, "scale_dtype": "float32"}, {"fast_decoding": False}],
+     {"with_scaling": True, "scale_dtype": "float32"}, {"fast_decoding": False}, {"with_activation_scale": True},
+     {"with_channel_scale": True}],
 )  # fmt: skip
 def test_different_problems_have_different_keys(fields):
     """Every field that changes a kernel changes the key; a static M of 1 is not a ladder of one rung."""
     assert make(**fields).key() != make().key()
+
+
+def test_problems_without_output_scales_do_not_mention_them():
+    """Keys and records from before there were output scales stay what they are; a problem with them has its own."""
+    plain, scaled = make(), make(with_activation_scale=True, with_channel_scale=True)
+    new = {"with_activation_scale": True, "with_channel_scale": True}
+    assert not set(plain.problem()) & set(new)
+    assert scaled.problem() == {**plain.problem(), **new}
+    assert MatmulConfig.from_problem(plain.problem()).key() == plain.key()
+    assert MatmulConfig.from_problem(scaled.problem()).problem() == scaled.problem()
+    assert not plain.has_output_scales
+    assert make(with_channel_scale=True).has_output_scales
+
+
+@pytest.mark.parametrize("name", ["with_activation_scale", "with_channel_scale"])
+def test_output_scales_are_flags(name):
+    """What is no bool is refused by name, and a summary names what there is."""
+    with pytest.raises(ConfigError, match=f"'{name}' must be a bool \\(got 1\\)"):
+        make(**{name: 1})
+    words = {"with_activation_scale": "activation scales", "with_channel_scale": "channel scales"}
+    assert words[name] in make(**{name: True}).problem_summary()
+    assert words[name] not in make().problem_summary()
 
 
 def test_configs_are_hashable_and_compare():

@@ -814,6 +814,33 @@ def test_a_gpu_without_kernels_gets_the_plain_layout(monkeypatch):
         layer.operator("cuda")
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_layer_of_8_bits_with_output_scales(bias):
+    """A layer of 8-bit integers scales by token and channel in its kernel, and keeps the latter in its state dict."""
+    torch.manual_seed(0)
+    layer = Linear(
+        64, 24, bias, A_dtype="int8", W_dtype="int8", out_dtype="float16", opt_M=(1, 16), with_activation_scale=True,
+        with_channel_scale=True,
+    )  # fmt: skip
+    weight = torch.randint(-127, 128, (24, 64), dtype=torch.int8)
+    channels, b = torch.rand(24) / 127, torch.randn(24).half() if bias else None
+    with pytest.raises(bq.ConfigError, match="'channel_scale'"):
+        layer.load_and_transform_weight(weight, bias=b)
+    layer.load_and_transform_weight(weight, bias=b, channel_scale=channels)
+    x = torch.randn(2, 3, 64)
+    rows = x.abs().amax(-1, keepdim=True) / 127
+    tokens_of_x = (x / rows).round().to(torch.int8)
+    wanted = (tokens_of_x.double() @ weight.double().T) * rows.double() * channels.double() + (b.double() if bias else 0)
+    got = layer(tokens_of_x, activation_scale=rows)
+    assert torch.linalg.norm(got.double() - wanted) <= 1e-3 * torch.linalg.norm(wanted)
+    assert set(layer.state_dict()) == {"qweight", "channel_scale", *(["bias"] if bias else [])}
+    layer.half()
+    assert layer.channel_scale.dtype == torch.float32
+    assert torch.equal(layer(tokens_of_x, activation_scale=rows[..., 0]), got)
+    with pytest.raises(bq.CallError, match="'activation_scale' is missing"):
+        layer(tokens_of_x)
+
+
 # BitLinear.
 
 
@@ -893,7 +920,7 @@ def test_tiny_and_zero_inputs_stay_finite():
 
 
 def test_integer_part_is_exact():
-    """The operator's int32 sums are the integer products, extremes of int8 included."""
+    """The operator's sums, scaled by one, are the integer products, extremes of int8 included."""
     layer = float_bitlinear(K=1000, N=52)
     wanted, _ = ternary(layer.weight)
     layer.post_process_weights()
@@ -902,8 +929,8 @@ def test_integer_part_is_exact():
     for rows in (1, 5, 33):
         a = torch.randint(-128, 128, (rows, 1000), dtype=torch.int8)
         a[0] = -128
-        product = layer.operator("cpu")(a, layer.qweight)
-        assert product.dtype == torch.int32
+        product = layer.operator("cpu")(a, layer.qweight, activation_scale=torch.ones(rows))
+        assert product.dtype == torch.float32
         assert np.array_equal(product.numpy(), a.long().numpy() @ wanted.T.astype(np.int64))
 
 
@@ -925,10 +952,11 @@ def test_block_of_two_layers(dtype, bound):
         assert np.linalg.norm(got.double().numpy() - wanted) <= bound * np.linalg.norm(wanted)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_packing_changes_no_bit(dtype):
-    """The float state and the packed one give the same bits."""
-    layer = float_bitlinear(bias=True).to(dtype)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_packing_changes_no_bit(dtype, bias):
+    """The float state and the packed one give the same bits, also where the kernel writes the type of x."""
+    layer = float_bitlinear(bias=bias).to(dtype)
     x = torch.randn(2, 3, 64).to(dtype)
     before = layer(x)
     layer.post_process_weights()
@@ -938,6 +966,19 @@ def test_packing_changes_no_bit(dtype):
     packed = layer.qweight
     layer.post_process_weights()
     assert layer.qweight is packed
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_kernel_scales_and_rounds(dtype, monkeypatch):
+    """Without a bias the operator returns D itself: scaled, in the type of x."""
+    layer = float_bitlinear().to(dtype)
+    layer.post_process_weights()
+    x = torch.randn(3, 64).to(dtype)
+    results, forward = [], bq.Matmul.__call__
+    monkeypatch.setattr(bq.Matmul, "__call__", lambda *a, **k: results.append(forward(*a, **k)) or results[-1])
+    D = layer(x)
+    assert D is results[0]
+    assert D.dtype == dtype
 
 
 @pytest.mark.parametrize("source", [torch.nn.Linear, BitLinear])

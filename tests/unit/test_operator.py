@@ -64,7 +64,7 @@ def test_unscheduled_function_is_the_meaning(config):
     inputs = make_inputs(config, m)
     executable = tvm.compile(operator.prim_func, target="llvm")
     D = torch.empty(m, config.N, dtype=config.out_format.torch_dtype)
-    optional = [t for t in (inputs.scale, inputs.zeros, inputs.bias) if t is not None]
+    optional = inputs.optional.values()
     name = str(operator.prim_func.attrs["global_symbol"])
     if config.ladder[-1] > 1 or m == 1:
         executable[name](inputs.A, packing.pack(inputs.W, config), *optional, D)
@@ -239,6 +239,9 @@ def test_call_errors(grouped, fault, is_first):
 
 # Calls after the first are short: most checks are those of TVM's launcher.
 
+#: The operands of a call in the order of the kernels' parameters, but for the output.
+OPERANDS = ("A", "W", "scale", "zeros", "bias", "activation_scale", "channel_scale")
+
 
 def fresh(operator):
     """The operator before its first call."""
@@ -288,6 +291,8 @@ def test_later_calls_are_short_and_the_same(short, shape, has_output):
     [
         {},
         {"with_bias": True},
+        {"with_channel_scale": True},
+        {"with_scaling": True, "with_activation_scale": True, "with_bias": True},
         {"with_scaling": True, "M": 5},
         {"with_zeros": True, "zeros_mode": "quantized", "group_size": 8},
         {"with_scaling": True, "with_zeros": True, "zeros_mode": "rescale", "M": None},
@@ -347,7 +352,14 @@ def some_operand(random, right):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"M": (1, 4), "N": 2, "K": 4}, {"M": 1, "N": 1, "K": 2}, {"M": (3,), "N": 3, "K": 4}]
+    "fields",
+    [
+        {"M": (1, 4), "N": 2, "K": 4},
+        {"M": 1, "N": 1, "K": 2},
+        {"M": (3,), "N": 3, "K": 4},
+        {"M": (2, 4), "N": 2, "K": 4, "with_activation_scale": True},
+        {"M": (3,), "N": 3, "K": 4, "with_activation_scale": True, "with_channel_scale": True},
+    ],
 )
 def test_short_calls_take_what_long_ones_take(fields):
     """Among random operands, right and wrong ones, the short way serves those that pass every check of the long one."""
@@ -363,7 +375,7 @@ def test_short_calls_take_what_long_ones_take(fields):
         output = torch.zeros(*A.shape[:-1], config.N, dtype=torch.float16) if A.ndim else None
         if output is not None and random.random() < 0.5:
             output = some_operand(random, output) if A.numel() and random.random() < 0.5 else output
-        arguments = [operands.get(name) for name in ("A", "W", "scale", "zeros", "bias")]
+        arguments = [operands.get(name) for name in OPERANDS]
         try:
             long = operator._forward(*arguments, output) is not None
         except bq.CallError:
@@ -461,8 +473,7 @@ def test_short_calls_on_a_gpu_check_alignment(monkeypatch, name):
         return torch.zeros(tensor.numel() + elements, dtype=tensor.dtype)[elements:].view(tensor.shape)
 
     def call(**operands):
-        order = ("A", "W", "scale", "zeros", "bias", "output")
-        return attempt(*(operands.get(name) for name in order))
+        return attempt(*(operands.get(name) for name in (*OPERANDS, "output")))
 
     assert call(**operands) is operands["output"]
     right = operands[name]
@@ -482,13 +493,162 @@ def test_short_calls_need_the_current_gpu(monkeypatch):
     current = [-1]  # The index of a tensor on the CPU.
     monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: current[0])
     operator, attempt, launched = gpu_calls(monkeypatch, config)
-    operands = (torch.zeros(1, 64).half(), torch.zeros(16, 32, dtype=torch.int8), None, None, None, None)
+    operands = (torch.zeros(1, 64).half(), torch.zeros(16, 32, dtype=torch.int8), *(6 * [None]))
     assert attempt(*operands) is None
     operator._checked_devices.add(-1)
     assert attempt(*operands) is not None
     current[0] = 1
     assert attempt(*operands) is None
     assert len(launched) == 1
+
+
+# Output scales.
+
+
+@pytest.fixture(scope="module")
+def scaled():
+    """An operator of 8-bit integers that scales its outputs, and operands for three rows."""
+    config = bq.MatmulConfig(
+        M=(1, 16), N=24, K=64, A_dtype="int8", W_dtype="int8", out_dtype="bfloat16", with_bias=True,
+        with_activation_scale=True, with_channel_scale=True,
+    )  # fmt: skip
+    operator = bq.Matmul(config, target="cpu")
+    inputs = make_inputs(config, 3)
+    return operator, {"A": inputs.A, "W": operator.transform_weight(inputs.W), **inputs.optional}
+
+
+def test_activation_scale_has_the_leading_dimensions_of_A(scaled):
+    """One number a row of A, with or without a last dimension of 1, in the first call and in later ones."""
+    operator, operands = scaled
+    wanted = operator(**operands)
+    A, scale = operands["A"], operands["activation_scale"]
+    shapes = [((3, 64), (3, 1)), ((3, 1, 64), (3, 1)), ((3, 1, 64), (3, 1, 1)), ((1, 3, 64), (1, 3))]
+    for rows, leading in shapes:
+        given = {**operands, "A": A.view(rows), "activation_scale": scale.view(leading)}
+        for _ in range(2):
+            assert torch.equal(operator(**given).view(3, 24), wanted)
+        assert torch.equal(fresh(operator)(**given).view(3, 24), wanted)
+    for leading in ((), (1,)):
+        for _ in range(2):
+            vector = operator(**{**operands, "A": A[1], "activation_scale": scale[1].view(leading)})
+            assert torch.equal(vector, wanted[1])
+    empty = {**operands, "A": A[:0].view(2, 0, 64), "activation_scale": scale[:0].view(2, 0)}
+    assert operator(**empty).shape == (2, 0, 24)
+
+
+SCALE_ERRORS = {
+    "rows": (
+        {"activation_scale": torch.ones(4)},
+        r"'activation_scale' must have shape \(3,\) \(got \(4,\)\), or \(3, 1\): one number a row of A",
+    ),
+    "one for all": ({"activation_scale": torch.ones(1)}, r"'activation_scale' must have shape \(3,\) \(got \(1,\)\)"),
+    "row": ({"activation_scale": torch.ones(1, 3)}, r"'activation_scale' must have shape \(3,\) \(got \(1, 3\)\)"),
+    "type": (
+        {"activation_scale": torch.ones(3).half()},
+        r"'activation_scale' must be of type torch.float32 \(got torch.float16\)",
+    ),
+    "strides": ({"activation_scale": torch.ones(6)[::2]}, "'activation_scale' must be contiguous"),
+    "strides of a column": ({"activation_scale": torch.ones(3, 2)[:, :1]}, "'activation_scale' must be contiguous"),
+    "device": ({"activation_scale": torch.ones(3, device="meta")}, "'activation_scale' must be on the device of A"),
+    "kind": ({"activation_scale": [1.0, 2.0, 3.0]}, r"'activation_scale' must be a torch.Tensor \(got list\)"),
+    "array": ({"activation_scale": np.ones(3, np.float32)}, r"'activation_scale' must be a torch.Tensor"),
+    "sign": ({"activation_scale": torch._neg_view(torch.ones(3))}, "'activation_scale' must hold its own numbers"),
+    "missing": (
+        {"activation_scale": None},
+        "'activation_scale' is missing: the config has with_activation_scale=True; "
+        r"pass a tensor of shape \(3,\) and type torch.float32",
+    ),
+    "channels": ({"channel_scale": torch.ones(1)}, r"'channel_scale' must have shape \(24,\) \(got \(1,\)\)"),
+    "missing channels": ({"channel_scale": None}, "'channel_scale' is missing"),
+}
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["first call", "later call"])
+@pytest.mark.parametrize("fault", SCALE_ERRORS)
+def test_output_scales_are_checked(scaled, fault, is_first):
+    """A wrong output scale is refused by name at every call, before anything is written."""
+    operator, operands = scaled
+    operator = fresh(operator) if is_first else called(operator, operands)
+    change, message = SCALE_ERRORS[fault]
+    output = torch.full((3, 24), 7.0, dtype=torch.bfloat16)
+    with pytest.raises(bq.CallError, match=message):
+        operator(**{**operands, **change}, output=output)
+    assert bool((output == 7).all())
+
+
+def test_output_scales_that_are_not_configured_are_refused():
+    """A scale for a problem without one is an error, in the first call and in later ones."""
+    operator = bq.Matmul(bq.MatmulConfig(M=1, N=8, K=16, W_dtype="uint4"), target="cpu")
+    A, W = torch.zeros(1, 16).half(), operator.transform_weight(torch.zeros(8, 16, dtype=torch.int8))
+    for _ in range(2):
+        with pytest.raises(bq.CallError, match="'activation_scale' was given, but the config has with_activation_scale"):
+            operator(A, W, activation_scale=torch.ones(1))
+        with pytest.raises(bq.CallError, match="'channel_scale' was given, but the config has with_channel_scale=False"):
+            operator(A, W, channel_scale=torch.ones(8))
+        operator(A, W)
+
+
+def test_integer_sums_are_rounded_once_to_float32():
+    """Sums beyond 2^24 become the nearest float32, times the scales one after the other."""
+    config = bq.MatmulConfig(
+        M=2, N=3, K=4096, A_dtype="int8", W_dtype="int8", out_dtype="float32", with_activation_scale=True,
+        with_channel_scale=True,
+    )  # fmt: skip
+    operator = bq.Matmul(config, target="cpu")
+    A = torch.full((2, 4096), 127, dtype=torch.int8)
+    W = torch.full((3, 4096), 127, dtype=torch.int8)
+    W[1, 0], W[2, 0] = 126, 122
+    sums = A.int() @ W.int().T
+    assert int(sums.min()) > 2**24
+    assert bool((sums.float().long() != sums).any())
+    rows, columns = torch.tensor([1.0, 0.3]), torch.tensor([1.0, -0.7, 1e-3])
+    result = operator(A, operator.transform_weight(W), activation_scale=rows, channel_scale=columns)
+    assert torch.equal(result, sums.float() * rows[:, None] * columns)
+
+
+def test_calls_in_slices_of_rows_take_the_scales_along(scaled, monkeypatch):
+    """A call with more elements than an index holds gives each slice the scales of its rows."""
+    operator, operands = scaled
+    A, scale = torch.randint(-128, 128, (50, 64), dtype=torch.int8), torch.rand(50)
+    whole = operator(**{**operands, "A": A, "activation_scale": scale})
+    monkeypatch.setattr(operator_module, "_MAX_ELEMENTS", 64 * 7)
+    operator = bq.Matmul(operator.config, target="cpu")
+    for leading in ((50,), (50, 1)):
+        assert torch.equal(operator(**{**operands, "A": A, "activation_scale": scale.view(leading)}), whole)
+
+
+def test_torch_compile_with_output_scales(scaled):
+    """torch.compile traces the quantization of A and the call with its scale whole, for two numbers of rows."""
+    operator, operands = scaled
+    W, bias, channel_scale = operands["W"], operands["bias"], operands["channel_scale"]
+
+    def layer(x):
+        scale = x.abs().amax(-1, keepdim=True) / 127
+        tokens = (x / scale).round().to(torch.int8)
+        return operator(tokens, W, bias=bias, activation_scale=scale, channel_scale=channel_scale)
+
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    for shape in ((3, 64), (2, 5, 64)):
+        x = torch.randn(shape)
+        assert torch.equal(compiled(x), layer(x))
+
+
+def test_output_scales_survive_export_and_pickle(scaled, tmp_path):
+    """An exported operator, and a pickled one, take the scales too, and give the same bits."""
+    operator, operands = scaled
+    operator.export(tmp_path / "operator.bq")
+    for again in (bq.Operator.load(tmp_path / "operator.bq"), pickle.loads(pickle.dumps(operator))):  # noqa: S301
+        assert again.config.problem() == operator.config.problem()
+        assert torch.equal(again(**operands), operator(**operands))
+
+
+def test_bytes_of_a_call_count_the_output_scales(scaled):
+    """Four bytes a row and a channel."""
+    operator, _ = scaled
+    bare = bq.Matmul(dataclasses.replace(operator.config, with_activation_scale=False), target="cpu")
+    assert operator.bytes_per_call(7) == bare.bytes_per_call(7) + 4 * 7
+    bare = bq.Matmul(dataclasses.replace(operator.config, with_channel_scale=False), target="cpu")
+    assert operator.bytes_per_call(7) == bare.bytes_per_call(7) + 4 * 24
 
 
 def test_operand_that_is_not_configured_is_refused():

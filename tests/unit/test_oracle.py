@@ -70,7 +70,13 @@ def rounded_product(config: MatmulConfig, inputs) -> torch.Tensor:
         w = w - z
     sum_dtype = torch.int64 if config.reduce_dtype == "int32" else torch.float32
     c = inputs.A.to(sum_dtype) @ w.to(sum_dtype).T
-    if config.with_bias:
+    if config.with_activation_scale:
+        c = c.float() * inputs.activation_scale[:, None]
+    if config.with_channel_scale:
+        c = c.float() * inputs.channel_scale
+    if config.has_output_scales and config.with_bias:
+        c = c + inputs.bias.float()
+    elif config.with_bias:
         c = c + (inputs.bias if sum_dtype == torch.int64 and config.out_format.is_integer else inputs.bias.float())
     if not config.out_format.is_integer:
         return c.to(config.out_format.torch_dtype)
@@ -157,17 +163,18 @@ def test_decode_plain_of_the_transposed_layout():
     ],
 )
 def test_oracle_is_the_formula(W_dtype, zeros_mode, group_size, with_scaling):
-    """sum_k A[m, k] * decode(W)[n, k] + Bias[n], in exact fractions and one element at a time."""
+    """The sum over k, scaled by row and column, plus Bias[n], in exact fractions and one element at a time."""
     config = make(
         N=4, K=16, W_dtype=W_dtype, with_bias=True, group_size=group_size, with_scaling=with_scaling,
-        with_zeros=zeros_mode is not None, zeros_mode=zeros_mode,
+        with_zeros=zeros_mode is not None, zeros_mode=zeros_mode, with_activation_scale=group_size != 4,
+        with_channel_scale=group_size != 8,
     )  # fmt: skip
     x = make_inputs(config, 2, seed=5)
     table = {"nf4": NF4_VALUES, "fp4_e2m1": FP4_E2M1_VALUES}.get(W_dtype)
-    ref = oracle(config, x.A, x.W, x.scale, x.zeros_values, x.bias)
+    ref = oracle(config, x.A, x.W, x.scale, x.zeros_values, x.bias, x.activation_scale, x.channel_scale)
     for m in range(2):
         for n in range(config.N):
-            total = Fraction(x.bias[n].item())
+            total = Fraction(0)
             for k in range(config.K):
                 w = x.W[n, k].item()
                 w = Fraction(table[w] if table else w)
@@ -181,6 +188,9 @@ def test_oracle_is_the_formula(W_dtype, zeros_mode, group_size, with_scaling):
                 else:
                     w = w * s
                 total += Fraction(x.A[m, k].item()) * w
+            total *= Fraction(x.activation_scale[m].item()) if config.with_activation_scale else 1
+            total *= Fraction(x.channel_scale[n].item()) if config.with_channel_scale else 1
+            total += Fraction(x.bias[n].item())
             assert ref[m, n] == pytest.approx(float(total), rel=1e-12, abs=1e-9)
 
 
@@ -294,6 +304,10 @@ FAULTY = [
     make(N=128, K=256, W_dtype="int4", A_dtype="int8", out_dtype="int32"),
     make(N=128, K=256, W_dtype="nf4", A_dtype="bfloat16", out_dtype="bfloat16", with_scaling=True),
     make(N=128, K=256, W_dtype="float16", out_dtype="int8", with_scaling=True),
+    make(
+        N=128, K=256, A_dtype="int8", W_dtype="int8", out_dtype="bfloat16", with_activation_scale=True,
+        with_channel_scale=True,
+    ),
 ]
 
 
@@ -320,6 +334,10 @@ def test_faults_do_not_pass(config):
         scale[:, 0] = x.scale[:, 1]
         with pytest.raises(AssertionError, match="relative error"):
             assert_close(rounded_product(config, type(x)(**{**vars(x), "scale": scale})), ref, config)
+    for name in ("activation_scale", "channel_scale") if config.has_output_scales else ():
+        shifted = torch.roll(getattr(x, name), 1, 0)
+        with pytest.raises(AssertionError, match="relative error"):
+            assert_close(rounded_product(config, type(x)(**{**vars(x), name: shifted})), ref, config)
     with pytest.raises(AssertionError):
         assert_close(torch.roll(right, 1, 0), ref, config)
 
@@ -384,11 +402,31 @@ def test_failures_say_what_and_where():
 def test_cover_has_every_combination_once():
     """Every W with every A and every mode of zero points that it may have, and no problem twice."""
     expected = {(w, a, z) for w in WEIGHT_DTYPES for a in legal_activations(w) for z in legal_zeros_modes(w)}
-    found = list(cases("cover"))
+    found = [c for c in cases("cover") if not c.has_output_scales]
     assert Counter(
         (c.W_format.name, c.A_format.name, c.zeros_mode if c.with_zeros else None) for c in found
     ) == Counter(expected)
     assert formats() == WEIGHT_DTYPES
+
+
+def test_cover_has_output_scales_with_every_format():
+    """Every W meets them with every A of 8 bits and a wider one, each A in each way; other axes rotate."""
+    found = [c for c in cases("cover") if c.has_output_scales]
+    for w in WEIGHT_DTYPES:
+        narrow = {a for a in legal_activations(w) if number_format(a).bits == 8}
+        met = [c.A_format.name for c in found if c.W_format.name == w]
+        assert len(met) == len(set(met)) == len(narrow) + (set(legal_activations(w)) > narrow)
+        assert set(met) >= narrow
+    for a in ACTIVATION_DTYPES:
+        of_a = [c for c in found if c.A_format.name == a]
+        assert {(c.with_activation_scale, c.with_channel_scale) for c in of_a} >= {(True, True), (False, True)}
+        assert {c.with_bias for c in of_a} == {c.N % 64 != 0 for c in of_a} == {False, True}
+    of_8_bits = [c for c in found if c.A_format.bits == 8]
+    pairs = {(c.with_activation_scale, c.with_channel_scale) for c in of_8_bits}
+    assert pairs == {(True, True), (True, False), (False, True)}
+    assert {c.out_format.name for c in of_8_bits} == set(OUT_DTYPES)
+    assert {c.reduce_dtype for c in of_8_bits} == {"int32", "float32"}
+    assert {c.is_static for c in of_8_bits} == {c.wants_plain_layout for c in of_8_bits} == {False, True}
 
 
 @pytest.mark.parametrize("W_dtype", WEIGHT_DTYPES)
@@ -445,8 +483,8 @@ def test_larger_selections_contain_the_product():
     """The grid has every group and shape of each combination, all has every output too."""
     names = {"W_dtypes": ["uint4"], "A_dtypes": ["int8"]}
     grid = list(cases("grid", **names))
-    # No zero points: 2 shapes unscaled, 4 scaled. Each of three modes: 4 and 4.
-    assert len(grid) == 6 + 3 * 8
+    # No zero points: 2 shapes unscaled, 4 scaled. Each of three modes: 4 and 4. One for each choice of output scales.
+    assert len(grid) == 6 + 3 * 8 + 3
     assert len(list(cases("all", **names))) == len(grid) * 10
     assert len({c.key() for c in cases("all", **names)}) == len(grid) * 10
 
@@ -497,6 +535,14 @@ def test_inputs_have_the_types_and_shapes_of_the_problem(config, m, seed):
     assert (x.bias is None) == (not config.with_bias)
     if x.bias is not None:
         assert (tuple(x.bias.shape), x.bias.dtype) == ((config.N,), config.out_format.torch_dtype)
+    for tensor, is_there, shape in (
+        (x.activation_scale, config.with_activation_scale, (m,)),
+        (x.channel_scale, config.with_channel_scale, (config.N,)),
+    ):
+        assert (tensor is None) == (not is_there)
+        if tensor is not None:
+            assert (tuple(tensor.shape), tensor.dtype) == (shape, torch.float32)
+            assert bool((tensor != 0).all())
     ref = x.reference(config)
     assert ref.shape == (m, config.N)
     assert np.isfinite(ref).all()
@@ -530,8 +576,10 @@ def test_zero_points_take_the_range_of_w():
 
 def test_int8_activations_take_the_full_range():
     """Where the output holds it, A reaches from -128 to 127."""
-    A = make_inputs(make(A_dtype="int8", out_dtype="int32", K=64), 16).A
-    assert (int(A.min()), int(A.max())) == (-128, 127)
+    scaled = {"out_dtype": "int8", "with_activation_scale": True}
+    for fields in ({"out_dtype": "int32"}, scaled):
+        A = make_inputs(make(A_dtype="int8", K=64, **fields), 16).A
+        assert (int(A.min()), int(A.max())) == (-128, 127)
 
 
 @pytest.mark.parametrize("config", [c for c in cases() if c.out_dtype in ("float16", "int8")][::5], ids=case_id)
@@ -559,7 +607,7 @@ def test_inputs_are_the_same_for_the_same_seed():
     """Inputs depend on problem, rows and seed alone."""
     config = make(group_size=4, with_scaling=True, with_zeros=True, with_bias=True)
     first, again, other = make_inputs(config, 3, seed=1), make_inputs(config, 3, seed=1), make_inputs(config, 3, seed=2)
-    for name in vars(first):
+    for name in ("A", "W", "scale", "zeros", "zeros_values", "bias"):
         assert torch.equal(getattr(first, name), getattr(again, name))
     assert not torch.equal(first.W, other.W)
 
@@ -569,5 +617,7 @@ def test_small_results_do_not_cancel(config, m, seed):
     """With few elements a result could vanish by chance, and a relative error mean nothing: it is drawn again."""
     x = make_inputs(config, m, seed=seed)
     weight = oracle_weight(config, x.W, x.scale, x.zeros_values)
-    terms = np.sqrt((x.A.double().numpy() ** 2 @ weight.T**2).sum())
+    rows = 1 if x.activation_scale is None else x.activation_scale.double().numpy()[:, None]
+    columns = 1 if x.channel_scale is None else x.channel_scale.double().numpy()
+    terms = np.sqrt((((x.A.double().numpy() * rows) ** 2 @ weight.T**2) * columns**2).sum())
     assert np.linalg.norm(x.reference(config)) >= 0.499 * terms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from tvm.target import Target
 from tvm.tirx import PrimFunc
@@ -15,7 +15,7 @@ from bitquant.config import MatmulConfig
 from bitquant.layouts import Layout, weight_shape, weight_tvm_dtype
 from bitquant.schedule.hint import Hint
 
-__all__ = ["Operands", "Rule", "operands"]
+__all__ = ["Epilogue", "Operands", "Rule", "operands"]
 
 
 class Rule(ABC):
@@ -73,8 +73,8 @@ class Rule(ABC):
 class Operands:
     """Types and shapes of a problem's operands, for kernels written in TIRx.
 
-    A TVMScript function has a fixed list of parameters, so such a kernel declares all six, and `bind` takes out those
-    that its problem does not have. Absent operands have shape (1, 1) or (N,) and are never read.
+    A TVMScript function has a fixed list of parameters, so such a kernel declares all eight, and `bind` takes out those
+    that its problem does not have. Absent operands have shape (1, 1), (N,) or (m,) and are never read.
     """
 
     config: MatmulConfig
@@ -94,11 +94,24 @@ class Operands:
         return self.rung if self.config.has_fixed_rows(self.rung) else m
 
     def bind(self, kernel: PrimFunc) -> PrimFunc:
-        """Return `kernel`, declared as (A, B, Scale, Zeros, Bias, D), with the operands of the problem alone."""
+        """Return `kernel`, which declares all operands, with those of the problem alone.
+
+        They are declared as (A, B, Scale, Zeros, Bias, ActivationScale, ChannelScale, D).
+        """
         c = self.config
-        present = (True, True, c.with_scaling, c.with_zeros, c.with_bias, True)
+        optional = (c.with_scaling, c.with_zeros, c.with_bias, c.with_activation_scale, c.with_channel_scale)
+        present = (True, True, *optional, True)
         params = [p for p, is_there in zip(kernel.params, present, strict=True) if is_there]
         return tag(PrimFunc(params, kernel.body, kernel.ret_type, kernel.attrs), c, self.rung, self.layout)
+
+
+class Epilogue(NamedTuple):
+    """The buffers of a kernel's last step, `compute.matmul.output_value`: what is applied to sums, and where they go."""
+
+    Bias: Any
+    ActivationScale: Any
+    ChannelScale: Any
+    D: Any
 
 
 def operands(config: MatmulConfig, rung: int, layout: Layout = "plain") -> Operands:

@@ -309,7 +309,7 @@ class CpuRule(Rule):
         @T.prim_func(s_tir=True, check_well_formed=False)
         def kernel(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
-            Bias_handle: T.handle, D_handle: T.handle,
+            Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
         ):  # fmt: skip
             T.func_attr({"tirx.noalias": True})
             m = T.int32()
@@ -320,6 +320,8 @@ class CpuRule(Rule):
             Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale, align=1)
             Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros, align=1)
             Bias = T.match_buffer(Bias_handle, (N,), spec.D, align=1)
+            ActivationScale = T.match_buffer(ActivationScale_handle, (rows,), "float32", align=1)
+            ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32", align=1)
             D = T.match_buffer(D_handle, (rows, N), spec.D, align=1)
             row_blocks = T.meta_var((rows + ROWS - 1) // ROWS)
             row_tiles = T.meta_var((row_blocks + ROW_BLOCKS - 1) // ROW_BLOCKS)
@@ -395,8 +397,7 @@ class CpuRule(Rule):
                     i = T.meta_var((first_row + ib) * ROWS + r)
                     n = T.meta_var((first_col + j) * N_LANES + l)
                     if i < rows and n < N:
-                        D[i, n] = output_value(
-                            config, sum_over_k(lambda lane: C[ib, j // COLS, r, j % COLS, lane], l), Bias[n]
-                        )
+                        c = T.meta_var(sum_over_k(lambda lane: C[ib, j // COLS, r, j % COLS, lane], l))
+                        D[i, n] = output_value(config, c, Bias[n], ActivationScale[i], ChannelScale[n])
 
         return spec.bind(kernel)

@@ -35,7 +35,7 @@ from bitquant.intrin.mma import Tile, copy_tile, load_fragments, store_local
 from bitquant.layouts import Layout, fragment_layout, fragment_refusal
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules import decode_model
-from bitquant.schedule.rules.base import Rule, operands
+from bitquant.schedule.rules.base import Epilogue, Rule, operands
 from bitquant.schedule.rules.decode_model import Work
 from bitquant.schedule.rules.decode_products import Product
 from bitquant.schedule.rules.decode_shape import Shape, operand_type
@@ -567,14 +567,14 @@ class Kernel(Shape):
 
         self._when(following < self.count, copy)
 
-    def end_turn(self, turn: Expr, D: Any, Bias: Any) -> None:
+    def end_turn(self, turn: Expr, epilogue: Epilogue) -> None:
         """Emit the end of a block of n: its sums, and the wait for the scales of the next."""
         if not self.a_stays:
             return
         if self.max_count > 1:
             pending = min(self.hint.ahead, self.part_tiles) if self.is_shared else 0
             T.evaluate(T.ptx["cp.async.wait_group"](pending))
-        SumStore(self).reduce(self._n0(turn), D, Bias)
+        SumStore(self).reduce(self._n0(turn), epilogue)
 
     def _load_right(self, buffer: Expr, k: Expr, columns: Sequence[int]) -> Any:
         """Emit the loads of two or four registers of the right operand for each 8 rows of A.
@@ -733,10 +733,10 @@ class Kernel(Shape):
 
     # The end.
 
-    def end(self, D: Any, Bias: Any) -> None:
+    def end(self, epilogue: Epilogue) -> None:
         """Emit what comes after all turns."""
         if not self.a_stays:
-            SumStore(self).reduce(self._n0(0), D, Bias)
+            SumStore(self).reduce(self._n0(0), epilogue)
 
     def build(self) -> PrimFunc:
         """Return the kernel."""
@@ -749,7 +749,7 @@ class Kernel(Shape):
         @T.prim_func(check_well_formed=False)
         def decode(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
-            Bias_handle: T.handle, D_handle: T.handle,
+            Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
         ):  # fmt: skip
             m = T.meta_var(spec.rows(T.int32()))
             A = T.match_buffer(A_handle, (m, K), spec.A)
@@ -757,6 +757,8 @@ class Kernel(Shape):
             Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
             Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
             Bias = T.match_buffer(Bias_handle, (N,), spec.D)
+            ActivationScale = T.match_buffer(ActivationScale_handle, (m,), "float32")
+            ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32")
             D = T.match_buffer(D_handle, (m, N), spec.D)
             T.device_entry()
             T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
@@ -770,8 +772,8 @@ class Kernel(Shape):
                 kernel.begin_turn(turn)
                 for body in T.serial(kernel.bodies):
                     kernel.multiply(turn, body)
-                kernel.end_turn(turn, D, Bias)
-            kernel.end(D, Bias)
+                kernel.end_turn(turn, Epilogue(Bias, ActivationScale, ChannelScale, D))
+            kernel.end(Epilogue(Bias, ActivationScale, ChannelScale, D))
 
         func = spec.bind(decode)
         if self.uses_dependent_launch:

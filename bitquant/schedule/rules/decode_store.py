@@ -9,7 +9,8 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.matmul import output_value
-from bitquant.intrin.mma import store_local
+from bitquant.intrin.mma import load_coherent, store_local
+from bitquant.schedule.rules.base import Epilogue
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode import Kernel
@@ -35,7 +36,7 @@ class SumStore:
         kernel = self.kernel
         return kernel.arena.ptr_to([kernel.sum_offset + ((part * kernel.rows_of_a + m) * kernel.sum_stride + n) * 4])
 
-    def reduce(self, n0: Expr, D: Any, Bias: Any) -> None:
+    def reduce(self, n0: Expr, epilogue: Epilogue) -> None:
         """Emit the sum over the warps and blocks that share k, and the stores of D: neighbours store neighbours."""
         kernel = self.kernel
         h, dtype = kernel.hint, kernel.config.reduce_dtype
@@ -60,7 +61,7 @@ class SumStore:
             self._add_warps(kind)
             T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
             T.evaluate(T.ptx["barrier.cluster.wait.acquire.aligned"]())
-        self._store(n0, D, Bias, kind)
+        self._store(n0, epilogue, kind)
         if h.split_k > 1:
             # The shared memory of a block lives until all others have read it.
             T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
@@ -108,7 +109,7 @@ class SumStore:
             store_local(values, 0, values[0] + values[rank])
         return values
 
-    def _store(self, n0: Expr, D: Any, Bias: Any, kind: str) -> None:
+    def _store(self, n0: Expr, epilogue: Epilogue, kind: str) -> None:
         """Emit the stores of D; the blocks of a cluster share them."""
         kernel = self.kernel
         c, split = kernel.config, kernel.hint.split_k
@@ -124,9 +125,13 @@ class SumStore:
                 conditions.append(column < c.N)
             wide = row if limit is not None and limit < 1 << 31 else T.cast(row, "int64")
 
-            def one(m: Expr = m, n: Expr = n, wide: Expr = wide, column: Expr = column) -> None:
+            def one(m: Expr = m, n: Expr = n, row: Expr = row, wide: Expr = wide, column: Expr = column) -> None:
                 values = self._cluster_sum(kind, m, n) if split > 1 else self._local_sum(kind, m, n)
-                T.buffer_store(D, output_value(c, values[0], Bias[column]), [wide, column])
+                activation_scale = load_coherent(epilogue.ActivationScale, row) if c.with_activation_scale else None
+                output = output_value(
+                    c, values[0], epilogue.Bias[column], activation_scale, epilogue.ChannelScale[column]
+                )
+                T.buffer_store(epilogue.D, output, [wide, column])
 
             if conditions:
                 with T.If(tirx.all(*conditions)), T.Then():

@@ -74,7 +74,7 @@ class FallbackRule(Rule):
         @T.prim_func(check_well_formed=False)
         def kernel(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
-            Bias_handle: T.handle, D_handle: T.handle,
+            Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
         ):  # fmt: skip
             m = T.int32()
             rows_of_A = T.meta_var(spec.rows(m))
@@ -83,6 +83,8 @@ class FallbackRule(Rule):
             Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
             Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
             Bias = T.match_buffer(Bias_handle, (N,), spec.D)
+            ActivationScale = T.match_buffer(ActivationScale_handle, (rows_of_A,), "float32")
+            ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32")
             D = T.match_buffer(D_handle, (rows_of_A, N), spec.D)
             T.device_entry()
             # One grid axis: x alone holds more than 65535 blocks. Nothing is negative, so division may truncate.
@@ -109,6 +111,8 @@ class FallbackRule(Rule):
             if thread % 32 == 0 and n < N:
                 for r in T.unroll(ROWS):
                     if first_row + r < rows_of_A:
-                        D[first_row + r, n] = output_value(config, total[r], Bias[n])
+                        D[first_row + r, n] = output_value(
+                            config, total[r], Bias[n], ActivationScale[first_row + r], ChannelScale[n]
+                        )
 
         return spec.bind(kernel)

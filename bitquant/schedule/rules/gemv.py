@@ -102,13 +102,15 @@ class GemvRule(Rule):
         @T.prim_func(check_well_formed=False)
         def kernel(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
-            Bias_handle: T.handle, D_handle: T.handle,
+            Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
         ):  # fmt: skip
             A = T.match_buffer(A_handle, (1, K), spec.A)
             B = T.match_buffer(B_handle, spec.B_shape, spec.B)
             Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
             Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
             Bias = T.match_buffer(Bias_handle, (N,), spec.D)
+            ActivationScale = T.match_buffer(ActivationScale_handle, (1,), "float32")
+            ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32")
             D = T.match_buffer(D_handle, (1, N), spec.D)
             T.device_entry()
             block = T.cta_id([T.ceildiv(N, WARPS * ROWS)])
@@ -158,6 +160,8 @@ class GemvRule(Rule):
                     total[r] = total[r] + T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), total[r], 16 >> s, 32, 32)
             for r in T.unroll(ROWS):
                 if thread % 32 == 0 and first + r < N:
-                    D[0, first + r] = output_value(config, total[r], Bias[first + r])
+                    D[0, first + r] = output_value(
+                        config, total[r], Bias[first + r], ActivationScale[0], ChannelScale[first + r]
+                    )
 
         return spec.bind(kernel)

@@ -47,7 +47,7 @@ from bitquant.intrin.mma import (
     transposed_fragment_row_chunk,
 )
 from bitquant.schedule.hint import Hint
-from bitquant.schedule.rules.base import Rule, operands
+from bitquant.schedule.rules.base import Epilogue, Rule, operands
 
 __all__ = ["MmaHint", "MmaRule"]
 
@@ -735,7 +735,7 @@ class _Kernel:
                     T.evaluate(T.ptx[f"ld.shared.{kind}"](part_sum[0], at(part, r)))
                     store_local(self.total, r, self.total[r] + part_sum[0])
 
-    def store(self, D: Any, Bias: Any) -> None:
+    def store(self, epilogue: Epilogue) -> None:
         """Emit the stores of this warp's part of D, two columns at a time where rows keep them aligned."""
         N = self.config.N
         is_static = self.config.has_fixed_rows(self.rung)
@@ -749,25 +749,27 @@ class _Kernel:
                             column = accumulator_row_col(self.lane, 0)[1] + (self.warp_n * self.n_tiles + j) * 8
                             first = (i * self.n_tiles + j) * 4 + 2 * half
                             sums = [self.total[first], self.total[first + 1]]
-                            self._store_pair(D, Bias, self._wide(row, limit), self.n0 + column, sums)
+                            self._store_pair(epilogue, row, self._wide(row, limit), self.n0 + column, sums)
 
-    def _store_pair(self, D: Any, Bias: Any, row: Expr, column: Expr, sums: Sequence[Expr]) -> None:
-        c = self.config
+    def _store_pair(self, epilogue: Epilogue, row: Expr, wide_row: Expr, column: Expr, sums: Sequence[Expr]) -> None:
+        c, D = self.config, epilogue.D
 
         def output(i: int) -> Expr:
-            return output_value(c, sums[i] if self.scales_sums else self._sum(sums[i]), Bias[column + i])
+            total = sums[i] if self.scales_sums else self._sum(sums[i])
+            channel_scale = epilogue.ChannelScale[column + i]
+            return output_value(c, total, epilogue.Bias[column + i], epilogue.ActivationScale[row], channel_scale)
 
         if c.N % 2:
             for i in range(2):
                 with T.If(column + i < c.N), T.Then():
-                    T.buffer_store(D, output(i), [row, column + i])
+                    T.buffer_store(D, output(i), [wide_row, column + i])
             return
         bits = c.out_format.bits
         values = T.alloc_local((2,), f"uint{bits}")
         with T.If(column < c.N), T.Then():
             for i in range(2):
                 store_local(values, i, tirx.reinterpret(f"uint{bits}", output(i)))
-            target = D.ptr_to([row, column])
+            target = D.ptr_to([wide_row, column])
             if bits == 32:
                 T.evaluate(T.ptx["st.global.v2.u32"](target, values[0], values[1]))
             else:
@@ -787,7 +789,7 @@ class _Kernel:
         @T.prim_func(check_well_formed=False)
         def mma(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
-            Bias_handle: T.handle, D_handle: T.handle,
+            Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
         ):  # fmt: skip
             m = T.meta_var(spec.rows(T.int32()))
             A = T.match_buffer(A_handle, (m, K), spec.A)
@@ -795,6 +797,8 @@ class _Kernel:
             Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
             Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
             Bias = T.match_buffer(Bias_handle, (N,), spec.D)
+            ActivationScale = T.match_buffer(ActivationScale_handle, (m,), "float32")
+            ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32")
             D = T.match_buffer(D_handle, (m, N), spec.D)
             T.device_entry()
             block = T.cta_id([T.ceildiv(m, h.block_m) * T.ceildiv(N, h.block_n)])
@@ -818,6 +822,6 @@ class _Kernel:
                     kernel.decode(t + 1)
                 kernel.multiply(t)
             kernel.reduce_warps()
-            kernel.store(D, Bias)
+            kernel.store(Epilogue(Bias, ActivationScale, ChannelScale, D))
 
         return spec.bind(mma)

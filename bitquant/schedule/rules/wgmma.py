@@ -44,7 +44,7 @@ from bitquant.intrin.wgmma import (
 )
 from bitquant.layouts import TILE_N, Layout, fragment_layout, fragment_refusal
 from bitquant.schedule.hint import Hint
-from bitquant.schedule.rules.base import Rule, operands
+from bitquant.schedule.rules.base import Epilogue, Rule, operands
 from bitquant.schedule.rules.wgmma_decode import Factors, Words, record
 from bitquant.schedule.rules.wgmma_groups import Grouping, SumsOfA
 from bitquant.schedule.rules.wgmma_store import TileStore
@@ -334,12 +334,12 @@ class Kernel:
     # Set up.
 
     def bind(
-        self, Scale: Any, Zeros: Any, Bias: Any, D: Any, m: Expr, maps: Sequence[Expr], block: Expr, rank: Expr,
+        self, Scale: Any, Zeros: Any, epilogue: Epilogue, m: Expr, maps: Sequence[Expr], block: Expr, rank: Expr,
         thread: Expr, arena: Any,
     ) -> None:  # fmt: skip
         """Take the function's operands, and compute where this block and thread stand."""
         h = self.hint
-        self.Scale, self.Zeros, self.Bias, self.D, self.m = Scale, Zeros, Bias, D, m
+        self.Scale, self.Zeros, self.epilogue, self.m = Scale, Zeros, epilogue, m
         self.a_map, self.w_map = maps
         self.block, self.rank = block, rank
         self.base = self.local("uint32", T.cuda.cvta_generic_to_shared(arena.ptr_to([0])))
@@ -694,7 +694,7 @@ class Kernel:
         @T.prim_func(check_well_formed=False)
         def wgmma(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
-            Bias_handle: T.handle, D_handle: T.handle,
+            Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
         ):  # fmt: skip
             m = T.meta_var(spec.rows(T.int32()))
             A = T.match_buffer(A_handle, (m, K), spec.A)
@@ -702,6 +702,8 @@ class Kernel:
             Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
             Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
             Bias = T.match_buffer(Bias_handle, (N,), spec.D)
+            ActivationScale = T.match_buffer(ActivationScale_handle, (m,), "float32")
+            ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32")
             D = T.match_buffer(D_handle, (m, N), spec.D)
             A_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
             T.call_packed(
@@ -721,7 +723,8 @@ class Kernel:
             thread = T.thread_id([threads])
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=1024)
             maps = T.meta_var([T.address_of(A_map), T.address_of(W_map)])
-            kernel.bind(Scale, Zeros, Bias, D, m, maps, block, rank, thread, arena)
+            epilogue = T.meta_var(Epilogue(Bias, ActivationScale, ChannelScale, D))
+            kernel.bind(Scale, Zeros, epilogue, m, maps, block, rank, thread, arena)
             kernel.initialize(thread, arena)
             tile = T.alloc_local((1,), "int32")
             tile[0] = block // split_k

@@ -8,7 +8,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.matmul import output_value
-from bitquant.intrin.mma import store_local
+from bitquant.intrin.mma import load_coherent, store_local
 from bitquant.intrin.wgmma import WARPGROUP, named_barrier, store_transposed
 from bitquant.schedule.rules.wgmma_sums import finished_sum, load_row_scales
 from bitquant.schedule.rules.wgmma_tiles import ROWS
@@ -48,25 +48,34 @@ class TileStore:
         per_slice = kernel.slice_m // 8
         for row in range(h.rows):
             n = kernel.local("int32", n0 + (kernel.part_n * h.rows + row) * ROWS)
-            bias = self._load_bias(n)
+            c = kernel.config
+            bias = self._load_channels(kernel.epilogue.Bias, n) if c.with_bias else None
+            scale = self._load_channels(kernel.epilogue.ChannelScale, n) if c.with_channel_scale else None
             self.row_scales = load_row_scales(kernel, row)
             for first in range(0, columns, per_slice):
                 count = min(per_slice, columns - first)
-                self._stage_slice(row, first_column + first, count, bias)
+                self._stage_slice(row, m0, first_column + first, count, bias, scale)
                 named_barrier(kernel.group + 1, WARPGROUP)
                 self._store_slice(m0, (first_column + first) * 8, n, count * 8)
                 named_barrier(kernel.group + 1, WARPGROUP)
 
-    def _load_bias(self, n: Expr) -> Any:
-        """Emit the loads of the two biases of this thread."""
+    def _load_channels(self, buffer: Any, n: Expr) -> Any:
+        """Emit the loads of buffer[n] for the two channels of this thread."""
         kernel = self.kernel
-        if not kernel.config.with_bias:
-            return None
-        bias = T.alloc_local((2,), kernel.config.out_format.tvm_dtype)
+        values = T.alloc_local((2,), buffer.dtype)
         for half in range(2):
             at = n + kernel.warp * 16 + kernel.lane // 4 + 8 * half
-            store_local(bias, half, kernel.Bias[T.min(at, kernel.config.N - 1) if kernel.has_ragged_n else at])
-        return bias
+            store_local(values, half, buffer[T.min(at, kernel.config.N - 1) if kernel.has_ragged_n else at])
+        return values
+
+    def _load_activation_scales(self, m: Expr, count: int) -> list[Expr]:
+        """Emit the loads of the scales of this thread's rows, two for each of `count` blocks of 8 rows from m on.
+
+        Rows beyond the last one, which are not stored, take its scale.
+        """
+        kernel = self.kernel
+        rows = [m + j * 8 + kernel.lane % 4 * 2 + i for j in range(count) for i in range(2)]
+        return [load_coherent(kernel.epilogue.ActivationScale, T.min(row, kernel.m - 1)) for row in rows]
 
     def _sum(self, row: int, column: Expr, i: int) -> Expr:
         """Return sum i (0 to 3) of a block of 8 columns as the number that it is."""
@@ -109,15 +118,23 @@ class TileStore:
         else:
             named_barrier(T.int32(kernel.consumers + 1), kernel.consumers * WARPGROUP)
 
-    def _stage_slice(self, row: int, first: Expr, count: int, bias: Any) -> None:
+    def _stage_slice(self, row: int, m0: Expr, first: Expr, count: int, bias: Any, channel_scale: Any) -> None:
         """Emit the stores of `count` blocks of 8 columns of D^T, transposed, to this consumer's shared memory."""
         kernel = self.kernel
         c = kernel.config
         bits = c.out_format.bits
         base = kernel.base + (kernel.out_offset + kernel.group * (kernel.slice_m * kernel.out_stride)).astype("uint32")
 
+        scales = self._load_activation_scales(m0 + first * 8, count) if c.with_activation_scale else None
+
         def output(column: int, i: int) -> Expr:
-            value = output_value(c, self._sum(row, first + column, i), None if bias is None else bias[i // 2])
+            value = output_value(
+                c,
+                self._sum(row, first + column, i),
+                None if bias is None else bias[i // 2],
+                None if scales is None else scales[2 * column + i % 2],
+                None if channel_scale is None else channel_scale[i // 2],
+            )
             return tirx.reinterpret(f"uint{bits}", value)
 
         if bits == 16:
@@ -165,7 +182,7 @@ class TileStore:
                 registers = [value[i] for i in range(words)]
                 address = base + (row * kernel.out_stride + column).astype("uint32")
                 T.evaluate(T.ptx[f"ld.shared.{kind}"](*registers, address))
-                target = kernel.D.ptr_to([m if is_static else T.cast(m, "int64"), n])
+                target = kernel.epilogue.D.ptr_to([m if is_static else T.cast(m, "int64"), n])
                 T.evaluate(T.ptx[f"st.global.{kind}"](target, *registers))
 
         total = count * per_row

@@ -41,6 +41,8 @@ class Peer(ABC):
     package: ClassVar[tuple[str, str] | None] = None
     #: Whether it needs a GPU.
     needs_cuda: ClassVar[bool] = True
+    #: Whether it scales outputs by row and column.
+    takes_output_scales: ClassVar[bool] = False
 
     def refusal(self, config: MatmulConfig, device: torch.device) -> str | None:
         """Return why the peer does not take a problem, or None where it does."""
@@ -48,6 +50,8 @@ class Peer(ABC):
             return "needs a GPU"
         if self.package is not None and importlib.util.find_spec(self.package[0]) is None:
             return f"not installed ({self.package[1]})"
+        if config.has_output_scales and not self.takes_output_scales:
+            return "takes no output scales"
         return self.refuses(config)
 
     def version(self) -> str | None:
@@ -85,10 +89,24 @@ class Peer(ABC):
         """Return the bytes of the tensors of one copy."""
         return sum(part.numel() * part.element_size() for part in packed if isinstance(part, torch.Tensor))
 
-    def calls(self, copies: Sequence[Packed], A: torch.Tensor) -> list[Callable[[], torch.Tensor]]:
+    def run_scaled(self, packed: Packed, A: torch.Tensor, activation_scale: torch.Tensor) -> torch.Tensor:
+        """Return D of a problem with output scales; for peers with `takes_output_scales`. Channel scales are packed."""
+        raise NotImplementedError
+
+    def calls(
+        self, copies: Sequence[Packed], A: torch.Tensor, activation_scale: torch.Tensor | None = None
+    ) -> list[Callable[[], torch.Tensor]]:
         """Return one call a copy of the weight."""
         adapted = self.adapt(A)
-        return [lambda packed=packed: self.run(packed, adapted) for packed in copies]  # type: ignore[misc]
+        if activation_scale is None:
+            return [lambda packed=packed: self.run(packed, adapted) for packed in copies]  # type: ignore[misc]
+        scale = activation_scale
+        return [lambda packed=packed: self.run_scaled(packed, adapted, scale) for packed in copies]  # type: ignore[misc]
+
+
+def _wants_one_or_both(config: MatmulConfig) -> str | None:
+    is_mixed = config.with_activation_scale != config.with_channel_scale
+    return "takes output scales of rows and columns together" if is_mixed else None
 
 
 def _wants_16_bit_A(config: MatmulConfig) -> str | None:
@@ -152,45 +170,65 @@ class TorchInt4(Peer):
 
 
 class TorchInt8(Peer):
-    """torch._int_mm: int8 by int8 to int32."""
+    """torch._int_mm: int8 by int8 to int32.
+
+    It scales nothing. Output scales are two more kernels, the least that torch does without being compiled: the sums
+    times those of rows in float32, then times those of columns, rounded to the output.
+    """
 
     name = "torch _int_mm"
+    takes_output_scales = True
 
     def refuses(self, config: MatmulConfig) -> str | None:
         """Refuse what is not int8 by int8, and fewer than 17 rows."""
         if (config.A_format.name, config.W_format.name) != ("int8", "int8") or config.needs_decode:
             return "takes int8 by int8 without scales"
         rows = config.ladder[-1]
-        return f"takes more than 16 rows (got {rows})" if rows <= 16 else None
+        return f"takes more than 16 rows (got {rows})" if rows <= 16 else _wants_one_or_both(config)
 
     def pack(self, weights: Weights) -> Packed:
-        """Return W."""
-        return (weights.W,)
+        """Return W, the scales of its rows, and the type of the output."""
+        return weights.W, weights.channel_scale, weights.config.out_format.torch_dtype
 
     def run(self, packed: Packed, A: torch.Tensor) -> torch.Tensor:
         """Return D, int32."""
         return torch._int_mm(A, packed[0].t())  # noqa: SLF001  torch has no other door
 
+    def run_scaled(self, packed: Packed, A: torch.Tensor, activation_scale: torch.Tensor) -> torch.Tensor:
+        """Return D."""
+        _, channel_scale, dtype = packed
+        sums = self.run(packed, A) * activation_scale[:, None]
+        return torch.mul(sums, channel_scale, out=torch.empty(sums.shape, dtype=dtype, device=sums.device))
+
 
 class TorchFloat8(Peer):
-    """torch._scaled_mm: float8 by float8 with one scale of 1 for each operand."""
+    """torch._scaled_mm: float8 by float8 with output scales by row and column, or one scale of 1 for each operand."""
 
     name = "torch _scaled_mm"
+    takes_output_scales = True
 
     def refuses(self, config: MatmulConfig) -> str | None:
-        """Refuse what is not float8 by float8 without scales."""
+        """Refuse what is not float8 by float8 without scales of groups."""
         both = config.A_format.name.startswith("float8") and config.W_format.name.startswith("float8")
-        return None if both and not config.with_scaling else "takes float8 by float8 without scales"
+        return _wants_one_or_both(config) if both and not config.with_scaling else "takes float8 by float8 without scales"
 
     def pack(self, weights: Weights) -> Packed:
-        """Return W, a scale, and the type of the output."""
-        one = torch.ones(1, dtype=torch.float32, device=weights.W.device)
-        return weights.W, one, weights.config.out_format.torch_dtype
+        """Return W, its scale or those of its rows, (1, N), and the type of the output."""
+        scale = torch.ones(1, dtype=torch.float32, device=weights.W.device)
+        if weights.channel_scale is not None:
+            scale = weights.channel_scale[None]
+        return weights.W, scale, weights.config.out_format.torch_dtype
 
     def run(self, packed: Packed, A: torch.Tensor) -> torch.Tensor:
         """Return D."""
         W, one, dtype = packed
         return torch._scaled_mm(A, W.t(), scale_a=one, scale_b=one, out_dtype=dtype)  # noqa: SLF001  torch has no other door
+
+    def run_scaled(self, packed: Packed, A: torch.Tensor, activation_scale: torch.Tensor) -> torch.Tensor:
+        """Return D."""
+        W, scale, dtype = packed
+        rows = activation_scale[:, None]
+        return torch._scaled_mm(A, W.t(), scale_a=rows, scale_b=scale, out_dtype=dtype)  # noqa: SLF001  torch has no other door
 
 
 class Humming(Peer):
@@ -318,7 +356,9 @@ class BitsAndBytes(Peer):
         codes = weights.codes
         return (codes[:, ::2] << 4 | codes[:, 1::2]).view(-1, 1), weights.scale.float().flatten(), weights.config  # type: ignore[union-attr]
 
-    def calls(self, copies: Sequence[Packed], A: torch.Tensor) -> list[Callable[[], torch.Tensor]]:
+    def calls(
+        self, copies: Sequence[Packed], A: torch.Tensor, _activation_scale: torch.Tensor | None = None
+    ) -> list[Callable[[], torch.Tensor]]:
         """Return one call a copy; the state that describes a weight is made here, once."""
         import bitsandbytes as bnb
         from bitsandbytes.functional import QuantState, get_4bit_type

@@ -18,12 +18,26 @@ from bitquant.packing import pack_zeros
 from bitquant.testing.generators import SHAPE_SETS
 from bitquant.testing.oracle import oracle_weight
 
-__all__ = ["AXES", "Cell", "Kind", "Weights", "cells", "draw_activation", "draw_weights", "parse_kind", "parse_shapes"]
+__all__ = [
+    "AXES",
+    "Cell",
+    "Kind",
+    "Weights",
+    "cells",
+    "draw_activation",
+    "draw_activation_scale",
+    "draw_weights",
+    "parse_kind",
+    "parse_shapes",
+]
 
 #: Axes of a run, for `cells`.
 AXES = ("format", "shape", "m")
 
-_KIND = re.compile(r"(?:(?P<A>\w+):)?(?P<W>\w+?)(?:-(?:g(?P<group>\d+)|(?P<row>row)))?(?:-(?P<zeros>[a-z]+))?")
+_KIND = re.compile(
+    r"(?:(?P<A>\w+):)?(?P<W>\w+?)(?:-(?:g(?P<group>\d+)|(?P<row>row)))?(?:-(?P<zeros>(?!scaled$)[a-z]+))?"
+    r"(?P<scaled>-scaled)?"
+)
 _ZEROS: dict[str, Literal["original", "rescale", "quantized"]] = {
     "zeros": "original",
     "rescale": "rescale",
@@ -45,6 +59,8 @@ class Kind:
         Consecutive k that share a scale; -1: one a row; None: no scales.
     zeros_mode
         None: no zero points.
+    is_scaled
+        Whether outputs are scaled by row and by column.
     """
 
     name: str
@@ -52,11 +68,13 @@ class Kind:
     W_dtype: str
     group_size: int | None
     zeros_mode: Literal["original", "rescale", "quantized"] | None
+    is_scaled: bool = False
 
     def config(self, N: int, K: int, M: int) -> MatmulConfig:
         """Return the problem of that size, for exactly M rows.
 
-        The output is of the type of A; for 8-bit A int32 where sums are integers, else float16.
+        The output is of the type of A; for 8-bit A bfloat16 where it is scaled (the one type that torch scales float8
+        by row into), int32 where sums are integers, else float16.
 
         Raises
         ------
@@ -64,7 +82,7 @@ class Kind:
             If the groups do not divide K, say.
         """
         is_integer = self.A_dtype == "int8" and self.group_size is None and number_format(self.W_dtype).is_integer
-        eight_bit_out = "int32" if is_integer else "float16"
+        eight_bit_out = "bfloat16" if self.is_scaled else "int32" if is_integer else "float16"
         return MatmulConfig(
             M=M,
             N=N,
@@ -77,15 +95,18 @@ class Kind:
             with_scaling=self.group_size is not None,
             with_zeros=self.zeros_mode is not None,
             zeros_mode=self.zeros_mode or "original",
+            with_activation_scale=self.is_scaled,
+            with_channel_scale=self.is_scaled,
         )
 
 
 def parse_kind(text: str, A_dtype: str = "float16") -> Kind:
     """Return the kind of problem that a name says.
 
-    ``[A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]``: types of A and W, scales for groups of SIZE or for whole rows
-    (none where neither is named), and zero points by their mode ("zeros" is the mode "original"). Examples:
-    ``uint4-g128-zeros``, ``nf4-g64``, ``int8-row``, ``bfloat16:int4-g128``, ``int8:int2``.
+    ``[A:]W[-gSIZE|-row][-zeros|-rescale|-quantized][-scaled]``: types of A and W, scales for groups of SIZE or for whole
+    rows (none where neither is named), zero points by their mode ("zeros" is the mode "original"), and output scales by
+    row and column. Examples: ``uint4-g128-zeros``, ``nf4-g64``, ``int8-row``, ``bfloat16:int4-g128``, ``int8:int2``,
+    ``int8:int8-scaled``.
 
     Parameters
     ----------
@@ -102,15 +123,16 @@ def parse_kind(text: str, A_dtype: str = "float16") -> Kind:
     match = _KIND.fullmatch(text)
     if match is None or (match["zeros"] is not None and match["zeros"] not in _ZEROS):
         raise ConfigError(
-            f"'format' must be [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized] (got {text!r}); "
-            "for example uint4-g128-zeros, nf4-g64 or int8:int2",
+            f"'format' must be [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized][-scaled] (got {text!r}); "
+            "for example uint4-g128-zeros, nf4-g64 or int8:int8-scaled",
             format=text,
         )
     W = canonical_name(match["W"], "format", WEIGHT_DTYPES)
     A = canonical_name(match["A"] or A_dtype, "format", ACTIVATION_DTYPES)
     group = int(match["group"]) if match["group"] else -1 if match["row"] else None
     rest = text.partition(":")[2] if match["A"] else text
-    return Kind(f"{A}:{W}{rest[len(match['W']) :]}", A, W, group, _ZEROS[match["zeros"]] if match["zeros"] else None)
+    zeros_mode = _ZEROS[match["zeros"]] if match["zeros"] else None
+    return Kind(f"{A}:{W}{rest[len(match['W']) :]}", A, W, group, zeros_mode, match["scaled"] is not None)
 
 
 def parse_shapes(text: str) -> tuple[tuple[int, int], ...]:
@@ -201,6 +223,8 @@ class Weights:
     zero_points
         Integers z of (w - z) * s, float32, (N, K / group); for zeros_mode "rescale" the operator gets z * s, rounded.
         None where there are none.
+    channel_scale
+        (N,) float32, or None.
     """
 
     config: MatmulConfig
@@ -208,9 +232,10 @@ class Weights:
     scale: torch.Tensor | None
     zeros: torch.Tensor | None
     zero_points: torch.Tensor | None
+    channel_scale: torch.Tensor | None = None
 
     def reference_rows(self, rows: torch.Tensor) -> np.ndarray:
-        """Return decode(W)[rows] in float64 by the oracle, (len(rows), K)."""
+        """Return decode(W)[rows] in float64 by the oracle, (len(rows), K), times the channel scales."""
 
         def part(tensor: torch.Tensor | None) -> torch.Tensor | None:
             return None if tensor is None else tensor[rows].cpu()
@@ -218,7 +243,11 @@ class Weights:
         zeros = part(self.zero_points if self.config.has_packed_zeros else self.zeros_of_rows)
         if zeros is not None and self.config.has_packed_zeros:
             zeros = zeros.T
-        return oracle_weight(self.config, part(self.W), part(self.scale), zeros)
+        decoded = oracle_weight(self.config, part(self.W), part(self.scale), zeros)
+        if self.channel_scale is None:
+            return decoded
+        channels: np.ndarray = self.channel_scale[rows].double().cpu().numpy()
+        return decoded * channels[:, None]
 
     @property
     def zeros_of_rows(self) -> torch.Tensor | None:
@@ -299,7 +328,11 @@ def draw_weights(config: MatmulConfig, device: torch.device, seed: int = 0) -> W
             zeros = (zero_points * (1.0 if scale is None else scale.float())).to(config.scale_format.torch_dtype)
         else:
             zeros = zero_points.to(config.scale_format.torch_dtype)
-    return Weights(config, W, scale, zeros, zero_points)
+    channel_scale = None
+    if config.with_channel_scale:
+        uniform = torch.rand(config.N, device=device, generator=generator) + 0.5  # type: ignore[arg-type]
+        channel_scale = uniform if config.with_scaling else uniform / _typical(config)
+    return Weights(config, W, scale, zeros, zero_points, channel_scale)
 
 
 def _typical(config: MatmulConfig) -> float:
@@ -316,5 +349,14 @@ def draw_activation(config: MatmulConfig, m: int, device: torch.device, seed: in
     shape: tuple[Any, ...] = (m, config.K)
     if config.A_format.is_integer:
         return torch.randint(-128, 128, shape, device=device, generator=generator, dtype=torch.int8)
-    size = 1.0 if config.with_scaling else 2.0 ** -round(math.log2(_typical(config)))
+    size = 1.0 if config.with_scaling or config.with_channel_scale else 2.0 ** -round(math.log2(_typical(config)))
     return (torch.randn(shape, device=device, generator=generator) * size).to(config.A_format.torch_dtype)
+
+
+def draw_activation_scale(config: MatmulConfig, m: int, device: torch.device, seed: int) -> torch.Tensor | None:
+    """Draw the factors of the rows of `draw_activation`, (m,) float32, that make them about 1; None without any."""
+    if not config.with_activation_scale:
+        return None
+    generator = torch.Generator(device=device).manual_seed(seed)
+    typical = 74.0 if config.A_format.is_integer else 1.0  # Of numbers spread evenly over int8.
+    return (torch.rand(m, device=device, generator=generator) + 0.5) / typical

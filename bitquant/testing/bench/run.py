@@ -30,7 +30,7 @@ from bitquant.profiling import CACHE_FACTOR, random_operands
 from bitquant.testing.bench.floor import FloorReader
 from bitquant.testing.bench.limits import TimeIsUpError, time_bound
 from bitquant.testing.bench.peers import PEERS, Packed, Peer
-from bitquant.testing.bench.problems import Cell, Weights, draw_activation, draw_weights
+from bitquant.testing.bench.problems import Cell, Weights, draw_activation, draw_activation_scale, draw_weights
 from bitquant.testing.bench.protocol import Call, Timer, copies_needed, host_time_us, interleave, timer
 from bitquant.testing.check import poisoned
 from bitquant.testing.oracle import assert_close, relative_error, round_to_output, tolerance
@@ -429,15 +429,17 @@ class Bench:
         config, m, weights = operator.config, check.cell.m, loaded.weights
         copies = loaded.ours.get(operator.weight_layout)
         if copies is None:
-            operands = (operator.transform_weight(weights.W), weights.scale, weights.zeros)
+            operands = (operator.transform_weight(weights.W), weights.scale, weights.zeros, weights.channel_scale)
             packed = tuple(part for part in operands if part is not None)
             size = sum(part.numel() * part.element_size() for part in packed)
             count = copies_needed(size, self._device)
             copies = [packed, *(tuple(part.clone() for part in packed) for _ in range(count - 1))]
             loaded.ours[operator.weight_layout] = copies
-        names = ["W", *(["scale"] if config.with_scaling else []), *(["zeros"] if config.with_zeros else [])]
+        flags = {"scale": config.with_scaling, "zeros": config.with_zeros, "channel_scale": config.with_channel_scale}
+        names = ["W", *(name for name, is_there in flags.items() if is_there)]
         output = poisoned((m, config.N), config.out_format.torch_dtype, self._device)  # type: ignore[arg-type]
-        operator(check.A, **dict(zip(names, copies[-1], strict=True)), output=output)
+        activation = {} if check.activation_scale is None else {"activation_scale": check.activation_scale}
+        operator(check.A, **dict(zip(names, copies[-1], strict=True)), **activation, output=output)
         choice = next(iter(operator.choices.values()))
         figures: dict[str, Any] = {
             **check.ours(output),
@@ -448,8 +450,12 @@ class Bench:
         }
         kernel = operator.kernel_for(m)
 
+        # The kernel takes the scales of rows before those of channels, which are the last of what is packed.
+        last = len(names) - config.with_channel_scale
+
         def call(packed: Packed) -> Call:
-            return lambda: kernel(check.A, *packed, output)
+            operands = (check.A, *packed[:last], *activation.values(), *packed[last:], output)
+            return lambda: kernel(*operands)
 
         prepared.timers[_OURS] = timer([call(packed) for packed in copies], self._device)
         return figures
@@ -462,7 +468,7 @@ class Bench:
             count = copies_needed(peer.weight_bytes(packed), self._device)
             copies = [packed, *(peer.copy(packed) for _ in range(count - 1))]
             loaded.peers[peer.name] = copies
-        calls = peer.calls(copies, check.A)
+        calls = peer.calls(copies, check.A, check.activation_scale)
         figures = {**check.peer(calls[-1]()), "copies": len(copies)}
         prepared.timers[peer.name] = timer(calls, self._device)
         return figures
@@ -488,13 +494,16 @@ class _Check:
         config = cell.config
         self.cell = cell
         self.A = draw_activation(config, cell.m, device, seed)
+        self.activation_scale = draw_activation_scale(config, cell.m, device, seed)
         generator = torch.Generator().manual_seed(seed)
         columns = torch.randperm(cell.N, generator=generator)[:_CHECKED_COLUMNS].sort().values
         self._columns = columns.to(device)
         # Packed zero points want whole bytes, which all N, or 64 columns, are.
         self._config = dataclasses.replace(config, N=len(columns))
         decoded = torch.from_numpy(weights.reference_rows(self._columns)).to(device)
-        self._reference = (self.A.to(torch.float64) @ decoded.T).cpu().numpy()
+        rows = self.A.to(torch.float64)
+        rows = rows if self.activation_scale is None else rows * self.activation_scale.double()[:, None]
+        self._reference = (rows @ decoded.T).cpu().numpy()
 
     def ours(self, output: torch.Tensor) -> dict[str, Any]:
         """Return error, bound and complaint of our output, under the bound that tests use."""
