@@ -313,10 +313,15 @@ class Kernel:
         #: Rows of the tile that leaves are padded by a chunk, so that neither lanes of a row nor of a column collide.
         self.out_stride = ROWS * out_bytes + 16
         self.slice_m = min(SLICE_M, h.block_m)
-        ring = h.stages * self.slot_bytes
-        partials = self.consumers * h.rows * self.sums * WARPGROUP * 4 if self.parts > 1 else 0
-        self.out_offset = -(-max(ring, partials) // 1024) * 1024
-        self.barrier_offset = self.out_offset + self.consumers * self.slice_m * self.out_stride
+        self.out_offset = h.stages * self.slot_bytes
+        self.exchange_offset = self.out_offset + self.consumers * self.slice_m * self.out_stride
+        #: Where K is shared, the blocks of 8 columns that each part stores at the end, the parts that store any, and
+        #: how many of those a block has: share s belongs to block s % split_k of the cluster.
+        self.share_columns = -(-h.block_m // (8 * self.parts))
+        self.sharers = -(-h.block_m // (8 * self.share_columns))
+        self.shares_in_block = -(-self.sharers // h.split_k)
+        exchange = h.consumers_n * self.shares_in_block * self.parts * h.rows * self.share_columns * WARPGROUP * 16
+        self.barrier_offset = self.exchange_offset + (exchange if self.parts > 1 else 0)
         self.ready_offset = self.sums_offset = self.barrier_offset + 16 * h.stages
         self.mask_offset = self.ready_offset
         #: Beyond the slot itself, what each takes: barriers, and sums of A.
@@ -349,6 +354,7 @@ class Kernel:
         self.group = self.local("int32", self._uniform(thread // WARPGROUP))
         self.part_n = self.group // h.consumers_k
         self.part_k_index = self.group % h.consumers_k
+        self.share = self.part_k_index * h.split_k + self.rank
         readers = 4 * self.consumers + (SUMMING_WARPS if self.needs_sums_of_a else 0)
         self.ring = Ring(self.base + T.uint32(self.barrier_offset), h.stages, readers)
         self.sums_of_a = SumsOfA(self)
@@ -664,10 +670,14 @@ class Kernel:
             return self.factors[place.row].decode(planes, register)
         return self.decoder.decode(planes, register, self.table)[0]
 
-    def sync_cluster(self) -> None:
-        """Emit a barrier of all threads of the cluster."""
+    def arrive_at_cluster(self) -> None:
+        """Emit the arrival at a barrier of all threads of the cluster: one at the beginning, one when sums are sent."""
         if self.hint.split_k > 1:
             T.evaluate(T.ptx["barrier.cluster.arrive.release"]())
+
+    def wait_for_cluster(self) -> None:
+        """Emit the wait for all threads of the cluster."""
+        if self.hint.split_k > 1:
             T.evaluate(T.ptx["barrier.cluster.wait.acquire"]())
 
     def weight_map(self) -> tuple[str, int, list[Expr]]:
@@ -684,7 +694,7 @@ class Kernel:
         N, K = c.N, c.K
         threads, smem_bytes, split_k = self.threads, self.smem_bytes, h.split_k
         n_blocks = -(-N // self.block_n)
-        # Where K is shared a block computes one tile, because the partial sums take the place of the ring.
+        # Where K is shared a block computes one tile: those who share it meet once.
         is_persistent = self.parts == 1
         a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if self.is_narrow else spec.A
         w_dtype, w_dimensions, w_map = self.weight_map()
@@ -726,18 +736,20 @@ class Kernel:
             epilogue = T.meta_var(Epilogue(Bias, ActivationScale, ChannelScale, D))
             kernel.bind(Scale, Zeros, epilogue, m, maps, block, rank, thread, arena)
             kernel.initialize(thread, arena)
+            kernel.arrive_at_cluster()
             tile = T.alloc_local((1,), "int32")
             tile[0] = block // split_k
             if kernel.is_producer():
                 kernel.set_registers(True)
                 kernel.produce(tiles, tile, T.truncdiv(blocks, split_k))
-                kernel.sync_cluster()
+                kernel.wait_for_cluster()
+                kernel.arrive_at_cluster()
+                kernel.wait_for_cluster()
             else:
                 kernel.set_registers(False)
                 kernel.begin_consumer()
                 while tile[0] < tiles:
                     kernel.consume_tile(tile[0])
                     tile[0] = tile[0] + blocks // split_k
-            kernel.sync_cluster()
 
         return spec.bind(wgmma).with_attr(LAUNCH_ATTR, [DEPENDENT_LAUNCH])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tvm import tirx
@@ -36,27 +37,40 @@ class TileStore:
     def store(self, m0: Expr, n0: Expr) -> None:
         """Emit the sums' way to D: over K's parts, through shared memory to rows of D."""
         kernel = self.kernel
-        h = kernel.hint
-        columns = h.block_m // 8
-        first_column: Expr = T.int32(0)
-        if kernel.parts > 1:
-            self._exchange_sums()
-            columns = -(-columns // kernel.parts)
-            # The last parts repeat what others store rather than leave the tile.
-            share = (kernel.rank * h.consumers_k + kernel.part_k_index) * columns
-            first_column = kernel.local("int32", T.min(share, h.block_m // 8 - columns))
+        if kernel.parts == 1:
+            self._store_columns(m0, n0, T.int32(0), kernel.hint.block_m // 8)
+            return
+        self._exchange_sums()
+        share, columns = kernel.share, kernel.share_columns
+        first_column = kernel.local("int32", self._first_column(share))
+        if kernel.sharers < kernel.parts:
+            with T.If(share < kernel.sharers), T.Then():
+                self._store_columns(m0, n0, first_column, columns)
+        else:
+            self._store_columns(m0, n0, first_column, columns)
+
+    def _first_column(self, share: Any) -> Any:
+        """Return the first block of 8 columns of a share; the last one begins earlier rather than leave the tile."""
+        last = self.kernel.hint.block_m // 8 - self.kernel.share_columns
+        first = share * self.kernel.share_columns
+        return min(first, last) if isinstance(share, int) else T.min(first, last)
+
+    def _store_columns(self, m0: Expr, n0: Expr, first_column: Expr, columns: int) -> None:
+        """Emit the stores of some blocks of 8 columns of D^T."""
+        kernel = self.kernel
+        c, h = kernel.config, kernel.hint
         per_slice = kernel.slice_m // 8
         for row in range(h.rows):
             n = kernel.local("int32", n0 + (kernel.part_n * h.rows + row) * ROWS)
-            c = kernel.config
             bias = self._load_channels(kernel.epilogue.Bias, n) if c.with_bias else None
             scale = self._load_channels(kernel.epilogue.ChannelScale, n) if c.with_channel_scale else None
             self.row_scales = load_row_scales(kernel, row)
             for first in range(0, columns, per_slice):
                 count = min(per_slice, columns - first)
-                self._stage_slice(row, m0, first_column + first, count, bias, scale)
+                m = kernel.local("int32", m0 + (first_column + first) * 8)
+                self._stage_slice(row, m, first, count, bias, scale)
                 named_barrier(kernel.group + 1, WARPGROUP)
-                self._store_slice(m0, (first_column + first) * 8, n, count * 8)
+                self._store_slice(m, n, count * 8)
                 named_barrier(kernel.group + 1, WARPGROUP)
 
     def _load_channels(self, buffer: Any, n: Expr) -> Any:
@@ -77,60 +91,81 @@ class TileStore:
         rows = [m + j * 8 + kernel.lane % 4 * 2 + i for j in range(count) for i in range(2)]
         return [load_coherent(kernel.epilogue.ActivationScale, T.min(row, kernel.m - 1)) for row in rows]
 
-    def _sum(self, row: int, column: Expr, i: int) -> Expr:
-        """Return sum i (0 to 3) of a block of 8 columns as the number that it is."""
+    def _sums(self, row: int, column: int) -> list[Expr]:
+        """Emit what makes the four sums of the column-th block of 8 columns that are stored; return them as numbers."""
         kernel = self.kernel
         if kernel.parts == 1:
-            value = kernel.totals[row][column * 4 + i]
+            values = [kernel.totals[row][column * 4 + i] for i in range(4)]
         else:
             kind = "u32" if kernel.total_dtype == "uint32" else "f32"
-            total = T.alloc_local((2,), kernel.total_dtype)
-            h = kernel.hint
+            total, term = (T.alloc_local((4,), kernel.total_dtype) for _ in range(2))
+            place = T.int32(0) if kernel.shares_in_block == 1 else T.truncdiv(kernel.share, kernel.hint.split_k)
             for part in range(kernel.parts):
-                rank, ck = part // h.consumers_k, part % h.consumers_k
-                index = ((kernel.part_n * h.consumers_k + ck) * h.rows + row) * kernel.sums + column * 4 + i
-                address = kernel.base + ((index * WARPGROUP + kernel.thread) * 4).astype("uint32")
-                if h.split_k > 1:
-                    remote = T.alloc_local((1,), "uint32")
-                    T.evaluate(T.ptx["mapa.shared::cluster.u32"](remote[0], address, T.uint32(rank)))
-                    T.evaluate(T.ptx[f"ld.shared::cluster.{kind}"](total[1], remote[0]))
-                else:
-                    T.evaluate(T.ptx[f"ld.shared.{kind}"](total[1], address))
-                store_local(total, 0, total[0] + total[1] if part else total[1])
-            value = total[0]
-        return finished_sum(kernel, value, None if self.row_scales is None else self.row_scales[i // 2])
+                target = term if part else total
+                address = self._exchange_address(place, T.int32(part), row, column)
+                T.evaluate(T.ptx[f"ld.shared.v4.{kind}"](*[target[i] for i in range(4)], address))
+                for i in range(4) if part else ():
+                    store_local(total, i, total[i] + term[i])
+            values = [total[i] for i in range(4)]
+        scales = self.row_scales
+        return [finished_sum(kernel, v, None if scales is None else scales[i // 2]) for i, v in enumerate(values)]
+
+    def _exchange_address(self, place: Expr, part: Expr, row: int, column: int) -> Expr:
+        """Return where a thread's four sums of a part stand in the block that stores them.
+
+        `place` is the share's place among those of the block, `column` one of the share's blocks of 8 columns.
+        """
+        kernel = self.kernel
+        h = kernel.hint
+        index = (kernel.part_n * kernel.shares_in_block + place) * kernel.parts + part
+        index = ((index * h.rows + row) * kernel.share_columns + column) * WARPGROUP + kernel.thread
+        return kernel.base + (kernel.exchange_offset + index * 16).astype("uint32")
 
     def _exchange_sums(self) -> None:
-        """Emit the stores of this consumer's sums to shared memory, and the wait for everybody else's."""
+        """Emit the way of this consumer's sums to the blocks and warpgroups that store them, and the wait for theirs.
+
+        Sums are sent, and do not wait until they are read: distributed shared memory answers slowly.
+        """
         kernel = self.kernel
         h = kernel.hint
         kind = "u32" if kernel.total_dtype == "uint32" else "f32"
-        # The ring is used up by all consumers before it is overwritten.
-        named_barrier(T.int32(kernel.consumers + 1), kernel.consumers * WARPGROUP)
-        for row in range(h.rows):
-            first = (kernel.group * h.rows + row) * kernel.sums
-            address = kernel.local("uint32", kernel.base + ((first * WARPGROUP + kernel.thread) * 4).astype("uint32"))
-            for i in range(kernel.sums):
-                at = address + T.uint32(i * WARPGROUP * 4)
-                T.evaluate(T.ptx[f"st.shared.{kind}"](at, kernel.totals[row][i]))
+        part = kernel.rank * h.consumers_k + kernel.part_k_index
+        kernel.wait_for_cluster()
+        for share in range(kernel.sharers):
+            place, rank = divmod(share, h.split_k)
+            for row in range(h.rows):
+                for column in range(kernel.share_columns):
+                    first = (self._first_column(share) + column) * 4
+                    values = [kernel.totals[row][first + i] for i in range(4)]
+                    address = self._exchange_address(T.int32(place), part, row, column)
+                    if h.split_k > 1:
+                        remote = T.alloc_local((1,), "uint32")
+                        T.evaluate(T.ptx["mapa.shared::cluster.u32"](remote[0], address, T.uint32(rank)))
+                        T.evaluate(T.ptx[f"st.shared::cluster.v4.{kind}"](remote[0], *values))
+                    else:
+                        T.evaluate(T.ptx[f"st.shared.v4.{kind}"](address, *values))
         if h.split_k > 1:
-            kernel.sync_cluster()
+            kernel.arrive_at_cluster()
+            kernel.wait_for_cluster()
         else:
             named_barrier(T.int32(kernel.consumers + 1), kernel.consumers * WARPGROUP)
 
-    def _stage_slice(self, row: int, m0: Expr, first: Expr, count: int, bias: Any, channel_scale: Any) -> None:
-        """Emit the stores of `count` blocks of 8 columns of D^T, transposed, to this consumer's shared memory."""
+    def _stage_slice(self, row: int, m: Expr, first: int, count: int, bias: Any, channel_scale: Any) -> None:
+        """Emit the stores of `count` blocks of 8 columns of D^T, transposed, to this consumer's shared memory.
+
+        `m` is the first one's row of D, and `first` its place among those that are stored.
+        """
         kernel = self.kernel
         c = kernel.config
         bits = c.out_format.bits
         base = kernel.base + (kernel.out_offset + kernel.group * (kernel.slice_m * kernel.out_stride)).astype("uint32")
 
-        scales = self._load_activation_scales(m0 + first * 8, count) if c.with_activation_scale else None
+        scales = self._load_activation_scales(m, count) if c.with_activation_scale else None
 
-        def output(column: int, i: int) -> Expr:
+        def output(sums: Sequence[Expr], column: int, i: int) -> Expr:
             value = output_value(
                 c,
-                self._sum(row, first + column, i),
+                sums[i],
                 None if bias is None else bias[i // 2],
                 None if scales is None else scales[2 * column + i % 2],
                 None if channel_scale is None else channel_scale[i // 2],
@@ -142,8 +177,9 @@ class TileStore:
             for j in range(0, count, 2):
                 blocks = min(2, count - j)
                 words = T.alloc_local((2 * blocks,), "uint32")
+                sums = [self._sums(row, first + j + block) for block in range(blocks)]
                 for i in range(2 * blocks):
-                    pair = [output(j + i // 2, i % 2 * 2 + e).astype("uint32") for e in range(2)]
+                    pair = [output(sums[i // 2], j + i // 2, i % 2 * 2 + e).astype("uint32") for e in range(2)]
                     store_local(words, i, pair[0] | (pair[1] << T.uint32(16)))
                 # Lanes 16 to 31 name rows of the second block, where there is one.
                 block = matrix // 2 if blocks == 2 else 0
@@ -152,14 +188,15 @@ class TileStore:
             return
         kind = f"b{bits}" if bits > 8 else "u8"
         for j in range(count):
+            sums = self._sums(row, first + j)
             for i in range(4):
-                m, n = j * 8 + kernel.lane % 4 * 2 + i % 2, kernel.warp * 16 + kernel.lane // 4 + i // 2 * 8
-                address = base + (m * kernel.out_stride + n * (bits // 8)).astype("uint32")
-                value = output(j, i)
+                line, n = j * 8 + kernel.lane % 4 * 2 + i % 2, kernel.warp * 16 + kernel.lane // 4 + i // 2 * 8
+                address = base + (line * kernel.out_stride + n * (bits // 8)).astype("uint32")
+                value = output(sums, j, i)
                 T.evaluate(T.ptx[f"st.shared.{kind}"](address, value.astype("uint16") if bits == 8 else value))
 
-    def _store_slice(self, m0: Expr, first: Expr, n_first: Expr, count: int) -> None:
-        """Emit the stores of `count` rows of 64 outputs from shared memory to D, from row `first` of the tile on."""
+    def _store_slice(self, m_first: Expr, n_first: Expr, count: int) -> None:
+        """Emit the stores of `count` rows of 64 outputs from shared memory to D, from row `m_first` on."""
         kernel = self.kernel
         c = kernel.config
         out_bytes = c.out_format.bits // 8
@@ -172,7 +209,7 @@ class TileStore:
 
         def piece(index: Expr) -> None:
             row, column = index // per_row, index % per_row * width
-            m = m0 + first + row
+            m = m_first + row
             inside = m < kernel.m
             n = n_first + column // out_bytes
             if kernel.has_ragged_n:

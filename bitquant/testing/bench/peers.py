@@ -210,7 +210,9 @@ class TorchFloat8(Peer):
     def refuses(self, config: MatmulConfig) -> str | None:
         """Refuse what is not float8 by float8 without scales of groups."""
         both = config.A_format.name.startswith("float8") and config.W_format.name.startswith("float8")
-        return _wants_one_or_both(config) if both and not config.with_scaling else "takes float8 by float8 without scales"
+        return (
+            _wants_one_or_both(config) if both and not config.with_scaling else "takes float8 by float8 without scales"
+        )
 
     def pack(self, weights: Weights) -> Packed:
         """Return W, its scale or those of its rows, (1, N), and the type of the output."""
