@@ -220,7 +220,7 @@ class Kernel(Shape):
         sums = h.rows * self.blocks_m * 4
         self.total = T.alloc_local((sums,), self.config.reduce_dtype)
         self.acc = T.alloc_local((len(self.classes) * self.chains * sums,), self.sum_dtype)
-        self.a_sum = T.alloc_local((2 * self.blocks_m * 4,), self.sum_dtype)
+        self.a_sum = T.alloc_local((self.a_chains * self.blocks_m * 4,), self.sum_dtype)
         if not self.a_stays:
             self._zero(self.total)
         if not self.is_shared:
@@ -659,7 +659,7 @@ class Kernel(Shape):
         if self.needs_sum_of_a:
             ones = [T.uint32(self.ones[i % 2]) for i in range(4)]
             for j in range(self.blocks_m):
-                first = (sum(self.counts) % 2 * self.blocks_m + j) * 4
+                first = (sum(self.counts) % self.a_chains * self.blocks_m + j) * 4
                 self.ones_mma.emit([self.a_sum[first + i] for i in range(4)], ones, sources[j])
         self.counts[product.sum_class] += 1
 
@@ -716,7 +716,7 @@ class Kernel(Shape):
             sum_of_a = T.alloc_local((4,), dtype)
             if self.needs_sum_of_a:
                 for i in range(4):
-                    chains = min(2, sum(self.counts))
+                    chains = min(self.a_chains, sum(self.counts))
                     store_local(sum_of_a, i, added(self.a_sum, 4 * j + i, chains, 4 * self.blocks_m))
             for r in range(h.rows):
                 for i in range(4):

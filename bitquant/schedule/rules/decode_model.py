@@ -110,7 +110,9 @@ def registers(work: Work, hint: DecodeHint) -> int:
     words = work.layout.tile_bytes // 128 * hint.rows
     held = hint.ahead if hint.weights == "registers" else 0
     blocks_m = hint.block_m // 8
-    sums = 4 * hint.rows * blocks_m * (1 + work.sums(hint)) + (8 * blocks_m if work.needs_sum_of_a(hint) else 0)
+    sums = 4 * hint.rows * blocks_m * (1 + work.sums(hint)) + (
+        4 * min(2, hint.chains) * blocks_m if work.needs_sum_of_a(hint) else 0
+    )
     return _BASE_REGISTERS + min(words, 32) + words * held + sums + 4 * blocks_m
 
 

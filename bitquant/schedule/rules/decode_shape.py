@@ -53,6 +53,8 @@ class Shape:
         self.products, self.classes = products(self.decoder)
         #: Independent sums of each class.
         self.chains = -(-h.chains // len(self.classes))
+        #: Those of sums of A, which are waited for no more often.
+        self.a_chains = min(2, h.chains)
         left = {"int8": "s8", "uint8": "u8", "float16": "f16", "bfloat16": "bf16"}[operand]
         right = "s8" if self.is_integer else left
         self.mma, self.ones_mma = MmaOp(left, right, has_k16=True), MmaOp(right, right, has_k16=True)
