@@ -48,7 +48,7 @@ Examples:
   bitquant bench --host --shapes 4096x4096 --formats uint4-g128-zeros
   bitquant bench --from-json decode.json --markdown docs/benchmarks.md --plots plots
 \b
-Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]: the type of A where it is not --A_dtype, the type
+Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized][-scaled]: the type of A where it is not --A_dtype, the type
 of W, the size of groups that share a scale (row: one a row; nothing: no scales), the mode of zero points.
 Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
 """

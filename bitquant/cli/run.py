@@ -207,10 +207,10 @@ def _print_results(operator: Operator, results: list[_Result]) -> None:
     from bitquant.testing.oracle import tolerance
 
     c = operator.config
-    if c.out_format.is_integer:
-        bound = "exact" if c.has_exact_results else "1 at ties"
+    if c.has_exact_results:
+        bound = "exact"
     else:
-        bound = f"{tolerance(c):.1e}"
+        bound = "1 at ties" if c.out_format.is_integer else f"{tolerance(c):.1e}"
     rows: list[list[RenderableType]] = []
     for r in results:
         flop = 2 * r.m * int(c.N or 0) * int(c.K or 0)
