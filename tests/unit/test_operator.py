@@ -582,7 +582,7 @@ def test_output_scales_that_are_not_configured_are_refused():
     for _ in range(2):
         with pytest.raises(bq.CallError, match="'activation_scale' was given, but the config has with"):
             operator(A, W, activation_scale=torch.ones(1))
-        with pytest.raises(bq.CallError, match="'channel_scale' was given, but .* with_channel_scale=False"):
+        with pytest.raises(bq.CallError, match=r"'channel_scale' was given, but .* with_channel_scale=False"):
             operator(A, W, channel_scale=torch.ones(8))
         operator(A, W)
 
