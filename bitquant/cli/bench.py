@@ -48,8 +48,9 @@ Examples:
   bitquant bench --host --shapes 4096x4096 --formats uint4-g128-zeros
   bitquant bench --from-json decode.json --markdown docs/benchmarks.md --plots plots
 \b
-Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]: the type of A where it is not --A_dtype, the type
-of W, the size of groups that share a scale (row: one a row; nothing: no scales), the mode of zero points.
+Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized][-scaled]: the type of A where it is not --A_dtype, the type
+of W, the size of groups that share a scale (row: one a row; nothing: no scales), the mode of zero points, and whether
+outputs are scaled by row and column.
 Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
 """
 )

@@ -207,10 +207,9 @@ def _print_results(operator: Operator, results: list[_Result]) -> None:
     from bitquant.testing.oracle import tolerance
 
     c = operator.config
-    if c.out_format.is_integer:
-        bound = "exact" if c.has_exact_results else "1 at ties"
-    else:
-        bound = f"{tolerance(c):.1e}"
+    bound = "1 at ties" if c.out_format.is_integer else f"{tolerance(c):.1e}"
+    if c.has_exact_results:
+        bound = "exact"
     rows: list[list[RenderableType]] = []
     for r in results:
         flop = 2 * r.m * int(c.N or 0) * int(c.K or 0)

@@ -236,10 +236,10 @@ def reference(
 def wrong(result: torch.Tensor, expected: torch.Tensor, config: MatmulConfig) -> str:
     """Return what is wrong with a result, or "" where it is right.
 
-    Integer sums with an integer output and no output scales must be exact: rounded to nearest even and saturated. Other integer outputs may
-    be off by what the error of a float sum explains. Floating-point outputs may have a relative error of 2e-3 in the
-    Frobenius norm (1.6e-2 with bfloat16), and each element 8 times that of the larger of itself and the root mean
-    square, so that one wrong element in a large matrix does not drown.
+    Integer sums with an integer output and no output scales must be exact: rounded to nearest even and saturated. Other
+    integer outputs may be off by what the error of a float sum explains. Floating-point outputs may have a relative
+    error of 2e-3 in the Frobenius norm (1.6e-2 with bfloat16), and each element 8 times that of the larger of itself
+    and the root mean square, so that one wrong element in a large matrix does not drown.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import os
@@ -30,7 +31,15 @@ from bitquant.testing.bench import limits, protocol, report
 from bitquant.testing.bench import run as run_module
 from bitquant.testing.bench.floor import READ_SHAPES, FloorReader, build_floor
 from bitquant.testing.bench.peers import PEERS, Peer, Refusal, peers_by_name
-from bitquant.testing.bench.problems import Cell, cells, draw_activation, draw_weights, parse_kind, parse_shapes
+from bitquant.testing.bench.problems import (
+    Cell,
+    cells,
+    draw_activation,
+    draw_activation_scale,
+    draw_weights,
+    parse_kind,
+    parse_shapes,
+)
 from bitquant.testing.bench.run import Bench, Listener, Options, save
 from bitquant.testing.generators import SHAPE_SETS
 from bitquant.testing.oracle import oracle_weight
@@ -69,6 +78,8 @@ def call(*arguments):
         ("int8:int2", "int8:int2", 512, False, None),
         ("fp4_e2m1-g32", "float16:fp4_e2m1-g32", 32, True, None),
         ("float8_e4m3:float8_e4m3", "float8_e4m3:float8_e4m3", 512, False, None),
+        ("int8:int8-scaled", "int8:int8-scaled", 512, False, None),
+        ("uint4-g128-zeros-scaled", "float16:uint4-g128-zeros-scaled", 128, True, "original"),
     ],
 )
 def test_names_of_kinds(text, name, group, scaled, zeros):
@@ -79,17 +90,25 @@ def test_names_of_kinds(text, name, group, scaled, zeros):
     assert parse_kind(name) == kind
     assert (config.M, config.N, config.K, config.group, config.with_scaling) == (4, 256, 512, group, scaled)
     assert (config.zeros_mode if config.with_zeros else None) == zeros
+    assert config.with_activation_scale == config.with_channel_scale == text.endswith("-scaled")
 
 
 @pytest.mark.parametrize(
-    ("text", "out"), [("int8:int8", "int32"), ("int8:int8-row", "float16"), ("bf16:int4", "bfloat16")]
+    ("text", "out"),
+    [
+        ("int8:int8", "int32"),
+        ("int8:int8-row", "float16"),
+        ("bf16:int4", "bfloat16"),
+        ("int8:int4-scaled", "bfloat16"),
+        ("int4-scaled", "float16"),
+    ],
 )
 def test_output_types(text, out):
-    """Integer sums stay integers, other 8-bit products are float16, 16-bit A gives its own type."""
+    """Integer sums stay integers, other 8-bit products are float16, scaled bfloat16; 16-bit A gives its own type."""
     assert parse_kind(text).config(64, 64, 1).out_format.name == out
 
 
-@pytest.mark.parametrize("text", ["uint4-g128-zeroes", "uint9", "float12:int4", "uint4-128", "", "uint4-g"])
+@pytest.mark.parametrize("text", ["uint4-g128-zeroes", "uint9", "float12:int4", "uint4-128", "", "int4-scaled-zeros"])
 def test_wrong_names_of_kinds(text):
     """What is no name of a kind is refused, with the name or the part of it that is wrong."""
     with pytest.raises(ConfigError, match=r"'format' must be") as caught:
@@ -329,8 +348,8 @@ def test_peers_that_are_not_installed_say_so(monkeypatch, peer):
 TAKEN = {
     "torch linear": ["uint4-g128-zeros", "bf16:nf4-g64", "float16"],
     "torch int4pack": ["uint4-g128-zeros", "int4-g64", "bf16:int4-g32", "uint4-g128-rescale"],
-    "torch _int_mm": ["int8:int8"],
-    "torch _scaled_mm": ["float8_e4m3:float8_e4m3"],
+    "torch _int_mm": ["int8:int8", "int8:int8-scaled"],
+    "torch _scaled_mm": ["float8_e4m3:float8_e4m3", "float8_e4m3:float8_e4m3-scaled"],
     "Humming": ["uint4-g128-zeros", "uint3-g128-quantized", "int4-g128", "int8-row", "fp4_e2m1-g32", "float8_e4m3-row"],
     "GemLite": ["uint4-g128-zeros", "int4-g128", "uint2-g64-zeros", "int1-g128", "int8-row"],
     "bitsandbytes": ["nf4-g64", "bf16:nf4-g128"],
@@ -362,6 +381,21 @@ def test_what_peers_take(peer):
     assert [t for t in TAKEN[peer.name] if peer.refuses(parse_kind(t).config(512, 512, 32))] == []
     for text in REFUSED[peer.name]:
         assert peer.refuses(parse_kind(text).config(512, 512, 32)).startswith("takes ")
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=lambda p: p.name)
+def test_output_scales_are_for_peers_that_apply_them(peer, monkeypatch):
+    """Others refuse, whatever the format; those two take scales of rows and columns together."""
+    monkeypatch.setattr(peer, "needs_cuda", False)
+    monkeypatch.setattr(peer, "package", None)
+    text = TAKEN[peer.name][0].removesuffix("-scaled")
+    config = parse_kind(f"{text}-scaled").config(512, 512, 32)
+    if peer.name in ("torch _int_mm", "torch _scaled_mm"):
+        assert peer.refusal(config, CPU) is None
+        alone = dataclasses.replace(config, with_channel_scale=False)
+        assert peer.refusal(alone, CPU) == "takes output scales of rows and columns together"
+    else:
+        assert peer.refusal(config, CPU) == "takes no output scales"
 
 
 def test_sizes_that_peers_refuse():
@@ -461,6 +495,36 @@ def test_run_on_a_cpu_checks_and_times(tmp_path):
     assert bench.results["is_complete"]
     save(bench.results, tmp_path / "r.json")
     assert report.load([tmp_path / "r.json"]) == json.loads(json.dumps(bench.results))
+
+
+@pytest.mark.parametrize("m", [1, 32])
+def test_run_with_output_scales(monkeypatch, m):
+    """Our kernel and torch's product of integers scale by the same rows and columns."""
+    (peer,) = peers_by_name(["torch _int_mm"])
+    monkeypatch.setattr(peer, "needs_cuda", False)
+    (entry,) = Bench([cell("int8:int8-scaled", m=m)], quick(peers=(peer,))).run()
+    assert "complaint" not in entry["ours"]
+    assert 0 < entry["ours"]["error"] < entry["ours"]["bound"]
+    assert entry["bytes"] == 64 * 64 + 4 * 64 + m * (64 + 2 * 64 + 4)
+    if m > 16:
+        assert "complaint" not in entry["peers"][peer.name]
+        assert entry["peers"][peer.name]["error"] < 3e-3
+
+
+def test_float8_peer_scales_rows_and_columns(monkeypatch):
+    """The scaled product of torch gets the scales as columns and rows, and the type of the output."""
+    taken = []
+    monkeypatch.setattr(torch, "_scaled_mm", lambda *operands, **options: taken.append((operands, options)))
+    config = parse_kind("float8_e4m3:float8_e4m3-scaled").config(16, 32, 3)
+    (peer,), weights = peers_by_name(["torch _scaled_mm"]), draw_weights(config, CPU)
+    A, rows = draw_activation(config, 3, CPU, 0), draw_activation_scale(config, 3, CPU, 0)
+    peer.calls([peer.pack(weights)], A, rows)[0]()
+    ((a, w), options) = taken[0]
+    assert a is A
+    assert torch.equal(w.view(torch.uint8), weights.W.t().view(torch.uint8))
+    assert torch.equal(options["scale_a"], rows.view(3, 1))
+    assert torch.equal(options["scale_b"], weights.channel_scale.view(1, 16))
+    assert options["out_dtype"] is torch.bfloat16
 
 
 def test_a_wrong_result_of_ours_is_reported(monkeypatch):

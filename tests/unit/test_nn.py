@@ -830,7 +830,8 @@ def test_layer_of_8_bits_with_output_scales(bias):
     x = torch.randn(2, 3, 64)
     rows = x.abs().amax(-1, keepdim=True) / 127
     tokens_of_x = (x / rows).round().to(torch.int8)
-    wanted = (tokens_of_x.double() @ weight.double().T) * rows.double() * channels.double() + (b.double() if bias else 0)
+    wanted = (tokens_of_x.double() @ weight.double().T) * rows.double() * channels.double()
+    wanted += b.double() if bias else 0
     got = layer(tokens_of_x, activation_scale=rows)
     assert torch.linalg.norm(got.double() - wanted) <= 1e-3 * torch.linalg.norm(wanted)
     assert set(layer.state_dict()) == {"qweight", "channel_scale", *(["bias"] if bias else [])}

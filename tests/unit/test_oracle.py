@@ -305,7 +305,12 @@ FAULTY = [
     make(N=128, K=256, W_dtype="nf4", A_dtype="bfloat16", out_dtype="bfloat16", with_scaling=True),
     make(N=128, K=256, W_dtype="float16", out_dtype="int8", with_scaling=True),
     make(
-        N=128, K=256, A_dtype="int8", W_dtype="int8", out_dtype="bfloat16", with_activation_scale=True,
+        N=128,
+        K=256,
+        A_dtype="int8",
+        W_dtype="int8",
+        out_dtype="bfloat16",
+        with_activation_scale=True,
         with_channel_scale=True,
     ),
 ]

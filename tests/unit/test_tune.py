@@ -30,7 +30,7 @@ from bitquant.schedule import (
 from bitquant.schedule.rules import CpuRule, GemvRule, MmaRule
 from bitquant.testing.check import check_call
 from bitquant.testing.generators import make_inputs
-from bitquant.testing.oracle import oracle, relative_error
+from bitquant.testing.oracle import relative_error
 from bitquant.tune import Trial, TuningResult, TuningWarning, tune
 from bitquant.tune.candidates import Candidate, candidates
 from bitquant.tune.compile import Worker, build_all

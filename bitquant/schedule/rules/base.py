@@ -106,7 +106,7 @@ class Operands:
 
 
 class Epilogue(NamedTuple):
-    """The buffers of a kernel's last step, `compute.matmul.output_value`: what is applied to sums, and where they go."""
+    """The buffers of a kernel's last step, `compute.matmul.output_value`: what sums meet, and where they go."""
 
     Bias: Any
     ActivationScale: Any

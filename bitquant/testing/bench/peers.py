@@ -104,7 +104,7 @@ class Peer(ABC):
         return [lambda packed=packed: self.run_scaled(packed, adapted, scale) for packed in copies]  # type: ignore[misc]
 
 
-def _wants_one_or_both(config: MatmulConfig) -> str | None:
+def _wants_both_output_scales(config: MatmulConfig) -> str | None:
     is_mixed = config.with_activation_scale != config.with_channel_scale
     return "takes output scales of rows and columns together" if is_mixed else None
 
@@ -184,7 +184,7 @@ class TorchInt8(Peer):
         if (config.A_format.name, config.W_format.name) != ("int8", "int8") or config.needs_decode:
             return "takes int8 by int8 without scales"
         rows = config.ladder[-1]
-        return f"takes more than 16 rows (got {rows})" if rows <= 16 else _wants_one_or_both(config)
+        return f"takes more than 16 rows (got {rows})" if rows <= 16 else _wants_both_output_scales(config)
 
     def pack(self, weights: Weights) -> Packed:
         """Return W, the scales of its rows, and the type of the output."""
@@ -210,9 +210,9 @@ class TorchFloat8(Peer):
     def refuses(self, config: MatmulConfig) -> str | None:
         """Refuse what is not float8 by float8 without scales of groups."""
         both = config.A_format.name.startswith("float8") and config.W_format.name.startswith("float8")
-        return (
-            _wants_one_or_both(config) if both and not config.with_scaling else "takes float8 by float8 without scales"
-        )
+        if not both or config.with_scaling:
+            return "takes float8 by float8 without scales of groups"
+        return _wants_both_output_scales(config)
 
     def pack(self, weights: Weights) -> Packed:
         """Return W, its scale or those of its rows, (1, N), and the type of the output."""

@@ -103,10 +103,10 @@ class Kind:
 def parse_kind(text: str, A_dtype: str = "float16") -> Kind:
     """Return the kind of problem that a name says.
 
-    ``[A:]W[-gSIZE|-row][-zeros|-rescale|-quantized][-scaled]``: types of A and W, scales for groups of SIZE or for whole
-    rows (none where neither is named), zero points by their mode ("zeros" is the mode "original"), and output scales by
-    row and column. Examples: ``uint4-g128-zeros``, ``nf4-g64``, ``int8-row``, ``bfloat16:int4-g128``, ``int8:int2``,
-    ``int8:int8-scaled``.
+    ``[A:]W[-gSIZE|-row][-zeros|-rescale|-quantized][-scaled]``: types of A and W, scales for groups of SIZE or for
+    whole rows (none where neither is named), zero points by their mode ("zeros" is the mode "original"), and output
+    scales by row and column. Examples: ``uint4-g128-zeros``, ``nf4-g64``, ``int8-row``, ``bfloat16:int4-g128``,
+    ``int8:int2``, ``int8:int8-scaled``.
 
     Parameters
     ----------
