@@ -142,7 +142,9 @@ def test_signed_codes_fill_bytes(bits):
     codes, words = lanes(layout, 1)
     for r in range(layout.registers):
         (register,) = decoder.decode(words, r, None, NumpyOps())
-        np.testing.assert_array_equal(numbers(register, "int8") * decoder.value_scale, values_of(fmt, "int8")[codes[:, r]])
+        np.testing.assert_array_equal(
+            numbers(register, "int8") * decoder.value_scale, values_of(fmt, "int8")[codes[:, r]]
+        )
 
 
 @pytest.mark.parametrize("threads", [32, 64, 96, 128, 160, 256, 384, 512, 1024])

@@ -19,7 +19,18 @@ from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP
 from bitquant.layouts import fragment_layout
 from bitquant.schedule.hint import Hint
 
-__all__ = ["ROWS", "WgmmaHint", "has_columns", "is_dense", "likely_hints", "needed_registers", "predicted_us", "promotes", "registers", "unit_k"]
+__all__ = [
+    "ROWS",
+    "WgmmaHint",
+    "has_columns",
+    "is_dense",
+    "likely_hints",
+    "needed_registers",
+    "predicted_us",
+    "promotes",
+    "registers",
+    "unit_k",
+]
 
 #: Rows of W that a warpgroup multiplies in one instruction.
 ROWS = 64
