@@ -171,7 +171,18 @@ def test_illegal_hints_are_refused_by_name(hint: WgmmaHint, message: str) -> Non
     ("fields", "message"),
     [
         ({"K": 1028, "group_size": -1}, "K % 8 == 0 (got 1028)"),
-        ({"A_dtype": "int8", "with_scaling": False}, "needs A of float16 or bfloat16 (got int8)"),
+        ({"A_dtype": "float32"}, "needs A of 16 or 8 bits (got float32)"),
+        ({"A_dtype": "int8"}, "needs no zero points where A has 8 bits"),
+        ({"A_dtype": "int8", "K": 1032, "group_size": -1}, "K % 16 == 0 (got 1032)"),
+        (
+            {"A_dtype": "int8", "W_dtype": "int4", "with_zeros": False, "K": 1 << 17, "group_size": -1},
+            "needs K < 131072",
+        ),
+        ({"A_dtype": "float8_e4m3", "with_zeros": False, "out_dtype": "float32"}, "needs an output of 16 bits"),
+        (
+            {"A_dtype": "float8_e4m3", "W_dtype": "int5", "with_zeros": False},
+            "needs a format whose values float8_e4m3 holds",
+        ),
         ({"A_dtype": "bfloat16", "scale_dtype": "float32"}, "needs Scale of A's type (got float32)"),
         ({"group_size": 96, "K": 8160}, "group_size of 16, 32 or a multiple of 64 (got 96)"),
         ({"group_size": 8}, "group_size % 16 == 0 (got 8)"),

@@ -681,7 +681,7 @@ class Kernel:
             T.evaluate(T.ptx["barrier.cluster.wait.acquire"]())
 
     def weight_map(self) -> tuple[str, int, list[Expr]]:
-        """Return type, rank and the other arguments of the tensor map of W: words, chunks and rows of tiles."""
+        """Return type, dimensions and further arguments of the tensor map of W: words, chunks and rows of tiles."""
         c, layout = self.config, self.layout
         chunks = layout.tiles_k(c.K) * layout.tile_bytes // CHUNK_BYTES
         extents = [CHUNK_BYTES // 8, chunks, layout.tiles_n(c.N)]

@@ -83,7 +83,7 @@ class DenseKernel(Kernel):
         pass
 
     def weight_map(self) -> tuple[str, int, list[Expr]]:
-        """Return type, dimensions and the rest of the arguments of the tensor map of W."""
+        """Return type, dimensions and further arguments of the tensor map of W."""
         c = self.config
         return c.W_format.tvm_dtype, 2, tensor_map([c.K, c.N], [c.K * c.W_format.bits // 8], self.w_box, True)
 
@@ -126,9 +126,8 @@ class DenseKernel(Kernel):
         h = self.hint
         slot = self.multiplying.slot * self.slot_bytes
         a = self._descriptor(slot + self.part_k_index * (self.steps * self.a_box_bytes))
-        w = self._descriptor(
-            slot + self.a_bytes + self.part_k_index * self.w_part_bytes + self.part_n * (h.rows * _BLOCK)
-        )
+        w_slot = slot + self.a_bytes + self.part_k_index * self.w_part_bytes
+        w = self._descriptor(w_slot + self.part_n * (h.rows * _BLOCK))
         begin_products()
         for step in range(self.steps):
             for j in range(4):

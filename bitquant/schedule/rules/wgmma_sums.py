@@ -56,9 +56,7 @@ def narrow_refusal(config: MatmulConfig) -> str | None:
     if config.with_zeros:
         return f"needs no zero points where A has 8 bits, whose sums it does not make (got {config.zeros_mode})"
     if not a.is_integer and config.out_format.name not in ("float16", "bfloat16"):
-        return (
-            f"needs an output of 16 bits where A is float8, whose sums have some 14 bits (got {config.out_format.name})"
-        )
+        return f"needs an output of 16 bits where A is float8: its sums have some 14 (got {config.out_format.name})"
     if a.is_integer and w.code_offset and not promotes(config) and config.K >= 1 << 17:
         return f"needs K < {1 << 17} where W is signed and A int8, or sums pass 2^31 (got {config.K})"
     return None
@@ -78,14 +76,19 @@ class Promotion:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        c, h = kernel.config, kernel.hint
-        self.totals = [T.alloc_local((kernel.sums,), "float32") for _ in range(h.rows)]
+        self._plan_runs()
+        rows = range(kernel.hint.rows)
+        self.totals = [T.alloc_local((kernel.sums,), "float32") for _ in rows]
+        is_grouped = kernel.config.num_groups > 1 and kernel.config.with_scaling
+        self.scales = [GroupScales(kernel, row, self.body_ops) for row in rows] if is_grouped else []
+
+    def _plan_runs(self) -> None:
+        """Choose the instructions of a run: bodies and groups are whole numbers of runs."""
+        kernel, c = self.kernel, self.kernel.config
         self.body_ops = kernel.body_stages * kernel.steps * STEP_OPS
         self.run_ops = self.body_ops if c.A_format.is_integer else FLOAT8_RUN_K // kernel.op.step_k
-        self.scales: list[GroupScales] = []
         if c.num_groups > 1 and c.with_scaling:
             self.run_ops = math.gcd(self.run_ops, c.group // kernel.op.step_k)
-            self.scales = [GroupScales(kernel, row, self.body_ops) for row in range(h.rows)]
         assert self.body_ops % self.run_ops == 0
 
     def begin_tile(self) -> None:

@@ -78,6 +78,8 @@ SM_FLOPS = 5.3e12
 ARRIVAL_US = 0.9
 #: Bytes a second from memory, as kernels reach them, and from L2 by all multiprocessors.
 MEMORY_BYTES_PER_S, L2_BYTES_PER_S = 4.4e12, 6.0e12
+#: The same from L2 where consumers read no operand but by descriptor; an estimate.
+DENSE_L2_BYTES_PER_S = 8.0e12
 #: The end of a tile, and more for each row of A in it.
 TILE_US, TILE_ROW_US = 1.8, 0.007
 #: The exchange of sums, for each of the parts that meet, and for each row of A.
@@ -259,7 +261,8 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     a_bytes, w_bits, d_bytes = config.A_format.bits / 8, config.W_format.bits, config.out_format.bits / 8
     memory = N * K * w_bits / 8 + m * K * a_bytes + m * N * d_bytes
     l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes)
-    bytes_us = max(memory / MEMORY_BYTES_PER_S, l2 / L2_BYTES_PER_S) * 1e6
+    l2_rate = DENSE_L2_BYTES_PER_S if is_dense(config) else L2_BYTES_PER_S
+    bytes_us = max(memory / MEMORY_BYTES_PER_S, l2 / l2_rate) * 1e6
     return LAUNCH_US + max(waves * (steps * step_us + end_us), bytes_us + end_us)
 
 

@@ -6,192 +6,146 @@
 class Module:
     @T.prim_func
     def matmul_m16(A: T.Buffer((16, 128), "float16"), B: T.Buffer((64, 128), "float16"), D: T.Buffer((16, 64), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 16, "N": 64, "W_dtype": "float16", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 256, "block_m": 16, "block_n": 16, "stages": 4, "warps_k": 8, "warps_m": 1, "warps_n": 1}, "origin": "default", "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "decode": "reads the fragment weight layout (got plain)", "gemv": "needs M == 1 (got 16)", "wgmma": "reads the fragment weight layout (got plain)"}, "rule": "mma", "smem_bytes": 65536}})
-        T.attr({"tirx.device_entry": T.bool(True)})
-        block = T.cta_id([4])
-        thread = T.thread_id([256])
-        arena = T.alloc_buffer((65536,), "uint8", scope="shared.dyn", align=128)
-        buffer = T.alloc_local((2,), "int32")
-        buffer[0] = (block // 32 * 8 + block % 32 % T.min(1 - block // 32 * 8, 8)) * 16
-        buffer[1] = block % 32 // T.min(1 - block // 32 * 8, 8) * 16
-        buffer_1 = T.alloc_local((8,))
-        for v in T.unroll(8):
-            buffer_1[v] = T.float32(0.0)
-        for t in T.unroll(3):
-            if t < 1:
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 4 * 8192 + thread // 32 * 512 + (thread % 32 * 16 // 16 ^ thread // 32 % 8) * 16 + thread % 32 * 16 % 16])), T.address_of(A[buffer[0] + thread // 32, t * 256 + thread % 32 * 16 // 2]), 16, T.Select(thread % 32 * 16 < (128 - t * 256) * 2, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 4 * 8192 + (256 + thread) // 32 * 512 + ((256 + thread) % 32 * 16 // 16 ^ (256 + thread) // 32 % 8) * 16 + (256 + thread) % 32 * 16 % 16])), T.address_of(A[buffer[0] + (256 + thread) // 32, t * 256 + (256 + thread) % 32 * 16 // 2]), 16, T.Select((256 + thread) % 32 * 16 < (128 - t * 256) * 2, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[32768 + t % 4 * 8192 + thread // 32 * 512 + (thread % 32 * 16 // 16 ^ thread // 32 % 8) * 16 + thread % 32 * 16 % 16])), T.address_of(B[buffer[1] + thread // 32, t * 512 // 2 + thread % 32 * 16 // 2]), 16, T.Select(thread % 32 * 16 < 256 - t * 512, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[32768 + t % 4 * 8192 + (256 + thread) // 32 * 512 + ((256 + thread) % 32 * 16 // 16 ^ (256 + thread) // 32 % 8) * 16 + (256 + thread) % 32 * 16 % 16])), T.address_of(B[buffer[1] + (256 + thread) // 32, t * 512 // 2 + (256 + thread) % 32 * 16 // 2]), 16, T.Select((256 + thread) % 32 * 16 < 256 - t * 512, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
-            T.ptx.cp("async", "commit_group", "")
-        for t in range(1):
-            T.ptx.cp(2, "async", "wait_group", "")
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 16, "N": 64, "W_dtype": "float16", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 128, "block_m": 16, "blocks_per_sm": 1, "consumers_k": 1, "consumers_n": 1, "raster": 8, "rows": 1, "split_k": 1, "stages": 11}, "origin": "default", "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "wgmma": "reads the fragment weight layout (got plain)"}, "rule": "wgmma_dense", "smem_bytes": 227824}, "tirx.kernel_launch_params": ["tirx.use_programtic_dependent_launch"]})
+        A_map: T.let[T.TensorMap()] = T.tvm_stack_alloca("tensormap", 1)
+        T.call_packed("runtime.cuTensorMapEncodeTiled", A_map, "float16", 2, A.data, 128, 16, 256, 64, 16, 1, 1, 0, 3, 3, 0)
+        W_map: T.let[T.TensorMap()] = T.tvm_stack_alloca("tensormap", 1)
+        T.call_packed("runtime.cuTensorMapEncodeTiled", W_map, "float16", 2, B.data, 128, 64, 256, 64, 64, 1, 1, 0, 3, 3, 0)
+        with T.attr({"tirx.device_entry": T.bool(True), "tirx.launch_bounds_min_blocks_per_sm": 1}):
+            block = T.cta_id([1])
+            thread = T.thread_id([256])
+            arena = T.alloc_buffer((227824,), "uint8", scope="shared.dyn", align=1024)
+            buffer: T.uint32 = T.cuda.cvta_generic_to_shared(T.address_of(arena[0]))
+            buffer_1: T.int32 = T.tvm_warp_shuffle(T.uint32(4294967295), thread // 128, 0, 32, 32)
+            if thread == 0:
+                T.ptx.mbarrier(buffer + T.uint32(227584), T.uint32(1), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(88), T.uint32(4), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(8), T.uint32(1), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(96), T.uint32(4), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(16), T.uint32(1), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(104), T.uint32(4), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(24), T.uint32(1), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(112), T.uint32(4), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(32), T.uint32(1), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(120), T.uint32(4), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(40), T.uint32(1), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(128), T.uint32(4), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(48), T.uint32(1), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(136), T.uint32(4), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(56), T.uint32(1), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(144), T.uint32(4), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(64), T.uint32(1), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(152), T.uint32(4), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(72), T.uint32(1), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(160), T.uint32(4), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(80), T.uint32(1), "init", "", "shared::cta", "b64", "")
+                T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(168), T.uint32(4), "init", "", "shared::cta", "b64", "")
+                T.ptx.fence("mbarrier_init", "release", "cluster", "")
+                T.ptx.fence("proxy", "async", "shared::cta", "")
             T.cuda.cta_sync()
-            if t + 3 < 1:
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[(t + 3) % 4 * 8192 + thread // 32 * 512 + (thread % 32 * 16 // 16 ^ thread // 32 % 8) * 16 + thread % 32 * 16 % 16])), T.address_of(A[buffer[0] + thread // 32, (t + 3) * 256 + thread % 32 * 16 // 2]), 16, T.Select(thread % 32 * 16 < (128 - (t + 3) * 256) * 2, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[(t + 3) % 4 * 8192 + (256 + thread) // 32 * 512 + ((256 + thread) % 32 * 16 // 16 ^ (256 + thread) // 32 % 8) * 16 + (256 + thread) % 32 * 16 % 16])), T.address_of(A[buffer[0] + (256 + thread) // 32, (t + 3) * 256 + (256 + thread) % 32 * 16 // 2]), 16, T.Select((256 + thread) % 32 * 16 < (128 - (t + 3) * 256) * 2, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[32768 + (t + 3) % 4 * 8192 + thread // 32 * 512 + (thread % 32 * 16 // 16 ^ thread // 32 % 8) * 16 + thread % 32 * 16 % 16])), T.address_of(B[buffer[1] + thread // 32, (t + 3) * 512 // 2 + thread % 32 * 16 // 2]), 16, T.Select(thread % 32 * 16 < 256 - (t + 3) * 512, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
-                T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[32768 + (t + 3) % 4 * 8192 + (256 + thread) // 32 * 512 + ((256 + thread) % 32 * 16 // 16 ^ (256 + thread) // 32 % 8) * 16 + (256 + thread) % 32 * 16 % 16])), T.address_of(B[buffer[1] + (256 + thread) // 32, (t + 3) * 512 // 2 + (256 + thread) % 32 * 16 // 2]), 16, T.Select((256 + thread) % 32 * 16 < 256 - (t + 3) * 512, T.uint32(16), T.uint32(0)), "async", "cg", "shared", "global", "", "L2::128B", "")
-            T.ptx.cp("async", "commit_group", "")
-            if t + 1 < 1:
-                T.evaluate(0)
-            buffer_2 = T.alloc_local((4,), "uint32")
-            T.ptx.ldmatrix(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 4 * 8192 + thread % 32 % 16 * 512 + (thread % 32 // 16 + 2 * (thread // 32 * 2) ^ thread % 32 % 16 % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
-            buffer_3 = T.alloc_local((4,), "uint32")
-            T.ptx.ldmatrix(buffer_3[0], buffer_3[1], buffer_3[2], buffer_3[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[32768 + t % 4 * 8192 + (thread % 32 % 8 + thread % 32 // 16 * 8) * 512 + (thread % 32 // 8 % 2 + 2 * (thread // 32 * 2) ^ (thread % 32 % 8 + thread % 32 // 16 * 8) % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
-            T.ptx.mma(buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], buffer_3[0], buffer_3[1], buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-            T.ptx.mma(buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], buffer_3[2], buffer_3[3], buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-            buffer_4 = T.alloc_local((4,), "uint32")
-            T.ptx.ldmatrix(buffer_4[0], buffer_4[1], buffer_4[2], buffer_4[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[t % 4 * 8192 + thread % 32 % 16 * 512 + (thread % 32 // 16 + 2 * (thread // 32 * 2 + 1) ^ thread % 32 % 16 % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
-            buffer_5 = T.alloc_local((4,), "uint32")
-            T.ptx.ldmatrix(buffer_5[0], buffer_5[1], buffer_5[2], buffer_5[3], T.cuda.cvta_generic_to_shared(T.address_of(arena[32768 + t % 4 * 8192 + (thread % 32 % 8 + thread % 32 // 16 * 8) * 512 + (thread % 32 // 8 % 2 + 2 * (thread // 32 * 2 + 1) ^ (thread % 32 % 8 + thread % 32 // 16 * 8) % 8) * 16])), "sync", "aligned", "m8n8", "x4", "", "shared", "b16", "")
-            T.ptx.mma(buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], buffer_4[0], buffer_4[1], buffer_4[2], buffer_4[3], buffer_5[0], buffer_5[1], buffer_1[0], buffer_1[1], buffer_1[2], buffer_1[3], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-            T.ptx.mma(buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], buffer_4[0], buffer_4[1], buffer_4[2], buffer_4[3], buffer_5[2], buffer_5[3], buffer_1[4], buffer_1[5], buffer_1[6], buffer_1[7], "sync", "aligned", "m16n8k16", "row", "col", "f32", "f16", "f16", "f32", "")
-        T.cuda.cta_sync()
-        if thread // 32 > 0:
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[((thread // 32 - 1) * 8 * 32 + thread % 32) * 4])), buffer_1[0], "", "", "", "shared", "", "", "", "f32", "")
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[(((thread // 32 - 1) * 8 + 1) * 32 + thread % 32) * 4])), buffer_1[1], "", "", "", "shared", "", "", "", "f32", "")
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[(((thread // 32 - 1) * 8 + 2) * 32 + thread % 32) * 4])), buffer_1[2], "", "", "", "shared", "", "", "", "f32", "")
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[(((thread // 32 - 1) * 8 + 3) * 32 + thread % 32) * 4])), buffer_1[3], "", "", "", "shared", "", "", "", "f32", "")
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[(((thread // 32 - 1) * 8 + 4) * 32 + thread % 32) * 4])), buffer_1[4], "", "", "", "shared", "", "", "", "f32", "")
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[(((thread // 32 - 1) * 8 + 5) * 32 + thread % 32) * 4])), buffer_1[5], "", "", "", "shared", "", "", "", "f32", "")
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[(((thread // 32 - 1) * 8 + 6) * 32 + thread % 32) * 4])), buffer_1[6], "", "", "", "shared", "", "", "", "f32", "")
-            T.ptx.st(T.cuda.cvta_generic_to_shared(T.address_of(arena[(((thread // 32 - 1) * 8 + 7) * 32 + thread % 32) * 4])), buffer_1[7], "", "", "", "shared", "", "", "", "f32", "")
-        T.cuda.cta_sync()
-        if thread // 32 == 0:
-            buffer_2: T.float32
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[thread % 32 * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[0] = buffer_1[0] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(32 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[1] = buffer_1[1] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(64 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[2] = buffer_1[2] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(96 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[3] = buffer_1[3] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(128 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[4] = buffer_1[4] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(160 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[5] = buffer_1[5] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(192 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[6] = buffer_1[6] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(224 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[7] = buffer_1[7] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(256 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[0] = buffer_1[0] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(288 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[1] = buffer_1[1] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(320 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[2] = buffer_1[2] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(352 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[3] = buffer_1[3] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(384 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[4] = buffer_1[4] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(416 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[5] = buffer_1[5] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(448 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[6] = buffer_1[6] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(480 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[7] = buffer_1[7] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(512 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[0] = buffer_1[0] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(544 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[1] = buffer_1[1] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(576 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[2] = buffer_1[2] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(608 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[3] = buffer_1[3] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(640 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[4] = buffer_1[4] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(672 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[5] = buffer_1[5] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(704 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[6] = buffer_1[6] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(736 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[7] = buffer_1[7] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(768 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[0] = buffer_1[0] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(800 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[1] = buffer_1[1] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(832 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[2] = buffer_1[2] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(864 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[3] = buffer_1[3] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(896 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[4] = buffer_1[4] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(928 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[5] = buffer_1[5] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(960 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[6] = buffer_1[6] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(992 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[7] = buffer_1[7] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1024 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[0] = buffer_1[0] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1056 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[1] = buffer_1[1] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1088 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[2] = buffer_1[2] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1120 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[3] = buffer_1[3] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1152 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[4] = buffer_1[4] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1184 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[5] = buffer_1[5] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1216 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[6] = buffer_1[6] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1248 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[7] = buffer_1[7] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1280 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[0] = buffer_1[0] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1312 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[1] = buffer_1[1] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1344 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[2] = buffer_1[2] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1376 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[3] = buffer_1[3] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1408 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[4] = buffer_1[4] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1440 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[5] = buffer_1[5] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1472 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[6] = buffer_1[6] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1504 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[7] = buffer_1[7] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1536 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[0] = buffer_1[0] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1568 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[1] = buffer_1[1] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1600 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[2] = buffer_1[2] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1632 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[3] = buffer_1[3] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1664 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[4] = buffer_1[4] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1696 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[5] = buffer_1[5] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1728 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[6] = buffer_1[6] + buffer_2
-            T.ptx.ld(buffer_2, T.cuda.cvta_generic_to_shared(T.address_of(arena[(1760 + thread % 32) * 4])), "", "", "", "shared", "", "", "", "", "", "f32", "")
-            buffer_1[7] = buffer_1[7] + buffer_2
-        if thread // 32 == 0:
-            if buffer[0] + thread % 32 // 4 < 16:
-                buffer_2 = T.alloc_local((2,), "uint16")
-                if buffer[1] + thread % 32 % 4 * 2 < 64:
-                    buffer_2[0] = T.reinterpret("uint16", T.Cast("float16", buffer_1[0]))
-                    buffer_2[1] = T.reinterpret("uint16", T.Cast("float16", buffer_1[1]))
-                    T.ptx.st(T.address_of(D[buffer[0] + thread % 32 // 4, buffer[1] + thread % 32 % 4 * 2]), T.Cast("uint32", buffer_2[0]) | T.Cast("uint32", buffer_2[1]) << T.uint32(16), "", "", "", "global", "", "", "", "b32", "")
-                buffer_3 = T.alloc_local((2,), "uint16")
-                if buffer[1] + (thread % 32 % 4 * 2 + 8) < 64:
-                    buffer_3[0] = T.reinterpret("uint16", T.Cast("float16", buffer_1[4]))
-                    buffer_3[1] = T.reinterpret("uint16", T.Cast("float16", buffer_1[5]))
-                    T.ptx.st(T.address_of(D[buffer[0] + thread % 32 // 4, buffer[1] + (thread % 32 % 4 * 2 + 8)]), T.Cast("uint32", buffer_3[0]) | T.Cast("uint32", buffer_3[1]) << T.uint32(16), "", "", "", "global", "", "", "", "b32", "")
-            if buffer[0] + (thread % 32 // 4 + 8) < 16:
-                buffer_2 = T.alloc_local((2,), "uint16")
-                if buffer[1] + thread % 32 % 4 * 2 < 64:
-                    buffer_2[0] = T.reinterpret("uint16", T.Cast("float16", buffer_1[2]))
-                    buffer_2[1] = T.reinterpret("uint16", T.Cast("float16", buffer_1[3]))
-                    T.ptx.st(T.address_of(D[buffer[0] + (thread % 32 // 4 + 8), buffer[1] + thread % 32 % 4 * 2]), T.Cast("uint32", buffer_2[0]) | T.Cast("uint32", buffer_2[1]) << T.uint32(16), "", "", "", "global", "", "", "", "b32", "")
-                buffer_3 = T.alloc_local((2,), "uint16")
-                if buffer[1] + (thread % 32 % 4 * 2 + 8) < 64:
-                    buffer_3[0] = T.reinterpret("uint16", T.Cast("float16", buffer_1[6]))
-                    buffer_3[1] = T.reinterpret("uint16", T.Cast("float16", buffer_1[7]))
-                    T.ptx.st(T.address_of(D[buffer[0] + (thread % 32 // 4 + 8), buffer[1] + (thread % 32 % 4 * 2 + 8)]), T.Cast("uint32", buffer_3[0]) | T.Cast("uint32", buffer_3[1]) << T.uint32(16), "", "", "", "global", "", "", "", "b32", "")
+            tile: T.int32 = block
+            if buffer_1 == 1:
+                if thread % 128 == 0:
+                    buffer_2 = T.alloc_local((2,), "int32")
+                    buffer_2[0] = 0
+                    buffer_2[1] = 0
+                    buffer_3 = T.alloc_local((2,), "int32")
+                    buffer_3[0] = 0
+                    buffer_3[1] = 0
+                    buffer_4: T.int32 = T.min(1 - T.Div(tile, 8) * 8, 8)
+                    buffer_5: T.int32 = (T.Div(tile, 8) * 8 + T.truncmod(T.truncmod(tile, 8), buffer_4)) * 16
+                    buffer_6: T.int32 = T.Div(T.truncmod(tile, 8), buffer_4) * 64
+                    T.ptx.griddepcontrol("wait", "")
+                    for v in range(1):
+                        T.ptx.mbarrier(buffer + T.uint32(227584) + T.Cast("uint32", buffer_2[0] * 8), T.uint32(20480), "arrive", "expect_tx", "", "", "shared::cta", "b64", "")
+                        T.ptx.cp(buffer + T.Cast("uint32", buffer_2[0] * 20480) + T.uint32(4096), T.reinterpret(T.handle().ty, T.address_of(W_map)), v * 128, buffer_6, buffer + T.uint32(227584) + T.Cast("uint32", buffer_2[0] * 8), "async", "bulk", "tensor", "2d", "shared::cluster", "global", "tile", "mbarrier::complete_tx::bytes", "", "", "", "")
+                        T.ptx.cp(buffer + T.Cast("uint32", buffer_2[0] * 20480) + T.uint32(12288), T.reinterpret(T.handle().ty, T.address_of(W_map)), v * 128 + 64, buffer_6, buffer + T.uint32(227584) + T.Cast("uint32", buffer_2[0] * 8), "async", "bulk", "tensor", "2d", "shared::cluster", "global", "tile", "mbarrier::complete_tx::bytes", "", "", "", "")
+                        buffer_2[1] = T.Select(buffer_2[0] == 10, buffer_2[1] ^ 1, buffer_2[1])
+                        buffer_2[0] = T.Select(buffer_2[0] == 10, 0, buffer_2[0] + 1)
+                    T.ptx.griddepcontrol("launch_dependents", "")
+                    for v in range(1):
+                        T.ptx.cp(buffer + T.Cast("uint32", buffer_3[0] * 20480), T.reinterpret(T.handle().ty, T.address_of(A_map)), v * 128, buffer_5, buffer + T.uint32(227584) + T.Cast("uint32", buffer_3[0] * 8), "async", "bulk", "tensor", "2d", "shared::cluster", "global", "tile", "mbarrier::complete_tx::bytes", "", "", "", "")
+                        T.ptx.cp(buffer + T.Cast("uint32", buffer_3[0] * 20480) + T.uint32(2048), T.reinterpret(T.handle().ty, T.address_of(A_map)), v * 128 + 64, buffer_5, buffer + T.uint32(227584) + T.Cast("uint32", buffer_3[0] * 8), "async", "bulk", "tensor", "2d", "shared::cluster", "global", "tile", "mbarrier::complete_tx::bytes", "", "", "", "")
+                        buffer_3[1] = T.Select(buffer_3[0] == 10, buffer_3[1] ^ 1, buffer_3[1])
+                        buffer_3[0] = T.Select(buffer_3[0] == 10, 0, buffer_3[0] + 1)
+                    buffer_7: T.int32 = 1
+                    while tile < 1:
+                        buffer_8: T.int32 = T.min(1 - T.Div(tile, 8) * 8, 8)
+                        buffer_9: T.int32 = (T.Div(tile, 8) * 8 + T.truncmod(T.truncmod(tile, 8), buffer_8)) * 16
+                        buffer_10: T.int32 = T.Div(T.truncmod(tile, 8), buffer_8) * 64
+                        for v in range(1 - buffer_7):
+                            T.cuda.mbarrier_wait(buffer + T.uint32(227584) + T.Cast("uint32", (buffer_3[0] + 11) * 8), buffer_3[1] ^ 1)
+                            T.ptx.mbarrier(buffer + T.uint32(227584) + T.Cast("uint32", buffer_3[0] * 8), T.uint32(20480), "arrive", "expect_tx", "", "", "shared::cta", "b64", "")
+                            T.ptx.cp(buffer + T.Cast("uint32", buffer_3[0] * 20480), T.reinterpret(T.handle().ty, T.address_of(A_map)), (buffer_7 + v) * 128, buffer_9, buffer + T.uint32(227584) + T.Cast("uint32", buffer_3[0] * 8), "async", "bulk", "tensor", "2d", "shared::cluster", "global", "tile", "mbarrier::complete_tx::bytes", "", "", "", "")
+                            T.ptx.cp(buffer + T.Cast("uint32", buffer_3[0] * 20480) + T.uint32(2048), T.reinterpret(T.handle().ty, T.address_of(A_map)), (buffer_7 + v) * 128 + 64, buffer_9, buffer + T.uint32(227584) + T.Cast("uint32", buffer_3[0] * 8), "async", "bulk", "tensor", "2d", "shared::cluster", "global", "tile", "mbarrier::complete_tx::bytes", "", "", "", "")
+                            T.ptx.cp(buffer + T.Cast("uint32", buffer_3[0] * 20480) + T.uint32(4096), T.reinterpret(T.handle().ty, T.address_of(W_map)), (buffer_7 + v) * 128, buffer_10, buffer + T.uint32(227584) + T.Cast("uint32", buffer_3[0] * 8), "async", "bulk", "tensor", "2d", "shared::cluster", "global", "tile", "mbarrier::complete_tx::bytes", "", "", "", "")
+                            T.ptx.cp(buffer + T.Cast("uint32", buffer_3[0] * 20480) + T.uint32(12288), T.reinterpret(T.handle().ty, T.address_of(W_map)), (buffer_7 + v) * 128 + 64, buffer_10, buffer + T.uint32(227584) + T.Cast("uint32", buffer_3[0] * 8), "async", "bulk", "tensor", "2d", "shared::cluster", "global", "tile", "mbarrier::complete_tx::bytes", "", "", "", "")
+                            buffer_3[1] = T.Select(buffer_3[0] == 10, buffer_3[1] ^ 1, buffer_3[1])
+                            buffer_3[0] = T.Select(buffer_3[0] == 10, 0, buffer_3[0] + 1)
+                        buffer_7 = 0
+                        tile = tile + 1
+            else:
+                buffer_2 = T.alloc_local((8,))
+                buffer_3 = T.alloc_local((2,), "int32")
+                buffer_3[0] = 0
+                buffer_3[1] = 0
+                buffer_4 = T.alloc_local((2,), "int32")
+                buffer_4[0] = 0
+                buffer_4[1] = 0
+                while tile < 1:
+                    buffer_5: T.int32 = T.min(1 - T.Div(tile, 8) * 8, 8)
+                    buffer_6: T.int32 = (T.Div(tile, 8) * 8 + T.truncmod(T.truncmod(tile, 8), buffer_5)) * 16
+                    buffer_7: T.int32 = T.Div(T.truncmod(tile, 8), buffer_5) * 64
+                    for v in T.unroll(8):
+                        buffer_2[v] = T.float32(0.0)
+                    for v in range(1):
+                        T.cuda.mbarrier_wait(buffer + T.uint32(227584) + T.Cast("uint32", buffer_3[0] * 8), buffer_3[1])
+                        buffer_8: T.uint32 = T.tvm_warp_shuffle(T.uint32(4294967295), buffer + T.Cast("uint32", buffer_3[0] * 20480), 0, 32, 32)
+                        buffer_9: T.uint64 = T.Cast("uint64", buffer_8 >> T.uint32(4) | T.uint32(65536)) | T.uint64(4611686293305294848)
+                        buffer_10: T.uint32 = T.tvm_warp_shuffle(T.uint32(4294967295), buffer + T.Cast("uint32", buffer_3[0] * 20480 + 4096 + buffer_1 * 8192), 0, 32, 32)
+                        buffer_11: T.uint64 = T.Cast("uint64", buffer_10 >> T.uint32(4) | T.uint32(65536)) | T.uint64(4611686293305294848)
+                        T.ptx.wgmma("fence", "sync", "aligned", "")
+                        T.ptx.wgmma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], buffer_11, buffer_9, T.uint32(1), 1, 1, 0, 0, "mma_async", "sync", "aligned", "m64n16k16", "f32", "f16", "f16", "p10")
+                        T.ptx.wgmma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], buffer_11 + T.uint64(2), buffer_9 + T.uint64(2), T.uint32(1), 1, 1, 0, 0, "mma_async", "sync", "aligned", "m64n16k16", "f32", "f16", "f16", "p10")
+                        T.ptx.wgmma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], buffer_11 + T.uint64(4), buffer_9 + T.uint64(4), T.uint32(1), 1, 1, 0, 0, "mma_async", "sync", "aligned", "m64n16k16", "f32", "f16", "f16", "p10")
+                        T.ptx.wgmma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], buffer_11 + T.uint64(6), buffer_9 + T.uint64(6), T.uint32(1), 1, 1, 0, 0, "mma_async", "sync", "aligned", "m64n16k16", "f32", "f16", "f16", "p10")
+                        T.ptx.wgmma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], buffer_11 + T.uint64(512), buffer_9 + T.uint64(128), T.uint32(1), 1, 1, 0, 0, "mma_async", "sync", "aligned", "m64n16k16", "f32", "f16", "f16", "p10")
+                        T.ptx.wgmma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], buffer_11 + T.uint64(514), buffer_9 + T.uint64(130), T.uint32(1), 1, 1, 0, 0, "mma_async", "sync", "aligned", "m64n16k16", "f32", "f16", "f16", "p10")
+                        T.ptx.wgmma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], buffer_11 + T.uint64(516), buffer_9 + T.uint64(132), T.uint32(1), 1, 1, 0, 0, "mma_async", "sync", "aligned", "m64n16k16", "f32", "f16", "f16", "p10")
+                        T.ptx.wgmma(buffer_2[0], buffer_2[1], buffer_2[2], buffer_2[3], buffer_2[4], buffer_2[5], buffer_2[6], buffer_2[7], buffer_11 + T.uint64(518), buffer_9 + T.uint64(134), T.uint32(1), 1, 1, 0, 0, "mma_async", "sync", "aligned", "m64n16k16", "f32", "f16", "f16", "p10")
+                        T.ptx.wgmma("commit_group", "sync", "aligned", "")
+                        buffer_3[1] = T.Select(buffer_3[0] == 10, buffer_3[1] ^ 1, buffer_3[1])
+                        buffer_3[0] = T.Select(buffer_3[0] == 10, 0, buffer_3[0] + 1)
+                        T.ptx.wgmma(1, "wait_group", "sync", "aligned", "")
+                        if v > 0:
+                            if thread % 32 == 0:
+                                T.ptx.mbarrier(buffer + T.uint32(227584) + T.Cast("uint32", (buffer_4[0] + 11) * 8), "arrive", "", "", "shared::cta", "b64", "")
+                            buffer_4[1] = T.Select(buffer_4[0] == 10, buffer_4[1] ^ 1, buffer_4[1])
+                            buffer_4[0] = T.Select(buffer_4[0] == 10, 0, buffer_4[0] + 1)
+                    T.ptx.wgmma(0, "wait_group", "sync", "aligned", "")
+                    T.cuda.func_call("bitquant_pin_f32", buffer_2[0], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_pin_f32", buffer_2[1], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_pin_f32", buffer_2[2], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_pin_f32", buffer_2[3], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_pin_f32", buffer_2[4], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_pin_f32", buffer_2[5], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_pin_f32", buffer_2[6], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_pin_f32", buffer_2[7], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    if thread % 32 == 0:
+                        T.ptx.mbarrier(buffer + T.uint32(227584) + T.Cast("uint32", (buffer_4[0] + 11) * 8), "arrive", "", "", "shared::cta", "b64", "")
+                    buffer_4[1] = T.Select(buffer_4[0] == 10, buffer_4[1] ^ 1, buffer_4[1])
+                    buffer_4[0] = T.Select(buffer_4[0] == 10, 0, buffer_4[0] + 1)
+                    buffer_8: T.int32 = buffer_7 + buffer_1 * 64
+                    buffer_9 = T.alloc_local((4,), "uint32")
+                    buffer_9[0] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[0]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[1]))) << T.uint32(16)
+                    buffer_9[1] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[2]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[3]))) << T.uint32(16)
+                    buffer_9[2] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[4]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[5]))) << T.uint32(16)
+                    buffer_9[3] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[6]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[7]))) << T.uint32(16)
+                    T.ptx.stmatrix(buffer + T.Cast("uint32", 225280 + buffer_1 * 2304) + T.Cast("uint32", (thread % 32 // 8 // 2 * 8 + thread % 32 % 8) * 144 + (thread // 32 % 4 * 2 + thread % 32 // 8 % 2) * 16), buffer_9[0], buffer_9[1], buffer_9[2], buffer_9[3], "sync", "aligned", "m8n8", "x4", "trans", "shared", "b16", "")
+                    T.ptx.bar(T.Cast("uint32", buffer_1 + 1), T.uint32(128), "", "sync", "")
+                    if buffer_6 + thread % 128 // 8 < 16:
+                        buffer_10 = T.alloc_local((4,), "uint32")
+                        T.ptx.ld(buffer_10[0], buffer_10[1], buffer_10[2], buffer_10[3], buffer + T.Cast("uint32", 225280 + buffer_1 * 2304) + T.Cast("uint32", thread % 128 // 8 * 144 + thread % 128 % 8 * 16), "", "", "shared", "", "", "", "", "", "v4", "u32", "")
+                        T.ptx.st(T.address_of(D[buffer_6 + thread % 128 // 8, buffer_8 + thread % 128 % 8 * 16 // 2]), buffer_10[0], buffer_10[1], buffer_10[2], buffer_10[3], "", "", "global", "", "", "", "v4", "u32", "")
+                    T.ptx.bar(T.Cast("uint32", buffer_1 + 1), T.uint32(128), "", "sync", "")
+                    tile = tile + 1
