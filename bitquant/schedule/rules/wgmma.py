@@ -177,6 +177,8 @@ def hint_problem(
         return "needs 1 to 4 consumers"
     if hint.split_k not in (1, 2, 4, 8):
         return "needs split_k of 1, 2, 4 or 8"
+    if not 0 <= hint.row_blocks <= hint.rows * hint.consumers_n:
+        return f"needs row_blocks <= {hint.rows * hint.consumers_n}, what the consumers hold"
     if hint.blocks_per_sm not in (1, 2) or min(hint.rows, hint.raster) < 1:
         return "needs blocks_per_sm of 1 or 2, and rows and raster of 1 or more"
     if hint.scaling not in ("operand", "sums"):
@@ -572,7 +574,7 @@ class Kernel:
     def row_of_w(self, row: int, half: int) -> Expr:
         """Return the row of W that row g + 8 * half of a row block is, or the last one for those beyond N."""
         n = self.n0 + (self.part_n * self.hint.rows + row) * ROWS + self.warp * 16 + self.lane // 4 + 8 * half
-        return T.min(n, self.config.N - 1) if self.has_ragged_n else n
+        return T.min(n, self.config.N - 1) if self.has_ragged_n or self.hint.row_blocks else n
 
     def _release(self) -> None:
         """Emit that this warp has done with a slot."""

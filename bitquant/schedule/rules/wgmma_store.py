@@ -60,7 +60,8 @@ class TileStore:
         kernel = self.kernel
         c, h = kernel.config, kernel.hint
         per_slice = kernel.slice_m // 8
-        for row in range(h.rows):
+
+        def store(row: int) -> None:
             n = kernel.local("int32", n0 + (kernel.part_n * h.rows + row) * ROWS)
             bias = self._load_channels(kernel.epilogue.Bias, n) if c.with_bias else None
             scale = self._load_channels(kernel.epilogue.ChannelScale, n) if c.with_channel_scale else None
@@ -72,6 +73,14 @@ class TileStore:
                 named_barrier(kernel.group + 1, WARPGROUP)
                 self._store_slice(m, n, count * 8)
                 named_barrier(kernel.group + 1, WARPGROUP)
+
+        for row in range(h.rows):
+            if h.row_blocks and (h.consumers_n - 1) * h.rows + row >= h.row_blocks:
+                # What the last consumer holds beyond the tile belongs to the next one.
+                with T.If(kernel.part_n * h.rows + row < h.row_blocks), T.Then():
+                    store(row)
+            else:
+                store(row)
 
     def _load_channels(self, buffer: Any, n: Expr) -> Any:
         """Emit the loads of buffer[n] for the two channels of this thread."""

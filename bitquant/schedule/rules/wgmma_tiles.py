@@ -9,6 +9,7 @@ weights). It is meant to put hints in order, not to be right::
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -53,6 +54,8 @@ SUMMING_REGISTERS = 48
 SUMMING_WARPS = 3
 #: Registers of a consumer besides sums, left operands and codes, as ptxas was seen to need them.
 OTHER_REGISTERS = 36
+#: The same where sums are scaled: there are no scales in pairs.
+OTHER_SUM_REGISTERS = 28
 #: More of them where sums are scaled in groups: those of a block of rows, and where integers become float32.
 GROUP_REGISTERS, CONVERSION_REGISTERS = 8, 24
 #: Elements of k that the tensor cores add up before a sum of float8 products is added in float32: those of a step.
@@ -68,8 +71,9 @@ STEP_LATENCY_US, INSTRUCTION_US = 0.11, 0.057 / 110
 SLOT_US = 0.015
 #: Instructions of a step besides decoding, and of one operation on all registers of a step.
 STEP_INSTRUCTIONS, REGISTERS_OF_STEP = 46, 16
-#: Of the change to the next group where sums are scaled, besides the sums.
-FOLD_INSTRUCTIONS = 24
+#: Of the change to the next group where sums are scaled: instructions besides those on sums, and the time of a warp
+#: group in which nothing is multiplied, for each row of A.
+FOLD_INSTRUCTIONS, FOLD_ROW_US = 24, 0.0012
 #: Instructions of a step where nothing is decoded.
 DENSE_INSTRUCTIONS = 20
 #: Products and sums a second of one multiprocessor; power, not the clock, limits it.
@@ -110,6 +114,9 @@ class WgmmaHint(Hint):
         Tiles of m that are walked before n advances, so that blocks that run together share rows in L2.
     blocks_per_sm
         Blocks that registers and shared memory must leave room for on a multiprocessor.
+    row_blocks
+        Blocks of 64 rows of W in a tile, where fewer than the consumers could hold; 0: as many. It fills the
+        multiprocessors where no product of the other numbers does: the last consumer multiplies what is not stored.
     scaling
         What scales and zero points are applied to: "operand", the decoded weight, or "sums" of a group.
     """
@@ -123,6 +130,7 @@ class WgmmaHint(Hint):
     split_k: int = 1
     raster: int = 8
     blocks_per_sm: int = 1
+    row_blocks: int = 0
     scaling: str = "operand"
 
     @property
@@ -138,7 +146,7 @@ class WgmmaHint(Hint):
     @property
     def block_n(self) -> int:
         """Rows of W in a tile."""
-        return ROWS * self.rows * self.consumers_n
+        return ROWS * (self.row_blocks or self.rows * self.consumers_n)
 
 
 # Registers.
@@ -200,7 +208,9 @@ def needed_registers(config: MatmulConfig, hint: WgmmaHint) -> int:
     if is_dense(config):
         return hint.block_m // 2 * hint.rows + OTHER_REGISTERS
     words = unit_k(config) * fragment_layout(config).bits // 64
-    row, others = hint.block_m // 2 * (2 if hint.scaling == "sums" else 1) + words, OTHER_REGISTERS
+    row, others = hint.block_m // 2 + words, OTHER_REGISTERS
+    if hint.scaling == "sums":
+        row, others = row + hint.block_m // 2, OTHER_SUM_REGISTERS
     if promotes(config):
         row += hint.block_m // 2
         if config.num_groups > 1 and config.with_scaling:
@@ -251,6 +261,8 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     decode_us = STEP_LATENCY_US + SLOT_US * step_k / h.block_k
     instructions = step_instructions(config, h) + promotion_instructions(config, h.block_m)
     decode_us += INSTRUCTION_US * instructions * h.consumers * h.rows * together
+    if h.scaling == "sums":
+        decode_us += FOLD_ROW_US * h.block_m / _steps_of_run(config)
     arrival_us = ARRIVAL_US / (max(1, h.stages - 1) * (h.block_k // step_k))
     # Times near each other get in each other's way.
     step_us = (tensor_us**4 + decode_us**4 + arrival_us**4) ** 0.25
@@ -280,9 +292,13 @@ def step_instructions(config: MatmulConfig, hint: WgmmaHint) -> float:
         operations = 2 * planes + config.with_scaling + config.with_zeros
         return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations
     operations = 2 * planes - decodes_in_place(config)
-    runs = min(2, max(1, config.group * a.bits // (8 * SWIZZLE_BYTES)))
     fold = FOLD_INSTRUCTIONS + hint.block_m // 2 * (1 + config.with_zeros)
-    return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations + fold / runs
+    return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations + fold / _steps_of_run(config)
+
+
+def _steps_of_run(config: MatmulConfig) -> int:
+    """Return the steps after which sums are scaled: those of a group, or about as many as a body of the loop has."""
+    return min(2, max(1, config.group * config.A_format.bits // (8 * SWIZZLE_BYTES)))
 
 
 def promotion_instructions(config: MatmulConfig, block_m: int) -> int:
@@ -306,8 +322,8 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
                 block_m=block_m, rows=rows, consumers_n=consumers_n, consumers_k=consumers_k, block_k=least_k,
                 split_k=split_k, blocks_per_sm=blocks_per_sm,
             )  # fmt: skip
-            for scaling in ("operand", "sums"):
-                scaled = replace(hint, scaling=scaling)
+            for scaling, row_blocks in itertools.product(("operand", "sums"), _row_blocks(config.N, hint)):
+                scaled = replace(hint, scaling=scaling, row_blocks=row_blocks)
                 if scaling == "sums" and sums_refusal(config, scaled) is not None:
                     continue
                 if needed_registers(config, scaled) > hint_registers(scaled)[1]:
@@ -316,6 +332,12 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
                     block_k = times * least_k
                     if times == 1 or (block_k <= MAX_BLOCK_K and block_k * hint.parts <= config.K):
                         yield replace(scaled, block_k=block_k)
+
+
+def _row_blocks(N: int, hint: WgmmaHint) -> list[int]:
+    """Return the blocks of rows of a tile worth trying: all, and one less where tiles then fill the GPU better."""
+    most, total = hint.rows * hint.consumers_n, -(-N // ROWS)
+    return [0, most - 1] if hint.rows > 1 and most > 2 and total % (most - 1) == 0 and total % most == 0 else [0]
 
 
 def has_columns(config: MatmulConfig, block_m: int) -> bool:
@@ -345,4 +367,4 @@ _SHAPES = [
     for split_k in (1, 2, 4, 8)
     for blocks_per_sm in (1, 2)
     if rows * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
-]
+] + [(2, 4, 1, 2, 1), (4, 2, 1, 2, 1)]
