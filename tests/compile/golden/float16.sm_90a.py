@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func
     def matmul_m16(A: T.Buffer((16, 128), "float16"), B: T.Buffer((64, 128), "float16"), D: T.Buffer((16, 64), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 16, "N": 64, "W_dtype": "float16", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 128, "block_m": 16, "blocks_per_sm": 1, "consumers_k": 1, "consumers_n": 1, "raster": 8, "rows": 1, "split_k": 1, "stages": 11}, "origin": "default", "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "wgmma": "reads the fragment weight layout (got plain)"}, "rule": "wgmma_dense", "smem_bytes": 227824}, "tirx.kernel_launch_params": ["tirx.use_programtic_dependent_launch"]})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 16, "N": 64, "W_dtype": "float16", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 128, "block_m": 16, "blocks_per_sm": 1, "consumers_k": 1, "consumers_n": 1, "raster": 8, "row_blocks": 0, "rows": 1, "scaling": "operand", "split_k": 1, "stages": 11}, "origin": "default", "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "wgmma": "reads the fragment weight layout (got plain)"}, "rule": "wgmma_dense", "smem_bytes": 227824}, "tirx.kernel_launch_params": ["tirx.use_programtic_dependent_launch"]})
         A_map: T.let[T.TensorMap()] = T.tvm_stack_alloca("tensormap", 1)
         T.call_packed("runtime.cuTensorMapEncodeTiled", A_map, "float16", 2, A.data, 128, 16, 256, 64, 16, 1, 1, 0, 3, 3, 0)
         W_map: T.let[T.TensorMap()] = T.tvm_stack_alloca("tensormap", 1)
@@ -136,16 +136,17 @@ class Module:
                     buffer_4[1] = T.Select(buffer_4[0] == 10, buffer_4[1] ^ 1, buffer_4[1])
                     buffer_4[0] = T.Select(buffer_4[0] == 10, 0, buffer_4[0] + 1)
                     buffer_8: T.int32 = buffer_7 + buffer_1 * 64
-                    buffer_9 = T.alloc_local((4,), "uint32")
-                    buffer_9[0] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[0]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[1]))) << T.uint32(16)
-                    buffer_9[1] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[2]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[3]))) << T.uint32(16)
-                    buffer_9[2] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[4]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[5]))) << T.uint32(16)
-                    buffer_9[3] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[6]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[7]))) << T.uint32(16)
-                    T.ptx.stmatrix(buffer + T.Cast("uint32", 225280 + buffer_1 * 2304) + T.Cast("uint32", (thread % 32 // 8 // 2 * 8 + thread % 32 % 8) * 144 + (thread // 32 % 4 * 2 + thread % 32 // 8 % 2) * 16), buffer_9[0], buffer_9[1], buffer_9[2], buffer_9[3], "sync", "aligned", "m8n8", "x4", "trans", "shared", "b16", "")
+                    buffer_9: T.int32 = buffer_6
+                    buffer_10 = T.alloc_local((4,), "uint32")
+                    buffer_10[0] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[0]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[1]))) << T.uint32(16)
+                    buffer_10[1] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[2]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[3]))) << T.uint32(16)
+                    buffer_10[2] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[4]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[5]))) << T.uint32(16)
+                    buffer_10[3] = T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[6]))) | T.Cast("uint32", T.reinterpret("uint16", T.Cast("float16", buffer_2[7]))) << T.uint32(16)
+                    T.ptx.stmatrix(buffer + T.Cast("uint32", 225280 + buffer_1 * 2304) + T.Cast("uint32", (thread % 32 // 8 // 2 * 8 + thread % 32 % 8) * 144 + (thread // 32 % 4 * 2 + thread % 32 // 8 % 2) * 16), buffer_10[0], buffer_10[1], buffer_10[2], buffer_10[3], "sync", "aligned", "m8n8", "x4", "trans", "shared", "b16", "")
                     T.ptx.bar(T.Cast("uint32", buffer_1 + 1), T.uint32(128), "", "sync", "")
-                    if buffer_6 + thread % 128 // 8 < 16:
-                        buffer_10 = T.alloc_local((4,), "uint32")
-                        T.ptx.ld(buffer_10[0], buffer_10[1], buffer_10[2], buffer_10[3], buffer + T.Cast("uint32", 225280 + buffer_1 * 2304) + T.Cast("uint32", thread % 128 // 8 * 144 + thread % 128 % 8 * 16), "", "", "shared", "", "", "", "", "", "v4", "u32", "")
-                        T.ptx.st(T.address_of(D[buffer_6 + thread % 128 // 8, buffer_8 + thread % 128 % 8 * 16 // 2]), buffer_10[0], buffer_10[1], buffer_10[2], buffer_10[3], "", "", "global", "", "", "", "v4", "u32", "")
+                    if buffer_9 + thread % 128 // 8 < 16:
+                        buffer_11 = T.alloc_local((4,), "uint32")
+                        T.ptx.ld(buffer_11[0], buffer_11[1], buffer_11[2], buffer_11[3], buffer + T.Cast("uint32", 225280 + buffer_1 * 2304) + T.Cast("uint32", thread % 128 // 8 * 144 + thread % 128 % 8 * 16), "", "", "shared", "", "", "", "", "", "v4", "u32", "")
+                        T.ptx.st(T.address_of(D[buffer_9 + thread % 128 // 8, buffer_8 + thread % 128 % 8 * 16 // 2]), buffer_11[0], buffer_11[1], buffer_11[2], buffer_11[3], "", "", "global", "", "", "", "v4", "u32", "")
                     T.ptx.bar(T.Cast("uint32", buffer_1 + 1), T.uint32(128), "", "sync", "")
                     tile = tile + 1
