@@ -176,7 +176,11 @@ def test_illegal_hints_are_refused_by_name(hint: WgmmaHint, message: str) -> Non
         ({"A_dtype": "int8", "K": 1032, "group_size": -1}, "K % 16 == 0 (got 1032)"),
         (
             {"A_dtype": "int8", "W_dtype": "int4", "with_zeros": False, "K": 1 << 17, "group_size": -1},
-            "needs K < 131072",
+            "needs K < 131072, so that sums stay below 2^31",
+        ),
+        (
+            {"A_dtype": "int8", "W_dtype": "uint8", "with_zeros": False, "K": 1 << 17, "group_size": -1},
+            "needs K < 65794",
         ),
         ({"A_dtype": "float8_e4m3", "with_zeros": False, "out_dtype": "float32"}, "needs an output of 16 bits"),
         (

@@ -56,7 +56,7 @@ def ptxas_log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return logs
 
 
-@pytest.mark.parametrize("m", [64, 4096])
+@pytest.mark.parametrize("m", [64, 256, 4096])
 @pytest.mark.parametrize(("fields", "types"), PROBLEMS, ids=str)
 def test_default_kernels_stay_in_registers(fields: dict, types: str, m: int, ptxas_log: list[str]) -> None:
     """Default kernels multiply in the types meant, 32 k at a time, one product after the other, and nothing spills."""

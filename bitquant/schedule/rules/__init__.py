@@ -26,4 +26,4 @@ __all__ = [
 
 def default_rules() -> tuple[Rule, ...]:
     """Return all rules, the fastest first."""
-    return (CpuRule(), WgmmaRule(), DenseRule(), DecodeRule(), GemvRule(), MmaRule(), FallbackRule())
+    return (CpuRule(), WgmmaRule(), DecodeRule(), DenseRule(), GemvRule(), MmaRule(), FallbackRule())

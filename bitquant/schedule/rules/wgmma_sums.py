@@ -57,8 +57,11 @@ def narrow_refusal(config: MatmulConfig) -> str | None:
         return f"needs no zero points where A has 8 bits, whose sums it does not make (got {config.zeros_mode})"
     if not a.is_integer and config.out_format.name not in ("float16", "bfloat16"):
         return f"needs an output of 16 bits where A is float8: its sums have some 14 (got {config.out_format.name})"
-    if a.is_integer and w.code_offset and not promotes(config) and config.K >= 1 << 17:
-        return f"needs K < {1 << 17} where W is signed and A int8, or sums pass 2^31 (got {config.K})"
+    # Unscaled codes as they are have sums that int32 is meant to hold; others may be 2^31 before they are scaled.
+    if a.is_integer and (config.with_scaling or w.code_offset) and not promotes(config):
+        greatest = 128 * (w.max_value if w.kind == "uint" else 128)
+        if config.K * greatest >= 1 << 31:
+            return f"needs K < {-(-(1 << 31) // greatest)}, so that sums stay below 2^31 (got {config.K})"
     return None
 
 
