@@ -48,6 +48,32 @@ def test_same_bits_every_time():
         assert torch.equal(first, operator(A, W, scale=scale))
 
 
+@pytest.mark.parametrize("rung", [1, 16, 64])
+@pytest.mark.parametrize("A_dtype", ["float16", "int8"])
+def test_activation_scales_may_be_the_result_of_the_kernel_before(A_dtype, rung):
+    """Where that kernel lets its successors in early, a call still sees the scales that it wrote."""
+    first = bq.Matmul(bq.MatmulConfig(M=(rung,), N=1, K=16384, W_dtype="int8", out_dtype="float32"), target="cuda")
+    config = bq.MatmulConfig(
+        M=(rung,), N=512, K=256, A_dtype=A_dtype, W_dtype="int8", out_dtype="float32", with_activation_scale=True
+    )
+    second = bq.Matmul(config, target="cuda")
+    torch.manual_seed(0)
+    V = first.transform_weight(torch.randint(-128, 128, (1, 16384), dtype=torch.int8, device="cuda"))
+    W = second.transform_weight(torch.randint(-128, 128, (512, 256), dtype=torch.int8, device="cuda"))
+    A = torch.randint(-8, 9, (rung, 256), device="cuda").to(config.A_format.torch_dtype)
+    inputs = torch.randn(20, rung, 16384, device="cuda").half()
+    scale = torch.zeros(rung, 1, device="cuda")
+    second(A, W, activation_scale=scale)
+    results = torch.empty(20, rung, 512, device="cuda")
+    for x, result in zip(inputs, results, strict=True):
+        first(x, V, output=scale)
+        second(A, W, activation_scale=scale, output=result)
+    for x, result in zip(inputs, results, strict=True):
+        first(x, V, output=scale)
+        torch.cuda.synchronize()
+        assert torch.equal(second(A, W, activation_scale=scale), result)
+
+
 def test_graph_capture_and_streams():
     """A call is captured by a CUDA graph and runs on torch's current stream."""
     config = bq.MatmulConfig(M=(1, 16), N=512, K=1024, W_dtype="uint4")

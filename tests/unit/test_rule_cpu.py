@@ -420,3 +420,25 @@ def test_wrong_hints_are_errors(fields, message):
     config = MatmulConfig(M=[16], N=64, K=128, W_dtype="uint4", group_size=64, with_scaling=True)
     with pytest.raises(ScheduleError, match=re.escape(message)):
         RULE.schedule(config, 16, cpu_target(), dataclasses.replace(CpuHint(), **fields))
+
+
+@pytest.mark.parametrize("A_dtype", ["int8", "float16"])
+@pytest.mark.parametrize("rung", [1, 64])
+def test_output_scales_are_read_to_their_end_alone(A_dtype, rung):
+    """A factor a row and a factor a column; what stands behind the last one is not touched, for any m."""
+    config = MatmulConfig(
+        M=(1, 64), N=33, K=72, A_dtype=A_dtype, W_dtype="int8", out_dtype="float32", with_activation_scale=True,
+        with_channel_scale=True,
+    )  # fmt: skip
+    func = kernel(config, rung)
+    (B,), reference = problem(config)
+    rng = np.random.default_rng(2)
+    columns = random_floats(rng, (33,), "float32")
+    for m in (1,) if rung == 1 else (1, 3, 4, 33, 64, 131):
+        A, rows = random_activations(rng, (m, 72), A_dtype), random_floats(rng, (m,), "float32")
+        with guarded_memory() as place:
+            D = place(torch.full((m, 33), float("nan")))
+            func(*map(place, (A, B, rows, columns)), D)
+            result = D.double().numpy()
+        expected = reference(A) * rows.double().numpy()[:, None] * columns.double().numpy()
+        assert np.linalg.norm(result - expected) <= TOLERANCE["float32"] * np.linalg.norm(expected)
