@@ -13,6 +13,7 @@ K may be shared by the warpgroups of a block and by the blocks of a cluster; the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -60,6 +61,7 @@ from bitquant.schedule.rules.wgmma_tiles import (
     needed_registers,
     predicted_us,
     promotes,
+    sum_sets,
     sums_refusal,
     unit_k,
 )
@@ -276,14 +278,20 @@ class Kernel:
         #: Where sums are scaled in groups, steps of a run, which share a scale, and runs that end in a slot.
         body_k = self.body_stages * h.block_k
         self.run_steps = max(1, (math.gcd(c.group, body_k) if c.num_groups > 1 else body_k) // self.step_k)
+        if self.scales_sums and self.body_stages * self.steps >= 2 * GROUP_K // self.step_k:
+            self.run_steps = min(self.run_steps, GROUP_K // self.step_k)
         self.runs_in_slot = max(1, self.steps // self.run_steps)
         self._lay_out()
 
     def _plan_body(self) -> int:
         """Return the slots in a body: an even number of left operands, because two sets of registers alternate."""
         c, h = self.config, self.hint
-        if self.scales_sums and h.block_k < min(c.group, GROUP_K) and 2 * h.block_k * h.parts < c.K:
-            return 2  # Sums are scaled once a body at least.
+        if self.scales_sums:
+            # A body of two groups, or of two pieces of a longer one: their sums take turns.
+            count = 1
+            while count < 4 and count * h.block_k < 2 * min(c.group, GROUP_K) and 2 * count * h.block_k * h.parts < c.K:
+                count *= 2
+            return count if count * self.steps * h.rows % 2 == 0 else 2
         return 1 if self.steps * h.rows % 2 == 0 else 2
 
     def _plan_weight(self) -> tuple[int, list[int]]:
@@ -490,7 +498,9 @@ class Kernel:
     def begin_consumer(self) -> None:
         """Emit the variables of a consumer."""
         h = self.hint
-        self.acc = [T.alloc_local((self.sums,), self.sum_dtype) for _ in range(h.rows)]
+        sets = sum_sets(self.config, h) if self.scales_sums else 1
+        self.acc_sets = [[T.alloc_local((self.sums,), self.sum_dtype) for _ in range(h.rows)] for _ in range(sets)]
+        self.acc = self.acc_sets[0]
         self.left = [T.alloc_local((16,), "uint32") for _ in range(2)]
         self.words = [T.alloc_local((self.unit_words,), "uint32") for _ in range(h.rows)]
         self.promotion: Promotion | Grouping | None = None
@@ -527,7 +537,7 @@ class Kernel:
             for step in range(self.unit_steps)
             for row in range(h.rows)
         ]
-        for acc in self.acc:
+        for acc in itertools.chain(*self.acc_sets):
             with T.unroll(self.sums) as i:
                 store_local(acc, i, tirx.const(0, self.sum_dtype))
         for factors in self.factors if self.scales else ():
@@ -547,7 +557,7 @@ class Kernel:
                 self._multiply(place, self.left[i % 2], body)
                 wait_for_products(1)
                 if self.promotion:
-                    self.promotion.add_previous(places, i)
+                    self.promotion.add_previous(places, i, body)
                 self._release_before(places, i, body)
                 if i + 1 < len(places):
                     self._decode(places, i + 1, body)
@@ -599,7 +609,7 @@ class Kernel:
         descriptor = T.alloc_local((1,), "uint64")
         store_local(descriptor, 0, row_descriptor(address))
         begin_products()
-        acc = self.acc[place.row]
+        acc = (promotion.sums_of(place) if promotion else self.acc)[place.row]
         for j in range(4):
             # 32 bytes of k further, in units of 16 bytes.
             at = descriptor[0] + T.uint64(2 * j)

@@ -175,27 +175,55 @@ class Grouping:
     def begin_run(self, place: Place, j: int, body: Expr) -> None:
         """Emit nothing: see `begin_part`."""
 
-    def add_previous(self, places: Sequence[Place], i: int) -> None:
-        """Emit nothing: the sums of all blocks of rows are added together, and read the same sums of A."""
+    def sums_of(self, place: Place) -> list[Any]:
+        """Return the sums, for each block of rows, to which the products of a left operand are added."""
+        kernel = self.kernel
+        return kernel.acc_sets[kernel.step_of_body(place) // kernel.run_steps % len(kernel.acc_sets)]
+
+    def add_previous(self, places: Sequence[Place], i: int, body: Expr) -> None:
+        """Emit totals += scaled sums of the run before, where the i-th left operand of a body is the first of another.
+
+        The sums of all blocks of rows are added together, and read the same sums of A.
+        """
+        if i and len(self.kernel.acc_sets) > 1 and self._ends_run(places[i - 1]):
+            self._finish(places[i - 1], body)
 
     def add_own(self, places: Sequence[Place], i: int, body: Expr) -> None:
-        """Emit totals += scaled sums, where the i-th left operand of a body is the last of a run."""
-        kernel = self.kernel
-        step = kernel.step_of_body(places[i])
-        if places[i].row < kernel.hint.rows - 1:
-            return
-        if (step + 1) % kernel.run_steps == 0:
-            wait_for_products(0)
-            for acc in kernel.acc:
-                pin(acc)
-            run = step % kernel.steps // kernel.run_steps
-            if kernel.needs_sums_of_a and run == 0:
-                kernel.sums_of_a.wait(self.cursor)
-            self._add(body * (kernel.body_stages * kernel.steps) + step, run)
-        if (step + 1) % kernel.steps == 0:
+        """Emit totals += scaled sums, where the i-th left operand of a body is the last of a run that cannot wait.
+
+        So it is where there is one set of sums, and at the end of a body: ptxas lets no wgmma run on from there whose
+        sums are not for wgmma alone.
+        """
+        kernel, place = self.kernel, places[i]
+        if self._ends_run(place):
+            if len(kernel.acc_sets) == 1 or i == len(places) - 1:
+                wait_for_products(0)
+                self._finish(place, body)
+        elif self._ends_slot(place):
             self.cursor.advance()
 
-    def _add(self, step: Expr, run: int) -> None:
+    def _ends_run(self, place: Place) -> bool:
+        kernel = self.kernel
+        return place.row == kernel.hint.rows - 1 and (kernel.step_of_body(place) + 1) % kernel.run_steps == 0
+
+    def _ends_slot(self, place: Place) -> bool:
+        kernel = self.kernel
+        return place.row == kernel.hint.rows - 1 and (kernel.step_of_body(place) + 1) % kernel.steps == 0
+
+    def _finish(self, place: Place, body: Expr) -> None:
+        """Emit the addition of a run's sums, which are complete."""
+        kernel = self.kernel
+        step, acc = kernel.step_of_body(place), self.sums_of(place)
+        for registers in acc:
+            pin(registers)
+        run = step % kernel.steps // kernel.run_steps
+        if kernel.needs_sums_of_a and run == 0:
+            kernel.sums_of_a.wait(self.cursor)
+        self._add(acc, body * (kernel.body_stages * kernel.steps) + step, run)
+        if self._ends_slot(place):
+            self.cursor.advance()
+
+    def _add(self, sums_of_w: Sequence[Any], step: Expr, run: int) -> None:
         """Emit totals += alpha * sums - beta * sums of A for the run that ends with `step` of this part."""
         kernel = self.kernel
         factors = [each.factors(step) for each in self.factors]
@@ -205,7 +233,7 @@ class Grouping:
             sums = T.alloc_local((2,), "float32")
             if kernel.needs_sums_of_a:
                 T.evaluate(T.ptx["ld.shared.v2.f32"](sums[0], sums[1], address + T.uint32(32 * column)))
-            for row, (acc, totals) in enumerate(zip(kernel.acc, self.totals, strict=True)):
+            for row, (acc, totals) in enumerate(zip(sums_of_w, self.totals, strict=True)):
                 for i in range(4):
                     at = 4 * column + i
                     alpha, beta = factors[row][i // 2]

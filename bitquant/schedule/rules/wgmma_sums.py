@@ -134,8 +134,14 @@ class Promotion:
                 value = value * self.scales[row].current[i % 4 // 2]
             store_local(totals, i, totals[i] + value)
 
-    def add_previous(self, places: Sequence[Place], i: int) -> None:
+    def sums_of(self, place: Place) -> list[Any]:
+        """Return the sums, for each block of rows, to which the products of a left operand are added."""
+        del place
+        return self.kernel.acc
+
+    def add_previous(self, places: Sequence[Place], i: int, body: Expr) -> None:
         """Emit the addition of a run that the left operand before the i-th of a body has ended, in other rows."""
+        del body
         if i and self.kernel.hint.rows > 1 and self._ends_run(places[i - 1]):
             self.add(places[i - 1].row)
 

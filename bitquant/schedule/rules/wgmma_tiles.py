@@ -34,6 +34,7 @@ __all__ = [
     "predicted_us",
     "promotes",
     "registers",
+    "sum_sets",
     "sums_refusal",
     "unit_k",
 ]
@@ -203,14 +204,17 @@ def promotes(config: MatmulConfig) -> bool:
     return a.bits == 8 and (not a.is_integer or (config.with_scaling and config.num_groups > 1))
 
 
-def needed_registers(config: MatmulConfig, hint: WgmmaHint) -> int:
-    """Return the registers that a consumer needs: sums and totals, two left operands, codes, and the rest."""
+def needed_registers(config: MatmulConfig, hint: WgmmaHint, sets: int = 1) -> int:
+    """Return the registers that a consumer needs: sums and totals, two left operands, codes, and the rest.
+
+    Where sums are scaled in groups there may be two sets of them.
+    """
     if is_dense(config):
         return hint.block_m // 2 * hint.rows + OTHER_REGISTERS
     words = unit_k(config) * fragment_layout(config).bits // 64
     row, others = hint.block_m // 2 + words, OTHER_REGISTERS
     if hint.scaling == "sums":
-        row, others = row + hint.block_m // 2, OTHER_SUM_REGISTERS
+        row, others = row + hint.block_m // 2 * sets, OTHER_SUM_REGISTERS
     if promotes(config):
         row += hint.block_m // 2
         if config.num_groups > 1 and config.with_scaling:
@@ -220,6 +224,11 @@ def needed_registers(config: MatmulConfig, hint: WgmmaHint) -> int:
                 # Where runs follow each other within a step, ptxas converts all sums before the next run begins.
                 others += CONVERSION_REGISTERS + (hint.block_m // 2 if is_short else 0)
     return row * hint.rows + 2 * REGISTERS_OF_STEP + others
+
+
+def sum_sets(config: MatmulConfig, hint: WgmmaHint) -> int:
+    """Return the sets of sums where those are scaled: with two, one is scaled while products go to the other."""
+    return 2 if needed_registers(config, hint, 2) <= hint_registers(hint)[1] else 1
 
 
 def decodes_in_place(config: MatmulConfig) -> bool:
