@@ -164,7 +164,9 @@ def _describe(values: Mapping[str, Any]) -> str:
 
 
 def _key(problem: Mapping[str, Any]) -> str:
-    return json.dumps(dict(problem), sort_keys=True, separators=(",", ":"))
+    """Return what tells problems apart: all but accum_dtype, a least precision that every kernel's sums have."""
+    fields = {k: v for k, v in problem.items() if k != "accum_dtype"}
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 
 class Records:
@@ -204,7 +206,7 @@ class Records:
         return True
 
     def find(self, config: MatmulConfig, rung: int, arch: str, device: str | None = None) -> Record | None:
-        """Return the record of exactly this problem, rung and architecture, or None.
+        """Return the record of this problem, whatever its accum_dtype, of exactly this rung and architecture, or None.
 
         Parameters
         ----------

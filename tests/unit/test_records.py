@@ -184,6 +184,14 @@ def test_lookup_is_exact():
         assert found.find(config_for(**change), 16, "sm_90a") is None
 
 
+def test_the_least_precision_of_sums_makes_no_difference():
+    """Kernels sum in float32 or int32 whatever accum_dtype allows, so that a record serves every accum_dtype."""
+    records = Records([record(config_for(accum_dtype="float16"))])
+    assert records.find(config_for(accum_dtype="float32"), 16, "sm_90a") is not None
+    assert not records.add(record(config_for(accum_dtype="float32"), latency_us=11.0))
+    assert len(records) == 1
+
+
 def test_the_same_device_is_preferred():
     """Of several devices of an architecture the attached one's record is taken, else the first by name."""
     h100, h200 = record(device="NVIDIA H100"), record(device="NVIDIA H200", latency_us=5.0)
