@@ -1,7 +1,8 @@
 """Few rows of A: the time to read the weight, on the fragment layout.
 
 The weight is the left operand of the tensor cores, D^T = W A^T, and streams from memory straight into the registers
-that they read: 16 bytes a lane and load, no shared memory. A few rows of A sit in shared memory as the right operand::
+that they read, 16 bytes a lane and load; or, as the hint says, through a ring in shared memory, from which each lane
+takes what it has copied itself. A few rows of A sit in shared memory as the right operand::
 
     W fragments --ld.global--> registers --decode--> mma --sums of a group--> x scale, - zero point --> totals
     A ----------bulk copy----> shared memory --ldmatrix--^
@@ -31,6 +32,14 @@ from bitquant.compute.matmul import zero_point
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.intrin.fragments import PairTable, RegisterDecoder, decoder_refusal
+from bitquant.intrin.launch import (
+    admit_next_kernel,
+    await_previous_kernel,
+    cluster_rank,
+    fence_barriers,
+    initialize_barrier,
+    with_dependent_launch,
+)
 from bitquant.intrin.mma import Tile, copy_tile, load_fragments, store_local
 from bitquant.layouts import Layout, fragment_layout, fragment_refusal
 from bitquant.schedule.hint import Hint
@@ -47,8 +56,6 @@ Expr = Any
 
 #: What a lane loads of the weight at a time.
 _LOAD_BYTES = 16
-#: The launch tag of programmatic dependent launch [sic], and the attribute that TVM reads it from.
-_LAUNCH_ATTR, _DEPENDENT_LAUNCH = "tirx.kernel_launch_params", "tirx.use_programtic_dependent_launch"
 
 
 @dataclass(frozen=True)
@@ -182,11 +189,6 @@ def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHi
     return None
 
 
-def cluster_rank(split: int) -> Expr:
-    """Return this block's place among the `split` blocks of its cluster."""
-    return T.cta_id_in_cluster([split]) if split > 1 else 0
-
-
 class Kernel(Shape):
     """One kernel: its sizes (`Shape`), and the pieces of its body."""
 
@@ -262,11 +264,9 @@ class Kernel(Shape):
             with T.If(self.thread == 0), T.Then():
                 for buffer in range(self.buffers):
                     for part in range(h.warps_k):
-                        barrier = self._barrier(buffer, part)
-                        T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](barrier, T.uint32(1)))
-                T.evaluate(T.ptx["fence.mbarrier_init.release.cluster"]())
-                T.evaluate(T.ptx["fence.proxy.async.shared::cta"]())
-        if not self.copies_bulk:
+                        initialize_barrier(self._barrier(buffer, part), 1)
+                fence_barriers()
+        else:
             self._await_previous_kernel()
             self._copy_a(0, 0)
         self._stage_scales(0)
@@ -291,8 +291,8 @@ class Kernel(Shape):
 
     def _await_previous_kernel(self) -> None:
         if self.uses_dependent_launch:
-            T.evaluate(T.ptx["griddepcontrol.wait"]())
-            T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
+            await_previous_kernel()
+            admit_next_kernel()
 
     @staticmethod
     def _commit() -> None:
@@ -777,5 +777,5 @@ class Kernel(Shape):
 
         func = spec.bind(decode)
         if self.uses_dependent_launch:
-            func = func.with_attr(_LAUNCH_ATTR, [_DEPENDENT_LAUNCH])
+            func = with_dependent_launch(func)
         return func

@@ -9,6 +9,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.matmul import output_value
+from bitquant.intrin.launch import arrive_at_cluster, wait_for_cluster
 from bitquant.intrin.mma import load_coherent, store_local
 from bitquant.schedule.rules.base import Epilogue
 
@@ -59,13 +60,13 @@ class SumStore:
         T.evaluate(T.cuda.cta_sync())
         if h.split_k > 1:
             self._add_warps(kind)
-            T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
-            T.evaluate(T.ptx["barrier.cluster.wait.acquire.aligned"]())
+            arrive_at_cluster(aligned=True)
+            wait_for_cluster(aligned=True)
         self._store(n0, epilogue, kind)
         if h.split_k > 1:
             # The shared memory of a block lives until all others have read it.
-            T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
-            T.evaluate(T.ptx["barrier.cluster.wait.acquire.aligned"]())
+            arrive_at_cluster(aligned=True)
+            wait_for_cluster(aligned=True)
 
     def _elements(self, total: int, first: Expr, step: int) -> Iterator[Expr]:
         """Yield the elements of this thread, inside the guard that the last ones need."""

@@ -27,6 +27,14 @@ from bitquant.arch import GpuArch, gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.intrin.fragments import PairTable, RegisterDecoder
+from bitquant.intrin.launch import (
+    admit_next_kernel,
+    arrive_at_cluster,
+    await_previous_kernel,
+    cluster_rank,
+    wait_for_cluster,
+    with_dependent_launch,
+)
 from bitquant.intrin.mma import store_local
 from bitquant.intrin.wgmma import (
     SWIZZLE_BYTES,
@@ -82,8 +90,6 @@ GROUP_K = 128
 MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
 #: Most elements of a dimension of a box that TMA copies (CUDA Driver API, cuTensorMapEncodeTiled).
 MAX_BOX = 256
-#: The launch tag of programmatic dependent launch [sic], and the attribute that TVM reads it from.
-LAUNCH_ATTR, DEPENDENT_LAUNCH = "tirx.kernel_launch_params", "tirx.use_programtic_dependent_launch"
 
 
 class WgmmaRule(Rule):
@@ -437,14 +443,14 @@ class Kernel:
         for_w, for_both = Cursor(self.hint.stages), Cursor(self.hint.stages)
         origin = self.tile_origin(tile[0])
         if not self.fetches_weight_early:
-            T.evaluate(T.ptx["griddepcontrol.wait"]())
+            await_previous_kernel()
         with T.serial(first) as stage:
             self.ring.expect(for_w, self.slot_bytes)
             self._load_w(origin, stage, for_w)
             for_w.advance()
         if self.fetches_weight_early:
-            T.evaluate(T.ptx["griddepcontrol.wait"]())
-        T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
+            await_previous_kernel()
+        admit_next_kernel()
         with T.serial(first) as stage:
             self._load_a(origin, stage, for_both)
             for_both.advance()
@@ -675,12 +681,12 @@ class Kernel:
     def arrive_at_cluster(self) -> None:
         """Emit the arrival at a barrier of all threads of the cluster: one at the beginning, one when sums are sent."""
         if self.hint.split_k > 1:
-            T.evaluate(T.ptx["barrier.cluster.arrive.release"]())
+            arrive_at_cluster()
 
     def wait_for_cluster(self) -> None:
         """Emit the wait for all threads of the cluster."""
         if self.hint.split_k > 1:
-            T.evaluate(T.ptx["barrier.cluster.wait.acquire"]())
+            wait_for_cluster()
 
     def weight_map(self) -> tuple[str, int, list[Expr]]:
         """Return type, dimensions and further arguments of the tensor map of W: words, chunks and rows of tiles."""
@@ -731,7 +737,7 @@ class Kernel:
             tiles = T.meta_var(T.ceildiv(m, h.block_m) * n_blocks)
             blocks = T.meta_var(T.min(tiles, most_blocks) if is_persistent else tiles * split_k)
             block = T.cta_id([blocks])
-            rank = T.meta_var(T.cta_id_in_cluster([split_k]) if split_k > 1 else 0)
+            rank = T.meta_var(cluster_rank(split_k))
             thread = T.thread_id([threads])
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=1024)
             maps = T.meta_var([T.address_of(A_map), T.address_of(W_map)])
@@ -754,4 +760,4 @@ class Kernel:
                     kernel.consume_tile(tile[0])
                     tile[0] = tile[0] + blocks // split_k
 
-        return spec.bind(wgmma).with_attr(LAUNCH_ATTR, [DEPENDENT_LAUNCH])
+        return with_dependent_launch(spec.bind(wgmma))

@@ -21,6 +21,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.matmul import zero_point
+from bitquant.intrin.launch import initialize_barrier
 from bitquant.intrin.mma import MmaOp, store_local
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, pin, wait_for_products
 from bitquant.schedule.rules.wgmma_tiles import SUMMING_WARPS
@@ -65,8 +66,7 @@ class SumsOfA:
     def initialize(self) -> None:
         """Emit the initialization of the barriers, by one thread, before those of the ring are fenced."""
         for slot in range(self.kernel.hint.stages):
-            barrier = self._ready(T.int32(slot))
-            T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](barrier, T.uint32(SUMMING_WARPS)))
+            initialize_barrier(self._ready(T.int32(slot)), SUMMING_WARPS)
 
     def wait(self, cursor: Cursor) -> None:
         """Emit the wait for a slot's sums."""
