@@ -34,8 +34,10 @@ __all__ = [
     "pair_offsets",
     "place",
     "store_local",
+    "sum_value",
     "swizzle",
     "transposed_fragment_row_chunk",
+    "zero_local",
 ]
 
 Expr = Any
@@ -49,6 +51,17 @@ UNIT = 32
 def store_local(buffer: Any, index: Any, value: Expr) -> None:
     """Emit buffer[index] = value."""
     T.buffer_store(buffer, value, [index])
+
+
+def zero_local(buffer: Any) -> None:
+    """Emit zeros to all of a buffer of one dimension."""
+    with T.unroll(int(buffer.shape[0])) as i:
+        store_local(buffer, i, tirx.const(0, buffer.dtype))
+
+
+def sum_value(register: Expr) -> Expr:
+    """Return a sum of products as the number that it is; TVM's integer mma has its sums in uint32 registers."""
+    return tirx.reinterpret("int32", register) if register.ty.dtype == "uint32" else register
 
 
 def load_coherent(buffer: Any, index: Any) -> Expr:

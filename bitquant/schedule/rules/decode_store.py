@@ -11,7 +11,7 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import output_value
 from bitquant.intrin.launch import arrive_at_cluster, wait_for_cluster
 from bitquant.intrin.mma import load_coherent, store_local
-from bitquant.schedule.rules.base import Epilogue
+from bitquant.schedule.rules.base import Epilogue, row_index
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode import Kernel
@@ -115,7 +115,6 @@ class SumStore:
         kernel = self.kernel
         c, split = kernel.config, kernel.hint.split_k
         total = kernel.rows_of_a * kernel.block_n
-        limit = kernel.rung * c.N if c.has_fixed_rows(kernel.rung) else None
         for e in self._elements(total, kernel.rank * kernel.threads + kernel.thread, split * kernel.threads):
             m, n = e // kernel.block_n, e % kernel.block_n
             row, column = kernel.m0 + m, n0 + n
@@ -124,15 +123,14 @@ class SumStore:
                 conditions.append(row < kernel.m)
             if kernel.has_ragged_n:
                 conditions.append(column < c.N)
-            wide = row if limit is not None and limit < 1 << 31 else T.cast(row, "int64")
 
-            def one(m: Expr = m, n: Expr = n, row: Expr = row, wide: Expr = wide, column: Expr = column) -> None:
+            def one(m: Expr = m, n: Expr = n, row: Expr = row, column: Expr = column) -> None:
                 values = self._cluster_sum(kind, m, n) if split > 1 else self._local_sum(kind, m, n)
                 activation_scale = load_coherent(epilogue.ActivationScale, row) if c.with_activation_scale else None
                 output = output_value(
                     c, values[0], epilogue.Bias[column], activation_scale, epilogue.ChannelScale[column]
                 )
-                T.buffer_store(epilogue.D, output, [wide, column])
+                T.buffer_store(epilogue.D, output, [row_index(c, kernel.rung, row), column])
 
             if conditions:
                 with T.If(tirx.all(*conditions)), T.Then():

@@ -44,10 +44,12 @@ from bitquant.intrin.mma import (
     pair_offsets,
     place,
     store_local,
+    sum_value,
     transposed_fragment_row_chunk,
+    zero_local,
 )
 from bitquant.schedule.hint import Hint
-from bitquant.schedule.rules.base import Epilogue, Rule, operands
+from bitquant.schedule.rules.base import Epilogue, Rule, operands, row_index
 
 __all__ = ["MmaHint", "MmaRule"]
 
@@ -342,13 +344,13 @@ class _Kernel:
         self.warp_n = warp // h.warps_m % h.warps_n
         self.warp_k = warp // (h.warps_m * h.warps_n)
         self.acc = T.alloc_local((self.m_tiles * self.n_tiles * 4,), self.sum_dtype)
-        self._zero(self.acc)
+        zero_local(self.acc)
         if self.scales_sums:
             self.total = T.alloc_local((self.m_tiles * self.n_tiles * 4,), self.config.reduce_dtype)
-            self._zero(self.total)
+            zero_local(self.total)
             self.a_sum = T.alloc_local((self.m_tiles * 4,), self.sum_dtype)
             if self.config.with_zeros:
-                self._zero(self.a_sum)
+                zero_local(self.a_sum)
         else:
             self.total = self.acc
         if self.scales_weights:
@@ -363,15 +365,6 @@ class _Kernel:
                     target = arena.ptr_to([self.table_offset + 4 * i])
                     T.evaluate(T.ptx["st.shared.f32"](target, T.float32(value)))
 
-    @staticmethod
-    def _zero(buffer: Any) -> None:
-        with T.unroll(int(buffer.shape[0])) as i:
-            store_local(buffer, i, tirx.const(0, buffer.dtype))
-
-    def _wide(self, row: Expr, limit: int | None) -> Expr:
-        """Return a row index in 64 bits where offsets may pass 2^31; `limit` is the largest offset, None unknown."""
-        return T.cast(row, "int64") if limit is None or limit >= 1 << 31 else row
-
     def _column(self, column: Expr) -> Expr:
         """Return a column of D, the last one for those beyond it."""
         return T.min(self.n0 + column, self.config.N - 1) if self.has_ragged_n else self.n0 + column
@@ -381,18 +374,15 @@ class _Kernel:
         c, h = self.config, self.hint
         slot, k0 = tile % h.stages, tile * h.block_k
         a_bytes, w_bytes = c.A_format.bits // 8, max(1, c.W_format.bits // 8)
-        is_static = c.has_fixed_rows(self.rung)
-        a_limit = self.rung * c.K if is_static else None
-        whole_rows = is_static and self.rung % h.block_m == 0
+        whole_rows = c.has_fixed_rows(self.rung) and self.rung % h.block_m == 0
         copy_tile(
             self.arena, self.a_ring, slot,
-            lambda row, byte: self.A.ptr_to([self._wide(self.m0 + row, a_limit), k0 + byte // a_bytes]),
+            lambda row, byte: self.A.ptr_to([row_index(c, self.rung, self.m0 + row), k0 + byte // a_bytes]),
             self.thread, self.threads, self.a_width,
             None if whole_rows else self.m - self.m0,
             (c.K - k0) * a_bytes if self.has_ragged_k else None,
             self.arch.has_cp_async and self.a_width >= 4,
         )  # fmt: skip
-        w_limit = c.W_shape[0] * c.W_shape[1]
         n_left = c.N - self.n0 if self.has_ragged_n else None
         k_left = c.K - k0 if self.has_ragged_k else None
         if self.is_transposed:
@@ -404,7 +394,7 @@ class _Kernel:
             rows_left, bytes_left = n_left, None if k_left is None else stored - tile * self.w_ring.row_bytes
         copy_tile(
             self.arena, self.w_ring, slot,
-            lambda row, byte: self.B.ptr_to([self._wide(row0 + row, w_limit), column0 + byte // w_bytes]),
+            lambda row, byte: self.B.ptr_to([row0 + row, column0 + byte // w_bytes]),
             self.thread, self.threads, self.w_width, rows_left, bytes_left,
             self.arch.has_cp_async and self.w_width >= 4,
         )  # fmt: skip
@@ -681,10 +671,6 @@ class _Kernel:
             else:
                 self._scale_sums(k // c.group)
 
-    def _sum(self, register: Expr) -> Expr:
-        """Return a register of sums as the number that it holds."""
-        return tirx.reinterpret("int32", register) if self.is_integer else register
-
     def _scale_sums(self, g: Expr) -> None:
         """Emit total += decode(sums of group g), and clear the sums."""
         c, dtype = self.config, self.config.reduce_dtype
@@ -701,12 +687,12 @@ class _Kernel:
                 for r in range(4):
                     at = (i * self.n_tiles + j) * 4 + r
                     scale = scales[r % 2] if c.with_scaling else None
-                    zero = zeros[r % 2] * self._sum(self.a_sum[4 * i + r]).astype(dtype) if c.with_zeros else None
-                    value = apply_scale_and_zero(self._sum(self.acc[at]).astype(dtype), scale, zero, c.zeros_mode)
+                    zero = zeros[r % 2] * sum_value(self.a_sum[4 * i + r]).astype(dtype) if c.with_zeros else None
+                    value = apply_scale_and_zero(sum_value(self.acc[at]).astype(dtype), scale, zero, c.zeros_mode)
                     store_local(self.total, at, self.total[at] + value)
-        self._zero(self.acc)
+        zero_local(self.acc)
         if c.with_zeros:
-            self._zero(self.a_sum)
+            zero_local(self.a_sum)
 
     # The end.
 
@@ -737,9 +723,6 @@ class _Kernel:
 
     def store(self, epilogue: Epilogue) -> None:
         """Emit the stores of this warp's part of D, two columns at a time where rows keep them aligned."""
-        N = self.config.N
-        is_static = self.config.has_fixed_rows(self.rung)
-        limit = self.rung * N if is_static else None
         with T.If(self.warp_k == 0), T.Then():
             for i in range(self.m_tiles):
                 for half in range(2):
@@ -749,15 +732,15 @@ class _Kernel:
                             column = accumulator_row_col(self.lane, 0)[1] + (self.warp_n * self.n_tiles + j) * 8
                             first = (i * self.n_tiles + j) * 4 + 2 * half
                             sums = [self.total[first], self.total[first + 1]]
-                            self._store_pair(epilogue, row, self._wide(row, limit), self.n0 + column, sums)
+                            self._store_pair(epilogue, row, self.n0 + column, sums)
 
-    def _store_pair(self, epilogue: Epilogue, row: Expr, wide_row: Expr, column: Expr, sums: Sequence[Expr]) -> None:
+    def _store_pair(self, epilogue: Epilogue, row: Expr, column: Expr, sums: Sequence[Expr]) -> None:
         c, D = self.config, epilogue.D
+        wide_row = row_index(c, self.rung, row)
 
         def output(i: int) -> Expr:
-            total = sums[i] if self.scales_sums else self._sum(sums[i])
-            channel_scale = epilogue.ChannelScale[column + i]
-            return output_value(c, total, epilogue.Bias[column + i], epilogue.ActivationScale[row], channel_scale)
+            bias, channel_scale = epilogue.Bias[column + i], epilogue.ChannelScale[column + i]
+            return output_value(c, sum_value(sums[i]), bias, epilogue.ActivationScale[row], channel_scale)
 
         if c.N % 2:
             for i in range(2):

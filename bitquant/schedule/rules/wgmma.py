@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from tvm import tirx
 from tvm.script import tirx as T
 from tvm.target import Target
 from tvm.tirx import PrimFunc
@@ -35,7 +34,7 @@ from bitquant.intrin.launch import (
     wait_for_cluster,
     with_dependent_launch,
 )
-from bitquant.intrin.mma import store_local
+from bitquant.intrin.mma import store_local, zero_local
 from bitquant.intrin.wgmma import (
     SWIZZLE_BYTES,
     WARPGROUP,
@@ -534,8 +533,7 @@ class Kernel:
             for row in range(h.rows)
         ]
         for acc in self.acc:
-            with T.unroll(self.sums) as i:
-                store_local(acc, i, tirx.const(0, self.sum_dtype))
+            zero_local(acc)
         for factors in self.factors if self.scales else ():
             factors.begin_tile()
         if self.promotion:

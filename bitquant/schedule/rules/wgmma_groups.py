@@ -22,7 +22,7 @@ from tvm.script import tirx as T
 
 from bitquant.compute.matmul import zero_point
 from bitquant.intrin.launch import initialize_barrier
-from bitquant.intrin.mma import MmaOp, store_local
+from bitquant.intrin.mma import MmaOp, store_local, zero_local
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, pin, wait_for_products
 from bitquant.schedule.rules.wgmma_tiles import SUMMING_WARPS
 
@@ -160,8 +160,7 @@ class Grouping:
     def begin_tile(self) -> None:
         """Emit the totals' start, and the loads of the first factors."""
         for totals in self.totals:
-            with T.unroll(self.kernel.sums) as i:
-                store_local(totals, i, T.float32(0))
+            zero_local(totals)
         for factors in self.factors:
             factors.begin_part()
 
