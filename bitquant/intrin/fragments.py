@@ -35,6 +35,7 @@ from tvm.script import tirx as T
 
 from bitquant.dtypes import NumberFormat
 from bitquant.errors import ScheduleError
+from bitquant.intrin.mma import fma_pair, pair_of
 from bitquant.layouts import FragmentLayout
 
 __all__ = [
@@ -44,7 +45,6 @@ __all__ = [
     "TirxOps",
     "decoder_refusal",
     "in_place_refusal",
-    "pair_of",
     "select_constant",
     "table_vectors",
 ]
@@ -115,7 +115,7 @@ class TirxOps:
 
     def fma(self, x: Expr, mul: int | Expr, add: int | Expr, dtype: str) -> Expr:
         """Emit a multiply-add of pairs (bfloat16 from sm_80)."""
-        return self._emit("fma.rn.f16x2" if dtype == "float16" else "fma.rn.bf16x2", x, mul, add)
+        return fma_pair(x, *(T.uint32(y) if isinstance(y, int) else y for y in (mul, add)), dtype)
 
     def byte_perm(self, x: Expr, y: int | Expr, selector: int) -> Expr:
         """Return PRMT as an expression."""
@@ -605,13 +605,6 @@ def _sign_and_magnitude(word: Expr, bit: int, magnitude_bit: int, width: int) ->
     magnitude = _right(word & _word((7 << bit) * ones, word), bit - magnitude_bit)
     sign = _right(word, bit + 4 - width)
     return magnitude | (sign & _word((1 << width - 1) * ones, word))
-
-
-def pair_of(value: float, dtype: str) -> int:
-    """Return the bits of two equal numbers of a 16-bit type."""
-    if dtype == "float16":
-        return int(np.float16(value).view(np.uint16)) * 0x10001
-    return (int(np.float32(value).view(np.uint32)) >> 16) * 0x10001
 
 
 def select_constant(constants: Sequence[int], index: Expr) -> Expr:

@@ -25,12 +25,15 @@ __all__ = [
     "Tile",
     "accumulator_row_col",
     "copy_tile",
+    "fma_pair",
     "fragment_row_chunk",
     "load_coherent",
     "load_fragments",
     "load_words",
     "packed_bytes",
     "packed_pair",
+    "pair_bits",
+    "pair_of",
     "pair_offsets",
     "place",
     "store_local",
@@ -368,16 +371,25 @@ def _word(value: int, like: Expr) -> Expr:
 _MINUS_ZERO_PAIR = 0x80008000
 
 
-def _float16_bits(value: float) -> int:
-    return int(np.float16(value).view(np.uint16))
+def pair_bits(low: float, high: float, dtype: str) -> int:
+    """Return the bits of two numbers of a 16-bit type, float16 or bfloat16 (whose further bits are cut off)."""
+    if dtype == "float16":
+        bits = [int(np.float16(value).view(np.uint16)) for value in (low, high)]
+    else:
+        bits = [int(np.float32(value).view(np.uint32)) >> 16 for value in (low, high)]
+    return bits[0] | bits[1] << 16
 
 
-def _bfloat16_bits(value: float) -> int:
-    return int(np.float32(value).view(np.uint32)) >> 16
+def pair_of(value: float, dtype: str) -> int:
+    """Return the bits of two equal numbers of a 16-bit type."""
+    return pair_bits(value, value, dtype)
 
 
-def _pair(values: tuple[float, float], encode: Callable[[float], int]) -> int:
-    return encode(values[0]) | encode(values[1]) << 16
+def fma_pair(x: Expr, mul: Expr, add: Expr, dtype: str) -> Expr:
+    """Emit x * mul + add, rounded once, on two float16 or bfloat16 numbers; return the register."""
+    result = T.alloc_local((1,), "uint32")
+    T.evaluate(T.ptx["fma.rn.f16x2" if dtype == "float16" else "fma.rn.bf16x2"](result[0], x, mul, add))
+    return result[0]
 
 
 def packed_pair(
@@ -414,14 +426,14 @@ def packed_pair(
         sign = _word(0x80008000, high)
         carry = (magnitude + _word(0x01000100, high)) & sign
         nan = carry - (carry >> 15)
-        return PackedPair((magnitude >> 1) | (high & sign) | nan, _float16_bits(256.0) * 0x10001, _MINUS_ZERO_PAIR)
+        return PackedPair((magnitude >> 1) | (high & sign) | nan, pair_of(256.0, "float16"), _MINUS_ZERO_PAIR)
     if fmt.name == "fp4_e2m1":
         fields = [(first, 9, 0x0E00), (first, 12, 0x8000), (second, 25, 0x0E000000), (second, 28, 0x80000000)]
         x = _merge([(place(words, element, 4, at), mask) for element, at, mask in fields])
-        return PackedPair(x, _float16_bits(2.0**14) * 0x10001, _MINUS_ZERO_PAIR)
+        return PackedPair(x, pair_of(2.0**14, "float16"), _MINUS_ZERO_PAIR)
 
-    encode, base = (_float16_bits, 1024) if dtype == "float16" else (_bfloat16_bits, 128)
-    magic, mul, add = encode(base) * 0x10001, encode(1.0) * 0x10001, _pair(pair_offsets(fmt, dtype), encode)
+    magic = pair_of(1024.0 if dtype == "float16" else 128.0, dtype)
+    mul, add = pair_of(1.0, dtype), pair_bits(*pair_offsets(fmt, dtype), dtype)
     if fmt.bits == 8:
         word, byte = pair // 2, pair % 2 * 2
         x = byte_perm(words[word], 0x4040 | byte | (byte + 1) << 8)
@@ -431,7 +443,7 @@ def packed_pair(
     if fmt.bits == 4 and dtype == "float16":
         # The byte of the pair in both halves; the upper nibble stays 4 bits up and is scaled back by 1/16.
         x = _merge([(byte_perm(words[pair // 4], pair % 4 * 0x1111), 0x00F0000F)], magic)
-        return PackedPair(x, _pair((1.0, 1.0 / 16), encode), add)
+        return PackedPair(x, pair_bits(1.0, 1.0 / 16, dtype), add)
     # int1 stores {-1, +1} as {0, 1}: one bit up it counts twice.
     mask, up = (1 << fmt.bits) - 1, 1 if fmt.name == "int1" else 0
     low = (place(words, first, fmt.bits, up), mask << up)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder, pair_of
-from bitquant.intrin.mma import MmaOp, Tile
+from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.intrin.mma import MmaOp, Tile, pair_of
 from bitquant.layouts import FragmentLayout, fragment_layout
 from bitquant.schedule.rules.decode_model import SCALE_BYTES
 from bitquant.schedule.rules.decode_products import decodes_in_place, products, run_k, shares_bytes

@@ -36,6 +36,7 @@ from bitquant.intrin.mma import (
     Tile,
     accumulator_row_col,
     copy_tile,
+    fma_pair,
     fragment_row_chunk,
     load_fragments,
     load_words,
@@ -237,13 +238,6 @@ def _hint_problem(config: MatmulConfig, arch: GpuArch, hint: MmaHint) -> str | N
 
 
 # The kernel.
-
-
-def _fma_pair(x: Expr, mul: Expr, add: Expr, dtype: str) -> Expr:
-    """Emit x * mul + add, rounded once, on two float16 or bfloat16 numbers; return the register."""
-    result = T.alloc_local((1,), "uint32")
-    T.evaluate(T.ptx["fma.rn.f16x2" if dtype == "float16" else "fma.rn.bf16x2"](result[0], x, mul, add))
-    return result[0]
 
 
 def _byte_perm(word: Expr, selector: int) -> Expr:
@@ -559,12 +553,12 @@ class _Kernel:
             add = self.factors[1][index]
         bits = packed.x
         if packed.mul is not None:
-            bits = _fma_pair(bits, T.uint32(packed.mul), T.uint32(add) if isinstance(add, int) else add, dtype)
+            bits = fma_pair(bits, T.uint32(packed.mul), T.uint32(add) if isinstance(add, int) else add, dtype)
         if is_packed:
             has_rest = self.config.with_zeros and not self.config.has_packed_zeros
             rest = self.factors[2][index] if has_rest else T.uint32(0x80008000)  # Adding -0 keeps a zero's sign.
             one = T.uint32(0x3C003C00 if self.operand == "float16" else 0x3F803F80)
-            return _fma_pair(bits, self.factors[0][index] if self.config.with_scaling else one, rest, dtype)
+            return fma_pair(bits, self.factors[0][index] if self.config.with_scaling else one, rest, dtype)
         if unit is None and dtype == self.operand:
             return bits
         if dtype == "bfloat16":

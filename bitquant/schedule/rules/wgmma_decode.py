@@ -14,7 +14,7 @@ from tvm.script import tirx as T
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import zero_point
 from bitquant.intrin.fragments import RegisterDecoder, TirxOps
-from bitquant.intrin.mma import store_local
+from bitquant.intrin.mma import fma_pair, store_local
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.wgmma import Kernel
@@ -183,12 +183,12 @@ class Factors:
         if not ops.is_exact and (self.subtracts or kernel.decoder.value_scale != 1.0):
             # Adding -0 keeps a zero's sign.
             less = self.current["near"][half] if self.subtracts else T.uint32(_MINUS_ZERO_PAIR)
-            value = _fma(value, _constant(kernel.decoder.value_scale, dtype), less, dtype)
+            value = fma_pair(value, _constant(kernel.decoder.value_scale, dtype), less, dtype)
         if not c.with_scaling and not self.has_rest:
             return value
         scale = self.current["scale"][half] if c.with_scaling else _constant(1.0, dtype)
         rest = self.current["rest"][half] if self.has_rest else T.uint32(_MINUS_ZERO_PAIR)
-        return _fma(value, scale, rest, dtype)
+        return fma_pair(value, scale, rest, dtype)
 
 
 class _ExactOps(TirxOps):
@@ -232,7 +232,7 @@ class _ExactOps(TirxOps):
         x = (x.a & self.masks[int(x.b)]) | T.uint32(exponent * 0x10001)
         constant = self.constant(bit, dtype)
         offset = self.offsets.get(constant, _constant(constant, dtype))
-        return _fma(x, _constant(float(self.step), dtype), offset, dtype)
+        return fma_pair(x, _constant(float(self.step), dtype), offset, dtype)
 
 
 class Recorder(_ExactOps):
@@ -275,13 +275,6 @@ def _value(bits: int, dtype: str) -> float:
     if dtype == "float16":
         return float(np.uint16(bits).view(np.float16))
     return float(np.uint32(bits << 16).view(np.float32))
-
-
-def _fma(x: Expr, mul: Expr, add: Expr, dtype: str) -> Expr:
-    """Emit x * mul + add, rounded once, on a pair of the operand's type; return the register."""
-    result = T.alloc_local((1,), "uint32")
-    T.evaluate(T.ptx[f"fma.rn.{_PAIR[dtype]}"](result[0], x, mul, add))
-    return result[0]
 
 
 @dataclass(frozen=True)
