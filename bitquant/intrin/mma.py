@@ -19,6 +19,7 @@ from bitquant.dtypes import NumberFormat
 
 __all__ = [
     "CHUNK_BYTES",
+    "MINUS_ZERO_PAIR",
     "UNIT",
     "MmaOp",
     "PackedPair",
@@ -36,10 +37,12 @@ __all__ = [
     "pair_of",
     "pair_offsets",
     "place",
+    "rounded_pair",
     "store_local",
     "sum_value",
     "swizzle",
     "transposed_fragment_row_chunk",
+    "word_like",
     "zero_local",
 ]
 
@@ -47,6 +50,8 @@ Expr = Any
 
 #: What ldmatrix reads at a time: one row of an 8 x 8 tile of 16-bit numbers.
 CHUNK_BYTES = 16
+#: Two 16-bit floats of -0: adding it keeps a zero's sign.
+MINUS_ZERO_PAIR = 0x80008000
 #: Elements decoded at a time. 32 elements of b bits fill b whole 32-bit words, for every b.
 UNIT = 32
 
@@ -341,8 +346,8 @@ def _merge(fields: Sequence[tuple[Expr, int]], constant: int = 0) -> Expr:
     """Return the bitwise or of (word & mask) over all fields, and of `constant`; each step is one LOP3."""
     merged = None
     for word, mask in fields:
-        part = word & _word(mask, word)
-        merged = (part | _word(constant, word) if constant else part) if merged is None else part | merged
+        part = word & word_like(mask, word)
+        merged = (part | word_like(constant, word) if constant else part) if merged is None else part | merged
     return merged
 
 
@@ -363,12 +368,9 @@ class PackedPair:
     add: int | None = None
 
 
-def _word(value: int, like: Expr) -> Expr:
+def word_like(value: int, like: Expr) -> Expr:
     """Return a 32-bit constant that combines with `like`, a TVM expression or a NumPy array."""
     return tirx.const(value, "uint32") if isinstance(like, ir.Expr) else np.uint32(value)
-
-
-_MINUS_ZERO_PAIR = 0x80008000
 
 
 def pair_bits(low: float, high: float, dtype: str) -> int:
@@ -383,6 +385,12 @@ def pair_bits(low: float, high: float, dtype: str) -> int:
 def pair_of(value: float, dtype: str) -> int:
     """Return the bits of two equal numbers of a 16-bit type."""
     return pair_bits(value, value, dtype)
+
+
+def rounded_pair(low: Expr, high: Expr, dtype: str) -> Expr:
+    """Return two float32 numbers, rounded to a 16-bit type, in one register."""
+    low, high = (tirx.reinterpret("uint16", value.astype(dtype)).astype("uint32") for value in (low, high))
+    return low | (high << T.uint32(16))
 
 
 def fma_pair(x: Expr, mul: Expr, add: Expr, dtype: str) -> Expr:
@@ -421,16 +429,16 @@ def packed_pair(
         high = byte_perm(words[word], 0x0404 | byte << 4 | (byte + 1) << 12)
         if fmt.name == "float8_e5m2":
             return PackedPair(high)
-        magnitude = high & _word(0x7F007F00, high)
+        magnitude = high & word_like(0x7F007F00, high)
         # The codes 0x7f and 0xff are NaN: the sum carries into the sign bit, which then fills the 15 bits below.
-        sign = _word(0x80008000, high)
-        carry = (magnitude + _word(0x01000100, high)) & sign
+        sign = word_like(0x80008000, high)
+        carry = (magnitude + word_like(0x01000100, high)) & sign
         nan = carry - (carry >> 15)
-        return PackedPair((magnitude >> 1) | (high & sign) | nan, pair_of(256.0, "float16"), _MINUS_ZERO_PAIR)
+        return PackedPair((magnitude >> 1) | (high & sign) | nan, pair_of(256.0, "float16"), MINUS_ZERO_PAIR)
     if fmt.name == "fp4_e2m1":
         fields = [(first, 9, 0x0E00), (first, 12, 0x8000), (second, 25, 0x0E000000), (second, 28, 0x80000000)]
         x = _merge([(place(words, element, 4, at), mask) for element, at, mask in fields])
-        return PackedPair(x, pair_of(2.0**14, "float16"), _MINUS_ZERO_PAIR)
+        return PackedPair(x, pair_of(2.0**14, "float16"), MINUS_ZERO_PAIR)
 
     magic = pair_of(1024.0 if dtype == "float16" else 128.0, dtype)
     mul, add = pair_of(1.0, dtype), pair_bits(*pair_offsets(fmt, dtype), dtype)
@@ -438,8 +446,8 @@ def packed_pair(
         word, byte = pair // 2, pair % 2 * 2
         x = byte_perm(words[word], 0x4040 | byte | (byte + 1) << 8)
         if fmt.kind == "int":  # Two's complement with the sign bit flipped is the value + 128.
-            x = x ^ _word(0x00800080, x)
-        return PackedPair(x | _word(magic, x), mul, add)
+            x = x ^ word_like(0x00800080, x)
+        return PackedPair(x | word_like(magic, x), mul, add)
     if fmt.bits == 4 and dtype == "float16":
         # The byte of the pair in both halves; the upper nibble stays 4 bits up and is scaled back by 1/16.
         x = _merge([(byte_perm(words[pair // 4], pair % 4 * 0x1111), 0x00F0000F)], magic)
@@ -480,5 +488,5 @@ def packed_bytes(words: Sequence[Expr], quad: int, fmt: NumberFormat) -> Expr:
     if not fmt.code_offset:
         return x
     # Subtract in each byte without a borrow: 128 is added before and, by the exclusive or, taken away after.
-    top = _word(0x80808080, x)
-    return ((x | top) - _word(fmt.code_offset * 0x01010101, x)) ^ top
+    top = word_like(0x80808080, x)
+    return ((x | top) - word_like(fmt.code_offset * 0x01010101, x)) ^ top

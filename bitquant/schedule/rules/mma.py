@@ -31,6 +31,7 @@ from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.intrin.mma import (
     CHUNK_BYTES,
+    MINUS_ZERO_PAIR,
     UNIT,
     MmaOp,
     Tile,
@@ -44,6 +45,7 @@ from bitquant.intrin.mma import (
     packed_pair,
     pair_offsets,
     place,
+    rounded_pair,
     store_local,
     sum_value,
     transposed_fragment_row_chunk,
@@ -438,10 +440,9 @@ class _Kernel:
 
     def _spread(self, low: Expr, high: Expr | None = None) -> Expr:
         """Return two float32 numbers (or one twice) as a pair of the operand's type."""
-        low = tirx.reinterpret("uint16", low.astype(self.operand)).astype("uint32")
         if high is None:
-            return low * T.uint32(0x10001)
-        return low | (tirx.reinterpret("uint16", high.astype(self.operand)).astype("uint32") << 16)
+            return tirx.reinterpret("uint16", low.astype(self.operand)).astype("uint32") * T.uint32(0x10001)
+        return rounded_pair(low, high, self.operand)
 
     def load_scales(self, tile: Expr) -> None:
         """Emit the loads of the scales and zero points with which this thread will decode tile `tile`."""
@@ -556,7 +557,7 @@ class _Kernel:
             bits = fma_pair(bits, T.uint32(packed.mul), T.uint32(add) if isinstance(add, int) else add, dtype)
         if is_packed:
             has_rest = self.config.with_zeros and not self.config.has_packed_zeros
-            rest = self.factors[2][index] if has_rest else T.uint32(0x80008000)  # Adding -0 keeps a zero's sign.
+            rest = self.factors[2][index] if has_rest else T.uint32(MINUS_ZERO_PAIR)
             one = T.uint32(0x3C003C00 if self.operand == "float16" else 0x3F803F80)
             return fma_pair(bits, self.factors[0][index] if self.config.with_scaling else one, rest, dtype)
         if unit is None and dtype == self.operand:
@@ -591,8 +592,7 @@ class _Kernel:
             name = "cvt.rn.f16x2.f32" if self.operand == "float16" else "cvt.rn.bf16x2.f32"
             T.evaluate(T.ptx[name](result[0], values[1], values[0]))
             return result[0]
-        low, high = (tirx.reinterpret("uint16", v.astype(self.operand)).astype("uint32") for v in values)
-        return low | (high << 16)
+        return rounded_pair(values[0], values[1], self.operand)
 
     # The product.
 
