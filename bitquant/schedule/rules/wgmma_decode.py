@@ -12,7 +12,6 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import zero_point
 from bitquant.intrin.fragments import RegisterDecoder, TirxOps
 from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, rounded_pair, store_local
 
@@ -74,14 +73,7 @@ class Factors:
 
     def _load(self, first: Expr) -> None:
         """Emit the loads of groups `first` to `first` + 3, one a lane."""
-        c, kernel = self.kernel.config, self.kernel
-        g = T.min(first + kernel.lane % 4, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
-        for half in range(2):
-            n = kernel.row_of_w(self.row, half)
-            if c.with_scaling:
-                store_local(self.raw[0], half, kernel.Scale[n, g].astype("float32"))
-            if c.with_zeros:
-                store_local(self.raw[1], half, zero_point(c, kernel.Zeros, n, g).astype("float32"))
+        self.kernel.load_factors(self.row, first, *self.raw)
 
     def _pack(self) -> None:
         """Emit the factors of this lane's group from its raw values."""
@@ -158,8 +150,7 @@ class Factors:
                 continue
             both = self.held[kind][0]
             if c.num_groups > 1:
-                source = kernel.lane // 4 * 4 + group % 4
-                both = kernel.local("uint32", T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), both, source, 32, 32))
+                both = kernel.local("uint32", kernel.from_group(both, group))
             for half in range(2):
                 selector = T.uint32(0x1010 if half == 0 else 0x3232)
                 value = T.call_pure_extern("uint32", "__byte_perm", both, T.uint32(0), selector)

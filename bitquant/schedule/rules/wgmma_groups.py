@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.compute.matmul import zero_point
 from bitquant.intrin.launch import initialize_barrier
 from bitquant.intrin.mma import MmaOp, store_local, zero_local
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, pin, wait_for_products
@@ -234,14 +233,7 @@ class _Factors:
 
     def _load(self, first: Expr) -> None:
         """Emit the loads of groups `first` to `first` + 3, one a lane."""
-        kernel, c = self.kernel, self.kernel.config
-        g = T.min(first + kernel.lane % 4, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
-        for half in range(2):
-            n = kernel.row_of_w(self.row, half)
-            if c.with_scaling:
-                store_local(self.raw_scale, half, kernel.Scale[n, g])
-            if c.with_zeros:
-                store_local(self.raw_zero, half, zero_point(c, kernel.Zeros, n, g))
+        self.kernel.load_factors(self.row, first, self.raw_scale, self.raw_zero)
 
     def _pack(self) -> None:
         """Emit the moves of what has arrived to the registers that are read."""
@@ -275,8 +267,7 @@ class _Factors:
         def taken(held: Any) -> Expr:
             if c.num_groups == 1:
                 return held[0]
-            source = kernel.lane // 4 * 4 + group % 4
-            return kernel.local("uint32", T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), held[0], source, 32, 32))
+            return kernel.local("uint32", kernel.from_group(held[0], group))
 
         scales = _unpacked(taken(self.scale), self.raw_scale.dtype) if c.with_scaling else [None, None]
         zeros = _unpacked(taken(self.zero), self.raw_zero.dtype) if c.with_zeros else [None, None]

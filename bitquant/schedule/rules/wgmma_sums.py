@@ -179,10 +179,7 @@ class GroupScales:
 
     def _load(self, first: Expr) -> None:
         """Emit the loads of groups `first` to `first` + 3, one a lane."""
-        c, kernel = self.kernel.config, self.kernel
-        g = T.min(first + kernel.lane % 4, c.num_groups - 1)
-        for half in range(2):
-            store_local(self.raw, half, kernel.Scale[kernel.row_of_w(self.row, half), g])
+        self.kernel.load_factors(self.row, first, self.raw)
 
     def _keep(self) -> None:
         unit = self.kernel.value_scale
@@ -210,9 +207,7 @@ class GroupScales:
                 self._keep()
                 self._load(group + 4)
         for half in range(2):
-            source = kernel.lane // 4 * 4 + group % 4
-            value = T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), self.held[half], source, 32, 32)
-            store_local(self.current, half, value)
+            store_local(self.current, half, kernel.from_group(self.held[half], group))
 
 
 def load_row_scales(kernel: Kernel, row: int) -> Any:
