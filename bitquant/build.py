@@ -28,6 +28,7 @@ from bitquant.arch import cpu_target
 from bitquant.compiler import KernelResources, compile_cuda_source, find_linker, link_shared
 from bitquant.compute.matmul import CONFIG_ATTR, LAYOUT_ATTR, RUNG_ATTR, layout_of, rung_of
 from bitquant.errors import BitquantError, BuildError, UnsupportedError
+from bitquant.intrin.launch import LAUNCH_ATTR
 from bitquant.schedule.apply import CHOICE_ATTR, Choice, choice_of
 
 __all__ = ["Archive", "build", "share_equal_functions"]
@@ -252,7 +253,7 @@ def _kernel_info(device: IRModule) -> dict[str, Any]:
             "arg_types": [
                 "handle" if is_pointer else str(p.ty.dtype) for p, is_pointer in zip(func.params, pointers, strict=True)
             ],
-            "launch_param_tags": [str(t) for t in func.attrs.get("tirx.kernel_launch_params", [])],
+            "launch_param_tags": [str(t) for t in func.attrs.get(LAUNCH_ATTR, [])],
             "arg_extra_tags": [int(t) for t in tensor_maps],
         }
     return {"func_info": info}

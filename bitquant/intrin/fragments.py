@@ -30,11 +30,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from tvm import ir, tirx
+from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.dtypes import NumberFormat
 from bitquant.errors import ScheduleError
+from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, pair_of, word_like
 from bitquant.layouts import FragmentLayout
 
 __all__ = [
@@ -44,7 +45,6 @@ __all__ = [
     "TirxOps",
     "decoder_refusal",
     "in_place_refusal",
-    "pair_of",
     "select_constant",
     "table_vectors",
 ]
@@ -59,7 +59,6 @@ _LINEAR = {"float16": (11, 2.0**-24, 2.0**15), "bfloat16": (8, 2.0**-133, 2.0**1
 _IN_PLACE_BITS = 8
 #: Lanes that read a table at once; each has a copy of its own, in a bank of its own.
 _TABLE_COPIES = 32
-_MINUS_ZERO_PAIR = 0x80008000
 
 _FROM_E4M3 = """
 __forceinline__ __device__ unsigned bitquant_half2_from_e4m3_{half}(unsigned x) {{
@@ -115,7 +114,7 @@ class TirxOps:
 
     def fma(self, x: Expr, mul: int | Expr, add: int | Expr, dtype: str) -> Expr:
         """Emit a multiply-add of pairs (bfloat16 from sm_80)."""
-        return self._emit("fma.rn.f16x2" if dtype == "float16" else "fma.rn.bf16x2", x, mul, add)
+        return fma_pair(x, *(T.uint32(y) if isinstance(y, int) else y for y in (mul, add)), dtype)
 
     def byte_perm(self, x: Expr, y: int | Expr, selector: int) -> Expr:
         """Return PRMT as an expression."""
@@ -419,7 +418,7 @@ class RegisterDecoder:
             word = source.ops.byte_perm(word, 0, 0x4341)
             if bit == _IN_PLACE_BITS:
                 return word
-        return word & _word(0x00F000F0 if bit % _IN_PLACE_BITS else 0x00FF00FF, word)
+        return word & word_like(0x00F000F0 if bit % _IN_PLACE_BITS else 0x00FF00FF, word)
 
     def _masked(self, field: Field, bits: int, source: _Source) -> Field:
         """Return a pair of fields with nothing else in the word, and their bit in its halves."""
@@ -427,12 +426,12 @@ class RegisterDecoder:
         if bits == 8:
             low, high = self._byte_pair(source)
             # Two's complement with the sign bit flipped is the value + 128.
-            word = word ^ _word(0x80808080, word) if self.fmt.kind == "int" else word
+            word = word ^ word_like(0x80808080, word) if self.fmt.kind == "int" else word
             return source.ops.byte_perm(word, 0, low | high << 8 | 0x4040), 0
         word, bit = self._spread(field, source)
         shift = self._shift(bit, bits)
         moved = _right(word, shift)
-        return moved & _word(((1 << bits) - 1 << bit - shift) * 0x10001, moved), bit - shift
+        return moved & word_like(((1 << bits) - 1 << bit - shift) * 0x10001, moved), bit - shift
 
     def _shift(self, bit: int, bits: int) -> int:
         """Return by how much a word is shifted to the right for a field at a bit of a half."""
@@ -456,10 +455,12 @@ class RegisterDecoder:
             x = ops.from_e4m3(adjacent, source.half if self.registers == 2 else low)
         else:
             upper = ops.byte_perm(word, 0, as_upper_bytes)
-            x = ops.hold(((upper >> _word(1, upper)) & _word(0x3F803F80, upper)) | (upper & _word(0x80008000, upper)))
+            x = ops.hold(
+                ((upper >> word_like(1, upper)) & word_like(0x3F803F80, upper)) | (upper & word_like(0x80008000, upper))
+            )
             # The codes of NaN now read 1.875 and the others at most 1.75: of their products by 36000 only the first
             # overflow, and infinity * 0 + x is NaN.
-            huge = ops.fma(x, pair_of(36000.0, "float16"), _MINUS_ZERO_PAIR, "float16")
+            huge = ops.fma(x, pair_of(36000.0, "float16"), MINUS_ZERO_PAIR, "float16")
             x = ops.fma(huge, 0, x, "float16")
         return x if self.operand == "float16" else ops.widen(ops.hold(x))
 
@@ -469,7 +470,7 @@ class RegisterDecoder:
         x = _sign_and_magnitude(word, bit, _LINEAR[self.operand][0] - 2, 16)
         if self.operand == "float16":
             return x
-        return source.ops.fma(source.ops.hold(x), pair_of(2.0**126, "bfloat16"), _MINUS_ZERO_PAIR, "bfloat16")
+        return source.ops.fma(source.ops.hold(x), pair_of(2.0**126, "bfloat16"), MINUS_ZERO_PAIR, "bfloat16")
 
     def _looked_up(self, source: _Source) -> Expr:
         word, bit = source.fields[0]
@@ -485,7 +486,7 @@ class RegisterDecoder:
         merged = None
         for (word, bit), plane in zip(source.fields, self.layout.planes, strict=True):
             moved = _right(word, bit - plane.shift)
-            part = moved & _word(((1 << plane.bits) - 1 << plane.shift) * 0x01010101, moved)
+            part = moved & word_like(((1 << plane.bits) - 1 << plane.shift) * 0x01010101, moved)
             merged = part if merged is None else part | merged
         return merged
 
@@ -497,22 +498,22 @@ class RegisterDecoder:
         if self.fmt.name == "int1":
             word, bit = source.fields[0]
             moved = _right(word, bit - 7)
-            return (~moved & _word(0x80808080, moved)) | _word(0x40404040, moved)
+            return (~moved & word_like(0x80808080, moved)) | word_like(0x40404040, moved)
         merged = None
         for (word, bit), plane in zip(source.fields, self.layout.planes, strict=True):
             place = 8 - self.fmt.bits + plane.shift
             moved = _right(word, bit - place)
-            part = moved & _word(((1 << plane.bits) - 1 << place) * 0x01010101, moved)
-            merged = part ^ (_word(0x80808080, moved) if merged is None else merged)
+            part = moved & word_like(((1 << plane.bits) - 1 << place) * 0x01010101, moved)
+            merged = part ^ (word_like(0x80808080, moved) if merged is None else merged)
         return merged
 
     def _signed_float8(self, source: _Source) -> Expr:
         """Return sign and magnitude of code - offset; the sign is the code's highest bit, inverted."""
         word, bit = source.fields[-1]
         upper = _right(word, bit + self.layout.planes[-1].bits - 8)
-        sign = _word(0x80808080, upper)
+        sign = word_like(0x80808080, upper)
         if self.fmt.name == "int1":
-            return (upper & sign) ^ _word(0xB8B8B8B8, upper)
+            return (upper & sign) ^ word_like(0xB8B8B8B8, upper)
         magnitude = source.ops.abs_difference(self._codes(source), self.fmt.code_offset * 0x01010101)
         return magnitude | (~upper & sign)
 
@@ -586,32 +587,20 @@ def table_vectors(thread: Expr, threads: int) -> tuple[int, list[tuple[Expr, Exp
 # Words and constants.
 
 
-def _word(value: int, like: Expr) -> Expr:
-    """Return a 32-bit constant that combines with `like`, a TVM expression or a NumPy array."""
-    return T.uint32(value) if isinstance(like, ir.Expr) else np.uint32(value)
-
-
 def _right(x: Expr, count: int) -> Expr:
     """Return x >> count; x << -count where count is negative."""
     if count == 0:
         return x
-    return x >> _word(count, x) if count > 0 else x << _word(-count, x)
+    return x >> word_like(count, x) if count > 0 else x << word_like(-count, x)
 
 
 def _sign_and_magnitude(word: Expr, bit: int, magnitude_bit: int, width: int) -> Expr:
     """Return 4-bit codes at `bit` of fields of `width` with the sign at the top and the rest at `magnitude_bit`."""
     ones = 0x10001 if width == 16 else 0x01010101
     # Masked first: left shifts stand alone then, and may run as multiplications on a pipe of their own.
-    magnitude = _right(word & _word((7 << bit) * ones, word), bit - magnitude_bit)
+    magnitude = _right(word & word_like((7 << bit) * ones, word), bit - magnitude_bit)
     sign = _right(word, bit + 4 - width)
-    return magnitude | (sign & _word((1 << width - 1) * ones, word))
-
-
-def pair_of(value: float, dtype: str) -> int:
-    """Return the bits of two equal numbers of a 16-bit type."""
-    if dtype == "float16":
-        return int(np.float16(value).view(np.uint16)) * 0x10001
-    return (int(np.float32(value).view(np.uint32)) >> 16) * 0x10001
+    return magnitude | (sign & word_like((1 << width - 1) * ones, word))
 
 
 def select_constant(constants: Sequence[int], index: Expr) -> Expr:

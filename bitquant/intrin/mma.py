@@ -19,29 +19,39 @@ from bitquant.dtypes import NumberFormat
 
 __all__ = [
     "CHUNK_BYTES",
+    "MINUS_ZERO_PAIR",
     "UNIT",
     "MmaOp",
     "PackedPair",
     "Tile",
     "accumulator_row_col",
     "copy_tile",
+    "fma_pair",
     "fragment_row_chunk",
     "load_coherent",
     "load_fragments",
     "load_words",
     "packed_bytes",
     "packed_pair",
+    "pair_bits",
+    "pair_of",
     "pair_offsets",
     "place",
+    "rounded_pair",
     "store_local",
+    "sum_value",
     "swizzle",
     "transposed_fragment_row_chunk",
+    "word_like",
+    "zero_local",
 ]
 
 Expr = Any
 
 #: What ldmatrix reads at a time: one row of an 8 x 8 tile of 16-bit numbers.
 CHUNK_BYTES = 16
+#: Two 16-bit floats of -0: adding it keeps a zero's sign.
+MINUS_ZERO_PAIR = 0x80008000
 #: Elements decoded at a time. 32 elements of b bits fill b whole 32-bit words, for every b.
 UNIT = 32
 
@@ -49,6 +59,17 @@ UNIT = 32
 def store_local(buffer: Any, index: Any, value: Expr) -> None:
     """Emit buffer[index] = value."""
     T.buffer_store(buffer, value, [index])
+
+
+def zero_local(buffer: Any) -> None:
+    """Emit zeros to all of a buffer of one dimension."""
+    with T.unroll(int(buffer.shape[0])) as i:
+        store_local(buffer, i, tirx.const(0, buffer.dtype))
+
+
+def sum_value(register: Expr) -> Expr:
+    """Return a sum of products as the number that it is; TVM's integer mma has its sums in uint32 registers."""
+    return tirx.reinterpret("int32", register) if register.ty.dtype == "uint32" else register
 
 
 def load_coherent(buffer: Any, index: Any) -> Expr:
@@ -325,8 +346,8 @@ def _merge(fields: Sequence[tuple[Expr, int]], constant: int = 0) -> Expr:
     """Return the bitwise or of (word & mask) over all fields, and of `constant`; each step is one LOP3."""
     merged = None
     for word, mask in fields:
-        part = word & _word(mask, word)
-        merged = (part | _word(constant, word) if constant else part) if merged is None else part | merged
+        part = word & word_like(mask, word)
+        merged = (part | word_like(constant, word) if constant else part) if merged is None else part | merged
     return merged
 
 
@@ -347,24 +368,36 @@ class PackedPair:
     add: int | None = None
 
 
-def _word(value: int, like: Expr) -> Expr:
+def word_like(value: int, like: Expr) -> Expr:
     """Return a 32-bit constant that combines with `like`, a TVM expression or a NumPy array."""
     return tirx.const(value, "uint32") if isinstance(like, ir.Expr) else np.uint32(value)
 
 
-_MINUS_ZERO_PAIR = 0x80008000
+def pair_bits(low: float, high: float, dtype: str) -> int:
+    """Return the bits of two numbers of a 16-bit type, float16 or bfloat16 (whose further bits are cut off)."""
+    if dtype == "float16":
+        bits = [int(np.float16(value).view(np.uint16)) for value in (low, high)]
+    else:
+        bits = [int(np.float32(value).view(np.uint32)) >> 16 for value in (low, high)]
+    return bits[0] | bits[1] << 16
 
 
-def _float16_bits(value: float) -> int:
-    return int(np.float16(value).view(np.uint16))
+def pair_of(value: float, dtype: str) -> int:
+    """Return the bits of two equal numbers of a 16-bit type."""
+    return pair_bits(value, value, dtype)
 
 
-def _bfloat16_bits(value: float) -> int:
-    return int(np.float32(value).view(np.uint32)) >> 16
+def rounded_pair(low: Expr, high: Expr, dtype: str) -> Expr:
+    """Return two float32 numbers, rounded to a 16-bit type, in one register."""
+    low, high = (tirx.reinterpret("uint16", value.astype(dtype)).astype("uint32") for value in (low, high))
+    return low | (high << T.uint32(16))
 
 
-def _pair(values: tuple[float, float], encode: Callable[[float], int]) -> int:
-    return encode(values[0]) | encode(values[1]) << 16
+def fma_pair(x: Expr, mul: Expr, add: Expr, dtype: str) -> Expr:
+    """Emit x * mul + add, rounded once, on two float16 or bfloat16 numbers; return the register."""
+    result = T.alloc_local((1,), "uint32")
+    T.evaluate(T.ptx["fma.rn.f16x2" if dtype == "float16" else "fma.rn.bf16x2"](result[0], x, mul, add))
+    return result[0]
 
 
 def packed_pair(
@@ -396,29 +429,29 @@ def packed_pair(
         high = byte_perm(words[word], 0x0404 | byte << 4 | (byte + 1) << 12)
         if fmt.name == "float8_e5m2":
             return PackedPair(high)
-        magnitude = high & _word(0x7F007F00, high)
+        magnitude = high & word_like(0x7F007F00, high)
         # The codes 0x7f and 0xff are NaN: the sum carries into the sign bit, which then fills the 15 bits below.
-        sign = _word(0x80008000, high)
-        carry = (magnitude + _word(0x01000100, high)) & sign
+        sign = word_like(0x80008000, high)
+        carry = (magnitude + word_like(0x01000100, high)) & sign
         nan = carry - (carry >> 15)
-        return PackedPair((magnitude >> 1) | (high & sign) | nan, _float16_bits(256.0) * 0x10001, _MINUS_ZERO_PAIR)
+        return PackedPair((magnitude >> 1) | (high & sign) | nan, pair_of(256.0, "float16"), MINUS_ZERO_PAIR)
     if fmt.name == "fp4_e2m1":
         fields = [(first, 9, 0x0E00), (first, 12, 0x8000), (second, 25, 0x0E000000), (second, 28, 0x80000000)]
         x = _merge([(place(words, element, 4, at), mask) for element, at, mask in fields])
-        return PackedPair(x, _float16_bits(2.0**14) * 0x10001, _MINUS_ZERO_PAIR)
+        return PackedPair(x, pair_of(2.0**14, "float16"), MINUS_ZERO_PAIR)
 
-    encode, base = (_float16_bits, 1024) if dtype == "float16" else (_bfloat16_bits, 128)
-    magic, mul, add = encode(base) * 0x10001, encode(1.0) * 0x10001, _pair(pair_offsets(fmt, dtype), encode)
+    magic = pair_of(1024.0 if dtype == "float16" else 128.0, dtype)
+    mul, add = pair_of(1.0, dtype), pair_bits(*pair_offsets(fmt, dtype), dtype)
     if fmt.bits == 8:
         word, byte = pair // 2, pair % 2 * 2
         x = byte_perm(words[word], 0x4040 | byte | (byte + 1) << 8)
         if fmt.kind == "int":  # Two's complement with the sign bit flipped is the value + 128.
-            x = x ^ _word(0x00800080, x)
-        return PackedPair(x | _word(magic, x), mul, add)
+            x = x ^ word_like(0x00800080, x)
+        return PackedPair(x | word_like(magic, x), mul, add)
     if fmt.bits == 4 and dtype == "float16":
         # The byte of the pair in both halves; the upper nibble stays 4 bits up and is scaled back by 1/16.
         x = _merge([(byte_perm(words[pair // 4], pair % 4 * 0x1111), 0x00F0000F)], magic)
-        return PackedPair(x, _pair((1.0, 1.0 / 16), encode), add)
+        return PackedPair(x, pair_bits(1.0, 1.0 / 16, dtype), add)
     # int1 stores {-1, +1} as {0, 1}: one bit up it counts twice.
     mask, up = (1 << fmt.bits) - 1, 1 if fmt.name == "int1" else 0
     low = (place(words, first, fmt.bits, up), mask << up)
@@ -455,5 +488,5 @@ def packed_bytes(words: Sequence[Expr], quad: int, fmt: NumberFormat) -> Expr:
     if not fmt.code_offset:
         return x
     # Subtract in each byte without a borrow: 128 is added before and, by the exclusive or, taken away after.
-    top = _word(0x80808080, x)
-    return ((x | top) - _word(fmt.code_offset * 0x01010101, x)) ^ top
+    top = word_like(0x80808080, x)
+    return ((x | top) - word_like(fmt.code_offset * 0x01010101, x)) ^ top

@@ -12,6 +12,7 @@ from typing import Any
 
 from tvm.script import tirx as T
 
+from bitquant.intrin.launch import fence_barriers, initialize_barrier
 from bitquant.intrin.mma import store_local
 
 __all__ = [
@@ -97,11 +98,9 @@ class Ring:
     def initialize(self) -> None:
         """Emit the initialization, by one thread; the block synchronizes afterwards."""
         for slot in range(self.stages):
-            T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](self.base + T.uint32(8 * slot), T.uint32(1)))
-            address = self.base + T.uint32(8 * (slot + self.stages))
-            T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](address, T.uint32(self.readers)))
-        T.evaluate(T.ptx["fence.mbarrier_init.release.cluster"]())
-        T.evaluate(T.ptx["fence.proxy.async.shared::cta"]())
+            initialize_barrier(self.base + T.uint32(8 * slot), 1)
+            initialize_barrier(self.base + T.uint32(8 * (slot + self.stages)), self.readers)
+        fence_barriers()
 
     def wait_full(self, cursor: Cursor) -> None:
         """Emit the wait for a slot's bytes."""

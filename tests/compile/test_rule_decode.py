@@ -14,6 +14,7 @@ from bitquant.build import Archive, build
 from bitquant.compute.matmul import CONFIG_ATTR, RUNG_ATTR, matmul_dequantize_b, symbol
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
+from bitquant.intrin.launch import DEPENDENT_LAUNCH
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules import decode
 from bitquant.schedule.rules.decode import DecodeHint, DecodeRule
@@ -21,7 +22,6 @@ from bitquant.schedule.rules.decode_shape import Shape
 
 RULE = DecodeRule()
 GROUPS = {"group_size": 128, "with_scaling": True, "with_zeros": True}
-DEPENDENT_LAUNCH = "tirx.use_programtic_dependent_launch"
 
 
 def _config(M: int | list[int] = 1, N: int = 1024, K: int = 2048, **fields: object) -> MatmulConfig:

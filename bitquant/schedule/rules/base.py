@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from tvm.script import tirx as T
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
@@ -15,7 +16,7 @@ from bitquant.config import MatmulConfig
 from bitquant.layouts import Layout, weight_shape, weight_tvm_dtype
 from bitquant.schedule.hint import Hint
 
-__all__ = ["Epilogue", "Operands", "Rule", "operands"]
+__all__ = ["Epilogue", "Operands", "Rule", "operands", "row_index"]
 
 
 class Rule(ABC):
@@ -112,6 +113,11 @@ class Epilogue(NamedTuple):
     ActivationScale: Any
     ChannelScale: Any
     D: Any
+
+
+def row_index(config: MatmulConfig, rung: int, row: Any) -> Any:
+    """Return the index of a row of A or D, in 64 bits unless rows are fixed: those `MatmulConfig` keeps below 2^31."""
+    return row if config.has_fixed_rows(rung) else T.cast(row, "int64")
 
 
 def operands(config: MatmulConfig, rung: int, layout: Layout = "plain") -> Operands:

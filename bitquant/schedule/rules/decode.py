@@ -1,7 +1,8 @@
 """Few rows of A: the time to read the weight, on the fragment layout.
 
 The weight is the left operand of the tensor cores, D^T = W A^T, and streams from memory straight into the registers
-that they read: 16 bytes a lane and load, no shared memory. A few rows of A sit in shared memory as the right operand::
+that they read, 16 bytes a lane and load; or, as the hint says, through a ring in shared memory, from which each lane
+takes what it has copied itself. A few rows of A sit in shared memory as the right operand::
 
     W fragments --ld.global--> registers --decode--> mma --sums of a group--> x scale, - zero point --> totals
     A ----------bulk copy----> shared memory --ldmatrix--^
@@ -31,11 +32,19 @@ from bitquant.compute.matmul import zero_point
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.intrin.fragments import PairTable, RegisterDecoder, decoder_refusal
-from bitquant.intrin.mma import Tile, copy_tile, load_fragments, store_local
+from bitquant.intrin.launch import (
+    admit_next_kernel,
+    await_previous_kernel,
+    cluster_rank,
+    fence_barriers,
+    initialize_barrier,
+    with_dependent_launch,
+)
+from bitquant.intrin.mma import Tile, copy_tile, load_fragments, store_local, sum_value, zero_local
 from bitquant.layouts import Layout, fragment_layout, fragment_refusal
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules import decode_model
-from bitquant.schedule.rules.base import Epilogue, Rule, operands
+from bitquant.schedule.rules.base import Epilogue, Rule, operands, row_index
 from bitquant.schedule.rules.decode_model import Work
 from bitquant.schedule.rules.decode_products import Product
 from bitquant.schedule.rules.decode_shape import Shape, operand_type
@@ -47,8 +56,6 @@ Expr = Any
 
 #: What a lane loads of the weight at a time.
 _LOAD_BYTES = 16
-#: The launch tag of programmatic dependent launch [sic], and the attribute that TVM reads it from.
-_LAUNCH_ATTR, _DEPENDENT_LAUNCH = "tirx.kernel_launch_params", "tirx.use_programtic_dependent_launch"
 
 
 @dataclass(frozen=True)
@@ -182,11 +189,6 @@ def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHi
     return None
 
 
-def cluster_rank(split: int) -> Expr:
-    """Return this block's place among the `split` blocks of its cluster."""
-    return T.cta_id_in_cluster([split]) if split > 1 else 0
-
-
 class Kernel(Shape):
     """One kernel: its sizes (`Shape`), and the pieces of its body."""
 
@@ -222,11 +224,11 @@ class Kernel(Shape):
         self.acc = T.alloc_local((len(self.classes) * self.chains * sums,), self.sum_dtype)
         self.a_sum = T.alloc_local((self.a_chains * self.blocks_m * 4,), self.sum_dtype)
         if not self.a_stays:
-            self._zero(self.total)
+            zero_local(self.total)
         if not self.is_shared:
             self.words = T.alloc_local((h.ahead * h.rows * self.lane_words,), "uint32")
             if self.has_ragged_tiles:
-                self._zero(self.words)
+                zero_local(self.words)
         self.table = PairTable(arena, self.table_offset, self.lane) if self.decoder.table_bytes else None
         count = h.rows * 2 * self.runs
         # Of the body that is multiplied; and of the next one, as stored, since a cast would wait for the load.
@@ -234,11 +236,6 @@ class Kernel(Shape):
         self.scale, self.zero = (T.alloc_local((count,), self.config.reduce_dtype) for _ in range(2))
         self.next_scale = T.alloc_local((count,), self.config.scale_format.tvm_dtype)
         self.next_zero = T.alloc_local((count,), zeros_dtype)
-
-    @staticmethod
-    def _zero(buffer: Any) -> None:
-        with T.unroll(int(buffer.shape[0])) as i:
-            store_local(buffer, i, tirx.const(0, buffer.dtype))
 
     @staticmethod
     def _when(condition: Any, emit: Any) -> None:
@@ -262,11 +259,9 @@ class Kernel(Shape):
             with T.If(self.thread == 0), T.Then():
                 for buffer in range(self.buffers):
                     for part in range(h.warps_k):
-                        barrier = self._barrier(buffer, part)
-                        T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](barrier, T.uint32(1)))
-                T.evaluate(T.ptx["fence.mbarrier_init.release.cluster"]())
-                T.evaluate(T.ptx["fence.proxy.async.shared::cta"]())
-        if not self.copies_bulk:
+                        initialize_barrier(self._barrier(buffer, part), 1)
+                fence_barriers()
+        else:
             self._await_previous_kernel()
             self._copy_a(0, 0)
         self._stage_scales(0)
@@ -291,8 +286,8 @@ class Kernel(Shape):
 
     def _await_previous_kernel(self) -> None:
         if self.uses_dependent_launch:
-            T.evaluate(T.ptx["griddepcontrol.wait"]())
-            T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
+            await_previous_kernel()
+            admit_next_kernel()
 
     @staticmethod
     def _commit() -> None:
@@ -483,16 +478,12 @@ class Kernel(Shape):
         """Emit the copy of A's part of a turn; what lies beyond K becomes zero."""
         c = self.config
         a_bytes = c.A_format.bits // 8
-        is_fixed = c.has_fixed_rows(self.rung)
         k0 = self._phase(turn) * self.phase_k
-        limit = self.rung * c.K if is_fixed else None
-        whole = is_fixed and self.rung % self.rows_of_a == 0
+        whole = c.has_fixed_rows(self.rung) and self.rung % self.rows_of_a == 0
         rows_left = None if whole else self.m - self.m0
 
         def source(row: Expr, byte: Expr) -> Expr:
-            index = self.m0 + row
-            wide = index if limit is not None and limit < 1 << 31 else T.cast(index, "int64")
-            return self.A.ptr_to([wide, k0 + byte // a_bytes])
+            return self.A.ptr_to([row_index(c, self.rung, self.m0 + row), k0 + byte // a_bytes])
 
         if self.copies_bulk:
             self._copy_bulk(source, (c.K - k0) * a_bytes, rows_left, buffer)
@@ -545,7 +536,7 @@ class Kernel(Shape):
     def begin_turn(self, turn: Expr) -> None:
         """Emit the wait for A where it has not come yet, and the copies of what the next turn needs."""
         if self.a_stays:
-            self._zero(self.total)
+            zero_local(self.total)
             if self.copies_bulk:  # A barrier that has been passed stays open.
                 T.evaluate(T.cuda.mbarrier_wait(self._barrier(0, self.warp_k), 0))
             if self.max_count > 1:
@@ -623,9 +614,9 @@ class Kernel(Shape):
                     right = self._right_operands(self._load_right(turn % self.buffers, k, columns), columns)
                 run, place = divmod(tile * len(self.products) + index, in_run)
                 if place == 0:
-                    self._zero(self.acc)
+                    zero_local(self.acc)
                     if self.needs_sum_of_a:
-                        self._zero(self.a_sum)
+                        zero_local(self.a_sum)
                     self.counts = [0] * len(self.classes)
                 self._multiply(words, right, product)
                 if place == in_run - 1:
@@ -685,10 +676,6 @@ class Kernel(Shape):
 
         return register
 
-    def _sum(self, register: Expr) -> Expr:
-        """Return a register of sums as the number that it holds."""
-        return tirx.reinterpret("int32", register) if self.is_integer else register
-
     def _end_run(self, run: int) -> None:
         """Emit total += decode(sums of the run)."""
         c, h, dtype = self.config, self.hint, self.config.reduce_dtype
@@ -697,7 +684,7 @@ class Kernel(Shape):
         offset = 0.0 if c.with_zeros and c.zeros_mode != "rescale" else self.decoder.value_offset
 
         def added(buffer: Any, first: int, chains: int, stride: int) -> Expr:
-            sums = [self._sum(buffer[first + chain * stride]) for chain in range(chains)]
+            sums = [sum_value(buffer[first + chain * stride]) for chain in range(chains)]
             while len(sums) > 1:
                 sums = [sum(sums[k + 1 : k + 2], sums[k]) for k in range(0, len(sums), 2)]
             return sums[0].astype(dtype)
@@ -777,5 +764,5 @@ class Kernel(Shape):
 
         func = spec.bind(decode)
         if self.uses_dependent_launch:
-            func = func.with_attr(_LAUNCH_ATTR, [_DEPENDENT_LAUNCH])
+            func = with_dependent_launch(func)
         return func

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder, pair_of
-from bitquant.intrin.mma import MmaOp, Tile
+from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.intrin.mma import MmaOp, Tile, pair_of
 from bitquant.layouts import FragmentLayout, fragment_layout
 from bitquant.schedule.rules.decode_model import SCALE_BYTES
 from bitquant.schedule.rules.decode_products import decodes_in_place, products, run_k, shares_bytes
@@ -48,7 +48,7 @@ class Shape:
         sizes = h.rows, h.block_m, h.unroll
         self.decoder = RegisterDecoder(
             config.W_format, self.layout, operand, arch.capability,
-            decodes_in_place(config, self.layout, *sizes), shares_bytes(config, self.layout, *sizes),
+            decodes_in_place(config, self.layout, *sizes), shares_bytes=shares_bytes(config, self.layout, *sizes),
         )  # fmt: skip
         self.products, self.classes = products(self.decoder)
         #: Independent sums of each class.

@@ -9,8 +9,9 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.matmul import output_value
+from bitquant.intrin.launch import arrive_at_cluster, wait_for_cluster
 from bitquant.intrin.mma import load_coherent, store_local
-from bitquant.schedule.rules.base import Epilogue
+from bitquant.schedule.rules.base import Epilogue, row_index
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode import Kernel
@@ -59,13 +60,13 @@ class SumStore:
         T.evaluate(T.cuda.cta_sync())
         if h.split_k > 1:
             self._add_warps(kind)
-            T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
-            T.evaluate(T.ptx["barrier.cluster.wait.acquire.aligned"]())
+            arrive_at_cluster(aligned=True)
+            wait_for_cluster(aligned=True)
         self._store(n0, epilogue, kind)
         if h.split_k > 1:
             # The shared memory of a block lives until all others have read it.
-            T.evaluate(T.ptx["barrier.cluster.arrive.release.aligned"]())
-            T.evaluate(T.ptx["barrier.cluster.wait.acquire.aligned"]())
+            arrive_at_cluster(aligned=True)
+            wait_for_cluster(aligned=True)
 
     def _elements(self, total: int, first: Expr, step: int) -> Iterator[Expr]:
         """Yield the elements of this thread, inside the guard that the last ones need."""
@@ -114,7 +115,6 @@ class SumStore:
         kernel = self.kernel
         c, split = kernel.config, kernel.hint.split_k
         total = kernel.rows_of_a * kernel.block_n
-        limit = kernel.rung * c.N if c.has_fixed_rows(kernel.rung) else None
         for e in self._elements(total, kernel.rank * kernel.threads + kernel.thread, split * kernel.threads):
             m, n = e // kernel.block_n, e % kernel.block_n
             row, column = kernel.m0 + m, n0 + n
@@ -123,15 +123,14 @@ class SumStore:
                 conditions.append(row < kernel.m)
             if kernel.has_ragged_n:
                 conditions.append(column < c.N)
-            wide = row if limit is not None and limit < 1 << 31 else T.cast(row, "int64")
 
-            def one(m: Expr = m, n: Expr = n, row: Expr = row, wide: Expr = wide, column: Expr = column) -> None:
+            def one(m: Expr = m, n: Expr = n, row: Expr = row, column: Expr = column) -> None:
                 values = self._cluster_sum(kind, m, n) if split > 1 else self._local_sum(kind, m, n)
                 activation_scale = load_coherent(epilogue.ActivationScale, row) if c.with_activation_scale else None
                 output = output_value(
                     c, values[0], epilogue.Bias[column], activation_scale, epilogue.ChannelScale[column]
                 )
-                T.buffer_store(epilogue.D, output, [wide, column])
+                T.buffer_store(epilogue.D, output, [row_index(c, kernel.rung, row), column])
 
             if conditions:
                 with T.If(tirx.all(*conditions)), T.Then():

@@ -31,11 +31,13 @@ from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.intrin.mma import (
     CHUNK_BYTES,
+    MINUS_ZERO_PAIR,
     UNIT,
     MmaOp,
     Tile,
     accumulator_row_col,
     copy_tile,
+    fma_pair,
     fragment_row_chunk,
     load_fragments,
     load_words,
@@ -43,11 +45,14 @@ from bitquant.intrin.mma import (
     packed_pair,
     pair_offsets,
     place,
+    rounded_pair,
     store_local,
+    sum_value,
     transposed_fragment_row_chunk,
+    zero_local,
 )
 from bitquant.schedule.hint import Hint
-from bitquant.schedule.rules.base import Epilogue, Rule, operands
+from bitquant.schedule.rules.base import Epilogue, Rule, operands, row_index
 
 __all__ = ["MmaHint", "MmaRule"]
 
@@ -237,13 +242,6 @@ def _hint_problem(config: MatmulConfig, arch: GpuArch, hint: MmaHint) -> str | N
 # The kernel.
 
 
-def _fma_pair(x: Expr, mul: Expr, add: Expr, dtype: str) -> Expr:
-    """Emit x * mul + add, rounded once, on two float16 or bfloat16 numbers; return the register."""
-    result = T.alloc_local((1,), "uint32")
-    T.evaluate(T.ptx["fma.rn.f16x2" if dtype == "float16" else "fma.rn.bf16x2"](result[0], x, mul, add))
-    return result[0]
-
-
 def _byte_perm(word: Expr, selector: int) -> Expr:
     """Return PRMT of (word, 0)."""
     return T.call_pure_extern("uint32", "__byte_perm", word, T.uint32(0), T.uint32(selector))
@@ -342,13 +340,13 @@ class _Kernel:
         self.warp_n = warp // h.warps_m % h.warps_n
         self.warp_k = warp // (h.warps_m * h.warps_n)
         self.acc = T.alloc_local((self.m_tiles * self.n_tiles * 4,), self.sum_dtype)
-        self._zero(self.acc)
+        zero_local(self.acc)
         if self.scales_sums:
             self.total = T.alloc_local((self.m_tiles * self.n_tiles * 4,), self.config.reduce_dtype)
-            self._zero(self.total)
+            zero_local(self.total)
             self.a_sum = T.alloc_local((self.m_tiles * 4,), self.sum_dtype)
             if self.config.with_zeros:
-                self._zero(self.a_sum)
+                zero_local(self.a_sum)
         else:
             self.total = self.acc
         if self.scales_weights:
@@ -363,15 +361,6 @@ class _Kernel:
                     target = arena.ptr_to([self.table_offset + 4 * i])
                     T.evaluate(T.ptx["st.shared.f32"](target, T.float32(value)))
 
-    @staticmethod
-    def _zero(buffer: Any) -> None:
-        with T.unroll(int(buffer.shape[0])) as i:
-            store_local(buffer, i, tirx.const(0, buffer.dtype))
-
-    def _wide(self, row: Expr, limit: int | None) -> Expr:
-        """Return a row index in 64 bits where offsets may pass 2^31; `limit` is the largest offset, None unknown."""
-        return T.cast(row, "int64") if limit is None or limit >= 1 << 31 else row
-
     def _column(self, column: Expr) -> Expr:
         """Return a column of D, the last one for those beyond it."""
         return T.min(self.n0 + column, self.config.N - 1) if self.has_ragged_n else self.n0 + column
@@ -381,18 +370,15 @@ class _Kernel:
         c, h = self.config, self.hint
         slot, k0 = tile % h.stages, tile * h.block_k
         a_bytes, w_bytes = c.A_format.bits // 8, max(1, c.W_format.bits // 8)
-        is_static = c.has_fixed_rows(self.rung)
-        a_limit = self.rung * c.K if is_static else None
-        whole_rows = is_static and self.rung % h.block_m == 0
+        whole_rows = c.has_fixed_rows(self.rung) and self.rung % h.block_m == 0
         copy_tile(
             self.arena, self.a_ring, slot,
-            lambda row, byte: self.A.ptr_to([self._wide(self.m0 + row, a_limit), k0 + byte // a_bytes]),
+            lambda row, byte: self.A.ptr_to([row_index(c, self.rung, self.m0 + row), k0 + byte // a_bytes]),
             self.thread, self.threads, self.a_width,
             None if whole_rows else self.m - self.m0,
             (c.K - k0) * a_bytes if self.has_ragged_k else None,
             self.arch.has_cp_async and self.a_width >= 4,
         )  # fmt: skip
-        w_limit = c.W_shape[0] * c.W_shape[1]
         n_left = c.N - self.n0 if self.has_ragged_n else None
         k_left = c.K - k0 if self.has_ragged_k else None
         if self.is_transposed:
@@ -404,7 +390,7 @@ class _Kernel:
             rows_left, bytes_left = n_left, None if k_left is None else stored - tile * self.w_ring.row_bytes
         copy_tile(
             self.arena, self.w_ring, slot,
-            lambda row, byte: self.B.ptr_to([self._wide(row0 + row, w_limit), column0 + byte // w_bytes]),
+            lambda row, byte: self.B.ptr_to([row0 + row, column0 + byte // w_bytes]),
             self.thread, self.threads, self.w_width, rows_left, bytes_left,
             self.arch.has_cp_async and self.w_width >= 4,
         )  # fmt: skip
@@ -454,10 +440,9 @@ class _Kernel:
 
     def _spread(self, low: Expr, high: Expr | None = None) -> Expr:
         """Return two float32 numbers (or one twice) as a pair of the operand's type."""
-        low = tirx.reinterpret("uint16", low.astype(self.operand)).astype("uint32")
         if high is None:
-            return low * T.uint32(0x10001)
-        return low | (tirx.reinterpret("uint16", high.astype(self.operand)).astype("uint32") << 16)
+            return tirx.reinterpret("uint16", low.astype(self.operand)).astype("uint32") * T.uint32(0x10001)
+        return rounded_pair(low, high, self.operand)
 
     def load_scales(self, tile: Expr) -> None:
         """Emit the loads of the scales and zero points with which this thread will decode tile `tile`."""
@@ -569,12 +554,12 @@ class _Kernel:
             add = self.factors[1][index]
         bits = packed.x
         if packed.mul is not None:
-            bits = _fma_pair(bits, T.uint32(packed.mul), T.uint32(add) if isinstance(add, int) else add, dtype)
+            bits = fma_pair(bits, T.uint32(packed.mul), T.uint32(add) if isinstance(add, int) else add, dtype)
         if is_packed:
             has_rest = self.config.with_zeros and not self.config.has_packed_zeros
-            rest = self.factors[2][index] if has_rest else T.uint32(0x80008000)  # Adding -0 keeps a zero's sign.
+            rest = self.factors[2][index] if has_rest else T.uint32(MINUS_ZERO_PAIR)
             one = T.uint32(0x3C003C00 if self.operand == "float16" else 0x3F803F80)
-            return _fma_pair(bits, self.factors[0][index] if self.config.with_scaling else one, rest, dtype)
+            return fma_pair(bits, self.factors[0][index] if self.config.with_scaling else one, rest, dtype)
         if unit is None and dtype == self.operand:
             return bits
         if dtype == "bfloat16":
@@ -607,8 +592,7 @@ class _Kernel:
             name = "cvt.rn.f16x2.f32" if self.operand == "float16" else "cvt.rn.bf16x2.f32"
             T.evaluate(T.ptx[name](result[0], values[1], values[0]))
             return result[0]
-        low, high = (tirx.reinterpret("uint16", v.astype(self.operand)).astype("uint32") for v in values)
-        return low | (high << 16)
+        return rounded_pair(values[0], values[1], self.operand)
 
     # The product.
 
@@ -681,10 +665,6 @@ class _Kernel:
             else:
                 self._scale_sums(k // c.group)
 
-    def _sum(self, register: Expr) -> Expr:
-        """Return a register of sums as the number that it holds."""
-        return tirx.reinterpret("int32", register) if self.is_integer else register
-
     def _scale_sums(self, g: Expr) -> None:
         """Emit total += decode(sums of group g), and clear the sums."""
         c, dtype = self.config, self.config.reduce_dtype
@@ -701,12 +681,12 @@ class _Kernel:
                 for r in range(4):
                     at = (i * self.n_tiles + j) * 4 + r
                     scale = scales[r % 2] if c.with_scaling else None
-                    zero = zeros[r % 2] * self._sum(self.a_sum[4 * i + r]).astype(dtype) if c.with_zeros else None
-                    value = apply_scale_and_zero(self._sum(self.acc[at]).astype(dtype), scale, zero, c.zeros_mode)
+                    zero = zeros[r % 2] * sum_value(self.a_sum[4 * i + r]).astype(dtype) if c.with_zeros else None
+                    value = apply_scale_and_zero(sum_value(self.acc[at]).astype(dtype), scale, zero, c.zeros_mode)
                     store_local(self.total, at, self.total[at] + value)
-        self._zero(self.acc)
+        zero_local(self.acc)
         if c.with_zeros:
-            self._zero(self.a_sum)
+            zero_local(self.a_sum)
 
     # The end.
 
@@ -737,9 +717,6 @@ class _Kernel:
 
     def store(self, epilogue: Epilogue) -> None:
         """Emit the stores of this warp's part of D, two columns at a time where rows keep them aligned."""
-        N = self.config.N
-        is_static = self.config.has_fixed_rows(self.rung)
-        limit = self.rung * N if is_static else None
         with T.If(self.warp_k == 0), T.Then():
             for i in range(self.m_tiles):
                 for half in range(2):
@@ -749,15 +726,15 @@ class _Kernel:
                             column = accumulator_row_col(self.lane, 0)[1] + (self.warp_n * self.n_tiles + j) * 8
                             first = (i * self.n_tiles + j) * 4 + 2 * half
                             sums = [self.total[first], self.total[first + 1]]
-                            self._store_pair(epilogue, row, self._wide(row, limit), self.n0 + column, sums)
+                            self._store_pair(epilogue, row, self.n0 + column, sums)
 
-    def _store_pair(self, epilogue: Epilogue, row: Expr, wide_row: Expr, column: Expr, sums: Sequence[Expr]) -> None:
+    def _store_pair(self, epilogue: Epilogue, row: Expr, column: Expr, sums: Sequence[Expr]) -> None:
         c, D = self.config, epilogue.D
+        wide_row = row_index(c, self.rung, row)
 
         def output(i: int) -> Expr:
-            total = sums[i] if self.scales_sums else self._sum(sums[i])
-            channel_scale = epilogue.ChannelScale[column + i]
-            return output_value(c, total, epilogue.Bias[column + i], epilogue.ActivationScale[row], channel_scale)
+            bias, channel_scale = epilogue.Bias[column + i], epilogue.ChannelScale[column + i]
+            return output_value(c, sum_value(sums[i]), bias, epilogue.ActivationScale[row], channel_scale)
 
         if c.N % 2:
             for i in range(2):

@@ -19,16 +19,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from tvm import tirx
 from tvm.script import tirx as T
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.arch import GpuArch, gpu_arch
+from bitquant.compute.matmul import zero_point
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.intrin.fragments import PairTable, RegisterDecoder
-from bitquant.intrin.mma import store_local
+from bitquant.intrin.launch import (
+    admit_next_kernel,
+    arrive_at_cluster,
+    await_previous_kernel,
+    cluster_rank,
+    wait_for_cluster,
+    with_dependent_launch,
+)
+from bitquant.intrin.mma import store_local, zero_local
 from bitquant.intrin.wgmma import (
     SWIZZLE_BYTES,
     WARPGROUP,
@@ -84,8 +92,6 @@ GROUP_K = 128
 MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
 #: Most elements of a dimension of a box that TMA copies (CUDA Driver API, cuTensorMapEncodeTiled).
 MAX_BOX = 256
-#: The launch tag of programmatic dependent launch [sic], and the attribute that TVM reads it from.
-LAUNCH_ATTR, DEPENDENT_LAUNCH = "tirx.kernel_launch_params", "tirx.use_programtic_dependent_launch"
 
 
 class WgmmaRule(Rule):
@@ -445,14 +451,14 @@ class Kernel:
         for_w, for_both = Cursor(self.hint.stages), Cursor(self.hint.stages)
         origin = self.tile_origin(tile[0])
         if not self.fetches_weight_early:
-            T.evaluate(T.ptx["griddepcontrol.wait"]())
+            await_previous_kernel()
         with T.serial(first) as stage:
             self.ring.expect(for_w, self.slot_bytes)
             self._load_w(origin, stage, for_w)
             for_w.advance()
         if self.fetches_weight_early:
-            T.evaluate(T.ptx["griddepcontrol.wait"]())
-        T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
+            await_previous_kernel()
+        admit_next_kernel()
         with T.serial(first) as stage:
             self._load_a(origin, stage, for_both)
             for_both.advance()
@@ -538,8 +544,7 @@ class Kernel:
             for row in range(h.rows)
         ]
         for acc in itertools.chain(*self.acc_sets):
-            with T.unroll(self.sums) as i:
-                store_local(acc, i, tirx.const(0, self.sum_dtype))
+            zero_local(acc)
         for factors in self.factors if self.scales else ():
             factors.begin_tile()
         if self.promotion:
@@ -585,6 +590,24 @@ class Kernel:
         """Return the row of W that row g + 8 * half of a row block is, or the last one for those beyond N."""
         n = self.n0 + (self.part_n * self.hint.rows + row) * ROWS + self.warp * 16 + self.lane // 4 + 8 * half
         return T.min(n, self.config.N - 1) if self.has_ragged_n or self.hint.row_blocks else n
+
+    def load_factors(self, row: int, first: Expr, scales: Any, zeros: Any = None) -> None:
+        """Emit the loads of scales and zero points of a thread's two rows of a row block, for one of four groups.
+
+        The four lanes that share rows take a group each, of `first` to `first` + 3; `from_group` passes them on.
+        """
+        c = self.config
+        g = T.min(first + self.lane % 4, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
+        for half in range(2):
+            n = self.row_of_w(row, half)
+            if c.with_scaling:
+                store_local(scales, half, self.Scale[n, g].astype(scales.dtype))
+            if c.with_zeros:
+                store_local(zeros, half, zero_point(c, self.Zeros, n, g).astype(zeros.dtype))
+
+    def from_group(self, held: Expr, group: Expr) -> Expr:
+        """Return what the lane has in `held` that has loaded the factors of `group`, of those that share rows."""
+        return T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), held, self.lane // 4 * 4 + group % 4, 32, 32)
 
     def _release(self) -> None:
         """Emit that this warp has done with a slot."""
@@ -685,12 +708,12 @@ class Kernel:
     def arrive_at_cluster(self) -> None:
         """Emit the arrival at a barrier of all threads of the cluster: one at the beginning, one when sums are sent."""
         if self.hint.split_k > 1:
-            T.evaluate(T.ptx["barrier.cluster.arrive.release"]())
+            arrive_at_cluster()
 
     def wait_for_cluster(self) -> None:
         """Emit the wait for all threads of the cluster."""
         if self.hint.split_k > 1:
-            T.evaluate(T.ptx["barrier.cluster.wait.acquire"]())
+            wait_for_cluster()
 
     def weight_map(self) -> tuple[str, int, list[Expr]]:
         """Return type, dimensions and further arguments of the tensor map of W: words, chunks and rows of tiles."""
@@ -741,7 +764,7 @@ class Kernel:
             tiles = T.meta_var(T.ceildiv(m, h.block_m) * n_blocks)
             blocks = T.meta_var(T.min(tiles, most_blocks) if is_persistent else tiles * split_k)
             block = T.cta_id([blocks])
-            rank = T.meta_var(T.cta_id_in_cluster([split_k]) if split_k > 1 else 0)
+            rank = T.meta_var(cluster_rank(split_k))
             thread = T.thread_id([threads])
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=1024)
             maps = T.meta_var([T.address_of(A_map), T.address_of(W_map)])
@@ -764,4 +787,4 @@ class Kernel:
                     kernel.consume_tile(tile[0])
                     tile[0] = tile[0] + blocks // split_k
 
-        return spec.bind(wgmma).with_attr(LAUNCH_ATTR, [DEPENDENT_LAUNCH])
+        return with_dependent_launch(spec.bind(wgmma))

@@ -12,9 +12,8 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import zero_point
 from bitquant.intrin.fragments import RegisterDecoder, TirxOps
-from bitquant.intrin.mma import store_local
+from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, rounded_pair, store_local
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.wgmma import Kernel
@@ -30,7 +29,6 @@ _BIAS = {"float16": 15, "bfloat16": 127}
 _LEAST = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
 _MOST = {"float16": 2.0**11, "bfloat16": 2.0**8}
 _PAIR = {"float16": "f16x2", "bfloat16": "bf16x2"}
-_MINUS_ZERO_PAIR = 0x80008000
 
 
 class Factors:
@@ -75,21 +73,14 @@ class Factors:
 
     def _load(self, first: Expr) -> None:
         """Emit the loads of groups `first` to `first` + 3, one a lane."""
-        c, kernel = self.kernel.config, self.kernel
-        g = T.min(first + kernel.lane % 4, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
-        for half in range(2):
-            n = kernel.row_of_w(self.row, half)
-            if c.with_scaling:
-                store_local(self.raw[0], half, kernel.Scale[n, g].astype("float32"))
-            if c.with_zeros:
-                store_local(self.raw[1], half, zero_point(c, kernel.Zeros, n, g).astype("float32"))
+        self.kernel.load_factors(self.row, first, *self.raw)
 
     def _pack(self) -> None:
         """Emit the factors of this lane's group from its raw values."""
         c, operand = self.kernel.config, self.kernel.operand
         scale = [self.raw[0][i] if c.with_scaling else None for i in range(2)]
         if c.with_scaling:
-            store_local(self.held["scale"], 0, _pair(scale[0], scale[1], operand))
+            store_local(self.held["scale"], 0, rounded_pair(scale[0], scale[1], operand))
         if not c.with_zeros:
             return
         zero = [self.raw[1][i] for i in range(2)]
@@ -99,10 +90,10 @@ class Factors:
             if self.has_rest:
                 low, high = (T.float32(bound) for bound in self._bounds())
                 near = [T.max(T.min(tirx.nearbyint(z), high), low) for z in zero]
-            store_local(self.held["near"], 0, _pair(near[0], near[1], operand))
+            store_local(self.held["near"], 0, rounded_pair(near[0], near[1], operand))
         if self.has_rest:
             rest = [apply_scale_and_zero(i, s, z, c.zeros_mode) for i, s, z in zip(near, scale, zero, strict=True)]
-            store_local(self.held["rest"], 0, _pair(rest[0], rest[1], operand))
+            store_local(self.held["rest"], 0, rounded_pair(rest[0], rest[1], operand))
 
     def _bounds(self) -> tuple[float, float]:
         """Return the least and the greatest i: w - i and what `offsets` hold are integers that the type has."""
@@ -159,8 +150,7 @@ class Factors:
                 continue
             both = self.held[kind][0]
             if c.num_groups > 1:
-                source = kernel.lane // 4 * 4 + group % 4
-                both = kernel.local("uint32", T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), both, source, 32, 32))
+                both = kernel.local("uint32", kernel.from_group(both, group))
             for half in range(2):
                 selector = T.uint32(0x1010 if half == 0 else 0x3232)
                 value = T.call_pure_extern("uint32", "__byte_perm", both, T.uint32(0), selector)
@@ -172,7 +162,7 @@ class Factors:
         if self.subtracts:
             # Where the subtraction is not part of decoding it is one of the number less the pair.
             for half in range(2):
-                store_local(self.current["near"], half, self.current["near"][half] ^ T.uint32(_MINUS_ZERO_PAIR))
+                store_local(self.current["near"], half, self.current["near"][half] ^ T.uint32(MINUS_ZERO_PAIR))
 
     def decode(self, planes: Sequence[Any], register: int) -> Expr:
         """Return a register of a tile, scaled."""
@@ -182,13 +172,13 @@ class Factors:
         value = kernel.decoder.decode(planes, register, kernel.table, ops)[0]
         if not ops.is_exact and (self.subtracts or kernel.decoder.value_scale != 1.0):
             # Adding -0 keeps a zero's sign.
-            less = self.current["near"][half] if self.subtracts else T.uint32(_MINUS_ZERO_PAIR)
-            value = _fma(value, _constant(kernel.decoder.value_scale, dtype), less, dtype)
+            less = self.current["near"][half] if self.subtracts else T.uint32(MINUS_ZERO_PAIR)
+            value = fma_pair(value, _constant(kernel.decoder.value_scale, dtype), less, dtype)
         if not c.with_scaling and not self.has_rest:
             return value
         scale = self.current["scale"][half] if c.with_scaling else _constant(1.0, dtype)
-        rest = self.current["rest"][half] if self.has_rest else T.uint32(_MINUS_ZERO_PAIR)
-        return _fma(value, scale, rest, dtype)
+        rest = self.current["rest"][half] if self.has_rest else T.uint32(MINUS_ZERO_PAIR)
+        return fma_pair(value, scale, rest, dtype)
 
 
 class _ExactOps(TirxOps):
@@ -232,7 +222,7 @@ class _ExactOps(TirxOps):
         x = (x.a & self.masks[int(x.b)]) | T.uint32(exponent * 0x10001)
         constant = self.constant(bit, dtype)
         offset = self.offsets.get(constant, _constant(constant, dtype))
-        return _fma(x, _constant(float(self.step), dtype), offset, dtype)
+        return fma_pair(x, _constant(float(self.step), dtype), offset, dtype)
 
 
 class Recorder(_ExactOps):
@@ -277,13 +267,6 @@ def _value(bits: int, dtype: str) -> float:
     return float(np.uint32(bits << 16).view(np.float32))
 
 
-def _fma(x: Expr, mul: Expr, add: Expr, dtype: str) -> Expr:
-    """Emit x * mul + add, rounded once, on a pair of the operand's type; return the register."""
-    result = T.alloc_local((1,), "uint32")
-    T.evaluate(T.ptx[f"fma.rn.{_PAIR[dtype]}"](result[0], x, mul, add))
-    return result[0]
-
-
 @dataclass(frozen=True)
 class Words:
     """Part of a buffer of words, from `first` on."""
@@ -294,9 +277,3 @@ class Words:
     def __call__(self, i: int) -> Expr:
         """Return word i."""
         return self.buffer[self.first + i]
-
-
-def _pair(low: Expr, high: Expr, dtype: str) -> Expr:
-    """Return two float32 numbers, rounded to 16 bits, in one register."""
-    low, high = (tirx.reinterpret("uint16", v.astype(dtype)).astype("uint32") for v in (low, high))
-    return low | (high << T.uint32(16))

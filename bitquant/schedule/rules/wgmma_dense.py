@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from tvm import tirx
 from tvm.script import tirx as T
 from tvm.target import Target
 
 from bitquant.config import MatmulConfig
-from bitquant.intrin.mma import store_local
+from bitquant.intrin.mma import zero_local
 from bitquant.intrin.wgmma import (
     SWIZZLE_BYTES,
     Cursor,
@@ -106,8 +105,7 @@ class DenseKernel(Kernel):
         """Emit the products of one tile, and their way to D."""
         m0, n0 = self.tile_origin(tile)
         for acc in self.acc:
-            with T.unroll(self.sums) as i:
-                store_local(acc, i, tirx.const(0, self.sum_dtype))
+            zero_local(acc)
         with T.serial(self.part_stages) as stage:
             self.ring.wait_full(self.multiplying)
             self._multiply_slot()

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.compute.matmul import zero_point
-from bitquant.intrin.mma import MmaOp, store_local
+from bitquant.intrin.launch import initialize_barrier
+from bitquant.intrin.mma import MmaOp, store_local, zero_local
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, pin, wait_for_products
 from bitquant.schedule.rules.wgmma_tiles import SUMMING_WARPS
 
@@ -65,8 +65,7 @@ class SumsOfA:
     def initialize(self) -> None:
         """Emit the initialization of the barriers, by one thread, before those of the ring are fenced."""
         for slot in range(self.kernel.hint.stages):
-            barrier = self._ready(T.int32(slot))
-            T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](barrier, T.uint32(SUMMING_WARPS)))
+            initialize_barrier(self._ready(T.int32(slot)), SUMMING_WARPS)
 
     def wait(self, cursor: Cursor) -> None:
         """Emit the wait for a slot's sums."""
@@ -160,8 +159,7 @@ class Grouping:
     def begin_tile(self) -> None:
         """Emit the totals' start, and the loads of the first factors."""
         for totals in self.totals:
-            with T.unroll(self.kernel.sums) as i:
-                store_local(totals, i, T.float32(0))
+            zero_local(totals)
         for factors in self.factors:
             factors.begin_part()
 
@@ -263,14 +261,7 @@ class _Factors:
 
     def _load(self, first: Expr) -> None:
         """Emit the loads of groups `first` to `first` + 3, one a lane."""
-        kernel, c = self.kernel, self.kernel.config
-        g = T.min(first + kernel.lane % 4, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
-        for half in range(2):
-            n = kernel.row_of_w(self.row, half)
-            if c.with_scaling:
-                store_local(self.raw_scale, half, kernel.Scale[n, g])
-            if c.with_zeros:
-                store_local(self.raw_zero, half, zero_point(c, kernel.Zeros, n, g))
+        self.kernel.load_factors(self.row, first, self.raw_scale, self.raw_zero)
 
     def _pack(self) -> None:
         """Emit the moves of what has arrived to the registers that are read."""
@@ -304,8 +295,7 @@ class _Factors:
         def taken(held: Any) -> Expr:
             if c.num_groups == 1:
                 return held[0]
-            source = kernel.lane // 4 * 4 + group % 4
-            return kernel.local("uint32", T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), held[0], source, 32, 32))
+            return kernel.local("uint32", kernel.from_group(held[0], group))
 
         scales = _unpacked(taken(self.scale), self.raw_scale.dtype) if c.with_scaling else [None, None]
         zeros = _unpacked(taken(self.zero), self.raw_zero.dtype) if c.with_zeros else [None, None]

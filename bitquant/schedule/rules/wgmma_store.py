@@ -11,6 +11,7 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import output_value
 from bitquant.intrin.mma import load_coherent, store_local
 from bitquant.intrin.wgmma import WARPGROUP, named_barrier, store_transposed
+from bitquant.schedule.rules.base import row_index
 from bitquant.schedule.rules.wgmma_sums import finished_sum, load_row_scales
 from bitquant.schedule.rules.wgmma_tiles import ROWS
 
@@ -214,7 +215,6 @@ class TileStore:
         base = kernel.base + (kernel.out_offset + kernel.group * (kernel.slice_m * kernel.out_stride)).astype("uint32")
         words = max(1, width // 4)
         kind = {16: "v4.u32", 8: "v2.u32", 4: "u32", 2: "u16", 1: "u8"}[width]
-        is_static = c.has_fixed_rows(kernel.rung) and kernel.rung * c.N < 1 << 31
 
         def piece(index: Expr) -> None:
             row, column = index // per_row, index % per_row * width
@@ -228,7 +228,7 @@ class TileStore:
                 registers = [value[i] for i in range(words)]
                 address = base + (row * kernel.out_stride + column).astype("uint32")
                 T.evaluate(T.ptx[f"ld.shared.{kind}"](*registers, address))
-                target = kernel.epilogue.D.ptr_to([m if is_static else T.cast(m, "int64"), n])
+                target = kernel.epilogue.D.ptr_to([row_index(c, kernel.rung, m), n])
                 T.evaluate(T.ptx[f"st.global.{kind}"](target, *registers))
 
         total = count * per_row

@@ -19,7 +19,7 @@ from tvm.script import tirx as T
 
 from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import decoder_refusal
-from bitquant.intrin.mma import store_local
+from bitquant.intrin.mma import store_local, sum_value, zero_local
 from bitquant.intrin.wgmma import pin, wait_for_products
 from bitquant.schedule.rules.wgmma_tiles import FLOAT8_RUN_K, promotes
 
@@ -97,8 +97,7 @@ class Promotion:
     def begin_tile(self) -> None:
         """Emit the totals' start, and the loads of the first scales."""
         for totals in self.totals:
-            with T.unroll(self.kernel.sums) as i:
-                store_local(totals, i, T.float32(0))
+            zero_local(totals)
         for scales in self.scales:
             scales.begin_tile()
 
@@ -127,9 +126,7 @@ class Promotion:
         acc, totals = kernel.acc[row], self.totals[row]
         pin(acc)
         for i in range(kernel.sums):
-            value = acc[i]
-            if kernel.op.is_integer:
-                value = tirx.reinterpret("int32", value).astype("float32")
+            value = sum_value(acc[i]).astype("float32")
             if self.scales:
                 value = value * self.scales[row].current[i % 4 // 2]
             store_local(totals, i, totals[i] + value)
@@ -188,10 +185,7 @@ class GroupScales:
 
     def _load(self, first: Expr) -> None:
         """Emit the loads of groups `first` to `first` + 3, one a lane."""
-        c, kernel = self.kernel.config, self.kernel
-        g = T.min(first + kernel.lane % 4, c.num_groups - 1)
-        for half in range(2):
-            store_local(self.raw, half, kernel.Scale[kernel.row_of_w(self.row, half), g])
+        self.kernel.load_factors(self.row, first, self.raw)
 
     def _keep(self) -> None:
         unit = self.kernel.value_scale
@@ -219,9 +213,7 @@ class GroupScales:
                 self._keep()
                 self._load(group + 4)
         for half in range(2):
-            source = kernel.lane // 4 * 4 + group % 4
-            value = T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), self.held[half], source, 32, 32)
-            store_local(self.current, half, value)
+            store_local(self.current, half, kernel.from_group(self.held[half], group))
 
 
 def load_row_scales(kernel: Kernel, row: int) -> Any:
@@ -251,7 +243,7 @@ def finished_sum(kernel: Kernel, value: Expr, scale: Expr | None) -> Expr:
     """
     unit = kernel.value_scale
     if kernel.total_dtype == "uint32":
-        value = tirx.reinterpret("int32", value)
+        value = sum_value(value)
         if scale is None:
             # Sums are multiples of the unit.
             return value if unit == 1.0 else value >> T.int32(-round(math.log2(unit)))

@@ -89,7 +89,8 @@ DENSE_L2_BYTES_PER_S = 8.0e12
 TILE_US, TILE_ROW_US = 1.8, 0.007
 #: The exchange of sums, for each of the parts that meet, and for each row of A.
 EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 0.7, 0.25, 0.008
-#: Share of the multiprocessors that clusters of a size can have: they do not divide all parts of the GPU evenly.
+#: Share of the multiprocessors that clusters of a size can have: they do not divide all parts of the GPU evenly. The
+#: same fact is measured with decode kernels in `decode_model`.
 CLUSTER_SHARE = {1: 1.0, 2: 1.0, 4: 0.91, 8: 0.85}
 
 

@@ -1,0 +1,70 @@
+"""What blocks do with those beside them: dependent launch, clusters, and mbarriers before their first use.
+
+All functions but `with_dependent_launch` emit TIRx statements and are called while a kernel's body is built.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm.script import tirx as T
+from tvm.tirx import PrimFunc
+
+__all__ = [
+    "DEPENDENT_LAUNCH",
+    "LAUNCH_ATTR",
+    "admit_next_kernel",
+    "arrive_at_cluster",
+    "await_previous_kernel",
+    "cluster_rank",
+    "fence_barriers",
+    "initialize_barrier",
+    "wait_for_cluster",
+    "with_dependent_launch",
+]
+
+Expr = Any
+
+#: The launch tag of programmatic dependent launch [sic], and the attribute that TVM reads it from.
+LAUNCH_ATTR, DEPENDENT_LAUNCH = "tirx.kernel_launch_params", "tirx.use_programtic_dependent_launch"
+
+
+def with_dependent_launch(func: PrimFunc) -> PrimFunc:
+    """Return a kernel that may begin before the one before it has ended (sm_90)."""
+    return func.with_attr(LAUNCH_ATTR, [DEPENDENT_LAUNCH])
+
+
+def await_previous_kernel() -> None:
+    """Emit the wait for the end of the kernel before this one, whose results can be seen then."""
+    T.evaluate(T.ptx["griddepcontrol.wait"]())
+
+
+def admit_next_kernel() -> None:
+    """Emit that the next kernel may begin: after the wait, so that no kernel begins before the last but one ended."""
+    T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
+
+
+def cluster_rank(blocks: int) -> Expr:
+    """Return this block's place among the `blocks` blocks of its cluster."""
+    return T.cta_id_in_cluster([blocks]) if blocks > 1 else 0
+
+
+def arrive_at_cluster(aligned: bool = False) -> None:
+    """Emit the arrival at the barrier of a cluster's threads; `aligned` where all lanes of a warp come together."""
+    T.evaluate(T.ptx[f"barrier.cluster.arrive.release{'.aligned' if aligned else ''}"]())
+
+
+def wait_for_cluster(aligned: bool = False) -> None:
+    """Emit the wait at the barrier of a cluster's threads, after `arrive_at_cluster`."""
+    T.evaluate(T.ptx[f"barrier.cluster.wait.acquire{'.aligned' if aligned else ''}"]())
+
+
+def initialize_barrier(barrier: Expr, arrivals: int) -> None:
+    """Emit the initialization of an mbarrier, which `arrivals` arrivals complete, by one thread."""
+    T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](barrier, T.uint32(arrivals)))
+
+
+def fence_barriers() -> None:
+    """Emit what stands, in the same thread, between the initialization of mbarriers and the block's synchronization."""
+    T.evaluate(T.ptx["fence.mbarrier_init.release.cluster"]())
+    T.evaluate(T.ptx["fence.proxy.async.shared::cta"]())
