@@ -262,6 +262,7 @@ class RegisterDecoder:
         layout: FragmentLayout,
         operand: str,
         arch_capability: int,
+        *,
         in_place: bool = False,
         fills_bytes: bool = False,
         shares_bytes: bool = False,

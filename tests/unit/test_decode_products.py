@@ -28,7 +28,7 @@ def test_sums_of_products_are_sums_of_values(name: str, operand_bits: int, in_pl
     """What mma instructions and the end of a run compute, for whole numbers of A, is exactly sum_k w a."""
     fmt = number_format(name)
     layout = FragmentLayout(fmt.bits, operand_bits)
-    decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place, shares)
+    decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place=in_place, shares_bytes=shares)
     codes, words = lanes(layout, 3)
     pairs = values_of(fmt, "float16")[codes].reshape(len(codes), layout.registers, decoder.registers, 2)
     # Of each register of A, as many pairs as of the weight: (column, part, value).

@@ -188,7 +188,9 @@ def test_refusals_to_share_bytes(name, operand_bits, in_place):
     """Only codes of 4 bits in the layout for 16-bit operands stand so that rows share a byte."""
     fmt = number_format(name)
     with pytest.raises(ScheduleError, match="to share bytes"):
-        RegisterDecoder(fmt, FragmentLayout(fmt.bits, operand_bits), "float16", 90, in_place, shares_bytes=True)
+        RegisterDecoder(
+            fmt, FragmentLayout(fmt.bits, operand_bits), "float16", 90, in_place=in_place, shares_bytes=True
+        )
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ class Shape:
         sizes = h.rows, h.block_m, h.unroll
         self.decoder = RegisterDecoder(
             config.W_format, self.layout, operand, arch.capability,
-            decodes_in_place(config, self.layout, *sizes), shares_bytes=shares_bytes(config, self.layout, *sizes),
+            in_place=decodes_in_place(config, self.layout, *sizes),
+            shares_bytes=shares_bytes(config, self.layout, *sizes),
         )  # fmt: skip
         self.products, self.classes = products(self.decoder)
         #: Independent sums of each class.

@@ -306,7 +306,7 @@ class Kernel:
         self.layout = fragment_layout(c)
         in_place = self.scales_sums and decodes_in_place(c)
         self.decoder = RegisterDecoder(
-            c.W_format, self.layout, self.operand, self.arch.capability, in_place, fills_bytes=True,
+            c.W_format, self.layout, self.operand, self.arch.capability, in_place=in_place, fills_bytes=True,
             shares_bytes=in_place and c.W_format.bits == 4,
         )  # fmt: skip
         self.needs_sums_of_a = self.scales_sums and (c.with_zeros or bool(self.decoder.value_offset))
