@@ -52,10 +52,8 @@ KERNELS = [
 
 
 @pytest.mark.parametrize(("fields", "hint_fields", "needs_sums_of_a"), KERNELS, ids=str)
-def test_machine_code_scales_sums(
-    fields: dict, hint_fields: dict, needs_sums_of_a: bool, ptxas_log: list[str]
-) -> None:
-    """Nothing spills, products run on, registers that are moved exist, codes are masked alone, and A is summed or not."""
+def test_machine_code_scales_sums(fields: dict, hint_fields: dict, needs_sums_of_a: bool, ptxas_log: list[str]) -> None:
+    """Nothing spills, products run on, registers that are moved exist, codes are masked alone, A is summed or not."""
     config, hint = _config(1024, 2048, **fields), _sums(**hint_fields)
     archive = _build(config, hint)
     (resources,) = archive.resources.values()
@@ -114,7 +112,15 @@ def test_sums_of_one_block_stay_there() -> None:
 
 @pytest.mark.parametrize(
     ("group_size", "block_k", "run_steps", "runs_in_slot"),
-    [(64, 64, 1, 1), (64, 256, 1, 4), (128, 64, 2, 1), (128, 256, 2, 2), (256, 64, 2, 1), (256, 256, 4, 1), (-1, 128, 2, 1)],
+    [
+        (64, 64, 1, 1),
+        (64, 256, 1, 4),
+        (128, 64, 2, 1),
+        (128, 256, 2, 2),
+        (256, 64, 2, 1),
+        (256, 256, 4, 1),
+        (-1, 128, 2, 1),
+    ],
 )
 def test_runs_are_the_longest_that_share_a_scale(
     group_size: int, block_k: int, run_steps: int, runs_in_slot: int

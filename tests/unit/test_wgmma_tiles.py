@@ -67,7 +67,7 @@ def test_tiles_of_seven_blocks_are_predicted_to_fill_the_gpu() -> None:
 @pytest.mark.parametrize("weight", ["uint4", "int4"])
 def test_sums_are_cheaper_to_scale_where_rows_are_few(weight: str) -> None:
     """A step of a group of 64 has fewer instructions with scaled sums at 16 rows of A, and more at 64."""
-    config = _config(W_dtype=weight, group_size=64, with_zeros=weight == "uint4")
+    config = _config(W_dtype=weight, group_size=64)
 
     def instructions(scaling: str, block_m: int) -> float:
         return step_instructions(config, WgmmaHint(block_m=block_m, scaling=scaling))
