@@ -98,7 +98,7 @@ _DECODE: tuple[_Row, ...] = (
     ((1, 9), 1000, 4096, {"W_dtype": "uint1", **_ZEROS}, {"warps_k": 4, "unroll": 2, "split_k": 2, "waves": 3}),
     ((1, 8), 1000, 4096, {"W_dtype": "uint2", **_ZEROS, "zeros_mode": "quantized"}, {"rows": 2, "chains": 8}),
     ((8,), 200, 3024, {"W_dtype": "uint3", **_ZEROS, "group_size": 336, "zeros_mode": "rescale"},
-     {"warps_k": 4, "ahead": 1, "unroll": 1}),
+     {**_SHARED, "warps_k": 4, "ahead": 2, "unroll": 1, "chains": 1}),
     ((8, 20), 500, 4096, {"W_dtype": "uint3", **_SCALED}, {**_SHARED, "block_m": 16, "split_k": 2, "warps_k": 2}),
     ((1, 8), 257, 1001, {"W_dtype": "int8"}, {"warps_k": 4, "ahead": 1, "unroll": 1, "chains": 1}),
     ((1, 8), 1000, 4096, {"W_dtype": "int8", **_INT8}, {"rows": 2, "warps_k": 16, "split_k": 2}),

@@ -29,8 +29,8 @@ def test_hints_of_the_list_are_legal(kernel: HintedKernel) -> None:
     assert rung in kernel.rows or not config.is_static
 
 
-def test_names_tell_kernels_of_the_list_apart() -> None:
-    """No kernel comes twice, and none is what the rule would take by itself."""
+def test_list_has_no_kernel_twice_and_no_default() -> None:
+    """Names tell the kernels apart, and none is what its rule takes by itself."""
     assert len({str(kernel) for kernel in HINTED_KERNELS}) == len(HINTED_KERNELS)
     for kernel in HINTED_KERNELS:
         (rung,) = kernel.config.ladder
