@@ -1,7 +1,7 @@
 """The one list of problems, and of inputs for them, that correctness tests and timings draw from.
 
 `cases` is legal by construction: predicates here say which formats, modes and sizes go together, and nothing is tried
-out and dropped on an error.
+out and dropped on an error. Kernels of given hints are those of `bitquant.testing.kernels`.
 """
 
 from __future__ import annotations

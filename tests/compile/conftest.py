@@ -1,8 +1,10 @@
-"""The --update-golden flag."""
+"""The --update-golden flag, and what ptxas says."""
 
 from __future__ import annotations
 
 import pytest
+
+from bitquant import compiler
 
 
 def pytest_addoption(parser):
@@ -12,3 +14,12 @@ def pytest_addoption(parser):
 @pytest.fixture
 def update_golden(request):
     return request.config.getoption("--update-golden", default=False)
+
+
+@pytest.fixture
+def ptxas_log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What ptxas says, a text a kernel."""
+    logs: list[str] = []
+    parse = compiler._parse_ptxas
+    monkeypatch.setattr(compiler, "_parse_ptxas", lambda log: (logs.append(log), parse(log))[1])
+    return logs

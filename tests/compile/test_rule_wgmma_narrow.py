@@ -7,7 +7,6 @@ import re
 import pytest
 import tvm
 
-from bitquant import compiler
 from bitquant.arch import cuda_target, gpu_arch
 from bitquant.build import Archive, build
 from bitquant.compute.matmul import matmul_dequantize_b
@@ -45,15 +44,6 @@ def _build(config: MatmulConfig, hint: WgmmaHint) -> Archive:
     func = matmul_dequantize_b(config, config.ladder[-1], layout="fragment")
     scheduled = schedule_with(func, RULE, hint, TARGET)
     return build(tvm.IRModule({str(func.attrs["global_symbol"]): scheduled}), TARGET, config.problem())
-
-
-@pytest.fixture
-def ptxas_log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What ptxas says, a text a kernel."""
-    logs: list[str] = []
-    parse = compiler._parse_ptxas
-    monkeypatch.setattr(compiler, "_parse_ptxas", lambda log: (logs.append(log), parse(log))[1])
-    return logs
 
 
 @pytest.mark.parametrize("m", [64, 256, 4096])

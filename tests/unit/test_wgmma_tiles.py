@@ -1,0 +1,140 @@
+"""Tile sizes of the wgmma kernel: blocks of rows that fill the GPU, and what decoding and scaling cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from bitquant.arch import gpu_arch
+from bitquant.config import MatmulConfig
+from bitquant.schedule.rules import wgmma_tiles
+from bitquant.schedule.rules.wgmma_tiles import (
+    ROWS,
+    WgmmaHint,
+    decodes_in_place,
+    hint_registers,
+    likely_hints,
+    needed_registers,
+    predicted_us,
+    step_instructions,
+    sums_refusal,
+)
+
+
+def _config(N: int = 8192, K: int = 8192, **fields: object) -> MatmulConfig:
+    given = {"W_dtype": "uint4", "group_size": 128, "with_scaling": True, "with_zeros": True}
+    return MatmulConfig(M=[64], N=N, K=K, **{**given, **fields})
+
+
+@pytest.mark.parametrize(
+    ("blocks", "rows", "consumers_n", "wanted"),
+    [
+        (56, 2, 4, [0, 7]),  # 7 tiles of 8 blocks, or 8 of 7.
+        (448, 2, 4, [0, 7]),
+        (12, 2, 2, [0, 3]),
+        (12, 4, 1, [0, 3]),
+        (64, 2, 4, [0]),  # Not whole tiles of 7,
+        (49, 2, 4, [0]),  # and not whole ones of 8.
+        (56, 1, 4, [0]),  # One block a consumer: one less would leave a consumer without any.
+        (12, 2, 1, [0]),  # Of two blocks one is what rows=1 has.
+    ],
+)
+def test_row_blocks_are_one_less_where_both_numbers_divide_n(
+    blocks: int, rows: int, consumers_n: int, wanted: list[int]
+) -> None:
+    """A tile of one block of 64 rows less is tried where N is a whole number of either, and consumers hold several."""
+    hint = WgmmaHint(rows=rows, consumers_n=consumers_n)
+    assert wgmma_tiles._row_blocks(blocks * ROWS, hint) == wanted
+    # The last block may be a part of one.
+    assert wgmma_tiles._row_blocks(blocks * ROWS - 5, hint) == wanted
+
+
+@pytest.mark.parametrize(("row_blocks", "block_n"), [(0, 512), (7, 448), (1, 64)])
+def test_row_blocks_are_the_rows_of_a_tile(row_blocks: int, block_n: int) -> None:
+    """Rows of W in a tile are those of `row_blocks`, or of all blocks that consumers hold."""
+    assert WgmmaHint(rows=2, consumers_n=4, row_blocks=row_blocks).block_n == block_n
+
+
+def test_tiles_of_seven_blocks_are_predicted_to_fill_the_gpu() -> None:
+    """57344 rows of W: 112 tiles of 512 rows leave 20 of 132 multiprocessors idle, 128 tiles of 448 rows fewer."""
+    config, arch = _config(57344), gpu_arch("sm_90a")
+    hints = [
+        WgmmaHint(block_m=16, rows=2, consumers_n=4, scaling="sums", row_blocks=row_blocks) for row_blocks in (0, 7)
+    ]
+    whole, fewer = (predicted_us(config, 16, arch, hint) for hint in hints)
+    assert fewer <= whole
+
+
+@pytest.mark.parametrize("weight", ["uint4", "int4"])
+def test_sums_are_cheaper_to_scale_where_rows_are_few(weight: str) -> None:
+    """A step of a group of 64 has fewer instructions with scaled sums at 16 rows of A, and more at 64."""
+    config = _config(W_dtype=weight, group_size=64)
+
+    def instructions(scaling: str, block_m: int) -> float:
+        return step_instructions(config, WgmmaHint(block_m=block_m, scaling=scaling))
+
+    assert instructions("sums", 16) < instructions("operand", 16)
+    assert instructions("sums", 64) > instructions("operand", 64)
+    assert instructions("sums", 16) < instructions("sums", 32) < instructions("sums", 64)
+    # Operands are scaled alike whatever they are multiplied with.
+    assert instructions("operand", 16) == instructions("operand", 64)
+
+
+def test_zero_points_cost_instructions_in_either_place() -> None:
+    """Zero points take an operation of each register, or of each sum."""
+    with_zeros, without = _config(), _config(with_zeros=False)
+    for scaling in ("operand", "sums"):
+        hint = WgmmaHint(block_m=32, scaling=scaling)
+        assert step_instructions(with_zeros, hint) > step_instructions(without, hint)
+
+
+def test_longer_groups_make_scaled_sums_cheaper() -> None:
+    """Sums are scaled once a group of 64, and once in 128 k where groups are longer."""
+    hint = WgmmaHint(block_m=32, scaling="sums")
+    costs = [step_instructions(_config(group_size=group), hint) for group in (64, 128, 256, -1)]
+    assert costs[0] > costs[1] == costs[2] == costs[3]
+
+
+@pytest.mark.parametrize(
+    ("weight", "A_dtype", "wanted"),
+    [
+        ("uint4", "float16", True),
+        ("int4", "float16", True),
+        ("int5", "float16", True),
+        ("uint4", "bfloat16", False),  # A mantissa of 7 bits.
+        ("nf4", "float16", False),  # Values from a table.
+        ("int8", "float16", False),  # 7 bits at most.
+        ("float8_e4m3", "float16", False),
+        ("uint2", "float16", False),  # Places of codes differ within a row.
+        ("uint1", "float16", False),
+    ],
+)
+def test_codes_that_need_masks_alone(weight: str, A_dtype: str, wanted: bool) -> None:
+    """Codes are multiplied where they stand if one power of two a row makes them the values."""
+    config = _config(W_dtype=weight, A_dtype=A_dtype, out_dtype=A_dtype, with_zeros=False)
+    assert decodes_in_place(config) is wanted
+
+
+@pytest.mark.parametrize("m", [16, 64, 4096])
+@pytest.mark.parametrize(
+    ("fields", "is_legal"),
+    [
+        ({}, True),
+        ({"group_size": 64}, True),
+        ({"group_size": -1}, True),
+        ({"with_scaling": False, "zeros_mode": "quantized"}, True),
+        ({"W_dtype": "nf4", "with_zeros": False}, True),
+        ({"group_size": 32}, False),
+        ({"with_scaling": False, "with_zeros": False}, False),
+        ({"A_dtype": "int8", "with_zeros": False}, False),
+    ],
+    ids=str,
+)
+def test_likely_hints_scale_sums_only_where_that_is_legal(fields: dict, is_legal: bool, m: int) -> None:
+    """Hints of scaled sums come for whole steps of a group and up to 64 rows of A, and registers hold them all."""
+    config = _config(**fields)
+    hints = list(likely_hints(config, m))
+    summing = [hint for hint in hints if hint.scaling == "sums"]
+    assert bool(summing) is is_legal
+    assert len(summing) < len(hints)
+    assert all(sums_refusal(config, hint) is None and hint.block_m <= 64 for hint in summing)
+    assert all(needed_registers(config, hint) <= hint_registers(hint)[1] for hint in hints)
