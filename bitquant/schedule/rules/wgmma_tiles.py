@@ -302,7 +302,8 @@ def step_instructions(config: MatmulConfig, hint: WgmmaHint) -> float:
         operations = 2 * planes + config.with_scaling + config.with_zeros
         return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations
     operations = 2 * planes - decodes_in_place(config)
-    fold = FOLD_INSTRUCTIONS + hint.block_m // 2 * (1 + config.with_zeros)
+    subtracts = config.with_zeros or (decodes_in_place(config) and w.code_offset != 0)
+    fold = FOLD_INSTRUCTIONS + hint.block_m // 2 * (1 + subtracts)
     return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations + fold / _steps_of_run(config)
 
 
