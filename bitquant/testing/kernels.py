@@ -155,7 +155,7 @@ _SUMS: tuple[_Row, ...] = (
     ((1, 16, 50), 1000, 2048, _UINT4, {"block_m": 16, "consumers_k": 2}),
     ((64, 65), 1000, 2048, _UINT4, {"block_m": 64, "split_k": 2}),
     ((32,), 1000, 4096, {**_UINT4, "M": 32}, {"block_m": 32, "rows": 2, "split_k": 8}),
-    ((16, 20), 1400, 1024, _UINT4, {"block_m": 16, "rows": 2, "consumers_n": 4, "row_blocks": 7}),
+    ((16, 20), 1400, 1024, _UINT4, {"block_m": 16, "rows": 2, "consumers_n": 4, "row_blocks": 7, "block_k": 128}),
     ((30,), 1000, 2048, {**_UINT4, "with_bias": True},
      {"block_m": 32, "rows": 2, "row_blocks": 3, "split_k": 2, "block_k": 128}),
     ((16, 60), 520, 2048, {**_UINT4, **_BFLOAT16},
