@@ -49,8 +49,8 @@ MAX_BLOCK_K = 256
 SM_REGISTERS, REGISTER_UNIT = 65536, 8
 #: Most registers of a thread in whole units, and those that the producer keeps at least.
 MAX_REGISTERS, PRODUCER_REGISTERS = 248, 32
-#: Those of a producer whose warps sum A, without spills.
-SUMMING_REGISTERS = 48
+#: Those of a producer whose warps sum A, without spills: where each sums one block of 16 rows, and where more.
+SUMMING_REGISTERS, SUMMING_MORE_REGISTERS = 48, 64
 #: Warps of the producing warpgroup that sum A where sums are scaled; the first one copies.
 SUMMING_WARPS = 3
 #: Registers of a consumer besides sums, left operands and codes, as ptxas was seen to need them.
@@ -184,7 +184,10 @@ def registers(consumers: int, blocks_per_sm: int = 1, least: int = PRODUCER_REGI
 
 def hint_registers(hint: WgmmaHint) -> tuple[int, int]:
     """Return `registers` for a hint: a producer that sums A needs more."""
-    least = SUMMING_REGISTERS if hint.scaling == "sums" else PRODUCER_REGISTERS
+    least = PRODUCER_REGISTERS
+    if hint.scaling == "sums":
+        is_one_each = hint.consumers_k * -(-hint.block_m // 16) <= SUMMING_WARPS
+        least = SUMMING_REGISTERS if is_one_each else SUMMING_MORE_REGISTERS
     return registers(hint.consumers, hint.blocks_per_sm, least)
 
 
@@ -229,7 +232,7 @@ def needed_registers(config: MatmulConfig, hint: WgmmaHint, sets: int = 1) -> in
 
 def sum_sets(config: MatmulConfig, hint: WgmmaHint) -> int:
     """Return the sets of sums where those are scaled: with two, one is scaled while products go to the other."""
-    return 2 if needed_registers(config, hint, 2) <= hint_registers(hint)[1] else 1
+    return 2 if hint.block_m <= 32 and needed_registers(config, hint, 2) <= hint_registers(hint)[1] else 1
 
 
 def decodes_in_place(config: MatmulConfig) -> bool:
