@@ -907,6 +907,13 @@ def test_plots_of_canned_figures(tmp_path):
     assert "<!-- floor -->" in texts
 
 
+def test_boundaries_between_rules():
+    """Plots mark where, between two m, another rule makes the kernel."""
+    rules = {1: "decode", 8: "decode", 16: "wgmma", 64: "wgmma"}
+    entries = [{"m": m, "ours": {"rule": rule}} for m, rule in reversed(rules.items())]
+    assert report._boundaries(entries) == [(pytest.approx(128**0.5), "decode", "wgmma")]
+
+
 def test_plots_without_matplotlib(monkeypatch, tmp_path):
     """The message says what to install."""
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)

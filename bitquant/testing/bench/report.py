@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -287,6 +288,17 @@ def _roofline(results: Results, figure_type: Any) -> Any:
     return figure
 
 
+def _boundaries(entries: Sequence[Entry]) -> list[tuple[float, str, str]]:
+    """Return the m, between two that were timed, where another rule makes our kernel, and both rules' names."""
+    ordered = sorted(entries, key=lambda entry: entry["m"])
+    rules = [(entry["m"], entry["ours"].get("rule", "")) for entry in ordered]
+    return [
+        (math.sqrt(m * following), rule, next_rule)
+        for (m, rule), (following, next_rule) in itertools.pairwise(rules)
+        if rule != next_rule
+    ]
+
+
 def _latency_figure(entries: Sequence[Entry], title: str, figure_type: Any) -> Any:
     """Draw latency against m, one panel a shape and one line an implementation; None without a shape of several m."""
     shapes: dict[tuple[int, int], list[Entry]] = {}
@@ -313,6 +325,10 @@ def _latency_figure(entries: Sequence[Entry], title: str, figure_type: Any) -> A
             if points:
                 style: dict[str, Any] = {"ms": 3, "marker": ".", "color": colors[name], **styles.get(name, {})}
                 axes.plot(*zip(*points, strict=True), label=name, **style)
+        for m, before, after in _boundaries(found):
+            axes.axvline(m, color="0.5", ls="--", lw=1)
+            label = f"{before} | {after}"
+            axes.text(m, 0.02, label, transform=axes.get_xaxis_transform(), ha="center", color="0.4", fontsize=6)
         axes.set_xscale("log", base=2)
         axes.set(yscale="log", xlabel="m", ylabel="us a call", title=f"{N} x {K}")
         axes.grid(visible=True, which="major", alpha=0.3)
