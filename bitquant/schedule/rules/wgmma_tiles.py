@@ -43,7 +43,7 @@ __all__ = [
 ROWS = 64
 #: Most rows of A in a tile whose sums are scaled: those take as many multiply-adds as there are sums.
 MAX_SUM_M = 64
-#: Longest slots that are tried, in elements of k.
+#: Longest slots that are tried, in elements of k: where sums are scaled; else half of it.
 MAX_BLOCK_K = 256
 #: Registers of a multiprocessor, and the unit in which a thread gets them (CUDA C++ Programming Guide 13.0).
 SM_REGISTERS, REGISTER_UNIT = 65536, 8
@@ -342,9 +342,10 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
                     continue
                 if needed_registers(config, scaled) > hint_registers(scaled)[1]:
                     continue
-                for times in (1, 2, 4) if scaling == "sums" else (1, 2):
+                longest = MAX_BLOCK_K if scaling == "sums" else MAX_BLOCK_K // 2
+                for times in (1, 2, 4):
                     block_k = times * least_k
-                    if times == 1 or (block_k <= MAX_BLOCK_K and block_k * hint.parts <= config.K):
+                    if times == 1 or (block_k <= longest and block_k * hint.parts <= config.K):
                         yield replace(scaled, block_k=block_k)
 
 
