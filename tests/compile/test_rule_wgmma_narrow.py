@@ -12,7 +12,8 @@ from bitquant.build import Archive, build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
 from bitquant.schedule.apply import preferred_layout, schedule_with
-from bitquant.schedule.rules.wgmma import Kernel, WgmmaHint, WgmmaRule, hint_problem
+from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule, hint_problem
+from bitquant.schedule.rules.wgmma_kernel import Kernel
 from bitquant.schedule.rules.wgmma_sums import Promotion
 from bitquant.schedule.rules.wgmma_tiles import promotes
 

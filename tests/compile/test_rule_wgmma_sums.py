@@ -13,7 +13,8 @@ from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules.wgmma import Kernel, WgmmaHint, WgmmaRule, hint_problem
+from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule, hint_problem
+from bitquant.schedule.rules.wgmma_kernel import Kernel
 from bitquant.schedule.rules.wgmma_tiles import hint_registers
 
 RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")

@@ -16,7 +16,7 @@ from bitquant.intrin.fragments import RegisterDecoder, TirxOps
 from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, rounded_pair, store_local
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma import Kernel
+    from bitquant.schedule.rules.wgmma_kernel import Kernel
 
 __all__ = ["Factors", "Words", "record"]
 

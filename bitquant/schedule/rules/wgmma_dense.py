@@ -29,7 +29,8 @@ from bitquant.intrin.wgmma import (
     wait_for_products,
 )
 from bitquant.layouts import Layout
-from bitquant.schedule.rules.wgmma import Kernel, WgmmaRule, hopper_refusal
+from bitquant.schedule.rules.wgmma import WgmmaRule, hopper_refusal
+from bitquant.schedule.rules.wgmma_kernel import Kernel
 from bitquant.schedule.rules.wgmma_store import TileStore
 from bitquant.schedule.rules.wgmma_tiles import ROWS, is_dense
 

@@ -26,7 +26,7 @@ from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, pin, wait_for_products
 from bitquant.schedule.rules.wgmma_tiles import SUMMING_WARPS
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma import Kernel, Place
+    from bitquant.schedule.rules.wgmma_kernel import Kernel, Place
 
 __all__ = ["Grouping", "SumsOfA"]
 

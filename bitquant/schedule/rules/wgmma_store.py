@@ -16,7 +16,7 @@ from bitquant.schedule.rules.wgmma_sums import finished_sum, load_row_scales
 from bitquant.schedule.rules.wgmma_tiles import ROWS
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma import Kernel
+    from bitquant.schedule.rules.wgmma_kernel import Kernel
 
 __all__ = ["TileStore"]
 

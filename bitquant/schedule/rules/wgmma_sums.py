@@ -24,7 +24,7 @@ from bitquant.intrin.wgmma import pin, wait_for_products
 from bitquant.schedule.rules.wgmma_tiles import FLOAT8_RUN_K, promotes
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma import Kernel, Place
+    from bitquant.schedule.rules.wgmma_kernel import Kernel, Place
 
 __all__ = ["PTX_TYPES", "Promotion", "finished_sum", "left_operand", "load_row_scales", "narrow_refusal"]
 

@@ -1,0 +1,647 @@
+"""Hopper's tensor cores by wgmma, on the fragment weight layout, from a few rows of A to many.
+
+The weight is the left operand, D^T = W A^T: a consumer warpgroup takes the stored codes of 64 rows of W from shared
+memory, decodes them in registers and multiplies them with a tile of A that stays in shared memory::
+
+    stored W --TMA--> ring --registers--> decode --> left operand --> wgmma --> sums --> D^T, transposed --> D
+    A -------TMA----> ring, 128-byte swizzle ----> right operand --^
+
+One warpgroup produces: one thread of it starts the copies. The others consume. While the tensor cores work on one step
+(128 bytes of a row of A), the registers of the next one are decoded; a ring of mbarriers tells the two sides apart.
+K may be shared by the warpgroups of a block and by the blocks of a cluster; their sums meet in shared memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tvm.script import tirx as T
+from tvm.tirx import PrimFunc
+
+from bitquant.arch import GpuArch
+from bitquant.compute.matmul import zero_point
+from bitquant.config import MatmulConfig
+from bitquant.intrin.fragments import PairTable, RegisterDecoder
+from bitquant.intrin.launch import (
+    admit_next_kernel,
+    arrive_at_cluster,
+    await_previous_kernel,
+    cluster_rank,
+    wait_for_cluster,
+    with_dependent_launch,
+)
+from bitquant.intrin.mma import store_local, zero_local
+from bitquant.intrin.wgmma import (
+    SWIZZLE_BYTES,
+    WARPGROUP,
+    Cursor,
+    Ring,
+    WgmmaOp,
+    begin_products,
+    commit_products,
+    load_box,
+    pin,
+    row_descriptor,
+    tensor_map,
+    wait_for_products,
+)
+from bitquant.layouts import TILE_N, Layout, fragment_layout
+from bitquant.schedule.rules.base import Epilogue, operands
+from bitquant.schedule.rules.wgmma_decode import Factors, Words, record
+from bitquant.schedule.rules.wgmma_groups import Grouping, SumsOfA
+from bitquant.schedule.rules.wgmma_store import TileStore
+from bitquant.schedule.rules.wgmma_sums import PTX_TYPES, Promotion, left_operand
+from bitquant.schedule.rules.wgmma_tiles import (
+    ROWS,
+    SUMMING_WARPS,
+    WgmmaHint,
+    decodes_in_place,
+    hint_registers,
+    promotes,
+    sum_sets,
+    unit_k,
+)
+
+__all__ = ["Kernel", "Place"]
+
+Expr = Any
+
+#: Bytes of W that one lane group reads at once: 16 bytes a lane.
+CHUNK_BYTES = 512
+#: Masks that a format's decoding needs in registers, at most.
+MAX_MASKS = 16
+#: Columns of D^T that pass through shared memory at a time at the end of a tile.
+SLICE_M = 64
+#: Where sums are scaled in groups, k of the loop's body at least, if groups are as long.
+GROUP_K = 128
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one left operand stands in the body of the loop: stage, unit of the stage, step of the unit, row block."""
+
+    stage: int
+    unit: int
+    step: int
+    row: int
+
+
+class Kernel:
+    """One kernel: what is known before its body is written, and the pieces of the body.
+
+    Methods emit TIRx statements; `build` strings them together. A *step* is 128 bytes of k, a *unit* the steps of one
+    tile of the weight's layout (or one step, if that is longer), a *part* the share of K of one consumer along k.
+    """
+
+    #: Layout of the weight.
+    weight_layout: ClassVar[Layout] = "fragment"
+    #: Whether W may be fetched before the kernel before this one has ended, which must not have written it then.
+    fetches_weight_early: ClassVar[bool] = True
+
+    def __init__(self, config: MatmulConfig, rung: int, arch: GpuArch, hint: WgmmaHint) -> None:
+        self.config, self.rung, self.hint, self.arch = config, rung, hint, arch
+        c, h = config, hint
+        a = c.A_format
+        self.is_narrow = a.bits == 8
+        self.operand = left_operand(c)
+        self.op = WgmmaOp(h.block_m, PTX_TYPES[self.operand], PTX_TYPES[a.name])
+        self.sum_dtype = "uint32" if self.op.is_integer else "float32"
+        self.total_dtype = "float32" if promotes(c) else self.sum_dtype
+        #: Whether left operands are scaled; with A of 8 bits sums are, and where the hint says so.
+        is_scaled = (c.with_scaling or c.with_zeros) and not self.is_narrow
+        self.scales_sums = is_scaled and h.scaling == "sums"
+        self.scales = is_scaled and not self.scales_sums
+        self.needs_sums_of_a = False
+        #: What sums are multiplied with to be those of W's values.
+        self.value_scale, self.table_bytes = 1.0, 0
+        self.consumers = h.consumers
+        self.threads = (self.consumers + 1) * WARPGROUP
+        self.block_n = h.block_n
+        self.step_k = SWIZZLE_BYTES * 8 // a.bits
+        self.unit_k = unit_k(c)
+        self.unit_steps = self.unit_k // self.step_k
+        self.units = h.block_k // self.unit_k
+        #: Steps of a consumer in a slot.
+        self.steps = self.units * self.unit_steps
+        self.parts = h.parts
+        self.body_stages = self._plan_body()
+        bodies = -(-c.K // (h.block_k * self.parts * self.body_stages))
+        #: Slots that each part reads, and rounds of the loop.
+        self.part_stages, self.bodies = bodies * self.body_stages, bodies
+        self.part_k = self.part_stages * h.block_k
+        #: Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers.
+        self.has_ragged_k = self.part_k * self.parts != c.K and not self.is_narrow
+        self.has_ragged_n = c.N % self.block_n != 0
+        self.sums = h.block_m // 2
+        self.w_part_bytes, self.w_box = self._plan_weight()
+        #: Where sums are scaled in groups, steps of a run, which share a scale, and runs that end in a slot.
+        body_k = self.body_stages * h.block_k
+        self.run_steps = max(1, (math.gcd(c.group, body_k) if c.num_groups > 1 else body_k) // self.step_k)
+        if self.scales_sums and self.body_stages * self.steps >= 2 * GROUP_K // self.step_k:
+            self.run_steps = min(self.run_steps, GROUP_K // self.step_k)
+        self.runs_in_slot = max(1, self.steps // self.run_steps)
+        self._lay_out()
+
+    def _plan_body(self) -> int:
+        """Return the slots in a body: an even number of left operands, because two sets of registers alternate."""
+        c, h = self.config, self.hint
+        if self.scales_sums:
+            # A body of two groups, or of two pieces of a longer one: their sums take turns.
+            count = 1
+            while count < 4 and count * h.block_k < 2 * min(c.group, GROUP_K) and 2 * count * h.block_k * h.parts < c.K:
+                count *= 2
+            return count if count * self.steps * h.rows % 2 == 0 else 2
+        return 1 if self.steps * h.rows % 2 == 0 else 2
+
+    def _plan_weight(self) -> tuple[int, list[int]]:
+        """Choose how W is read and decoded; return the bytes of W in a slot for each part along k, and their box."""
+        c = self.config
+        self.layout = fragment_layout(c)
+        in_place = self.scales_sums and decodes_in_place(c)
+        self.decoder = RegisterDecoder(
+            c.W_format, self.layout, self.operand, self.arch.capability, in_place=in_place, fills_bytes=True,
+            shares_bytes=in_place and c.W_format.bits == 4,
+        )  # fmt: skip
+        self.needs_sums_of_a = self.scales_sums and (c.with_zeros or bool(self.decoder.value_offset))
+        self.value_scale, self.table_bytes = self.decoder.value_scale, self.decoder.table_bytes
+        self.table: PairTable | None = None
+        #: Words of a lane, and chunks of its warp, in a unit.
+        self.unit_words = self.unit_k * self.layout.bits // 64
+        self.unit_chunks = self.unit_words // 4
+        self.tile_words = self.layout.tile_bytes // (CHUNK_BYTES // 4)
+        box = [CHUNK_BYTES // 8, self.units * self.unit_chunks, self.block_n // TILE_N]
+        return 8 * math.prod(box), box
+
+    def _lay_out(self) -> None:
+        """Place slots, barriers and the end of a tile in shared memory."""
+        c, h = self.config, self.hint
+        self.a_box_bytes = h.block_m * SWIZZLE_BYTES
+        self.a_bytes = h.consumers_k * self.steps * self.a_box_bytes
+        self.slot_bytes = self.a_bytes + h.consumers_k * self.w_part_bytes
+        out_bytes = c.out_format.bits // 8
+        #: Rows of the tile that leaves are padded by a chunk, so that neither lanes of a row nor of a column collide.
+        self.out_stride = ROWS * out_bytes + 16
+        self.slice_m = min(SLICE_M, h.block_m)
+        self.out_offset = h.stages * self.slot_bytes
+        self.exchange_offset = self.out_offset + self.consumers * self.slice_m * self.out_stride
+        #: Where K is shared, the blocks of 8 columns that each part stores at the end, the parts that store any, and
+        #: how many of those a block has: share s belongs to block s % split_k of the cluster.
+        self.share_columns = -(-h.block_m // (8 * self.parts))
+        self.sharers = -(-h.block_m // (8 * self.share_columns))
+        self.shares_in_block = -(-self.sharers // h.split_k)
+        exchange = h.consumers_n * self.shares_in_block * self.parts * h.rows * self.share_columns * WARPGROUP * 16
+        self.barrier_offset = self.exchange_offset + (exchange if self.parts > 1 else 0)
+        self.ready_offset = self.sums_offset = self.barrier_offset + 16 * h.stages
+        self.mask_offset = self.ready_offset
+        #: Beyond the slot itself, what each takes: barriers, and sums of A.
+        self.slot_extra_bytes = 16
+        if self.needs_sums_of_a:
+            slot_sums = 4 * h.consumers_k * self.runs_in_slot * h.block_m
+            self.sums_offset = self.ready_offset + -(-8 * h.stages // 16) * 16
+            self.mask_offset = self.sums_offset + h.stages * slot_sums
+            self.slot_extra_bytes += 8 + slot_sums
+        self.table_offset = self.mask_offset + 4 * MAX_MASKS
+        self.smem_bytes = self.table_offset + self.table_bytes
+        #: Bytes that a thread stores at a time: rows of D start at multiples of it.
+        self.store_bytes = math.gcd(16, c.N * out_bytes)
+
+    # Set up.
+
+    def bind(
+        self, Scale: Any, Zeros: Any, epilogue: Epilogue, m: Expr, maps: Sequence[Expr], block: Expr, rank: Expr,
+        thread: Expr, arena: Any,
+    ) -> None:  # fmt: skip
+        """Take the function's operands, and compute where this block and thread stand."""
+        h = self.hint
+        self.Scale, self.Zeros, self.epilogue, self.m = Scale, Zeros, epilogue, m
+        self.a_map, self.w_map = maps
+        self.block, self.rank = block, rank
+        self.base = self.local("uint32", T.cuda.cvta_generic_to_shared(arena.ptr_to([0])))
+        self.lane, self.warp = thread % 32, thread // 32 % 4
+        self.thread = thread % WARPGROUP
+        # A shuffle tells the compiler that all lanes have the same warpgroup, so that branches on it are uniform.
+        self.group = self.local("int32", self._uniform(thread // WARPGROUP))
+        self.part_n = self.group // h.consumers_k
+        self.part_k_index = self.group % h.consumers_k
+        self.share = self.part_k_index * h.split_k + self.rank
+        readers = 4 * self.consumers + (SUMMING_WARPS if self.needs_sums_of_a else 0)
+        self.ring = Ring(self.base + T.uint32(self.barrier_offset), h.stages, readers)
+        self.sums_of_a = SumsOfA(self)
+        self.n_blocks = -(-self.config.N // self.block_n)
+        self.m_blocks = (m + (h.block_m - 1)) // h.block_m
+
+    @staticmethod
+    def local(dtype: str, value: Expr) -> Expr:
+        """Emit a variable of this thread that begins as `value`; return it."""
+        buffer = T.alloc_local((1,), dtype)
+        store_local(buffer, 0, value)
+        return buffer[0]
+
+    @staticmethod
+    def _uniform(value: Expr) -> Expr:
+        """Return a value as that of the warp's first lane."""
+        return T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), value, 0, 32, 32)
+
+    def is_producer(self) -> Expr:
+        """Return whether this thread belongs to the producing warpgroup."""
+        return self.group == self.consumers
+
+    def initialize(self, thread: Expr, arena: Any) -> None:
+        """Emit the initialization of the barriers and of what decoding reads from shared memory."""
+        self._initialize_decoder(thread, arena)
+        with T.If(thread == 0), T.Then():
+            self.ring.initialize()
+        T.evaluate(T.cuda.cta_sync())
+
+    def _initialize_decoder(self, thread: Expr, arena: Any) -> None:
+        """Emit the stores of tables and masks."""
+        halves = range(2 if self.scales else 0)
+        self.mask_constants = sorted({mask for half in halves for mask in record(self.decoder, half).masks_found})
+        assert len(self.mask_constants) <= MAX_MASKS
+        if self.decoder.has_table:
+            self.table = PairTable(arena, self.table_offset, self.lane)
+            self.decoder.fill_table(arena, self.table_offset, thread, self.threads)
+        with T.If(thread == 0), T.Then():
+            if self.needs_sums_of_a:
+                self.sums_of_a.initialize()
+            for i, mask in enumerate(self.mask_constants):
+                T.evaluate(T.ptx["st.shared.u32"](self.base + T.uint32(self.mask_offset + 4 * i), T.uint32(mask)))
+
+    def set_registers(self, is_producer: bool) -> None:
+        """Emit the move of registers from the producer to the consumers."""
+        producer, consumer = hint_registers(self.hint)
+        if producer < consumer:
+            action, count = ("dec", producer) if is_producer else ("inc", consumer)
+            T.evaluate(T.ptx[f"setmaxnreg.{action}.sync.aligned.u32"](count))
+
+    def tile_origin(self, tile: Expr) -> tuple[Expr, Expr]:
+        """Emit the coordinates of a tile; return its first row of A and its first row of W."""
+        raster = self.hint.raster
+        per_band = raster * self.n_blocks
+        band, place = T.truncdiv(tile, per_band), T.truncmod(tile, per_band)
+        rows = self.local("int32", T.min(self.m_blocks - band * raster, raster))
+        m0 = self.local("int32", (band * raster + T.truncmod(place, rows)) * self.hint.block_m)
+        n0 = self.local("int32", T.truncdiv(place, rows) * self.block_n)
+        return m0, n0
+
+    # The producer.
+
+    def produce(self, tiles: Expr, tile: Any, stride: Expr) -> None:
+        """Emit what the producing warpgroup does: one thread copies, and warps that copy nothing sum A if need be."""
+        with T.If(self.thread == 0), T.Then():
+            self._copy(tiles, tile, stride)
+        if self.needs_sums_of_a:
+            with T.If(self.warp > 0), T.Then():
+                self.sums_of_a.produce(tiles, tile, stride)
+
+    def _copy(self, tiles: Expr, tile: Any, stride: Expr) -> None:
+        """Emit all copies of a block, by one thread: those of tiles `tile`, `tile` + `stride`, ... below `tiles`.
+
+        The first slots get their part of the weight before the kernel before this one has ended; A may be its result.
+        Only then is the next kernel let in, so that no kernel starts before the last but one has ended.
+        """
+        first = min(self.hint.stages, self.part_stages)
+        for_w, for_both = Cursor(self.hint.stages), Cursor(self.hint.stages)
+        origin = self.tile_origin(tile[0])
+        if not self.fetches_weight_early:
+            await_previous_kernel()
+        with T.serial(first) as stage:
+            self.ring.expect(for_w, self.slot_bytes)
+            self._load_w(origin, stage, for_w)
+            for_w.advance()
+        if self.fetches_weight_early:
+            await_previous_kernel()
+        admit_next_kernel()
+        with T.serial(first) as stage:
+            self._load_a(origin, stage, for_both)
+            for_both.advance()
+        done = T.alloc_local((1,), "int32")
+        store_local(done, 0, T.int32(first))
+        with T.While(tile[0] < tiles):
+            origin = self.tile_origin(tile[0])
+            with T.serial(self.part_stages - done[0]) as later:
+                self.ring.wait_empty(for_both)
+                self.ring.expect(for_both, self.slot_bytes)
+                self._load_a(origin, done[0] + later, for_both)
+                self._load_w(origin, done[0] + later, for_both)
+                for_both.advance()
+            store_local(done, 0, T.int32(0))
+            store_local(tile, 0, tile[0] + stride)
+
+    def _slot(self, cursor: Cursor) -> Expr:
+        """Return the address of a slot."""
+        return self.base + (cursor.slot * self.slot_bytes).astype("uint32")
+
+    def _first_k(self, part: int, stage: Expr) -> Expr:
+        """Return where a slot's share of K begins, for one of the block's parts."""
+        return (self.rank * self.hint.consumers_k + part) * self.part_k + stage * self.hint.block_k
+
+    def _load_a(self, origin: tuple[Expr, Expr], stage: Expr, cursor: Cursor) -> None:
+        """Emit the copies of a slot's boxes of A."""
+        for part in range(self.hint.consumers_k):
+            for step in range(self.steps):
+                target = self._slot(cursor) + T.uint32((part * self.steps + step) * self.a_box_bytes)
+                k = self._first_k(part, stage) + step * self.step_k
+                load_box(target, self.a_map, [k, origin[0]], self.ring.full(cursor.slot))
+
+    def _load_w(self, origin: tuple[Expr, Expr], stage: Expr, cursor: Cursor) -> None:
+        """Emit the copies of a slot's boxes of the weight."""
+        layout = self.layout
+        for part in range(self.hint.consumers_k):
+            target = self._slot(cursor) + T.uint32(self.a_bytes + part * self.w_part_bytes)
+            chunk = self._first_k(part, stage) // layout.tile_k * (layout.tile_bytes // CHUNK_BYTES)
+            load_box(target, self.w_map, [0, chunk, origin[1] // TILE_N], self.ring.full(cursor.slot))
+
+    # The consumers.
+
+    def begin_consumer(self) -> None:
+        """Emit the variables of a consumer."""
+        h = self.hint
+        sets = sum_sets(self.config, h) if self.scales_sums else 1
+        self.acc_sets = [[T.alloc_local((self.sums,), self.sum_dtype) for _ in range(h.rows)] for _ in range(sets)]
+        self.acc = self.acc_sets[0]
+        self.left = [T.alloc_local((16,), "uint32") for _ in range(2)]
+        self.words = [T.alloc_local((self.unit_words,), "uint32") for _ in range(h.rows)]
+        self.promotion: Promotion | Grouping | None = None
+        if self.scales_sums:
+            self.promotion = Grouping(self)
+        elif promotes(self.config):
+            self.promotion = Promotion(self)
+        #: What leaves the kernel: the sums themselves, or totals of scaled ones.
+        self.totals = self.promotion.totals if self.promotion else self.acc
+        #: Slots that are read next, multiplied now, and released next.
+        self.reading, self.multiplying, self.releasing = (Cursor(h.stages) for _ in range(3))
+        if self.scales:
+            self.factors = [Factors(self, row) for row in range(h.rows)]
+            # From shared memory, or the compiler would load each constant anew for each use.
+            self.masks = {}
+            for i, mask in enumerate(self.mask_constants):
+                register = T.alloc_local((1,), "uint32")
+                T.evaluate(T.ptx["ld.shared.u32"](register[0], self.base + T.uint32(self.mask_offset + 4 * i)))
+                self.masks[mask] = register[0]
+
+    def consume_tile(self, tile: Expr) -> None:
+        """Emit the products of one tile, and their way to D."""
+        h = self.hint
+        m0, n0 = self.tile_origin(tile)
+        self.n0 = n0
+        #: First step of this part.
+        self.first_step = self.local(
+            "int32", (self.rank * h.consumers_k + self.part_k_index) * (self.part_stages * self.steps)
+        )
+        places = [
+            Place(stage, unit, step, row)
+            for stage in range(self.body_stages)
+            for unit in range(self.units)
+            for step in range(self.unit_steps)
+            for row in range(h.rows)
+        ]
+        for acc in itertools.chain(*self.acc_sets):
+            zero_local(acc)
+        for factors in self.factors if self.scales else ():
+            factors.begin_tile()
+        if self.promotion:
+            self.promotion.begin_tile()
+        self.ring.wait_full(self.reading)
+        for row in range(h.rows):
+            self._load_words(0, row)
+            if self.scales:
+                self.factors[row].begin_part()
+        if self.promotion:
+            self.promotion.begin_part()
+        self._decode(places, 0, T.int32(0))
+        with T.serial(self.bodies) as body:
+            for i, place in enumerate(places):
+                self._multiply(place, self.left[i % 2], body)
+                wait_for_products(1)
+                if self.promotion:
+                    self.promotion.add_previous(places, i, body)
+                self._release_before(places, i, body)
+                if i + 1 < len(places):
+                    self._decode(places, i + 1, body)
+                else:
+                    with T.If(body + 1 < self.bodies), T.Then():
+                        self._decode(places, 0, body + 1)
+                if self.promotion:
+                    self.promotion.add_own(places, i, body)
+        wait_for_products(0)
+        for acc in self.acc if self.promotion is None else ():
+            pin(acc)
+        self._release()
+        self.reading.advance()
+        TileStore(self).store(m0, n0)
+
+    def step_of_body(self, place: Place) -> int:
+        """Return the place of a step in the body of the loop."""
+        return (place.stage * self.units + place.unit) * self.unit_steps + place.step
+
+    def unit(self, half: int) -> float:
+        """Return what a decoded number of row g + 8 * half is multiplied by to be a value."""
+        return self.decoder.value_scale * 2.0 ** -self.decoder.exponent(half)
+
+    def row_of_w(self, row: int, half: int) -> Expr:
+        """Return the row of W that row g + 8 * half of a row block is, or the last one for those beyond N."""
+        n = self.n0 + (self.part_n * self.hint.rows + row) * ROWS + self.warp * 16 + self.lane // 4 + 8 * half
+        return T.min(n, self.config.N - 1) if self.has_ragged_n or self.hint.row_blocks else n
+
+    def load_factors(self, row: int, first: Expr, scales: Any, zeros: Any = None) -> None:
+        """Emit the loads of scales and zero points of a thread's two rows of a row block, for one of four groups.
+
+        The four lanes that share rows take a group each, of `first` to `first` + 3; `from_group` passes them on.
+        """
+        c = self.config
+        g = T.min(first + self.lane % 4, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
+        for half in range(2):
+            n = self.row_of_w(row, half)
+            if c.with_scaling:
+                store_local(scales, half, self.Scale[n, g].astype(scales.dtype))
+            if c.with_zeros:
+                store_local(zeros, half, zero_point(c, self.Zeros, n, g).astype(zeros.dtype))
+
+    def from_group(self, held: Expr, group: Expr) -> Expr:
+        """Return what the lane has in `held` that has loaded the factors of `group`, of those that share rows."""
+        return T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), held, self.lane // 4 * 4 + group % 4, 32, 32)
+
+    def _release(self) -> None:
+        """Emit that this warp has done with a slot."""
+        with T.If(self.lane == 0), T.Then():
+            self.ring.release(self.releasing)
+        self.releasing.advance()
+
+    def _release_before(self, places: Sequence[Place], i: int, body: Expr) -> None:
+        """Emit the release of the slot that the left operand before the i-th was the last to use, if it was."""
+        if i and places[i].stage != places[i - 1].stage:
+            self._release()
+        elif i == 0:
+            with T.If(body > 0), T.Then():
+                self._release()
+
+    def _multiply(self, place: Place, left: Any, body: Expr) -> None:
+        """Emit the products of one left operand with its step of A."""
+        h, promotion = self.hint, self.promotion
+        step = place.unit * self.unit_steps + place.step
+        box = self.part_k_index * self.steps + step
+        address = self.base + (self.multiplying.slot * self.slot_bytes + box * self.a_box_bytes).astype("uint32")
+        descriptor = T.alloc_local((1,), "uint64")
+        store_local(descriptor, 0, row_descriptor(address))
+        begin_products()
+        acc = (promotion.sums_of(place) if promotion else self.acc)[place.row]
+        for j in range(4):
+            # 32 bytes of k further, in units of 16 bytes.
+            at = descriptor[0] + T.uint64(2 * j)
+            is_first = promotion is not None and promotion.begins_run(place, j)
+            if promotion and is_first and j:
+                commit_products()
+                wait_for_products(0)
+                promotion.add(place.row)
+                begin_products()
+            self.op.emit([acc[r] for r in range(self.sums)], [left[4 * j + p] for p in range(4)], at, not is_first)
+            if promotion and is_first:
+                promotion.begin_run(place, j, body)
+        commit_products()
+        if place.row == h.rows - 1 and step == self.steps - 1:
+            self.multiplying.advance()
+
+    def _load_words(self, unit: int, row: int) -> None:
+        """Emit the loads of this lane's codes of a unit of the slot that is being read."""
+        h = self.hint
+        tile_row = (self.part_n * h.rows + row) * 4 + self.warp
+        chunk = (tile_row * self.units + unit) * self.unit_chunks
+        offset = self.a_bytes + self.part_k_index * self.w_part_bytes + chunk * CHUNK_BYTES + self.lane * 16
+        address = self.local("uint32", self.base + (self.reading.slot * self.slot_bytes + offset).astype("uint32"))
+        words = self.words[row]
+        for i in range(self.unit_chunks):
+            registers = [words[4 * i + j] for j in range(4)]
+            T.evaluate(T.ptx["ld.shared.v4.u32"](*registers, address + T.uint32(i * CHUNK_BYTES)))
+
+    def _decode(self, places: Sequence[Place], i: int, body: Expr) -> None:
+        """Emit the i-th left operand of a body, and then the loads of the codes that take the place of its own."""
+        place = places[i]
+        left = self.left[i % 2]
+        step = self.step_of_body(place)
+        absolute = self.first_step + body * (self.body_stages * self.steps) + step
+        for r in range(16):
+            if self.scales and r % 4 == 0:
+                self.factors[place.row].enter(absolute, step, r // 4)
+            value = self._operand(place, r)
+            if self.has_ragged_k:
+                k = absolute * self.step_k + r // 4 * self.op.step_k + r % 4 // 2 * (self.op.step_k // 2)
+                value = T.Select(k < self.config.K, value, T.uint32(0))
+            store_local(left, r, value)
+        if self.is_narrow or self.scales_sums:
+            # Here and not between the products that take them, where the compiler might put what is so simple.
+            pin(left)
+        if place.step < self.unit_steps - 1:
+            return
+        # The codes are used up: load those of the next unit for the same rows.
+        if place.unit + 1 < self.units:
+            self._load_words(place.unit + 1, place.row)
+        elif place.stage + 1 < self.body_stages:
+            self._load_next_stage(place.row)
+        else:
+            with T.If(body + 1 < self.bodies), T.Then():
+                self._load_next_stage(place.row)
+
+    def _load_next_stage(self, row: int) -> None:
+        if row == 0:
+            self.reading.advance()
+            self.ring.wait_full(self.reading)
+        self._load_words(0, row)
+
+    def _operand(self, place: Place, r: int) -> Expr:
+        """Return register r of a step's left operand, scaled."""
+        tile, register = divmod(place.step * 16 + r, self.layout.registers)
+        words = self.words[place.row]
+        first = tile * self.tile_words
+        planes = [Words(words, first + plane.byte_offset // (CHUNK_BYTES // 4)) for plane in self.layout.planes]
+        if self.scales:
+            return self.factors[place.row].decode(planes, register)
+        return self.decoder.decode(planes, register, self.table)[0]
+
+    def arrive_at_cluster(self) -> None:
+        """Emit the arrival at a barrier of all threads of the cluster: one at the beginning, one when sums are sent."""
+        if self.hint.split_k > 1:
+            arrive_at_cluster()
+
+    def wait_for_cluster(self) -> None:
+        """Emit the wait for all threads of the cluster."""
+        if self.hint.split_k > 1:
+            wait_for_cluster()
+
+    def weight_map(self) -> tuple[str, int, list[Expr]]:
+        """Return type, dimensions and further arguments of the tensor map of W: words, chunks and rows of tiles."""
+        c, layout = self.config, self.layout
+        chunks = layout.tiles_k(c.K) * layout.tile_bytes // CHUNK_BYTES
+        extents = [CHUNK_BYTES // 8, chunks, layout.tiles_n(c.N)]
+        return "uint64", 3, tensor_map(extents, [CHUNK_BYTES, chunks * CHUNK_BYTES], self.w_box, False)
+
+    def build(self) -> PrimFunc:
+        """Return the kernel."""
+        c, h = self.config, self.hint
+        spec = operands(c, self.rung, self.weight_layout)
+        N, K = c.N, c.K
+        threads, smem_bytes, split_k = self.threads, self.smem_bytes, h.split_k
+        n_blocks = -(-N // self.block_n)
+        # Where K is shared a block computes one tile: those who share it meet once.
+        is_persistent = self.parts == 1
+        a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if self.is_narrow else spec.A
+        w_dtype, w_dimensions, w_map = self.weight_map()
+        most_blocks, blocks_per_sm = self.arch.sm_count * h.blocks_per_sm, h.blocks_per_sm
+        kernel = self
+
+        @T.prim_func(check_well_formed=False)
+        def wgmma(
+            A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
+            Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
+        ):  # fmt: skip
+            m = T.meta_var(spec.rows(T.int32()))
+            A = T.match_buffer(A_handle, (m, K), spec.A)
+            B = T.match_buffer(B_handle, spec.B_shape, spec.B)
+            Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
+            Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
+            Bias = T.match_buffer(Bias_handle, (N,), spec.D)
+            ActivationScale = T.match_buffer(ActivationScale_handle, (m,), "float32")
+            ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32")
+            D = T.match_buffer(D_handle, (m, N), spec.D)
+            A_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
+            T.call_packed(
+                "runtime.cuTensorMapEncodeTiled", A_map, a_dtype, 2, A.data,
+                *tensor_map([K, m], [K * a_bytes], [kernel.step_k, h.block_m], True),
+            )  # fmt: skip
+            W_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
+            T.call_packed(
+                "runtime.cuTensorMapEncodeTiled", W_map, w_dtype, w_dimensions, B.data, *w_map,
+            )  # fmt: skip
+            T.device_entry()
+            T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
+            tiles = T.meta_var(T.ceildiv(m, h.block_m) * n_blocks)
+            blocks = T.meta_var(T.min(tiles, most_blocks) if is_persistent else tiles * split_k)
+            block = T.cta_id([blocks])
+            rank = T.meta_var(cluster_rank(split_k))
+            thread = T.thread_id([threads])
+            arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=1024)
+            maps = T.meta_var([T.address_of(A_map), T.address_of(W_map)])
+            epilogue = T.meta_var(Epilogue(Bias, ActivationScale, ChannelScale, D))
+            kernel.bind(Scale, Zeros, epilogue, m, maps, block, rank, thread, arena)
+            kernel.initialize(thread, arena)
+            kernel.arrive_at_cluster()
+            tile = T.alloc_local((1,), "int32")
+            tile[0] = block // split_k
+            if kernel.is_producer():
+                kernel.set_registers(True)
+                kernel.produce(tiles, tile, T.truncdiv(blocks, split_k))
+                kernel.wait_for_cluster()
+                kernel.arrive_at_cluster()
+                kernel.wait_for_cluster()
+            else:
+                kernel.set_registers(False)
+                kernel.begin_consumer()
+                while tile[0] < tiles:
+                    kernel.consume_tile(tile[0])
+                    tile[0] = tile[0] + blocks // split_k
+
+        return with_dependent_launch(spec.bind(wgmma))
