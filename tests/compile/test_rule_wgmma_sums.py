@@ -129,6 +129,13 @@ def test_runs_are_groups_or_parts_of_them(group_size: int, block_k: int, run_ste
     assert (kernel.run_steps, kernel.runs_in_slot) == (run_steps, runs_in_slot)
 
 
+@pytest.mark.parametrize("block_k", [192, 320])
+def test_slots_hold_whole_runs(block_k: int) -> None:
+    """A run that begins in one slot and ends within another has no place for its sums of A."""
+    problem = hint_problem(_config(**ZEROS), ARCH, _sums(block_k=block_k, stages=3))
+    assert problem == "needs a block_k that holds whole runs of 128 k, or parts of one"
+
+
 @pytest.mark.parametrize(("row_blocks", "tiles_of_w"), [(0, 16), (7, 28), (3, 12)])
 def test_copies_of_w_are_of_row_blocks(row_blocks: int, tiles_of_w: int) -> None:
     """A slot holds the weight's tiles of 16 rows for the blocks of a tile, not for all that consumers could hold."""

@@ -141,6 +141,8 @@ def hint_problem(
     kernel = (kernel_type or Kernel)(config, 1, arch, hint)
     if max(kernel.w_box) > MAX_BOX:
         return f"needs at most {MAX_BOX} rows of W and A in a copy"
+    if kernel.scales_sums and max(kernel.steps, kernel.run_steps) % min(kernel.steps, kernel.run_steps):
+        return f"needs a block_k that holds whole runs of {kernel.run_steps * kernel.step_k} k, or parts of one"
     available = hint_registers(hint)[1]
     if (needed := needed_registers(config, hint)) > available:
         return f"needs {needed} registers a consumer thread, and there are {available}"

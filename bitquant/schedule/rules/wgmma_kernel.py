@@ -76,7 +76,7 @@ CHUNK_BYTES = 512
 MAX_MASKS = 16
 #: Columns of D^T that pass through shared memory at a time at the end of a tile.
 SLICE_M = 64
-#: Where sums are scaled in groups, k of the loop's body at least, if groups are as long.
+#: Where sums are scaled in groups, the most k of a run; a body of the loop has two such runs, if K is as long.
 GROUP_K = 128
 
 
