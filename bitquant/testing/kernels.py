@@ -133,7 +133,21 @@ _OPERAND: tuple[_Row, ...] = (
     ((300,), 2048, 512, _UINT4, {"block_m": 16, "consumers_n": 1, "raster": 3, "stages": 7}),
     ((70,), 520, 1024, {"W_dtype": "int8", "with_activation_scale": True, "with_channel_scale": True},
      {"block_m": 72, "rows": 2, "consumers_n": 1, "split_k": 2}),
+    # Tiles of the last wave shared by clusters: all tiles, none, those that 132 multiprocessors leave.
+    ((16, 64, 150), 2048, 1024, _UINT4, {"block_m": 16, "consumers_n": 1, "tail_split": 2, "stages": 6}),
+    ((16, 40, 270), 2000, 2048, {"W_dtype": "int4", **_SCALED, "group_size": 32, "with_bias": True},
+     {"block_m": 24, "rows": 2, "consumers_n": 1, "tail_split": 4, "stages": 5}),
+    ((300, 2000), 4100, 1024, _UINT4, {"block_m": 256, "tail_split": 2, "stages": 5}),
+    ((77,), 1400, 512, {"W_dtype": "nf4", **_BFLOAT16, **_SCALED, "group_size": 64},
+     {"block_m": 40, "consumers_n": 3, "tail_split": 2, "raster": 2}),
+    # Sums that meet in the ring.
+    ((300,), 1000, 2048, _UINT4, {"block_m": 256, "split_k": 2, "stages": 5}),
+    ((130,), 520, 1024, _UINT4, {"block_m": 72, "consumers_k": 2, "stages": 4}),
     # A of 8 bits.
+    ((40, 150), 2048, 1024, {"W_dtype": "int4", **_INT8},
+     {"block_m": 16, "consumers_n": 1, "block_k": 128, "tail_split": 2}),
+    ((300,), 8000, 1024, {"W_dtype": "float8_e4m3", **_E4M3, **_SCALED},
+     {"block_m": 128, "block_k": 128, "tail_split": 2}),
     ((64, 100), 520, 2048, {"W_dtype": "int8", **_INT8},
      {"block_m": 64, "consumers_n": 1, "consumers_k": 2, "split_k": 2, "block_k": 128}),
     ((64,), 520, 2048, {"W_dtype": "int4", **_INT8, **_SCALED, "out_dtype": "float16"},
@@ -190,6 +204,8 @@ _DENSE: tuple[_Row, ...] = (
     ((16,), 1000, 4104, _BFLOAT16, {"block_m": 16, "split_k": 8}),
     ((40, 90), 1000, 1024, {}, {"block_m": 48, "rows": 2, "row_blocks": 3}),
     ((300,), 2048, 512, {}, {"block_m": 32, "consumers_n": 1, "blocks_per_sm": 2, "raster": 2}),
+    ((16, 64, 150), 2048, 1024, {}, {"block_m": 16, "consumers_n": 1, "tail_split": 2}),
+    ((300, 2000), 4100, 1024, _BFLOAT16, {"block_m": 256, "tail_split": 2, "stages": 4}),
 )
 
 

@@ -34,6 +34,8 @@ Expr = Any
 
 #: Rows of A of one product with ones, and independent sums that a warp has at most.
 BLOCK_M, MAX_CHAINS = 16, 4
+#: Lanes of a warp that store sums of A: one of the four that have those of two rows.
+STORING_LANES = 8
 #: A pair of ones in the types of A.
 _ONES = {"float16": 0x3C003C00, "bfloat16": 0x3F803F80}
 
@@ -65,14 +67,14 @@ class SumsOfA:
     def initialize(self) -> None:
         """Emit the initialization of the barriers, by one thread, before those of the ring are fenced."""
         for slot in range(self.kernel.hint.stages):
-            initialize_barrier(self._ready(T.int32(slot)), SUMMING_WARPS)
+            initialize_barrier(self._ready(T.int32(slot)), SUMMING_WARPS * STORING_LANES)
 
     def wait(self, cursor: Cursor) -> None:
         """Emit the wait for a slot's sums."""
         T.evaluate(T.cuda.mbarrier_wait(self._ready(cursor.slot), cursor.phase))
 
-    def produce(self, tiles: Expr, tile: Any, stride: Expr) -> None:
-        """Emit the sums of all slots of tiles `tile`, `tile` + `stride`, ... below `tiles`, by one of the warps."""
+    def produce(self) -> None:
+        """Emit the sums of all slots of this block's jobs, by one of the warps."""
         kernel = self.kernel
         h = kernel.hint
         cursor = Cursor(h.stages)
@@ -83,23 +85,23 @@ class SumsOfA:
         chains = max(1, MAX_CHAINS // turns)
         sums = [[T.alloc_local((4,), "float32") for _ in range(chains)] for _ in range(turns)]
         block = [kernel.local("int32", kernel.warp - 1 + turn * SUMMING_WARPS) for turn in range(turns)]
-        with T.While(tile[0] < tiles):
-            with T.serial(kernel.bodies):
-                for stage in range(kernel.body_stages):
-                    kernel.ring.wait_full(cursor)
-                    for turn in range(turns):
-                        part, row = block[turn] // blocks_of_part, block[turn] % blocks_of_part * BLOCK_M
-                        if (turn + 1) * SUMMING_WARPS > blocks:
-                            with T.If(block[turn] < blocks), T.Then():
-                                self._add(cursor, stage, part, row, sums[turn])
-                        else:
+        with kernel.for_jobs() as job, T.serial(job.bodies):
+            for stage in range(kernel.body_stages):
+                kernel.ring.wait_full(cursor)
+                for turn in range(turns):
+                    part, row = block[turn] // blocks_of_part, block[turn] % blocks_of_part * BLOCK_M
+                    if (turn + 1) * SUMMING_WARPS > blocks:
+                        with T.If(block[turn] < blocks), T.Then():
                             self._add(cursor, stage, part, row, sums[turn])
-                    T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
-                    with T.If(kernel.lane == 0), T.Then():
-                        T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self._ready(cursor.slot)))
-                        kernel.ring.release(cursor)
-                    cursor.advance()
-            store_local(tile, 0, tile[0] + stride)
+                    else:
+                        self._add(cursor, stage, part, row, sums[turn])
+                # Each lane that stores arrives for itself.
+                with T.If(kernel.lane % (32 // STORING_LANES) == 0), T.Then():
+                    T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self._ready(cursor.slot)))
+                T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
+                with T.If(kernel.lane == 0), T.Then():
+                    kernel.ring.release(cursor)
+                cursor.advance()
 
     def _add(self, cursor: Cursor, stage: int, part: Expr, row: Expr, sums: Sequence[Any]) -> None:
         """Emit the sums of 16 rows of A over a slot's steps, and their stores where runs end.
@@ -134,7 +136,7 @@ class SumsOfA:
                 at = self.address(cursor.slot, part, step // kernel.run_steps)
                 for half in range(2):
                     at_row = row + kernel.lane // 4 + 8 * half
-                    with T.If(tirx.all(kernel.lane % 4 == 0, at_row < h.block_m)), T.Then():
+                    with T.If(tirx.all(kernel.lane % (32 // STORING_LANES) == 0, at_row < h.block_m)), T.Then():
                         total = functools.reduce(operator.add, [chain[2 * half] for chain in sums])
                         T.evaluate(T.ptx["st.shared.f32"](at + (at_row * 4).astype("uint32"), total))
 

@@ -8,14 +8,16 @@ memory, decodes them in registers and multiplies them with a tile of A that stay
 
 One warpgroup produces: one thread of it starts the copies. The others consume. While the tensor cores work on one step
 (128 bytes of a row of A), the registers of the next one are decoded; a ring of mbarriers tells the two sides apart.
-K may be shared by the warpgroups of a block and by the blocks of a cluster; their sums meet in shared memory.
+K may be shared by the warpgroups of a block and by the blocks of a cluster; their sums meet in shared memory. Blocks
+that share no K walk over tiles; the tiles of a last wave that would leave most of them idle are shared by clusters.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -53,7 +55,7 @@ from bitquant.layouts import TILE_N, Layout, fragment_layout
 from bitquant.schedule.rules.base import Epilogue, operands
 from bitquant.schedule.rules.wgmma_decode import Factors, Words, record
 from bitquant.schedule.rules.wgmma_groups import Grouping, SumsOfA
-from bitquant.schedule.rules.wgmma_store import TileStore
+from bitquant.schedule.rules.wgmma_store import Exchange, TileStore
 from bitquant.schedule.rules.wgmma_sums import PTX_TYPES, Promotion, left_operand
 from bitquant.schedule.rules.wgmma_tiles import (
     ROWS,
@@ -76,6 +78,8 @@ CHUNK_BYTES = 512
 MAX_MASKS = 16
 #: Columns of D^T that pass through shared memory at a time at the end of a tile.
 SLICE_M = 64
+#: Most shared memory that the exchange of sums may take from the ring; what needs more waits for the ring's slots.
+MAX_EXCHANGE_BYTES = 64 << 10
 #: Where sums are scaled in groups, the most k of a run; a body of the loop has two such runs, if K is as long.
 GROUP_K = 128
 
@@ -88,6 +92,30 @@ class Place:
     unit: int
     step: int
     row: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a block computes at a time: a tile, or, where K is shared, its share of one.
+
+    Attributes
+    ----------
+    m0, n0
+        First row of A and of W.
+    first_stage
+        First slot along K of the block's first part.
+    stages, bodies
+        Slots that each part reads, and rounds of the loop.
+    is_shared
+        Whether other blocks have the other shares of the tile; None: as the hint says, always or never.
+    """
+
+    m0: Expr
+    n0: Expr
+    first_stage: Expr
+    stages: Expr
+    bodies: Expr
+    is_shared: Expr | None = None
 
 
 class Kernel:
@@ -128,6 +156,8 @@ class Kernel:
         #: Steps of a consumer in a slot.
         self.steps = self.units * self.unit_steps
         self.parts = h.parts
+        #: Blocks of a cluster, which share K of all tiles, or of those of the last wave.
+        self.cluster = max(h.split_k, h.tail_split)
         self.body_stages = self._plan_body()
         bodies = -(-c.K // (h.block_k * self.parts * self.body_stages))
         #: Slots that each part reads, and rounds of the loop.
@@ -188,13 +218,15 @@ class Kernel:
         self.slice_m = min(SLICE_M, h.block_m)
         self.out_offset = h.stages * self.slot_bytes
         self.exchange_offset = self.out_offset + self.consumers * self.slice_m * self.out_stride
-        #: Where K is shared, the blocks of 8 columns that each part stores at the end, the parts that store any, and
-        #: how many of those a block has: share s belongs to block s % split_k of the cluster.
-        self.share_columns = -(-h.block_m // (8 * self.parts))
-        self.sharers = -(-h.block_m // (8 * self.share_columns))
-        self.shares_in_block = -(-self.sharers // h.split_k)
-        exchange = h.consumers_n * self.shares_in_block * self.parts * h.rows * self.share_columns * WARPGROUP * 16
-        self.barrier_offset = self.exchange_offset + (exchange if self.parts > 1 else 0)
+        #: How sums meet, and where: beside the ring, or in it, if that leaves it few slots.
+        self.exchange = Exchange.of(h)
+        exchange_bytes = self.exchange.nbytes if self.exchange else 0
+        self.exchanges_in_ring = h.tail_split > 1 or exchange_bytes > MAX_EXCHANGE_BYTES
+        self.barrier_offset = self.exchange_offset
+        if self.exchanges_in_ring:
+            self.exchange_offset = 0
+        else:
+            self.barrier_offset += exchange_bytes
         self.ready_offset = self.sums_offset = self.barrier_offset + 16 * h.stages
         self.mask_offset = self.ready_offset
         #: Beyond the slot itself, what each takes: barriers, and sums of A.
@@ -212,8 +244,8 @@ class Kernel:
     # Set up.
 
     def bind(
-        self, Scale: Any, Zeros: Any, epilogue: Epilogue, m: Expr, maps: Sequence[Expr], block: Expr, rank: Expr,
-        thread: Expr, arena: Any,
+        self, Scale: Any, Zeros: Any, epilogue: Epilogue, m: Expr, maps: Sequence[Expr], block: Expr, blocks: Expr,
+        rank: Expr, thread: Expr, arena: Any,
     ) -> None:  # fmt: skip
         """Take the function's operands, and compute where this block and thread stand."""
         h = self.hint
@@ -233,6 +265,15 @@ class Kernel:
         self.sums_of_a = SumsOfA(self)
         self.n_blocks = -(-self.config.N // self.block_n)
         self.m_blocks = (m + (h.block_m - 1)) // h.block_m
+        tiles = self.m_blocks * self.n_blocks
+        #: Jobs of all blocks, the first one of this block, and the distance to its next one.
+        self.jobs, self.first_job, self.job_stride = tiles, block // h.split_k, T.truncdiv(blocks, h.split_k)
+        if h.tail_split > 1:
+            # `blocks` is a multiple of the cluster's, and so is `whole`: job i is one of block i % blocks.
+            rest = self.local("int32", T.truncmod(tiles, blocks))
+            #: The tiles before the last wave, where clusters are enough for those of the last one.
+            self.whole = self.local("int32", T.Select(rest * h.tail_split <= blocks, tiles - rest, tiles))
+            self.jobs = self.local("int32", self.whole + (tiles - self.whole) * h.tail_split)
 
     @staticmethod
     def local(dtype: str, value: Expr) -> Expr:
@@ -256,6 +297,8 @@ class Kernel:
         with T.If(thread == 0), T.Then():
             self.ring.initialize()
         T.evaluate(T.cuda.cta_sync())
+        if not self.exchanges_in_ring:
+            self.arrive_at_cluster()
 
     def _initialize_decoder(self, thread: Expr, arena: Any) -> None:
         """Emit the stores of tables and masks."""
@@ -278,7 +321,20 @@ class Kernel:
             action, count = ("dec", producer) if is_producer else ("inc", consumer)
             T.evaluate(T.ptx[f"setmaxnreg.{action}.sync.aligned.u32"](count))
 
-    def tile_origin(self, tile: Expr) -> tuple[Expr, Expr]:
+    def job(self, index: Expr) -> Job:
+        """Emit what a job is."""
+        if self.hint.tail_split == 1:
+            first_stage = self.rank * (self.hint.consumers_k * self.part_stages)
+            return Job(*self._tile_origin(index), first_stage, self.part_stages, self.bodies)
+        is_shared = index >= self.whole
+        tile = T.Select(is_shared, self.whole + T.truncdiv(index - self.whole, self.cluster), index)
+        bodies = self.local("int32", T.Select(is_shared, self.bodies // self.cluster, self.bodies))
+        first_stage = self.local("int32", T.Select(is_shared, self.rank, 0) * bodies * self.body_stages)
+        return Job(
+            *self._tile_origin(self.local("int32", tile)), first_stage, bodies * self.body_stages, bodies, is_shared
+        )
+
+    def _tile_origin(self, tile: Expr) -> tuple[Expr, Expr]:
         """Emit the coordinates of a tile; return its first row of A and its first row of W."""
         raster = self.hint.raster
         per_band = raster * self.n_blocks
@@ -290,73 +346,102 @@ class Kernel:
 
     # The producer.
 
-    def produce(self, tiles: Expr, tile: Any, stride: Expr) -> None:
+    def produce(self) -> None:
         """Emit what the producing warpgroup does: one thread copies, and warps that copy nothing sum A if need be."""
         with T.If(self.thread == 0), T.Then():
-            self._copy(tiles, tile, stride)
+            self._copy()
         if self.needs_sums_of_a:
             with T.If(self.warp > 0), T.Then():
-                self.sums_of_a.produce(tiles, tile, stride)
+                self.sums_of_a.produce()
+        if self.hint.tail_split > 1:
+            with T.If(self.block < self.jobs - self.whole), T.Then():
+                self._attend_exchange()
+        else:
+            self._attend_exchange()
 
-    def _copy(self, tiles: Expr, tile: Any, stride: Expr) -> None:
-        """Emit all copies of a block, by one thread: those of tiles `tile`, `tile` + `stride`, ... below `tiles`.
+    def _attend_exchange(self) -> None:
+        """Emit the producer's part in the meetings of the cluster's threads at the end."""
+        if self.exchanges_in_ring:
+            self.arrive_at_cluster()
+        self.wait_for_cluster()
+        self.arrive_at_cluster()
+        self.wait_for_cluster()
+
+    @contextlib.contextmanager
+    def for_jobs(self) -> Iterator[Job]:
+        """Emit the loop over this block's jobs, which the body is written for: ``with kernel.for_jobs() as job:``."""
+        index = T.alloc_local((1,), "int32")
+        store_local(index, 0, self.first_job)
+        with T.While(index[0] < self.jobs):
+            yield self.job(index[0])
+            store_local(index, 0, index[0] + self.job_stride)
+
+    def _copy(self) -> None:
+        """Emit all copies of a block, by one thread.
 
         The first slots get their part of the weight before the kernel before this one has ended; A may be its result.
         Only then is the next kernel let in, so that no kernel starts before the last but one has ended.
         """
-        first = min(self.hint.stages, self.part_stages)
+        job = self.job(self.first_job)
+        first: Expr = min(self.hint.stages, self.part_stages)
+        if self.hint.tail_split > 1:
+            # There are blocks without a job where the tiles of the last wave are too many to be shared.
+            first = self.local("int32", T.Select(self.first_job < self.jobs, T.min(first, job.stages), 0))
         for_w, for_both = Cursor(self.hint.stages), Cursor(self.hint.stages)
-        origin = self.tile_origin(tile[0])
         if not self.fetches_weight_early:
             await_previous_kernel()
         with T.serial(first) as stage:
             self.ring.expect(for_w, self.slot_bytes)
-            self._load_w(origin, stage, for_w)
+            self._load_w(job, stage, for_w)
             for_w.advance()
         if self.fetches_weight_early:
             await_previous_kernel()
         admit_next_kernel()
         with T.serial(first) as stage:
-            self._load_a(origin, stage, for_both)
+            self._load_a(job, stage, for_both)
             for_both.advance()
         done = T.alloc_local((1,), "int32")
-        store_local(done, 0, T.int32(first))
-        with T.While(tile[0] < tiles):
-            origin = self.tile_origin(tile[0])
-            with T.serial(self.part_stages - done[0]) as later:
+        store_local(done, 0, T.int32(first) if isinstance(first, int) else first)
+        with self.for_jobs() as job:
+            with T.serial(job.stages - done[0]) as later:
                 self.ring.wait_empty(for_both)
                 self.ring.expect(for_both, self.slot_bytes)
-                self._load_a(origin, done[0] + later, for_both)
-                self._load_w(origin, done[0] + later, for_both)
+                self._load_a(job, done[0] + later, for_both)
+                self._load_w(job, done[0] + later, for_both)
                 for_both.advance()
             store_local(done, 0, T.int32(0))
-            store_local(tile, 0, tile[0] + stride)
 
     def _slot(self, cursor: Cursor) -> Expr:
         """Return the address of a slot."""
         return self.base + (cursor.slot * self.slot_bytes).astype("uint32")
 
-    def _first_k(self, part: int, stage: Expr) -> Expr:
+    def _first_k(self, job: Job, part: int, stage: Expr) -> Expr:
         """Return where a slot's share of K begins, for one of the block's parts."""
-        return (self.rank * self.hint.consumers_k + part) * self.part_k + stage * self.hint.block_k
+        return part * self.part_k + (job.first_stage + stage) * self.hint.block_k
 
-    def _load_a(self, origin: tuple[Expr, Expr], stage: Expr, cursor: Cursor) -> None:
+    def _load_a(self, job: Job, stage: Expr, cursor: Cursor) -> None:
         """Emit the copies of a slot's boxes of A."""
         for part in range(self.hint.consumers_k):
             for step in range(self.steps):
                 target = self._slot(cursor) + T.uint32((part * self.steps + step) * self.a_box_bytes)
-                k = self._first_k(part, stage) + step * self.step_k
-                load_box(target, self.a_map, [k, origin[0]], self.ring.full(cursor.slot))
+                k = self._first_k(job, part, stage) + step * self.step_k
+                load_box(target, self.a_map, [k, job.m0], self.ring.full(cursor.slot))
 
-    def _load_w(self, origin: tuple[Expr, Expr], stage: Expr, cursor: Cursor) -> None:
+    def _load_w(self, job: Job, stage: Expr, cursor: Cursor) -> None:
         """Emit the copies of a slot's boxes of the weight."""
         layout = self.layout
         for part in range(self.hint.consumers_k):
             target = self._slot(cursor) + T.uint32(self.a_bytes + part * self.w_part_bytes)
-            chunk = self._first_k(part, stage) // layout.tile_k * (layout.tile_bytes // CHUNK_BYTES)
-            load_box(target, self.w_map, [0, chunk, origin[1] // TILE_N], self.ring.full(cursor.slot))
+            chunk = self._first_k(job, part, stage) // layout.tile_k * (layout.tile_bytes // CHUNK_BYTES)
+            load_box(target, self.w_map, [0, chunk, job.n0 // TILE_N], self.ring.full(cursor.slot))
 
     # The consumers.
+
+    def consume_jobs(self) -> None:
+        """Emit what a consumer does."""
+        self.begin_consumer()
+        with self.for_jobs() as job:
+            self.consume(job)
 
     def begin_consumer(self) -> None:
         """Emit the variables of a consumer."""
@@ -384,15 +469,12 @@ class Kernel:
                 T.evaluate(T.ptx["ld.shared.u32"](register[0], self.base + T.uint32(self.mask_offset + 4 * i)))
                 self.masks[mask] = register[0]
 
-    def consume_tile(self, tile: Expr) -> None:
-        """Emit the products of one tile, and their way to D."""
+    def consume(self, job: Job) -> None:
+        """Emit the products of a job, and their way to D."""
         h = self.hint
-        m0, n0 = self.tile_origin(tile)
-        self.n0 = n0
+        self.n0, self.job_bodies = job.n0, job.bodies
         #: First step of this part.
-        self.first_step = self.local(
-            "int32", (self.rank * h.consumers_k + self.part_k_index) * (self.part_stages * self.steps)
-        )
+        self.first_step = self.local("int32", (job.first_stage + self.part_k_index * self.part_stages) * self.steps)
         places = [
             Place(stage, unit, step, row)
             for stage in range(self.body_stages)
@@ -414,7 +496,7 @@ class Kernel:
         if self.promotion:
             self.promotion.begin_part()
         self._decode(places, 0, T.int32(0))
-        with T.serial(self.bodies) as body:
+        with T.serial(job.bodies) as body:
             for i, place in enumerate(places):
                 self._multiply(place, self.left[i % 2], body)
                 wait_for_products(1)
@@ -424,7 +506,7 @@ class Kernel:
                 if i + 1 < len(places):
                     self._decode(places, i + 1, body)
                 else:
-                    with T.If(body + 1 < self.bodies), T.Then():
+                    with T.If(body + 1 < job.bodies), T.Then():
                         self._decode(places, 0, body + 1)
                 if self.promotion:
                     self.promotion.add_own(places, i, body)
@@ -433,7 +515,7 @@ class Kernel:
             pin(acc)
         self._release()
         self.reading.advance()
-        TileStore(self).store(m0, n0)
+        TileStore(self).store(job)
 
     def step_of_body(self, place: Place) -> int:
         """Return the place of a step in the body of the loop."""
@@ -543,7 +625,7 @@ class Kernel:
         elif place.stage + 1 < self.body_stages:
             self._load_next_stage(place.row)
         else:
-            with T.If(body + 1 < self.bodies), T.Then():
+            with T.If(body + 1 < self.job_bodies), T.Then():
                 self._load_next_stage(place.row)
 
     def _load_next_stage(self, row: int) -> None:
@@ -564,12 +646,12 @@ class Kernel:
 
     def arrive_at_cluster(self) -> None:
         """Emit the arrival at a barrier of all threads of the cluster: one at the beginning, one when sums are sent."""
-        if self.hint.split_k > 1:
+        if self.cluster > 1:
             arrive_at_cluster()
 
     def wait_for_cluster(self) -> None:
         """Emit the wait for all threads of the cluster."""
-        if self.hint.split_k > 1:
+        if self.cluster > 1:
             wait_for_cluster()
 
     def weight_map(self) -> tuple[str, int, list[Expr]]:
@@ -584,13 +666,13 @@ class Kernel:
         c, h = self.config, self.hint
         spec = operands(c, self.rung, self.weight_layout)
         N, K = c.N, c.K
-        threads, smem_bytes, split_k = self.threads, self.smem_bytes, h.split_k
+        threads, smem_bytes, cluster = self.threads, self.smem_bytes, self.cluster
         n_blocks = -(-N // self.block_n)
-        # Where K is shared a block computes one tile: those who share it meet once.
+        # Where K of all tiles is shared a block computes one: those who share it meet once.
         is_persistent = self.parts == 1
         a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if self.is_narrow else spec.A
         w_dtype, w_dimensions, w_map = self.weight_map()
-        most_blocks, blocks_per_sm = self.arch.sm_count * h.blocks_per_sm, h.blocks_per_sm
+        most_clusters, blocks_per_sm = self.arch.sm_count * h.blocks_per_sm // cluster, h.blocks_per_sm
         kernel = self
 
         @T.prim_func(check_well_formed=False)
@@ -619,29 +701,20 @@ class Kernel:
             T.device_entry()
             T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
             tiles = T.meta_var(T.ceildiv(m, h.block_m) * n_blocks)
-            blocks = T.meta_var(T.min(tiles, most_blocks) if is_persistent else tiles * split_k)
+            blocks = T.meta_var((T.min(tiles, most_clusters) if is_persistent else tiles) * cluster)
             block = T.cta_id([blocks])
-            rank = T.meta_var(cluster_rank(split_k))
+            rank = T.meta_var(cluster_rank(cluster))
             thread = T.thread_id([threads])
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=1024)
             maps = T.meta_var([T.address_of(A_map), T.address_of(W_map)])
             epilogue = T.meta_var(Epilogue(Bias, ActivationScale, ChannelScale, D))
-            kernel.bind(Scale, Zeros, epilogue, m, maps, block, rank, thread, arena)
+            kernel.bind(Scale, Zeros, epilogue, m, maps, block, blocks, rank, thread, arena)
             kernel.initialize(thread, arena)
-            kernel.arrive_at_cluster()
-            tile = T.alloc_local((1,), "int32")
-            tile[0] = block // split_k
             if kernel.is_producer():
                 kernel.set_registers(True)
-                kernel.produce(tiles, tile, T.truncdiv(blocks, split_k))
-                kernel.wait_for_cluster()
-                kernel.arrive_at_cluster()
-                kernel.wait_for_cluster()
+                kernel.produce()
             else:
                 kernel.set_registers(False)
-                kernel.begin_consumer()
-                while tile[0] < tiles:
-                    kernel.consume_tile(tile[0])
-                    tile[0] = tile[0] + blocks // split_k
+                kernel.consume_jobs()
 
         return with_dependent_launch(spec.bind(wgmma))

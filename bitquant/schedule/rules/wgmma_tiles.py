@@ -36,6 +36,7 @@ __all__ = [
     "registers",
     "sum_sets",
     "sums_refusal",
+    "tile_waves",
     "unit_k",
 ]
 
@@ -121,6 +122,8 @@ class WgmmaHint(Hint):
         multiprocessors where no product of the other numbers does: the last consumer multiplies what is not stored.
     scaling
         What scales and zero points are applied to: "operand", the decoded weight, or "sums" of a group.
+    tail_split
+        Blocks of a cluster that share K of a tile of the last wave, where there are enough clusters for its tiles.
     """
 
     block_m: int = 128
@@ -134,6 +137,7 @@ class WgmmaHint(Hint):
     blocks_per_sm: int = 1
     row_blocks: int = 0
     scaling: str = "operand"
+    tail_split: int = 1
 
     @property
     def consumers(self) -> int:
@@ -264,8 +268,9 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     m_tiles, n_tiles = -(-m // h.block_m), -(-N // h.block_n)
     step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
     steps = -(-K // (h.block_k * h.parts)) * (h.block_k // step_k)
-    resident = int(arch.sm_count * h.blocks_per_sm * CLUSTER_SHARE[h.split_k]) // h.split_k
-    waves = -(-m_tiles * n_tiles // resident)
+    cluster = max(h.split_k, h.tail_split)
+    resident = int(arch.sm_count * h.blocks_per_sm * CLUSTER_SHARE[cluster]) // h.split_k
+    waves, shares_tail = tile_waves(m_tiles * n_tiles, resident, h.tail_split)
 
     # What runs together on a multiprocessor: not more blocks than there are.
     together = min(h.blocks_per_sm, -(-m_tiles * n_tiles * h.split_k // arch.sm_count))
@@ -281,14 +286,32 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     step_us = (tensor_us**4 + decode_us**4 + arrival_us**4) ** 0.25
 
     end_us = TILE_US + TILE_ROW_US * h.block_m * h.rows
+    exchange_us = EXCHANGE_US + EXCHANGE_PART_US * h.parts * h.tail_split + EXCHANGE_ROW_US * h.block_m * h.rows
     if h.parts > 1:
-        end_us += EXCHANGE_US + EXCHANGE_PART_US * h.parts + EXCHANGE_ROW_US * h.block_m * h.rows
+        end_us += exchange_us
     a_bytes, w_bits, d_bytes = config.A_format.bits / 8, config.W_format.bits, config.out_format.bits / 8
     memory = N * K * w_bits / 8 + m * K * a_bytes + m * N * d_bytes
     l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes)
     l2_rate = DENSE_L2_BYTES_PER_S if is_dense(config) else L2_BYTES_PER_S
     bytes_us = max(memory / MEMORY_BYTES_PER_S, l2 / l2_rate) * 1e6
-    return LAUNCH_US + max(waves * (steps * step_us + end_us), bytes_us + end_us)
+    tiles_us = waves * steps * step_us + math.ceil(waves) * end_us + shares_tail * exchange_us
+    return LAUNCH_US + max(tiles_us, bytes_us + end_us)
+
+
+def tile_waves(tiles: int, resident: int, tail_split: int) -> tuple[float, bool]:
+    """Return the time of all tiles in those of a tile, and whether those of the last wave are shared.
+
+    Parameters
+    ----------
+    tiles, resident
+        Tiles, and those that run together.
+    tail_split
+        Blocks that share one of the last wave, where there are enough.
+    """
+    whole, rest = divmod(tiles, resident)
+    if tail_split > 1 and 0 < rest * tail_split <= resident:
+        return whole + 1 / tail_split, True
+    return float(whole + (rest > 0)), False
 
 
 def step_instructions(config: MatmulConfig, hint: WgmmaHint) -> float:
@@ -323,7 +346,7 @@ def promotion_instructions(config: MatmulConfig, block_m: int) -> int:
     return block_m // 2 * runs * (3 if config.A_format.is_integer else 1)
 
 
-def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
+def likely_hints(config: MatmulConfig, m: int, arch: GpuArch) -> Iterator[WgmmaHint]:
     """Yield hints, all but their stages, that registers allow and that m rows of A do not waste."""
     least_k = unit_k(config)
     for block_m in _block_sizes(m, 16 if config.A_format.is_integer else 8):
@@ -336,8 +359,13 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
                 block_m=block_m, rows=rows, consumers_n=consumers_n, consumers_k=consumers_k, block_k=least_k,
                 split_k=split_k, blocks_per_sm=blocks_per_sm,
             )  # fmt: skip
-            for scaling, row_blocks in itertools.product(("operand", "sums"), _row_blocks(config.N, hint)):
-                scaled = replace(hint, scaling=scaling, row_blocks=row_blocks)
+            variants = itertools.product(("operand", "sums"), _row_blocks(config.N, hint), (1, 2))
+            for scaling, row_blocks, tail_split in variants:
+                scaled = replace(hint, scaling=scaling, row_blocks=row_blocks, tail_split=tail_split)
+                if tail_split > 1 and (
+                    scaling == "sums" or hint.parts > 1 or not _shares_tail(config, m, arch, scaled)
+                ):
+                    continue
                 if scaling == "sums" and sums_refusal(config, scaled) is not None:
                     continue
                 if needed_registers(config, scaled) > hint_registers(scaled)[1]:
@@ -347,6 +375,12 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
                     block_k = times * least_k
                     if times == 1 or (block_k <= longest and block_k * hint.parts <= config.K):
                         yield replace(scaled, block_k=block_k)
+
+
+def _shares_tail(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -> bool:
+    """Return whether the last wave leaves so many multiprocessors idle that its tiles are shared."""
+    tiles = -(-m // hint.block_m) * -(-config.N // hint.block_n)
+    return tile_waves(tiles, arch.sm_count * hint.blocks_per_sm, hint.tail_split)[1]
 
 
 def _row_blocks(N: int, hint: WgmmaHint) -> list[int]:
