@@ -12,7 +12,7 @@ from typing import Any
 
 from tvm.script import tirx as T
 
-from bitquant.intrin.launch import fence_barriers, initialize_barrier
+from bitquant.intrin.launch import expect_bytes, fence_barriers, initialize_barrier
 from bitquant.intrin.mma import store_local
 
 __all__ = [
@@ -73,6 +73,9 @@ class Cursor:
 class Ring:
     """Two mbarriers a slot: `full` completes when a slot's bytes have arrived, `empty` when all its readers are done.
 
+    Blocks of a cluster that copy to each other's slots have rings alike, and read each slot at the same turn: a slot
+    is empty when the readers of all of them are done.
+
     Attributes
     ----------
     base
@@ -80,12 +83,15 @@ class Ring:
     stages
         Slots.
     readers
-        Arrivals that empty a slot.
+        Warps of a block that empty a slot.
+    blocks
+        Blocks that copy to each other.
     """
 
     base: Expr
     stages: int
     readers: int
+    blocks: int = 1
 
     def full(self, slot: Expr) -> Expr:
         """Return the address of a slot's barrier for arriving data."""
@@ -99,7 +105,7 @@ class Ring:
         """Emit the initialization, by one thread; the block synchronizes afterwards."""
         for slot in range(self.stages):
             initialize_barrier(self.base + T.uint32(8 * slot), 1)
-            initialize_barrier(self.base + T.uint32(8 * (slot + self.stages)), self.readers)
+            initialize_barrier(self.base + T.uint32(8 * (slot + self.stages)), self.readers * self.blocks)
         fence_barriers()
 
     def wait_full(self, cursor: Cursor) -> None:
@@ -112,11 +118,19 @@ class Ring:
 
     def expect(self, cursor: Cursor, bytes_: int) -> None:
         """Emit the producer's arrival, which announces the bytes to come."""
-        T.evaluate(T.ptx["mbarrier.arrive.expect_tx.shared::cta.b64"](self.full(cursor.slot), T.uint32(bytes_)))
+        expect_bytes(self.full(cursor.slot), bytes_)
 
-    def release(self, cursor: Cursor) -> None:
-        """Emit one reader's arrival."""
-        T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self.empty(cursor.slot)))
+    def release(self, cursor: Cursor, lane: Expr) -> None:
+        """Emit the arrival of the warp of this lane, at the barriers of all blocks that copy to its slots."""
+        barrier = self.empty(cursor.slot)
+        if self.blocks == 1:
+            with T.If(lane == 0), T.Then():
+                T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](barrier))
+            return
+        with T.If(lane < self.blocks), T.Then():
+            remote = T.alloc_local((1,), "uint32")
+            T.evaluate(T.ptx["mapa.shared::cluster.u32"](remote[0], barrier, lane.astype("uint32")))
+            T.evaluate(T.ptx["mbarrier.arrive.shared::cluster.b64"](remote[0]))
 
 
 # Copies.
@@ -139,10 +153,19 @@ def tensor_map(extents: Sequence[Expr], strides_bytes: Sequence[int], box: Seque
     return [*extents, *strides_bytes, *box, *(1 for _ in extents), 0, 3 if swizzled else 0, 3, 0]
 
 
-def load_box(target: Expr, tensor_map_address: Expr, coordinates: Sequence[Expr], barrier: Expr) -> None:
-    """Emit the copy of one box of a tensor map to shared memory; its bytes count on `barrier`."""
+def load_box(
+    target: Expr, tensor_map_address: Expr, coordinates: Sequence[Expr], barrier: Expr, blocks: int = 1
+) -> None:
+    """Emit the copy of one box of a tensor map to shared memory; its bytes count on `barrier`.
+
+    With several `blocks` it goes to the same place in each of the cluster's first ones, and counts on their barriers.
+    """
     name = f"cp.async.bulk.tensor.{len(coordinates)}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
-    T.evaluate(T.ptx[name](target, tensor_map_address, *coordinates, barrier))
+    if blocks == 1:
+        T.evaluate(T.ptx[name](target, tensor_map_address, *coordinates, barrier))
+    else:
+        mask = T.uint16((1 << blocks) - 1)
+        T.evaluate(T.ptx[f"{name}.multicast::cluster"](target, tensor_map_address, *coordinates, barrier, mask))
 
 
 # Products.

@@ -134,6 +134,12 @@ def hint_problem(
         return "needs tail_split of 1, 2 or 4"
     if hint.tail_split > 1 and (hint.parts > 1 or hint.scaling == "sums"):
         return 'needs consumers_k and split_k of 1 and scaling="operand" where tail_split is more'
+    if hint.multicast not in (1, 2, 4):
+        return "needs multicast of 1, 2 or 4"
+    if hint.multicast > 1 and (hint.parts > 1 or hint.tail_split not in (1, hint.multicast)):
+        return f"needs consumers_k and split_k of 1, and tail_split of 1 or {hint.multicast}, where multicast is more"
+    if hint.block_m % (8 * hint.multicast):
+        return f"needs block_m % {8 * hint.multicast} == 0 where multicast is {hint.multicast}"
     if not 0 <= hint.row_blocks <= hint.rows * hint.consumers_n:
         return f"needs row_blocks <= {hint.rows * hint.consumers_n}, what the consumers hold"
     if hint.blocks_per_sm not in (1, 2) or min(hint.rows, hint.raster) < 1:

@@ -99,8 +99,7 @@ class SumsOfA:
                 with T.If(kernel.lane % (32 // STORING_LANES) == 0), T.Then():
                     T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self._ready(cursor.slot)))
                 T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
-                with T.If(kernel.lane == 0), T.Then():
-                    kernel.ring.release(cursor)
+                kernel.ring.release(cursor, kernel.lane)
                 cursor.advance()
 
     def _add(self, cursor: Cursor, stage: int, part: Expr, row: Expr, sums: Sequence[Any]) -> None:

@@ -156,8 +156,8 @@ class Kernel:
         #: Steps of a consumer in a slot.
         self.steps = self.units * self.unit_steps
         self.parts = h.parts
-        #: Blocks of a cluster, which share K of all tiles, or of those of the last wave.
-        self.cluster = max(h.split_k, h.tail_split)
+        #: Blocks of a cluster, which share K of all tiles, or of those of the last wave, or rows of A.
+        self.cluster = h.cluster
         self.body_stages = self._plan_body()
         bodies = -(-c.K // (h.block_k * self.parts * self.body_stages))
         #: Slots that each part reads, and rounds of the loop.
@@ -165,7 +165,7 @@ class Kernel:
         self.part_k = self.part_stages * h.block_k
         #: Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers.
         self.has_ragged_k = self.part_k * self.parts != c.K and not self.is_narrow
-        self.has_ragged_n = c.N % self.block_n != 0
+        self.has_ragged_n = c.N % (self.block_n * h.multicast) != 0
         self.sums = h.block_m // 2
         self.w_part_bytes, self.w_box = self._plan_weight()
         #: Where sums are scaled in groups, steps of a run, which share a scale, and runs that end in a slot.
@@ -261,9 +261,10 @@ class Kernel:
         self.part_k_index = self.group % h.consumers_k
         self.share = self.part_k_index * h.split_k + self.rank
         readers = 4 * self.consumers + (SUMMING_WARPS if self.needs_sums_of_a else 0)
-        self.ring = Ring(self.base + T.uint32(self.barrier_offset), h.stages, readers)
+        self.ring = Ring(self.base + T.uint32(self.barrier_offset), h.stages, readers, h.multicast)
         self.sums_of_a = SumsOfA(self)
-        self.n_blocks = -(-self.config.N // self.block_n)
+        #: Tiles along n; those of a cluster that share A lie side by side.
+        self.n_blocks = self.count_n_blocks()
         self.m_blocks = (m + (h.block_m - 1)) // h.block_m
         tiles = self.m_blocks * self.n_blocks
         #: Jobs of all blocks, the first one of this block, and the distance to its next one.
@@ -297,8 +298,8 @@ class Kernel:
         with T.If(thread == 0), T.Then():
             self.ring.initialize()
         T.evaluate(T.cuda.cta_sync())
-        if not self.exchanges_in_ring:
-            self.arrive_at_cluster()
+        if self.cluster > 1 and (self.hint.multicast > 1 or not self.exchanges_in_ring):
+            arrive_at_cluster(relaxed=True)
 
     def _initialize_decoder(self, thread: Expr, arena: Any) -> None:
         """Emit the stores of tables and masks."""
@@ -321,10 +322,16 @@ class Kernel:
             action, count = ("dec", producer) if is_producer else ("inc", consumer)
             T.evaluate(T.ptx[f"setmaxnreg.{action}.sync.aligned.u32"](count))
 
+    def count_n_blocks(self) -> int:
+        """Return the tiles along n: whole clusters of those that share A."""
+        beside = self.hint.multicast
+        return -(-self.config.N // (self.block_n * beside)) * beside
+
     def job(self, index: Expr) -> Job:
         """Emit what a job is."""
         if self.hint.tail_split == 1:
-            first_stage = self.rank * (self.hint.consumers_k * self.part_stages)
+            rank = self.rank if self.hint.split_k > 1 else 0
+            first_stage = rank * (self.hint.consumers_k * self.part_stages)
             return Job(*self._tile_origin(index), first_stage, self.part_stages, self.bodies)
         is_shared = index >= self.whole
         tile = T.Select(is_shared, self.whole + T.truncdiv(index - self.whole, self.cluster), index)
@@ -336,31 +343,43 @@ class Kernel:
 
     def _tile_origin(self, tile: Expr) -> tuple[Expr, Expr]:
         """Emit the coordinates of a tile; return its first row of A and its first row of W."""
-        raster = self.hint.raster
+        raster, beside = self.hint.raster, self.hint.multicast
         per_band = raster * self.n_blocks
         band, place = T.truncdiv(tile, per_band), T.truncmod(tile, per_band)
         rows = self.local("int32", T.min(self.m_blocks - band * raster, raster))
+        column, place = T.truncmod(place, beside), T.truncdiv(place, beside)
         m0 = self.local("int32", (band * raster + T.truncmod(place, rows)) * self.hint.block_m)
-        n0 = self.local("int32", T.truncdiv(place, rows) * self.block_n)
+        n0 = self.local("int32", (T.truncdiv(place, rows) * beside + column) * self.block_n)
         return m0, n0
 
     # The producer.
 
     def produce(self) -> None:
         """Emit what the producing warpgroup does: one thread copies, and warps that copy nothing sum A if need be."""
-        with T.If(self.thread == 0), T.Then():
-            self._copy()
+        with T.If(self.thread == 0):
+            with T.Then():
+                self._copy()
+            if self.hint.multicast > 1:
+                with T.Else():
+                    self.wait_for_cluster()
         if self.needs_sums_of_a:
             with T.If(self.warp > 0), T.Then():
                 self.sums_of_a.produce()
         if self.hint.tail_split > 1:
             with T.If(self.block < self.jobs - self.whole), T.Then():
                 self._attend_exchange()
-        else:
+        elif self.exchange:
             self._attend_exchange()
+        self._end_multicast()
+
+    def _end_multicast(self) -> None:
+        """Emit the last meeting of blocks that send each other A: none ends while others may copy to it."""
+        if self.hint.multicast > 1:
+            self.arrive_at_cluster()
+            self.wait_for_cluster()
 
     def _attend_exchange(self) -> None:
-        """Emit the producer's part in the meetings of the cluster's threads at the end."""
+        """Emit the producer's part in the meetings of the cluster's threads, before sums are sent and after."""
         if self.exchanges_in_ring:
             self.arrive_at_cluster()
         self.wait_for_cluster()
@@ -397,6 +416,9 @@ class Kernel:
         if self.fetches_weight_early:
             await_previous_kernel()
         admit_next_kernel()
+        if self.hint.multicast > 1:
+            # That the barriers of the others are there.
+            self.wait_for_cluster()
         with T.serial(first) as stage:
             self._load_a(job, stage, for_both)
             for_both.advance()
@@ -420,12 +442,29 @@ class Kernel:
         return part * self.part_k + (job.first_stage + stage) * self.hint.block_k
 
     def _load_a(self, job: Job, stage: Expr, cursor: Cursor) -> None:
-        """Emit the copies of a slot's boxes of A."""
-        for part in range(self.hint.consumers_k):
+        """Emit the copies of a slot's boxes of A: all of it, or this block's share to all that have its rows."""
+        h, full = self.hint, self.ring.full(cursor.slot)
+
+        def load(box: int, k: Expr, share: Expr, blocks: int) -> None:
+            target = self._slot(cursor) + T.uint32(box * self.a_box_bytes)
+            if h.multicast > 1:
+                target = target + (share * (self.a_box_bytes // h.multicast)).astype("uint32")
+            load_box(target, self.a_map, [k, job.m0 + share * (h.block_m // h.multicast)], full, blocks)
+
+        for part in range(h.consumers_k):
             for step in range(self.steps):
-                target = self._slot(cursor) + T.uint32((part * self.steps + step) * self.a_box_bytes)
-                k = self._first_k(job, part, stage) + step * self.step_k
-                load_box(target, self.a_map, [k, job.m0], self.ring.full(cursor.slot))
+                box, k = part * self.steps + step, self._first_k(job, part, stage) + step * self.step_k
+                if h.multicast == 1:
+                    load(box, k, 0, 1)
+                elif job.is_shared is None:
+                    load(box, k, self.rank, h.multicast)
+                else:
+                    with T.If(job.is_shared):
+                        with T.Then():
+                            for share in range(h.multicast):
+                                load(box, k, T.int32(share), 1)
+                        with T.Else():
+                            load(box, k, self.rank, h.multicast)
 
     def _load_w(self, job: Job, stage: Expr, cursor: Cursor) -> None:
         """Emit the copies of a slot's boxes of the weight."""
@@ -440,8 +479,11 @@ class Kernel:
     def consume_jobs(self) -> None:
         """Emit what a consumer does."""
         self.begin_consumer()
+        if self.hint.multicast > 1:
+            self.wait_for_cluster()
         with self.for_jobs() as job:
             self.consume(job)
+        self._end_multicast()
 
     def begin_consumer(self) -> None:
         """Emit the variables of a consumer."""
@@ -550,8 +592,7 @@ class Kernel:
 
     def _release(self) -> None:
         """Emit that this warp has done with a slot."""
-        with T.If(self.lane == 0), T.Then():
-            self.ring.release(self.releasing)
+        self.ring.release(self.releasing, self.lane)
         self.releasing.advance()
 
     def _release_before(self, places: Sequence[Place], i: int, body: Expr) -> None:
@@ -645,7 +686,7 @@ class Kernel:
         return self.decoder.decode(planes, register, self.table)[0]
 
     def arrive_at_cluster(self) -> None:
-        """Emit the arrival at a barrier of all threads of the cluster: one at the beginning, one when sums are sent."""
+        """Emit the arrival at a barrier of all threads of the cluster."""
         if self.cluster > 1:
             arrive_at_cluster()
 
@@ -667,7 +708,7 @@ class Kernel:
         spec = operands(c, self.rung, self.weight_layout)
         N, K = c.N, c.K
         threads, smem_bytes, cluster = self.threads, self.smem_bytes, self.cluster
-        n_blocks = -(-N // self.block_n)
+        n_blocks = self.count_n_blocks() // (h.multicast if h.tail_split == 1 else 1)
         # Where K of all tiles is shared a block computes one: those who share it meet once.
         is_persistent = self.parts == 1
         a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if self.is_narrow else spec.A
@@ -692,7 +733,7 @@ class Kernel:
             A_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
             T.call_packed(
                 "runtime.cuTensorMapEncodeTiled", A_map, a_dtype, 2, A.data,
-                *tensor_map([K, m], [K * a_bytes], [kernel.step_k, h.block_m], True),
+                *tensor_map([K, m], [K * a_bytes], [kernel.step_k, h.block_m // h.multicast], True),
             )  # fmt: skip
             W_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
             T.call_packed(
@@ -700,8 +741,8 @@ class Kernel:
             )  # fmt: skip
             T.device_entry()
             T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
-            tiles = T.meta_var(T.ceildiv(m, h.block_m) * n_blocks)
-            blocks = T.meta_var((T.min(tiles, most_clusters) if is_persistent else tiles) * cluster)
+            clusters = T.meta_var(T.ceildiv(m, h.block_m) * n_blocks)
+            blocks = T.meta_var((T.min(clusters, most_clusters) if is_persistent else clusters) * cluster)
             block = T.cta_id([blocks])
             rank = T.meta_var(cluster_rank(cluster))
             thread = T.thread_id([threads])

@@ -54,7 +54,7 @@ class Exchange:
     @classmethod
     def of(cls, hint: WgmmaHint) -> Exchange | None:
         """Return that of a hint, or None where no K is shared."""
-        blocks = max(hint.split_k, hint.tail_split)
+        blocks = max(hint.split_k, hint.tail_split)  # Those that send each other A share no K.
         parts = blocks * hint.consumers_k
         if parts == 1:
             return None

@@ -88,8 +88,8 @@ MEMORY_BYTES_PER_S, L2_BYTES_PER_S = 4.4e12, 6.0e12
 DENSE_L2_BYTES_PER_S = 8.0e12
 #: The end of a tile, and more for each row of A in it.
 TILE_US, TILE_ROW_US = 1.8, 0.007
-#: The exchange of sums, for each of the parts that meet, and for each row of A.
-EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 0.7, 0.25, 0.008
+#: The exchange of sums, for each of the parts that meet, and for each row of A; more where only the last wave's do.
+TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 1.5, 0.7, 0.25, 0.008
 #: Share of the multiprocessors that clusters of a size can have: they do not divide all parts of the GPU evenly. The
 #: same fact is measured with decode kernels in `decode_model`.
 CLUSTER_SHARE = {1: 1.0, 2: 1.0, 4: 0.91, 8: 0.85}
@@ -124,6 +124,8 @@ class WgmmaHint(Hint):
         What scales and zero points are applied to: "operand", the decoded weight, or "sums" of a group.
     tail_split
         Blocks of a cluster that share K of a tile of the last wave, where there are enough clusters for its tiles.
+    multicast
+        Blocks of a cluster whose tiles lie side by side along n, and which send each other their share of A.
     """
 
     block_m: int = 128
@@ -138,6 +140,7 @@ class WgmmaHint(Hint):
     row_blocks: int = 0
     scaling: str = "operand"
     tail_split: int = 1
+    multicast: int = 1
 
     @property
     def consumers(self) -> int:
@@ -148,6 +151,11 @@ class WgmmaHint(Hint):
     def parts(self) -> int:
         """Parts that K is cut into."""
         return self.consumers_k * self.split_k
+
+    @property
+    def cluster(self) -> int:
+        """Blocks of a cluster."""
+        return max(self.split_k, self.tail_split, self.multicast)
 
     @property
     def block_n(self) -> int:
@@ -268,8 +276,8 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     m_tiles, n_tiles = -(-m // h.block_m), -(-N // h.block_n)
     step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
     steps = -(-K // (h.block_k * h.parts)) * (h.block_k // step_k)
-    cluster = max(h.split_k, h.tail_split)
-    resident = int(arch.sm_count * h.blocks_per_sm * CLUSTER_SHARE[cluster]) // h.split_k
+    n_tiles += -n_tiles % h.multicast
+    resident = int(arch.sm_count * h.blocks_per_sm * CLUSTER_SHARE[h.cluster]) // h.split_k
     waves, shares_tail = tile_waves(m_tiles * n_tiles, resident, h.tail_split)
 
     # What runs together on a multiprocessor: not more blocks than there are.
@@ -291,10 +299,10 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
         end_us += exchange_us
     a_bytes, w_bits, d_bytes = config.A_format.bits / 8, config.W_format.bits, config.out_format.bits / 8
     memory = N * K * w_bits / 8 + m * K * a_bytes + m * N * d_bytes
-    l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes)
+    l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes / h.multicast)
     l2_rate = DENSE_L2_BYTES_PER_S if is_dense(config) else L2_BYTES_PER_S
     bytes_us = max(memory / MEMORY_BYTES_PER_S, l2 / l2_rate) * 1e6
-    tiles_us = waves * steps * step_us + math.ceil(waves) * end_us + shares_tail * exchange_us
+    tiles_us = waves * steps * step_us + math.ceil(waves) * end_us + shares_tail * (TAIL_US + exchange_us)
     return LAUNCH_US + max(tiles_us, bytes_us + end_us)
 
 
@@ -359,12 +367,12 @@ def likely_hints(config: MatmulConfig, m: int, arch: GpuArch) -> Iterator[WgmmaH
                 block_m=block_m, rows=rows, consumers_n=consumers_n, consumers_k=consumers_k, block_k=least_k,
                 split_k=split_k, blocks_per_sm=blocks_per_sm,
             )  # fmt: skip
-            variants = itertools.product(("operand", "sums"), _row_blocks(config.N, hint), (1, 2))
-            for scaling, row_blocks, tail_split in variants:
-                scaled = replace(hint, scaling=scaling, row_blocks=row_blocks, tail_split=tail_split)
-                if tail_split > 1 and (
-                    scaling == "sums" or hint.parts > 1 or not _shares_tail(config, m, arch, scaled)
-                ):
+            variants = itertools.product(("operand", "sums"), _row_blocks(config.N, hint), _clusters(m, hint))
+            for scaling, row_blocks, (tail_split, multicast) in variants:
+                scaled = replace(
+                    hint, scaling=scaling, row_blocks=row_blocks, tail_split=tail_split, multicast=multicast
+                )
+                if tail_split > 1 and (scaling == "sums" or not _shares_tail(config, m, arch, scaled)):
                     continue
                 if scaling == "sums" and sums_refusal(config, scaled) is not None:
                     continue
@@ -375,6 +383,14 @@ def likely_hints(config: MatmulConfig, m: int, arch: GpuArch) -> Iterator[WgmmaH
                     block_k = times * least_k
                     if times == 1 or (block_k <= longest and block_k * hint.parts <= config.K):
                         yield replace(scaled, block_k=block_k)
+
+
+def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
+    """Return the pairs of tail_split and multicast worth trying: clusters of four where few rows make A the most."""
+    if hint.parts > 1:
+        return [(1, 1)]
+    beside = [blocks for blocks in ((2, 4) if m <= MAX_SUM_M else (2,)) if hint.block_m % (8 * blocks) == 0]
+    return [(1, 1), (2, 1), *((1, blocks) for blocks in beside), *([(2, 2)] if 2 in beside else [])]
 
 
 def _shares_tail(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -> bool:
@@ -416,4 +432,4 @@ _SHAPES = [
     for split_k in (1, 2, 4, 8)
     for blocks_per_sm in (1, 2)
     if rows * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
-] + [(2, 4, 1, 2, 1), (4, 2, 1, 2, 1)]
+]
