@@ -60,17 +60,19 @@ OTHER_REGISTERS = 36
 OTHER_SUM_REGISTERS = 28
 #: More of them where sums are scaled in groups: those of a block of rows, and where integers become float32.
 GROUP_REGISTERS, CONVERSION_REGISTERS = 8, 24
+#: And for each further plane of codes, where integers become float32.
+PLANE_REGISTERS = 32
 #: Elements of k that the tensor cores add up before a sum of float8 products is added in float32: those of a step.
 FLOAT8_RUN_K = 128
 
 # Of the model. Times in microseconds, of one step of 64 k in 16 bits, unless said otherwise.
 
 #: From one kernel of a graph to the next, with the first loads of a block.
-LAUNCH_US = 2.0
+LAUNCH_US = 1.5
 #: A step's latency, and what each warp of a scheduler adds for each instruction of its decoding.
-STEP_LATENCY_US, INSTRUCTION_US = 0.11, 0.057 / 110
+STEP_LATENCY_US, INSTRUCTION_US = 0.094, 0.082 / 110
 #: The change from a slot of the ring to the next.
-SLOT_US = 0.015
+SLOT_US = 0.021
 #: Instructions of a step besides decoding, and of one operation on all registers of a step.
 STEP_INSTRUCTIONS, REGISTERS_OF_STEP = 46, 16
 #: Of the change to the next group where sums are scaled: instructions besides those on sums, and the time of a warp
@@ -79,17 +81,17 @@ FOLD_INSTRUCTIONS, FOLD_ROW_US = 24, 0.0012
 #: Instructions of a step where nothing is decoded.
 DENSE_INSTRUCTIONS = 20
 #: Products and sums a second of one multiprocessor; power, not the clock, limits it.
-SM_FLOPS = 5.3e12
+SM_FLOPS = 5.75e12
 #: From the release of a slot to its next bytes.
-ARRIVAL_US = 0.9
+ARRIVAL_US = 1.4
 #: Bytes a second from memory, as kernels reach them, and from L2 by all multiprocessors.
-MEMORY_BYTES_PER_S, L2_BYTES_PER_S = 4.4e12, 6.0e12
+MEMORY_BYTES_PER_S, L2_BYTES_PER_S = 4.4e12, 6.4e12
 #: The same from L2 where consumers read no operand but by descriptor; an estimate.
 DENSE_L2_BYTES_PER_S = 8.0e12
 #: The end of a tile, and more for each row of A in it.
-TILE_US, TILE_ROW_US = 1.8, 0.007
+TILE_US, TILE_ROW_US = 0.3, 0.013
 #: The exchange of sums, for each of the parts that meet, and for each row of A; more where only the last wave's do.
-TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 1.5, 0.7, 0.25, 0.008
+TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 1.4, 0.4, 0.3, 0.0085
 #: Share of the multiprocessors that clusters of a size can have: they do not divide all parts of the GPU evenly. The
 #: same fact is measured with decode kernels in `decode_model`.
 CLUSTER_SHARE = {1: 1.0, 2: 1.0, 4: 0.91, 8: 0.85}
@@ -239,6 +241,7 @@ def needed_registers(config: MatmulConfig, hint: WgmmaHint, sets: int = 1) -> in
             if config.A_format.is_integer:
                 # Where runs follow each other within a step, ptxas converts all sums before the next run begins.
                 others += CONVERSION_REGISTERS + (hint.block_m // 2 if is_short else 0)
+                others += PLANE_REGISTERS * (len(fragment_layout(config).planes) - 1)
     return row * hint.rows + 2 * REGISTERS_OF_STEP + others
 
 
@@ -281,7 +284,8 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     waves, shares_tail = tile_waves(m_tiles * n_tiles, resident, h.tail_split)
 
     # What runs together on a multiprocessor: not more blocks than there are.
-    together = min(h.blocks_per_sm, -(-m_tiles * n_tiles * h.split_k // arch.sm_count))
+    shares = h.tail_split if shares_tail else h.split_k
+    together = min(h.blocks_per_sm, -(-m_tiles * n_tiles * shares // arch.sm_count))
     products = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
     tensor_us = products * (config.A_format.bits / 16) / SM_FLOPS * 1e6
     decode_us = STEP_LATENCY_US + SLOT_US * step_k / h.block_k
@@ -390,7 +394,8 @@ def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
     if hint.parts > 1:
         return [(1, 1)]
     beside = [blocks for blocks in ((2, 4) if m <= MAX_SUM_M else (2,)) if hint.block_m % (8 * blocks) == 0]
-    return [(1, 1), (2, 1), *((1, blocks) for blocks in beside), *([(2, 2)] if 2 in beside else [])]
+    shared = [(2, 1), *([(2, 2)] if 2 in beside else [])] if hint.blocks_per_sm == 1 else []
+    return [(1, 1), *((1, blocks) for blocks in beside), *shared]
 
 
 def _shares_tail(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -> bool:
