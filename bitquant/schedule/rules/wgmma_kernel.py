@@ -25,7 +25,6 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.arch import GpuArch
-from bitquant.compute.matmul import zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import PairTable, RegisterDecoder
 from bitquant.intrin.launch import (
@@ -572,22 +571,8 @@ class Kernel:
         n = self.n0 + (self.part_n * self.hint.rows + row) * ROWS + self.warp * 16 + self.lane // 4 + 8 * half
         return T.min(n, self.config.N - 1) if self.has_ragged_n or self.hint.row_blocks else n
 
-    def load_factors(self, row: int, first: Expr, scales: Any, zeros: Any = None) -> None:
-        """Emit the loads of scales and zero points of a thread's two rows of a row block, for one of four groups.
-
-        The four lanes that share rows take a group each, of `first` to `first` + 3; `from_group` passes them on.
-        """
-        c = self.config
-        g = T.min(first + self.lane % 4, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
-        for half in range(2):
-            n = self.row_of_w(row, half)
-            if c.with_scaling:
-                store_local(scales, half, self.Scale[n, g].astype(scales.dtype))
-            if c.with_zeros:
-                store_local(zeros, half, zero_point(c, self.Zeros, n, g).astype(zeros.dtype))
-
     def from_group(self, held: Expr, group: Expr) -> Expr:
-        """Return what the lane has in `held` that has loaded the factors of `group`, of those that share rows."""
+        """Return what the lane has in `held` that was dealt `group` (`wgmma_factors`), of those that share rows."""
         return T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), held, self.lane // 4 * 4 + group % 4, 32, 32)
 
     def _release(self) -> None:
