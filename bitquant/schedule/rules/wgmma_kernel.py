@@ -52,7 +52,7 @@ from bitquant.intrin.wgmma import (
 )
 from bitquant.layouts import TILE_N, Layout, fragment_layout
 from bitquant.schedule.rules.base import Epilogue, operands
-from bitquant.schedule.rules.wgmma_decode import Factors, Words, record
+from bitquant.schedule.rules.wgmma_decode import Factors, HeldMasks, Words, record
 from bitquant.schedule.rules.wgmma_groups import Grouping, SumsOfA
 from bitquant.schedule.rules.wgmma_store import TileStore
 from bitquant.schedule.rules.wgmma_sums import PTX_TYPES, Promotion, left_operand
@@ -286,7 +286,7 @@ class Kernel:
 
     def _initialize_decoder(self, thread: Expr, arena: Any) -> None:
         """Emit the stores of tables and masks."""
-        halves = range(2 if self.scales else 0)
+        halves = range(2 if self.scales or self.is_narrow else 0)
         self.mask_constants = sorted({mask for half in halves for mask in record(self.decoder, half).masks_found})
         assert len(self.mask_constants) <= MAX_MASKS
         if self.decoder.has_table:
@@ -407,12 +407,12 @@ class Kernel:
         store_local(self.releasing, 0, T.uint32(0))
         if self.scales:
             self.factors = [Factors(self, row) for row in range(h.rows)]
-            # From shared memory, or the compiler would load each constant anew for each use.
-            self.masks = {}
-            for i, mask in enumerate(self.mask_constants):
-                register = T.alloc_local((1,), "uint32")
-                T.evaluate(T.ptx["ld.shared.u32"](register[0], self.base + T.uint32(self.mask_offset + 4 * i)))
-                self.masks[mask] = register[0]
+        # From shared memory, or the compiler would load each constant anew for each use.
+        self.masks = {}
+        for i, mask in enumerate(self.mask_constants):
+            register = T.alloc_local((1,), "uint32")
+            T.evaluate(T.ptx["ld.shared.u32"](register[0], self.base + T.uint32(self.mask_offset + 4 * i)))
+            self.masks[mask] = register[0]
 
     def consume_tile(self, tile: Expr) -> None:
         """Emit the products of one tile, and their way to D."""
@@ -605,7 +605,7 @@ class Kernel:
         planes = [Words(words, first + plane.byte_offset // (CHUNK_BYTES // 4)) for plane in self.layout.planes]
         if self.scales:
             return self.factors[place.row].decode(planes, register)
-        return self.decoder.decode(planes, register, self.table)[0]
+        return self.decoder.decode(planes, register, self.table, HeldMasks(self.masks))[0]
 
     def arrive_at_cluster(self) -> None:
         """Emit the arrival at a barrier of all threads of the cluster: one at the beginning, one when sums are sent."""
