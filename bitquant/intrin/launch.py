@@ -17,6 +17,7 @@ __all__ = [
     "arrive_at_cluster",
     "await_previous_kernel",
     "cluster_rank",
+    "expect_bytes",
     "fence_barriers",
     "initialize_barrier",
     "wait_for_cluster",
@@ -49,9 +50,18 @@ def cluster_rank(blocks: int) -> Expr:
     return T.cta_id_in_cluster([blocks]) if blocks > 1 else 0
 
 
-def arrive_at_cluster(aligned: bool = False) -> None:
-    """Emit the arrival at the barrier of a cluster's threads; `aligned` where all lanes of a warp come together."""
-    T.evaluate(T.ptx[f"barrier.cluster.arrive.release{'.aligned' if aligned else ''}"]())
+def arrive_at_cluster(aligned: bool = False, relaxed: bool = False) -> None:
+    """Emit the arrival at the barrier of a cluster's threads.
+
+    Parameters
+    ----------
+    aligned
+        Whether all lanes of a warp come together.
+    relaxed
+        Whether it says no more than that this thread has begun: what it has stored need not be seen yet.
+    """
+    order = "relaxed" if relaxed else "release"
+    T.evaluate(T.ptx[f"barrier.cluster.arrive.{order}{'.aligned' if aligned else ''}"]())
 
 
 def wait_for_cluster(aligned: bool = False) -> None:
@@ -62,6 +72,11 @@ def wait_for_cluster(aligned: bool = False) -> None:
 def initialize_barrier(barrier: Expr, arrivals: int) -> None:
     """Emit the initialization of an mbarrier, which `arrivals` arrivals complete, by one thread."""
     T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](barrier, T.uint32(arrivals)))
+
+
+def expect_bytes(barrier: Expr, count: Expr) -> None:
+    """Emit an arrival at an mbarrier that announces `count` bytes to come."""
+    T.evaluate(T.ptx["mbarrier.arrive.expect_tx.shared::cta.b64"](barrier, T.uint32(count)))
 
 
 def fence_barriers() -> None:

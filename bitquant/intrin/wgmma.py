@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.intrin.launch import fence_barriers, initialize_barrier
+from bitquant.intrin.launch import expect_bytes, fence_barriers, initialize_barrier
 from bitquant.intrin.mma import store_local
 
 __all__ = [
@@ -81,6 +82,9 @@ class Cursor:
 class Ring:
     """Two mbarriers a slot: `full` completes when a slot's bytes have arrived, `empty` when all its readers are done.
 
+    Blocks of a cluster that copy to each other's slots have rings alike, and read each slot at the same turn: a slot
+    is empty when the readers of all of them are done.
+
     Attributes
     ----------
     base
@@ -88,12 +92,15 @@ class Ring:
     stages
         Slots.
     readers
-        Arrivals that empty a slot.
+        Warps of a block that empty a slot.
+    blocks
+        Blocks that copy to each other.
     """
 
     base: Expr
     stages: int
     readers: int
+    blocks: int = 1
 
     def full(self, offset: Expr) -> Expr:
         """Return the address of a slot's barrier for arriving data, by the slot's `Cursor.offset`."""
@@ -108,7 +115,7 @@ class Ring:
         for slot in range(self.stages):
             offset = T.uint32(BARRIER_BYTES * slot)
             initialize_barrier(self.full(offset), 1)
-            initialize_barrier(self.empty(offset), self.readers)
+            initialize_barrier(self.empty(offset), self.readers * self.blocks)
         fence_barriers()
 
     def wait_full(self, cursor: Cursor) -> None:
@@ -121,11 +128,22 @@ class Ring:
 
     def expect(self, cursor: Cursor, bytes_: int) -> None:
         """Emit the producer's arrival, which announces the bytes to come."""
-        T.evaluate(T.ptx["mbarrier.arrive.expect_tx.shared::cta.b64"](self.full(cursor.offset), T.uint32(bytes_)))
+        expect_bytes(self.full(cursor.offset), bytes_)
 
-    def release(self, offset: Expr) -> None:
-        """Emit one reader's arrival at the slot of a `Cursor.offset`."""
-        T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self.empty(offset)))
+    def release(self, offset: Expr, lane: Expr, *conditions: Expr) -> None:
+        """Emit the arrival of the warp of this lane, at the barriers of all blocks that copy to its slots.
+
+        The slot is that of a `Cursor.offset`; conditions may be added.
+        """
+        barrier = self.empty(offset)
+        if self.blocks == 1:
+            with T.If(tirx.all(lane == 0, *conditions)), T.Then():
+                T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](barrier))
+            return
+        with T.If(tirx.all(lane < self.blocks, *conditions)), T.Then():
+            remote = T.alloc_local((1,), "uint32")
+            T.evaluate(T.ptx["mapa.shared::cluster.u32"](remote[0], barrier, lane.astype("uint32")))
+            T.evaluate(T.ptx["mbarrier.arrive.shared::cluster.b64"](remote[0]))
 
 
 # Copies.
@@ -148,10 +166,19 @@ def tensor_map(extents: Sequence[Expr], strides_bytes: Sequence[int], box: Seque
     return [*extents, *strides_bytes, *box, *(1 for _ in extents), 0, 3 if swizzled else 0, 3, 0]
 
 
-def load_box(target: Expr, tensor_map_address: Expr, coordinates: Sequence[Expr], barrier: Expr) -> None:
-    """Emit the copy of one box of a tensor map to shared memory; its bytes count on `barrier`."""
+def load_box(
+    target: Expr, tensor_map_address: Expr, coordinates: Sequence[Expr], barrier: Expr, blocks: int = 1
+) -> None:
+    """Emit the copy of one box of a tensor map to shared memory; its bytes count on `barrier`.
+
+    With several `blocks` it goes to the same place in each of the cluster's first ones, and counts on their barriers.
+    """
     name = f"cp.async.bulk.tensor.{len(coordinates)}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
-    T.evaluate(T.ptx[name](target, tensor_map_address, *coordinates, barrier))
+    if blocks == 1:
+        T.evaluate(T.ptx[name](target, tensor_map_address, *coordinates, barrier))
+    else:
+        mask = T.uint16((1 << blocks) - 1)
+        T.evaluate(T.ptx[f"{name}.multicast::cluster"](target, tensor_map_address, *coordinates, barrier, mask))
 
 
 # Products.

@@ -133,7 +133,33 @@ _OPERAND: tuple[_Row, ...] = (
     ((300,), 2048, 512, _UINT4, {"block_m": 16, "consumers_n": 1, "raster": 3, "stages": 7}),
     ((70,), 520, 1024, {"W_dtype": "int8", "with_activation_scale": True, "with_channel_scale": True},
      {"block_m": 72, "rows": 2, "consumers_n": 1, "split_k": 2}),
+    # Tiles of the last wave shared by clusters: all tiles, none, those that 132 multiprocessors leave.
+    ((16, 64, 150), 2048, 1024, _UINT4, {"block_m": 16, "consumers_n": 1, "tail_split": 2, "stages": 6}),
+    ((16, 40, 270), 2000, 2048, {"W_dtype": "int4", **_SCALED, "group_size": 32, "with_bias": True},
+     {"block_m": 24, "rows": 2, "consumers_n": 1, "tail_split": 4, "stages": 5}),
+    ((300, 2000), 4100, 1024, _UINT4, {"block_m": 256, "tail_split": 2, "stages": 5}),
+    ((77,), 1400, 512, {"W_dtype": "nf4", **_BFLOAT16, **_SCALED, "group_size": 64},
+     {"block_m": 40, "consumers_n": 3, "tail_split": 2, "raster": 2}),
+    # Sums that meet in the ring.
+    ((300,), 1000, 2048, _UINT4, {"block_m": 256, "split_k": 2, "stages": 5}),
+    ((130,), 520, 1024, _UINT4, {"block_m": 72, "consumers_k": 2, "stages": 4}),
+    # A sent to the block beside.
+    ((64, 300), 1000, 1024, _UINT4, {"multicast": 2}),
+    ((100, 2000), 4100, 2048, _UINT4, {"block_m": 256, "multicast": 2, "stages": 5}),
+    ((16, 64, 150), 2048, 1024, _UINT4,
+     {"block_m": 16, "consumers_n": 1, "tail_split": 2, "multicast": 2, "stages": 6}),
+    ((200, 900), 4200, 2048, {"W_dtype": "int4", **_SCALED, "group_size": 64, "with_bias": True},
+     {"block_m": 96, "rows": 2, "tail_split": 2, "multicast": 2, "stages": 5}),
+    ((33, 64), 1400, 4096, {"W_dtype": "nf4", **_BFLOAT16, **_SCALED, "group_size": 64},
+     {"block_m": 64, "consumers_n": 3, "multicast": 4, "blocks_per_sm": 1, "raster": 2}),
     # A of 8 bits.
+    ((100, 257), 3000, 2048, {"W_dtype": "int8", **_INT8}, {"rows": 2, "block_k": 128, "multicast": 2}),
+    ((300,), 8000, 1024, {"W_dtype": "float8_e4m3", **_E4M3, **_SCALED, "group_size": -1},
+     {"block_m": 128, "block_k": 128, "tail_split": 2, "multicast": 2}),
+    ((40, 150), 2048, 1024, {"W_dtype": "int4", **_INT8},
+     {"block_m": 16, "consumers_n": 1, "block_k": 128, "tail_split": 2}),
+    ((300,), 8000, 1024, {"W_dtype": "float8_e4m3", **_E4M3, **_SCALED},
+     {"block_m": 128, "block_k": 128, "tail_split": 2}),
     ((64, 100), 520, 2048, {"W_dtype": "int8", **_INT8},
      {"block_m": 64, "consumers_n": 1, "consumers_k": 2, "split_k": 2, "block_k": 128}),
     ((64,), 520, 2048, {"W_dtype": "int4", **_INT8, **_SCALED, "out_dtype": "float16"},
@@ -155,6 +181,8 @@ _SUMS: tuple[_Row, ...] = (
     ((1, 16, 50), 1000, 2048, _UINT4, {"block_m": 16, "consumers_k": 2}),
     ((64, 65), 1000, 2048, _UINT4, {"block_m": 64, "split_k": 2}),
     ((32,), 1000, 4096, {**_UINT4, "M": 32}, {"block_m": 32, "rows": 2, "split_k": 8}),
+    ((16, 64), 1500, 4096, _UINT4, {"block_m": 16, "rows": 2, "multicast": 2}),
+    ((60,), 1000, 2048, {"W_dtype": "int4", **_SCALED}, {"block_m": 32, "consumers_n": 3, "multicast": 4}),
     ((16, 20), 1400, 1024, _UINT4, {"block_m": 16, "rows": 2, "consumers_n": 4, "row_blocks": 7, "block_k": 128}),
     ((30,), 1000, 2048, {**_UINT4, "with_bias": True},
      {"block_m": 32, "rows": 2, "row_blocks": 3, "split_k": 2, "block_k": 128}),
@@ -190,6 +218,9 @@ _DENSE: tuple[_Row, ...] = (
     ((16,), 1000, 4104, _BFLOAT16, {"block_m": 16, "split_k": 8}),
     ((40, 90), 1000, 1024, {}, {"block_m": 48, "rows": 2, "row_blocks": 3}),
     ((300,), 2048, 512, {}, {"block_m": 32, "consumers_n": 1, "blocks_per_sm": 2, "raster": 2}),
+    ((16, 64, 150), 2048, 1024, {}, {"block_m": 16, "consumers_n": 1, "tail_split": 2}),
+    ((300, 2000), 4100, 1024, _BFLOAT16, {"block_m": 256, "tail_split": 2, "stages": 4}),
+    ((300, 2000), 4100, 1024, {}, {"block_m": 256, "multicast": 2, "stages": 4}),
 )
 
 

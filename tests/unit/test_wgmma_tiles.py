@@ -17,6 +17,7 @@ from bitquant.schedule.rules.wgmma_tiles import (
     predicted_us,
     step_instructions,
     sums_refusal,
+    tile_waves,
 )
 
 
@@ -132,9 +133,35 @@ def test_codes_that_need_masks_alone(weight: str, A_dtype: str, wanted: bool) ->
 def test_likely_hints_scale_sums_only_where_that_is_legal(fields: dict, is_legal: bool, m: int) -> None:
     """Hints of scaled sums come for whole steps of a group and up to 64 rows of A, and registers hold them all."""
     config = _config(**fields)
-    hints = list(likely_hints(config, m))
+    hints = list(likely_hints(config, m, gpu_arch("sm_90a")))
     summing = [hint for hint in hints if hint.scaling == "sums"]
     assert bool(summing) is is_legal
     assert len(summing) < len(hints)
     assert all(sums_refusal(config, hint) is None and hint.block_m <= 64 for hint in summing)
     assert all(needed_registers(config, hint) <= hint_registers(hint)[1] for hint in hints)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "resident", "split", "wanted"),
+    [
+        (264, 132, 2, (2.0, False)),
+        (330, 132, 2, (2.5, True)),
+        (331, 132, 2, (3.0, False)),  # 67 tiles for 66 clusters.
+        (66, 132, 2, (0.5, True)),
+        (297, 132, 4, (2.25, True)),
+        (298, 132, 4, (3.0, False)),
+        (298, 132, 1, (3.0, False)),
+    ],
+)
+def test_waves(tiles: int, resident: int, split: int, wanted: tuple[float, bool]) -> None:
+    """Clusters share the tiles of a last wave where there are enough of them."""
+    assert tile_waves(tiles, resident, split) == wanted
+
+
+def test_hints_share_the_last_wave_where_that_shortens_it() -> None:
+    """448 tiles of 128 x 192 are 3.4 waves of 132 multiprocessors; 128 tiles are one, nearly full."""
+    arch = gpu_arch("sm_90a")
+    for config, m, block_m, wanted in ((_config(28672), 384, 192, {1, 2}), (_config(16384), 256, 256, {1})):
+        hints = [h for h in likely_hints(config, m, arch) if h.block_m == block_m and h.block_n == 128]
+        assert {h.tail_split for h in hints if h.parts == 1 and h.blocks_per_sm == 1} == wanted
+    assert all(h.parts == 1 and h.scaling == "operand" for h in hints if h.tail_split > 1)

@@ -73,7 +73,7 @@ class WgmmaRule(Rule):
         def predicted(hint: WgmmaHint) -> float:
             return predicted_us(config, rung, arch, hint)
 
-        likely = sorted(likely_hints(config, rung), key=predicted)[:CANDIDATES]
+        likely = sorted(likely_hints(config, rung, arch), key=predicted)[:CANDIDATES]
         sized = (_with_deepest_ring(config, arch, hint, self.kernel_type) for hint in likely)
         fitting = [hint for hint in sized if hint is not None]
         yield from sorted(fitting, key=predicted)[:SPACE]
@@ -130,6 +130,16 @@ def hint_problem(
         return "needs 1 to 4 consumers"
     if hint.split_k not in (1, 2, 4, 8):
         return "needs split_k of 1, 2, 4 or 8"
+    if hint.tail_split not in (1, 2, 4):
+        return "needs tail_split of 1, 2 or 4"
+    if hint.tail_split > 1 and (hint.parts > 1 or hint.scaling == "sums"):
+        return 'needs consumers_k and split_k of 1 and scaling="operand" where tail_split is more'
+    if hint.multicast not in (1, 2, 4):
+        return "needs multicast of 1, 2 or 4"
+    if hint.multicast > 1 and (hint.parts > 1 or hint.tail_split not in (1, hint.multicast)):
+        return f"needs consumers_k and split_k of 1, and tail_split of 1 or {hint.multicast}, where multicast is more"
+    if hint.block_m % (8 * hint.multicast):
+        return f"needs block_m % {8 * hint.multicast} == 0 where multicast is {hint.multicast}"
     if not 0 <= hint.row_blocks <= hint.rows * hint.consumers_n:
         return f"needs row_blocks <= {hint.rows * hint.consumers_n}, what the consumers hold"
     if hint.blocks_per_sm not in (1, 2) or min(hint.rows, hint.raster) < 1:
@@ -139,6 +149,9 @@ def hint_problem(
     if hint.scaling == "sums" and (reason := sums_refusal(config, hint)) is not None:
         return reason
     kernel = (kernel_type or Kernel)(config, 1, arch, hint)
+    if hint.tail_split > 1 and kernel.bodies % hint.tail_split:
+        body_k = kernel.body_stages * hint.block_k
+        return f"needs K of a multiple of {hint.tail_split} times {body_k} where tail_split is {hint.tail_split}"
     if max(kernel.w_box) > MAX_BOX:
         return f"needs at most {MAX_BOX} rows of W and A in a copy"
     if kernel.scales_sums and max(kernel.steps, kernel.run_steps) % min(kernel.steps, kernel.run_steps):
@@ -149,6 +162,8 @@ def hint_problem(
     least = 2 if kernel.steps > 1 else 3
     if hint.stages < least:
         return f"needs {least} stages or more"
+    if kernel.exchange and kernel.exchanges_in_ring and kernel.exchange.nbytes > hint.stages * kernel.slot_bytes:
+        return f"needs a ring of {kernel.exchange.nbytes} bytes, in which sums meet"
     if kernel.smem_bytes > (limit := _smem_limit(arch, hint)):
         return f"needs {kernel.smem_bytes} bytes of shared memory, and a block has {limit}"
     return None

@@ -14,6 +14,7 @@ from tvm.script import tirx as T
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.intrin.fragments import RegisterDecoder, TirxOps
 from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, rounded_pair, store_local
+from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.wgmma_kernel import Kernel
@@ -35,7 +36,7 @@ class Factors:
     """Scales and zero points of one block of 64 rows, as a thread applies them to its two rows (g and g + 8).
 
     The four lanes that share rows hold the factors of four consecutive groups, and pass them on as groups begin; the
-    next four are on their way meanwhile.
+    next ones are on their way meanwhile (`wgmma_factors`).
 
     decode(w) = (w - i) s + decode(i) with an integer i near the zero point: w - i is exact and the product is added to
     decode(i) with one rounding. decode(i) is zero for integer zero points, and rounded once for others.
@@ -47,8 +48,8 @@ class Factors:
         self.group_steps, self.groups_per_step = c.group // kernel.step_k, max(1, kernel.step_k // c.group)
         self.has_rest = c.with_zeros and not c.has_packed_zeros
         self.subtracts = c.with_zeros and c.zeros_mode != "rescale"
-        #: What a lane holds for its own group, of rows g and g + 8: raw values, then pairs.
-        self.raw = [T.alloc_local((2,), "float32") for _ in range(2)]
+        self.loads = FactorLoads(kernel, row)
+        #: What a lane holds for its own group: pairs, of rows g and g + 8.
         kinds = ("scale", "near", "rest")
         self.held = {kind: T.alloc_local((1,), "uint32") for kind in kinds}
         self.current = {kind: T.alloc_local((2,), "uint32") for kind in kinds}
@@ -61,7 +62,7 @@ class Factors:
 
     def begin_tile(self) -> None:
         """Emit the loads for the first groups of a tile."""
-        self._load(self._group_of(self.kernel.first_step, 0) // 4 * 4)
+        self.loads.begin(self._group_of(self.kernel.first_step, 0))
 
     def _group_of(self, step: Expr, j: int) -> Expr:
         c, kernel = self.kernel.config, self.kernel
@@ -71,22 +72,23 @@ class Factors:
             return step // self.group_steps
         return step * self.groups_per_step + j * kernel.op.step_k // c.group
 
-    def _load(self, first: Expr) -> None:
-        """Emit the loads of groups `first` to `first` + 3, one a lane."""
-        self.kernel.load_factors(self.row, first, *self.raw)
+    def _pack(self, first: Expr) -> None:
+        """Emit the factors of this lane's group of four from `first` on, and the loads that follow."""
+        c = self.kernel.config
+        first = self.kernel.local("int32", first)
+        scale, zero = self.loads.deal(first)
+        if scale is not None:
+            store_local(self.held["scale"], 0, scale[0])
+        if zero is not None:
+            self._pack_zeros([None, None] if scale is None else unpacked(scale, c), unpacked(zero, c, is_zero=True))
+        self.loads.follow(first)
 
-    def _pack(self) -> None:
-        """Emit the factors of this lane's group from its raw values."""
+    def _pack_zeros(self, scale: Sequence[Expr | None], zero: Sequence[Expr]) -> None:
+        """Emit what this lane's group has of zero points, from scales and zero points of both rows in float32."""
         c, operand = self.kernel.config, self.kernel.operand
-        scale = [self.raw[0][i] if c.with_scaling else None for i in range(2)]
-        if c.with_scaling:
-            store_local(self.held["scale"], 0, rounded_pair(scale[0], scale[1], operand))
-        if not c.with_zeros:
-            return
-        zero = [self.raw[1][i] for i in range(2)]
         near = [T.float32(0), T.float32(0)]
         if self.subtracts:
-            near = zero
+            near = list(zero)
             if self.has_rest:
                 low, high = (T.float32(bound) for bound in self._bounds())
                 near = [T.max(T.min(tirx.nearbyint(z), high), low) for z in zero]
@@ -104,9 +106,7 @@ class Factors:
     def begin_part(self) -> None:
         """Emit the change to the group in which this consumer's part of K begins."""
         group = self._group_of(self.kernel.first_step, 0)
-        self._pack()
-        if self.kernel.config.num_groups > 4:
-            self._load(group // 4 * 4 + 4)
+        self._pack(group // TURN * TURN)
         self._take(group)
 
     def enter(self, step: Expr, place: int, j: int) -> None:
@@ -135,10 +135,9 @@ class Factors:
             self._advance(self._group_of(step, j))
 
     def _advance(self, group: Expr) -> None:
-        if self.kernel.config.num_groups > 4:
-            with T.If(group % 4 == 0), T.Then():
-                self._pack()
-                self._load(group + 4)
+        if self.kernel.config.num_groups > TURN:
+            with T.If(group % TURN == 0), T.Then():
+                self._pack(group)
         self._take(group)
 
     def _take(self, group: Expr) -> None:

@@ -30,7 +30,7 @@ from bitquant.intrin.wgmma import (
 )
 from bitquant.layouts import Layout
 from bitquant.schedule.rules.wgmma import WgmmaRule, hopper_refusal
-from bitquant.schedule.rules.wgmma_kernel import Kernel
+from bitquant.schedule.rules.wgmma_kernel import Job, Kernel
 from bitquant.schedule.rules.wgmma_store import TileStore
 from bitquant.schedule.rules.wgmma_tiles import ROWS, is_dense
 
@@ -87,13 +87,13 @@ class DenseKernel(Kernel):
         c = self.config
         return c.W_format.tvm_dtype, 2, tensor_map([c.K, c.N], [c.K * c.W_format.bits // 8], self.w_box, True)
 
-    def _load_w(self, origin: tuple[Expr, Expr], stage: Expr, cursor: Cursor) -> None:
+    def _load_w(self, job: Job, stage: Expr, cursor: Cursor) -> None:
         for part in range(self.hint.consumers_k):
             for step in range(self.steps):
                 offset = self.a_bytes + part * self.w_part_bytes + step * self.w_box_bytes
-                k = self._first_k(part, stage) + step * self.step_k
+                k = self._first_k(job, part, stage) + step * self.step_k
                 target = self._slot(cursor) + T.uint32(offset)
-                load_box(target, self.w_map, [k, origin[1]], self.ring.full(cursor.offset))
+                load_box(target, self.w_map, [k, job.n0], self.ring.full(cursor.offset))
 
     def begin_consumer(self) -> None:
         """Emit the variables of a consumer."""
@@ -104,12 +104,11 @@ class DenseKernel(Kernel):
         self.multiplying, self.releasing = Cursor(h.stages), T.alloc_local((1,), "uint32")
         store_local(self.releasing, 0, T.uint32(0))
 
-    def consume_tile(self, tile: Expr) -> None:
-        """Emit the products of one tile, and their way to D."""
-        m0, n0 = self.tile_origin(tile)
+    def consume(self, job: Job) -> None:
+        """Emit the products of a job, and their way to D."""
         for acc in self.acc:
             zero_local(acc)
-        with T.serial(self.part_stages) as stage:
+        with T.serial(job.stages) as stage:
             self.ring.wait_full(self.multiplying)
             self._multiply_slot()
             wait_for_products(1)
@@ -120,7 +119,7 @@ class DenseKernel(Kernel):
         for acc in self.acc:
             pin(acc)
         self._release()
-        TileStore(self).store(m0, n0)
+        TileStore(self).store(job)
 
     def _multiply_slot(self) -> None:
         """Emit the products of a slot, as one group."""

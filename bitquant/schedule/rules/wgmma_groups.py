@@ -23,6 +23,7 @@ from tvm.script import tirx as T
 from bitquant.intrin.launch import initialize_barrier
 from bitquant.intrin.mma import MmaOp, store_local, zero_local
 from bitquant.intrin.wgmma import BARRIER_BYTES, SWIZZLE_BYTES, Cursor, pin, wait_for_products
+from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
 from bitquant.schedule.rules.wgmma_tiles import SUMMING_WARPS
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ Expr = Any
 
 #: Rows of A of one product with ones, and independent sums that a warp has at most.
 BLOCK_M, MAX_CHAINS = 16, 4
+#: Lanes of a warp that store sums of A: one of the four that have those of two rows.
+STORING_LANES = 8
 #: A pair of ones in the types of A.
 _ONES = {"float16": 0x3C003C00, "bfloat16": 0x3F803F80}
 
@@ -68,14 +71,15 @@ class SumsOfA:
     def initialize(self) -> None:
         """Emit the initialization of the barriers, by one thread, before those of the ring are fenced."""
         for slot in range(self.kernel.hint.stages):
-            initialize_barrier(self._ready(T.uint32(BARRIER_BYTES * slot)), SUMMING_WARPS)
+            ready = self._ready(T.uint32(BARRIER_BYTES * slot))
+            initialize_barrier(ready, SUMMING_WARPS * STORING_LANES)
 
     def wait(self, cursor: Cursor) -> None:
         """Emit the wait for a slot's sums."""
         T.evaluate(T.cuda.mbarrier_wait(self._ready(cursor.offset), cursor.phase.astype("int32")))
 
-    def produce(self, tiles: Expr, tile: Any, stride: Expr) -> None:
-        """Emit the sums of all slots of tiles `tile`, `tile` + `stride`, ... below `tiles`, by one of the warps."""
+    def produce(self) -> None:
+        """Emit the sums of all slots of this block's jobs, by one of the warps."""
         kernel = self.kernel
         h = kernel.hint
         cursor = Cursor(h.stages)
@@ -86,23 +90,22 @@ class SumsOfA:
         chains = max(1, MAX_CHAINS // turns)
         sums = [[T.alloc_local((4,), "float32") for _ in range(chains)] for _ in range(turns)]
         block = [kernel.local("int32", kernel.warp - 1 + turn * SUMMING_WARPS) for turn in range(turns)]
-        with T.While(tile[0] < tiles):
-            with T.serial(kernel.bodies):
-                for stage in range(kernel.body_stages):
-                    kernel.ring.wait_full(cursor)
-                    for turn in range(turns):
-                        part, row = block[turn] // blocks_of_part, block[turn] % blocks_of_part * BLOCK_M
-                        if (turn + 1) * SUMMING_WARPS > blocks:
-                            with T.If(block[turn] < blocks), T.Then():
-                                self._add(cursor, stage, part, row, sums[turn])
-                        else:
+        with kernel.for_jobs() as job, T.serial(job.bodies):
+            for stage in range(kernel.body_stages):
+                kernel.ring.wait_full(cursor)
+                for turn in range(turns):
+                    part, row = block[turn] // blocks_of_part, block[turn] % blocks_of_part * BLOCK_M
+                    if (turn + 1) * SUMMING_WARPS > blocks:
+                        with T.If(block[turn] < blocks), T.Then():
                             self._add(cursor, stage, part, row, sums[turn])
-                    T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
-                    with T.If(kernel.lane == 0), T.Then():
-                        T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self._ready(cursor.offset)))
-                        kernel.ring.release(cursor.offset)
-                    cursor.advance()
-            store_local(tile, 0, tile[0] + stride)
+                    else:
+                        self._add(cursor, stage, part, row, sums[turn])
+                # Each lane that stores arrives for itself.
+                with T.If(kernel.lane % (32 // STORING_LANES) == 0), T.Then():
+                    T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self._ready(cursor.offset)))
+                T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
+                kernel.ring.release(cursor.offset, kernel.lane)
+                cursor.advance()
 
     def _add(self, cursor: Cursor, stage: int, part: Expr, row: Expr, sums: Sequence[Any]) -> None:
         """Emit the sums of 16 rows of A over a slot's steps, and their stores where runs end.
@@ -138,7 +141,7 @@ class SumsOfA:
                 at = self.address(cursor, part, step // kernel.run_steps)
                 for half in range(2):
                     at_row = row + kernel.lane // 4 + 8 * half
-                    with T.If(tirx.all(kernel.lane % 4 == 0, at_row < h.block_m)), T.Then():
+                    with T.If(tirx.all(kernel.lane % (32 // STORING_LANES) == 0, at_row < h.block_m)), T.Then():
                         total = functools.reduce(operator.add, [chain[2 * half] for chain in sums])
                         T.evaluate(T.ptx["st.shared.f32"](at + (at_row * 4).astype("uint32"), total))
 
@@ -251,37 +254,28 @@ class _Factors:
     """Factors of one block of 64 rows of W, as a thread applies them to the sums of its two rows, g and g + 8.
 
     The four lanes that share rows hold the scales and zero points of four consecutive groups and pass them on; the next
-    four are on their way meanwhile.
+    ones are on their way meanwhile (`wgmma_factors`).
     """
 
     def __init__(self, kernel: Kernel, row: int) -> None:
         self.kernel, self.row = kernel, row
-        c = kernel.config
-        self.raw_scale = T.alloc_local((2,), c.scale_format.tvm_dtype)
-        self.raw_zero = T.alloc_local((2,), "uint8" if c.has_packed_zeros else c.scale_format.tvm_dtype)
+        self.loads = FactorLoads(kernel, row)
         #: Of the four groups that are read now: both rows' scales in a register, and zero points.
         self.scale = T.alloc_local((1,), "uint32")
         self.zero = T.alloc_local((1,), "uint32")
 
-    def _load(self, first: Expr) -> None:
-        """Emit the loads of groups `first` to `first` + 3, one a lane."""
-        self.kernel.load_factors(self.row, first, self.raw_scale, self.raw_zero)
-
-    def _pack(self) -> None:
-        """Emit the moves of what has arrived to the registers that are read."""
-        c = self.kernel.config
-        if c.with_scaling:
-            store_local(self.scale, 0, _packed(self.raw_scale))
-        if c.with_zeros:
-            store_local(self.zero, 0, _packed(self.raw_zero))
+    def _pack(self, first: Expr) -> None:
+        """Emit the moves of groups `first` to `first` + 3 to the registers that are read, and the loads that follow."""
+        for register, pair in zip((self.scale, self.zero), self.loads.deal(first), strict=True):
+            if pair is not None:
+                store_local(register, 0, pair[0])
+        self.loads.follow(first)
 
     def begin_part(self) -> None:
         """Emit the loads for the group in which this consumer's part of K begins, and for the following ones."""
-        first = self._group(T.int32(0))
-        self._load(first // 4 * 4)
-        self._pack()
-        if self.kernel.config.num_groups > 4:
-            self._load(first // 4 * 4 + 4)
+        group = self._group(T.int32(0))
+        self.loads.begin(group)
+        self._pack(group // TURN * TURN)
 
     def _group(self, step: Expr) -> Expr:
         """Return the group of a step of this part."""
@@ -301,8 +295,8 @@ class _Factors:
                 return held[0]
             return kernel.local("uint32", kernel.from_group(held[0], group))
 
-        scales = _unpacked(taken(self.scale), self.raw_scale.dtype) if c.with_scaling else [None, None]
-        zeros = _unpacked(taken(self.zero), self.raw_zero.dtype) if c.with_zeros else [None, None]
+        scales = unpacked([taken(self.scale)], c) if c.with_scaling else [None, None]
+        zeros = unpacked([taken(self.zero)], c, is_zero=True) if c.with_zeros else [None, None]
         result = []
         for half in range(2):
             alpha, beta = self._factors(half, scales[half], zeros[half])
@@ -327,25 +321,9 @@ class _Factors:
     def advance(self, step: Expr) -> None:
         """Emit the change to the next four groups where `step` of this part is the last of four."""
         c = self.kernel.config
-        if c.num_groups <= 4:
+        if c.num_groups <= TURN:
             return
         following = self.kernel.local("int32", self.kernel.first_step + step + 1)
-        steps = 4 * (c.group // self.kernel.step_k)
+        steps = TURN * (c.group // self.kernel.step_k)
         with T.If(following % steps == 0), T.Then():
-            self._pack()
-            self._load(following // steps * 4 + 4)
-
-
-def _packed(raw: Any) -> Expr:
-    """Return two numbers of 16 or 8 bits in one register."""
-    bits = 8 if raw.dtype == "uint8" else 16
-    low, high = (tirx.reinterpret(f"uint{bits}", raw[i]).astype("uint32") for i in range(2))
-    return low | (high << T.uint32(16))
-
-
-def _unpacked(word: Expr, dtype: str) -> list[Expr]:
-    """Return the two numbers of a register as float32."""
-    halves = [word & T.uint32(0xFFFF), word >> T.uint32(16)]
-    if dtype == "uint8":
-        return [half.astype("float32") for half in halves]
-    return [tirx.reinterpret(dtype, half.astype("uint16")).astype("float32") for half in halves]
+            self._pack(self.kernel.local("int32", following // steps * TURN))

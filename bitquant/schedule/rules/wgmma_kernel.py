@@ -8,23 +8,23 @@ memory, decodes them in registers and multiplies them with a tile of A that stay
 
 One warpgroup produces: one thread of it starts the copies. The others consume. While the tensor cores work on one step
 (128 bytes of a row of A), the registers of the next one are decoded; a ring of mbarriers tells the two sides apart.
-K may be shared by the warpgroups of a block and by the blocks of a cluster; their sums meet in shared memory.
+K may be shared by the warpgroups of a block and by the blocks of a cluster; their sums meet in shared memory. Blocks
+that share no K walk over tiles; the tiles of a last wave that would leave most of them idle are shared by clusters.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tvm import tirx
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.arch import GpuArch
-from bitquant.compute.matmul import zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import PairTable, RegisterDecoder
 from bitquant.intrin.launch import (
@@ -54,7 +54,7 @@ from bitquant.layouts import TILE_N, Layout, fragment_layout
 from bitquant.schedule.rules.base import Epilogue, operands
 from bitquant.schedule.rules.wgmma_decode import Factors, HeldMasks, Words, record
 from bitquant.schedule.rules.wgmma_groups import Grouping, SumsOfA
-from bitquant.schedule.rules.wgmma_store import TileStore
+from bitquant.schedule.rules.wgmma_store import Exchange, TileStore
 from bitquant.schedule.rules.wgmma_sums import PTX_TYPES, Promotion, left_operand
 from bitquant.schedule.rules.wgmma_tiles import (
     ROWS,
@@ -80,6 +80,8 @@ MAX_MASKS = 16
 SLICE_M = 64
 #: Registers of a consumer beyond those needed, if the last body of a tile is to stand apart from the loop.
 PEELING_REGISTERS = 8
+#: Most shared memory that the exchange of sums may take from the ring; what needs more waits for the ring's slots.
+MAX_EXCHANGE_BYTES = 64 << 10
 #: Where sums are scaled in groups, the most k of a run; a body of the loop has two such runs, if K is as long.
 GROUP_K = 128
 
@@ -101,6 +103,30 @@ def _when(condition: Expr | bool, emit: Callable[[], None]) -> None:
     elif condition is not False:
         with T.If(condition), T.Then():
             emit()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a block computes at a time: a tile, or, where K is shared, its share of one.
+
+    Attributes
+    ----------
+    m0, n0
+        First row of A and of W.
+    first_stage
+        First slot along K of the block's first part.
+    stages, bodies
+        Slots that each part reads, and rounds of the loop.
+    is_shared
+        Whether other blocks have the other shares of the tile; None: as the hint says, always or never.
+    """
+
+    m0: Expr
+    n0: Expr
+    first_stage: Expr
+    stages: Expr
+    bodies: Expr
+    is_shared: Expr | None = None
 
 
 class Kernel:
@@ -141,6 +167,8 @@ class Kernel:
         #: Steps of a consumer in a slot.
         self.steps = self.units * self.unit_steps
         self.parts = h.parts
+        #: Blocks of a cluster, which share K of all tiles, or of those of the last wave, or rows of A.
+        self.cluster = h.cluster
         self.body_stages = self._plan_body()
         bodies = -(-c.K // (h.block_k * self.parts * self.body_stages))
         #: Slots that each part reads, and rounds of the loop.
@@ -150,7 +178,7 @@ class Kernel:
         self.peels = bodies > 1 and self._can_peel()
         #: Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers.
         self.has_ragged_k = self.part_k * self.parts != c.K and not self.is_narrow
-        self.has_ragged_n = c.N % self.block_n != 0
+        self.has_ragged_n = c.N % (self.block_n * h.multicast) != 0
         self.sums = h.block_m // 2
         self.w_part_bytes, self.w_box = self._plan_weight()
         #: Where sums are scaled in groups, steps of a run, which share a scale, and runs that end in a slot.
@@ -215,13 +243,15 @@ class Kernel:
         self.slice_m = min(SLICE_M, h.block_m)
         self.out_offset = h.stages * self.slot_bytes
         self.exchange_offset = self.out_offset + self.consumers * self.slice_m * self.out_stride
-        #: Where K is shared, the blocks of 8 columns that each part stores at the end, the parts that store any, and
-        #: how many of those a block has: share s belongs to block s % split_k of the cluster.
-        self.share_columns = -(-h.block_m // (8 * self.parts))
-        self.sharers = -(-h.block_m // (8 * self.share_columns))
-        self.shares_in_block = -(-self.sharers // h.split_k)
-        exchange = h.consumers_n * self.shares_in_block * self.parts * h.rows * self.share_columns * WARPGROUP * 16
-        self.barrier_offset = self.exchange_offset + (exchange if self.parts > 1 else 0)
+        #: How sums meet, and where: beside the ring, or in it, if that leaves it few slots.
+        self.exchange = Exchange.of(h)
+        exchange_bytes = self.exchange.nbytes if self.exchange else 0
+        self.exchanges_in_ring = h.tail_split > 1 or exchange_bytes > MAX_EXCHANGE_BYTES
+        self.barrier_offset = self.exchange_offset
+        if self.exchanges_in_ring:
+            self.exchange_offset = 0
+        else:
+            self.barrier_offset += exchange_bytes
         self.ready_offset = self.sums_offset = self.barrier_offset + 16 * h.stages
         self.mask_offset = self.ready_offset
         #: Beyond the slot itself, what each takes: barriers, and sums of A.
@@ -239,8 +269,8 @@ class Kernel:
     # Set up.
 
     def bind(
-        self, Scale: Any, Zeros: Any, epilogue: Epilogue, m: Expr, maps: Sequence[Expr], block: Expr, rank: Expr,
-        thread: Expr, arena: Any,
+        self, Scale: Any, Zeros: Any, epilogue: Epilogue, m: Expr, maps: Sequence[Expr], block: Expr, blocks: Expr,
+        rank: Expr, thread: Expr, arena: Any,
     ) -> None:  # fmt: skip
         """Take the function's operands, and compute where this block and thread stand."""
         h = self.hint
@@ -256,10 +286,20 @@ class Kernel:
         self.part_k_index = self.group % h.consumers_k
         self.share = self.part_k_index * h.split_k + self.rank
         readers = 4 * self.consumers + (SUMMING_WARPS if self.needs_sums_of_a else 0)
-        self.ring = Ring(self.base + T.uint32(self.barrier_offset), h.stages, readers)
+        self.ring = Ring(self.base + T.uint32(self.barrier_offset), h.stages, readers, h.multicast)
         self.sums_of_a = SumsOfA(self)
-        self.n_blocks = -(-self.config.N // self.block_n)
+        #: Tiles along n; those of a cluster that share A lie side by side.
+        self.n_blocks = self.count_n_blocks()
         self.m_blocks = (m + (h.block_m - 1)) // h.block_m
+        tiles = self.m_blocks * self.n_blocks
+        #: Jobs of all blocks, the first one of this block, and the distance to its next one.
+        self.jobs, self.first_job, self.job_stride = tiles, block // h.split_k, T.truncdiv(blocks, h.split_k)
+        if h.tail_split > 1:
+            # `blocks` is a multiple of the cluster's, and so is `whole`: job i is one of block i % blocks.
+            rest = self.local("int32", T.truncmod(tiles, blocks))
+            #: The tiles before the last wave, where clusters are enough for those of the last one.
+            self.whole = self.local("int32", T.Select(rest * h.tail_split <= blocks, tiles - rest, tiles))
+            self.jobs = self.local("int32", self.whole + (tiles - self.whole) * h.tail_split)
 
     @staticmethod
     def local(dtype: str, value: Expr) -> Expr:
@@ -283,6 +323,8 @@ class Kernel:
         with T.If(thread == 0), T.Then():
             self.ring.initialize()
         T.evaluate(T.cuda.cta_sync())
+        if self.cluster > 1 and (self.hint.multicast > 1 or not self.exchanges_in_ring):
+            arrive_at_cluster(relaxed=True)
 
     def _initialize_decoder(self, thread: Expr, arena: Any) -> None:
         """Emit the stores of tables and masks."""
@@ -305,85 +347,168 @@ class Kernel:
             action, count = ("dec", producer) if is_producer else ("inc", consumer)
             T.evaluate(T.ptx[f"setmaxnreg.{action}.sync.aligned.u32"](count))
 
-    def tile_origin(self, tile: Expr) -> tuple[Expr, Expr]:
+    def count_n_blocks(self) -> int:
+        """Return the tiles along n: whole clusters of those that share A."""
+        beside = self.hint.multicast
+        return -(-self.config.N // (self.block_n * beside)) * beside
+
+    def job(self, index: Expr) -> Job:
+        """Emit what a job is."""
+        if self.hint.tail_split == 1:
+            rank = self.rank if self.hint.split_k > 1 else 0
+            first_stage = rank * (self.hint.consumers_k * self.part_stages)
+            return Job(*self._tile_origin(index), first_stage, self.part_stages, self.bodies)
+        is_shared = index >= self.whole
+        tile = T.Select(is_shared, self.whole + T.truncdiv(index - self.whole, self.cluster), index)
+        bodies = self.local("int32", T.Select(is_shared, self.bodies // self.cluster, self.bodies))
+        first_stage = self.local("int32", T.Select(is_shared, self.rank, 0) * bodies * self.body_stages)
+        return Job(
+            *self._tile_origin(self.local("int32", tile)), first_stage, bodies * self.body_stages, bodies, is_shared
+        )
+
+    def _tile_origin(self, tile: Expr) -> tuple[Expr, Expr]:
         """Emit the coordinates of a tile; return its first row of A and its first row of W."""
-        raster = self.hint.raster
+        raster, beside = self.hint.raster, self.hint.multicast
         per_band = raster * self.n_blocks
         band, place = T.truncdiv(tile, per_band), T.truncmod(tile, per_band)
         rows = self.local("int32", T.min(self.m_blocks - band * raster, raster))
+        column, place = T.truncmod(place, beside), T.truncdiv(place, beside)
         m0 = self.local("int32", (band * raster + T.truncmod(place, rows)) * self.hint.block_m)
-        n0 = self.local("int32", T.truncdiv(place, rows) * self.block_n)
+        n0 = self.local("int32", (T.truncdiv(place, rows) * beside + column) * self.block_n)
         return m0, n0
 
     # The producer.
 
-    def produce(self, tiles: Expr, tile: Any, stride: Expr) -> None:
+    def produce(self) -> None:
         """Emit what the producing warpgroup does: one thread copies, and warps that copy nothing sum A if need be."""
-        with T.If(self.thread == 0), T.Then():
-            self._copy(tiles, tile, stride)
+        with T.If(self.thread == 0):
+            with T.Then():
+                self._copy()
+            if self.hint.multicast > 1:
+                with T.Else():
+                    self.wait_for_cluster()
         if self.needs_sums_of_a:
             with T.If(self.warp > 0), T.Then():
-                self.sums_of_a.produce(tiles, tile, stride)
+                self.sums_of_a.produce()
+        if self.hint.tail_split > 1:
+            with T.If(self.block < self.jobs - self.whole), T.Then():
+                self._attend_exchange()
+        elif self.exchange:
+            self._attend_exchange()
+        self._end_multicast()
 
-    def _copy(self, tiles: Expr, tile: Any, stride: Expr) -> None:
-        """Emit all copies of a block, by one thread: those of tiles `tile`, `tile` + `stride`, ... below `tiles`.
+    def _end_multicast(self) -> None:
+        """Emit the last meeting of blocks that send each other A: none ends while others may copy to it."""
+        if self.hint.multicast > 1:
+            self.arrive_at_cluster()
+            self.wait_for_cluster()
+
+    def _attend_exchange(self) -> None:
+        """Emit the producer's part in the meetings of the cluster's threads, before sums are sent and after."""
+        if self.exchanges_in_ring:
+            self.arrive_at_cluster()
+        self.wait_for_cluster()
+        self.arrive_at_cluster()
+        self.wait_for_cluster()
+
+    @contextlib.contextmanager
+    def for_jobs(self) -> Iterator[Job]:
+        """Emit the loop over this block's jobs, which the body is written for: ``with kernel.for_jobs() as job:``."""
+        index = T.alloc_local((1,), "int32")
+        store_local(index, 0, self.first_job)
+        with T.While(index[0] < self.jobs):
+            yield self.job(index[0])
+            store_local(index, 0, index[0] + self.job_stride)
+
+    def _copy(self) -> None:
+        """Emit all copies of a block, by one thread.
 
         The first slots get their part of the weight before the kernel before this one has ended; A may be its result.
         Only then is the next kernel let in, so that no kernel starts before the last but one has ended.
         """
-        first = min(self.hint.stages, self.part_stages)
+        job = self.job(self.first_job)
+        first: Expr = min(self.hint.stages, self.part_stages)
+        if self.hint.tail_split > 1:
+            # There are blocks without a job where the tiles of the last wave are too many to be shared.
+            first = self.local("int32", T.Select(self.first_job < self.jobs, T.min(first, job.stages), 0))
         for_w, for_both = Cursor(self.hint.stages), Cursor(self.hint.stages)
-        origin = self.tile_origin(tile[0])
         if not self.fetches_weight_early:
             await_previous_kernel()
         with T.serial(first) as stage:
             self.ring.expect(for_w, self.slot_bytes)
-            self._load_w(origin, stage, for_w)
+            self._load_w(job, stage, for_w)
             for_w.advance()
         if self.fetches_weight_early:
             await_previous_kernel()
         admit_next_kernel()
+        if self.hint.multicast > 1:
+            # That the barriers of the others are there.
+            self.wait_for_cluster()
         with T.serial(first) as stage:
-            self._load_a(origin, stage, for_both)
+            self._load_a(job, stage, for_both)
             for_both.advance()
         done = T.alloc_local((1,), "int32")
-        store_local(done, 0, T.int32(first))
-        with T.While(tile[0] < tiles):
-            origin = self.tile_origin(tile[0])
-            with T.serial(self.part_stages - done[0]) as later:
+        store_local(done, 0, T.int32(first) if isinstance(first, int) else first)
+        with self.for_jobs() as job:
+            with T.serial(job.stages - done[0]) as later:
                 self.ring.wait_empty(for_both)
                 self.ring.expect(for_both, self.slot_bytes)
-                self._load_a(origin, done[0] + later, for_both)
-                self._load_w(origin, done[0] + later, for_both)
+                self._load_a(job, done[0] + later, for_both)
+                self._load_w(job, done[0] + later, for_both)
                 for_both.advance()
             store_local(done, 0, T.int32(0))
-            store_local(tile, 0, tile[0] + stride)
 
     def _slot(self, cursor: Cursor) -> Expr:
         """Return the address of a slot."""
         return self.base + cursor.distance(self.slot_bytes)
 
-    def _first_k(self, part: int, stage: Expr) -> Expr:
+    def _first_k(self, job: Job, part: int, stage: Expr) -> Expr:
         """Return where a slot's share of K begins, for one of the block's parts."""
-        return (self.rank * self.hint.consumers_k + part) * self.part_k + stage * self.hint.block_k
+        return part * self.part_k + (job.first_stage + stage) * self.hint.block_k
 
-    def _load_a(self, origin: tuple[Expr, Expr], stage: Expr, cursor: Cursor) -> None:
-        """Emit the copies of a slot's boxes of A."""
-        for part in range(self.hint.consumers_k):
+    def _load_a(self, job: Job, stage: Expr, cursor: Cursor) -> None:
+        """Emit the copies of a slot's boxes of A: all of it, or this block's share to all that have its rows."""
+        h, full = self.hint, self.ring.full(cursor.offset)
+
+        def load(box: int, k: Expr, share: Expr, blocks: int) -> None:
+            target = self._slot(cursor) + T.uint32(box * self.a_box_bytes)
+            if h.multicast > 1:
+                target = target + (share * (self.a_box_bytes // h.multicast)).astype("uint32")
+            load_box(target, self.a_map, [k, job.m0 + share * (h.block_m // h.multicast)], full, blocks)
+
+        for part in range(h.consumers_k):
             for step in range(self.steps):
-                target = self._slot(cursor) + T.uint32((part * self.steps + step) * self.a_box_bytes)
-                k = self._first_k(part, stage) + step * self.step_k
-                load_box(target, self.a_map, [k, origin[0]], self.ring.full(cursor.offset))
+                box, k = part * self.steps + step, self._first_k(job, part, stage) + step * self.step_k
+                if h.multicast == 1:
+                    load(box, k, 0, 1)
+                elif job.is_shared is None:
+                    load(box, k, self.rank, h.multicast)
+                else:
+                    with T.If(job.is_shared):
+                        with T.Then():
+                            for share in range(h.multicast):
+                                load(box, k, T.int32(share), 1)
+                        with T.Else():
+                            load(box, k, self.rank, h.multicast)
 
-    def _load_w(self, origin: tuple[Expr, Expr], stage: Expr, cursor: Cursor) -> None:
+    def _load_w(self, job: Job, stage: Expr, cursor: Cursor) -> None:
         """Emit the copies of a slot's boxes of the weight."""
         layout = self.layout
         for part in range(self.hint.consumers_k):
             target = self._slot(cursor) + T.uint32(self.a_bytes + part * self.w_part_bytes)
-            chunk = self._first_k(part, stage) // layout.tile_k * (layout.tile_bytes // CHUNK_BYTES)
-            load_box(target, self.w_map, [0, chunk, origin[1] // TILE_N], self.ring.full(cursor.offset))
+            chunk = self._first_k(job, part, stage) // layout.tile_k * (layout.tile_bytes // CHUNK_BYTES)
+            load_box(target, self.w_map, [0, chunk, job.n0 // TILE_N], self.ring.full(cursor.offset))
 
     # The consumers.
+
+    def consume_jobs(self) -> None:
+        """Emit what a consumer does."""
+        self.begin_consumer()
+        if self.hint.multicast > 1:
+            self.wait_for_cluster()
+        with self.for_jobs() as job:
+            self.consume(job)
+        self._end_multicast()
 
     def begin_consumer(self) -> None:
         """Emit the variables of a consumer."""
@@ -414,15 +539,12 @@ class Kernel:
             T.evaluate(T.ptx["ld.shared.u32"](register[0], self.base + T.uint32(self.mask_offset + 4 * i)))
             self.masks[mask] = register[0]
 
-    def consume_tile(self, tile: Expr) -> None:
-        """Emit the products of one tile, and their way to D."""
+    def consume(self, job: Job) -> None:
+        """Emit the products of a job, and their way to D."""
         h = self.hint
-        m0, n0 = self.tile_origin(tile)
-        self.n0 = n0
+        self.n0 = job.n0
         #: First step of this part.
-        self.first_step = self.local(
-            "int32", (self.rank * h.consumers_k + self.part_k_index) * (self.part_stages * self.steps)
-        )
+        self.first_step = self.local("int32", (job.first_stage + self.part_k_index * self.part_stages) * self.steps)
         places = [
             Place(stage, unit, step, row)
             for stage in range(self.body_stages)
@@ -443,19 +565,19 @@ class Kernel:
                 self.factors[row].begin_part()
         if self.promotion:
             self.promotion.begin_part()
-        self._decode(places, 0, T.int32(0), has_next=self.bodies > 1)
+        self._decode(places, 0, T.int32(0), has_next=job.bodies > 1)
         if self.peels:
-            with T.serial(self.bodies - 1) as body:
+            with T.serial(job.bodies - 1) as body:
                 self._multiply_body(places, body, has_next=True)
-            self._multiply_body(places, T.int32(self.bodies - 1), has_next=False)
+            self._multiply_body(places, T.int32(0) + (job.bodies - 1), has_next=False)
         else:
-            with T.serial(self.bodies) as body:
-                self._multiply_body(places, body, has_next=body + 1 < self.bodies)
+            with T.serial(job.bodies) as body:
+                self._multiply_body(places, body, has_next=body + 1 < job.bodies)
         wait_for_products(0)
         for acc in self.acc if self.promotion is None else ():
             pin(acc)
         self._release()
-        TileStore(self).store(m0, n0)
+        TileStore(self).store(job)
 
     def _multiply_body(self, places: Sequence[Place], body: Expr, has_next: Expr | bool) -> None:
         """Emit the products of a body; `has_next` says whether there is another one to read and decode for."""
@@ -485,28 +607,13 @@ class Kernel:
         n = self.n0 + (self.part_n * self.hint.rows + row) * ROWS + self.warp * 16 + self.lane // 4 + 8 * half
         return T.min(n, self.config.N - 1) if self.has_ragged_n or self.hint.row_blocks else n
 
-    def load_factors(self, row: int, first: Expr, scales: Any, zeros: Any = None) -> None:
-        """Emit the loads of scales and zero points of a thread's two rows of a row block, for one of four groups.
-
-        The four lanes that share rows take a group each, of `first` to `first` + 3; `from_group` passes them on.
-        """
-        c = self.config
-        g = T.min(first + self.lane % 4, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
-        for half in range(2):
-            n = self.row_of_w(row, half)
-            if c.with_scaling:
-                store_local(scales, half, self.Scale[n, g].astype(scales.dtype))
-            if c.with_zeros:
-                store_local(zeros, half, zero_point(c, self.Zeros, n, g).astype(zeros.dtype))
-
     def from_group(self, held: Expr, group: Expr) -> Expr:
-        """Return what the lane has in `held` that has loaded the factors of `group`, of those that share rows."""
+        """Return what the lane has in `held` that was dealt `group` (`wgmma_factors`), of those that share rows."""
         return T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), held, self.lane // 4 * 4 + group % 4, 32, 32)
 
     def _release(self, *conditions: Expr) -> None:
         """Emit that this warp has done with a slot, under conditions."""
-        with T.If(tirx.all(self.lane == 0, *conditions)), T.Then():
-            self.ring.release(self.releasing[0])
+        self.ring.release(self.releasing[0], self.lane, *conditions)
 
     def _release_before(self, places: Sequence[Place], i: int, body: Expr) -> None:
         """Emit the release of the slot that the left operand before the i-th was the last to use, if it was.
@@ -608,13 +715,13 @@ class Kernel:
         return self.decoder.decode(planes, register, self.table, HeldMasks(self.masks))[0]
 
     def arrive_at_cluster(self) -> None:
-        """Emit the arrival at a barrier of all threads of the cluster: one at the beginning, one when sums are sent."""
-        if self.hint.split_k > 1:
+        """Emit the arrival at a barrier of all threads of the cluster."""
+        if self.cluster > 1:
             arrive_at_cluster()
 
     def wait_for_cluster(self) -> None:
         """Emit the wait for all threads of the cluster."""
-        if self.hint.split_k > 1:
+        if self.cluster > 1:
             wait_for_cluster()
 
     def weight_map(self) -> tuple[str, int, list[Expr]]:
@@ -629,13 +736,13 @@ class Kernel:
         c, h = self.config, self.hint
         spec = operands(c, self.rung, self.weight_layout)
         N, K = c.N, c.K
-        threads, smem_bytes, split_k = self.threads, self.smem_bytes, h.split_k
-        n_blocks = -(-N // self.block_n)
-        # Where K is shared a block computes one tile: those who share it meet once.
+        threads, smem_bytes, cluster = self.threads, self.smem_bytes, self.cluster
+        n_blocks = self.count_n_blocks() // (h.multicast if h.tail_split == 1 else 1)
+        # Where K of all tiles is shared a block computes one: those who share it meet once.
         is_persistent = self.parts == 1
         a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if self.is_narrow else spec.A
         w_dtype, w_dimensions, w_map = self.weight_map()
-        most_blocks, blocks_per_sm = self.arch.sm_count * h.blocks_per_sm, h.blocks_per_sm
+        most_clusters, blocks_per_sm = self.arch.sm_count * h.blocks_per_sm // cluster, h.blocks_per_sm
         kernel = self
 
         @T.prim_func(check_well_formed=False)
@@ -655,7 +762,7 @@ class Kernel:
             A_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
             T.call_packed(
                 "runtime.cuTensorMapEncodeTiled", A_map, a_dtype, 2, A.data,
-                *tensor_map([K, m], [K * a_bytes], [kernel.step_k, h.block_m], True),
+                *tensor_map([K, m], [K * a_bytes], [kernel.step_k, h.block_m // h.multicast], True),
             )  # fmt: skip
             W_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
             T.call_packed(
@@ -663,30 +770,21 @@ class Kernel:
             )  # fmt: skip
             T.device_entry()
             T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
-            tiles = T.meta_var(T.ceildiv(m, h.block_m) * n_blocks)
-            blocks = T.meta_var(T.min(tiles, most_blocks) if is_persistent else tiles * split_k)
+            clusters = T.meta_var(T.ceildiv(m, h.block_m) * n_blocks)
+            blocks = T.meta_var((T.min(clusters, most_clusters) if is_persistent else clusters) * cluster)
             block = T.cta_id([blocks])
-            rank = T.meta_var(cluster_rank(split_k))
+            rank = T.meta_var(cluster_rank(cluster))
             thread = T.thread_id([threads])
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=1024)
             maps = T.meta_var([T.address_of(A_map), T.address_of(W_map)])
             epilogue = T.meta_var(Epilogue(Bias, ActivationScale, ChannelScale, D))
-            kernel.bind(Scale, Zeros, epilogue, m, maps, block, rank, thread, arena)
+            kernel.bind(Scale, Zeros, epilogue, m, maps, block, blocks, rank, thread, arena)
             kernel.initialize(thread, arena)
-            kernel.arrive_at_cluster()
-            tile = T.alloc_local((1,), "int32")
-            tile[0] = block // split_k
             if kernel.is_producer():
                 kernel.set_registers(True)
-                kernel.produce(tiles, tile, T.truncdiv(blocks, split_k))
-                kernel.wait_for_cluster()
-                kernel.arrive_at_cluster()
-                kernel.wait_for_cluster()
+                kernel.produce()
             else:
                 kernel.set_registers(False)
-                kernel.begin_consumer()
-                while tile[0] < tiles:
-                    kernel.consume_tile(tile[0])
-                    tile[0] = tile[0] + blocks // split_k
+                kernel.consume_jobs()
 
         return with_dependent_launch(spec.bind(wgmma))

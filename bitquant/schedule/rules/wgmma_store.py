@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tvm import tirx
@@ -13,14 +14,55 @@ from bitquant.intrin.mma import load_coherent, store_local
 from bitquant.intrin.wgmma import WARPGROUP, named_barrier, store_transposed
 from bitquant.schedule.rules.base import row_index
 from bitquant.schedule.rules.wgmma_sums import finished_sum, load_row_scales
-from bitquant.schedule.rules.wgmma_tiles import ROWS
+from bitquant.schedule.rules.wgmma_tiles import ROWS, WgmmaHint
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma_kernel import Kernel
+    from bitquant.schedule.rules.wgmma_kernel import Job, Kernel
 
-__all__ = ["TileStore"]
+__all__ = ["Exchange", "TileStore"]
 
 Expr = Any
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """How the sums of a tile's parts along K meet: each part sends the others what those store.
+
+    The tile's blocks of 8 columns are cut into shares; share s is stored by block s % blocks of the cluster.
+
+    Attributes
+    ----------
+    parts
+        Parts of K.
+    blocks
+        Blocks of the cluster that have them.
+    share_columns
+        Blocks of 8 columns in a share.
+    sharers, shares_in_block
+        Shares, at most one a part, and those that one block stores.
+    nbytes
+        Shared memory of a block that it takes.
+    """
+
+    parts: int
+    blocks: int
+    share_columns: int
+    sharers: int
+    shares_in_block: int
+    nbytes: int
+
+    @classmethod
+    def of(cls, hint: WgmmaHint) -> Exchange | None:
+        """Return that of a hint, or None where no K is shared."""
+        blocks = max(hint.split_k, hint.tail_split)  # Those that send each other A share no K.
+        parts = blocks * hint.consumers_k
+        if parts == 1:
+            return None
+        columns = -(-hint.block_m // (8 * parts))
+        sharers = -(-hint.block_m // (8 * columns))
+        in_block = -(-sharers // blocks)
+        nbytes = hint.consumers_n * in_block * parts * hint.rows * columns * WARPGROUP * 16
+        return cls(parts, blocks, columns, sharers, in_block, nbytes)
 
 
 class TileStore:
@@ -35,41 +77,58 @@ class TileStore:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
 
-    def store(self, m0: Expr, n0: Expr) -> None:
+    def store(self, job: Job) -> None:
         """Emit the sums' way to D: over K's parts, through shared memory to rows of D."""
-        kernel = self.kernel
-        if kernel.parts == 1:
-            self._store_columns(m0, n0, T.int32(0), kernel.hint.block_m // 8)
-            return
-        self._exchange_sums()
-        share, columns = kernel.share, kernel.share_columns
-        first_column = kernel.local("int32", self._first_column(share))
-        if kernel.sharers < kernel.parts:
-            with T.If(share < kernel.sharers), T.Then():
-                self._store_columns(m0, n0, first_column, columns)
+        if job.is_shared is not None:
+            with T.If(job.is_shared):
+                with T.Then():
+                    self._store_share(job)
+                with T.Else():
+                    self._store_tile(job)
+        elif self.kernel.exchange is not None:
+            self._store_share(job)
         else:
-            self._store_columns(m0, n0, first_column, columns)
+            self._store_tile(job)
+
+    def _store_tile(self, job: Job) -> None:
+        """Emit the stores of a tile whose sums are all here."""
+        self.exchange = None
+        self._store_columns(job, T.int32(0), self.kernel.hint.block_m // 8)
+
+    def _store_share(self, job: Job) -> None:
+        """Emit the exchange of sums, and the stores of this consumer's share, if it has one."""
+        kernel = self.kernel
+        assert kernel.exchange is not None
+        self.exchange = exchange = kernel.exchange
+        self._exchange_sums(exchange)
+        first_column = kernel.local("int32", self._first_column(kernel.share))
+        if exchange.sharers < exchange.parts:
+            with T.If(kernel.share < exchange.sharers), T.Then():
+                self._store_columns(job, first_column, exchange.share_columns)
+        else:
+            self._store_columns(job, first_column, exchange.share_columns)
 
     def _first_column(self, share: Any) -> Any:
         """Return the first block of 8 columns of a share; the last one begins earlier rather than leave the tile."""
-        last = self.kernel.hint.block_m // 8 - self.kernel.share_columns
-        first = share * self.kernel.share_columns
+        columns = self.kernel.exchange.share_columns
+        last = self.kernel.hint.block_m // 8 - columns
+        first = share * columns
         return min(first, last) if isinstance(share, int) else T.min(first, last)
 
-    def _store_columns(self, m0: Expr, n0: Expr, first_column: Expr, columns: int) -> None:
+    def _store_columns(self, job: Job, first_column: Expr, columns: int) -> None:
         """Emit the stores of some blocks of 8 columns of D^T."""
         kernel = self.kernel
         c, h = kernel.config, kernel.hint
         per_slice = kernel.slice_m // 8
 
         def store(row: int) -> None:
-            n = kernel.local("int32", n0 + (kernel.part_n * h.rows + row) * ROWS)
+            n = kernel.local("int32", job.n0 + (kernel.part_n * h.rows + row) * ROWS)
             bias = self._load_channels(kernel.epilogue.Bias, n) if c.with_bias else None
             scale = self._load_channels(kernel.epilogue.ChannelScale, n) if c.with_channel_scale else None
             self.row_scales = load_row_scales(kernel, row)
             for first in range(0, columns, per_slice):
                 count = min(per_slice, columns - first)
-                m = kernel.local("int32", m0 + (first_column + first) * 8)
+                m = kernel.local("int32", job.m0 + (first_column + first) * 8)
                 self._stage_slice(row, m, first, count, bias, scale)
                 named_barrier(kernel.group + 1, WARPGROUP)
                 self._store_slice(m, n, count * 8)
@@ -103,16 +162,16 @@ class TileStore:
 
     def _sums(self, row: int, column: int) -> list[Expr]:
         """Emit what makes the four sums of the column-th block of 8 columns that are stored; return them as numbers."""
-        kernel = self.kernel
-        if kernel.parts == 1:
+        kernel, exchange = self.kernel, self.exchange
+        if exchange is None:
             values = [kernel.totals[row][column * 4 + i] for i in range(4)]
         else:
             kind = "u32" if kernel.total_dtype == "uint32" else "f32"
             total, term = (T.alloc_local((4,), kernel.total_dtype) for _ in range(2))
-            place = T.int32(0) if kernel.shares_in_block == 1 else T.truncdiv(kernel.share, kernel.hint.split_k)
-            for part in range(kernel.parts):
+            place = T.int32(0) if exchange.shares_in_block == 1 else T.truncdiv(kernel.share, exchange.blocks)
+            for part in range(exchange.parts):
                 target = term if part else total
-                address = self._exchange_address(place, T.int32(part), row, column)
+                address = self._exchange_address(exchange, place, T.int32(part), row, column)
                 T.evaluate(T.ptx[f"ld.shared.v4.{kind}"](*[target[i] for i in range(4)], address))
                 for i in range(4) if part else ():
                     store_local(total, i, total[i] + term[i])
@@ -120,18 +179,18 @@ class TileStore:
         scales = self.row_scales
         return [finished_sum(kernel, v, None if scales is None else scales[i // 2]) for i, v in enumerate(values)]
 
-    def _exchange_address(self, place: Expr, part: Expr, row: int, column: int) -> Expr:
+    def _exchange_address(self, exchange: Exchange, place: Expr, part: Expr, row: int, column: int) -> Expr:
         """Return where a thread's four sums of a part stand in the block that stores them.
 
         `place` is the share's place among those of the block, `column` one of the share's blocks of 8 columns.
         """
         kernel = self.kernel
         h = kernel.hint
-        index = (kernel.part_n * kernel.shares_in_block + place) * kernel.parts + part
-        index = ((index * h.rows + row) * kernel.share_columns + column) * WARPGROUP + kernel.thread
+        index = (kernel.part_n * exchange.shares_in_block + place) * exchange.parts + part
+        index = ((index * h.rows + row) * exchange.share_columns + column) * WARPGROUP + kernel.thread
         return kernel.base + (kernel.exchange_offset + index * 16).astype("uint32")
 
-    def _exchange_sums(self) -> None:
+    def _exchange_sums(self, exchange: Exchange) -> None:
         """Emit the way of this consumer's sums to the blocks and warpgroups that store them, and the wait for theirs.
 
         Sums are sent, and do not wait until they are read: distributed shared memory answers slowly.
@@ -140,21 +199,31 @@ class TileStore:
         h = kernel.hint
         kind = "u32" if kernel.total_dtype == "uint32" else "f32"
         part = kernel.rank * h.consumers_k + kernel.part_k_index
-        kernel.wait_for_cluster()
-        for share in range(kernel.sharers):
-            place, rank = divmod(share, h.split_k)
+        if not kernel.exchanges_in_ring:
+            # That the other blocks have begun.
+            kernel.wait_for_cluster()
+        else:
+            # That all have read their last slots.
+            self._meet(exchange)
+        for share in range(exchange.sharers):
+            place, rank = divmod(share, exchange.blocks)
             for row in range(h.rows):
-                for column in range(kernel.share_columns):
+                for column in range(exchange.share_columns):
                     first = (self._first_column(share) + column) * 4
                     values = [kernel.totals[row][first + i] for i in range(4)]
-                    address = self._exchange_address(T.int32(place), part, row, column)
-                    if h.split_k > 1:
+                    address = self._exchange_address(exchange, T.int32(place), part, row, column)
+                    if exchange.blocks > 1:
                         remote = T.alloc_local((1,), "uint32")
                         T.evaluate(T.ptx["mapa.shared::cluster.u32"](remote[0], address, T.uint32(rank)))
                         T.evaluate(T.ptx[f"st.shared::cluster.v4.{kind}"](remote[0], *values))
                     else:
                         T.evaluate(T.ptx[f"st.shared.v4.{kind}"](address, *values))
-        if h.split_k > 1:
+        self._meet(exchange)
+
+    def _meet(self, exchange: Exchange) -> None:
+        """Emit the meeting of all threads that exchange sums."""
+        kernel = self.kernel
+        if exchange.blocks > 1:
             kernel.arrive_at_cluster()
             kernel.wait_for_cluster()
         else:

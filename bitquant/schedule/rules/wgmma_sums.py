@@ -21,6 +21,7 @@ from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import decoder_refusal
 from bitquant.intrin.mma import store_local, sum_value, zero_local
 from bitquant.intrin.wgmma import pin, wait_for_products
+from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
 from bitquant.schedule.rules.wgmma_tiles import FLOAT8_RUN_K, promotes
 
 if TYPE_CHECKING:
@@ -160,37 +161,35 @@ class Promotion:
 class GroupScales:
     """Scales of one block of 64 rows, as a thread applies them to sums of its two rows (g and g + 8).
 
-    The four lanes that share rows hold the scales of four consecutive groups; the next four are on their way meanwhile.
+    The four lanes that share rows hold the scales of four consecutive groups; the next ones are on their way meanwhile
+    (`wgmma_factors`).
     """
 
     def __init__(self, kernel: Kernel, row: int, body_ops: int) -> None:
         self.kernel, self.row, self.body_ops = kernel, row, body_ops
         c = kernel.config
         self.group_ops = c.group // kernel.op.step_k
-        self.raw = T.alloc_local((2,), c.scale_format.tvm_dtype)
+        self.loads = FactorLoads(kernel, row)
         self.held, self.current = (T.alloc_local((2,), "float32") for _ in range(2))
 
     def begin_tile(self) -> None:
         """Emit the loads for the first groups of a tile."""
-        self._load(self._group_of(self.kernel.first_step * STEP_OPS) // 4 * 4)
+        self.loads.begin(self._group_of(self.kernel.first_step * STEP_OPS))
 
     def begin_part(self) -> None:
         """Emit the loads that follow; the first ones have arrived."""
-        self._keep()
-        if self.kernel.config.num_groups > 4:
-            self._load(self._group_of(self.kernel.first_step * STEP_OPS) // 4 * 4 + 4)
+        self._keep(self._group_of(self.kernel.first_step * STEP_OPS) // TURN * TURN)
 
     def _group_of(self, op: Expr) -> Expr:
         return T.truncdiv(op, self.group_ops)
 
-    def _load(self, first: Expr) -> None:
-        """Emit the loads of groups `first` to `first` + 3, one a lane."""
-        self.kernel.load_factors(self.row, first, self.raw)
-
-    def _keep(self) -> None:
+    def _keep(self, first: Expr) -> None:
+        """Emit the scales of this lane's group of four from `first` on, and the loads that follow."""
         unit = self.kernel.value_scale
-        for half in range(2):
-            scale = self.raw[half].astype("float32")
+        words, _ = self.loads.deal(first)
+        assert words is not None
+        self.loads.follow(first)
+        for half, scale in enumerate(unpacked(words, self.kernel.config)):
             store_local(self.held, half, scale if unit == 1.0 else scale * T.float32(unit))
 
     def enter(self, op: int, body: Expr) -> None:
@@ -203,15 +202,14 @@ class GroupScales:
         first = kernel.first_step * STEP_OPS
         absolute = kernel.local("int32", first + body * self.body_ops + op)
         group = kernel.local("int32", self._group_of(absolute))
-        if c.num_groups > 4:
-            conditions = [group % 4 == 0]
+        if c.num_groups > TURN:
+            conditions = [group % TURN == 0]
             if self.group_ops != distance:
                 conditions.append(absolute % self.group_ops == 0)
             if op == 0:
                 conditions.append(absolute != first)
             with T.If(tirx.all(*conditions)), T.Then():
-                self._keep()
-                self._load(group + 4)
+                self._keep(group)
         for half in range(2):
             store_local(self.current, half, kernel.from_group(self.held[half], group))
 

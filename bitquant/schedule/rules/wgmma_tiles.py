@@ -36,6 +36,7 @@ __all__ = [
     "registers",
     "sum_sets",
     "sums_refusal",
+    "tile_waves",
     "unit_k",
 ]
 
@@ -59,17 +60,19 @@ OTHER_REGISTERS = 36
 OTHER_SUM_REGISTERS = 28
 #: More of them where sums are scaled in groups: those of a block of rows, and where integers become float32.
 GROUP_REGISTERS, CONVERSION_REGISTERS = 8, 24
+#: And for each further plane of codes, where integers become float32.
+PLANE_REGISTERS = 32
 #: Elements of k that the tensor cores add up before a sum of float8 products is added in float32: those of a step.
 FLOAT8_RUN_K = 128
 
 # Of the model. Times in microseconds, of one step of 64 k in 16 bits, unless said otherwise.
 
 #: From one kernel of a graph to the next, with the first loads of a block.
-LAUNCH_US = 2.0
+LAUNCH_US = 1.5
 #: A step's latency, and what each warp of a scheduler adds for each instruction of its decoding.
-STEP_LATENCY_US, INSTRUCTION_US = 0.11, 0.057 / 110
+STEP_LATENCY_US, INSTRUCTION_US = 0.094, 0.082 / 110
 #: The change from a slot of the ring to the next.
-SLOT_US = 0.015
+SLOT_US = 0.021
 #: Instructions of a step besides decoding, and of one operation on all registers of a step.
 STEP_INSTRUCTIONS, REGISTERS_OF_STEP = 46, 16
 #: Of the change to the next group where sums are scaled: instructions besides those on sums, and the time of a warp
@@ -78,17 +81,17 @@ FOLD_INSTRUCTIONS, FOLD_ROW_US = 24, 0.0012
 #: Instructions of a step where nothing is decoded.
 DENSE_INSTRUCTIONS = 20
 #: Products and sums a second of one multiprocessor; power, not the clock, limits it.
-SM_FLOPS = 5.3e12
+SM_FLOPS = 5.75e12
 #: From the release of a slot to its next bytes.
-ARRIVAL_US = 0.9
+ARRIVAL_US = 1.4
 #: Bytes a second from memory, as kernels reach them, and from L2 by all multiprocessors.
-MEMORY_BYTES_PER_S, L2_BYTES_PER_S = 4.4e12, 6.0e12
+MEMORY_BYTES_PER_S, L2_BYTES_PER_S = 4.4e12, 6.4e12
 #: The same from L2 where consumers read no operand but by descriptor; an estimate.
 DENSE_L2_BYTES_PER_S = 8.0e12
 #: The end of a tile, and more for each row of A in it.
-TILE_US, TILE_ROW_US = 1.8, 0.007
-#: The exchange of sums, for each of the parts that meet, and for each row of A.
-EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 0.7, 0.25, 0.008
+TILE_US, TILE_ROW_US = 0.3, 0.013
+#: The exchange of sums, for each of the parts that meet, and for each row of A; more where only the last wave's do.
+TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 1.4, 0.4, 0.3, 0.0085
 #: Share of the multiprocessors that clusters of a size can have: they do not divide all parts of the GPU evenly. The
 #: same fact is measured with decode kernels in `decode_model`.
 CLUSTER_SHARE = {1: 1.0, 2: 1.0, 4: 0.91, 8: 0.85}
@@ -121,6 +124,10 @@ class WgmmaHint(Hint):
         multiprocessors where no product of the other numbers does: the last consumer multiplies what is not stored.
     scaling
         What scales and zero points are applied to: "operand", the decoded weight, or "sums" of a group.
+    tail_split
+        Blocks of a cluster that share K of a tile of the last wave, where there are enough clusters for its tiles.
+    multicast
+        Blocks of a cluster whose tiles lie side by side along n, and which send each other their share of A.
     """
 
     block_m: int = 128
@@ -134,6 +141,8 @@ class WgmmaHint(Hint):
     blocks_per_sm: int = 1
     row_blocks: int = 0
     scaling: str = "operand"
+    tail_split: int = 1
+    multicast: int = 1
 
     @property
     def consumers(self) -> int:
@@ -144,6 +153,11 @@ class WgmmaHint(Hint):
     def parts(self) -> int:
         """Parts that K is cut into."""
         return self.consumers_k * self.split_k
+
+    @property
+    def cluster(self) -> int:
+        """Blocks of a cluster."""
+        return max(self.split_k, self.tail_split, self.multicast)
 
     @property
     def block_n(self) -> int:
@@ -227,6 +241,7 @@ def needed_registers(config: MatmulConfig, hint: WgmmaHint, sets: int = 1) -> in
             if config.A_format.is_integer:
                 # Where runs follow each other within a step, ptxas converts all sums before the next run begins.
                 others += CONVERSION_REGISTERS + (hint.block_m // 2 if is_short else 0)
+                others += PLANE_REGISTERS * (len(fragment_layout(config).planes) - 1)
     return row * hint.rows + 2 * REGISTERS_OF_STEP + others
 
 
@@ -264,11 +279,13 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     m_tiles, n_tiles = -(-m // h.block_m), -(-N // h.block_n)
     step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
     steps = -(-K // (h.block_k * h.parts)) * (h.block_k // step_k)
-    resident = int(arch.sm_count * h.blocks_per_sm * CLUSTER_SHARE[h.split_k]) // h.split_k
-    waves = -(-m_tiles * n_tiles // resident)
+    n_tiles += -n_tiles % h.multicast
+    resident = int(arch.sm_count * h.blocks_per_sm * CLUSTER_SHARE[h.cluster]) // h.split_k
+    waves, shares_tail = tile_waves(m_tiles * n_tiles, resident, h.tail_split)
 
     # What runs together on a multiprocessor: not more blocks than there are.
-    together = min(h.blocks_per_sm, -(-m_tiles * n_tiles * h.split_k // arch.sm_count))
+    shares = h.tail_split if shares_tail else h.split_k
+    together = min(h.blocks_per_sm, -(-m_tiles * n_tiles * shares // arch.sm_count))
     products = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
     tensor_us = products * (config.A_format.bits / 16) / SM_FLOPS * 1e6
     decode_us = STEP_LATENCY_US + SLOT_US * step_k / h.block_k
@@ -281,14 +298,32 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     step_us = (tensor_us**4 + decode_us**4 + arrival_us**4) ** 0.25
 
     end_us = TILE_US + TILE_ROW_US * h.block_m * h.rows
+    exchange_us = EXCHANGE_US + EXCHANGE_PART_US * h.parts * h.tail_split + EXCHANGE_ROW_US * h.block_m * h.rows
     if h.parts > 1:
-        end_us += EXCHANGE_US + EXCHANGE_PART_US * h.parts + EXCHANGE_ROW_US * h.block_m * h.rows
+        end_us += exchange_us
     a_bytes, w_bits, d_bytes = config.A_format.bits / 8, config.W_format.bits, config.out_format.bits / 8
     memory = N * K * w_bits / 8 + m * K * a_bytes + m * N * d_bytes
-    l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes)
+    l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes / h.multicast)
     l2_rate = DENSE_L2_BYTES_PER_S if is_dense(config) else L2_BYTES_PER_S
     bytes_us = max(memory / MEMORY_BYTES_PER_S, l2 / l2_rate) * 1e6
-    return LAUNCH_US + max(waves * (steps * step_us + end_us), bytes_us + end_us)
+    tiles_us = waves * steps * step_us + math.ceil(waves) * end_us + shares_tail * (TAIL_US + exchange_us)
+    return LAUNCH_US + max(tiles_us, bytes_us + end_us)
+
+
+def tile_waves(tiles: int, resident: int, tail_split: int) -> tuple[float, bool]:
+    """Return the time of all tiles in those of a tile, and whether those of the last wave are shared.
+
+    Parameters
+    ----------
+    tiles, resident
+        Tiles, and those that run together.
+    tail_split
+        Blocks that share one of the last wave, where there are enough.
+    """
+    whole, rest = divmod(tiles, resident)
+    if tail_split > 1 and 0 < rest * tail_split <= resident:
+        return whole + 1 / tail_split, True
+    return float(whole + (rest > 0)), False
 
 
 def step_instructions(config: MatmulConfig, hint: WgmmaHint) -> float:
@@ -323,7 +358,7 @@ def promotion_instructions(config: MatmulConfig, block_m: int) -> int:
     return block_m // 2 * runs * (3 if config.A_format.is_integer else 1)
 
 
-def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
+def likely_hints(config: MatmulConfig, m: int, arch: GpuArch) -> Iterator[WgmmaHint]:
     """Yield hints, all but their stages, that registers allow and that m rows of A do not waste."""
     least_k = unit_k(config)
     for block_m in _block_sizes(m, 16 if config.A_format.is_integer else 8):
@@ -336,8 +371,13 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
                 block_m=block_m, rows=rows, consumers_n=consumers_n, consumers_k=consumers_k, block_k=least_k,
                 split_k=split_k, blocks_per_sm=blocks_per_sm,
             )  # fmt: skip
-            for scaling, row_blocks in itertools.product(("operand", "sums"), _row_blocks(config.N, hint)):
-                scaled = replace(hint, scaling=scaling, row_blocks=row_blocks)
+            variants = itertools.product(("operand", "sums"), _row_blocks(config.N, hint), _clusters(m, hint))
+            for scaling, row_blocks, (tail_split, multicast) in variants:
+                scaled = replace(
+                    hint, scaling=scaling, row_blocks=row_blocks, tail_split=tail_split, multicast=multicast
+                )
+                if tail_split > 1 and (scaling == "sums" or not _shares_tail(config, m, arch, scaled)):
+                    continue
                 if scaling == "sums" and sums_refusal(config, scaled) is not None:
                     continue
                 if needed_registers(config, scaled) > hint_registers(scaled)[1]:
@@ -347,6 +387,21 @@ def likely_hints(config: MatmulConfig, m: int) -> Iterator[WgmmaHint]:
                     block_k = times * least_k
                     if times == 1 or (block_k <= longest and block_k * hint.parts <= config.K):
                         yield replace(scaled, block_k=block_k)
+
+
+def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
+    """Return the pairs of tail_split and multicast worth trying: clusters of four where few rows make A the most."""
+    if hint.parts > 1:
+        return [(1, 1)]
+    beside = [blocks for blocks in ((2, 4) if m <= MAX_SUM_M else (2,)) if hint.block_m % (8 * blocks) == 0]
+    shared = [(2, 1), *([(2, 2)] if 2 in beside else [])] if hint.blocks_per_sm == 1 else []
+    return [(1, 1), *((1, blocks) for blocks in beside), *shared]
+
+
+def _shares_tail(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -> bool:
+    """Return whether the last wave leaves so many multiprocessors idle that its tiles are shared."""
+    tiles = -(-m // hint.block_m) * -(-config.N // hint.block_n)
+    return tile_waves(tiles, arch.sm_count * hint.blocks_per_sm, hint.tail_split)[1]
 
 
 def _row_blocks(N: int, hint: WgmmaHint) -> list[int]:
@@ -382,4 +437,4 @@ _SHAPES = [
     for split_k in (1, 2, 4, 8)
     for blocks_per_sm in (1, 2)
     if rows * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
-] + [(2, 4, 1, 2, 1), (4, 2, 1, 2, 1)]
+]

@@ -1,0 +1,244 @@
+"""Scales and zero points on their way to registers (`wgmma_factors`): what is emitted, carried out for 32 lanes."""
+
+from __future__ import annotations
+
+import operator
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from tvm import tirx
+from tvm.script import tirx as T
+
+from bitquant.config import MatmulConfig
+from bitquant.packing import pack_zeros
+from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, has_room, source_lane, vector_groups
+from bitquant.schedule.rules.wgmma_kernel import Kernel
+from bitquant.schedule.rules.wgmma_tiles import WgmmaHint
+
+ROOMY = WgmmaHint(block_m=128, consumers_n=2)
+#: Four registers are left of what the consumers have.
+NARROW = WgmmaHint(block_m=16, rows=2, consumers_n=4, scaling="sums")
+ROWS = 16
+
+
+def _buffer(access: Any) -> Any:
+    """Return the buffer of a load or a store."""
+    return access.source if hasattr(access, "source") else access.buffer
+
+
+class Warp:
+    """Carries out a function in 32 lanes: its integers and buffers are arrays with an axis of lanes, or `memory`."""
+
+    BINARY: ClassVar[dict[str, Any]] = {
+        "Add": operator.add, "Sub": operator.sub, "Mul": operator.mul, "FloorDiv": operator.floordiv,
+        "FloorMod": operator.mod, "Min": np.minimum, "Max": np.maximum, "GT": operator.gt, "EQ": operator.eq,
+        "LShift": np.left_shift, "RShift": np.right_shift, "BitwiseAnd": np.bitwise_and, "BitwiseOr": np.bitwise_or,
+    }  # fmt: skip
+
+    def __init__(self, memory: dict[str, np.ndarray], integers: dict[str, Any]) -> None:
+        self.memory, self.integers = memory, integers
+        self.registers: dict[Any, np.ndarray] = {}
+        #: Elements of memory that are loaded, as (operand, rows, first columns, columns).
+        self.loads: list[tuple[str, np.ndarray, np.ndarray, int]] = []
+
+    def load(self, name: str, place: list[Any], count: int = 1) -> np.ndarray:
+        row, column = (np.broadcast_to(i, 32).astype(int) for i in place)
+        array = self.memory[name]
+        assert row.min() >= 0
+        assert row.max() < array.shape[0]
+        assert column.min() >= 0
+        assert (column + count).max() <= array.shape[1]
+        assert not (column % count).any(), "a vector that is not aligned"
+        self.loads.append((name, row, column, count))
+        return array[row[:, None], column[:, None] + np.arange(count)]
+
+    def held(self, load: Any) -> np.ndarray:
+        """Return the register that an expression names."""
+        registers = self.registers.setdefault(_buffer(load), np.zeros((int(_buffer(load).shape[0]), 32), np.uint32))
+        return registers[int(self.value(load.indices[0]))]
+
+    def value(self, e: Any) -> Any:
+        kind = type(e).__name__
+        if kind == "IntImm":
+            return np.dtype(str(e.ty.dtype)).type(e.value)
+        if kind == "Var":
+            return self.integers[e.name]
+        if kind in self.BINARY:
+            return self.BINARY[kind](self.value(e.a), self.value(e.b))
+        if kind == "Cast":
+            return np.asarray(self.value(e.value)).astype(str(e.ty.dtype))
+        if kind == "Select":
+            return np.where(self.value(e.condition), self.value(e.true_value), self.value(e.false_value))
+        if kind in ("BufferLoad", "TensorLoad"):
+            if _buffer(e).name in self.memory:
+                return self.load(_buffer(e).name, [self.value(i) for i in e.indices])[:, 0]
+            return self.held(e).copy()
+        name = e.op.name.split(".", 1)[1]
+        if name == "reinterpret":
+            return np.asarray(self.value(e.args[0])).view(str(e.ty.dtype))
+        if name == "if_then_else":
+            return np.where(*(self.value(arg) for arg in e.args))
+        if name == "tvm_warp_shuffle":
+            return np.asarray(self.value(e.args[1]))[np.broadcast_to(self.value(e.args[2]), 32)]
+        raise NotImplementedError(f"{kind} {name}")
+
+    def instruct(self, call: Any) -> None:
+        """Carry out an instruction of PTX."""
+        name, args = call.op.name, list(call.args)
+        if name.startswith("tirx.ptx.prmt"):
+            low, high, selector = (np.broadcast_to(self.value(arg), 32).astype("uint32") for arg in args[1:4])
+            eight = np.stack([low, high], 1).copy().view("uint8")
+            digits = np.stack([selector >> 4 * i & 7 for i in range(4)], 1)
+            self.held(args[0])[:] = np.take_along_axis(eight, digits.astype(int), 1).copy().view("uint32")[:, 0]
+            return
+        assert name.startswith("tirx.ptx.ld"), name
+        at = next(i for i, arg in enumerate(args) if type(arg).__name__ == "Call")
+        source = args[at].args[0]
+        array = self.memory[_buffer(source).name]
+        loaded = self.load(_buffer(source).name, [self.value(i) for i in source.indices], 4 * at // array.itemsize)
+        for register, word in zip(args[:at], loaded.view("uint32").T, strict=True):
+            self.held(register)[:] = word
+
+    def run(self, s: Any) -> None:
+        kind = type(s).__name__
+        if kind == "SeqStmt":
+            for each in s.seq:
+                self.run(each)
+        elif kind == "For":
+            for i in range(int(s.extent)):
+                self.integers[s.loop_var.name] = np.int32(i)
+                self.run(s.body)
+        elif kind == "IfThenElse":
+            condition = np.broadcast_to(self.value(s.condition), 32)
+            assert condition.all() == condition.any(), "a branch that lanes do not take together"
+            if condition.all():
+                self.run(s.then_case)
+        elif kind == "Evaluate":
+            self.instruct(s.value)
+        elif kind == "BufferStore":
+            if s.buffer.name in self.memory:
+                self.memory[s.buffer.name][tuple(int(self.value(i)) for i in s.indices)] = self.value(s.value)
+            else:
+                self.held(s)[:] = self.value(s.value)
+        else:
+            assert kind == "AllocBuffer", kind
+
+
+def _function(config: MatmulConfig, hint: WgmmaHint, turns: int) -> tirx.PrimFunc:
+    """Return a function that takes `turns` turns from the one of group `start` on, and stores what is dealt."""
+
+    def emit(Scale: Any, Zeros: Any, Out: Any, lane: Any, start: Any) -> None:
+        kernel: Any = SimpleNamespace(
+            config=config, hint=hint, Scale=Scale, Zeros=Zeros, lane=lane, local=Kernel.local,
+            row_of_w=lambda row, half: lane // 4 + 8 * half,
+        )  # fmt: skip
+        loads = FactorLoads(kernel, 0)
+        loads.begin(start)
+        with T.serial(turns) as turn:
+            first = start // TURN * TURN + turn * TURN
+            for i, words in enumerate(loads.deal(first)):
+                for j, word in enumerate(words or ()):
+                    T.buffer_store(Out, word, [turn, 2 * i + j])
+            loads.follow(first)
+
+    dtype = config.scale_format.tvm_dtype
+
+    @T.prim_func(check_well_formed=False)
+    def function(Scale_handle: T.handle, Zeros_handle: T.handle, Out_handle: T.handle, lane: T.int32, start: T.int32):
+        Scale = T.match_buffer(Scale_handle, config.scale_shape, dtype)
+        Zeros = T.match_buffer(Zeros_handle, config.zeros_shape, "int8" if config.has_packed_zeros else dtype)
+        Out = T.match_buffer(Out_handle, (turns, 4), "uint32")
+        emit(Scale, Zeros, Out, lane, start)
+
+    return function
+
+
+def _config(num_groups: int, **fields: Any) -> MatmulConfig:
+    given = {"W_dtype": "uint4", "with_scaling": True, "with_zeros": True}
+    return MatmulConfig(M=16, N=ROWS, K=64 * num_groups, group_size=64, **{**given, **fields})
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "float16": {},
+    "scales": {"with_zeros": False},
+    "quantized": {"zeros_mode": "quantized"},
+    "quantized3": {"zeros_mode": "quantized", "W_dtype": "uint3"},
+    "quantized8": {"zeros_mode": "quantized", "W_dtype": "uint8"},
+    "float32": {"A_dtype": "int8", "W_dtype": "int4", "with_zeros": False},
+}
+
+
+@pytest.mark.parametrize("hint", [ROOMY, NARROW], ids=["roomy", "narrow"])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("num_groups", [1, 4, 5, 6, 20, 36])
+def test_every_lane_gets_its_group_in_its_turn(num_groups: int, form: str, hint: WgmmaHint) -> None:
+    """Whatever group a part of K begins with, and however rows end, lane q has group 4 t + q in turn t.
+
+    No load reaches beyond its row, and none is out of alignment.
+    """
+    config = _config(num_groups, **FORMS[form])
+    if config.A_format.bits == 8 and hint is NARROW:
+        hint = WgmmaHint(block_m=64, consumers_n=4)
+    bits, rng = config.scale_format.bits, np.random.default_rng(num_groups)
+    scale, zeros = (rng.integers(0, 1 << bits, (ROWS, num_groups)).astype(f"uint{bits}") for _ in range(2))
+    stored_zeros = zeros
+    if config.has_packed_zeros:
+        zeros = rng.integers(0, 1 << config.W_format.bits, (ROWS, num_groups)).astype("uint8")
+        stored_zeros = pack_zeros(zeros.T.copy(), config).numpy()
+    all_turns = -(-num_groups // TURN)
+    body = _function(config, hint, all_turns).body
+    for start in range(num_groups - 1, -1, -7):
+        turns = all_turns - start // TURN
+        lane = np.arange(32, dtype="int32")
+        floats = f"float{bits}"
+        memory = {"Scale": scale.view(floats), "Out": np.zeros((all_turns, 4, 32), "uint32")}
+        memory["Zeros"] = stored_zeros if config.has_packed_zeros else zeros.view(floats)
+        warp = Warp(memory, {"lane": lane, "start": np.int32(start)})
+        warp.run(body)
+        for turn in range(turns):
+            group = (start // TURN + turn) * TURN + lane % 4
+            for i, operand in enumerate((scale, zeros)[: 1 + config.with_zeros]):
+                low, high = (operand[lane // 4 + 8 * half, np.minimum(group, num_groups - 1)] for half in range(2))
+                words = memory["Out"][turn, 2 * i : 2 * i + 2]
+                if bits == 16:
+                    low = low.astype("uint32") | high.astype("uint32") << 16
+                    words = words[:1]
+                expected = np.stack([low, high])[: len(words)]
+                there = group < num_groups
+                np.testing.assert_array_equal(words[:, there], expected[:, there])
+
+
+def test_a_sector_is_fetched_once() -> None:
+    """Where registers allow, each element of a row is loaded once, by loads that take 32 bytes of it together."""
+    config = _config(32, with_zeros=False)
+    memory = {"Scale": np.zeros((ROWS, 32), "float16"), "Out": np.zeros((8, 4, 32), "uint32")}
+    warp = Warp(memory, {"lane": np.arange(32, dtype="int32"), "start": np.int32(0)})
+    warp.run(_function(config, ROOMY, 8).body)
+    # Two rows, two spans, and the one that would follow, which is all the last vector.
+    assert len(warp.loads) == 2 * 3
+    for _, _, column, count in warp.loads[:4]:
+        assert count == 4
+        np.testing.assert_array_equal(column % 16, np.tile([0, 4, 8, 12], 8))
+    assert all((column == 28).all() for _, _, column, _ in warp.loads[4:])
+
+
+def test_vectors_divide_rows_and_fit_registers() -> None:
+    """Groups in a vector are a power of two that divides a row; where registers are few, there are no vectors."""
+    assert [vector_groups(n, 2) for n in (1, 4, 5, 6, 8, 64)] == [1, 1, 1, 2, 4, 4]
+    assert [vector_groups(n, 4) for n in (4, 7, 8)] == [1, 1, 2]
+    assert has_room(_config(64), ROOMY)
+    assert not has_room(_config(64), NARROW)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_source_lane_has_the_group(groups: int) -> None:
+    """The lane that deals a group is one of the four of the same rows, and its vector has the group."""
+    for first in range(0, 64, TURN):
+        for lane in range(32):
+            source, group = source_lane(lane, first, groups), first + lane % TURN
+            span = first // (TURN * groups) * (TURN * groups)
+            begin = span + source % TURN * groups
+            assert source // TURN == lane // TURN
+            assert begin <= group < begin + groups
