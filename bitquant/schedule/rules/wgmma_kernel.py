@@ -209,8 +209,10 @@ class Kernel:
         c, h = self.config, self.hint
         if self.scales_sums or promotes(c):
             return False
-        has_registers = needed_registers(c, h) + PEELING_REGISTERS <= hint_registers(h)[1]
-        return self.is_narrow or (h.rows == 1 and has_registers)
+        if self.is_narrow:
+            # Codes that are operands as they are must not be moved behind a loop that may have no rounds.
+            return h.tail_split == 1
+        return h.rows == 1 and needed_registers(c, h) + PEELING_REGISTERS <= hint_registers(h)[1]
 
     def _plan_weight(self) -> tuple[int, list[int]]:
         """Choose how W is read and decoded; return the bytes of W in a slot for each part along k, and their box."""
