@@ -78,6 +78,9 @@ class RegisterOps(Protocol):
     def hold(self, x: Expr) -> Expr:
         """Return x in a register of its own."""
 
+    def mask(self, bits: int, x: Expr) -> Expr:
+        """Return a mask for x, for an operation that has another constant besides."""
+
     def fma(self, x: Expr, mul: int | Expr, add: int | Expr, dtype: str) -> Expr:
         """Return the pair x * mul + add, rounded once."""
 
@@ -105,6 +108,10 @@ class TirxOps:
         register = T.alloc_local((1,), "uint32")
         T.buffer_store(register, x, [0])
         return register[0]
+
+    def mask(self, bits: int, x: Expr) -> Expr:
+        """Return the constant."""
+        return word_like(bits, x)
 
     def _emit(self, name: str, *operands: int | Expr) -> Expr:
         """Emit an instruction with one result."""
@@ -504,7 +511,7 @@ class RegisterDecoder:
         for (word, bit), plane in zip(source.fields, self.layout.planes, strict=True):
             place = 8 - self.fmt.bits + plane.shift
             moved = _right(word, bit - place)
-            part = moved & word_like(((1 << plane.bits) - 1 << place) * 0x01010101, moved)
+            part = moved & source.ops.mask(((1 << plane.bits) - 1 << place) * 0x01010101, moved)
             merged = part ^ (word_like(0x80808080, moved) if merged is None else merged)
         return merged
 

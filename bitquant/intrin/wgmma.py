@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.intrin.launch import expect_bytes, fence_barriers, initialize_barrier
 from bitquant.intrin.mma import store_local
 
 __all__ = [
+    "BARRIER_BYTES",
     "SWIZZLE_BYTES",
     "WARPGROUP",
     "Cursor",
@@ -36,6 +38,8 @@ Expr = Any
 
 #: Threads that issue a wgmma together.
 WARPGROUP = 128
+#: Bytes of an mbarrier.
+BARRIER_BYTES = 8
 #: Bytes of a row of a tile that TMA stores with its widest swizzle, and that wgmma reads back.
 SWIZZLE_BYTES = 128
 
@@ -44,17 +48,17 @@ SWIZZLE_BYTES = 128
 
 
 class Cursor:
-    """A place in a ring: the index of a slot, and how often, modulo 2, the ring has been gone round."""
+    """A place in a ring: a slot, and how often, modulo 2, the ring has been gone round."""
 
     def __init__(self, stages: int) -> None:
         self.stages = stages
-        self._state = T.alloc_local((2,), "int32")
-        store_local(self._state, 0, T.int32(0))
-        store_local(self._state, 1, T.int32(0))
+        self._state = T.alloc_local((2,), "uint32")
+        store_local(self._state, 0, T.uint32(0))
+        store_local(self._state, 1, T.uint32(0))
 
     @property
-    def slot(self) -> Expr:
-        """Index of the slot."""
+    def offset(self) -> Expr:
+        """Distance in bytes of the slot's barriers from those of the first slot: an instruction can add it itself."""
         return self._state[0]
 
     @property
@@ -62,11 +66,16 @@ class Cursor:
         """Parity of the rounds completed."""
         return self._state[1]
 
+    def distance(self, slot_size: int) -> Expr:
+        """Return the distance of the slot from the first one, for slots of a size that is a multiple of 8."""
+        return self.offset * T.uint32(slot_size // BARRIER_BYTES)
+
     def advance(self) -> None:
         """Emit the step to the next slot."""
-        is_last = self._state[0] == self.stages - 1
-        store_local(self._state, 1, T.Select(is_last, self._state[1] ^ 1, self._state[1]))
-        store_local(self._state, 0, T.Select(is_last, T.int32(0), self._state[0] + 1))
+        is_last = T.alloc_local((1,), "bool")
+        store_local(is_last, 0, self.offset == T.uint32(BARRIER_BYTES * (self.stages - 1)))
+        store_local(self._state, 1, T.Select(is_last[0], self.phase ^ T.uint32(1), self.phase))
+        store_local(self._state, 0, T.Select(is_last[0], T.uint32(0), self.offset + T.uint32(BARRIER_BYTES)))
 
 
 @dataclass(frozen=True)
@@ -93,41 +102,45 @@ class Ring:
     readers: int
     blocks: int = 1
 
-    def full(self, slot: Expr) -> Expr:
-        """Return the address of a slot's barrier for arriving data."""
-        return self.base + (slot * 8).astype("uint32")
+    def full(self, offset: Expr) -> Expr:
+        """Return the address of a slot's barrier for arriving data, by the slot's `Cursor.offset`."""
+        return self.base + offset
 
-    def empty(self, slot: Expr) -> Expr:
-        """Return the address of a slot's barrier for its readers."""
-        return self.base + ((slot + self.stages) * 8).astype("uint32")
+    def empty(self, offset: Expr) -> Expr:
+        """Return the address of a slot's barrier for its readers, by the slot's `Cursor.offset`."""
+        return self.base + T.uint32(BARRIER_BYTES * self.stages) + offset
 
     def initialize(self) -> None:
         """Emit the initialization, by one thread; the block synchronizes afterwards."""
         for slot in range(self.stages):
-            initialize_barrier(self.base + T.uint32(8 * slot), 1)
-            initialize_barrier(self.base + T.uint32(8 * (slot + self.stages)), self.readers * self.blocks)
+            offset = T.uint32(BARRIER_BYTES * slot)
+            initialize_barrier(self.full(offset), 1)
+            initialize_barrier(self.empty(offset), self.readers * self.blocks)
         fence_barriers()
 
     def wait_full(self, cursor: Cursor) -> None:
         """Emit the wait for a slot's bytes."""
-        T.evaluate(T.cuda.mbarrier_wait(self.full(cursor.slot), cursor.phase))
+        T.evaluate(T.cuda.mbarrier_wait(self.full(cursor.offset), cursor.phase.astype("int32")))
 
     def wait_empty(self, cursor: Cursor) -> None:
         """Emit the wait for a slot's readers; a slot that was never filled is empty."""
-        T.evaluate(T.cuda.mbarrier_wait(self.empty(cursor.slot), cursor.phase ^ 1))
+        T.evaluate(T.cuda.mbarrier_wait(self.empty(cursor.offset), (cursor.phase ^ T.uint32(1)).astype("int32")))
 
     def expect(self, cursor: Cursor, bytes_: int) -> None:
         """Emit the producer's arrival, which announces the bytes to come."""
-        expect_bytes(self.full(cursor.slot), bytes_)
+        expect_bytes(self.full(cursor.offset), bytes_)
 
-    def release(self, cursor: Cursor, lane: Expr) -> None:
-        """Emit the arrival of the warp of this lane, at the barriers of all blocks that copy to its slots."""
-        barrier = self.empty(cursor.slot)
+    def release(self, offset: Expr, lane: Expr, *conditions: Expr) -> None:
+        """Emit the arrival of the warp of this lane, at the barriers of all blocks that copy to its slots.
+
+        The slot is that of a `Cursor.offset`; conditions may be added.
+        """
+        barrier = self.empty(offset)
         if self.blocks == 1:
-            with T.If(lane == 0), T.Then():
+            with T.If(tirx.all(lane == 0, *conditions)), T.Then():
                 T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](barrier))
             return
-        with T.If(lane < self.blocks), T.Then():
+        with T.If(tirx.all(lane < self.blocks, *conditions)), T.Then():
             remote = T.alloc_local((1,), "uint32")
             T.evaluate(T.ptx["mapa.shared::cluster.u32"](remote[0], barrier, lane.astype("uint32")))
             T.evaluate(T.ptx["mbarrier.arrive.shared::cluster.b64"](remote[0]))
@@ -218,14 +231,16 @@ class WgmmaOp:
         T.evaluate(T.ptx[name](*sums, *left, descriptor, T.ptx.pred(int(accumulates)), *signs, *order))
 
 
-def row_descriptor(address: Expr) -> Expr:
-    """Return wgmma's descriptor of rows of 128 swizzled bytes at `address`, whose lowest 4 bits are zero.
+def row_descriptor(address: Expr, units: Expr) -> Expr:
+    """Return wgmma's descriptor of rows of 128 swizzled bytes, `units` times 16 bytes beyond `address`.
+
+    What does not change in a loop is to be in `address`, whose lowest 4 bits are zero.
 
     PTX ISA, "Matrix descriptor": address / 16 in bits 0-13, 1 (unused with swizzle) in 16-29, the distance of groups
     of 8 rows / 16 in 32-45, and 1 for a 128-byte swizzle in 62-63.
     """
     high = (8 * SWIZZLE_BYTES // 16) | 1 << 30
-    low = (address >> T.uint32(4)) | T.uint32(1 << 16)
+    low = (address >> T.uint32(4) | T.uint32(1 << 16)) + units
     return low.astype("uint64") | T.uint64(high << 32)
 
 

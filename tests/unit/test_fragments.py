@@ -76,6 +76,9 @@ class NumpyOps:
         assert x.dtype == np.uint32
         return x
 
+    def mask(self, bits, x):
+        return x.dtype.type(bits)
+
     def fma(self, x, mul, add, dtype):
         x, mul, add = (numbers(np.atleast_1d(np.asarray(v, dtype=np.uint32)), dtype) for v in (x, mul, add))
         with np.errstate(invalid="ignore"):

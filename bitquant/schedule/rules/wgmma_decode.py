@@ -19,7 +19,7 @@ from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
 if TYPE_CHECKING:
     from bitquant.schedule.rules.wgmma_kernel import Kernel
 
-__all__ = ["Factors", "Words", "record"]
+__all__ = ["Factors", "HeldMasks", "Words", "record"]
 
 Expr = Any
 
@@ -224,6 +224,17 @@ class _ExactOps(TirxOps):
         return fma_pair(x, _constant(float(self.step), dtype), offset, dtype)
 
 
+class HeldMasks(TirxOps):
+    """Decoding with masks in registers."""
+
+    def __init__(self, masks: dict[int, Expr]) -> None:
+        self.masks = masks
+
+    def mask(self, bits: int, x: Expr) -> Expr:
+        """Return the register."""
+        return self.masks.get(bits, super().mask(bits, x))
+
+
 class Recorder(_ExactOps):
     """Collects masks and constants of a decoding without emitting it."""
 
@@ -235,6 +246,11 @@ class Recorder(_ExactOps):
     def hold(self, x: Expr) -> Expr:
         """Return x."""
         return x
+
+    def mask(self, bits: int, x: Expr) -> Expr:
+        """Collect."""
+        self.masks_found.add(bits)
+        return super().mask(bits, x)
 
     def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
         """Collect."""

@@ -16,7 +16,7 @@ from tvm.script import tirx as T
 from tvm.target import Target
 
 from bitquant.config import MatmulConfig
-from bitquant.intrin.mma import zero_local
+from bitquant.intrin.mma import store_local, zero_local
 from bitquant.intrin.wgmma import (
     SWIZZLE_BYTES,
     Cursor,
@@ -92,15 +92,17 @@ class DenseKernel(Kernel):
             for step in range(self.steps):
                 offset = self.a_bytes + part * self.w_part_bytes + step * self.w_box_bytes
                 k = self._first_k(job, part, stage) + step * self.step_k
-                load_box(self._slot(cursor) + T.uint32(offset), self.w_map, [k, job.n0], self.ring.full(cursor.slot))
+                target = self._slot(cursor) + T.uint32(offset)
+                load_box(target, self.w_map, [k, job.n0], self.ring.full(cursor.offset))
 
     def begin_consumer(self) -> None:
         """Emit the variables of a consumer."""
         h = self.hint
         self.acc = [T.alloc_local((self.sums,), self.sum_dtype) for _ in range(h.rows)]
         self.totals = self.acc
-        #: Slots that are multiplied next, and released next.
-        self.multiplying, self.releasing = Cursor(h.stages), Cursor(h.stages)
+        #: The slot that is multiplied next, and `Cursor.offset` of the one released next.
+        self.multiplying, self.releasing = Cursor(h.stages), T.alloc_local((1,), "uint32")
+        store_local(self.releasing, 0, T.uint32(0))
 
     def consume(self, job: Job) -> None:
         """Emit the products of a job, and their way to D."""
@@ -109,10 +111,10 @@ class DenseKernel(Kernel):
         with T.serial(job.stages) as stage:
             self.ring.wait_full(self.multiplying)
             self._multiply_slot()
-            self.multiplying.advance()
             wait_for_products(1)
-            with T.If(stage > 0), T.Then():
-                self._release()
+            self._release(stage > 0)
+            store_local(self.releasing, 0, self.multiplying.offset)
+            self.multiplying.advance()
         wait_for_products(0)
         for acc in self.acc:
             pin(acc)
@@ -122,10 +124,9 @@ class DenseKernel(Kernel):
     def _multiply_slot(self) -> None:
         """Emit the products of a slot, as one group."""
         h = self.hint
-        slot = self.multiplying.slot * self.slot_bytes
-        a = self._descriptor(slot + self.part_k_index * (self.steps * self.a_box_bytes))
-        w_slot = slot + self.a_bytes + self.part_k_index * self.w_part_bytes
-        w = self._descriptor(w_slot + self.part_n * (h.rows * _BLOCK))
+        a = self._descriptor(self.part_k_index * (self.steps * self.a_box_bytes))
+        w_part = self.a_bytes + self.part_k_index * self.w_part_bytes
+        w = self._descriptor(w_part + self.part_n * (h.rows * _BLOCK))
         begin_products()
         for step in range(self.steps):
             for j in range(4):
@@ -137,9 +138,9 @@ class DenseKernel(Kernel):
         commit_products()
 
     def _descriptor(self, offset: Expr) -> Expr:
-        """Emit the descriptor of rows at an offset in shared memory; return it."""
-        address = self.local("uint32", self._uniform(self.base + offset.astype("uint32")))
-        return self.local("uint64", row_descriptor(address))
+        """Emit the descriptor of rows at an offset in the slot that is multiplied; return it."""
+        first = self.base + offset.astype("uint32")
+        return self.local("uint64", row_descriptor(first, self.multiplying.distance(self.slot_bytes // 16)))
 
 
 #: Bytes of 64 rows of W in a step, those of the left operand.

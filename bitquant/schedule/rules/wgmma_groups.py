@@ -22,7 +22,7 @@ from tvm.script import tirx as T
 
 from bitquant.intrin.launch import initialize_barrier
 from bitquant.intrin.mma import MmaOp, store_local, zero_local
-from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, pin, wait_for_products
+from bitquant.intrin.wgmma import BARRIER_BYTES, SWIZZLE_BYTES, Cursor, pin, wait_for_products
 from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
 from bitquant.schedule.rules.wgmma_tiles import SUMMING_WARPS
 
@@ -56,23 +56,27 @@ class SumsOfA:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
 
-    def _ready(self, slot: Expr) -> Expr:
-        return self.kernel.base + T.uint32(self.kernel.ready_offset) + (slot * 8).astype("uint32")
+    def _ready(self, offset: Expr) -> Expr:
+        """Return the address of a slot's barrier for its sums, by the slot's `Cursor.offset`."""
+        return self.kernel.base + T.uint32(self.kernel.ready_offset) + offset
 
-    def address(self, slot: Expr, part: Expr, run: int) -> Expr:
+    def address(self, cursor: Cursor, part: Expr, run: int) -> Expr:
         """Return the address of the sums of a part's run in a slot."""
         kernel = self.kernel
-        index = (slot * kernel.hint.consumers_k + part) * kernel.runs_in_slot + run
-        return kernel.base + (kernel.sums_offset + index * (kernel.hint.block_m * 4)).astype("uint32")
+        run_bytes = 4 * kernel.hint.block_m
+        slot_bytes = kernel.hint.consumers_k * kernel.runs_in_slot * run_bytes
+        in_slot = (part * kernel.runs_in_slot + run) * run_bytes
+        return kernel.base + cursor.distance(slot_bytes) + (kernel.sums_offset + in_slot).astype("uint32")
 
     def initialize(self) -> None:
         """Emit the initialization of the barriers, by one thread, before those of the ring are fenced."""
         for slot in range(self.kernel.hint.stages):
-            initialize_barrier(self._ready(T.int32(slot)), SUMMING_WARPS * STORING_LANES)
+            ready = self._ready(T.uint32(BARRIER_BYTES * slot))
+            initialize_barrier(ready, SUMMING_WARPS * STORING_LANES)
 
     def wait(self, cursor: Cursor) -> None:
         """Emit the wait for a slot's sums."""
-        T.evaluate(T.cuda.mbarrier_wait(self._ready(cursor.slot), cursor.phase))
+        T.evaluate(T.cuda.mbarrier_wait(self._ready(cursor.offset), cursor.phase.astype("int32")))
 
     def produce(self) -> None:
         """Emit the sums of all slots of this block's jobs, by one of the warps."""
@@ -98,9 +102,9 @@ class SumsOfA:
                         self._add(cursor, stage, part, row, sums[turn])
                 # Each lane that stores arrives for itself.
                 with T.If(kernel.lane % (32 // STORING_LANES) == 0), T.Then():
-                    T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self._ready(cursor.slot)))
+                    T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self._ready(cursor.offset)))
                 T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
-                kernel.ring.release(cursor, kernel.lane)
+                kernel.ring.release(cursor.offset, kernel.lane)
                 cursor.advance()
 
     def _add(self, cursor: Cursor, stage: int, part: Expr, row: Expr, sums: Sequence[Any]) -> None:
@@ -122,8 +126,9 @@ class SumsOfA:
                 for chain in sums:
                     for i in range(4):
                         store_local(chain, i, T.float32(0))
-            box = cursor.slot * kernel.slot_bytes + (part * kernel.steps + step) * kernel.a_box_bytes
-            address = kernel.local("uint32", kernel.base + (box + place_in_box).astype("uint32"))
+            box = (part * kernel.steps + step) * kernel.a_box_bytes
+            slot = kernel.base + cursor.distance(kernel.slot_bytes)
+            address = kernel.local("uint32", slot + (box + place_in_box).astype("uint32"))
             left = T.alloc_local((4 * steps_of_product,), "uint32")
             for j in range(steps_of_product):
                 registers = [left[4 * j + i] for i in range(4)]
@@ -133,7 +138,7 @@ class SumsOfA:
                 product.emit([chain[i] for i in range(4)], [left[4 * j + i] for i in range(4)], ones)
             if (place + 1) % kernel.run_steps == 0:
                 # All columns of the product are equal: the first lane of four holds those of rows g and g + 8.
-                at = self.address(cursor.slot, part, step // kernel.run_steps)
+                at = self.address(cursor, part, step // kernel.run_steps)
                 for half in range(2):
                     at_row = row + kernel.lane // 4 + 8 * half
                     with T.If(tirx.all(kernel.lane % (32 // STORING_LANES) == 0, at_row < h.block_m)), T.Then():
@@ -227,7 +232,7 @@ class Grouping:
         """Emit totals += alpha * sums - beta * sums of A for the run that ends with `step` of this part."""
         kernel = self.kernel
         factors = [each.factors(step) for each in self.factors]
-        address = kernel.local("uint32", kernel.sums_of_a.address(self.cursor.slot, kernel.part_k_index, run))
+        address = kernel.local("uint32", kernel.sums_of_a.address(self.cursor, kernel.part_k_index, run))
         address = kernel.local("uint32", address + (kernel.lane % 4 * 8).astype("uint32"))
         for column in range(kernel.hint.block_m // 8):
             sums = T.alloc_local((2,), "float32")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -52,7 +52,7 @@ from bitquant.intrin.wgmma import (
 )
 from bitquant.layouts import TILE_N, Layout, fragment_layout
 from bitquant.schedule.rules.base import Epilogue, operands
-from bitquant.schedule.rules.wgmma_decode import Factors, Words, record
+from bitquant.schedule.rules.wgmma_decode import Factors, HeldMasks, Words, record
 from bitquant.schedule.rules.wgmma_groups import Grouping, SumsOfA
 from bitquant.schedule.rules.wgmma_store import Exchange, TileStore
 from bitquant.schedule.rules.wgmma_sums import PTX_TYPES, Promotion, left_operand
@@ -62,6 +62,7 @@ from bitquant.schedule.rules.wgmma_tiles import (
     WgmmaHint,
     decodes_in_place,
     hint_registers,
+    needed_registers,
     promotes,
     sum_sets,
     unit_k,
@@ -77,6 +78,8 @@ CHUNK_BYTES = 512
 MAX_MASKS = 16
 #: Columns of D^T that pass through shared memory at a time at the end of a tile.
 SLICE_M = 64
+#: Registers of a consumer beyond those needed, if the last body of a tile is to stand apart from the loop.
+PEELING_REGISTERS = 8
 #: Most shared memory that the exchange of sums may take from the ring; what needs more waits for the ring's slots.
 MAX_EXCHANGE_BYTES = 64 << 10
 #: Where sums are scaled in groups, the most k of a run; a body of the loop has two such runs, if K is as long.
@@ -91,6 +94,15 @@ class Place:
     unit: int
     step: int
     row: int
+
+
+def _when(condition: Expr | bool, emit: Callable[[], None]) -> None:
+    """Emit something under a condition, which may be known already."""
+    if condition is True:
+        emit()
+    elif condition is not False:
+        with T.If(condition), T.Then():
+            emit()
 
 
 @dataclass(frozen=True)
@@ -162,6 +174,8 @@ class Kernel:
         #: Slots that each part reads, and rounds of the loop.
         self.part_stages, self.bodies = bodies * self.body_stages, bodies
         self.part_k = self.part_stages * h.block_k
+        #: Whether the last body of a tile stands apart from the loop, whose own bodies need no conditions then.
+        self.peels = bodies > 1 and self._can_peel()
         #: Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers.
         self.has_ragged_k = self.part_k * self.parts != c.K and not self.is_narrow
         self.has_ragged_n = c.N % (self.block_n * h.multicast) != 0
@@ -185,6 +199,20 @@ class Kernel:
                 count *= 2
             return count if count * self.steps * h.rows % 2 == 0 else 2
         return 1 if self.steps * h.rows % 2 == 0 else 2
+
+    def _can_peel(self) -> bool:
+        """Return whether ptxas is known to take a last body apart from the loop without spills or serialized products.
+
+        More values live at once there. Sums that are added to totals in float32 leave the tensor cores at the end of a
+        body, and must do so in the loop alone.
+        """
+        c, h = self.config, self.hint
+        if self.scales_sums or promotes(c):
+            return False
+        if self.is_narrow:
+            # Codes that are operands as they are must not be moved behind a loop that may have no rounds.
+            return h.tail_split == 1
+        return h.rows == 1 and needed_registers(c, h) + PEELING_REGISTERS <= hint_registers(h)[1]
 
     def _plan_weight(self) -> tuple[int, list[int]]:
         """Choose how W is read and decoded; return the bytes of W in a slot for each part along k, and their box."""
@@ -302,7 +330,7 @@ class Kernel:
 
     def _initialize_decoder(self, thread: Expr, arena: Any) -> None:
         """Emit the stores of tables and masks."""
-        halves = range(2 if self.scales else 0)
+        halves = range(2 if self.scales or self.is_narrow else 0)
         self.mask_constants = sorted({mask for half in halves for mask in record(self.decoder, half).masks_found})
         assert len(self.mask_constants) <= MAX_MASKS
         if self.decoder.has_table:
@@ -434,7 +462,7 @@ class Kernel:
 
     def _slot(self, cursor: Cursor) -> Expr:
         """Return the address of a slot."""
-        return self.base + (cursor.slot * self.slot_bytes).astype("uint32")
+        return self.base + cursor.distance(self.slot_bytes)
 
     def _first_k(self, job: Job, part: int, stage: Expr) -> Expr:
         """Return where a slot's share of K begins, for one of the block's parts."""
@@ -442,7 +470,7 @@ class Kernel:
 
     def _load_a(self, job: Job, stage: Expr, cursor: Cursor) -> None:
         """Emit the copies of a slot's boxes of A: all of it, or this block's share to all that have its rows."""
-        h, full = self.hint, self.ring.full(cursor.slot)
+        h, full = self.hint, self.ring.full(cursor.offset)
 
         def load(box: int, k: Expr, share: Expr, blocks: int) -> None:
             target = self._slot(cursor) + T.uint32(box * self.a_box_bytes)
@@ -471,7 +499,7 @@ class Kernel:
         for part in range(self.hint.consumers_k):
             target = self._slot(cursor) + T.uint32(self.a_bytes + part * self.w_part_bytes)
             chunk = self._first_k(job, part, stage) // layout.tile_k * (layout.tile_bytes // CHUNK_BYTES)
-            load_box(target, self.w_map, [0, chunk, job.n0 // TILE_N], self.ring.full(cursor.slot))
+            load_box(target, self.w_map, [0, chunk, job.n0 // TILE_N], self.ring.full(cursor.offset))
 
     # The consumers.
 
@@ -499,21 +527,24 @@ class Kernel:
             self.promotion = Promotion(self)
         #: What leaves the kernel: the sums themselves, or totals of scaled ones.
         self.totals = self.promotion.totals if self.promotion else self.acc
-        #: Slots that are read next, multiplied now, and released next.
-        self.reading, self.multiplying, self.releasing = (Cursor(h.stages) for _ in range(3))
+        #: Slots that are read next and multiplied now, the address of the one read now, and `Cursor.offset` of the one
+        #: released next.
+        self.reading, self.multiplying = Cursor(h.stages), Cursor(h.stages)
+        self.slot_read, self.releasing = (T.alloc_local((1,), "uint32") for _ in range(2))
+        store_local(self.releasing, 0, T.uint32(0))
         if self.scales:
             self.factors = [Factors(self, row) for row in range(h.rows)]
-            # From shared memory, or the compiler would load each constant anew for each use.
-            self.masks = {}
-            for i, mask in enumerate(self.mask_constants):
-                register = T.alloc_local((1,), "uint32")
-                T.evaluate(T.ptx["ld.shared.u32"](register[0], self.base + T.uint32(self.mask_offset + 4 * i)))
-                self.masks[mask] = register[0]
+        # From shared memory, or the compiler would load each constant anew for each use.
+        self.masks = {}
+        for i, mask in enumerate(self.mask_constants):
+            register = T.alloc_local((1,), "uint32")
+            T.evaluate(T.ptx["ld.shared.u32"](register[0], self.base + T.uint32(self.mask_offset + 4 * i)))
+            self.masks[mask] = register[0]
 
     def consume(self, job: Job) -> None:
         """Emit the products of a job, and their way to D."""
         h = self.hint
-        self.n0, self.job_bodies = job.n0, job.bodies
+        self.n0 = job.n0
         #: First step of this part.
         self.first_step = self.local("int32", (job.first_stage + self.part_k_index * self.part_stages) * self.steps)
         places = [
@@ -529,34 +560,41 @@ class Kernel:
             factors.begin_tile()
         if self.promotion:
             self.promotion.begin_tile()
-        self.ring.wait_full(self.reading)
+        self._enter_slot()
         for row in range(h.rows):
             self._load_words(0, row)
             if self.scales:
                 self.factors[row].begin_part()
         if self.promotion:
             self.promotion.begin_part()
-        self._decode(places, 0, T.int32(0))
-        with T.serial(job.bodies) as body:
-            for i, place in enumerate(places):
-                self._multiply(place, self.left[i % 2], body)
-                wait_for_products(1)
-                if self.promotion:
-                    self.promotion.add_previous(places, i, body)
-                self._release_before(places, i, body)
-                if i + 1 < len(places):
-                    self._decode(places, i + 1, body)
-                else:
-                    with T.If(body + 1 < job.bodies), T.Then():
-                        self._decode(places, 0, body + 1)
-                if self.promotion:
-                    self.promotion.add_own(places, i, body)
+        self._decode(places, 0, T.int32(0), has_next=job.bodies > 1)
+        if self.peels:
+            with T.serial(job.bodies - 1) as body:
+                self._multiply_body(places, body, has_next=True)
+            self._multiply_body(places, T.int32(0) + (job.bodies - 1), has_next=False)
+        else:
+            with T.serial(job.bodies) as body:
+                self._multiply_body(places, body, has_next=body + 1 < job.bodies)
         wait_for_products(0)
         for acc in self.acc if self.promotion is None else ():
             pin(acc)
         self._release()
-        self.reading.advance()
         TileStore(self).store(job)
+
+    def _multiply_body(self, places: Sequence[Place], body: Expr, has_next: Expr | bool) -> None:
+        """Emit the products of a body; `has_next` says whether there is another one to read and decode for."""
+        for i, place in enumerate(places):
+            self._multiply(place, self.left[i % 2], body)
+            wait_for_products(1)
+            if self.promotion:
+                self.promotion.add_previous(places, i, body)
+            self._release_before(places, i, body)
+            if i + 1 < len(places):
+                self._decode(places, i + 1, body, has_next)
+            else:
+                _when(has_next, lambda: self._decode(places, 0, body + 1, has_next))
+            if self.promotion:
+                self.promotion.add_own(places, i, body)
 
     def step_of_body(self, place: Place) -> int:
         """Return the place of a step in the body of the loop."""
@@ -575,32 +613,32 @@ class Kernel:
         """Return what the lane has in `held` that was dealt `group` (`wgmma_factors`), of those that share rows."""
         return T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), held, self.lane // 4 * 4 + group % 4, 32, 32)
 
-    def _release(self) -> None:
-        """Emit that this warp has done with a slot."""
-        self.ring.release(self.releasing, self.lane)
-        self.releasing.advance()
+    def _release(self, *conditions: Expr) -> None:
+        """Emit that this warp has done with a slot, under conditions."""
+        self.ring.release(self.releasing[0], self.lane, *conditions)
 
     def _release_before(self, places: Sequence[Place], i: int, body: Expr) -> None:
-        """Emit the release of the slot that the left operand before the i-th was the last to use, if it was."""
-        if i and places[i].stage != places[i - 1].stage:
-            self._release()
-        elif i == 0:
-            with T.If(body > 0), T.Then():
-                self._release()
+        """Emit the release of the slot that the left operand before the i-th was the last to use, if it was.
+
+        If the i-th is the last to use its slot, that is released next, and another one multiplied.
+        """
+        if i == 0 or places[i].stage != places[i - 1].stage:
+            self._release(*([] if i else [body > 0]))
+        if i == len(places) - 1 or places[i].stage != places[i + 1].stage:
+            store_local(self.releasing, 0, self.multiplying.offset)
+            self.multiplying.advance()
 
     def _multiply(self, place: Place, left: Any, body: Expr) -> None:
         """Emit the products of one left operand with its step of A."""
-        h, promotion = self.hint, self.promotion
+        promotion = self.promotion
         step = place.unit * self.unit_steps + place.step
-        box = self.part_k_index * self.steps + step
-        address = self.base + (self.multiplying.slot * self.slot_bytes + box * self.a_box_bytes).astype("uint32")
-        descriptor = T.alloc_local((1,), "uint64")
-        store_local(descriptor, 0, row_descriptor(address))
+        part = self.base + (self.part_k_index * (self.steps * self.a_box_bytes)).astype("uint32")
+        descriptor = self.local("uint64", row_descriptor(part, self.multiplying.distance(self.slot_bytes // 16)))
         begin_products()
         acc = (promotion.sums_of(place) if promotion else self.acc)[place.row]
         for j in range(4):
             # 32 bytes of k further, in units of 16 bytes.
-            at = descriptor[0] + T.uint64(2 * j)
+            at = descriptor + T.uint64(step * self.a_box_bytes // 16 + 2 * j)
             is_first = promotion is not None and promotion.begins_run(place, j)
             if promotion and is_first and j:
                 commit_products()
@@ -611,8 +649,6 @@ class Kernel:
             if promotion and is_first:
                 promotion.begin_run(place, j, body)
         commit_products()
-        if place.row == h.rows - 1 and step == self.steps - 1:
-            self.multiplying.advance()
 
     def _load_words(self, unit: int, row: int) -> None:
         """Emit the loads of this lane's codes of a unit of the slot that is being read."""
@@ -620,14 +656,17 @@ class Kernel:
         tile_row = (self.part_n * h.rows + row) * 4 + self.warp
         chunk = (tile_row * self.units + unit) * self.unit_chunks
         offset = self.a_bytes + self.part_k_index * self.w_part_bytes + chunk * CHUNK_BYTES + self.lane * 16
-        address = self.local("uint32", self.base + (self.reading.slot * self.slot_bytes + offset).astype("uint32"))
+        address = self.local("uint32", self.slot_read[0] + offset.astype("uint32"))
         words = self.words[row]
         for i in range(self.unit_chunks):
             registers = [words[4 * i + j] for j in range(4)]
             T.evaluate(T.ptx["ld.shared.v4.u32"](*registers, address + T.uint32(i * CHUNK_BYTES)))
 
-    def _decode(self, places: Sequence[Place], i: int, body: Expr) -> None:
-        """Emit the i-th left operand of a body, and then the loads of the codes that take the place of its own."""
+    def _decode(self, places: Sequence[Place], i: int, body: Expr, has_next: Expr | bool) -> None:
+        """Emit the i-th left operand of a body, and then the loads of the codes that take the place of its own.
+
+        `has_next` says whether there are codes behind those of the body.
+        """
         place = places[i]
         left = self.left[i % 2]
         step = self.step_of_body(place)
@@ -651,14 +690,21 @@ class Kernel:
         elif place.stage + 1 < self.body_stages:
             self._load_next_stage(place.row)
         else:
-            with T.If(body + 1 < self.job_bodies), T.Then():
-                self._load_next_stage(place.row)
+            _when(has_next, lambda: self._load_next_stage(place.row))
 
     def _load_next_stage(self, row: int) -> None:
         if row == 0:
-            self.reading.advance()
-            self.ring.wait_full(self.reading)
+            self._enter_slot()
         self._load_words(0, row)
+
+    def _enter_slot(self) -> None:
+        """Emit the wait for the slot that is read next, and that it is read now.
+
+        The cursor is moved on at once, so that nothing but the wait itself stands before the next slot.
+        """
+        self.ring.wait_full(self.reading)
+        store_local(self.slot_read, 0, self._slot(self.reading))
+        self.reading.advance()
 
     def _operand(self, place: Place, r: int) -> Expr:
         """Return register r of a step's left operand, scaled."""
@@ -668,7 +714,7 @@ class Kernel:
         planes = [Words(words, first + plane.byte_offset // (CHUNK_BYTES // 4)) for plane in self.layout.planes]
         if self.scales:
             return self.factors[place.row].decode(planes, register)
-        return self.decoder.decode(planes, register, self.table)[0]
+        return self.decoder.decode(planes, register, self.table, HeldMasks(self.masks))[0]
 
     def arrive_at_cluster(self) -> None:
         """Emit the arrival at a barrier of all threads of the cluster."""
