@@ -80,6 +80,8 @@ MAX_MASKS = 16
 SLICE_M = 64
 #: Registers of a consumer beyond those needed, if the last body of a tile is to stand apart from the loop.
 PEELING_REGISTERS = 8
+#: Most sums of a thread of a cluster's block, if so: ptxas was seen to move 128 of them about in each round.
+MAX_PEELED_SUMS = 96
 #: Most shared memory that the exchange of sums may take from the ring; what needs more waits for the ring's slots.
 MAX_EXCHANGE_BYTES = 64 << 10
 #: Where sums are scaled in groups, the most k of a run; a body of the loop has two such runs, if K is as long.
@@ -212,6 +214,8 @@ class Kernel:
         if self.is_narrow:
             # Codes that are operands as they are must not be moved behind a loop that may have no rounds.
             return h.tail_split == 1
+        if h.cluster > 1 and self.sums > MAX_PEELED_SUMS:
+            return False
         return h.rows == 1 and needed_registers(c, h) + PEELING_REGISTERS <= hint_registers(h)[1]
 
     def _plan_weight(self) -> tuple[int, list[int]]:
