@@ -214,7 +214,7 @@ class Kernel:
         if self.is_narrow:
             # Codes that are operands as they are must not be moved behind a loop that may have no rounds.
             return h.tail_split == 1
-        if h.cluster > 1 and self.sums > MAX_PEELED_SUMS:
+        if h.cluster > 1 and h.block_m // 2 > MAX_PEELED_SUMS:
             return False
         return h.rows == 1 and needed_registers(c, h) + PEELING_REGISTERS <= hint_registers(h)[1]
 
