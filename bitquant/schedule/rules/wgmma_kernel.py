@@ -574,19 +574,19 @@ class Kernel:
         self._decode(places, 0, T.int32(0), has_next=job.bodies > 1)
         if self.peels:
             with T.serial(job.bodies - 1) as body:
-                self._multiply_body(places, body, has_next=True)
-            self._multiply_body(places, T.int32(0) + (job.bodies - 1), has_next=False)
+                self._multiply_body(places, body, job.bodies, has_next=True)
+            self._multiply_body(places, T.int32(0) + (job.bodies - 1), job.bodies, has_next=False)
         else:
             with T.serial(job.bodies) as body:
-                self._multiply_body(places, body, has_next=body + 1 < job.bodies)
+                self._multiply_body(places, body, job.bodies, has_next=body + 1 < job.bodies)
         wait_for_products(0)
         for acc in self.acc if self.promotion is None else ():
             pin(acc)
         self._release()
         TileStore(self).store(job)
 
-    def _multiply_body(self, places: Sequence[Place], body: Expr, has_next: Expr | bool) -> None:
-        """Emit the products of a body; `has_next` says whether there is another one to read and decode for."""
+    def _multiply_body(self, places: Sequence[Place], body: Expr, bodies: Expr, has_next: Expr | bool) -> None:
+        """Emit the products of a body of `bodies`; `has_next` says whether there is another one to decode for."""
         for i, place in enumerate(places):
             self._multiply(place, self.left[i % 2], body)
             wait_for_products(1)
@@ -596,7 +596,7 @@ class Kernel:
             if i + 1 < len(places):
                 self._decode(places, i + 1, body, has_next)
             else:
-                _when(has_next, lambda: self._decode(places, 0, body + 1, has_next))
+                _when(has_next, lambda: self._decode(places, 0, body + 1, body + 2 < bodies))
             if self.promotion:
                 self.promotion.add_own(places, i, body)
 
