@@ -14,6 +14,7 @@ __all__ = [
     "DEPENDENT_LAUNCH",
     "LAUNCH_ATTR",
     "admit_next_kernel",
+    "arrive",
     "arrive_at_cluster",
     "await_previous_kernel",
     "cluster_rank",
@@ -72,6 +73,11 @@ def wait_for_cluster(aligned: bool = False) -> None:
 def initialize_barrier(barrier: Expr, arrivals: int) -> None:
     """Emit the initialization of an mbarrier, which `arrivals` arrivals complete, by one thread."""
     T.evaluate(T.ptx["mbarrier.init.shared::cta.b64"](barrier, T.uint32(arrivals)))
+
+
+def arrive(barrier: Expr) -> None:
+    """Emit an arrival at an mbarrier of this block."""
+    T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](barrier))
 
 
 def expect_bytes(barrier: Expr, count: Expr) -> None:

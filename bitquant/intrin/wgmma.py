@@ -13,7 +13,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.intrin.launch import expect_bytes, fence_barriers, initialize_barrier
+from bitquant.intrin.launch import arrive, expect_bytes, fence_barriers, initialize_barrier
 from bitquant.intrin.mma import store_local
 
 __all__ = [
@@ -138,7 +138,7 @@ class Ring:
         barrier = self.empty(offset)
         if self.blocks == 1:
             with T.If(tirx.all(lane == 0, *conditions)), T.Then():
-                T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](barrier))
+                arrive(barrier)
             return
         with T.If(tirx.all(lane < self.blocks, *conditions)), T.Then():
             remote = T.alloc_local((1,), "uint32")

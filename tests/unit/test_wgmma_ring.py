@@ -24,12 +24,8 @@ BLOCK_DISTANCE = 1 << 26
 _BINARY = {
     "Add": "+", "Sub": "-", "Mul": "*", "FloorDiv": "//", "FloorMod": "%", "Div": "//", "Mod": "%", "LT": "<",
     "LE": "<=", "GT": ">", "GE": ">=", "EQ": "==", "NE": "!=", "And": "and", "Or": "or",
+    "LShift": "<<", "RShift": ">>", "BitwiseAnd": "&", "BitwiseOr": "|", "BitwiseXor": "^",
 }  # fmt: skip
-_CALLS = {
-    "shift_left": "<<", "shift_right": ">>", "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^",
-    "truncdiv": "//", "truncmod": "%",
-}  # fmt: skip
-_NODES = {"LShift": "<<", "RShift": ">>", "BitwiseAnd": "&", "BitwiseOr": "|", "BitwiseXor": "^"}
 
 
 def _buffer(access: Any) -> Any:
@@ -41,7 +37,7 @@ class Translation:
     """A kernel as a Python generator of what it does to barriers: `thread(block, rank, thread, **operands)`."""
 
     def __init__(self, func: Any, kernel: Kernel) -> None:
-        self.func, self.kernel = func, kernel
+        self.kernel = kernel
         self.names: dict[Any, str] = {}
         #: The parameter for the rows of A, where they are not known.
         self.rows = ["rows"] if type(kernel.m).__name__ == "Var" else []
@@ -71,8 +67,8 @@ class Translation:
             return str(int(e.value))
         if kind == "Var":
             return self._name(e)
-        if kind in _BINARY or kind in _NODES:
-            return f"({self._expression(e.a)} {_BINARY.get(kind) or _NODES[kind]} {self._expression(e.b)})"
+        if kind in _BINARY:
+            return f"({self._expression(e.a)} {_BINARY[kind]} {self._expression(e.b)})"
         if kind in ("Min", "Max"):
             return f"{kind.lower()}({self._expression(e.a)}, {self._expression(e.b)})"
         if kind == "Not":
@@ -92,8 +88,6 @@ class Translation:
             return self._expression(e.args[1])
         if name == "reinterpret":
             return self._expression(e.args[0])
-        if name in _CALLS:
-            return f"({self._expression(e.args[0])} {_CALLS[name]} {self._expression(e.args[1])})"
         raise NotImplementedError(f"{kind} {name}")
 
     def _statement(self, s: Any, depth: int) -> list[str]:

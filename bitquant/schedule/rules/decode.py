@@ -36,6 +36,7 @@ from bitquant.intrin.launch import (
     admit_next_kernel,
     await_previous_kernel,
     cluster_rank,
+    expect_bytes,
     fence_barriers,
     initialize_barrier,
     with_dependent_launch,
@@ -505,8 +506,7 @@ class Kernel(Shape):
         barrier = self._barrier(buffer, self.warp_k)
         with T.If(self.warp_n == 0), T.Then():
             with T.If(self.lane == 0), T.Then():
-                total = T.cast(rows * bytes_, "uint32")
-                T.evaluate(T.ptx["mbarrier.arrive.expect_tx.shared::cta.b64"](barrier, total))
+                expect_bytes(barrier, rows * bytes_)
             T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
             for first in range(0, self.rows_of_a, 32):
                 row = first + self.lane

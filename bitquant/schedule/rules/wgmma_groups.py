@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.intrin.launch import initialize_barrier
+from bitquant.intrin.launch import arrive, initialize_barrier
 from bitquant.intrin.mma import MmaOp, store_local, zero_local
 from bitquant.intrin.wgmma import BARRIER_BYTES, SWIZZLE_BYTES, Cursor, pin, wait_for_products
 from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
@@ -102,7 +102,7 @@ class SumsOfA:
                         self._add(cursor, stage, part, row, sums[turn])
                 # Each lane that stores arrives for itself.
                 with T.If(kernel.lane % (32 // STORING_LANES) == 0), T.Then():
-                    T.evaluate(T.ptx["mbarrier.arrive.shared::cta.b64"](self._ready(cursor.offset)))
+                    arrive(self._ready(cursor.offset))
                 T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
                 kernel.ring.release(cursor.offset, kernel.lane)
                 cursor.advance()
