@@ -80,6 +80,7 @@ _INT8 = {"A_dtype": "int8", "out_dtype": "int32"}
 _E4M3 = {"A_dtype": "float8_e4m3", "out_dtype": "bfloat16"}
 _E5M2 = {"A_dtype": "float8_e5m2", "out_dtype": "float16"}
 _SHARED = {"weights": "shared"}
+_DIGITS = {"activations": "digits", "block_m": 1, "chains": 1, "unroll": 1, "ahead": 1}
 
 _DECODE: tuple[_Row, ...] = (
     ((1, 5, 8), 1000, 4096, _UINT4, {}),
@@ -100,6 +101,17 @@ _DECODE: tuple[_Row, ...] = (
     ((8,), 200, 3024, {"W_dtype": "uint3", **_ZEROS, "group_size": 336, "zeros_mode": "rescale"},
      {**_SHARED, "warps_k": 4, "ahead": 2, "unroll": 1, "chains": 1}),
     ((8, 20), 500, 4096, {"W_dtype": "uint3", **_SCALED}, {**_SHARED, "block_m": 16, "split_k": 2, "warps_k": 2}),
+    ((1, 3), 1000, 4096, {"W_dtype": "uint1", **_ZEROS}, {**_DIGITS, "rows": 2, "warps_n": 2, "warps_k": 4}),
+    ((1, 2, 5), 1000, 4096, {"W_dtype": "uint2", **_ZEROS, "zeros_mode": "rescale"},
+     {**_DIGITS, **_SHARED, "block_m": 2, "ahead": 4, "unroll": 2, "rows": 2, "chains": 2, "split_k": 2, "waves": 3}),
+    ((1,), 2000, 28672, {"W_dtype": "uint3", **_ZEROS, "zeros_mode": "quantized"},
+     {**_DIGITS, **_SHARED, "ahead": 2, "rows": 4, "warps_k": 4, "split_k": 4, "waves": 2}),
+    ((1, 2), 257, 1000, {"W_dtype": "int1", "out_dtype": "float32"}, {**_DIGITS, "warps_k": 4, "chains": 2}),
+    ((1,), 500, 3136, {"W_dtype": "int2", **_SCALED, "group_size": 448}, {**_DIGITS, "rows": 4, "unroll": 7}),
+    ((1, 2), 1001, 4160, {"W_dtype": "int3", **_SCALED, "group_size": -1, "with_bias": True},
+     {**_DIGITS, "block_m": 2, "rows": 2, "warps_k": 3, "split_k": 2, "blocks_per_sm": 2}),
+    ((1,), 1000, 4096, {"W_dtype": "int1", **_ZEROS, "group_size": 64, "with_channel_scale": True},
+     {**_DIGITS, "rows": 2, "warps_k": 16}),
     ((1, 8), 257, 1001, {"W_dtype": "int8"}, {"warps_k": 4, "ahead": 1, "unroll": 1, "chains": 1}),
     ((1, 8), 1000, 4096, {"W_dtype": "int8", **_INT8}, {"rows": 2, "warps_k": 16, "split_k": 2}),
     ((5, 16), 1000, 4096, {"W_dtype": "uint1", **_INT8}, {**_SHARED, "block_m": 16, "warps_k": 4, "ahead": 2}),

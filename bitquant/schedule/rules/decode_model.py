@@ -20,6 +20,7 @@ from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import RegisterDecoder
 from bitquant.layouts import FragmentLayout
+from bitquant.schedule.rules.decode_digits import MOST_ROWS, DigitPlan, digits_refusal
 from bitquant.schedule.rules.decode_products import decodes_in_place, shares_bytes, sum_classes
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ _BASE_REGISTERS = 48
 #: Bytes of the weight that a multiprocessor should have in flight: Little's law for 4.6 TB/s and 0.7 us over 132 of
 #: them gives 24 KB; latency grows with load.
 _IN_FLIGHT_BYTES = 32 << 10
+#: What it takes to make the digits of a number, of which nothing else is done meanwhile.
+_DIGIT_INSTRUCTIONS = 35
 #: How the weight travels, tiles ahead, tiles in the body of the loop.
 _TRAVELS = (
     ("registers", 1, 1), ("registers", 2, 2), ("registers", 2, 4), ("registers", 4, 4),
@@ -86,14 +89,22 @@ class Work:
         """Whether it reads two codes of 4 bits as one number."""
         return shares_bytes(self.config, self.layout, hint.rows, hint.block_m, hint.unroll)
 
+    def blocks_m(self, hint: DecodeHint) -> int:
+        """Right operands of 8 columns: rows of A, or the digits of one."""
+        return hint.block_m if hint.activations == "digits" else hint.block_m // 8
+
     def needs_sum_of_a(self, hint: DecodeHint) -> bool:
         """Whether the sums of A over each run are wanted."""
-        has_offset = self.config.W_format.code_offset and self.decodes_in_place(hint)
+        in_place = hint.activations == "digits" or self.decodes_in_place(hint)
+        has_offset = self.config.W_format.code_offset and in_place
         return bool(self.config.with_zeros or self.decoder.value_offset or has_offset)
 
     def sums(self, hint: DecodeHint) -> int:
-        """Independent sums of a product: a class of them has at least one."""
-        classes = sum_classes(self.config.W_format, self.layout) if self.decodes_in_place(hint) else 1
+        """Independent sums of a product: a class of them, or a plane, has at least one."""
+        if hint.activations == "digits":
+            classes = len(self.layout.planes)
+        else:
+            classes = sum_classes(self.config.W_format, self.layout) if self.decodes_in_place(hint) else 1
         return -(-hint.chains // classes) * classes
 
     def rows_of_a(self, hint: DecodeHint) -> int:
@@ -110,8 +121,9 @@ def registers(work: Work, hint: DecodeHint) -> int:
     """Return about how many registers a thread of the kernel takes."""
     words = work.layout.tile_bytes // 128 * hint.rows
     held = hint.ahead if hint.weights == "registers" else 0
-    blocks_m = hint.block_m // 8
-    sums = 4 * hint.rows * blocks_m * (1 + work.sums(hint)) + (
+    blocks_m = work.blocks_m(hint)
+    totals = 2 if hint.activations == "digits" else 4
+    sums = hint.rows * blocks_m * (totals + 4 * work.sums(hint)) + (
         4 * min(2, hint.chains) * blocks_m if work.needs_sum_of_a(hint) else 0
     )
     return _BASE_REGISTERS + min(words, 32) + words * held + sums + 4 * blocks_m
@@ -124,7 +136,9 @@ def _register_limit(threads: int) -> int:
 
 def _instructions(work: Work, hint: DecodeHint) -> float:
     """Return the instructions that a warp issues for one tile of 16 n."""
-    layout, blocks_m = work.layout, hint.block_m // 8
+    layout, blocks_m = work.layout, work.blocks_m(hint)
+    if hint.activations == "digits":
+        return _digit_instructions(work, hint)
     parts = work.decoder.registers
     count = layout.registers * parts
     # A mask and a multiply-add for each plane, a shift a word; in place there is no multiply-add for the first plane.
@@ -142,12 +156,27 @@ def _instructions(work: Work, hint: DecodeHint) -> float:
     return count * per_register + products + shared / hint.rows + scaling + loads + 4
 
 
+def _digit_instructions(work: Work, hint: DecodeHint) -> float:
+    """Return `_instructions` where A is multiplied as digits: a mask for four codes, an mma for 32 k of a plane."""
+    layout, planes, blocks_m = work.layout, len(work.layout.planes), work.blocks_m(hint)
+    steps = layout.tile_k / 32
+    products = steps * blocks_m * (planes + (1 / hint.rows if work.needs_sum_of_a(hint) else 0))
+    runs = max(layout.tile_k / work.config.group, 1 / hint.unroll)
+    scaling = runs * (blocks_m * (4 * work.sums(hint) + 2 * planes + 6) + 8)
+    loads = layout.tile_bytes / 512 * (3 if hint.weights == "shared" else 1) + steps / 2 * planes * blocks_m / hint.rows
+    return steps * 4 * planes + products + scaling + loads + 4
+
+
 def predicted_us(work: Work, hint: DecodeHint) -> float:
     """Return the time of a call that the model predicts, in microseconds."""
     c, h = work.config, hint
     warps, block_n = h.warps_n * h.warps_k, 16 * h.rows * h.warps_n
     blocks_n = -(-c.N // block_n)
     blocks_m = -(-work.rung // h.block_m)
+    digits_us = 0.0
+    if h.activations == "digits":
+        numbers = work.rows_of_a(h) * c.K / h.split_k * len(work.layout.planes)
+        digits_us = numbers * _DIGIT_INSTRUCTIONS / 128 / _CLOCK
     sm_count = work.arch.sm_count * _CLUSTER_SHARE[h.split_k]
     grid = -(-blocks_n // h.waves) * h.split_k * blocks_m
     busiest = math.ceil(grid / sm_count)
@@ -176,7 +205,7 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
         + 0.057 * loads
         + turns * (0.17 + (0.77 if h.split_k > 1 else 0.0))
         + (0.31 if h.split_k > 1 else 0.0) + (0.44 if h.split_k > 2 else 0.0)
-        + 0.91 * a_bytes / phases / 65536 + 1.5 * (phases - 1)
+        + 0.91 * a_bytes / phases / 65536 + 1.5 * (phases - 1) + digits_us
         + 0.93
     )  # fmt: skip
 
@@ -191,6 +220,8 @@ def _smem_bytes(work: Work, hint: DecodeHint) -> int:
     scales = block_n * c.num_groups // h.split_k * c.scale_format.bits // 8 * (c.with_scaling + c.with_zeros)
     sums = 4 * h.warps_k * work.rows_of_a(h) * (block_n + 4)
     more = h.waves > 1
+    if h.activations == "digits":
+        a += work.rows_of_a(h) * (DigitPlan(c.W_format, layout).row_bytes(h.warps_k * tiles * layout.tile_k) + 16)
     body = a + ring + min(SCALE_BYTES, scales * (2 if more else 1))
     return (body + sums if more else max(body, sums)) + work.decoder.table_bytes + _SMEM_SLACK
 
@@ -209,10 +240,13 @@ def space(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
     work
         The problem.
     first
-        A hint whose `block_m` is right; the other fields are varied.
+        A hint whose `block_m` is right where A is multiplied as values; the other fields are varied.
     """
     found: list[tuple[float, int, DecodeHint]] = []
-    for hint in _shapes(work, first):
+    shapes = _shapes(work, first)
+    if work.rung <= MOST_ROWS and digits_refusal(work.config) is None:
+        shapes = itertools.chain(shapes, _shapes(work, replace(first, block_m=work.rung, activations="digits")))
+    for hint in shapes:
         blocks_n = -(-work.config.N // (16 * hint.rows * hint.warps_n))
         blocks_m = -(-work.rung // hint.block_m)
         slots = work.arch.sm_count * _CLUSTER_SHARE[hint.split_k] * hint.blocks_per_sm / hint.split_k / blocks_m
@@ -247,6 +281,7 @@ def _shapes(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
     splits = (1, 2, 4, 8) if work.arch.capability >= 90 else (1,)
     weight_bytes = math.prod(work.config.W_shape) * max(8, work.config.W_format.bits) / 8
     wanted = min(_IN_FLIGHT_BYTES, weight_bytes / work.arch.sm_count / 4)
+    blocks_m = work.blocks_m(first)
     all_rows = (1, 2) if first.block_m == 8 else (1, 2, 4)
     for rows, warps_n, warps_k, split_k in itertools.product(all_rows, (1, 2, 4, 8), (1, 2, 4, 8, 16), splits):
         warps = warps_n * warps_k
@@ -255,7 +290,7 @@ def _shapes(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
         # Larger clusters leave multiprocessors idle: only where there are too few blocks without them.
         if split_k > 2 and 2 * math.ceil(work.config.N / (16 * rows * warps_n)) >= work.arch.sm_count:
             continue
-        chains = max(1, 4 // (rows * first.block_m // 8))
+        chains = max(1, 4 // (rows * blocks_m))
         for weights, ahead, unroll in _TRAVELS:
             is_wasteful = unroll > 1 and (unroll * work.layout.tile_k > 512 or split_k * warps_k * unroll > tiles_k)
             is_short = unroll * work.layout.tile_k < 128 and 2 * split_k * warps_k <= tiles_k
@@ -277,7 +312,7 @@ def _with_a_that_fits(work: Work, hint: DecodeHint) -> DecodeHint | None:
     """Return the hint, with as few phases as make A fit shared memory; None where nothing fits."""
     if _fits(work, hint):
         return hint
-    if hint.waves > 1:
+    if hint.waves > 1 or hint.activations == "digits":
         return None
     tiles = work.tiles_of_warp(hint)
     for phase in range(tiles // 2 // hint.unroll * hint.unroll, 0, -hint.unroll):

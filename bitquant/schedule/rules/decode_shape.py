@@ -10,6 +10,7 @@ from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import RegisterDecoder
 from bitquant.intrin.mma import MmaOp, Tile, pair_of
 from bitquant.layouts import FragmentLayout, fragment_layout
+from bitquant.schedule.rules.decode_digits import DigitPlan
 from bitquant.schedule.rules.decode_model import SCALE_BYTES
 from bitquant.schedule.rules.decode_products import decodes_in_place, products, run_k, shares_bytes
 
@@ -45,21 +46,26 @@ class Shape:
         self.layout = fragment_layout(config)
         self.operand = operand = operand_type(config)
         self.is_integer = a.is_integer
+        #: How A becomes int8, and what of it is multiplied with what, or None.
+        self.digits = DigitPlan(config.W_format, self.layout) if h.activations == "digits" else None
         sizes = h.rows, h.block_m, h.unroll
         self.decoder = RegisterDecoder(
             config.W_format, self.layout, operand, arch.capability,
-            in_place=decodes_in_place(config, self.layout, *sizes),
-            shares_bytes=shares_bytes(config, self.layout, *sizes),
+            in_place=self.digits is not None or decodes_in_place(config, self.layout, *sizes),
+            shares_bytes=self.digits is None and shares_bytes(config, self.layout, *sizes),
         )  # fmt: skip
         self.products, self.classes = products(self.decoder)
-        #: Independent sums of each class.
-        self.chains = -(-h.chains // len(self.classes))
+        #: Independent sums of each class, or plane, of which only the same kind may be added up.
+        self.classes_count = len(self.digits.planes if self.digits else self.classes)
+        self.chains = -(-h.chains // self.classes_count)
         #: Those of sums of A, which are waited for no more often.
         self.a_chains = min(2, h.chains)
         left = {"int8": "s8", "uint8": "u8", "float16": "f16", "bfloat16": "bf16"}[operand]
         right = "s8" if self.is_integer else left
         self.mma, self.ones_mma = MmaOp(left, right, has_k16=True), MmaOp(right, right, has_k16=True)
-        self.sum_dtype = "uint32" if self.is_integer else "float32"
+        if self.digits:
+            self.mma = self.ones_mma = MmaOp("u8", "s8", has_k16=True)
+        self.sum_dtype = "uint32" if self.is_integer or self.digits else "float32"
         self.needs_sum_of_a = config.with_zeros or bool(self.decoder.value_offset)
         #: Turns four float8 numbers of A into two registers of the operand's type.
         self.a_decoder = None
@@ -67,7 +73,8 @@ class Shape:
             self.a_decoder = RegisterDecoder(a, FragmentLayout(8, 8), operand, arch.capability)
         self._choose_units()
 
-        self.blocks_m = h.block_m // 8
+        #: Right operands of 8 columns: rows of A, or the digits of one.
+        self.blocks_m = h.block_m if self.digits else h.block_m // 8
         self.threads = 32 * h.warps_n * h.warps_k
         self.block_n = 16 * h.rows * h.warps_n
         self.tiles_k = self.layout.tiles_k(config.K)
@@ -125,6 +132,10 @@ class Shape:
         # The narrowest copies of A are non-coherent loads, which need an A that is whole before the kernel begins.
         self.uses_dependent_launch = self.arch.capability >= 90 and self.a_width >= 4
         end = self.a_tile.end
+        if self.digits:
+            self.digits_offset, self.digits_row_bytes = -(-end // 128) * 128, self.digits.row_bytes(self.phase_k)
+            self.poison_offset = self.digits_offset + self.rows_of_a * self.digits_row_bytes
+            end = self.poison_offset + 16 * -(-4 * self.rows_of_a // 16)
         # Scales of a block side by side are read once; single ones, or what no wide copy takes, by each warp.
         size = c.scale_format.bits // 8
         block_k = self.phase_k * (1 if self.a_stays else self.static_count or 0)

@@ -14,7 +14,7 @@ from bitquant.intrin.mma import load_coherent, store_local
 from bitquant.schedule.rules.base import Epilogue, row_index
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.decode import Kernel
+    from bitquant.schedule.rules.decode_kernel import Kernel
 
 __all__ = ["SumStore"]
 
@@ -43,20 +43,13 @@ class SumStore:
         h, dtype = kernel.hint, kernel.config.reduce_dtype
         kind = "s32" if dtype == "int32" else "f32"
         T.evaluate(T.cuda.cta_sync())
-        for r in range(h.rows):
-            for j in range(kernel.blocks_m):
-                for i in range(4):
-                    m = j * 8 + kernel.lane % 4 * 2 + i % 2
-                    n = (kernel.warp_n * h.rows + r) * 16 + i // 2 * 8 + kernel.lane // 4
-                    value = kernel.total[(r * kernel.blocks_m + j) * 4 + i]
-                    if kernel.unit[i // 2] != 1:
-                        value = value * tirx.const(kernel.unit[i // 2], dtype)
-                    store = T.ptx[f"st.shared.{kind}"]
-                    if (j + 1) * 8 > kernel.rows_of_a:
-                        with T.If(m < kernel.rows_of_a), T.Then():
-                            T.evaluate(store(self._sum_address(kernel.warp_k, m, n), value))
-                    else:
-                        T.evaluate(store(self._sum_address(kernel.warp_k, m, n), value))
+        for m, n, value, is_there in kernel.finished():
+            store = T.ptx[f"st.shared.{kind}"](self._sum_address(kernel.warp_k, m, n), value)
+            if is_there is None:
+                T.evaluate(store)
+            else:
+                with T.If(is_there), T.Then():
+                    T.evaluate(store)
         T.evaluate(T.cuda.cta_sync())
         if h.split_k > 1:
             self._add_warps(kind)

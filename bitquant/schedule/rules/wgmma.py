@@ -156,6 +156,8 @@ def hint_problem(
         return f"needs at most {MAX_BOX} rows of W and A in a copy"
     if kernel.scales_sums and max(kernel.steps, kernel.run_steps) % min(kernel.steps, kernel.run_steps):
         return f"needs a block_k that holds whole runs of {kernel.run_steps * kernel.step_k} k, or parts of one"
+    if kernel.needs_sums_of_a and hint.stages % kernel.slots_of_run:
+        return f"needs stages of a multiple of {kernel.slots_of_run}, the slots of a run"
     available = hint_registers(hint)[1]
     if (needed := needed_registers(config, hint)) > available:
         return f"needs {needed} registers a consumer thread, and there are {available}"
@@ -181,5 +183,7 @@ def _with_deepest_ring(
     kernel = kernel_type(config, 1, arch, replace(hint, stages=1))
     tail = kernel.smem_bytes - kernel.out_offset - kernel.slot_extra_bytes
     stages = min(MAX_STAGES, (_smem_limit(arch, hint) - tail) // (kernel.slot_bytes + kernel.slot_extra_bytes))
+    if kernel.needs_sums_of_a:
+        stages -= stages % kernel.slots_of_run
     fitted = replace(hint, stages=stages)
     return fitted if stages >= 1 and hint_problem(config, arch, fitted, kernel_type) is None else None

@@ -45,7 +45,8 @@ class SumsOfA:
     """Sums of the rows of A over each run of steps that shares a scale.
 
     Slot i of the ring has a barrier of its own, `ready`, which completes when its sums are stored, and float32 numbers
-    (parts of K, runs that end in the slot, rows of A). They are free again when the slot is.
+    (parts of K, runs that end in the slot, rows of A). They are free again when the slot is. Where a run takes several
+    slots, the ring has a whole number of such runs, and only the barriers of those slots where one ends are used.
 
     Parameters
     ----------
@@ -100,9 +101,10 @@ class SumsOfA:
                             self._add(cursor, stage, part, row, sums[turn])
                     else:
                         self._add(cursor, stage, part, row, sums[turn])
-                # Each lane that stores arrives for itself.
-                with T.If(kernel.lane % (32 // STORING_LANES) == 0), T.Then():
-                    arrive(self._ready(cursor.offset))
+                if (stage + 1) % kernel.slots_of_run == 0:
+                    # Each lane that stores arrives for itself.
+                    with T.If(kernel.lane % (32 // STORING_LANES) == 0), T.Then():
+                        arrive(self._ready(cursor.offset))
                 T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
                 kernel.ring.release(cursor.offset, kernel.lane)
                 cursor.advance()

@@ -183,12 +183,13 @@ class Kernel:
         self.has_ragged_n = c.N % (self.block_n * h.multicast) != 0
         self.sums = h.block_m // 2
         self.w_part_bytes, self.w_box = self._plan_weight()
-        #: Where sums are scaled in groups, steps of a run, which share a scale, and runs that end in a slot.
+        #: Where sums are scaled in groups, steps of a run, which share a scale, and runs in a slot or slots of a run.
         body_k = self.body_stages * h.block_k
         self.run_steps = max(1, (math.gcd(c.group, body_k) if c.num_groups > 1 else body_k) // self.step_k)
         if self.scales_sums and self.body_stages * self.steps >= 2 * GROUP_K // self.step_k:
             self.run_steps = min(self.run_steps, GROUP_K // self.step_k)
         self.runs_in_slot = max(1, self.steps // self.run_steps)
+        self.slots_of_run = max(1, self.run_steps // self.steps)
         self._lay_out()
 
     def _plan_body(self) -> int:

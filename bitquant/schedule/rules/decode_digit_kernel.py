@@ -1,0 +1,263 @@
+"""The decode kernel where A is multiplied as digits (`decode_digits`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tvm import tirx
+from tvm.script import tirx as T
+
+from bitquant.intrin.mma import load_words, store_local, sum_value, word_like, zero_local
+from bitquant.layouts import Plane
+from bitquant.schedule.rules.decode_digits import DIGIT_BITS, DIGITS, DigitPlan
+from bitquant.schedule.rules.decode_kernel import Kernel
+
+__all__ = ["DigitKernel"]
+
+Expr = Any
+
+#: Digits that are made of a number at a time: integers of 3 * 7 bits, which float32 rounds to by adding _ROUNDER.
+_PIECE_DIGITS = 3
+_PIECE = 2.0 ** (DIGIT_BITS * _PIECE_DIGITS)
+#: 1.5 * 2^23. In float32 x + _ROUNDER is x rounded to nearest; its bits are those of _ROUNDER, plus that integer.
+_ROUNDER, _ROUNDER_BITS = 12582912.0, 0x4B400000
+#: 64 * (1 + 128 + 128^2): digits of -64 to 63 become 0 to 127, the highest one up to 128.
+_DIGIT_OFFSET = 64 * (1 + (1 << DIGIT_BITS) + (1 << 2 * DIGIT_BITS))
+#: Bytes of the digits of four columns: 16 for each lane.
+_COLUMNS_BYTES = 512
+#: Bits of infinity in float32; those of NaN are more.
+_INFINITY_BITS = 0x7F800000
+
+
+class DigitKernel(Kernel):
+    """A kernel whose blocks make digits of their part of A before the loop, in shared memory.
+
+    They lie as lanes want them, in the order row of A, plane, four columns, lane, column: lane 4 * g + t reads digit g
+    of the four k of a column that lane t of the left operand has codes for.
+
+    Integers know no infinity and no NaN. Where such numbers are in a row of A, its results are NaN: `poison`, which is
+    0 otherwise, is added to them.
+    """
+
+    digits: DigitPlan
+
+    def begin(self) -> None:
+        """Emit all that comes before the loop, and the making of digits at its end."""
+        with T.If(self.thread < self.rows_of_a), T.Then():
+            self._store_poison(self.thread, 0)
+        super().begin()
+        if self.copies_bulk:
+            T.evaluate(T.cuda.mbarrier_wait(self._barrier(0, self.warp_k), 0))
+        for row in range(self.rows_of_a):
+            for index in range(len(self.digits.planes)):
+                self._make_digits(row, index)
+        T.evaluate(T.cuda.cta_sync())
+        self.poison = [load_words(self.arena, self.poison_offset + 4 * m, 1, 4)[0] for m in range(self.rows_of_a)]
+
+    # The digits of A.
+
+    def _store_poison(self, row: Expr, bits: int) -> None:
+        T.evaluate(T.ptx["st.shared.u32"](self.arena.ptr_to([self.poison_offset + 4 * row]), T.uint32(bits)))
+
+    def _digits(self, row: Expr, plane: int, columns: Expr) -> Expr:
+        """Return where the digits of four columns of a phase begin, for a row of A."""
+        plane_bytes = self.digits_row_bytes // len(self.digits.planes)
+        return self.digits_offset + row * self.digits_row_bytes + plane * plane_bytes + columns * _COLUMNS_BYTES
+
+    def _make_digits(self, row: int, index: int) -> None:
+        """Emit the making of the digits of a row of A for a plane: the warps that share a part of k make that part's.
+
+        Lane 4 * c + t makes those of column c of eight, for lane t of the left operand: of four numbers of A.
+        """
+        plane = self.digits.planes[index]
+        in_word = self.digits.columns_of_word(plane)
+        part_columns = self.part_tiles * self.digits.columns
+        begin = self.warp_k * part_columns
+        t, first = self.lane % 4, self._held("int32", self.warp_n * 8 + self.lane // 4)
+        scale = self._scale_of_column(plane, self.lane // 4 % in_word)
+        greatest = T.alloc_local((1,), "uint32")
+        zero_local(greatest)
+        with T.serial(-(-part_columns // (8 * self.hint.warps_n))) as step:
+            column = self._held("int32", step * (8 * self.hint.warps_n) + first)
+            with T.If(column < part_columns), T.Then():
+                at = self._held("int32", begin + column)
+                k = at // in_word * (16 * in_word) + at % in_word * 8 + t * 2
+                pairs = []
+                for distance in (0, 8 * in_word):
+                    address = self.a_tile.offset(0, row, 2 * (k + distance))
+                    pairs.append(load_words(self.arena, address, 1, 4)[0])
+                # Bytes 0 and 2 of a word of the weight are the codes of a register, 1 and 3 those of another one.
+                halves = [pair >> T.uint32(16 * e) & T.uint32(0xFFFF) for e in range(2) for pair in pairs]
+                values = []
+                for half in halves:
+                    number = tirx.reinterpret("float16", half.astype("uint16")).astype("float32")
+                    values.append(self._held("float32", number * scale))
+                    bits = tirx.reinterpret("uint32", values[-1]) & T.uint32(0x7FFFFFFF)
+                    store_local(greatest, 0, T.max(greatest[0], bits))
+                target = self._digits(row, index, at // 4) + t * 16 + at % 4 * 4
+                for digit, word in enumerate(self._digit_words(values)):
+                    T.evaluate(T.ptx["st.shared.u32"](self.arena.ptr_to([target + digit * 64]), word))
+        with T.If(greatest[0] >= T.uint32(_INFINITY_BITS)), T.Then():
+            self._store_poison(row, 0x7FFFFFFF)
+
+    def _scale_of_column(self, plane: Plane, in_word: Expr) -> Expr:
+        """Return the power of two that numbers of A are multiplied with, for a column of a word."""
+        exponent = self.digits.scale_exponent(plane, 0) - in_word * (2 * plane.bits)
+        bits = (exponent + 127).astype("uint32") << T.uint32(23)
+        return self._held("float32", tirx.reinterpret("float32", bits))
+
+    def _digit_words(self, values: Sequence[Expr]) -> list[Expr]:
+        """Emit the digits of four integers in float32: word d has digit d of each of them, as int8."""
+        pieces: list[list[Expr]] = [[], [], []]
+        for value in values:
+            rest = value
+            for p in (2, 1, 0):
+                # All of this is exact but the rounding: the integers have 11 bits.
+                rounded = self._held("float32", rest * T.float32(_PIECE**-p) + T.float32(_ROUNDER))
+                pieces[p].append(self._held("uint32", tirx.reinterpret("uint32", rounded)))
+                if p:
+                    rest = self._held("float32", rest - (rounded - T.float32(_ROUNDER)) * T.float32(_PIECE**p))
+        words: list[Expr] = []
+        for p in (0, 1):
+            spread = []
+            for bits in pieces[p]:
+                field = self._held("uint32", bits + T.uint32((_DIGIT_OFFSET - _ROUNDER_BITS) % (1 << 32)))
+                low, middle, high = (
+                    (field << T.uint32(d)) & T.uint32(0x7F << 8 * d | (0x80 << 16 if d == 2 else 0)) for d in range(3)
+                )
+                spread.append(self._held("uint32", low | middle | high))
+            # The digits' offset is taken away, from all four without a carry: 64 more, and the highest bit inverted.
+            for digit in self._transposed(spread, _PIECE_DIGITS):
+                words.append((digit + T.uint32(0x40404040)) ^ T.uint32(0x80808080))
+        # The highest one is a byte as it is; the column behind it has none.
+        words += self._transposed(pieces[2], 1)
+        assert len(words) == DIGITS
+        return [*words, T.uint32(0)]
+
+    def _transposed(self, words: Sequence[Expr], count: int) -> list[Expr]:
+        """Return `count` words: the lowest bytes of four words, the ones above those, ..."""
+        found = []
+        for first in range(0, count, 2):
+            selector = 0x5140 + 0x2222 * (first // 2)
+            low, high = (self._held("uint32", self._prmt(*pair, selector)) for pair in (words[:2], words[2:]))
+            found += [self._prmt(low, high, 0x5410), self._prmt(low, high, 0x7632)]
+        return found[:count]
+
+    def _prmt(self, x: Expr, y: Expr, selector: int) -> Expr:
+        return T.call_pure_extern("uint32", "__byte_perm", x, y, T.uint32(selector))
+
+    @staticmethod
+    def _held(dtype: str, value: Expr) -> Any:
+        """Emit a copy of a value to a register of its own."""
+        register = T.alloc_local((1,), dtype)
+        store_local(register, 0, value)
+        return register[0]
+
+    # The product.
+
+    def _multiply_tile(self, words: Any, turn: Expr, body: Expr, tile: int) -> None:
+        """Emit the products of one tile: two columns of each plane at a time, in the order of their k."""
+        plan, h = self.digits, self.hint
+        tile_of_phase = self._tile_of_phase(body, tile)
+        in_tile = plan.columns // 2
+        in_run = self.run_k * plan.columns // (2 * self.layout.tile_k)
+        digits: list[list[Any]] = []
+        for pair in range(in_tile):
+            run, place = divmod(tile * in_tile + pair, in_run)
+            if pair % 2 == 0:
+                digits = [self._load_digits(index, tile_of_phase, pair // 2) for index in range(len(plan.planes))]
+            if place == 0:
+                self._begin_run()
+            first_word = 0
+            for index, plane in enumerate(plan.planes):
+                columns = [plan.column(plane, 2 * pair + i) for i in range(2)]
+                right = [[digits[index][j][pair % 2 * 2 + i] for i in range(2)] for j in range(self.blocks_m)]
+                chain = index * self.chains + self.counts[index] % self.chains
+                for r in range(h.rows):
+                    left = []
+                    for column in columns:
+                        word = words[r * self.lane_words + first_word + column.word]
+                        for half in range(2):
+                            codes = ((1 << plane.bits) - 1 << column.bit + half * plane.bits) * 0x01010101
+                            left.append(self._held("uint32", word & word_like(codes, word)))
+                    for j in range(self.blocks_m):
+                        at = ((chain * h.rows + r) * self.blocks_m + j) * 4
+                        self.mma.emit([self.acc[at + i] for i in range(4)], left, right[j])
+                if index == 0 and self.needs_sum_of_a:
+                    ones = [T.uint32(plan.ones(column.bit, half)) for column in columns for half in range(2)]
+                    for j in range(self.blocks_m):
+                        at = (self.counts[0] % self.a_chains * self.blocks_m + j) * 4
+                        self.ones_mma.emit([self.a_sum[at + i] for i in range(4)], ones, right[j])
+                self.counts[index] += 1
+                first_word += plane.words
+            if place == in_run - 1:
+                self._end_run(run)
+
+    def _load_digits(self, plane: int, tile: Expr, fours: int) -> list[Any]:
+        """Emit the loads of this lane's digits of four columns, for each row of A of the block."""
+        columns = tile * (self.digits.columns // 4) + fours
+        return [
+            load_words(self.arena, self._digits(min(j, self.rows_of_a - 1), plane, columns) + self.lane * 16, 4, 16)
+            for j in range(self.blocks_m)
+        ]
+
+    def _end_run(self, run: int) -> None:
+        """Emit total += decode(sums of the run): of two digits of this lane's, the lower one's unit for one."""
+        h, plan, dtype = self.hint, self.digits, self.config.reduce_dtype
+        stride = h.rows * self.blocks_m * 4
+
+        def added(buffer: Any, first: int, count: int, stride: int) -> Expr:
+            total = sum_value(buffer[first])
+            for chain in range(1, count):
+                total = total + sum_value(buffer[first + chain * stride])
+            return total
+
+        def joined(buffer: Any, first: int, count: int, stride: int, factor: int = 1) -> Expr:
+            low, high = (added(buffer, first + i, count, stride) for i in range(2))
+            return (high * T.int32(1 << DIGIT_BITS) + low) * T.int32(factor)
+
+        for j in range(self.blocks_m):
+            sums_of_a: list[Expr] = [None, None]
+            if self.needs_sum_of_a:
+                count = min(self.a_chains, self.counts[0])
+                for half in range(2):
+                    total = joined(self.a_sum, 4 * j + 2 * half, count, 4 * self.blocks_m).astype(dtype)
+                    # In the unit of products, which int1's values, 2 q - 1, double.
+                    sums_of_a[half] = self._held(dtype, total * T.float32(0.5 if plan.fmt.name == "int1" else 1.0))
+            for r in range(h.rows):
+                for half in range(2):
+                    dot: Expr = None
+                    for index, plane in enumerate(plan.planes):
+                        first = index * self.chains * stride + (r * self.blocks_m + j) * 4 + 2 * half
+                        # Rows g + 8 of a narrower plane are too great by less.
+                        factor = 1 << half * (plan.planes[0].bits - plane.bits)
+                        part = joined(self.acc, first, min(self.chains, self.counts[index]), stride, factor)
+                        dot = part if dot is None else dot + part
+                    at = (r * self.blocks_m + j) * 2 + half
+                    self._add_run(at, self._held(dtype, dot.astype(dtype)), sums_of_a[half], 2 * r + half, run)
+
+    # The end.
+
+    @property
+    def totals(self) -> int:
+        """Totals of a thread: one for each row of W and A, of two digits."""
+        return self.hint.rows * self.blocks_m * 2
+
+    def finished(self) -> Iterator[tuple[Expr, Expr, Expr, Expr | None]]:
+        """Yield (m, n, total, condition): the sum over the four lanes that have the digits of a row of W."""
+        power = self._held(
+            "float32",
+            tirx.reinterpret("float32", (self.lane % 4 * (2 * DIGIT_BITS) + 127).astype("uint32") << T.uint32(23)),
+        )
+        value = T.alloc_local((1,), "float32")
+        for r in range(self.hint.rows):
+            for j in range(self.rows_of_a):
+                for half in range(2):
+                    store_local(value, 0, self.total[(r * self.blocks_m + j) * 2 + half] * power)
+                    for distance in (1, 2):
+                        other = T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), value[0], distance, 32, 32)
+                        store_local(value, 0, value[0] + other)
+                    poison = tirx.reinterpret("float32", self.poison[j])
+                    total = value[0] * T.float32(self.digits.unit(half)) + poison
+                    yield j, self._column(r, half), total, self.lane % 4 == 0
