@@ -10,14 +10,12 @@ from bitquant.schedule.rules.decode import DecodeHint
 from bitquant.testing.kernels import HintedKernel
 
 N, K = 320, 2048
-HINT = DecodeHint(
-    block_m=2, rows=2, warps_k=4, split_k=2, ahead=1, unroll=1, chains=1, activations="digits"
-)  # fmt: skip
+HINT = DecodeHint(block_m=1, rows=2, warps_k=4, split_k=2, ahead=1, unroll=1, chains=1, activations="digits")
 
 
 def _operator(W_dtype: str) -> bq.Matmul:
-    config = bq.MatmulConfig(M=(2,), N=N, K=K, W_dtype=W_dtype, out_dtype="float32")
-    operator = bq.Matmul(config, target="cuda", records=[HintedKernel("decode", HINT, config, (2,)).record])
+    config = bq.MatmulConfig(M=(1,), N=N, K=K, W_dtype=W_dtype, out_dtype="float32")
+    operator = bq.Matmul(config, target="cuda", records=[HintedKernel("decode", HINT, config, (1,)).record])
     assert [choice.hint["activations"] for choice in operator.choices.values()] == ["digits"]
     return operator
 
@@ -52,7 +50,7 @@ def test_every_number_counts(W_dtype: str) -> None:
 
 @pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
 def test_what_is_no_number_spoils_its_row_alone(number: float) -> None:
-    """Results of a row with infinity or NaN are NaN; other rows of the block keep theirs."""
+    """Results of a row with infinity or NaN are NaN; other rows keep theirs."""
     operator = _operator("uint2")
     W = _weight(operator.config)
     packed = operator.transform_weight(W.cuda())

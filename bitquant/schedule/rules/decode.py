@@ -48,7 +48,7 @@ class DecodeHint(Hint):
     Attributes
     ----------
     block_m
-        Rows of A that a block multiplies: 8, 16, 32 or 64; 1 or 2 as digits.
+        Rows of A that a block multiplies: 8, 16, 32 or 64; one as digits.
     rows
         Tiles of 16 n that a warp owns.
     warps_n, warps_k
@@ -71,7 +71,7 @@ class DecodeHint(Hint):
         How the weight travels: "registers" by loads into them, "shared" by asynchronous copies into a ring in shared
         memory, from which each lane reads what it has copied itself.
     activations
-        How A is multiplied: as its "values", or as the "digits" of a row or two, in integers (`decode_digits`).
+        How A is multiplied: as its "values", or as the "digits" of one row, in integers (`decode_digits`).
     """
 
     block_m: int = 8
@@ -155,8 +155,8 @@ def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHi
     if hint.activations not in ("values", "digits"):
         return 'needs activations of "values" or "digits"'
     if hint.activations == "digits":
-        if hint.block_m not in (1, 2):
-            return "needs block_m of 1 or 2 for digits"
+        if hint.block_m != 1:
+            return "needs block_m of 1 for digits"
         if (reason := digits_refusal(config)) is not None:
             return reason
     elif hint.block_m not in (8, 16, 32, 64):

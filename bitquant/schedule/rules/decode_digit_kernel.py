@@ -33,40 +33,38 @@ _INFINITY_BITS = 0x7F800000
 class DigitKernel(Kernel):
     """A kernel whose blocks make digits of their part of A before the loop, in shared memory.
 
-    They lie as lanes want them, in the order row of A, plane, four columns, lane, column: lane 4 * g + t reads digit g
-    of the four k of a column that lane t of the left operand has codes for.
+    They lie as lanes want them, in the order plane, four columns, lane, column: lane 4 * g + t reads digit g of the
+    four k of a column for which lane t of the left operand has codes.
 
-    Integers know no infinity and no NaN. Where such numbers are in a row of A, its results are NaN: `poison`, which is
-    0 otherwise, is added to them.
+    Integers know no infinity and no NaN. Where A has such numbers its results are NaN: `poison`, which is 0 otherwise,
+    is added to them.
     """
 
     digits: DigitPlan
 
     def begin(self) -> None:
         """Emit all that comes before the loop, and the making of digits at its end."""
-        with T.If(self.thread < self.rows_of_a), T.Then():
-            self._store_poison(self.thread, 0)
+        with T.If(self.thread == 0), T.Then():
+            self._store_poison(0)
         super().begin()
         if self.copies_bulk:
             T.evaluate(T.cuda.mbarrier_wait(self._barrier(0, self.warp_k), 0))
-        for row in range(self.rows_of_a):
-            for index in range(len(self.digits.planes)):
-                self._make_digits(row, index)
+        for index in range(len(self.digits.planes)):
+            self._make_digits(index)
         T.evaluate(T.cuda.cta_sync())
-        self.poison = [load_words(self.arena, self.poison_offset + 4 * m, 1, 4)[0] for m in range(self.rows_of_a)]
+        self.poison = load_words(self.arena, self.poison_offset, 1, 4)[0]
 
     # The digits of A.
 
-    def _store_poison(self, row: Expr, bits: int) -> None:
-        T.evaluate(T.ptx["st.shared.u32"](self.arena.ptr_to([self.poison_offset + 4 * row]), T.uint32(bits)))
+    def _store_poison(self, bits: int) -> None:
+        T.evaluate(T.ptx["st.shared.u32"](self.arena.ptr_to([self.poison_offset]), T.uint32(bits)))
 
-    def _digits(self, row: Expr, plane: int, columns: Expr) -> Expr:
-        """Return where the digits of four columns of a phase begin, for a row of A."""
-        plane_bytes = self.digits_row_bytes // len(self.digits.planes)
-        return self.digits_offset + row * self.digits_row_bytes + plane * plane_bytes + columns * _COLUMNS_BYTES
+    def _digits(self, plane: int, columns: Expr) -> Expr:
+        """Return where the digits of four columns of a phase begin."""
+        return self.digits_offset + plane * self.digits.plane_bytes(self.phase_k) + columns * _COLUMNS_BYTES
 
-    def _make_digits(self, row: int, index: int) -> None:
-        """Emit the making of the digits of a row of A for a plane: the warps that share a part of k make that part's.
+    def _make_digits(self, index: int) -> None:
+        """Emit the making of A's digits for a plane: the warps that share a part of k make those of that part.
 
         Lane 4 * c + t makes those of column c of eight, for lane t of the left operand: of four numbers of A.
         """
@@ -85,7 +83,7 @@ class DigitKernel(Kernel):
                 k = at // in_word * (16 * in_word) + at % in_word * 8 + t * 2
                 pairs = []
                 for distance in (0, 8 * in_word):
-                    address = self.a_tile.offset(0, row, 2 * (k + distance))
+                    address = self.a_tile.offset(0, 0, 2 * (k + distance))
                     pairs.append(load_words(self.arena, address, 1, 4)[0])
                 # Bytes 0 and 2 of a word of the weight are the codes of a register, 1 and 3 those of another one.
                 halves = [pair >> T.uint32(16 * e) & T.uint32(0xFFFF) for e in range(2) for pair in pairs]
@@ -95,11 +93,11 @@ class DigitKernel(Kernel):
                     values.append(self._held("float32", number * scale))
                     bits = tirx.reinterpret("uint32", values[-1]) & T.uint32(0x7FFFFFFF)
                     store_local(greatest, 0, T.max(greatest[0], bits))
-                target = self._digits(row, index, at // 4) + t * 16 + at % 4 * 4
+                target = self._digits(index, at // 4) + t * 16 + at % 4 * 4
                 for digit, word in enumerate(self._digit_words(values)):
                     T.evaluate(T.ptx["st.shared.u32"](self.arena.ptr_to([target + digit * 64]), word))
         with T.If(greatest[0] >= T.uint32(_INFINITY_BITS)), T.Then():
-            self._store_poison(row, 0x7FFFFFFF)
+            self._store_poison(0x7FFFFFFF)
 
     def _scale_of_column(self, plane: Plane, in_word: Expr) -> Expr:
         """Return the power of two that numbers of A are multiplied with, for a column of a word."""
@@ -128,8 +126,8 @@ class DigitKernel(Kernel):
                 )
                 spread.append(self._held("uint32", low | middle | high))
             # The digits' offset is taken away, from all four without a carry: 64 more, and the highest bit inverted.
-            for digit in self._transposed(spread, _PIECE_DIGITS):
-                words.append((digit + T.uint32(0x40404040)) ^ T.uint32(0x80808080))
+            digits = self._transposed(spread, _PIECE_DIGITS)
+            words += [(digit + T.uint32(0x40404040)) ^ T.uint32(0x80808080) for digit in digits]
         # The highest one is a byte as it is; the column behind it has none.
         words += self._transposed(pieces[2], 1)
         assert len(words) == DIGITS
@@ -172,7 +170,7 @@ class DigitKernel(Kernel):
             first_word = 0
             for index, plane in enumerate(plan.planes):
                 columns = [plan.column(plane, 2 * pair + i) for i in range(2)]
-                right = [[digits[index][j][pair % 2 * 2 + i] for i in range(2)] for j in range(self.blocks_m)]
+                right = [digits[index][pair % 2 * 2 + i] for i in range(2)]
                 chain = index * self.chains + self.counts[index] % self.chains
                 for r in range(h.rows):
                     left = []
@@ -181,31 +179,25 @@ class DigitKernel(Kernel):
                         for half in range(2):
                             codes = ((1 << plane.bits) - 1 << column.bit + half * plane.bits) * 0x01010101
                             left.append(self._held("uint32", word & word_like(codes, word)))
-                    for j in range(self.blocks_m):
-                        at = ((chain * h.rows + r) * self.blocks_m + j) * 4
-                        self.mma.emit([self.acc[at + i] for i in range(4)], left, right[j])
+                    at = (chain * h.rows + r) * 4
+                    self.mma.emit([self.acc[at + i] for i in range(4)], left, right)
                 if index == 0 and self.needs_sum_of_a:
                     ones = [T.uint32(plan.ones(column.bit, half)) for column in columns for half in range(2)]
-                    for j in range(self.blocks_m):
-                        at = (self.counts[0] % self.a_chains * self.blocks_m + j) * 4
-                        self.ones_mma.emit([self.a_sum[at + i] for i in range(4)], ones, right[j])
+                    at = self.counts[0] % self.a_chains * 4
+                    self.ones_mma.emit([self.a_sum[at + i] for i in range(4)], ones, right)
                 self.counts[index] += 1
                 first_word += plane.words
             if place == in_run - 1:
                 self._end_run(run)
 
-    def _load_digits(self, plane: int, tile: Expr, fours: int) -> list[Any]:
-        """Emit the loads of this lane's digits of four columns, for each row of A of the block."""
+    def _load_digits(self, plane: int, tile: Expr, fours: int) -> Any:
+        """Emit the load of this lane's digits of four columns."""
         columns = tile * (self.digits.columns // 4) + fours
-        return [
-            load_words(self.arena, self._digits(min(j, self.rows_of_a - 1), plane, columns) + self.lane * 16, 4, 16)
-            for j in range(self.blocks_m)
-        ]
+        return load_words(self.arena, self._digits(plane, columns) + self.lane * 16, 4, 16)
 
     def _end_run(self, run: int) -> None:
         """Emit total += decode(sums of the run): of two digits of this lane's, the lower one's unit for one."""
         h, plan, dtype = self.hint, self.digits, self.config.reduce_dtype
-        stride = h.rows * self.blocks_m * 4
 
         def added(buffer: Any, first: int, count: int, stride: int) -> Expr:
             total = sum_value(buffer[first])
@@ -213,51 +205,52 @@ class DigitKernel(Kernel):
                 total = total + sum_value(buffer[first + chain * stride])
             return total
 
-        def joined(buffer: Any, first: int, count: int, stride: int, factor: int = 1) -> Expr:
+        def joined(buffer: Any, first: int, count: int, stride: int) -> Expr:
             low, high = (added(buffer, first + i, count, stride) for i in range(2))
-            return (high * T.int32(1 << DIGIT_BITS) + low) * T.int32(factor)
+            return high * T.int32(1 << DIGIT_BITS) + low
 
-        for j in range(self.blocks_m):
-            sums_of_a: list[Expr] = [None, None]
-            if self.needs_sum_of_a:
-                count = min(self.a_chains, self.counts[0])
-                for half in range(2):
-                    total = joined(self.a_sum, 4 * j + 2 * half, count, 4 * self.blocks_m).astype(dtype)
-                    # In the unit of products, which int1's values, 2 q - 1, double.
-                    sums_of_a[half] = self._held(dtype, total * T.float32(0.5 if plan.fmt.name == "int1" else 1.0))
-            for r in range(h.rows):
-                for half in range(2):
-                    dot: Expr = None
-                    for index, plane in enumerate(plan.planes):
-                        first = index * self.chains * stride + (r * self.blocks_m + j) * 4 + 2 * half
-                        # Rows g + 8 of a narrower plane are too great by less.
-                        factor = 1 << half * (plan.planes[0].bits - plane.bits)
-                        part = joined(self.acc, first, min(self.chains, self.counts[index]), stride, factor)
-                        dot = part if dot is None else dot + part
-                    at = (r * self.blocks_m + j) * 2 + half
-                    self._add_run(at, self._held(dtype, dot.astype(dtype)), sums_of_a[half], 2 * r + half, run)
+        sums_of_a: list[Expr] = [None, None]
+        if self.needs_sum_of_a:
+            count = min(self.a_chains, self.counts[0])
+            for half in range(2):
+                total = joined(self.a_sum, 2 * half, count, 4).astype(dtype)
+                # In the unit of products, which int1's values, 2 q - 1, double.
+                sums_of_a[half] = self._held(dtype, total * T.float32(0.5 if plan.fmt.name == "int1" else 1.0))
+        for r in range(h.rows):
+            for half in range(2):
+                dot: Expr = None
+                for index, plane in enumerate(plan.planes):
+                    first = (index * self.chains * h.rows + r) * 4 + 2 * half
+                    part = joined(self.acc, first, min(self.chains, self.counts[index]), 4 * h.rows)
+                    # Rows g + 8 of a narrower plane are too great by less.
+                    if factor := half * (plan.planes[0].bits - plane.bits):
+                        part = part * T.int32(1 << factor)
+                    dot = part if dot is None else dot + part
+                row = 2 * r + half
+                self._add_run(row, self._held(dtype, dot.astype(dtype)), sums_of_a[half], row, run)
 
     # The end.
 
     @property
     def totals(self) -> int:
-        """Totals of a thread: one for each row of W and A, of two digits."""
-        return self.hint.rows * self.blocks_m * 2
+        """Totals of a thread: of two digits, one for each row of W."""
+        return self.hint.rows * 2
 
     def finished(self) -> Iterator[tuple[Expr, Expr, Expr, Expr | None]]:
         """Yield (m, n, total, condition): the sum over the four lanes that have the digits of a row of W."""
-        power = self._held(
-            "float32",
-            tirx.reinterpret("float32", (self.lane % 4 * (2 * DIGIT_BITS) + 127).astype("uint32") << T.uint32(23)),
-        )
+        power = (self.lane % 4 * (2 * DIGIT_BITS) + 127).astype("uint32") << T.uint32(23)
+        power = self._held("float32", tirx.reinterpret("float32", power))
+        poison = self._held("float32", tirx.reinterpret("float32", self.poison))
         value = T.alloc_local((1,), "float32")
         for r in range(self.hint.rows):
-            for j in range(self.rows_of_a):
-                for half in range(2):
-                    store_local(value, 0, self.total[(r * self.blocks_m + j) * 2 + half] * power)
-                    for distance in (1, 2):
-                        other = T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), value[0], distance, 32, 32)
-                        store_local(value, 0, value[0] + other)
-                    poison = tirx.reinterpret("float32", self.poison[j])
-                    total = value[0] * T.float32(self.digits.unit(half)) + poison
-                    yield j, self._column(r, half), total, self.lane % 4 == 0
+            for half in range(2):
+                store_local(value, 0, self.total[2 * r + half] * power)
+                for distance in (1, 2):
+                    other = T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), value[0], distance, 32, 32)
+                    store_local(value, 0, value[0] + other)
+                yield (
+                    0,
+                    self._column(r, half),
+                    value[0] * T.float32(self.digits.unit(half)) + poison,
+                    self.lane % 4 == 0,
+                )

@@ -1,8 +1,9 @@
 """A as digits: one row of float16 numbers as eight columns of int8, for weights of few bits in integers.
 
-A tensor-core product has eight columns, and one row of A leaves seven of them unused. A float16 number is a multiple of
-2^-24 of 40 bits, which are seven digits to the base 128, exactly, with 9 bits to spare. As columns of int8 they make the
-product one of integers: codes are bytes, of which one mask takes four from a word, and one instruction multiplies 32 k::
+A tensor-core product has eight columns, and one row of A leaves seven of them unused. A float16 number is a multiple
+of 2^-24, of 40 bits. These are seven digits to the base 128, exactly, with 9 bits to spare. As columns of int8 they
+make the product one of integers: codes are bytes, of which one mask takes four from a word, and one instruction
+multiplies 32 k::
 
     a * 2^(24 + e) = sum_d digit_d * 128^d            digit_d = -64 ... 64
     sum_k a_k w_k  = 2^-(24 + e) * sum_d 128^d * (sum_k digit_d(a_k) * w_k)
@@ -29,12 +30,10 @@ from bitquant.layouts import FragmentLayout, Plane, fragment_layout
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode_shape import Shape
 
-__all__ = ["DIGITS", "DIGIT_BITS", "MOST_ROWS", "DigitColumn", "DigitPlan", "digits_refusal"]
+__all__ = ["DIGITS", "DIGIT_BITS", "DigitColumn", "DigitPlan", "digits_refusal"]
 
 #: Digits of a number of A, and their base's binary logarithm. The eighth column is zero.
 DIGITS, DIGIT_BITS = 7, 7
-#: Rows of A that are worth eight columns each.
-MOST_ROWS = 2
 #: Of float16 the binary logarithm of the least number, and the bits of the greatest as a multiple of it.
 _UNIT_EXPONENT, _NUMBER_BITS = -24, 40
 #: k of an mma instruction on bytes.
@@ -139,9 +138,9 @@ class DigitPlan:
         """Return the left operand that sums A, in place of the first plane's codes: ones at their places."""
         return 0x01010101 << bit + half * self.planes[0].bits
 
-    def row_bytes(self, phase_k: int) -> int:
-        """Return the bytes that the digits of a row of A take, for all planes: eight a number."""
-        return len(self.planes) * 8 * phase_k
+    def plane_bytes(self, phase_k: int) -> int:
+        """Return the bytes that the digits of A take for each plane: eight a number, of which one is none."""
+        return (DIGITS + 1) * phase_k
 
     def hint_problem(self, shape: Shape) -> str | None:
         """Return what a kernel with digits needs that a hint does not give, or None."""

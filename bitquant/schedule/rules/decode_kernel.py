@@ -587,7 +587,7 @@ class Kernel(Shape):
         return self.hint.rows * self.blocks_m * 4
 
     def finished(self) -> Iterator[tuple[Expr, Expr, Expr, Expr | None]]:
-        """Yield (m, n, total, condition): where in the block a total of this thread belongs, and whether it stores it."""
+        """Yield (m, n, total, condition): where in the block a total of this thread belongs, and if it stores it."""
         for r in range(self.hint.rows):
             for j in range(self.blocks_m):
                 for i in range(4):

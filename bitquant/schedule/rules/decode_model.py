@@ -20,7 +20,7 @@ from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import RegisterDecoder
 from bitquant.layouts import FragmentLayout
-from bitquant.schedule.rules.decode_digits import MOST_ROWS, DigitPlan, digits_refusal
+from bitquant.schedule.rules.decode_digits import DigitPlan, digits_refusal
 from bitquant.schedule.rules.decode_products import decodes_in_place, shares_bytes, sum_classes
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Work:
 
     def blocks_m(self, hint: DecodeHint) -> int:
         """Right operands of 8 columns: rows of A, or the digits of one."""
-        return hint.block_m if hint.activations == "digits" else hint.block_m // 8
+        return 1 if hint.activations == "digits" else hint.block_m // 8
 
     def needs_sum_of_a(self, hint: DecodeHint) -> bool:
         """Whether the sums of A over each run are wanted."""
@@ -175,7 +175,7 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
     blocks_m = -(-work.rung // h.block_m)
     digits_us = 0.0
     if h.activations == "digits":
-        numbers = work.rows_of_a(h) * c.K / h.split_k * len(work.layout.planes)
+        numbers = c.K / h.split_k * len(work.layout.planes)
         digits_us = numbers * _DIGIT_INSTRUCTIONS / 128 / _CLOCK
     sm_count = work.arch.sm_count * _CLUSTER_SHARE[h.split_k]
     grid = -(-blocks_n // h.waves) * h.split_k * blocks_m
@@ -221,7 +221,7 @@ def _smem_bytes(work: Work, hint: DecodeHint) -> int:
     sums = 4 * h.warps_k * work.rows_of_a(h) * (block_n + 4)
     more = h.waves > 1
     if h.activations == "digits":
-        a += work.rows_of_a(h) * (DigitPlan(c.W_format, layout).row_bytes(h.warps_k * tiles * layout.tile_k) + 16)
+        a += len(layout.planes) * DigitPlan(c.W_format, layout).plane_bytes(h.warps_k * tiles * layout.tile_k)
     body = a + ring + min(SCALE_BYTES, scales * (2 if more else 1))
     return (body + sums if more else max(body, sums)) + work.decoder.table_bytes + _SMEM_SLACK
 
@@ -244,8 +244,8 @@ def space(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
     """
     found: list[tuple[float, int, DecodeHint]] = []
     shapes = _shapes(work, first)
-    if work.rung <= MOST_ROWS and digits_refusal(work.config) is None:
-        shapes = itertools.chain(shapes, _shapes(work, replace(first, block_m=work.rung, activations="digits")))
+    if work.rung == 1 and digits_refusal(work.config) is None:
+        shapes = itertools.chain(shapes, _shapes(work, replace(first, block_m=1, activations="digits")))
     for hint in shapes:
         blocks_n = -(-work.config.N // (16 * hint.rows * hint.warps_n))
         blocks_m = -(-work.rung // hint.block_m)

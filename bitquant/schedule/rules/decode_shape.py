@@ -74,7 +74,7 @@ class Shape:
         self._choose_units()
 
         #: Right operands of 8 columns: rows of A, or the digits of one.
-        self.blocks_m = h.block_m if self.digits else h.block_m // 8
+        self.blocks_m = 1 if self.digits else h.block_m // 8
         self.threads = 32 * h.warps_n * h.warps_k
         self.block_n = 16 * h.rows * h.warps_n
         self.tiles_k = self.layout.tiles_k(config.K)
@@ -133,9 +133,9 @@ class Shape:
         self.uses_dependent_launch = self.arch.capability >= 90 and self.a_width >= 4
         end = self.a_tile.end
         if self.digits:
-            self.digits_offset, self.digits_row_bytes = -(-end // 128) * 128, self.digits.row_bytes(self.phase_k)
-            self.poison_offset = self.digits_offset + self.rows_of_a * self.digits_row_bytes
-            end = self.poison_offset + 16 * -(-4 * self.rows_of_a // 16)
+            self.digits_offset = -(-end // 128) * 128
+            self.poison_offset = self.digits_offset + len(self.digits.planes) * self.digits.plane_bytes(self.phase_k)
+            end = self.poison_offset + 16
         # Scales of a block side by side are read once; single ones, or what no wide copy takes, by each warp.
         size = c.scale_format.bits // 8
         block_k = self.phase_k * (1 if self.a_stays else self.static_count or 0)

@@ -1,0 +1,110 @@
+"""A as digits: numbers, columns and units agree with each other and with the fragment layout."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bitquant.arch import cuda_target, gpu_arch
+from bitquant.config import MatmulConfig
+from bitquant.dtypes import number_format
+from bitquant.layouts import FragmentLayout
+from bitquant.schedule.rules.decode import DecodeHint, DecodeRule
+from bitquant.schedule.rules.decode_digits import DIGIT_BITS, DIGITS, DigitPlan, digits_refusal
+from bitquant.schedule.rules.decode_shape import Shape
+from tests.unit.test_fragments import lanes, values_of
+
+FORMATS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (1, 2, 3)]
+
+
+def _bytes(words: np.ndarray, mask: int) -> np.ndarray:
+    return (words & np.uint32(mask)).astype("<u4").view(np.uint8).reshape(*words.shape, 4).astype(np.int64)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_columns_hold_every_code_once(name: str) -> None:
+    """Bytes of columns, times the A that they meet, are sums of values in the plan's units, for both rows of a lane."""
+    fmt = number_format(name)
+    layout = FragmentLayout(fmt.bits, 16)
+    plan = DigitPlan(fmt, layout)
+    codes, words = lanes(layout, 3)
+    # Of a lane, in the order of registers: row r % 2, and of k (in numbers of the lane) the register's pair.
+    values = values_of(fmt, "float16")[codes].reshape(len(codes), layout.registers, 2)
+    a = np.random.default_rng(4).integers(-9, 10, (layout.registers // 2, 2))
+    sums = np.zeros((2, len(codes)))
+    sums_of_a = np.zeros(2)
+    for plane, part in zip(plan.planes, words, strict=True):
+        distance = 4 // plane.bits
+        for index in range(plan.columns):
+            column = plan.column(plane, index)
+            in_word = index % plan.columns_of_word(plane)
+            # Pairs of registers, counted over the tile: those of a word, and the ones half a word on.
+            first = column.word * 2 * distance + in_word
+            met = np.stack([a[first], a[first + distance]], axis=1).ravel() * 2.0 ** plan.scale_exponent(
+                plane, column.bit
+            )
+            for half in range(2):
+                mask = ((1 << plane.bits) - 1 << column.bit + half * plane.bits) * 0x01010101
+                too_great = 2.0 ** (half * (plan.planes[0].bits - plane.bits))
+                sums[half] += _bytes(part[column.word], mask) @ met * too_great
+                if plane is plan.planes[0]:
+                    ones = _bytes(np.array([plan.ones(column.bit, half)], dtype=np.uint32), 0xFFFFFFFF)[0]
+                    sums_of_a[half] += ones @ met
+    value_scale, offset = (2.0, 1.0) if name == "int1" else (1.0, float(fmt.code_offset))
+    for half in range(2):
+        found = plan.unit(half) * (sums[half] - sums_of_a[half] * offset / value_scale)
+        np.testing.assert_array_equal(found, np.einsum("lre,re->l", values[:, half::2], a))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_digits_reach_far_enough(name: str) -> None:
+    """Every float16 number, times what columns multiply it with, is an integer of seven digits of -64 to 64."""
+    fmt = number_format(name)
+    plan = DigitPlan(fmt, FragmentLayout(fmt.bits, 16))
+    reach = 64 * sum(1 << DIGIT_BITS * d for d in range(DIGITS))
+    for plane in plan.planes:
+        for index in range(plan.columns_of_word(plane)):
+            exponent = plan.scale_exponent(plane, plan.column(plane, index).bit)
+            assert 2.0**-24 * 2.0**exponent >= 1
+            assert 65504.0 * 2.0**exponent <= reach
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, None),
+        ({"W_dtype": "int3"}, None),
+        ({"group_size": 64}, None),
+        ({"group_size": 32}, "needs group_size % 64 == 0 for digits (got 32)"),
+        ({"group_size": 32, "W_dtype": "uint2"}, None),
+        ({"W_dtype": "uint4"}, "needs integers of at most 3 bits as W for digits (got uint4)"),
+        ({"A_dtype": "bfloat16"}, "needs A of type float16 for digits (got bfloat16)"),
+    ],
+    ids=str,
+)
+def test_refusals(fields: dict, reason: str | None) -> None:
+    """Formats of few bits, groups of whole words."""
+    given = {"W_dtype": "uint1", "group_size": 128, "with_scaling": True, **fields}
+    assert digits_refusal(MatmulConfig(M=1, N=64, K=2048, **given)) == reason
+
+
+def test_sums_of_two_digits_fit_32_bits() -> None:
+    """Runs are short enough for it: all codes at their greatest, all digits too."""
+    config = MatmulConfig(M=1, N=64, K=8192, W_dtype="uint3")
+    hint = DecodeHint(block_m=1, unroll=4, ahead=4, warps_k=2, activations="digits")
+    shape = Shape(config, 1, gpu_arch("sm_90a"), hint)
+    assert shape.run_k == 1024
+    assert shape.digits.hint_problem(shape) == "needs runs of at most 580 k for digits"
+    greatest = ((3 << 6) + (1 << 7) * 2) * 64 * 129
+    assert 580 * greatest < 1 << 31 <= 581 * greatest
+
+
+@pytest.mark.parametrize(
+    ("name", "N", "expected"), [("uint1", 28672, True), ("uint3", 8192, True), ("uint4", 28672, False)]
+)
+def test_digits_are_the_default_where_decoding_is_the_limit(name: str, N: int, expected: bool) -> None:
+    """One row, large weights of few bits; not for two rows."""
+    for rung, is_expected in ((1, expected), (2, False)):
+        config = MatmulConfig(M=rung, N=N, K=8192, W_dtype=name, group_size=128, with_scaling=True, with_zeros=True)
+        hint = DecodeRule().default_hint(config, rung, cuda_target("sm_90a"))
+        assert (hint.activations == "digits") is is_expected
