@@ -51,6 +51,9 @@ COMPILED = [
     ("sm_90a", _config([16], W_dtype="nf4", group_size=64, with_scaling=True)),
     ("sm_90a", _config(32, A_dtype="int8", W_dtype="int2", **GROUPS)),
     ("sm_90a", _config(8, 256, 1001, W_dtype="float8_e5m2")),
+    ("sm_80", _config(1, 8192, 8192, W_dtype="uint2", **GROUPS)),
+    ("sm_90a", _config(1, 28672, 8192, W_dtype="uint1", **GROUPS)),
+    ("sm_90a", _config(1, 28672, 8192, W_dtype="int3", group_size=128, with_scaling=True)),
 ]
 
 

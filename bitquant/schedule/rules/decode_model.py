@@ -42,7 +42,7 @@ _CLUSTER_SHARE = {1: 1.0, 2: 1.0, 4: 0.85, 8: 0.73}
 #: Registers of a thread for addresses, counters and what is being decoded.
 _BASE_REGISTERS = 48
 #: The same where A is multiplied as digits; there scales and zero points are counted apart.
-_DIGIT_BASE_REGISTERS = 32
+_DIGIT_BASE_REGISTERS = 36
 #: Bytes of the weight that a multiprocessor should have in flight: Little's law for 4.6 TB/s and 0.7 us over 132 of
 #: them gives 24 KB; latency grows with load.
 _IN_FLIGHT_BYTES = 32 << 10
