@@ -35,7 +35,7 @@ from tvm.script import tirx as T
 
 from bitquant.dtypes import NumberFormat
 from bitquant.errors import ScheduleError
-from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, pair_of, word_like
+from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, local, pair_of, word_like
 from bitquant.layouts import FragmentLayout
 
 __all__ = [
@@ -105,9 +105,11 @@ class TirxOps:
 
     def hold(self, x: Expr) -> Expr:
         """Emit a copy."""
-        register = T.alloc_local((1,), "uint32")
-        T.buffer_store(register, x, [0])
-        return register[0]
+        return local(x.ty.dtype, x)
+
+    def bits(self, x: Expr) -> Expr:
+        """Return the bits of a float32 as an expression."""
+        return tirx.reinterpret("uint32", x)
 
     def mask(self, bits: int, x: Expr) -> Expr:
         """Return the constant."""

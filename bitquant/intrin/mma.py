@@ -26,11 +26,13 @@ __all__ = [
     "Tile",
     "accumulator_row_col",
     "copy_tile",
+    "float_like",
     "fma_pair",
     "fragment_row_chunk",
     "load_coherent",
     "load_fragments",
     "load_words",
+    "local",
     "packed_bytes",
     "packed_pair",
     "pair_bits",
@@ -54,6 +56,13 @@ CHUNK_BYTES = 16
 MINUS_ZERO_PAIR = 0x80008000
 #: Elements decoded at a time. 32 elements of b bits fill b whole 32-bit words, for every b.
 UNIT = 32
+
+
+def local(dtype: str, value: Expr) -> Expr:
+    """Emit a variable of this thread that begins as `value`; return it."""
+    buffer = T.alloc_local((1,), dtype)
+    store_local(buffer, 0, value)
+    return buffer[0]
 
 
 def store_local(buffer: Any, index: Any, value: Expr) -> None:
@@ -371,6 +380,11 @@ class PackedPair:
 def word_like(value: int, like: Expr) -> Expr:
     """Return a 32-bit constant that combines with `like`, a TVM expression or a NumPy array."""
     return tirx.const(value, "uint32") if isinstance(like, ir.Expr) else np.uint32(value)
+
+
+def float_like(value: float, like: Expr) -> Expr:
+    """Return a float32 constant that combines with `like`, a TVM expression or a NumPy array."""
+    return tirx.const(value, "float32") if isinstance(like, ir.Expr) else np.float32(value)
 
 
 def pair_bits(low: float, high: float, dtype: str) -> int:

@@ -10,9 +10,9 @@ from bitquant.config import MatmulConfig
 from bitquant.dtypes import number_format
 from bitquant.layouts import FragmentLayout
 from bitquant.schedule.rules.decode import DecodeHint, DecodeRule
-from bitquant.schedule.rules.decode_digits import DIGIT_BITS, DIGITS, DigitPlan, digits_refusal
+from bitquant.schedule.rules.decode_digits import DIGIT_BITS, DIGITS, DigitPlan, digit_words, digits_refusal
 from bitquant.schedule.rules.decode_shape import Shape
-from tests.unit.test_fragments import lanes, values_of
+from tests.unit.test_fragments import NumpyOps, lanes, values_of
 
 FORMATS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (1, 2, 3)]
 
@@ -67,6 +67,34 @@ def test_digits_reach_far_enough(name: str) -> None:
             exponent = plan.scale_exponent(plane, plan.column(plane, index).bit)
             assert 2.0**-24 * 2.0**exponent >= 1
             assert 65504.0 * 2.0**exponent <= reach
+
+
+class _Ops(NumpyOps):
+    def hold(self, x):
+        assert x.dtype in (np.uint32, np.float32)
+        return x
+
+    def bits(self, x):
+        return x.view(np.uint32)
+
+
+@pytest.mark.parametrize("name", ["uint1", "uint2", "uint3"])
+def test_digits_are_the_number(name: str) -> None:
+    """Digits of every finite float16, with every factor that a format wants: exact, and small."""
+    fmt = number_format(name)
+    plan = DigitPlan(fmt, FragmentLayout(fmt.bits, 16))
+    numbers = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    numbers = numbers[np.isfinite(numbers)].astype(np.float32)
+    columns = [(p, plan.column(p, i)) for p in plan.planes for i in range(plan.columns_of_word(p))]
+    for exponent in sorted({plan.scale_exponent(plane, column.bit) for plane, column in columns}):
+        values = [np.roll(numbers, i) * np.float32(2.0**exponent) for i in range(4)]
+        words = digit_words(values, _Ops())
+        assert len(words) == DIGITS + 1
+        assert words[-1] == 0
+        digits = np.stack([word.view(np.int8).reshape(-1, 4).astype(np.int64) for word in words[:-1]])
+        assert np.abs(digits).max() <= 64
+        powers = (1 << DIGIT_BITS * np.arange(DIGITS))[:, None, None]
+        np.testing.assert_array_equal((digits * powers).sum(axis=0), np.stack(values, axis=1).astype(np.int64))
 
 
 @pytest.mark.parametrize(

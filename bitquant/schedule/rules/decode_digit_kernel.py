@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.intrin.mma import load_words, store_local, sum_value, word_like, zero_local
+from bitquant.intrin.fragments import TirxOps
+from bitquant.intrin.mma import load_words, local, store_local, sum_value, word_like, zero_local
 from bitquant.layouts import Plane
-from bitquant.schedule.rules.decode_digits import DIGIT_BITS, DIGITS, DigitPlan
+from bitquant.schedule.rules.decode_digits import DIGIT_BITS, DigitPlan, digit_words
 from bitquant.schedule.rules.decode_kernel import Kernel
 
 __all__ = ["DigitKernel"]
 
 Expr = Any
 
-#: Digits that are made of a number at a time: integers of 3 * 7 bits, which float32 rounds to by adding _ROUNDER.
-_PIECE_DIGITS = 3
-_PIECE = 2.0 ** (DIGIT_BITS * _PIECE_DIGITS)
-#: 1.5 * 2^23. In float32 x + _ROUNDER is x rounded to nearest; its bits are those of _ROUNDER, plus that integer.
-_ROUNDER, _ROUNDER_BITS = 12582912.0, 0x4B400000
-#: 64 * (1 + 128 + 128^2): digits of -64 to 63 become 0 to 127, the highest one up to 128.
-_DIGIT_OFFSET = 64 * (1 + (1 << DIGIT_BITS) + (1 << 2 * DIGIT_BITS))
+_OPS = TirxOps()
 #: Bytes of the digits of four columns: 16 for each lane.
 _COLUMNS_BYTES = 512
 #: Bits of infinity in float32; those of NaN are more.
@@ -72,14 +67,14 @@ class DigitKernel(Kernel):
         in_word = self.digits.columns_of_word(plane)
         part_columns = self.part_tiles * self.digits.columns
         begin = self.warp_k * part_columns
-        t, first = self.lane % 4, self._held("int32", self.warp_n * 8 + self.lane // 4)
+        t, first = self.lane % 4, local("int32", self.warp_n * 8 + self.lane // 4)
         scale = self._scale_of_column(plane, self.lane // 4 % in_word)
         greatest = T.alloc_local((1,), "uint32")
         zero_local(greatest)
         with T.serial(-(-part_columns // (8 * self.hint.warps_n))) as step:
-            column = self._held("int32", step * (8 * self.hint.warps_n) + first)
+            column = local("int32", step * (8 * self.hint.warps_n) + first)
             with T.If(column < part_columns), T.Then():
-                at = self._held("int32", begin + column)
+                at = local("int32", begin + column)
                 k = at // in_word * (16 * in_word) + at % in_word * 8 + t * 2
                 pairs = []
                 for distance in (0, 8 * in_word):
@@ -90,11 +85,11 @@ class DigitKernel(Kernel):
                 values = []
                 for half in halves:
                     number = tirx.reinterpret("float16", half.astype("uint16")).astype("float32")
-                    values.append(self._held("float32", number * scale))
+                    values.append(local("float32", number * scale))
                     bits = tirx.reinterpret("uint32", values[-1]) & T.uint32(0x7FFFFFFF)
                     store_local(greatest, 0, T.max(greatest[0], bits))
                 target = self._digits(index, at // 4) + t * 16 + at % 4 * 4
-                for digit, word in enumerate(self._digit_words(values)):
+                for digit, word in enumerate(digit_words(values, _OPS)):
                     T.evaluate(T.ptx["st.shared.u32"](self.arena.ptr_to([target + digit * 64]), word))
         with T.If(greatest[0] >= T.uint32(_INFINITY_BITS)), T.Then():
             self._store_poison(0x7FFFFFFF)
@@ -103,54 +98,7 @@ class DigitKernel(Kernel):
         """Return the power of two that numbers of A are multiplied with, for a column of a word."""
         exponent = self.digits.scale_exponent(plane, 0) - in_word * (2 * plane.bits)
         bits = (exponent + 127).astype("uint32") << T.uint32(23)
-        return self._held("float32", tirx.reinterpret("float32", bits))
-
-    def _digit_words(self, values: Sequence[Expr]) -> list[Expr]:
-        """Emit the digits of four integers in float32: word d has digit d of each of them, as int8."""
-        pieces: list[list[Expr]] = [[], [], []]
-        for value in values:
-            rest = value
-            for p in (2, 1, 0):
-                # All of this is exact but the rounding: the integers have 11 bits.
-                rounded = self._held("float32", rest * T.float32(_PIECE**-p) + T.float32(_ROUNDER))
-                pieces[p].append(self._held("uint32", tirx.reinterpret("uint32", rounded)))
-                if p:
-                    rest = self._held("float32", rest - (rounded - T.float32(_ROUNDER)) * T.float32(_PIECE**p))
-        words: list[Expr] = []
-        for p in (0, 1):
-            spread = []
-            for bits in pieces[p]:
-                field = self._held("uint32", bits + T.uint32((_DIGIT_OFFSET - _ROUNDER_BITS) % (1 << 32)))
-                low, middle, high = (
-                    (field << T.uint32(d)) & T.uint32(0x7F << 8 * d | (0x80 << 16 if d == 2 else 0)) for d in range(3)
-                )
-                spread.append(self._held("uint32", low | middle | high))
-            # The digits' offset is taken away, from all four without a carry: 64 more, and the highest bit inverted.
-            digits = self._transposed(spread, _PIECE_DIGITS)
-            words += [(digit + T.uint32(0x40404040)) ^ T.uint32(0x80808080) for digit in digits]
-        # The highest one is a byte as it is; the column behind it has none.
-        words += self._transposed(pieces[2], 1)
-        assert len(words) == DIGITS
-        return [*words, T.uint32(0)]
-
-    def _transposed(self, words: Sequence[Expr], count: int) -> list[Expr]:
-        """Return `count` words: the lowest bytes of four words, the ones above those, ..."""
-        found = []
-        for first in range(0, count, 2):
-            selector = 0x5140 + 0x2222 * (first // 2)
-            low, high = (self._held("uint32", self._prmt(*pair, selector)) for pair in (words[:2], words[2:]))
-            found += [self._prmt(low, high, 0x5410), self._prmt(low, high, 0x7632)]
-        return found[:count]
-
-    def _prmt(self, x: Expr, y: Expr, selector: int) -> Expr:
-        return T.call_pure_extern("uint32", "__byte_perm", x, y, T.uint32(selector))
-
-    @staticmethod
-    def _held(dtype: str, value: Expr) -> Any:
-        """Emit a copy of a value to a register of its own."""
-        register = T.alloc_local((1,), dtype)
-        store_local(register, 0, value)
-        return register[0]
+        return local("float32", tirx.reinterpret("float32", bits))
 
     # The product.
 
@@ -178,7 +126,7 @@ class DigitKernel(Kernel):
                         word = words[r * self.lane_words + first_word + column.word]
                         for half in range(2):
                             codes = ((1 << plane.bits) - 1 << column.bit + half * plane.bits) * 0x01010101
-                            left.append(self._held("uint32", word & word_like(codes, word)))
+                            left.append(_OPS.hold(word & word_like(codes, word)))
                     at = (chain * h.rows + r) * 4
                     self.mma.emit([self.acc[at + i] for i in range(4)], left, right)
                 if index == 0 and self.needs_sum_of_a:
@@ -215,7 +163,7 @@ class DigitKernel(Kernel):
             for half in range(2):
                 total = joined(self.a_sum, 2 * half, count, 4).astype(dtype)
                 # In the unit of products, which int1's values, 2 q - 1, double.
-                sums_of_a[half] = self._held(dtype, total * T.float32(0.5 if plan.fmt.name == "int1" else 1.0))
+                sums_of_a[half] = local(dtype, total * T.float32(0.5 if plan.fmt.name == "int1" else 1.0))
         for r in range(h.rows):
             for half in range(2):
                 dot: Expr = None
@@ -227,7 +175,7 @@ class DigitKernel(Kernel):
                         part = part * T.int32(1 << factor)
                     dot = part if dot is None else dot + part
                 row = 2 * r + half
-                self._add_run(row, self._held(dtype, dot.astype(dtype)), sums_of_a[half], row, run)
+                self._add_run(row, local(dtype, dot.astype(dtype)), sums_of_a[half], row, run)
 
     # The end.
 
@@ -239,8 +187,8 @@ class DigitKernel(Kernel):
     def finished(self) -> Iterator[tuple[Expr, Expr, Expr, Expr | None]]:
         """Yield (m, n, total, condition): the sum over the four lanes that have the digits of a row of W."""
         power = (self.lane % 4 * (2 * DIGIT_BITS) + 127).astype("uint32") << T.uint32(23)
-        power = self._held("float32", tirx.reinterpret("float32", power))
-        poison = self._held("float32", tirx.reinterpret("float32", self.poison))
+        power = local("float32", tirx.reinterpret("float32", power))
+        poison = local("float32", tirx.reinterpret("float32", self.poison))
         value = T.alloc_local((1,), "float32")
         for r in range(self.hint.rows):
             for half in range(2):

@@ -13,7 +13,7 @@ from tvm.script import tirx as T
 
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.intrin.fragments import RegisterDecoder, TirxOps
-from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, rounded_pair, store_local
+from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, local, rounded_pair, store_local
 from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Factors:
     def _pack(self, first: Expr) -> None:
         """Emit the factors of this lane's group of four from `first` on, and the loads that follow."""
         c = self.kernel.config
-        first = self.kernel.local("int32", first)
+        first = local("int32", first)
         scale, zero = self.loads.deal(first)
         if scale is not None:
             store_local(self.held["scale"], 0, scale[0])
@@ -149,7 +149,7 @@ class Factors:
                 continue
             both = self.held[kind][0]
             if c.num_groups > 1:
-                both = kernel.local("uint32", kernel.from_group(both, group))
+                both = local("uint32", kernel.from_group(both, group))
             for half in range(2):
                 selector = T.uint32(0x1010 if half == 0 else 0x3232)
                 value = T.call_pure_extern("uint32", "__byte_perm", both, T.uint32(0), selector)

@@ -16,7 +16,7 @@ from tvm.script import tirx as T
 from tvm.target import Target
 
 from bitquant.config import MatmulConfig
-from bitquant.intrin.mma import store_local, zero_local
+from bitquant.intrin.mma import local, store_local, zero_local
 from bitquant.intrin.wgmma import (
     SWIZZLE_BYTES,
     Cursor,
@@ -140,7 +140,7 @@ class DenseKernel(Kernel):
     def _descriptor(self, offset: Expr) -> Expr:
         """Emit the descriptor of rows at an offset in the slot that is multiplied; return it."""
         first = self.base + offset.astype("uint32")
-        return self.local("uint64", row_descriptor(first, self.multiplying.distance(self.slot_bytes // 16)))
+        return local("uint64", row_descriptor(first, self.multiplying.distance(self.slot_bytes // 16)))
 
 
 #: Bytes of 64 rows of W in a step, those of the left operand.

@@ -20,7 +20,7 @@ from tvm.script import tirx as T
 
 from bitquant.compute.matmul import zero_point
 from bitquant.config import MatmulConfig
-from bitquant.intrin.mma import store_local
+from bitquant.intrin.mma import local, store_local
 from bitquant.schedule.rules.wgmma_tiles import WgmmaHint, hint_registers, needed_registers, sum_sets
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class FactorLoads:
 
         def dealt(operand: _Vectors | _Codes | None) -> list[Expr] | None:
             # Variables of their own: the next loads go to the registers of these.
-            return operand and [self.kernel.local("uint32", word) for word in operand.deal(first)]
+            return operand and [local("uint32", word) for word in operand.deal(first)]
 
         return dealt(self.scale), dealt(self.zero)
 
@@ -175,12 +175,12 @@ class _Vectors:
             words = [words[0] for words in self.words]
             return words if self.bytes == 4 else [_pair(*words)]
         kernel = self.kernel
-        source = kernel.local("int32", source_lane(kernel.lane, first, self.groups))
+        source = local("int32", source_lane(kernel.lane, first, self.groups))
         element = element_of_lane(kernel.lane, self.groups)
         rows = []
         for words in self.words:
             dealt = [
-                kernel.local("uint32", T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), words[i], source, 32, 32))
+                local("uint32", T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), words[i], source, 32, 32))
                 for i in range(int(words.shape[0]))
             ]
             if self.bytes == 4:

@@ -21,7 +21,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.intrin.launch import arrive, initialize_barrier
-from bitquant.intrin.mma import MmaOp, store_local, zero_local
+from bitquant.intrin.mma import MmaOp, local, store_local, zero_local
 from bitquant.intrin.wgmma import BARRIER_BYTES, SWIZZLE_BYTES, Cursor, pin, wait_for_products
 from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
 from bitquant.schedule.rules.wgmma_tiles import SUMMING_WARPS
@@ -90,7 +90,7 @@ class SumsOfA:
         turns = -(-blocks // SUMMING_WARPS)
         chains = max(1, MAX_CHAINS // turns)
         sums = [[T.alloc_local((4,), "float32") for _ in range(chains)] for _ in range(turns)]
-        block = [kernel.local("int32", kernel.warp - 1 + turn * SUMMING_WARPS) for turn in range(turns)]
+        block = [local("int32", kernel.warp - 1 + turn * SUMMING_WARPS) for turn in range(turns)]
         with kernel.for_jobs() as job, T.serial(job.bodies):
             for stage in range(kernel.body_stages):
                 kernel.ring.wait_full(cursor)
@@ -130,7 +130,7 @@ class SumsOfA:
                         store_local(chain, i, T.float32(0))
             box = (part * kernel.steps + step) * kernel.a_box_bytes
             slot = kernel.base + cursor.distance(kernel.slot_bytes)
-            address = kernel.local("uint32", slot + (box + place_in_box).astype("uint32"))
+            address = local("uint32", slot + (box + place_in_box).astype("uint32"))
             left = T.alloc_local((4 * steps_of_product,), "uint32")
             for j in range(steps_of_product):
                 registers = [left[4 * j + i] for i in range(4)]
@@ -234,8 +234,8 @@ class Grouping:
         """Emit totals += alpha * sums - beta * sums of A for the run that ends with `step` of this part."""
         kernel = self.kernel
         factors = [each.factors(step) for each in self.factors]
-        address = kernel.local("uint32", kernel.sums_of_a.address(self.cursor, kernel.part_k_index, run))
-        address = kernel.local("uint32", address + (kernel.lane % 4 * 8).astype("uint32"))
+        address = local("uint32", kernel.sums_of_a.address(self.cursor, kernel.part_k_index, run))
+        address = local("uint32", address + (kernel.lane % 4 * 8).astype("uint32"))
         for column in range(kernel.hint.block_m // 8):
             sums = T.alloc_local((2,), "float32")
             if kernel.needs_sums_of_a:
@@ -290,19 +290,19 @@ class _Factors:
         None stands for an alpha of 1 and a beta of 0.
         """
         kernel, c = self.kernel, self.kernel.config
-        group = kernel.local("int32", self._group(step))
+        group = local("int32", self._group(step))
 
         def taken(held: Any) -> Expr:
             if c.num_groups == 1:
                 return held[0]
-            return kernel.local("uint32", kernel.from_group(held[0], group))
+            return local("uint32", kernel.from_group(held[0], group))
 
         scales = unpacked([taken(self.scale)], c) if c.with_scaling else [None, None]
         zeros = unpacked([taken(self.zero)], c, is_zero=True) if c.with_zeros else [None, None]
         result = []
         for half in range(2):
             alpha, beta = self._factors(half, scales[half], zeros[half])
-            result.append(tuple(None if value is None else kernel.local("float32", value) for value in (alpha, beta)))
+            result.append(tuple(None if value is None else local("float32", value) for value in (alpha, beta)))
         return result  # type: ignore[return-value]
 
     def _factors(self, half: int, scale: Expr | None, zero: Expr | None) -> tuple[Expr | None, Expr | None]:
@@ -325,7 +325,7 @@ class _Factors:
         c = self.kernel.config
         if c.num_groups <= TURN:
             return
-        following = self.kernel.local("int32", self.kernel.first_step + step + 1)
+        following = local("int32", self.kernel.first_step + step + 1)
         steps = TURN * (c.group // self.kernel.step_k)
         with T.If(following % steps == 0), T.Then():
-            self._pack(self.kernel.local("int32", following // steps * TURN))
+            self._pack(local("int32", following // steps * TURN))

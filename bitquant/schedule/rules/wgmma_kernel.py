@@ -35,7 +35,7 @@ from bitquant.intrin.launch import (
     wait_for_cluster,
     with_dependent_launch,
 )
-from bitquant.intrin.mma import store_local, zero_local
+from bitquant.intrin.mma import local, store_local, zero_local
 from bitquant.intrin.wgmma import (
     SWIZZLE_BYTES,
     WARPGROUP,
@@ -284,11 +284,11 @@ class Kernel:
         self.Scale, self.Zeros, self.epilogue, self.m = Scale, Zeros, epilogue, m
         self.a_map, self.w_map = maps
         self.block, self.rank = block, rank
-        self.base = self.local("uint32", T.cuda.cvta_generic_to_shared(arena.ptr_to([0])))
+        self.base = local("uint32", T.cuda.cvta_generic_to_shared(arena.ptr_to([0])))
         self.lane, self.warp = thread % 32, thread // 32 % 4
         self.thread = thread % WARPGROUP
         # A shuffle tells the compiler that all lanes have the same warpgroup, so that branches on it are uniform.
-        self.group = self.local("int32", self._uniform(thread // WARPGROUP))
+        self.group = local("int32", self._uniform(thread // WARPGROUP))
         self.part_n = self.group // h.consumers_k
         self.part_k_index = self.group % h.consumers_k
         self.share = self.part_k_index * h.split_k + self.rank
@@ -303,17 +303,10 @@ class Kernel:
         self.jobs, self.first_job, self.job_stride = tiles, block // h.split_k, T.truncdiv(blocks, h.split_k)
         if h.tail_split > 1:
             # `blocks` is a multiple of the cluster's, and so is `whole`: job i is one of block i % blocks.
-            rest = self.local("int32", T.truncmod(tiles, blocks))
+            rest = local("int32", T.truncmod(tiles, blocks))
             #: The tiles before the last wave, where clusters are enough for those of the last one.
-            self.whole = self.local("int32", T.Select(rest * h.tail_split <= blocks, tiles - rest, tiles))
-            self.jobs = self.local("int32", self.whole + (tiles - self.whole) * h.tail_split)
-
-    @staticmethod
-    def local(dtype: str, value: Expr) -> Expr:
-        """Emit a variable of this thread that begins as `value`; return it."""
-        buffer = T.alloc_local((1,), dtype)
-        store_local(buffer, 0, value)
-        return buffer[0]
+            self.whole = local("int32", T.Select(rest * h.tail_split <= blocks, tiles - rest, tiles))
+            self.jobs = local("int32", self.whole + (tiles - self.whole) * h.tail_split)
 
     @staticmethod
     def _uniform(value: Expr) -> Expr:
@@ -367,21 +360,19 @@ class Kernel:
             return Job(*self._tile_origin(index), first_stage, self.part_stages, self.bodies)
         is_shared = index >= self.whole
         tile = T.Select(is_shared, self.whole + T.truncdiv(index - self.whole, self.cluster), index)
-        bodies = self.local("int32", T.Select(is_shared, self.bodies // self.cluster, self.bodies))
-        first_stage = self.local("int32", T.Select(is_shared, self.rank, 0) * bodies * self.body_stages)
-        return Job(
-            *self._tile_origin(self.local("int32", tile)), first_stage, bodies * self.body_stages, bodies, is_shared
-        )
+        bodies = local("int32", T.Select(is_shared, self.bodies // self.cluster, self.bodies))
+        first_stage = local("int32", T.Select(is_shared, self.rank, 0) * bodies * self.body_stages)
+        return Job(*self._tile_origin(local("int32", tile)), first_stage, bodies * self.body_stages, bodies, is_shared)
 
     def _tile_origin(self, tile: Expr) -> tuple[Expr, Expr]:
         """Emit the coordinates of a tile; return its first row of A and its first row of W."""
         raster, beside = self.hint.raster, self.hint.multicast
         per_band = raster * self.n_blocks
         band, place = T.truncdiv(tile, per_band), T.truncmod(tile, per_band)
-        rows = self.local("int32", T.min(self.m_blocks - band * raster, raster))
+        rows = local("int32", T.min(self.m_blocks - band * raster, raster))
         column, place = T.truncmod(place, beside), T.truncdiv(place, beside)
-        m0 = self.local("int32", (band * raster + T.truncmod(place, rows)) * self.hint.block_m)
-        n0 = self.local("int32", (T.truncdiv(place, rows) * beside + column) * self.block_n)
+        m0 = local("int32", (band * raster + T.truncmod(place, rows)) * self.hint.block_m)
+        n0 = local("int32", (T.truncdiv(place, rows) * beside + column) * self.block_n)
         return m0, n0
 
     # The producer.
@@ -437,7 +428,7 @@ class Kernel:
         first: Expr = min(self.hint.stages, self.part_stages)
         if self.hint.tail_split > 1:
             # There are blocks without a job where the tiles of the last wave are too many to be shared.
-            first = self.local("int32", T.Select(self.first_job < self.jobs, T.min(first, job.stages), 0))
+            first = local("int32", T.Select(self.first_job < self.jobs, T.min(first, job.stages), 0))
         for_w, for_both = Cursor(self.hint.stages), Cursor(self.hint.stages)
         if not self.fetches_weight_early:
             await_previous_kernel()
@@ -551,7 +542,7 @@ class Kernel:
         h = self.hint
         self.n0 = job.n0
         #: First step of this part.
-        self.first_step = self.local("int32", (job.first_stage + self.part_k_index * self.part_stages) * self.steps)
+        self.first_step = local("int32", (job.first_stage + self.part_k_index * self.part_stages) * self.steps)
         places = [
             Place(stage, unit, step, row)
             for stage in range(self.body_stages)
@@ -638,7 +629,7 @@ class Kernel:
         promotion = self.promotion
         step = place.unit * self.unit_steps + place.step
         part = self.base + (self.part_k_index * (self.steps * self.a_box_bytes)).astype("uint32")
-        descriptor = self.local("uint64", row_descriptor(part, self.multiplying.distance(self.slot_bytes // 16)))
+        descriptor = local("uint64", row_descriptor(part, self.multiplying.distance(self.slot_bytes // 16)))
         begin_products()
         acc = (promotion.sums_of(place) if promotion else self.acc)[place.row]
         for j in range(4):
@@ -661,7 +652,7 @@ class Kernel:
         tile_row = (self.part_n * h.rows + row) * 4 + self.warp
         chunk = (tile_row * self.units + unit) * self.unit_chunks
         offset = self.a_bytes + self.part_k_index * self.w_part_bytes + chunk * CHUNK_BYTES + self.lane * 16
-        address = self.local("uint32", self.slot_read[0] + offset.astype("uint32"))
+        address = local("uint32", self.slot_read[0] + offset.astype("uint32"))
         words = self.words[row]
         for i in range(self.unit_chunks):
             registers = [words[4 * i + j] for j in range(4)]

@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.matmul import output_value
-from bitquant.intrin.mma import load_coherent, store_local
+from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.intrin.wgmma import WARPGROUP, named_barrier, store_transposed
 from bitquant.schedule.rules.base import row_index
 from bitquant.schedule.rules.wgmma_sums import finished_sum, load_row_scales
@@ -101,7 +101,7 @@ class TileStore:
         assert kernel.exchange is not None
         self.exchange = exchange = kernel.exchange
         self._exchange_sums(exchange)
-        first_column = kernel.local("int32", self._first_column(kernel.share))
+        first_column = local("int32", self._first_column(kernel.share))
         if exchange.sharers < exchange.parts:
             with T.If(kernel.share < exchange.sharers), T.Then():
                 self._store_columns(job, first_column, exchange.share_columns)
@@ -122,13 +122,13 @@ class TileStore:
         per_slice = kernel.slice_m // 8
 
         def store(row: int) -> None:
-            n = kernel.local("int32", job.n0 + (kernel.part_n * h.rows + row) * ROWS)
+            n = local("int32", job.n0 + (kernel.part_n * h.rows + row) * ROWS)
             bias = self._load_channels(kernel.epilogue.Bias, n) if c.with_bias else None
             scale = self._load_channels(kernel.epilogue.ChannelScale, n) if c.with_channel_scale else None
             self.row_scales = load_row_scales(kernel, row)
             for first in range(0, columns, per_slice):
                 count = min(per_slice, columns - first)
-                m = kernel.local("int32", job.m0 + (first_column + first) * 8)
+                m = local("int32", job.m0 + (first_column + first) * 8)
                 self._stage_slice(row, m, first, count, bias, scale)
                 named_barrier(kernel.group + 1, WARPGROUP)
                 self._store_slice(m, n, count * 8)

@@ -19,7 +19,7 @@ from tvm.script import tirx as T
 
 from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import decoder_refusal
-from bitquant.intrin.mma import store_local, sum_value, zero_local
+from bitquant.intrin.mma import local, store_local, sum_value, zero_local
 from bitquant.intrin.wgmma import pin, wait_for_products
 from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
 from bitquant.schedule.rules.wgmma_tiles import FLOAT8_RUN_K, promotes
@@ -200,8 +200,8 @@ class GroupScales:
         if op % distance:
             return
         first = kernel.first_step * STEP_OPS
-        absolute = kernel.local("int32", first + body * self.body_ops + op)
-        group = kernel.local("int32", self._group_of(absolute))
+        absolute = local("int32", first + body * self.body_ops + op)
+        group = local("int32", self._group_of(absolute))
         if c.num_groups > TURN:
             conditions = [group % TURN == 0]
             if self.group_ops != distance:
