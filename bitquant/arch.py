@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 KiB = 1024
+#: What the system takes of a multiprocessor's shared memory for each block (CUDA C++ Programming Guide, sm_80 and on).
+RESERVED_SMEM_BYTES = 1 * KiB
 
 
 @dataclass(frozen=True)

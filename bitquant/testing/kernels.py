@@ -110,8 +110,11 @@ _DECODE: tuple[_Row, ...] = (
     ((1,), 500, 3136, {"W_dtype": "int2", **_SCALED, "group_size": 448}, {**_DIGITS, "rows": 4, "unroll": 7}),
     ((1, 2), 1001, 4160, {"W_dtype": "int3", **_SCALED, "group_size": -1, "with_bias": True},
      {**_DIGITS, "rows": 2, "warps_k": 3, "split_k": 2, "blocks_per_sm": 2}),
-    ((1,), 1000, 4096, {"W_dtype": "int1", **_ZEROS, "group_size": 64, "with_channel_scale": True},
+    ((1,), 1000, 4096, {"W_dtype": "int1", **_ZEROS, "group_size": 64, "with_channel_scale": True, "M": 1},
      {**_DIGITS, "rows": 2, "warps_k": 16}),
+    # Rows of A that bulk copies do not take.
+    ((1, 2), 500, 1004, {"W_dtype": "uint2", **_SCALED, "group_size": -1},
+     {**_DIGITS, **_SHARED, "ahead": 2, "warps_k": 4}),
     ((1, 8), 257, 1001, {"W_dtype": "int8"}, {"warps_k": 4, "ahead": 1, "unroll": 1, "chains": 1}),
     ((1, 8), 1000, 4096, {"W_dtype": "int8", **_INT8}, {"rows": 2, "warps_k": 16, "split_k": 2}),
     ((5, 16), 1000, 4096, {"W_dtype": "uint1", **_INT8}, {**_SHARED, "block_m": 16, "warps_k": 4, "ahead": 2}),

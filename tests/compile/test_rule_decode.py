@@ -51,7 +51,6 @@ COMPILED = [
     ("sm_90a", _config([16], W_dtype="nf4", group_size=64, with_scaling=True)),
     ("sm_90a", _config(32, A_dtype="int8", W_dtype="int2", **GROUPS)),
     ("sm_90a", _config(8, 256, 1001, W_dtype="float8_e5m2")),
-    ("sm_80", _config(1, 8192, 8192, W_dtype="uint2", **GROUPS)),
     ("sm_90a", _config(1, 28672, 8192, W_dtype="uint1", **GROUPS)),
     ("sm_90a", _config(1, 28672, 8192, W_dtype="int3", group_size=128, with_scaling=True)),
 ]
@@ -73,6 +72,21 @@ def test_default_kernels_fit_registers_and_shared_memory(arch: str, config: Matm
     assert "mma.sync.aligned" in archive.ptx
     assert ".local" not in archive.ptx
     assert "wgmma" not in archive.ptx
+
+
+@pytest.mark.parametrize(
+    ("arch", "weight", "K"),
+    [("sm_90a", "uint2", 1004), *itertools.product(("sm_80", "sm_90a"), ("uint1", "uint2", "int3"), (4096,))],
+)
+def test_digits_are_multiplied_as_integers(arch: str, weight: str, K: int) -> None:
+    """One row as digits: int8 products and no others, and A by bulk copies where its rows are whole 16 bytes."""
+    hint = DecodeHint(block_m=1, rows=2, warps_k=4, unroll=1, ahead=1, chains=1, activations="digits")
+    archive = _build(_config(1, 1024, K, W_dtype=weight, with_zeros=True), arch, hint)
+    (resources,) = archive.resources.values()
+    assert resources.spill_bytes == 0
+    products = set(re.findall(r"mma\.sync\.aligned\.\S+", archive.ptx))
+    assert products == {"mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32"}
+    assert ("cp.async.bulk" in archive.ptx) is (arch == "sm_90a" and K % 8 == 0)
 
 
 def test_weights_are_read_16_bytes_at_a_time() -> None:
@@ -246,6 +260,7 @@ def test_turns_cover_n_and_k_once(N: int, K: int) -> None:
         _config([64], 8192, 28672, **GROUPS),
         _config(1, 4096, 14336, W_dtype="nf4", group_size=64, with_scaling=True),
         _config(5, 1001, 1000, A_dtype="bfloat16", W_dtype="int5"),
+        _config(1, 28672, 8192, W_dtype="uint3", **GROUPS),
     ],
     ids=str,
 )
@@ -278,7 +293,15 @@ def test_long_k_in_small_shared_memory_has_a_default() -> None:
     ("arch", "change", "message"),
     [
         ("sm_90a", {"block_m": 24}, "block_m of 8, 16, 32 or 64"),
+        ("sm_90a", {"block_m": 1}, "block_m of 8, 16, 32 or 64"),
         ("sm_90a", {"weights": "texture"}, 'weights of "registers" or "shared"'),
+        ("sm_90a", {"activations": "fractions"}, 'activations of "values" or "digits"'),
+        ("sm_90a", {"activations": "digits"}, "block_m of 1 for digits"),
+        (
+            "sm_90a",
+            {"activations": "digits", "block_m": 1},
+            "integers of at most 3 bits as W for digits (got block_m=1",
+        ),
         ("sm_90a", {"rows": 0}, "sizes of at least 1"),
         ("sm_90a", {"phase": -4}, "sizes of at least 1"),
         ("sm_90a", {"warps_n": 5}, "at most 32 warps"),

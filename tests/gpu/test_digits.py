@@ -37,7 +37,7 @@ def test_every_number_counts(W_dtype: str) -> None:
     packed = operator.transform_weight(W.cuda())
     numbers = torch.arange(1 << 16, dtype=torch.int32).to(torch.int16).view(torch.float16)
     numbers = numbers[torch.isfinite(numbers)]
-    # Each at another k, so that it passes through all columns and lanes.
+    # Each at another k: together they pass through all columns and lanes.
     for first in range(0, len(numbers), K):
         part = numbers[first : first + K]
         A = torch.zeros(len(part), K, dtype=torch.float16)

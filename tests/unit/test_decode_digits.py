@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from bitquant.dtypes import number_format
 from bitquant.layouts import FragmentLayout
 from bitquant.schedule.rules.decode import DecodeHint, DecodeRule
 from bitquant.schedule.rules.decode_digits import DIGIT_BITS, DIGITS, DigitPlan, digit_words, digits_refusal
+from bitquant.schedule.rules.decode_model import Work
 from bitquant.schedule.rules.decode_shape import Shape
 from tests.unit.test_fragments import NumpyOps, lanes, values_of
 
@@ -34,25 +37,20 @@ def test_columns_hold_every_code_once(name: str) -> None:
     sums = np.zeros((2, len(codes)))
     sums_of_a = np.zeros(2)
     for plane, part in zip(plan.planes, words, strict=True):
-        distance = 4 // plane.bits
         for index in range(plan.columns):
             column = plan.column(plane, index)
-            in_word = index % plan.columns_of_word(plane)
-            # Pairs of registers, counted over the tile: those of a word, and the ones half a word on.
-            first = column.word * 2 * distance + in_word
-            met = np.stack([a[first], a[first + distance]], axis=1).ravel() * 2.0 ** plan.scale_exponent(
-                plane, column.bit
-            )
+            # Lane 0 has two k of eight: pairs of registers, counted over the tile.
+            first, second = (k // 8 for k in plan.met(plane, index, 0))
+            met = np.stack([a[first], a[second]], axis=1).ravel() * 2.0 ** plan.scale_exponent(plane, column.bit)
             for half in range(2):
-                mask = ((1 << plane.bits) - 1 << column.bit + half * plane.bits) * 0x01010101
-                too_great = 2.0 ** (half * (plan.planes[0].bits - plane.bits))
-                sums[half] += _bytes(part[column.word], mask) @ met * too_great
+                codes = _bytes(part[column.word], plan.mask(plane, column.bit, half))
+                sums[half] += codes @ met * plan.row_factor(plane, half)
                 if plane is plan.planes[0]:
                     ones = _bytes(np.array([plan.ones(column.bit, half)], dtype=np.uint32), 0xFFFFFFFF)[0]
                     sums_of_a[half] += ones @ met
-    value_scale, offset = (2.0, 1.0) if name == "int1" else (1.0, float(fmt.code_offset))
+    offset = 1.0 if name == "int1" else float(fmt.code_offset)
     for half in range(2):
-        found = plan.unit(half) * (sums[half] - sums_of_a[half] * offset / value_scale)
+        found = plan.unit(half) * (sums[half] - sums_of_a[half] * plan.sum_of_a_factor * offset)
         np.testing.assert_array_equal(found, np.einsum("lre,re->l", values[:, half::2], a))
 
 
@@ -116,13 +114,39 @@ def test_refusals(fields: dict, reason: str | None) -> None:
     assert digits_refusal(MatmulConfig(M=1, N=64, K=2048, **given)) == reason
 
 
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("weights", ["registers", "shared"])
+@pytest.mark.parametrize("waves", [1, 2])
+def test_digits_have_a_place_of_their_own(name: str, weights: str, waves: int) -> None:
+    """Between A and the scales, and the model counts what the kernel has: sums of A, and independent sums."""
+    zeros = name[0] == "u"
+    config = MatmulConfig(M=1, N=4096, K=8192, W_dtype=name, group_size=128, with_scaling=True, with_zeros=zeros)
+    hint = DecodeHint(
+        block_m=1, rows=2, warps_k=8, ahead=1, unroll=1, waves=waves, weights=weights, activations="digits"
+    )  # fmt: skip
+    arch = gpu_arch("sm_90a")
+    shape = Shape(config, 1, arch, hint)
+    planes = len(shape.layout.planes)
+    regions = [(shape.a_tile.base, shape.a_tile.end)]
+    regions.append((shape.digits_offset, shape.digits_offset + planes * 8 * 8192))
+    regions.append((shape.poison_offset, shape.poison_offset + 4))
+    regions += [(tile.base, tile.end) for tile in (shape.scale_tile, shape.zero_tile) if tile]
+    if weights == "shared":
+        regions.append((shape.ring_offset, shape.ring_offset + 8 * shape.slot_bytes))
+    regions.append((shape.barrier_offset, shape.smem_bytes))
+    assert all(first[1] <= second[0] for first, second in itertools.pairwise(regions))
+    work = Work(config, 1, arch, shape.decoder)
+    assert work.needs_sum_of_a(hint) is shape.needs_sum_of_a is True
+    assert work.sums(hint) == planes * shape.chains
+
+
 def test_sums_of_two_digits_fit_32_bits() -> None:
     """Runs are short enough for it: all codes at their greatest, all digits too."""
     config = MatmulConfig(M=1, N=64, K=8192, W_dtype="uint3")
     hint = DecodeHint(block_m=1, unroll=4, ahead=4, warps_k=2, activations="digits")
     shape = Shape(config, 1, gpu_arch("sm_90a"), hint)
     assert shape.run_k == 1024
-    assert shape.digits.hint_problem(shape) == "needs runs of at most 580 k for digits"
+    assert shape.digit_plan.hint_problem(shape) == "needs runs of at most 580 k for digits"
     greatest = ((3 << 6) + (1 << 7) * 2) * 64 * 129
     assert 580 * greatest < 1 << 31 <= 581 * greatest
 

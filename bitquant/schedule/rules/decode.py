@@ -24,7 +24,7 @@ from typing import ClassVar
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.arch import GpuArch, gpu_arch
+from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch, gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.intrin.fragments import RegisterDecoder, decoder_refusal
@@ -123,14 +123,14 @@ class DecodeRule(Rule):
         work = Work(config, rung, arch, decoder)
         is_empty = True
         for hint in decode_model.space(work, first):
-            if _hint_problem(config, rung, arch, hint) is None:
+            if _hint_problem(config, rung, arch, hint) is None and _blocks_fit(config, rung, arch, hint):
                 is_empty = False
                 yield hint
         if is_empty:
             yield from (hint for hint in decode_model.least(first) if _hint_problem(config, rung, arch, hint) is None)
 
     def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
-        """Return the bytes of the ring of A, or of the partial sums where they take more."""
+        """Return the bytes of a block's shared memory."""
         assert isinstance(hint, DecodeHint)
         return Shape(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
 
@@ -150,6 +150,12 @@ class DecodeRule(Rule):
         return kernel_type(config, rung, arch, hint).build()
 
 
+def _blocks_fit(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> bool:
+    """Return whether a multiprocessor's shared memory holds as many blocks as registers leave room for."""
+    smem_bytes = Shape(config, rung, arch, hint).smem_bytes + RESERVED_SMEM_BYTES
+    return hint.blocks_per_sm * smem_bytes <= arch.smem_per_sm_bytes
+
+
 def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> str | None:
     """Return the rule that a hint breaks, or None."""
     if hint.activations not in ("values", "digits"):
@@ -158,7 +164,7 @@ def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHi
         if hint.block_m != 1:
             return "needs block_m of 1 for digits"
         if (reason := digits_refusal(config)) is not None:
-            return reason
+            return reason.split(" (got ")[0]
     elif hint.block_m not in (8, 16, 32, 64):
         return "needs block_m of 8, 16, 32 or 64"
     if hint.weights not in ("registers", "shared"):
@@ -178,7 +184,7 @@ def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHi
     shape = Shape(config, rung, arch, hint)
     if shape.phases < hint.split_k:
         return f"needs split_k <= {shape.phases}, the phases of k"
-    if shape.digits and (reason := shape.digits.hint_problem(shape)) is not None:
+    if shape.digit_plan and (reason := shape.digit_plan.hint_problem(shape)) is not None:
         return reason
     if shape.smem_bytes > arch.smem_per_block_bytes:
         return f"needs {shape.smem_bytes} bytes of shared memory, and {arch.name} has {arch.smem_per_block_bytes}"

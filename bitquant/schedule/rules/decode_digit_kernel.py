@@ -35,7 +35,7 @@ class DigitKernel(Kernel):
     is added to them.
     """
 
-    digits: DigitPlan
+    digit_plan: DigitPlan
 
     def begin(self) -> None:
         """Emit all that comes before the loop, and the making of digits at its end."""
@@ -44,7 +44,7 @@ class DigitKernel(Kernel):
         super().begin()
         if self.copies_bulk:
             T.evaluate(T.cuda.mbarrier_wait(self._barrier(0, self.warp_k), 0))
-        for index in range(len(self.digits.planes)):
+        for index in range(len(self.digit_plan.planes)):
             self._make_digits(index)
         T.evaluate(T.cuda.cta_sync())
         self.poison = load_words(self.arena, self.poison_offset, 1, 4)[0]
@@ -54,49 +54,51 @@ class DigitKernel(Kernel):
     def _store_poison(self, bits: int) -> None:
         T.evaluate(T.ptx["st.shared.u32"](self.arena.ptr_to([self.poison_offset]), T.uint32(bits)))
 
-    def _digits(self, plane: int, columns: Expr) -> Expr:
+    def _columns_offset(self, plane: int, columns: Expr) -> Expr:
         """Return where the digits of four columns of a phase begin."""
-        return self.digits_offset + plane * self.digits.plane_bytes(self.phase_k) + columns * _COLUMNS_BYTES
+        return self.digits_offset + plane * self.digit_plan.plane_bytes(self.phase_k) + columns * _COLUMNS_BYTES
 
     def _make_digits(self, index: int) -> None:
         """Emit the making of A's digits for a plane: the warps that share a part of k make those of that part.
 
         Lane 4 * c + t makes those of column c of eight, for lane t of the left operand: of four numbers of A.
         """
-        plane = self.digits.planes[index]
-        in_word = self.digits.columns_of_word(plane)
-        part_columns = self.part_tiles * self.digits.columns
+        plane = self.digit_plan.planes[index]
+        part_columns = self.part_tiles * self.digit_plan.columns
         begin = self.warp_k * part_columns
         t, first = self.lane % 4, local("int32", self.warp_n * 8 + self.lane // 4)
-        scale = self._scale_of_column(plane, self.lane // 4 % in_word)
+        scale = self._scale_of_column(plane, self.lane // 4)
         greatest = T.alloc_local((1,), "uint32")
         zero_local(greatest)
         with T.serial(-(-part_columns // (8 * self.hint.warps_n))) as step:
             column = local("int32", step * (8 * self.hint.warps_n) + first)
             with T.If(column < part_columns), T.Then():
                 at = local("int32", begin + column)
-                k = at // in_word * (16 * in_word) + at % in_word * 8 + t * 2
-                pairs = []
-                for distance in (0, 8 * in_word):
-                    address = self.a_tile.offset(0, 0, 2 * (k + distance))
-                    pairs.append(load_words(self.arena, address, 1, 4)[0])
-                # Bytes 0 and 2 of a word of the weight are the codes of a register, 1 and 3 those of another one.
+                addresses = [self.a_tile.offset(0, 0, 2 * k) for k in self.digit_plan.met(plane, at, t)]
+                pairs = [load_words(self.arena, address, 1, 4)[0] for address in addresses]
                 halves = [pair >> T.uint32(16 * e) & T.uint32(0xFFFF) for e in range(2) for pair in pairs]
                 values = []
                 for half in halves:
                     number = tirx.reinterpret("float16", half.astype("uint16")).astype("float32")
                     values.append(local("float32", number * scale))
-                    bits = tirx.reinterpret("uint32", values[-1]) & T.uint32(0x7FFFFFFF)
-                    store_local(greatest, 0, T.max(greatest[0], bits))
-                target = self._digits(index, at // 4) + t * 16 + at % 4 * 4
+                    if index == 0:  # Each plane meets all of A.
+                        bits = tirx.reinterpret("uint32", values[-1]) & T.uint32(0x7FFFFFFF)
+                        store_local(greatest, 0, T.max(greatest[0], bits))
+                target = self._columns_offset(index, at // 4) + t * 16 + at % 4 * 4
                 for digit, word in enumerate(digit_words(values, _OPS)):
                     T.evaluate(T.ptx["st.shared.u32"](self.arena.ptr_to([target + digit * 64]), word))
-        with T.If(greatest[0] >= T.uint32(_INFINITY_BITS)), T.Then():
-            self._store_poison(0x7FFFFFFF)
+        if index == 0:
+            with T.If(greatest[0] >= T.uint32(_INFINITY_BITS)), T.Then():
+                self._store_poison(0x7FFFFFFF)
 
-    def _scale_of_column(self, plane: Plane, in_word: Expr) -> Expr:
-        """Return the power of two that numbers of A are multiplied with, for a column of a word."""
-        exponent = self.digits.scale_exponent(plane, 0) - in_word * (2 * plane.bits)
+    def _scale_of_column(self, plane: Plane, column: Expr) -> Expr:
+        """Return the power of two that numbers of A are multiplied with, for a column."""
+        in_word = column % self.digit_plan.columns_of_word(plane)
+        return self._power_of_two(self.digit_plan.scale_exponent(plane, 0) - in_word * (2 * plane.bits))
+
+    @staticmethod
+    def _power_of_two(exponent: Expr) -> Expr:
+        """Emit 2^exponent in float32."""
         bits = (exponent + 127).astype("uint32") << T.uint32(23)
         return local("float32", tirx.reinterpret("float32", bits))
 
@@ -104,7 +106,7 @@ class DigitKernel(Kernel):
 
     def _multiply_tile(self, words: Any, turn: Expr, body: Expr, tile: int) -> None:
         """Emit the products of one tile: two columns of each plane at a time, in the order of their k."""
-        plan, h = self.digits, self.hint
+        plan, h = self.digit_plan, self.hint
         tile_of_phase = self._tile_of_phase(body, tile)
         in_tile = plan.columns // 2
         in_run = self.run_k * plan.columns // (2 * self.layout.tile_k)
@@ -124,9 +126,8 @@ class DigitKernel(Kernel):
                     left = []
                     for column in columns:
                         word = words[r * self.lane_words + first_word + column.word]
-                        for half in range(2):
-                            codes = ((1 << plane.bits) - 1 << column.bit + half * plane.bits) * 0x01010101
-                            left.append(_OPS.hold(word & word_like(codes, word)))
+                        masks = [word_like(plan.mask(plane, column.bit, half), word) for half in range(2)]
+                        left += [_OPS.hold(word & mask) for mask in masks]
                     at = (chain * h.rows + r) * 4
                     self.mma.emit([self.acc[at + i] for i in range(4)], left, right)
                 if index == 0 and self.needs_sum_of_a:
@@ -140,12 +141,12 @@ class DigitKernel(Kernel):
 
     def _load_digits(self, plane: int, tile: Expr, fours: int) -> Any:
         """Emit the load of this lane's digits of four columns."""
-        columns = tile * (self.digits.columns // 4) + fours
-        return load_words(self.arena, self._digits(plane, columns) + self.lane * 16, 4, 16)
+        columns = tile * (self.digit_plan.columns // 4) + fours
+        return load_words(self.arena, self._columns_offset(plane, columns) + self.lane * 16, 4, 16)
 
     def _end_run(self, run: int) -> None:
         """Emit total += decode(sums of the run): of two digits of this lane's, the lower one's unit for one."""
-        h, plan, dtype = self.hint, self.digits, self.config.reduce_dtype
+        h, plan, dtype = self.hint, self.digit_plan, self.config.reduce_dtype
 
         def added(buffer: Any, first: int, count: int, stride: int) -> Expr:
             total = sum_value(buffer[first])
@@ -162,17 +163,15 @@ class DigitKernel(Kernel):
             count = min(self.a_chains, self.counts[0])
             for half in range(2):
                 total = joined(self.a_sum, 2 * half, count, 4).astype(dtype)
-                # In the unit of products, which int1's values, 2 q - 1, double.
-                sums_of_a[half] = local(dtype, total * T.float32(0.5 if plan.fmt.name == "int1" else 1.0))
+                sums_of_a[half] = local(dtype, total * T.float32(plan.sum_of_a_factor))
         for r in range(h.rows):
             for half in range(2):
                 dot: Expr = None
                 for index, plane in enumerate(plan.planes):
                     first = (index * self.chains * h.rows + r) * 4 + 2 * half
                     part = joined(self.acc, first, min(self.chains, self.counts[index]), 4 * h.rows)
-                    # Rows g + 8 of a narrower plane are too great by less.
-                    if factor := half * (plan.planes[0].bits - plane.bits):
-                        part = part * T.int32(1 << factor)
+                    if (factor := plan.row_factor(plane, half)) > 1:
+                        part = part * T.int32(factor)
                     dot = part if dot is None else dot + part
                 row = 2 * r + half
                 self._add_run(row, local(dtype, dot.astype(dtype)), sums_of_a[half], row, run)
@@ -186,8 +185,7 @@ class DigitKernel(Kernel):
 
     def finished(self) -> Iterator[tuple[Expr, Expr, Expr, Expr | None]]:
         """Yield (m, n, total, condition): the sum over the four lanes that have the digits of a row of W."""
-        power = (self.lane % 4 * (2 * DIGIT_BITS) + 127).astype("uint32") << T.uint32(23)
-        power = local("float32", tirx.reinterpret("float32", power))
+        power = self._power_of_two(self.lane % 4 * (2 * DIGIT_BITS))
         poison = local("float32", tirx.reinterpret("float32", self.poison))
         value = T.alloc_local((1,), "float32")
         for r in range(self.hint.rows):
@@ -199,6 +197,6 @@ class DigitKernel(Kernel):
                 yield (
                     0,
                     self._column(r, half),
-                    value[0] * T.float32(self.digits.unit(half)) + poison,
+                    value[0] * T.float32(self.digit_plan.unit(half)) + poison,
                     self.lane % 4 == 0,
                 )

@@ -1,9 +1,9 @@
 """A as digits: one row of float16 numbers as eight columns of int8, for weights of few bits in integers.
 
 A tensor-core product has eight columns, and one row of A leaves seven of them unused. A float16 number is a multiple
-of 2^-24, of 40 bits. These are seven digits to the base 128, exactly, with 9 bits to spare. As columns of int8 they
-make the product one of integers: codes are bytes, of which one mask takes four from a word, and one instruction
-multiplies 32 k::
+of 2^-24, of 40 bits and a sign. These are seven digits to the base 128, exactly, with 8 bits to spare. As columns of
+int8 they make the product one of integers: codes are bytes, of which one mask takes four from a word, and one
+instruction multiplies 32 k::
 
     a * 2^(24 + e) = sum_d digit_d * 128^d            digit_d = -64 ... 64
     sum_k a_k w_k  = 2^-(24 + e) * sum_d 128^d * (sum_k digit_d(a_k) * w_k)
@@ -142,12 +142,46 @@ class DigitPlan:
 
     def unit(self, half: int) -> float:
         """Return what a sum of 1 in the column of the lowest digit stands for, in row g (0) or g + 8 (1) of a tile."""
-        value_scale = 2.0 if self.fmt.name == "int1" else 1.0
-        return value_scale * 2.0 ** (_UNIT_EXPONENT - self.exponent - half * self.planes[0].bits)
+        return self._value_scale * 2.0 ** (_UNIT_EXPONENT - self.exponent - half * self.planes[0].bits)
+
+    def met(self, plane: Plane, column: Expr, t: Expr) -> tuple[Expr, Expr]:
+        """Return the k of a column that lane t of four has: (first, second), each the first of two neighbours.
+
+        Bytes 0 and 2 of the column are the codes of the first two k, bytes 1 and 3 those of the second two.
+
+        Parameters
+        ----------
+        plane
+            One of `planes`.
+        column
+            Number of the column, counted from a tile's beginning on, over tiles.
+        t
+            Number of the lane of those that have the same rows.
+        """
+        count = self.columns_of_word(plane)
+        first = column // count * (16 * count) + column % count * 8 + t * 2
+        return first, first + 8 * count
+
+    def mask(self, plane: Plane, bit: int, half: int) -> int:
+        """Return the mask of a column's codes in a word, for row g (0) or g + 8 (1)."""
+        return ((1 << plane.bits) - 1 << bit + half * plane.bits) * 0x01010101
 
     def ones(self, bit: int, half: int) -> int:
         """Return the left operand that sums A, in place of the first plane's codes: ones at their places."""
         return 0x01010101 << bit + half * self.planes[0].bits
+
+    def row_factor(self, plane: Plane, half: int) -> int:
+        """Return what sums of a plane are multiplied with to be in the unit of the first, the widest plane."""
+        return 1 << half * (self.planes[0].bits - plane.bits)
+
+    @property
+    def sum_of_a_factor(self) -> float:
+        """What sums of A are multiplied with to be in the unit of products, which int1's values, 2 q - 1, double."""
+        return 1 / self._value_scale
+
+    @property
+    def _value_scale(self) -> float:
+        return 2.0 if self.fmt.name == "int1" else 1.0
 
     def plane_bytes(self, phase_k: int) -> int:
         """Return the bytes that the digits of A take for each plane: eight a number, of which one is none."""
@@ -156,10 +190,7 @@ class DigitPlan:
     def hint_problem(self, shape: Shape) -> str | None:
         """Return what a kernel with digits needs that a hint does not give, or None."""
         if not shape.a_stays:
-            return "needs an A that stays in shared memory, phase=0, for digits"
-        least = max(_PRODUCT_K, word_k(self.planes[-1]))
-        if shape.run_k % least:
-            return f"needs runs of a multiple of {least} k for digits"
+            return "needs phase=0, or all of a block's k, for digits"
         # Sums of two digits, of up to 64 * 129, and of all planes are put together in 32 bits.
         widest = self.planes[0].bits
         codes = sum(((1 << plane.bits) - 1 << 8 - plane.bits) << widest - plane.bits for plane in self.planes)

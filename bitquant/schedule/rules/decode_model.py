@@ -6,7 +6,7 @@ waits that nothing hides. Coefficients were fitted (relative, nonnegative least 
 H200: ten shapes from 1024 x 8192 to 28672 x 8192, M of 1 to 16, float16, bfloat16 and int8 A, weights of 1 to 8 bits.
 The root of the mean square of the relative error is 16%; of the hints measured for a problem, the one that the model
 puts first was on average 4% behind the best. Where A is multiplied as digits (390 kernels, weights of 1 to 3 bits)
-these are 15% and 3%.
+these are 12% and 3%.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bitquant.arch import GpuArch
+from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch
 from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import RegisterDecoder
 from bitquant.layouts import FragmentLayout
 from bitquant.schedule.rules.decode_digits import DigitPlan, digits_refusal
-from bitquant.schedule.rules.decode_products import decodes_in_place, shares_bytes, sum_classes
+from bitquant.schedule.rules.decode_products import decodes_in_place, run_k, shares_bytes, sum_classes
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode import DecodeHint
@@ -131,7 +131,7 @@ def registers(work: Work, hint: DecodeHint) -> int:
     )
     if hint.activations == "digits":
         c = work.config
-        runs = max(1, hint.unroll * work.layout.tile_k // c.group)
+        runs = hint.unroll * work.layout.tile_k // run_k(c, work.layout, hint.unroll)
         return (
             _DIGIT_BASE_REGISTERS + words * (1 + held) + sums + 2 * hint.rows * runs * (c.with_scaling + c.with_zeros)
         )
@@ -167,12 +167,12 @@ def _instructions(work: Work, hint: DecodeHint) -> float:
 
 def _digit_instructions(work: Work, hint: DecodeHint) -> float:
     """Return `_instructions` where A is multiplied as digits: a mask for four codes, an mma for 32 k of a plane."""
-    layout, planes, blocks_m = work.layout, len(work.layout.planes), work.blocks_m(hint)
+    layout, planes = work.layout, len(work.layout.planes)
     steps = layout.tile_k / 32
-    products = steps * blocks_m * (planes + (1 / hint.rows if work.needs_sum_of_a(hint) else 0))
-    runs = max(layout.tile_k / work.config.group, 1 / hint.unroll)
-    scaling = runs * (blocks_m * (4 * work.sums(hint) + 2 * planes + 6) + 8)
-    loads = layout.tile_bytes / 512 * (3 if hint.weights == "shared" else 1) + steps / 2 * planes * blocks_m / hint.rows
+    products = steps * (planes + (1 / hint.rows if work.needs_sum_of_a(hint) else 0))
+    runs = layout.tile_k / run_k(work.config, layout, hint.unroll)
+    scaling = runs * (4 * work.sums(hint) + 2 * planes + 14)
+    loads = layout.tile_bytes / 512 * (3 if hint.weights == "shared" else 1) + steps / 2 * planes / hint.rows
     return steps * 4 * planes + products + scaling + loads + 4
 
 
@@ -182,15 +182,17 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
     warps, block_n = h.warps_n * h.warps_k, 16 * h.rows * h.warps_n
     blocks_n = -(-c.N // block_n)
     blocks_m = -(-work.rung // h.block_m)
-    digits_us = 0.0
-    if h.activations == "digits":
-        numbers = c.K / h.split_k * len(work.layout.planes)
-        # Half of it is hidden by the first loads of the weight; a ring takes longer to be filled.
-        digits_us = 0.5 * numbers * _DIGIT_INSTRUCTIONS / 128 / _CLOCK + (0.5 if h.weights == "shared" else 0.0)
     sm_count = work.arch.sm_count * _CLUSTER_SHARE[h.split_k]
     grid = -(-blocks_n // h.waves) * h.split_k * blocks_m
     busiest = math.ceil(grid / sm_count)
-    fitting = work.arch.smem_per_sm_bytes // (_smem_bytes(work, h) + 1024)
+    digits_us = 0.0
+    if h.activations == "digits":
+        numbers = c.K / h.split_k * len(work.layout.planes)
+        # Some of it is hidden by the first loads of the weight; a ring takes longer to be filled.
+        digits_us = 0.7 * busiest * numbers * _DIGIT_INSTRUCTIONS / 128 / _CLOCK + (
+            1.0 if h.weights == "shared" else 0.0
+        )
+    fitting = work.arch.smem_per_sm_bytes // (_smem_bytes(work, h) + RESERVED_SMEM_BYTES)
     resident = max(1, min(h.blocks_per_sm, busiest, fitting))
     turns = busiest * h.waves / resident
     tiles = busiest * h.waves * work.tiles_of_warp(h) * h.rows * warps
@@ -198,7 +200,7 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
     # Twice as many warps as 8 a multiprocessor hide most of a warp's waits.
     issue *= 0.99 + 0.074 * (16 / max(4, resident * warps)) ** 2
     if h.activations == "digits":
-        issue *= 1.4  # Most instructions are masks, which issue at half the rate.
+        issue *= 1.2  # Most instructions are masks, which issue at half the rate.
     a_bytes = work.rows_of_a(h) * c.K / h.split_k * work.a_bytes
     scale_bytes = (
         h.waves * block_n * c.num_groups / h.split_k * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros)
@@ -239,7 +241,7 @@ def _smem_bytes(work: Work, hint: DecodeHint) -> int:
 
 
 def _fits(work: Work, hint: DecodeHint) -> bool:
-    limit = min(work.arch.smem_per_block_bytes, work.arch.smem_per_sm_bytes // hint.blocks_per_sm - 1024)
+    limit = min(work.arch.smem_per_block_bytes, work.arch.smem_per_sm_bytes // hint.blocks_per_sm - RESERVED_SMEM_BYTES)
     threads = 32 * hint.warps_n * hint.warps_k * hint.blocks_per_sm
     return _smem_bytes(work, hint) <= limit and registers(work, hint) <= _register_limit(threads)
 

@@ -47,25 +47,25 @@ class Shape:
         self.operand = operand = operand_type(config)
         self.is_integer = a.is_integer
         #: How A becomes int8, and what of it is multiplied with what, or None.
-        self.digits = DigitPlan(config.W_format, self.layout) if h.activations == "digits" else None
+        self.digit_plan = DigitPlan(config.W_format, self.layout) if h.activations == "digits" else None
         sizes = h.rows, h.block_m, h.unroll
         self.decoder = RegisterDecoder(
             config.W_format, self.layout, operand, arch.capability,
-            in_place=self.digits is not None or decodes_in_place(config, self.layout, *sizes),
-            shares_bytes=self.digits is None and shares_bytes(config, self.layout, *sizes),
+            in_place=self.digit_plan is not None or decodes_in_place(config, self.layout, *sizes),
+            shares_bytes=self.digit_plan is None and shares_bytes(config, self.layout, *sizes),
         )  # fmt: skip
         self.products, self.classes = products(self.decoder)
         #: Independent sums of each class, or plane, of which only the same kind may be added up.
-        self.classes_count = len(self.digits.planes if self.digits else self.classes)
+        self.classes_count = len(self.digit_plan.planes if self.digit_plan else self.classes)
         self.chains = -(-h.chains // self.classes_count)
         #: Those of sums of A, which are waited for no more often.
         self.a_chains = min(2, h.chains)
         left = {"int8": "s8", "uint8": "u8", "float16": "f16", "bfloat16": "bf16"}[operand]
         right = "s8" if self.is_integer else left
         self.mma, self.ones_mma = MmaOp(left, right, has_k16=True), MmaOp(right, right, has_k16=True)
-        if self.digits:
+        if self.digit_plan:
             self.mma = self.ones_mma = MmaOp("u8", "s8", has_k16=True)
-        self.sum_dtype = "uint32" if self.is_integer or self.digits else "float32"
+        self.sum_dtype = "uint32" if self.is_integer or self.digit_plan else "float32"
         self.needs_sum_of_a = config.with_zeros or bool(self.decoder.value_offset)
         #: Turns four float8 numbers of A into two registers of the operand's type.
         self.a_decoder = None
@@ -74,7 +74,7 @@ class Shape:
         self._choose_units()
 
         #: Right operands of 8 columns: rows of A, or the digits of one.
-        self.blocks_m = 1 if self.digits else h.block_m // 8
+        self.blocks_m = 1 if self.digit_plan else h.block_m // 8
         self.threads = 32 * h.warps_n * h.warps_k
         self.block_n = 16 * h.rows * h.warps_n
         self.tiles_k = self.layout.tiles_k(config.K)
@@ -132,9 +132,11 @@ class Shape:
         # The narrowest copies of A are non-coherent loads, which need an A that is whole before the kernel begins.
         self.uses_dependent_launch = self.arch.capability >= 90 and self.a_width >= 4
         end = self.a_tile.end
-        if self.digits:
+        if self.digit_plan:
             self.digits_offset = -(-end // 128) * 128
-            self.poison_offset = self.digits_offset + len(self.digits.planes) * self.digits.plane_bytes(self.phase_k)
+            self.poison_offset = self.digits_offset + len(self.digit_plan.planes) * self.digit_plan.plane_bytes(
+                self.phase_k
+            )
             end = self.poison_offset + 16
         # Scales of a block side by side are read once; single ones, or what no wide copy takes, by each warp.
         size = c.scale_format.bits // 8

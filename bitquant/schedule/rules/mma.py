@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.arch import GpuArch, gpu_arch
+from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch, gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.intrin.mma import UNIT
@@ -31,8 +31,6 @@ __all__ = ["MmaHint", "MmaRule"]
 
 #: One slot is multiplied, one decoded, one filled.
 MIN_STAGES = 3
-#: What the system takes of a multiprocessor's shared memory for each block (CUDA C++ Programming Guide, sm_80 and on).
-RESERVED_SMEM_BYTES = 1024
 #: cp.async.wait_group takes 0 to 7 (TVM's table); a ring of 9 slots leaves 7 pending.
 MAX_STAGES = 9
 

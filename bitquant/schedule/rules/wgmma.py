@@ -9,7 +9,7 @@ from typing import ClassVar
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.arch import GpuArch, gpu_arch
+from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch, gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.intrin.wgmma import SWIZZLE_BYTES
@@ -172,8 +172,8 @@ def hint_problem(
 
 
 def _smem_limit(arch: GpuArch, hint: WgmmaHint) -> int:
-    """Return the shared memory that a block may have; the system takes 1 KiB of each block's."""
-    return min(arch.smem_per_block_bytes, arch.smem_per_sm_bytes // hint.blocks_per_sm - 1024)
+    """Return the shared memory that a block may have."""
+    return min(arch.smem_per_block_bytes, arch.smem_per_sm_bytes // hint.blocks_per_sm - RESERVED_SMEM_BYTES)
 
 
 def _with_deepest_ring(
