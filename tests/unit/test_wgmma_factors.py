@@ -14,7 +14,6 @@ from tvm.script import tirx as T
 from bitquant.config import MatmulConfig
 from bitquant.packing import pack_zeros
 from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, has_room, source_lane, vector_groups
-from bitquant.schedule.rules.wgmma_kernel import Kernel
 from bitquant.schedule.rules.wgmma_tiles import WgmmaHint
 
 ROOMY = WgmmaHint(block_m=128, consumers_n=2)
@@ -131,7 +130,7 @@ def _function(config: MatmulConfig, hint: WgmmaHint, turns: int) -> tirx.PrimFun
 
     def emit(Scale: Any, Zeros: Any, Out: Any, lane: Any, start: Any) -> None:
         kernel: Any = SimpleNamespace(
-            config=config, hint=hint, Scale=Scale, Zeros=Zeros, lane=lane, local=Kernel.local,
+            config=config, hint=hint, Scale=Scale, Zeros=Zeros, lane=lane,
             row_of_w=lambda row, half: lane // 4 + 8 * half,
         )  # fmt: skip
         loads = FactorLoads(kernel, 0)
