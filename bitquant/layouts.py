@@ -150,17 +150,17 @@ class FragmentLayout:
             shift += bits
         return tuple(planes)
 
-    @property
+    @cached_property
     def tile_k(self) -> int:
         """Length of a tile in k: the least for which a lane's part of the narrowest plane is 16 bytes."""
         return 8 * _LANE_CHUNK_BYTES * 2 // _plane_widths(self.bits)[-1]
 
-    @property
+    @cached_property
     def tile_bytes(self) -> int:
         """Bytes of a tile."""
         return TILE_N * self.tile_k * self.bits // 8
 
-    @property
+    @cached_property
     def steps(self) -> int:
         """Mma steps of a tile."""
         return self.tile_k // self.step_k
