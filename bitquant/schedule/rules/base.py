@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,7 +16,7 @@ from bitquant.config import MatmulConfig
 from bitquant.layouts import Layout, weight_shape, weight_tvm_dtype
 from bitquant.schedule.hint import Hint
 
-__all__ = ["Epilogue", "Operands", "Rule", "operands", "row_index"]
+__all__ = ["Epilogue", "Operands", "Rule", "operands", "row_index", "when"]
 
 
 class Rule(ABC):
@@ -113,6 +113,15 @@ class Epilogue(NamedTuple):
     ActivationScale: Any
     ChannelScale: Any
     D: Any
+
+
+def when(condition: Any, emit: Callable[[], None]) -> None:
+    """Emit statements under a condition, an expression or a bool that is known already."""
+    if condition is True:
+        emit()
+    elif condition is not False:
+        with T.If(condition), T.Then():
+            emit()
 
 
 def row_index(config: MatmulConfig, rung: int, row: Any) -> Any:

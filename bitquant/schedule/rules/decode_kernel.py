@@ -22,7 +22,7 @@ from bitquant.intrin.launch import (
     with_dependent_launch,
 )
 from bitquant.intrin.mma import Tile, copy_tile, load_fragments, store_local, sum_value, zero_local
-from bitquant.schedule.rules.base import Epilogue, operands, row_index
+from bitquant.schedule.rules.base import Epilogue, operands, row_index, when
 from bitquant.schedule.rules.decode_products import Product
 from bitquant.schedule.rules.decode_shape import Shape
 from bitquant.schedule.rules.decode_store import SumStore
@@ -83,16 +83,6 @@ class Kernel(Shape):
         self.next_scale = T.alloc_local((count,), self.config.scale_format.tvm_dtype)
         self.next_zero = T.alloc_local((count,), zeros_dtype)
 
-    @staticmethod
-    def _when(condition: Any, emit: Any) -> None:
-        """Emit statements under a condition, which may be known already."""
-        if isinstance(condition, bool):
-            if condition:
-                emit()
-            return
-        with T.If(condition), T.Then():
-            emit()
-
     def begin(self) -> None:
         """Emit all that comes before the loop.
 
@@ -116,7 +106,7 @@ class Kernel(Shape):
             turn, tile = divmod(i, self.part_tiles)
             if tile == 0:
                 sources = self._sources(turn, 0)
-            self._when(turn < self.count, lambda: self._load_tile(sources, turn, 0, tile, i))
+            when(turn < self.count, lambda: self._load_tile(sources, turn, 0, tile, i))
             if self.is_shared:
                 self._commit()
         self._load_scales(0, self._part_tile(0, 0))
@@ -274,7 +264,7 @@ class Kernel(Shape):
     def _for_body(self, turn: Expr, body: Expr, emit: Any) -> None:
         """Emit what is to be done for a body that may lie in a later turn, if there is such a turn."""
         turn, body, is_there = self._find_body(turn, body)
-        self._when(is_there, lambda: emit(turn, body))
+        when(is_there, lambda: emit(turn, body))
 
     def _find_body(self, turn: Expr, body: Expr) -> tuple[Expr, Expr, Expr]:
         """Return (turn, body, whether there is such a turn) of a body that may lie in a later turn."""
@@ -385,7 +375,7 @@ class Kernel(Shape):
             if self.copies_bulk:  # A barrier that has been passed stays open.
                 T.evaluate(T.cuda.mbarrier_wait(self._barrier(0, self.warp_k), 0))
             if self.max_count > 1:
-                self._when(turn + 1 < self.count, lambda: self._stage_scales(turn + 1))
+                when(turn + 1 < self.count, lambda: self._stage_scales(turn + 1))
                 self._commit()
             return
         if self.copies_bulk:
@@ -401,7 +391,7 @@ class Kernel(Shape):
                 self._zero_behind_k(following, buffer)
             self._copy_a(following, buffer)
 
-        self._when(following < self.count, copy)
+        when(following < self.count, copy)
 
     def end_turn(self, turn: Expr, epilogue: Epilogue) -> None:
         """Emit the end of a block of n: its sums, and the wait for the scales of the next."""
@@ -491,7 +481,7 @@ class Kernel(Shape):
         turn, body, is_there = self._find_body(turn, body + later) if later else (turn, body, True)
         if later not in sources:
             sources[later] = self._sources(turn, body)
-        self._when(is_there, lambda: self._load_tile(sources[later], turn, body, in_body, slot))
+        when(is_there, lambda: self._load_tile(sources[later], turn, body, in_body, slot))
 
     def _multiply(self, words: Any, right: Callable[[int, int, int], Expr], product: Product) -> None:
         """Emit one product, by all rows of tiles and of A. The chains of its class take turns."""

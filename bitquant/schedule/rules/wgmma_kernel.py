@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -46,7 +46,7 @@ from bitquant.intrin.wgmma import (
     wait_for_products,
 )
 from bitquant.layouts import TILE_N, Layout
-from bitquant.schedule.rules.base import Epilogue, operands
+from bitquant.schedule.rules.base import Epilogue, operands, when
 from bitquant.schedule.rules.wgmma_decode import Factors, HeldMasks, Words, record
 from bitquant.schedule.rules.wgmma_groups import Grouping, SumsOfA
 from bitquant.schedule.rules.wgmma_shape import CHUNK_BYTES, MAX_MASKS, Shape
@@ -73,15 +73,6 @@ class Place:
     unit: int
     step: int
     row: int
-
-
-def _when(condition: Expr | bool, emit: Callable[[], None]) -> None:
-    """Emit something under a condition, which may be known already."""
-    if condition is True:
-        emit()
-    elif condition is not False:
-        with T.If(condition), T.Then():
-            emit()
 
 
 @dataclass(frozen=True)
@@ -434,7 +425,7 @@ class Kernel(Shape):
             if i + 1 < len(places):
                 self._decode(places, i + 1, body, has_next)
             else:
-                _when(has_next, lambda: self._decode(places, 0, body + 1, body + 2 < bodies))
+                when(has_next, lambda: self._decode(places, 0, body + 1, body + 2 < bodies))
             if self.promotion:
                 self.promotion.add_own(places, i, body)
 
@@ -532,7 +523,7 @@ class Kernel(Shape):
         elif place.stage + 1 < self.body_stages:
             self._load_next_stage(place.row)
         else:
-            _when(has_next, lambda: self._load_next_stage(place.row))
+            when(has_next, lambda: self._load_next_stage(place.row))
 
     def _load_next_stage(self, row: int) -> None:
         if row == 0:
