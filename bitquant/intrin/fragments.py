@@ -78,6 +78,9 @@ class RegisterOps(Protocol):
     def hold(self, x: Expr) -> Expr:
         """Return x in a register of its own."""
 
+    def bits(self, x: Expr) -> Expr:
+        """Return the bits of a float32 as a 32-bit unsigned number."""
+
     def mask(self, bits: int, x: Expr) -> Expr:
         """Return a mask for x, for an operation that has another constant besides."""
 

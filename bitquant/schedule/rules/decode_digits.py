@@ -22,17 +22,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from bitquant.config import MatmulConfig
 from bitquant.dtypes import NumberFormat
+from bitquant.intrin.fragments import RegisterOps
 from bitquant.intrin.mma import float_like, word_like
 from bitquant.layouts import FragmentLayout, Plane, fragment_layout
 
 if TYPE_CHECKING:
     from bitquant.schedule.rules.decode_shape import Shape
 
-__all__ = ["DIGITS", "DIGIT_BITS", "DigitColumn", "DigitOps", "DigitPlan", "digit_words", "digits_refusal"]
+__all__ = ["DIGITS", "DIGIT_BITS", "DigitColumn", "DigitPlan", "digit_words", "digits_refusal"]
 
 Expr = Any
 
@@ -202,20 +203,7 @@ class DigitPlan:
 # The digits of a number.
 
 
-class DigitOps(Protocol):
-    """What `digit_words` needs beyond the operators of 32-bit numbers (`intrin.fragments.TirxOps` emits TIRx)."""
-
-    def hold(self, x: Expr) -> Expr:
-        """Return x in a register of its own."""
-
-    def bits(self, x: Expr) -> Expr:
-        """Return the bits of a float32 as a 32-bit unsigned number."""
-
-    def byte_perm(self, x: Expr, y: Expr, selector: int) -> Expr:
-        """Return PRMT: byte i is byte (selector >> 4i) & 7 of the eight of x (0 to 3) and y (4 to 7)."""
-
-
-def digit_words(values: Sequence[Expr], ops: DigitOps) -> list[Expr]:
+def digit_words(values: Sequence[Expr], ops: RegisterOps) -> list[Expr]:
     """Return the digits of four numbers: byte i of word d is digit d of number i, as int8. The last word is 0.
 
     Parameters
@@ -247,13 +235,13 @@ def digit_words(values: Sequence[Expr], ops: DigitOps) -> list[Expr]:
     return [*words, word_like(0, words[0])]
 
 
-def _spread(piece: Expr, ops: DigitOps) -> Expr:
+def _spread(piece: Expr, ops: RegisterOps) -> Expr:
     """Return three digits of 7 bits, of which the highest may have 8, in the bytes of a word."""
     fields = [(piece << word_like(d, piece)) & word_like((0x7F, 0x7F00, 0xFF0000)[d], piece) for d in range(3)]
     return ops.hold(fields[0] | fields[1] | fields[2])
 
 
-def _transposed(words: Sequence[Expr], count: int, ops: DigitOps) -> list[Expr]:
+def _transposed(words: Sequence[Expr], count: int, ops: RegisterOps) -> list[Expr]:
     """Return `count` words: the lowest bytes of four words, the ones above those, ..."""
     found: list[Expr] = []
     for first in range(0, count, 2):
