@@ -101,6 +101,21 @@ def test_weights_are_read_16_bytes_at_a_time() -> None:
     assert waits < ptx.index("st.global")
 
 
+def test_blocks_that_share_rows_of_a_begin_together() -> None:
+    """Nothing is sent to a block before its barriers stand; the weight does not wait for that."""
+    ptx = _build(_config(8, 4096, 4096, **GROUPS), "sm_90a", DecodeHint(rows=2, chains=2, multicast=2)).ptx
+    order = [
+        r"mbarrier\.init", r"fence\.mbarrier_init", r"barrier\.cluster\.arrive\.relaxed",
+        r"ld\.global\.nc\.L1::no_allocate", r"griddepcontrol\.wait", r"barrier\.cluster\.wait",
+        r"cp\.async\.bulk\.shared::cluster\S*\.multicast::cluster",
+    ]  # fmt: skip
+    places = [[found.start() for found in re.finditer(name, ptx)] for name in order]
+    assert all(places)
+    assert [min(place) for place in places] == sorted(min(place) for place in places)
+    assert max(places[0]) < min(places[2])
+    assert not re.search(r"cp\.async\.bulk\.shared::cluster\.global\.mbarrier::complete_tx::bytes \[", ptx)
+
+
 @pytest.mark.parametrize(
     ("arch", "K", "is_dependent"), [("sm_80", 2048, False), ("sm_90a", 2048, True), ("sm_90a", 1001, False)]
 )
@@ -278,7 +293,7 @@ def test_space_is_legal_and_always_the_same(arch: str, config: MatmulConfig) -> 
         assert hint.blocks_per_sm * (shape.smem_bytes + 1024) <= facts.smem_per_sm_bytes
         # A thread needs 32 registers to do anything.
         assert hint.blocks_per_sm * shape.threads <= min(2048, 65536 // 32)
-        assert arch == "sm_90a" or hint.split_k == 1
+        assert arch == "sm_90a" or hint.split_k == hint.multicast == 1
         assert DecodeHint.from_dict(hint.to_dict()) == hint
 
 
@@ -309,7 +324,21 @@ def test_long_k_in_small_shared_memory_has_a_default() -> None:
         ("sm_90a", {"ahead": 8}, "unroll % ahead == 0"),
         ("sm_90a", {"phase": 6}, "phase % unroll == 0"),
         ("sm_90a", {"split_k": 3}, "split_k of 1, 2, 4 or 8"),
-        ("sm_80", {"split_k": 2}, "needs sm_90 or newer for split_k > 1, and the target is sm_80"),
+        ("sm_90a", {"multicast": 3}, "multicast of 1, 2, 4 or 8"),
+        ("sm_90a", {"multicast": 4, "split_k": 4}, "split_k * multicast <= 8"),
+        ("sm_80", {"split_k": 2}, "needs sm_90 or newer for split_k or multicast > 1, and the target is sm_80"),
+        ("sm_80", {"multicast": 2}, "needs sm_90 or newer for split_k or multicast > 1, and the target is sm_80"),
+        (
+            "sm_90a",
+            {"multicast": 2, "phase": 2, "unroll": 2, "ahead": 2},
+            "an A that stays in shared memory, of rows of whole 16 bytes",
+        ),
+        (
+            "sm_90a",
+            {"multicast": 8, "rows": 4, "warps_n": 4},
+            "multicast that divides 4 blocks of n, and the 4 that run",
+        ),
+        ("sm_90a", {"multicast": 2, "waves": 64}, "multicast that divides 64 blocks of n, and the 1 that run together"),
         ("sm_90a", {"split_k": 4, "phase": 8}, "needs split_k <= 1, the phases of k"),
         ("sm_90a", {"block_m": 64, "rows": 64}, "bytes of shared memory, and sm_90a has 232448"),
     ],

@@ -102,6 +102,16 @@ def test_sharing_k_costs_where_blocks_abound() -> None:
     assert predicted_us(few, replace(FIRST, split_k=4)) < predicted_us(few, FIRST)
 
 
+def test_sharing_rows_of_a_pays_where_they_are_many() -> None:
+    """Pairs of blocks fetch A once: the more rows, the more they gain. Clusters of four leave multiprocessors idle."""
+    works = [_work(rung=rung) for rung in (1, 2, 4, 8)]
+    pairs = [predicted_us(w, FIRST) - predicted_us(w, replace(FIRST, multicast=2)) for w in works]
+    assert 0 < pairs[0] < pairs[1] < pairs[2] < pairs[3]
+    many = _work(N=32 * 130, K=2048)
+    one = replace(FIRST, blocks_per_sm=1)
+    assert predicted_us(many, replace(one, multicast=4)) > predicted_us(many, replace(one, multicast=2))
+
+
 def test_phases_cost() -> None:
     """A that arrives in pieces is waited for more often."""
     work = _work(K=28672)
@@ -123,13 +133,14 @@ def test_more_in_flight_takes_more_registers(more: dict) -> None:
 @pytest.mark.parametrize("rung", [1, 8, 16, 64])
 @pytest.mark.parametrize("arch", ["sm_80", "sm_89", "sm_90a"])
 def test_space_is_ordered_by_time(arch: str, rung: int) -> None:
-    """Predicted times rise, no hint comes twice, and only Hopper shares k among blocks."""
+    """Predicted times rise, no hint comes twice, and only Hopper shares k or A among blocks, A where it has rows."""
     work = _work(4096, 4096, rung, arch)
     hints = list(space(work, DecodeHint(block_m=max(8, rung))))
     times = [predicted_us(work, hint) for hint in hints]
     assert times == sorted(times)
     assert len(set(hints)) == len(hints) > 0
-    assert arch == "sm_90a" or all(hint.split_k == 1 for hint in hints)
+    assert arch == "sm_90a" or all(hint.split_k == hint.multicast == 1 for hint in hints)
+    assert any(hint.multicast > 1 for hint in hints) is (arch == "sm_90a" and rung in (8, 16))
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])

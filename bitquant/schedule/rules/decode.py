@@ -17,6 +17,7 @@ from one more mma with a left operand of ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -70,6 +71,8 @@ class DecodeHint(Hint):
     weights
         How the weight travels: "registers" by loads into them, "shared" by asynchronous copies into a ring in shared
         memory, from which each lane reads what it has copied itself.
+    multicast
+        Blocks of a cluster that lie side by side along n, and send each other their shares of A (sm_90).
     activations
         How A is multiplied: as its "values", or as the "digits" of one row, in integers (`decode_digits`).
     """
@@ -86,6 +89,7 @@ class DecodeHint(Hint):
     chains: int = 4
     blocks_per_sm: int = 1
     weights: str = "registers"
+    multicast: int = 1
     activations: str = "values"
 
 
@@ -179,11 +183,17 @@ def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHi
         return "needs phase % unroll == 0"
     if hint.split_k not in (1, 2, 4, 8):
         return "needs split_k of 1, 2, 4 or 8"
-    if hint.split_k > 1 and arch.capability < 90:
-        return f"needs sm_90 or newer for split_k > 1, and the target is {arch.name}"
+    if hint.multicast not in (1, 2, 4, 8) or hint.split_k * hint.multicast > 8:
+        return "needs multicast of 1, 2, 4 or 8, and split_k * multicast <= 8"
+    if hint.split_k * hint.multicast > 1 and arch.capability < 90:
+        return f"needs sm_90 or newer for split_k or multicast > 1, and the target is {arch.name}"
     shape = Shape(config, rung, arch, hint)
     if shape.phases < hint.split_k:
         return f"needs split_k <= {shape.phases}, the phases of k"
+    if hint.multicast > 1 and not (shape.a_stays and shape.copies_bulk):
+        return "needs an A that stays in shared memory, of rows of whole 16 bytes, where multicast is more than 1"
+    if math.gcd(shape.blocks_n, shape.grid_n) % hint.multicast:
+        return f"needs a multicast that divides {shape.blocks_n} blocks of n, and the {shape.grid_n} that run together"
     if shape.digit_plan and (reason := shape.digit_plan.hint_problem(shape)) is not None:
         return reason
     if shape.smem_bytes > arch.smem_per_block_bytes:

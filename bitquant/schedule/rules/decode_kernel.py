@@ -14,11 +14,13 @@ from bitquant.compute.matmul import zero_point
 from bitquant.intrin.fragments import PairTable
 from bitquant.intrin.launch import (
     admit_next_kernel,
+    arrive_at_cluster,
     await_previous_kernel,
     cluster_rank,
     expect_bytes,
     fence_barriers,
     initialize_barrier,
+    wait_for_cluster,
     with_dependent_launch,
 )
 from bitquant.intrin.mma import Tile, copy_tile, load_fragments, store_local, sum_value, zero_local
@@ -43,15 +45,22 @@ class Kernel(Shape):
     def bind(
         self, A: Any, B: Any, Scale: Any, Zeros: Any, m: Expr, block: Expr, rank: Expr, thread: Expr, arena: Any
     ) -> None:
-        """Take the function's operands, and compute where this block and thread stand."""
+        """Take the function's operands, and compute where this block and thread stand: `block` counts clusters."""
         self.A, self.B, self.Scale, self.Zeros = A, B, Scale, Zeros
-        self.m, self.rank, self.thread, self.arena = m, rank, thread, arena
+        self.m, self.thread, self.arena = m, thread, arena
         h = self.hint
+        #: This block's place among those that share k, and among those that share rows of A.
+        self.member: Expr = 0
+        if h.multicast > 1:
+            self.member, rank = (rank // h.split_k, rank % h.split_k) if h.split_k > 1 else (rank, 0)
+        self.rank = rank
         self.lane, warp = thread % 32, thread // 32
         self.warp_k, self.warp_n = warp // h.warps_n, warp % h.warps_n
         blocks_m = T.truncdiv(m + (h.block_m - 1), h.block_m)
         self.m0 = T.truncmod(block, blocks_m) * h.block_m
         self.first_block_n = T.truncdiv(block, blocks_m)
+        if h.multicast > 1:
+            self.first_block_n = self.first_block_n * h.multicast + self.member
         # The turns of this block. Those along k begin with phase `first`.
         self.first = rank
         if self.static_count is not None:
@@ -97,6 +106,8 @@ class Kernel(Shape):
                     for part in range(h.warps_k):
                         initialize_barrier(self._barrier(buffer, part), 1)
                 fence_barriers()
+            if h.multicast > 1:
+                arrive_at_cluster(relaxed=True)
         else:
             self._await_previous_kernel()
             self._copy_a(0, 0)
@@ -118,6 +129,8 @@ class Kernel(Shape):
         T.evaluate(T.cuda.cta_sync())
         if self.copies_bulk:
             self._await_previous_kernel()
+            if h.multicast > 1:  # The barriers of all blocks are there.
+                wait_for_cluster()
             self._copy_a(0, 0)
 
     def _await_previous_kernel(self) -> None:
@@ -330,28 +343,38 @@ class Kernel(Shape):
         )  # fmt: skip
 
     def _copy_bulk(self, source: Any, bytes_left: Expr, rows_left: Expr | None, buffer: Expr) -> None:
-        """Emit a bulk copy for each row of a part of A, by the lanes of the first of the warps that share the part."""
-        tile = self.a_tile
-        part_bytes = tile.row_bytes // self.hint.warps_k
+        """Emit a bulk copy for each row of a part of A, by the lanes of the first of the warps that share the part.
+
+        Blocks that share rows of A send each other their shares of the parts, and each of them awaits all parts.
+        """
+        tile, h = self.a_tile, self.hint
+        part_bytes = tile.row_bytes // h.warps_k
         begin = self.warp_k * part_bytes
         bytes_: Expr = part_bytes
         if self.has_ragged_k:
             bytes_ = T.max(T.min(bytes_left - begin, part_bytes), 0)
         rows: Expr = self.rows_of_a if rows_left is None else T.min(rows_left, self.rows_of_a)
         barrier = self._barrier(buffer, self.warp_k)
+        name, mask = "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes", []
+        sends: Expr = True
+        if h.multicast > 1:
+            name += ".multicast::cluster"
+            blocks = sum(1 << member * h.split_k for member in range(h.multicast))
+            mask = [T.cast(T.uint32(blocks) << T.cast(self.rank, "uint32"), "uint16")]
+            sends = self.warp_k % h.multicast == self.member
+
+        def copies() -> None:
+            for first in range(0, self.rows_of_a, 32):
+                row = first + self.lane
+                with T.If(tirx.all(row < rows, bytes_ > 0)), T.Then():
+                    target = self.arena.ptr_to([tile.offset(buffer, row, begin)])
+                    T.evaluate(T.ptx[name](target, source(row, begin), T.cast(bytes_, "uint32"), barrier, *mask))
+
         with T.If(self.warp_n == 0), T.Then():
             with T.If(self.lane == 0), T.Then():
                 expect_bytes(barrier, rows * bytes_)
             T.evaluate(T.ptx["bar.warp.sync"](T.uint32(0xFFFFFFFF)))
-            for first in range(0, self.rows_of_a, 32):
-                row = first + self.lane
-                with T.If(tirx.all(row < rows, bytes_ > 0)), T.Then():
-                    T.evaluate(
-                        T.ptx["cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"](
-                            self.arena.ptr_to([tile.offset(buffer, row, begin)]), source(row, begin),
-                            T.cast(bytes_, "uint32"), barrier,
-                        )
-                    )  # fmt: skip
+            when(sends, copies)
 
     def _zero_behind_k(self, turn: Expr, buffer: Expr) -> None:
         """Emit stores of zeros to a buffer where a turn reaches beyond K: bulk copies leave that alone."""
@@ -601,8 +624,8 @@ class Kernel(Shape):
         """Return the kernel."""
         spec = operands(self.config, self.rung, "fragment")
         h, N, K = self.hint, self.config.N, self.config.K
-        threads, smem_bytes, block_m, split = self.threads, self.smem_bytes, h.block_m, h.split_k
-        grid_n, blocks_per_sm = self.grid_n, h.blocks_per_sm
+        threads, smem_bytes, block_m, cluster = self.threads, self.smem_bytes, h.block_m, self.cluster
+        blocks_n, blocks_per_sm = self.grid_n * h.split_k, h.blocks_per_sm
         kernel = self
 
         @T.prim_func(check_well_formed=False)
@@ -621,11 +644,11 @@ class Kernel(Shape):
             D = T.match_buffer(D_handle, (m, N), spec.D)
             T.device_entry()
             T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
-            block = T.cta_id([T.truncdiv(m + (block_m - 1), block_m) * grid_n * split])
-            rank = T.meta_var(cluster_rank(split))
+            block = T.cta_id([T.truncdiv(m + (block_m - 1), block_m) * blocks_n])
+            rank = T.meta_var(cluster_rank(cluster))
             thread = T.thread_id([threads])
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=128)
-            kernel.bind(A, B, Scale, Zeros, m, T.truncdiv(block, split), rank, thread, arena)
+            kernel.bind(A, B, Scale, Zeros, m, T.truncdiv(block, cluster), rank, thread, arena)
             kernel.begin()
             for turn in T.serial(kernel.count):
                 kernel.begin_turn(turn)

@@ -182,7 +182,7 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
     warps, block_n = h.warps_n * h.warps_k, 16 * h.rows * h.warps_n
     blocks_n = -(-c.N // block_n)
     blocks_m = -(-work.rung // h.block_m)
-    sm_count = work.arch.sm_count * _CLUSTER_SHARE[h.split_k]
+    sm_count = work.arch.sm_count * _CLUSTER_SHARE[h.split_k * h.multicast]
     grid = -(-blocks_n // h.waves) * h.split_k * blocks_m
     busiest = math.ceil(grid / sm_count)
     digits_us = 0.0
@@ -207,7 +207,7 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
     )
     if c.num_groups > 1 and scale_bytes / h.waves > SCALE_BYTES:
         issue *= 2  # Measured with groups of 32: scales that do not fit shared memory are loaded for each body.
-    from_l2 = busiest * (a_bytes + scale_bytes) / (_L2_BYTES / work.arch.sm_count)
+    from_l2 = busiest * (a_bytes / h.multicast + scale_bytes) / (_L2_BYTES / work.arch.sm_count)
     memory = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (work.arch.bandwidth_bytes_per_s / 1e6)
     in_flight = resident * warps * h.rows * h.ahead * work.layout.tile_bytes
     loads = tiles * work.layout.tile_bytes / min(in_flight, _IN_FLIGHT_BYTES) if h.weights == "registers" else 0.0
@@ -264,8 +264,11 @@ def space(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
         blocks_n = -(-work.config.N // (16 * hint.rows * hint.warps_n))
         blocks_m = -(-work.rung // hint.block_m)
         slots = work.arch.sm_count * _CLUSTER_SHARE[hint.split_k] * hint.blocks_per_sm / hint.split_k / blocks_m
-        for waves in sorted({1, max(1, math.ceil(blocks_n / slots))}):
-            candidate = _with_a_that_fits(work, replace(hint, waves=waves))
+        waves_of_all = max(1, math.ceil(blocks_n / slots))
+        for waves, multicast in itertools.product(sorted({1, waves_of_all}), _multicasts(work, hint)):
+            if math.gcd(blocks_n, -(-blocks_n // waves)) % multicast:
+                continue
+            candidate = _with_a_that_fits(work, replace(hint, waves=waves, multicast=multicast))
             if candidate is not None:
                 found.append((predicted_us(work, candidate), len(found), candidate))
     if not found and first.block_m > 8:
@@ -322,11 +325,17 @@ def _shapes(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
                     yield hint
 
 
+def _multicasts(work: Work, hint: DecodeHint) -> tuple[int, ...]:
+    """Return the blocks worth sharing rows of A: in pairs, which leave no multiprocessor idle, where A has some."""
+    is_worth_it = work.rung > 1 and hint.split_k == 1 and work.arch.capability >= 90
+    return (1, 2) if is_worth_it else (1,)
+
+
 def _with_a_that_fits(work: Work, hint: DecodeHint) -> DecodeHint | None:
     """Return the hint, with as few phases as make A fit shared memory; None where nothing fits."""
     if _fits(work, hint):
         return hint
-    if hint.waves > 1 or hint.activations == "digits":
+    if hint.waves > 1 or hint.multicast > 1 or hint.activations == "digits":
         return None
     tiles = work.tiles_of_warp(hint)
     for phase in range(tiles // 2 // hint.unroll * hint.unroll, 0, -hint.unroll):

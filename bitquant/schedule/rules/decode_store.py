@@ -97,7 +97,10 @@ class SumStore:
         address = T.alloc_local((split,), "uint32")
         local = T.cuda.cvta_generic_to_shared(self._sum_address(0, m, n))
         for rank in range(split):
-            T.evaluate(T.ptx["mapa.shared::cluster.u32"](address[rank], local, T.uint32(rank)))
+            block = T.uint32(rank)
+            if kernel.hint.multicast > 1:
+                block = block + T.cast(kernel.member * split, "uint32")
+            T.evaluate(T.ptx["mapa.shared::cluster.u32"](address[rank], local, block))
             T.evaluate(T.ptx[f"ld.shared::cluster.{kind}"](values[rank], address[rank]))
         for rank in range(1, split):
             store_local(values, 0, values[0] + values[rank])
