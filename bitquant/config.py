@@ -126,6 +126,10 @@ class MatmulConfig:
         """
         return self.is_static or (rung == 1 and self.ladder[-1] > 1)
 
+    def has_most_rows(self, rung: int) -> bool:
+        """Whether a function of this rung is called with at most `rung` rows: all but the last of a symbolic M."""
+        return self.is_static or rung < self.ladder[-1]
+
     @cached_property
     def A_format(self) -> NumberFormat:
         """Format of A."""

@@ -263,6 +263,16 @@ def test_turns_cover_n_and_k_once(N: int, K: int) -> None:
         assert s.has_ragged_tiles or s.phases * hint.warps_k * s.part_tiles == s.tiles_k
 
 
+def test_inner_rungs_hold_the_rows_that_they_serve() -> None:
+    """As a static M of that number does; the last rung, which serves larger m, holds whole tiles."""
+    config = _config([2, 4, 8, 16], 4096, 14336, **GROUPS)
+    shapes = [Shape(config, rung, gpu_arch("sm_90a"), DecodeHint(block_m=8)) for rung in config.ladder]
+    assert [shape.rows_of_a for shape in shapes] == [2, 4, 8, 8]
+    static = Shape(config.with_M(4), 4, gpu_arch("sm_90a"), DecodeHint(block_m=8))
+    assert static.smem_bytes == shapes[1].smem_bytes < shapes[2].smem_bytes
+    assert Shape(config.with_M([4]), 4, gpu_arch("sm_90a"), DecodeHint(block_m=8)).rows_of_a == 8
+
+
 # Hints.
 
 

@@ -36,6 +36,15 @@ def test_full_ladder(m):
     check_call(bq.Matmul(config, target="cuda"), m, "cuda", seed=m)
 
 
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 5, 8, 11])
+def test_rungs_of_fewer_rows_than_a_tile(m):
+    """Inner rungs hold no more rows than they serve, and the last one serves more than it holds."""
+    config = bq.MatmulConfig(
+        M=(2, 4, 8), N=1016, K=14336, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True
+    )
+    check_call(bq.Matmul(config, target="cuda"), m, "cuda", seed=m)
+
+
 def test_same_bits_every_time():
     """The same call gives the same bits."""
     config = bq.MatmulConfig(M=33, N=1000, K=4096, W_dtype="int4", group_size=128, with_scaling=True)

@@ -56,8 +56,8 @@ class Kernel(Shape):
         self.rank = rank
         self.lane, warp = thread % 32, thread // 32
         self.warp_k, self.warp_n = warp // h.warps_n, warp % h.warps_n
-        blocks_m = T.truncdiv(m + (h.block_m - 1), h.block_m)
-        self.m0 = T.truncmod(block, blocks_m) * h.block_m
+        blocks_m = T.truncdiv(m + (self.rows_of_a - 1), self.rows_of_a)
+        self.m0 = T.truncmod(block, blocks_m) * self.rows_of_a
         self.first_block_n = T.truncdiv(block, blocks_m)
         if h.multicast > 1:
             self.first_block_n = self.first_block_n * h.multicast + self.member
@@ -624,7 +624,7 @@ class Kernel(Shape):
         """Return the kernel."""
         spec = operands(self.config, self.rung, "fragment")
         h, N, K = self.hint, self.config.N, self.config.K
-        threads, smem_bytes, block_m, cluster = self.threads, self.smem_bytes, h.block_m, self.cluster
+        threads, smem_bytes, rows, cluster = self.threads, self.smem_bytes, self.rows_of_a, self.cluster
         blocks_n, blocks_per_sm = self.grid_n * h.split_k, h.blocks_per_sm
         kernel = self
 
@@ -644,7 +644,7 @@ class Kernel(Shape):
             D = T.match_buffer(D_handle, (m, N), spec.D)
             T.device_entry()
             T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
-            block = T.cta_id([T.truncdiv(m + (block_m - 1), block_m) * blocks_n])
+            block = T.cta_id([T.truncdiv(m + (rows - 1), rows) * blocks_n])
             rank = T.meta_var(cluster_rank(cluster))
             thread = T.thread_id([threads])
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=128)

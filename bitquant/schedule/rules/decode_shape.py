@@ -101,8 +101,8 @@ class Shape:
         self.has_ragged_tiles = self.tiles_k % (h.warps_k * self.part_tiles) != 0
         self.has_ragged_n = config.N % self.block_n != 0
         self.is_shared = hint.weights == "shared"
-        # Rows of A beyond the rung are not stored; the lanes that would read them read the last one.
-        self.rows_of_a = min(h.block_m, rung) if config.has_fixed_rows(rung) else h.block_m
+        #: Rows of A of a block. Those beyond the rung are not stored; the lanes that would read them read the last one.
+        self.rows_of_a = min(h.block_m, rung) if config.has_most_rows(rung) else h.block_m
         self._lay_out()
 
     def _choose_units(self) -> None:
