@@ -6,6 +6,7 @@ import json
 import os
 
 import pytest
+import torch
 from hypothesis import settings
 
 from bitquant.testing.generators import case_id, cases
@@ -14,6 +15,13 @@ from bitquant.testing.oracle import tolerance
 # The same examples on every run and no time limit on one: a shared machine is slow at times.
 settings.register_profile("bitquant", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("bitquant")
+
+
+def pytest_configure(config):
+    """Share the processor among the workers of pytest-xdist, whose torch would each start a thread a core."""
+    del config
+    if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
 
 
 @pytest.fixture
