@@ -60,17 +60,16 @@ def test_scales_are_loaded_where_they_are_configured(rule: str, arch: str, probl
     """A kernel takes and reads the scales that its config has, those alone, and still does not spill."""
     plain = MatmulConfig(**problem)
     multiplies = []
-    # Of a rule's problems one has both, and others one of them alone, the one or the other in turn.
-    place = PROBLEMS.index((rule, arch, problem))
-    is_first = PROBLEMS[place - 1][0] != rule
-    for flags in ((), FLAGS if is_first else FLAGS[place % 2 :][:1]):
+    # One of them alone, the one or the other in turn.
+    alone = FLAGS[PROBLEMS.index((rule, arch, problem)) % 2 :][:1]
+    for flags in ((), alone, FLAGS):
         archive = _built(rule, arch, replace(plain, **dict.fromkeys(flags, True)))
         (resources,) = archive.resources.values()
         assert resources.spill_bytes == 0
         scales = {"ActivationScale", "ChannelScale"} & _parameters(archive)
         assert scales == {"".join(word.title() for word in flag.split("_")[1:]) for flag in flags}
         multiplies.append(len(re.findall(r"\b(?:mul|fma)\.(?:rn\.)?(?:ftz\.)?f32", archive.ptx)))
-    assert multiplies[0] < multiplies[1]
+    assert multiplies[0] < multiplies[1] < multiplies[2]
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_units_are_applied_at_the_end(arch: str, is_scaled: bool) -> None:
 def test_codes_are_multiplied_where_they_stand() -> None:
     """In float16 the registers of one plane take no multiply-add, those of two take one: 8 for two rows of tiles."""
     hint = DecodeHint(rows=2, chains=2)
-    for weight, planes in (("uint4", 1), ("uint3", 2), ("int1", 1)):
+    for weight, planes in (("uint4", 1), ("int4", 1), ("uint3", 2), ("uint2", 1), ("int1", 1)):
         ptx = _build(_config(1, 4096, 4096, **{**GROUPS, "W_dtype": weight}), "sm_90a", hint).ptx
         # One of three is for the sums of A.
         products = ptx.count("mma.sync") // 3
