@@ -92,6 +92,11 @@ class DecodeHint(Hint):
     multicast: int = 1
     activations: str = "values"
 
+    @property
+    def cluster(self) -> int:
+        """Blocks of a cluster, which share k, or rows of A."""
+        return self.split_k * self.multicast
+
 
 class DecodeRule(Rule):
     """Few rows of A on the fragment layout (see the module)."""
@@ -183,9 +188,9 @@ def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHi
         return "needs phase % unroll == 0"
     if hint.split_k not in (1, 2, 4, 8):
         return "needs split_k of 1, 2, 4 or 8"
-    if hint.multicast not in (1, 2, 4, 8) or hint.split_k * hint.multicast > 8:
+    if hint.multicast not in (1, 2, 4, 8) or hint.cluster > 8:
         return "needs multicast of 1, 2, 4 or 8, and split_k * multicast <= 8"
-    if hint.split_k * hint.multicast > 1 and arch.capability < 90:
+    if hint.cluster > 1 and arch.capability < 90:
         return f"needs sm_90 or newer for split_k or multicast > 1, and the target is {arch.name}"
     shape = Shape(config, rung, arch, hint)
     if shape.phases < hint.split_k:

@@ -52,15 +52,13 @@ class Kernel(Shape):
         #: This block's place among those that share k, and among those that share rows of A.
         self.member: Expr = 0
         if h.multicast > 1:
-            self.member, rank = (rank // h.split_k, rank % h.split_k) if h.split_k > 1 else (rank, 0)
+            self.member, rank = rank // h.split_k, rank % h.split_k
         self.rank = rank
         self.lane, warp = thread % 32, thread // 32
         self.warp_k, self.warp_n = warp // h.warps_n, warp % h.warps_n
         blocks_m = T.truncdiv(m + (self.rows_of_a - 1), self.rows_of_a)
         self.m0 = T.truncmod(block, blocks_m) * self.rows_of_a
-        self.first_block_n = T.truncdiv(block, blocks_m)
-        if h.multicast > 1:
-            self.first_block_n = self.first_block_n * h.multicast + self.member
+        self.first_block_n = T.truncdiv(block, blocks_m) * h.multicast + self.member
         # The turns of this block. Those along k begin with phase `first`.
         self.first = rank
         if self.static_count is not None:
@@ -624,7 +622,7 @@ class Kernel(Shape):
         """Return the kernel."""
         spec = operands(self.config, self.rung, "fragment")
         h, N, K = self.hint, self.config.N, self.config.K
-        threads, smem_bytes, rows, cluster = self.threads, self.smem_bytes, self.rows_of_a, self.cluster
+        threads, smem_bytes, rows, cluster = self.threads, self.smem_bytes, self.rows_of_a, h.cluster
         blocks_n, blocks_per_sm = self.grid_n * h.split_k, h.blocks_per_sm
         kernel = self
 

@@ -183,7 +183,7 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
     warps, block_n = h.warps_n * h.warps_k, 16 * h.rows * h.warps_n
     blocks_n = -(-c.N // block_n)
     blocks_m = -(-work.rung // h.block_m)
-    sm_count = work.arch.sm_count * _CLUSTER_SHARE[h.split_k * h.multicast]
+    sm_count = work.arch.sm_count * _CLUSTER_SHARE[h.cluster]
     grid = -(-blocks_n // h.waves) * h.split_k * blocks_m
     busiest = math.ceil(grid / sm_count)
     digits_us = 0.0

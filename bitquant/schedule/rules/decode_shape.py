@@ -76,8 +76,6 @@ class Shape:
         #: Right operands of 8 columns: rows of A, or the digits of one.
         self.blocks_m = 1 if self.digit_plan else h.block_m // 8
         self.threads = 32 * h.warps_n * h.warps_k
-        #: Blocks of a cluster, which share k, or rows of A.
-        self.cluster = h.split_k * h.multicast
         self.block_n = 16 * h.rows * h.warps_n
         self.tiles_k = self.layout.tiles_k(config.K)
         self.lane_words = self.layout.tile_bytes // 128
