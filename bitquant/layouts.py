@@ -106,7 +106,7 @@ class FragmentLayout:
     operand_bits
         Bits of a value in a tensor-core register, 16 or 8.
     is_adjacent
-        Whether the codes of a register stand side by side in a word, as a table of pairs wants them (nf4), and not at
+        Whether the codes of a register stand side by side in a word, as a table of pairs wants them, and not at
         the same place in fields of `operand_bits`. For 4 bits only.
 
     Raises
@@ -243,7 +243,10 @@ def fragment_refusal(config: MatmulConfig) -> str | None:
 
 
 def _fragment_layout(config: MatmulConfig) -> FragmentLayout:
-    return FragmentLayout(config.W_format.bits, config.A_format.bits, config.W_format.name == "nf4")
+    w, a = config.W_format, config.A_format
+    # fp4_e2m1 is a float8 after few instructions, but 16 bits are looked up in fewer than they are made.
+    is_looked_up = w.codebook is not None and (w.name != "fp4_e2m1" or a.bits == 16)
+    return FragmentLayout(w.bits, a.bits, is_looked_up)
 
 
 def fragment_layout(config: MatmulConfig) -> FragmentLayout:

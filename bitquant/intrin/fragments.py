@@ -260,12 +260,12 @@ class RegisterDecoder:
         Operand registers a register of the layout: 2 where the layout's operands have 8 bits and these have 16, the
         first for values e = 0, 1 and the second for e = 2, 3; else 1.
     has_table, table_bytes
-        Whether values are looked up in a `PairTable` (nf4), and the shared memory that it takes.
+        Whether values are looked up in a `PairTable`, as the layout is made for, and the shared memory that it takes.
 
     Raises
     ------
     ScheduleError
-        As `decoder_refusal` and `in_place_refusal` say, or if the widths of operand and layout do not go together.
+        As `decoder_refusal` and `in_place_refusal` say, or if operand, format and layout do not go together.
     """
 
     def __init__(
@@ -287,12 +287,17 @@ class RegisterDecoder:
             refusal = in_place_refusal(fmt, operand)
         if refusal is None and shares_bytes and not (in_place and fmt.bits == 4 and layout.operand_bits == 16):
             refusal = f"needs in_place and a layout of 4 bits for operands of 16 to share bytes (got {fmt.name})"
+        is_looked_up = is_pair and fmt.codebook is not None
+        if refusal is None and layout.is_adjacent and not is_looked_up:
+            refusal = f"needs a layout whose codes stand in fields of its width, not side by side (got {fmt.name})"
+        if refusal is None and not layout.is_adjacent and is_looked_up and fmt.name != "fp4_e2m1":
+            refusal = f"needs a layout whose codes stand side by side, to look them up (got {fmt.name})"
         if refusal is not None:
             raise ScheduleError(f"operand {operand!r} {refusal}", fmt=fmt.name, operand=operand)
         self.fmt, self.layout, self.operand = fmt, layout, operand
         self.in_place, self.shares_bytes = in_place, shares_bytes
         self.registers = 2 if is_pair and layout.operand_bits == 8 else 1
-        self.has_table = fmt.codebook is not None and fmt.name != "fp4_e2m1"
+        self.has_table = layout.is_adjacent
         self.table_bytes = 256 * 4 * _TABLE_COPIES if self.has_table else 0
         self.value_scale, self.value_offset = 1.0, 0.0
         self._converts_float8 = arch_capability >= 89
@@ -371,9 +376,9 @@ class RegisterDecoder:
         r
             Register of the layout, 0 ... ``layout.registers`` - 1.
         table
-            For nf4 the `PairTable` that `fill_table` has filled.
+            If `has_table`, the `PairTable` that `fill_table` has filled.
         ops
-            Other operations than those that emit TIRx; then words, and for nf4 `table`, are what these work on.
+            Other operations than those that emit TIRx; then words, and `table` if need be, are what these work on.
         """
         ops = self._ops if ops is None else ops
         fields = []

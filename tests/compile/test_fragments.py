@@ -56,7 +56,8 @@ def decode_kernel(decoder: RegisterDecoder) -> tvm.tirx.PrimFunc:
 def compile_decoder(name: str, operand: str, operand_bits: int, arch: str):
     """Return a decoder, its kernel as a TVM executable, and its machine code."""
     fmt = number_format(name)
-    layout = FragmentLayout(fmt.bits, operand_bits, name == "nf4")
+    is_looked_up = fmt.codebook is not None and (name != "fp4_e2m1" or operand_bits == 16)
+    layout = FragmentLayout(fmt.bits, operand_bits, is_looked_up)
     decoder = RegisterDecoder(fmt, layout, operand, gpu_arch(arch).capability)
     module = tvm.IRModule({"main": decode_kernel(decoder).with_attr("global_symbol", "main")})
     executable = tvm.compile(module, target=cuda_target(arch), tir_pipeline="tirx")
@@ -102,6 +103,7 @@ def test_integers_take_few_instructions(name, operand, operand_bits):
         ("int8", "bfloat16", 16),
         ("int3", "float8_e4m3", 8),
         ("fp4_e2m1", "bfloat16", 16),
+        ("fp4_e2m1", "float16", 8),
         ("float8_e4m3", "float16", 16),
         ("float8_e4m3", "bfloat16", 8),
         ("float8_e5m2", "bfloat16", 16),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -19,11 +20,15 @@ INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 9)]
 FORMATS = [*INTEGERS, "fp4_e2m1", "nf4", "float8_e4m3", "float8_e5m2"]
 PAIRS = ("float16", "bfloat16")
 OPERANDS = (*PAIRS, "int8", "uint8", "float8_e4m3", "float8_e5m2")
+#: Whether codes are looked up, and so stand side by side in a word.
+LOOKED_UP = {"nf4": (True,), "fp4_e2m1": (True, False)}
 CASES = [
-    (name, operand, operand_bits, capability)
+    (name, operand, operand_bits, is_adjacent, capability)
     for name, operand, operand_bits in itertools.product(FORMATS, OPERANDS, (16, 8))
+    for is_adjacent in LOOKED_UP.get(name, (False,))
     for capability in ((80, 90) if name == "float8_e4m3" else (90,))
-    if decoder_refusal(number_format(name), operand) is None and (operand in PAIRS or operand_bits == 8)
+    if decoder_refusal(number_format(name), operand) is None
+    and (operand in PAIRS or (operand_bits == 8 and not is_adjacent))
 ]
 
 
@@ -122,12 +127,13 @@ def lanes(layout: FragmentLayout, seed: int) -> tuple[np.ndarray, list[list[np.n
     return codes, words
 
 
-@pytest.mark.parametrize(("name", "operand", "operand_bits", "capability"), CASES)
-def test_registers_hold_the_values(name, operand, operand_bits, capability):
+@pytest.mark.parametrize(("name", "operand", "operand_bits", "is_adjacent", "capability"), CASES)
+def test_registers_hold_the_values(name, operand, operand_bits, is_adjacent, capability):
     """Every code at every place of a tile becomes value_scale * number - value_offset, NaN and infinities included."""
     fmt = number_format(name)
-    layout = FragmentLayout(fmt.bits, operand_bits, name == "nf4")
+    layout = FragmentLayout(fmt.bits, operand_bits, is_adjacent)
     decoder = RegisterDecoder(fmt, layout, operand, capability)
+    assert decoder.has_table is is_adjacent
     assert decoder.registers == (2 if operand in PAIRS and operand_bits == 8 else 1)
     assert np.log2(decoder.value_scale) % 1 == 0
     table = values_of(fmt, operand)
@@ -273,11 +279,12 @@ def test_selected_constants():
 
 
 @pytest.mark.parametrize("operand", PAIRS)
-def test_pairs_of_nf4(operand):
+@pytest.mark.parametrize("name", LOOKED_UP)
+def test_pairs_of_values(name, operand):
     """Entry b of the table is the value of code b % 16 below that of code b // 16, rounded to nearest even."""
-    decoder = RegisterDecoder(number_format("nf4"), FragmentLayout(4, 16, True), operand, 90)
+    decoder = RegisterDecoder(number_format(name), FragmentLayout(4, 16, True), operand, 90)
     assert decoder.table_bytes == 256 * 4 * 32
-    levels = torch.tensor(number_format("nf4").codebook, dtype=torch.float64).to(getattr(torch, operand)).double()
+    levels = torch.tensor(number_format(name).codebook, dtype=torch.float64).to(getattr(torch, operand)).double()
     byte = np.arange(256)
     expected = np.stack([levels.numpy()[byte % 16], levels.numpy()[byte // 16]], axis=1)
     np.testing.assert_array_equal(numbers(decoder.pair_values(), operand), expected)
@@ -303,6 +310,21 @@ def test_refusals(name, operand, message):
     layout = FragmentLayout(min(fmt.bits, 8), 8, name == "nf4")
     with pytest.raises(ScheduleError, match=message):
         RegisterDecoder(fmt, layout, operand, 90)
+
+
+@pytest.mark.parametrize(
+    ("name", "operand", "operand_bits", "is_adjacent", "message"),
+    [
+        ("uint4", "float16", 16, True, "in fields of its width, not side by side (got uint4)"),
+        ("fp4_e2m1", "float8_e4m3", 8, True, "in fields of its width, not side by side (got fp4_e2m1)"),
+        ("nf4", "bfloat16", 16, False, "side by side, to look them up (got nf4)"),
+        ("nf4", "float16", 8, False, "side by side, to look them up (got nf4)"),
+    ],
+)
+def test_tables_need_their_layout(name, operand, operand_bits, is_adjacent, message):
+    """Codes are looked up as pairs, for which they must stand side by side, and no others may."""
+    with pytest.raises(ScheduleError, match=re.escape(message)):
+        RegisterDecoder(number_format(name), FragmentLayout(4, operand_bits, is_adjacent), operand, 90)
 
 
 def test_bytes_need_their_layout():

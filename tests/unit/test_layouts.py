@@ -121,11 +121,11 @@ def test_codes_lie_where_the_instruction_reads_them(bits, operand_bits):
     assert np.array_equal(codes_by_definition(stored, bits, operand_bits), expected)
 
 
-@pytest.mark.parametrize("operand_bits", [16, 8])
-def test_nf4_stands_side_by_side(operand_bits):
-    """The codes of a register of nf4 follow one another in a word, a byte a pair, as a table of pairs wants them."""
+@pytest.mark.parametrize(("W_dtype", "operand_bits"), [("nf4", 16), ("nf4", 8), ("fp4_e2m1", 16)])
+def test_codes_side_by_side(W_dtype, operand_bits):
+    """Codes that are looked up follow one another in a word, a byte a pair, as a table of pairs wants them."""
     codes = random_codes(4, (32, 128))
-    config = problem("nf4", 32, 128, operand_bits)
+    config = problem(W_dtype, 32, 128, operand_bits)
     stored = to_layout(plain_weight(codes, config), config, "fragment")
     assert np.array_equal(codes_by_definition(stored, 4, operand_bits, adjacent=True), codes.numpy())
     word = int(stored[0, :4].view(torch.int32)) & 0xFFFFFFFF
@@ -133,6 +133,14 @@ def test_nf4_stands_side_by_side(operand_bits):
     for e in range(values):
         assert word >> (4 * e) & 15 == codes[0, e]
         assert word >> (4 * (values + e)) & 15 == codes[8, e]
+
+
+def test_fp4_for_8_bit_operands():
+    """With A of 8 bits fp4_e2m1 is decoded by arithmetic, and stands as integers of 4 bits do."""
+    codes = random_codes(4, (32, 128))
+    fp4, uint4 = (problem(W_dtype, 32, 128, 8) for W_dtype in ("fp4_e2m1", "uint4"))
+    stored = [to_layout(plain_weight(codes, config), config, "fragment") for config in (fp4, uint4)]
+    assert torch.equal(stored[0].view(torch.uint8), stored[1].view(torch.uint8))
 
 
 def test_4_bits_for_16_bit_operands():
