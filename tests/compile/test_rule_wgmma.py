@@ -19,7 +19,8 @@ from bitquant.layouts import fragment_layout
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule, hint_problem
 from bitquant.schedule.rules.wgmma_decode import record
-from bitquant.schedule.rules.wgmma_tiles import predicted_us, registers
+from bitquant.schedule.rules.wgmma_model import predicted_us
+from bitquant.schedule.rules.wgmma_tiles import registers
 
 RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
 

@@ -7,6 +7,7 @@ import pytest
 from bitquant.arch import gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.schedule.rules import wgmma_tiles
+from bitquant.schedule.rules.wgmma_model import predicted_us, step_instructions
 from bitquant.schedule.rules.wgmma_tiles import (
     ROWS,
     WgmmaHint,
@@ -14,8 +15,6 @@ from bitquant.schedule.rules.wgmma_tiles import (
     hint_registers,
     likely_hints,
     needed_registers,
-    predicted_us,
-    step_instructions,
     sums_refusal,
     tile_waves,
 )

@@ -38,7 +38,7 @@ SCALE_BYTES = 32 << 10
 #: Registers of a multiprocessor.
 _REGISTERS = 65536
 #: Multiprocessors that clusters of a size can fill together: those of a processing cluster need not be a multiple.
-#: (`wgmma_tiles.CLUSTER_SHARE` is the same, as wgmma kernels meet it.)
+#: (`wgmma_model.CLUSTER_SHARE` is the same, as wgmma kernels meet it.)
 _CLUSTER_SHARE = {1: 1.0, 2: 1.0, 4: 0.85, 8: 0.73}
 #: Registers of a thread for addresses, counters and what is being decoded.
 _BASE_REGISTERS = 48

@@ -17,6 +17,7 @@ from bitquant.layouts import Layout, fragment_refusal
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.base import Rule
 from bitquant.schedule.rules.wgmma_kernel import Kernel
+from bitquant.schedule.rules.wgmma_model import predicted_us
 from bitquant.schedule.rules.wgmma_sums import narrow_refusal
 from bitquant.schedule.rules.wgmma_tiles import (
     WgmmaHint,
@@ -24,7 +25,6 @@ from bitquant.schedule.rules.wgmma_tiles import (
     hint_registers,
     likely_hints,
     needed_registers,
-    predicted_us,
     sums_refusal,
     unit_k,
 )
