@@ -2,12 +2,10 @@
 
 The time of a kernel is a sum of what its busiest multiprocessor does: it reads its part of the weight, and A from L2;
 it issues instructions, the more slowly the fewer warps hide each other's latency; and a block begins and ends with
-waits that nothing hides. Coefficients were fitted (relative, nonnegative least squares) to 2800 kernels measured on an
-H200: ten shapes from 1024 x 8192 to 28672 x 8192, M of 1 to 16, float16, bfloat16 and int8 A, weights of 1 to 8 bits.
-The root of the mean square of the relative error is 16%; of the hints measured for a problem, the one that the model
-puts first was on average 4% behind the best. Where A is multiplied as digits (390 kernels, weights of 1 to 3 bits)
-these are 12% and 3%. Pairs of blocks that share A (118 kernels) were not part of the fit: A counts once for both, and
-the error is 7%.
+waits that nothing hides. Coefficients were fitted to 9400 kernels measured on H200s, for 695 problems: 19 shapes from
+3584 x 3584 to 28672 x 8192, M of 1 to 64, float16, bfloat16 and int8 A, weights of 1 to 8 bits. They are meant to put
+hints in order: of those measured for a problem, the one that the model puts first is on average 3% behind the best.
+Where A is multiplied as digits, coefficients are those of an earlier fit (390 kernels, weights of 1 to 3 bits).
 """
 
 from __future__ import annotations
@@ -49,13 +47,70 @@ _DIGIT_BASE_REGISTERS = 36
 _IN_FLIGHT_BYTES = 32 << 10
 #: What it takes to make the digits of a number, of which nothing else is done meanwhile.
 _DIGIT_INSTRUCTIONS = 35
-#: How the weight travels, tiles ahead, tiles in the body of the loop.
+#: How the weight travels, tiles ahead, tiles in the body of the loop; of those predicted alike the first is the faster.
 _TRAVELS = (
-    ("registers", 1, 1), ("registers", 2, 2), ("registers", 2, 4), ("registers", 4, 4),
+    ("registers", 1, 1), ("registers", 2, 4), ("registers", 2, 2), ("registers", 4, 4),
     ("shared", 4, 1), ("shared", 4, 2), ("shared", 4, 4), ("shared", 8, 2), ("shared", 8, 4),
 )  # fmt: skip
 #: Shared memory that the system and the rounding of offsets take of a block.
 _SMEM_SLACK = 2048
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Coefficients of the model's sum; times in microseconds.
+
+    Attributes
+    ----------
+    start
+        From one kernel to the next.
+    memory, l2
+        Of the times that the bytes take by bandwidth.
+    issue, waits
+        Of the time to issue all instructions, and what few warps wait: for 16 of them, less with the square of more.
+    load
+        For each time that what a multiprocessor has in flight is awaited.
+    turn, split_turn
+        For each block, and more where it shares K with others.
+    split, large_split
+        Once where blocks share K, and more where those are more than two.
+    arrival, phase
+        For each 64 KiB of A that arrive first, and for each later phase of A.
+    ring_issue, ring
+        Where the weight passes through a ring in shared memory: share of the issue time, and time.
+    multicast
+        Where blocks send each other A.
+    tightness
+        For registers that are hardly enough and are bought with moves: for each limit's worth above 90 % of it.
+    """
+
+    start: float
+    memory: float
+    l2: float
+    issue: float
+    waits: float
+    load: float
+    turn: float
+    split_turn: float
+    split: float
+    large_split: float
+    arrival: float
+    phase: float
+    ring_issue: float = 0.0
+    ring: float = 0.0
+    multicast: float = 0.0
+    tightness: float = 0.0
+
+
+_VALUE_COSTS = _Costs(
+    start=0.9, memory=0.61, l2=0.8, issue=0.97, waits=0.03, load=0.15, turn=0.135, split_turn=1.37, split=0.02,
+    large_split=0.33, arrival=0.15, phase=0.5, ring_issue=0.31, ring=0.4, multicast=0.07, tightness=2.0,
+)  # fmt: skip
+#: Where A is multiplied as digits.
+_DIGIT_COSTS = _Costs(
+    start=0.75, memory=0.62, l2=0.76, issue=0.99, waits=0.074, load=0.057, turn=0.17, split_turn=0.77, split=0.31,
+    large_split=0.44, arrival=0.91, phase=1.5,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -186,20 +241,19 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
     sm_count = work.arch.sm_count * _CLUSTER_SHARE[h.cluster]
     grid = -(-blocks_n // h.waves) * h.split_k * blocks_m
     busiest = math.ceil(grid / sm_count)
+    is_ring = h.weights == "shared"
     digits_us = 0.0
     if h.activations == "digits":
         numbers = c.K / h.split_k * len(work.layout.planes)
         # Some of it is hidden by the first loads of the weight; a ring takes longer to be filled.
-        digits_us = 0.7 * busiest * numbers * _DIGIT_INSTRUCTIONS / 128 / _CLOCK + (
-            1.0 if h.weights == "shared" else 0.0
-        )
+        digits_us = 0.7 * busiest * numbers * _DIGIT_INSTRUCTIONS / 128 / _CLOCK + (1.0 if is_ring else 0.0)
     fitting = work.arch.smem_per_sm_bytes // (_smem_bytes(work, h) + RESERVED_SMEM_BYTES)
     resident = max(1, min(h.blocks_per_sm, busiest, fitting))
     turns = busiest * h.waves / resident
     tiles = busiest * h.waves * work.tiles_of_warp(h) * h.rows * warps
+    costs = _DIGIT_COSTS if h.activations == "digits" else _VALUE_COSTS
     issue = tiles * _instructions(work, h) / 4 / _CLOCK
-    # Twice as many warps as 8 a multiprocessor hide most of a warp's waits.
-    issue *= 0.99 + 0.074 * (16 / max(4, resident * warps)) ** 2
+    issue *= costs.issue + costs.waits * (16 / max(4, resident * warps)) ** 2 + is_ring * costs.ring_issue
     if h.activations == "digits":
         issue *= 1.2  # Most instructions are masks, which issue at half the rate.
     a_bytes = work.rows_of_a(h) * c.K / h.split_k * work.a_bytes
@@ -211,17 +265,21 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
     from_l2 = busiest * (a_bytes / h.multicast + scale_bytes) / (_L2_BYTES / work.arch.sm_count)
     memory = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (work.arch.bandwidth_bytes_per_s / 1e6)
     in_flight = resident * warps * h.rows * h.ahead * work.layout.tile_bytes
-    loads = tiles * work.layout.tile_bytes / min(in_flight, _IN_FLIGHT_BYTES) if h.weights == "registers" else 0.0
+    loads = 0.0 if is_ring else tiles * work.layout.tile_bytes / min(in_flight, _IN_FLIGHT_BYTES)
     phases = 1 if h.phase == 0 else work.tiles_of_warp(h) / h.phase
+    tightness = registers(work, h) / _register_limit(32 * warps * h.blocks_per_sm)
     return (
-        0.62 * memory
-        + 0.76 * from_l2
+        costs.memory * memory
+        + costs.l2 * from_l2
         + issue
-        + 0.057 * loads
-        + turns * (0.17 + (0.77 if h.split_k > 1 else 0.0))
-        + (0.31 if h.split_k > 1 else 0.0) + (0.44 if h.split_k > 2 else 0.0)
-        + 0.91 * a_bytes / phases / 65536 + 1.5 * (phases - 1) + digits_us
-        + 0.93
+        + costs.load * loads
+        + turns * (costs.turn + (h.split_k > 1) * costs.split_turn)
+        + (h.split_k > 1) * costs.split + (h.split_k > 2) * costs.large_split
+        + (h.multicast > 1) * costs.multicast
+        + is_ring * costs.ring
+        + max(0.0, tightness - 0.9) * costs.tightness
+        + costs.arrival * a_bytes / phases / 65536 + costs.phase * (phases - 1) + digits_us
+        + costs.start
     )  # fmt: skip
 
 
