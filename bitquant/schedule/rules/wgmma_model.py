@@ -51,8 +51,8 @@ DENSE_INSTRUCTIONS = 20
 SM_FLOPS = 6.2e12
 #: From the release of a slot to its next bytes, and slots that are not on their way meanwhile.
 ARRIVAL_US, HELD_SLOTS = 1.27, 1.3
-#: Of the time of a step, what is lost where a slot waits for the blocks of a cluster.
-MULTICAST_SHARE = 0.08
+#: Of the time of a step, what is lost where a slot waits for the blocks of a cluster; dense kernels gain as much.
+MULTICAST_SHARE, DENSE_MULTICAST_SHARE = 0.08, 0.01
 #: Bytes a second from memory, as kernels reach them, and from L2 by all multiprocessors.
 MEMORY_BYTES_PER_S, L2_BYTES_PER_S = 4.8e12, 12.5e12
 #: The same from L2 where consumers read no operand but by descriptor; an estimate.
@@ -91,7 +91,7 @@ def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -
     # Times near each other get in each other's way.
     step_us = (tensor_us**4 + decode_us**4 + arrival_us**4) ** 0.25
     if h.multicast > 1:
-        step_us *= 1 + MULTICAST_SHARE
+        step_us *= 1 + (DENSE_MULTICAST_SHARE if is_dense(config) else MULTICAST_SHARE)
 
     end_us = TILE_US + TILE_ROW_US * h.block_m * h.rows
     exchange_us = EXCHANGE_US + EXCHANGE_PART_US * h.parts * h.tail_split + EXCHANGE_ROW_US * h.block_m * h.rows
