@@ -112,6 +112,14 @@ def test_sharing_rows_of_a_pays_where_they_are_many() -> None:
     assert predicted_us(many, replace(one, multicast=4)) > predicted_us(many, replace(one, multicast=2))
 
 
+@pytest.mark.parametrize("rung", [1, 8])
+def test_a_ring_in_shared_memory_costs(rung: int) -> None:
+    """Where registers hold what is in flight, nothing is gained by a way through shared memory."""
+    work = _work(rung=rung)
+    hint = replace(FIRST, warps_k=16, blocks_per_sm=1, weights="registers")
+    assert predicted_us(work, hint) < predicted_us(work, replace(hint, weights="shared"))
+
+
 def test_phases_cost() -> None:
     """A that arrives in pieces is waited for more often."""
     work = _work(K=28672)

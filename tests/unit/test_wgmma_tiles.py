@@ -87,6 +87,26 @@ def test_zero_points_cost_instructions_in_either_place() -> None:
         assert step_instructions(with_zeros, hint) > step_instructions(without, hint)
 
 
+@pytest.mark.parametrize("scaling", ["operand", "sums"])
+def test_unequal_parts_of_k_cost_instructions(scaling: str) -> None:
+    """What is decoded beyond K must become zero where parts of K are not whole slots."""
+    hints = [WgmmaHint(block_m=16, block_k=256, consumers_n=1, consumers_k=k, scaling=scaling) for k in (1, 2, 3, 4)]
+    costs = [step_instructions(_config(K=8192), hint) for hint in hints]
+    assert costs[0] == costs[1] == costs[3] < costs[2]
+
+
+def test_sharing_a_costs_time_where_something_is_decoded() -> None:
+    """Slots wait for the blocks of a cluster; dense kernels, which read W from L2 as well, lose next to nothing."""
+    arch = gpu_arch("sm_90a")
+    loss = {}
+    for weight, scales in (("uint4", True), ("float16", False)):
+        config = _config(W_dtype=weight, with_scaling=scales, with_zeros=scales, group_size=128 if scales else -1)
+        alone, shared = (predicted_us(config, 128, arch, WgmmaHint(multicast=multicast)) for multicast in (1, 2))
+        loss[weight] = shared / alone - 1
+    assert loss["uint4"] > 0.05
+    assert loss["float16"] < 0.02
+
+
 def test_longer_groups_make_scaled_sums_cheaper() -> None:
     """Sums are scaled once a group of 64, and once in 128 k where groups are longer."""
     hint = WgmmaHint(block_m=32, scaling="sums")
