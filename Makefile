@@ -33,7 +33,8 @@ $(BIN)/.test: $(BIN)/.core
 demo: $(BIN)/.core  ## run a 4-bit matrix multiplication, on the GPU if there is one, and check it
 	$(BIN)/bitquant run --M 1 --N 1024 --K 1024 --W_dtype uint4 --group_size 128 --with_scaling --with_zeros
 
-test: $(BIN)/.test  ## all tests that need no GPU
+test: $(BIN)/.test  ## all tests that need no GPU; of the others, that they can be imported
+	$(BIN)/python -m pytest -qq --collect-only tests/gpu
 	$(BIN)/python -m pytest -q -n auto
 
 test-gpu: $(BIN)/.test  ## all tests that need a GPU; a skipped one is a failure

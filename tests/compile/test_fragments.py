@@ -53,11 +53,10 @@ def decode_kernel(decoder: RegisterDecoder) -> tvm.tirx.PrimFunc:
     return kernel
 
 
-def compile_decoder(name: str, operand: str, operand_bits: int, arch: str):
+def compile_decoder(name: str, operand: str, operand_bits: int, arch: str, is_adjacent: bool):
     """Return a decoder, its kernel as a TVM executable, and its machine code."""
     fmt = number_format(name)
-    is_looked_up = fmt.codebook is not None and (name != "fp4_e2m1" or operand_bits == 16)
-    layout = FragmentLayout(fmt.bits, operand_bits, is_looked_up)
+    layout = FragmentLayout(fmt.bits, operand_bits, is_adjacent)
     decoder = RegisterDecoder(fmt, layout, operand, gpu_arch(arch).capability)
     module = tvm.IRModule({"main": decode_kernel(decoder).with_attr("global_symbol", "main")})
     executable = tvm.compile(module, target=cuda_target(arch), tir_pipeline="tirx")
@@ -84,7 +83,7 @@ COUNTS = {
 @pytest.mark.parametrize(("name", "operand", "operand_bits"), COUNTS)
 def test_integers_take_few_instructions(name, operand, operand_bits):
     """PTX has a mask for each field, a shift for each word, and a multiply-add for each pair and plane."""
-    decoder, _, code = compile_decoder(name, operand, operand_bits, "sm_90a")
+    decoder, _, code = compile_decoder(name, operand, operand_bits, "sm_90a", False)
     scale = 4 / sum(plane.words for plane in decoder.layout.planes)
     body = code.ptx[code.ptx.index(".entry main_kernel") :]
     logical = len(re.findall(r"\b(?:and|or|xor|lop3|prmt|shr|shl)\.\w*\s", body))
@@ -97,21 +96,22 @@ def test_integers_take_few_instructions(name, operand, operand_bits):
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
 @pytest.mark.parametrize(
-    ("name", "operand", "operand_bits"),
+    ("name", "operand", "operand_bits", "is_adjacent"),
     [
-        ("int4", "float16", 8),
-        ("int8", "bfloat16", 16),
-        ("int3", "float8_e4m3", 8),
-        ("fp4_e2m1", "bfloat16", 16),
-        ("fp4_e2m1", "float16", 8),
-        ("float8_e4m3", "float16", 16),
-        ("float8_e4m3", "bfloat16", 8),
-        ("float8_e5m2", "bfloat16", 16),
-        ("nf4", "float16", 16),
+        ("int4", "float16", 8, False),
+        ("int8", "bfloat16", 16, False),
+        ("int3", "float8_e4m3", 8, False),
+        ("fp4_e2m1", "bfloat16", 16, False),
+        ("fp4_e2m1", "bfloat16", 16, True),
+        ("fp4_e2m1", "float16", 8, False),
+        ("float8_e4m3", "float16", 16, False),
+        ("float8_e4m3", "bfloat16", 8, False),
+        ("float8_e5m2", "bfloat16", 16, False),
+        ("nf4", "float16", 16, True),
     ],
 )
-def test_decoders_compile(name, operand, operand_bits, arch):
+def test_decoders_compile(name, operand, operand_bits, is_adjacent, arch):
     """Each way of decoding compiles for old and new devices, in registers alone."""
-    _, _, code = compile_decoder(name, operand, operand_bits, arch)
+    _, _, code = compile_decoder(name, operand, operand_bits, arch, is_adjacent)
     (resources,) = code.resources.values()
     assert resources.spill_bytes == resources.stack_bytes == 0

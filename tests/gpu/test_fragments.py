@@ -10,14 +10,14 @@ from bitquant.arch import default_target
 from tests.compile.test_fragments import compile_decoder
 from tests.unit.test_fragments import CASES, lanes, numbers, values_of
 
-LIVE = sorted({(name, operand, bits) for name, operand, bits, _ in CASES})
+LIVE = sorted({(name, operand, bits, is_adjacent) for name, operand, bits, is_adjacent, _ in CASES})
 
 
-@pytest.mark.parametrize(("name", "operand", "operand_bits"), LIVE)
-def test_registers_hold_the_values(name, operand, operand_bits):
+@pytest.mark.parametrize(("name", "operand", "operand_bits", "is_adjacent"), LIVE)
+def test_registers_hold_the_values(name, operand, operand_bits, is_adjacent):
     """Every code at every place of a tile becomes its value, subnormal numbers and NaN included."""
     arch = str(default_target().arch)
-    decoder, executable, _ = compile_decoder(name, operand, operand_bits, arch)
+    decoder, executable, _ = compile_decoder(name, operand, operand_bits, arch, is_adjacent)
     layout = decoder.layout
     codes, words = lanes(layout, 1)
     tiles = len(codes) // 32
