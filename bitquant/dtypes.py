@@ -93,6 +93,11 @@ class NumberFormat:
         return self.kind in ("uint", "int")
 
     @property
+    def needs_table(self) -> bool:
+        """Whether a code becomes a value by `codebook` alone; fp4_e2m1 is computed from its bits as well."""
+        return self.codebook is not None and self.name != "fp4_e2m1"
+
+    @property
     def code_offset(self) -> int:
         """What is added to a value to get its unsigned code: 2^(bits-1) for signed packed integers, else 0.
 

@@ -287,10 +287,9 @@ class RegisterDecoder:
             refusal = in_place_refusal(fmt, operand)
         if refusal is None and shares_bytes and not (in_place and fmt.bits == 4 and layout.operand_bits == 16):
             refusal = f"needs in_place and a layout of 4 bits for operands of 16 to share bytes (got {fmt.name})"
-        is_looked_up = is_pair and fmt.codebook is not None
-        if refusal is None and layout.is_adjacent and not is_looked_up:
+        if refusal is None and layout.is_adjacent and not (is_pair and fmt.codebook is not None):
             refusal = f"needs a layout whose codes stand in fields of its width, not side by side (got {fmt.name})"
-        if refusal is None and not layout.is_adjacent and is_looked_up and fmt.name != "fp4_e2m1":
+        if refusal is None and fmt.needs_table and not layout.is_adjacent:
             refusal = f"needs a layout whose codes stand side by side, to look them up (got {fmt.name})"
         if refusal is not None:
             raise ScheduleError(f"operand {operand!r} {refusal}", fmt=fmt.name, operand=operand)

@@ -429,7 +429,7 @@ def packed_pair(
     pair
         0 to 15.
     fmt
-        Any format but nf4.
+        Any format but those that need a table.
     dtype
         "float16"; "bfloat16" for integers of at most 7 bits, whose codes its mantissa holds, and for bfloat16 itself.
     byte_perm

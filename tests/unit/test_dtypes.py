@@ -48,6 +48,13 @@ def test_int1_holds_minus_one_and_one():
     assert (fmt.min_value, fmt.max_value, fmt.bits) == (-1, 1, 1)
 
 
+def test_formats_that_need_a_table():
+    """fp4_e2m1 has a codebook, too, but its bits are a small float."""
+    formats = [number_format(name) for name in WEIGHT_DTYPES]
+    assert {fmt.name for fmt in formats if fmt.codebook is not None} == {"nf4", "fp4_e2m1"}
+    assert {fmt.name for fmt in formats if fmt.needs_table} == {"nf4"}
+
+
 @pytest.mark.parametrize("name", WEIGHT_DTYPES)
 def test_storage_type(name):
     """Formats of fewer than 8 bits are packed into int8; others are tensors of as many bits an element."""

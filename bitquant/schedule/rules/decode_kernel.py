@@ -56,7 +56,7 @@ class Kernel(Shape):
         self.rank = rank
         self.lane, warp = thread % 32, thread // 32
         self.warp_k, self.warp_n = warp // h.warps_n, warp % h.warps_n
-        blocks_m = T.truncdiv(m + (self.rows_of_a - 1), self.rows_of_a)
+        blocks_m = self.count_m_blocks(m)
         self.m0 = T.truncmod(block, blocks_m) * self.rows_of_a
         self.first_block_n = T.truncdiv(block, blocks_m) * h.multicast + self.member
         # The turns of this block. Those along k begin with phase `first`.
@@ -618,11 +618,15 @@ class Kernel(Shape):
         if not self.a_stays:
             SumStore(self).reduce(self._n0(0), epilogue)
 
+    def count_m_blocks(self, m: Expr) -> Expr:
+        """Return the blocks that m rows of A take."""
+        return T.truncdiv(m + (self.rows_of_a - 1), self.rows_of_a)
+
     def build(self) -> PrimFunc:
         """Return the kernel."""
         spec = operands(self.config, self.rung, "fragment")
         h, N, K = self.hint, self.config.N, self.config.K
-        threads, smem_bytes, rows, cluster = self.threads, self.smem_bytes, self.rows_of_a, h.cluster
+        threads, smem_bytes, cluster = self.threads, self.smem_bytes, h.cluster
         blocks_n, blocks_per_sm = self.grid_n * h.split_k, h.blocks_per_sm
         kernel = self
 
@@ -642,7 +646,7 @@ class Kernel(Shape):
             D = T.match_buffer(D_handle, (m, N), spec.D)
             T.device_entry()
             T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
-            block = T.cta_id([T.truncdiv(m + (rows - 1), rows) * blocks_n])
+            block = T.cta_id([kernel.count_m_blocks(m) * blocks_n])
             rank = T.meta_var(cluster_rank(cluster))
             thread = T.thread_id([threads])
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=128)

@@ -3,7 +3,7 @@
 The time of a kernel is a sum of what its busiest multiprocessor does: it reads its part of the weight, and A from L2;
 it issues instructions, the more slowly the fewer warps hide each other's latency; and a block begins and ends with
 waits that nothing hides. Coefficients were fitted to 9400 kernels measured on H200s, for 695 problems: 19 shapes from
-3584 x 3584 to 28672 x 8192, M of 1 to 64, float16, bfloat16 and int8 A, weights of 1 to 8 bits. They are meant to put
+1024 x 8192 to 16384 x 16384, M of 1 to 64, float16, bfloat16 and int8 A, weights of 1 to 8 bits. They are meant to put
 hints in order: of those measured for a problem, the one that the model puts first is on average 3% behind the best.
 Where A is multiplied as digits, coefficients are those of an earlier fit (390 kernels, weights of 1 to 3 bits).
 """
@@ -106,10 +106,11 @@ _VALUE_COSTS = _Costs(
     start=0.9, memory=0.61, l2=0.8, issue=0.97, waits=0.03, load=0.15, turn=0.135, split_turn=1.37, split=0.02,
     large_split=0.33, arrival=0.15, phase=0.5, ring_issue=0.31, ring=0.4, multicast=0.07, tightness=2.0,
 )  # fmt: skip
-#: Where A is multiplied as digits.
+#: Where A is multiplied as digits: most instructions are masks, which issue at half the rate, and a ring takes longer
+#: to be filled.
 _DIGIT_COSTS = _Costs(
-    start=0.75, memory=0.62, l2=0.76, issue=0.99, waits=0.074, load=0.057, turn=0.17, split_turn=0.77, split=0.31,
-    large_split=0.44, arrival=0.91, phase=1.5,
+    start=0.75, memory=0.62, l2=0.76, issue=1.2 * 0.99, waits=1.2 * 0.074, load=0.057, turn=0.17, split_turn=0.77,
+    split=0.31, large_split=0.44, arrival=0.91, phase=1.5, ring=1.0,
 )  # fmt: skip
 
 
@@ -242,20 +243,17 @@ def predicted_us(work: Work, hint: DecodeHint) -> float:
     grid = -(-blocks_n // h.waves) * h.split_k * blocks_m
     busiest = math.ceil(grid / sm_count)
     is_ring = h.weights == "shared"
-    digits_us = 0.0
+    costs, digits_us = _VALUE_COSTS, 0.0
     if h.activations == "digits":
         numbers = c.K / h.split_k * len(work.layout.planes)
-        # Some of it is hidden by the first loads of the weight; a ring takes longer to be filled.
-        digits_us = 0.7 * busiest * numbers * _DIGIT_INSTRUCTIONS / 128 / _CLOCK + (1.0 if is_ring else 0.0)
+        # Some of it is hidden by the first loads of the weight.
+        costs, digits_us = _DIGIT_COSTS, 0.7 * busiest * numbers * _DIGIT_INSTRUCTIONS / 128 / _CLOCK
     fitting = work.arch.smem_per_sm_bytes // (_smem_bytes(work, h) + RESERVED_SMEM_BYTES)
     resident = max(1, min(h.blocks_per_sm, busiest, fitting))
     turns = busiest * h.waves / resident
     tiles = busiest * h.waves * work.tiles_of_warp(h) * h.rows * warps
-    costs = _DIGIT_COSTS if h.activations == "digits" else _VALUE_COSTS
     issue = tiles * _instructions(work, h) / 4 / _CLOCK
     issue *= costs.issue + costs.waits * (16 / max(4, resident * warps)) ** 2 + is_ring * costs.ring_issue
-    if h.activations == "digits":
-        issue *= 1.2  # Most instructions are masks, which issue at half the rate.
     a_bytes = work.rows_of_a(h) * c.K / h.split_k * work.a_bytes
     scale_bytes = (
         h.waves * block_n * c.num_groups / h.split_k * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros)

@@ -85,7 +85,7 @@ class MmaRule(Rule):
         if a.bits == 8 and modified:
             if config.num_groups > 1 and config.group % UNIT:
                 return f"needs group_size % {UNIT} == 0 where A has 8 bits and W is scaled (got {config.group})"
-            if w.codebook is not None and w.name != "fp4_e2m1":
+            if w.needs_table:
                 return f"needs a W whose values float16 holds where A is float8 and W is scaled (got {w.name})"
         return None
 

@@ -122,7 +122,7 @@ class Kernel:
         self.a_tile = operand_tile(h.block_m, h.block_k) if self.decodes_a else self.a_ring
         self.w_tile = operand_tile(self.w_rows, self.w_columns) if self.decodes_w else self.w_ring
         self.table_offset = end
-        self.has_table = c.W_format.codebook is not None and c.W_format.name != "fp4_e2m1"
+        self.has_table = c.W_format.needs_table
         end += 64 if self.has_table else 0
         registers = self.m_tiles * self.n_tiles * 4
         reduction = (h.warps_k - 1) * h.warps_m * h.warps_n * 32 * 4 * registers

@@ -1,8 +1,8 @@
 """How long the wgmma kernel is likely to take with a hint.
 
-The model predicts the time of a call from few numbers, which were fitted to 8900 kernels that were measured on H200s
-(132 multiprocessors). It is meant to put hints in order, not to be right: of those measured for a problem, the one that
-it puts first is on average 4% behind the best below 96 rows of A, and 1% above::
+The model predicts the time of a call from few numbers, which were fitted to 8900 kernels that decode W, measured on
+H200s (132 multiprocessors). It is meant to put hints in order, not to be right: of those measured for a problem, the
+one that it puts first is on average 4% behind the best below 96 rows of A, and 1% above::
 
     time = launch + max(waves * (steps * step + end of a tile), bytes / bandwidth)
     step = about the greatest of: tensor cores, decoding by all warps, arrival of a slot
@@ -26,7 +26,7 @@ from bitquant.schedule.rules.wgmma_tiles import (
     tile_waves,
 )
 
-__all__ = ["CLUSTER_SHARE", "predicted_us", "promotion_instructions", "step_instructions"]
+__all__ = ["predicted_us", "step_instructions"]
 
 # Times in microseconds, of one step of 64 k in 16 bits, unless said otherwise.
 
