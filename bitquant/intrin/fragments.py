@@ -21,6 +21,11 @@ bfloat16 the products would be too small for float32.)
 Two codes of 4 bits that share a byte belong to rows g and g + 8 of one k. There the byte as it is may stand for the
 lower code (`RegisterDecoder.shares_bytes`): what is too much in the sum of row g is the sum of row g + 8, and the upper
 byte of each half needs no mask after its shift, which is a byte permutation.
+
+Levels that are not evenly spaced are looked up in shared memory, two at a time (`PairTable`): two instructions a
+register. Where much else is read from shared memory, some of them are better *permuted* in registers: a PRMT whose
+selector is four codes picks a byte of each of four levels of eight. For two registers that takes 7 instructions with
+levels that differ by their sign alone from those of the codes 8 less, as fp4_e2m1's in float16, and 12 with any.
 """
 
 from __future__ import annotations
@@ -45,6 +50,7 @@ __all__ = [
     "TirxOps",
     "decoder_refusal",
     "in_place_refusal",
+    "permuted_words",
     "select_constant",
     "table_vectors",
 ]
@@ -59,6 +65,8 @@ _LINEAR = {"float16": (11, 2.0**-24, 2.0**15), "bfloat16": (8, 2.0**-133, 2.0**1
 _IN_PLACE_BITS = 8
 #: Lanes that read a table at once; each has a copy of its own, in a bank of its own.
 _TABLE_COPIES = 32
+#: What `permuted_words` returns: by whether the upper eight levels are the lower ones' negatives, and by `is_busy`.
+_PERMUTED_WORDS = {True: (2, 1), False: (0, 2)}
 
 _FROM_E4M3 = """
 __forceinline__ __device__ unsigned bitquant_half2_from_e4m3_{half}(unsigned x) {{
@@ -66,6 +74,14 @@ __forceinline__ __device__ unsigned bitquant_half2_from_e4m3_{half}(unsigned x) 
   asm("{{ .reg .b16 low, high; mov.b32 {{low, high}}, %1; cvt.rn.f16x2.e4m3x2 %0, {half}; }}" : "=r"(y) : "r"(x));
   return y;
 }}
+"""
+
+_PERMUTE = """
+__forceinline__ __device__ unsigned bitquant_prmt(unsigned x, unsigned y, unsigned selector) {
+  unsigned z;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(z) : "r"(x), "r"(y), "r"(selector));
+  return z;
+}
 """
 
 
@@ -87,8 +103,14 @@ class RegisterOps(Protocol):
     def fma(self, x: Expr, mul: int | Expr, add: int | Expr, dtype: str) -> Expr:
         """Return the pair x * mul + add, rounded once."""
 
-    def byte_perm(self, x: Expr, y: int | Expr, selector: int) -> Expr:
-        """Return PRMT: byte i is byte (selector >> 4i) & 7 of the eight of x (0 to 3) and y (4 to 7)."""
+    def byte_perm(self, x: Expr, y: int | Expr, selector: int | Expr) -> Expr:
+        """Return PRMT: byte i is byte (selector >> 4i) & 7 of the eight of x (0 to 3) and y (4 to 7).
+
+        A selector that is not a constant has 0 in bits 4i + 3.
+        """
+
+    def repeat_signs(self, x: Expr) -> Expr:
+        """Return PRMT: byte i is 255 where the highest bit of byte i is set, else 0."""
 
     def abs_difference(self, x: Expr, y: int) -> Expr:
         """Return |x - y| of each of four unsigned bytes."""
@@ -128,10 +150,20 @@ class TirxOps:
         """Emit a multiply-add of pairs (bfloat16 from sm_80)."""
         return fma_pair(x, *(T.uint32(y) if isinstance(y, int) else y for y in (mul, add)), dtype)
 
-    def byte_perm(self, x: Expr, y: int | Expr, selector: int) -> Expr:
-        """Return PRMT as an expression."""
+    def byte_perm(self, x: Expr, y: int | Expr, selector: int | Expr) -> Expr:
+        """Return PRMT as an expression, in PTX where CUDA's intrinsic would mask the selector."""
         other = T.uint32(y) if isinstance(y, int) else y
-        return T.call_pure_extern("uint32", "__byte_perm", x, other, T.uint32(selector))
+        if isinstance(selector, int):
+            return T.call_pure_extern("uint32", "__byte_perm", x, other, T.uint32(selector))
+        return self._permuted(x, other, selector)
+
+    def repeat_signs(self, x: Expr) -> Expr:
+        """Return PRMT as an expression."""
+        return self._permuted(x, T.uint32(0), T.uint32(0xBA98))
+
+    def _permuted(self, x: Expr, y: Expr, selector: Expr) -> Expr:
+        """Return PRMT in PTX as an expression; the same one twice is computed once."""
+        return T.cuda.func_call("bitquant_prmt", x, y, selector, source_code=_PERMUTE, return_type="uint32")
 
     def abs_difference(self, x: Expr, y: int) -> Expr:
         """Return VABSDIFF4 as an expression."""
@@ -205,6 +237,22 @@ def decoder_refusal(fmt: NumberFormat, operand: str) -> str | None:
     return None if fits else f"needs a format whose values {operand} holds (got {fmt.name})"
 
 
+def permuted_words(fmt: NumberFormat, layout: FragmentLayout, is_busy: bool) -> int:
+    """Return the `permutes` with which a `RegisterDecoder` is fast, as measured on H200s (docs/kernels.md).
+
+    Parameters
+    ----------
+    fmt, layout
+        Format of the weight, and how it is stored.
+    is_busy
+        Whether the tensor cores read their other operand from shared memory most of the time.
+    """
+    if not layout.is_adjacent or fmt.codebook is None:
+        return 0
+    has_signs = all(low == -high for low, high in zip(fmt.codebook[:8], fmt.codebook[8:], strict=True))
+    return _PERMUTED_WORDS[has_signs][is_busy]
+
+
 def in_place_refusal(fmt: NumberFormat, operand: str) -> str | None:
     """Return why values of a format cannot be decoded in place (see the module), as "needs ... (got ...)"."""
     if operand != "float16":
@@ -216,9 +264,14 @@ def in_place_refusal(fmt: NumberFormat, operand: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Source:
-    """What one operand register is decoded from: `half` is the pair wanted of a register's four codes."""
+    """What one operand register is decoded from.
+
+    `word` is the place of its word in a lane's part of the tile (of the last plane), `half` the pair wanted of a
+    register's four codes.
+    """
 
     fields: Sequence[Field]
+    word: int
     half: int
     ops: RegisterOps
     table: Any
@@ -248,6 +301,9 @@ class RegisterDecoder:
     shares_bytes
         For 4 bits in place: the number of an even register r is too great by that of register r + 1. Sums of products
         of row g + 8 must be subtracted from those of row g.
+    permutes
+        Of every so many words one has the values of its lower two bytes permuted (see the module), and not looked up;
+        0: none has. `permuted_words` says what is fast.
 
     Attributes
     ----------
@@ -278,6 +334,7 @@ class RegisterDecoder:
         in_place: bool = False,
         fills_bytes: bool = False,
         shares_bytes: bool = False,
+        permutes: int = 0,
     ) -> None:
         is_pair = operand in _LINEAR
         refusal = decoder_refusal(fmt, operand)
@@ -291,10 +348,12 @@ class RegisterDecoder:
             refusal = f"needs a layout whose codes stand in fields of its width, not side by side (got {fmt.name})"
         if refusal is None and fmt.needs_table and not layout.is_adjacent:
             refusal = f"needs a layout whose codes stand side by side, to look them up (got {fmt.name})"
+        if refusal is None and permutes and not layout.is_adjacent:
+            refusal = f"needs a layout whose codes stand side by side, to permute values (got {fmt.name})"
         if refusal is not None:
             raise ScheduleError(f"operand {operand!r} {refusal}", fmt=fmt.name, operand=operand)
         self.fmt, self.layout, self.operand = fmt, layout, operand
-        self.in_place, self.shares_bytes = in_place, shares_bytes
+        self.in_place, self.shares_bytes, self.permutes = in_place, shares_bytes, permutes
         self.registers = 2 if is_pair and layout.operand_bits == 8 else 1
         self.has_table = layout.is_adjacent
         self.table_bytes = 256 * 4 * _TABLE_COPIES if self.has_table else 0
@@ -380,12 +439,12 @@ class RegisterDecoder:
             Other operations than those that emit TIRx; then words, and `table` if need be, are what these work on.
         """
         ops = self._ops if ops is None else ops
-        fields = []
+        fields, word = [], 0
         for plane, part in zip(self.layout.planes, words, strict=True):
             word, bit = self.layout.bit_position(plane, r, 0)
             # Buffers are callable too.
             fields.append((part[word] if hasattr(part, "__getitem__") else part(word), bit))
-        return [ops.hold(self._decode(_Source(fields, half, ops, table))) for half in range(self.registers)]
+        return [ops.hold(self._decode(_Source(fields, word, half, ops, table))) for half in range(self.registers)]
 
     # Pairs of 16-bit floats.
 
@@ -491,7 +550,32 @@ class RegisterDecoder:
 
     def _looked_up(self, source: _Source) -> Expr:
         word, bit = source.fields[0]
-        return source.ops.lookup(source.table, word, bit // 8 + source.half)
+        byte = bit // 8 + source.half
+        if self.permutes and source.word % self.permutes == 0 and byte < 2:
+            return self._permuted(word, byte, source.ops)
+        return source.ops.lookup(source.table, word, byte)
+
+    def _permuted(self, word: Expr, byte: int, ops: RegisterOps) -> Expr:
+        """See the module. Most of what is done serves bytes 0 and 1 of a word: the compiler finds it done."""
+        codes = ops.hold(word & word_like(0x7777, word))
+        # The highest bits of the four codes at the top of four bytes.
+        tops = ops.hold(ops.byte_perm(word << word_like(4, word), word, 0x5140))
+        bits = self._code_bits()
+
+        def picked(first: int, shift: int) -> Expr:
+            low, high = (int(half) for half in (bits[first : first + 8] >> shift).astype(np.uint8).view("<u4"))
+            return ops.byte_perm(ops.mask(low, word), high, codes)
+
+        def chosen(shift: int) -> Expr:
+            mask = ops.hold(ops.repeat_signs(tops))
+            return ops.hold((picked(0, shift) & ~mask) | (picked(8, shift) & mask))
+
+        has_signs = np.array_equal(bits[8:], bits[:8] | 0x8000)
+        upper = ops.hold(picked(0, 8) | (tops & word_like(0x80808080, word))) if has_signs else chosen(8)
+        if not (bits & 0xFF).any():
+            return ops.byte_perm(upper, 0, 0x3424 if byte else 0x1404)
+        lower = ops.hold(picked(0, 0)) if has_signs else chosen(0)
+        return ops.byte_perm(lower, upper, 0x7362 if byte else 0x5140)
 
     # Four bytes.
 

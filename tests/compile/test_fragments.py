@@ -53,11 +53,11 @@ def decode_kernel(decoder: RegisterDecoder) -> tvm.tirx.PrimFunc:
     return kernel
 
 
-def compile_decoder(name: str, operand: str, operand_bits: int, arch: str, is_adjacent: bool):
+def compile_decoder(name: str, operand: str, operand_bits: int, arch: str, is_adjacent: bool, permutes: int = 0):
     """Return a decoder, its kernel as a TVM executable, and its machine code."""
     fmt = number_format(name)
     layout = FragmentLayout(fmt.bits, operand_bits, is_adjacent)
-    decoder = RegisterDecoder(fmt, layout, operand, gpu_arch(arch).capability)
+    decoder = RegisterDecoder(fmt, layout, operand, gpu_arch(arch).capability, permutes=permutes)
     module = tvm.IRModule({"main": decode_kernel(decoder).with_attr("global_symbol", "main")})
     executable = tvm.compile(module, target=cuda_target(arch), tir_pipeline="tirx")
     return decoder, executable, compile_cuda_source(executable.mod.imports[0].inspect_source(), arch)
@@ -96,22 +96,24 @@ def test_integers_take_few_instructions(name, operand, operand_bits):
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
 @pytest.mark.parametrize(
-    ("name", "operand", "operand_bits", "is_adjacent"),
+    ("name", "operand", "operand_bits", "is_adjacent", "permutes"),
     [
-        ("int4", "float16", 8, False),
-        ("int8", "bfloat16", 16, False),
-        ("int3", "float8_e4m3", 8, False),
-        ("fp4_e2m1", "bfloat16", 16, False),
-        ("fp4_e2m1", "bfloat16", 16, True),
-        ("fp4_e2m1", "float16", 8, False),
-        ("float8_e4m3", "float16", 16, False),
-        ("float8_e4m3", "bfloat16", 8, False),
-        ("float8_e5m2", "bfloat16", 16, False),
-        ("nf4", "float16", 16, True),
+        ("int4", "float16", 8, False, 0),
+        ("int8", "bfloat16", 16, False, 0),
+        ("int3", "float8_e4m3", 8, False, 0),
+        ("fp4_e2m1", "bfloat16", 16, False, 0),
+        ("fp4_e2m1", "bfloat16", 16, True, 0),
+        ("fp4_e2m1", "float16", 16, True, 2),
+        ("fp4_e2m1", "float16", 8, False, 0),
+        ("float8_e4m3", "float16", 16, False, 0),
+        ("float8_e4m3", "bfloat16", 8, False, 0),
+        ("float8_e5m2", "bfloat16", 16, False, 0),
+        ("nf4", "float16", 16, True, 0),
+        ("nf4", "float16", 16, True, 1),
     ],
 )
-def test_decoders_compile(name, operand, operand_bits, is_adjacent, arch):
+def test_decoders_compile(name, operand, operand_bits, is_adjacent, permutes, arch):
     """Each way of decoding compiles for old and new devices, in registers alone."""
-    _, _, code = compile_decoder(name, operand, operand_bits, arch, is_adjacent)
+    _, _, code = compile_decoder(name, operand, operand_bits, arch, is_adjacent, permutes)
     (resources,) = code.resources.values()
     assert resources.spill_bytes == resources.stack_bytes == 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 import tvm
+from tvm import tirx
 
 from bitquant.arch import cuda_target, gpu_arch
 from bitquant.build import Archive, build
@@ -18,7 +20,8 @@ from bitquant.intrin.fragments import RegisterDecoder
 from bitquant.layouts import fragment_layout
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule, hint_problem
-from bitquant.schedule.rules.wgmma_decode import record
+from bitquant.schedule.rules.wgmma_decode import Recorder, record
+from bitquant.schedule.rules.wgmma_kernel import Kernel
 from bitquant.schedule.rules.wgmma_model import predicted_us
 from bitquant.schedule.rules.wgmma_tiles import registers
 
@@ -96,6 +99,28 @@ def test_bfloat16_has_its_own_products() -> None:
     assert "m64n64k16.f32.bf16.bf16" in archive.ptx
     assert "fma.rn.bf16x2" in archive.ptx
     assert "f16x2" not in archive.ptx.replace("bf16x2", "")
+
+
+@pytest.mark.parametrize("block_m", [32, 48, 256])
+@pytest.mark.parametrize(("weight", "few", "many"), [("fp4_e2m1", 12, 8), ("nf4", 16, 12)])
+def test_fewer_lookups_where_many_rows_are_read(weight: str, few: int, many: int, block_m: int) -> None:
+    """Of 16 registers a step, half of fp4_e2m1's and a quarter of nf4's are not looked up from 48 rows of A on."""
+    config = _config(N=256, K=512, W_dtype=weight, with_zeros=False)
+    kernel = Kernel(config, 16384, ARCH, WgmmaHint(block_m=block_m))
+    lookups = 0
+
+    class Ops(Recorder):
+        def lookup(self, *operands: Any) -> Any:
+            nonlocal lookups
+            lookups += 1
+            return super().lookup(*operands)
+
+    for r in range(kernel.layout.registers):
+        words = [lambda _: tirx.Var("word", "uint32")]
+        kernel.decoder.decode(words, r, None, Ops(kernel.decoder))
+    assert lookups * 16 == (many if block_m >= 48 else few) * kernel.layout.registers
+    archive = _build(config, kernel.hint)
+    assert next(iter(archive.resources.values())).spill_bytes == 0
 
 
 @pytest.mark.parametrize("operand", ["float16", "bfloat16"])

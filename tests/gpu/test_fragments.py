@@ -8,16 +8,17 @@ import torch
 
 from bitquant.arch import default_target
 from tests.compile.test_fragments import compile_decoder
-from tests.unit.test_fragments import CASES, lanes, numbers, values_of
+from tests.unit.test_fragments import CASES, PERMUTED, lanes, numbers, values_of
 
-LIVE = sorted({(name, operand, bits, is_adjacent) for name, operand, bits, is_adjacent, _ in CASES})
+LIVE = sorted({(name, operand, bits, is_adjacent, 0) for name, operand, bits, is_adjacent, _ in CASES})
+LIVE += [(name, operand, bits, True, permutes) for name, operand, bits, permutes in PERMUTED]
 
 
-@pytest.mark.parametrize(("name", "operand", "operand_bits", "is_adjacent"), LIVE)
-def test_registers_hold_the_values(name, operand, operand_bits, is_adjacent):
+@pytest.mark.parametrize(("name", "operand", "operand_bits", "is_adjacent", "permutes"), LIVE)
+def test_registers_hold_the_values(name, operand, operand_bits, is_adjacent, permutes):
     """Every code at every place of a tile becomes its value, subnormal numbers and NaN included."""
     arch = str(default_target().arch)
-    decoder, executable, _ = compile_decoder(name, operand, operand_bits, arch, is_adjacent)
+    decoder, executable, _ = compile_decoder(name, operand, operand_bits, arch, is_adjacent, permutes)
     layout = decoder.layout
     codes, words = lanes(layout, 1)
     tiles = len(codes) // 32

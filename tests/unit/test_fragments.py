@@ -13,7 +13,14 @@ from tvm.sym import Analyzer
 
 from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import ScheduleError
-from bitquant.intrin.fragments import RegisterDecoder, decoder_refusal, in_place_refusal, select_constant, table_vectors
+from bitquant.intrin.fragments import (
+    RegisterDecoder,
+    decoder_refusal,
+    in_place_refusal,
+    permuted_words,
+    select_constant,
+    table_vectors,
+)
 from bitquant.layouts import FragmentLayout
 
 INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 9)]
@@ -31,6 +38,8 @@ CASES = [
     and (operand in PAIRS or (operand_bits == 8 and not is_adjacent))
 ]
 
+#: Formats with a table, and of how many words one has values permuted.
+PERMUTED = list(itertools.product(LOOKED_UP, PAIRS, (16, 8), (1, 2)))
 
 #: Formats whose codes are numbers where they stand, in both layouts.
 IN_PLACE = [
@@ -90,12 +99,19 @@ class NumpyOps:
             return _words(x * mul + add, dtype)
 
     def byte_perm(self, x, y, selector):
-        halves = [np.broadcast_to(np.asarray(v, dtype=np.uint32), x.shape) for v in (x, y)]
+        x, y, selector = np.broadcast_arrays(*(np.asarray(v, dtype=np.uint32) for v in (x, y, selector)))
         result = np.zeros_like(x)
         for i in range(4):
-            source, byte = divmod(selector >> (4 * i) & 7, 4)
-            result |= (halves[source] >> np.uint32(8 * byte) & np.uint32(255)) << np.uint32(8 * i)
+            digit = selector >> np.uint32(4 * i) & np.uint32(15)
+            # PRMT repeats a sign where this bit is set.
+            assert (digit < 8).all()
+            half = np.where(digit < 4, x, y)
+            result |= (half >> (digit % np.uint32(4) * np.uint32(8)) & np.uint32(255)) << np.uint32(8 * i)
         return result
+
+    def repeat_signs(self, x):
+        signs = np.ascontiguousarray(x).view(np.int8) < 0
+        return np.where(signs, 255, 0).astype(np.uint8).view(np.uint32)
 
     def abs_difference(self, x, y):
         difference = x.view(np.uint8).astype(int) - np.tile(np.array([y], dtype=np.uint32).view(np.uint8), len(x))
@@ -147,6 +163,29 @@ def test_registers_hold_the_values(name, operand, operand_bits, is_adjacent, cap
         np.testing.assert_array_equal(
             np.copysign(1, values)[values == 0], np.copysign(1, table[codes[:, r]])[values == 0]
         )
+
+
+@pytest.mark.parametrize(("name", "operand", "operand_bits", "permutes"), PERMUTED)
+def test_permuted_values(name, operand, operand_bits, permutes):
+    """Values that are permuted are those of the table: of every code at every place, -0 as -0."""
+    layout = FragmentLayout(4, operand_bits, is_adjacent=True)
+    decoder = RegisterDecoder(number_format(name), layout, operand, 90, permutes=permutes)
+    levels = values_of(decoder.fmt, operand)
+    codes, words = lanes(layout, 6)
+    looked_up = []
+
+    class Ops(NumpyOps):
+        def lookup(self, *operands):
+            looked_up.append(operands)
+            return super().lookup(*operands)
+
+    for r in range(layout.registers):
+        registers = decoder.decode(words, r, decoder.pair_values(), Ops())
+        found = np.concatenate([numbers(x, operand) for x in registers], axis=1)
+        np.testing.assert_array_equal(found, levels[codes[:, r]])
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(levels[codes[:, r]]))
+    # Of four registers' worth a word, two are permuted.
+    assert len(looked_up) == layout.registers * decoder.registers * (2 * permutes - 1) // (2 * permutes)
 
 
 @pytest.mark.parametrize(("name", "operand_bits"), IN_PLACE)
@@ -325,6 +364,26 @@ def test_tables_need_their_layout(name, operand, operand_bits, is_adjacent, mess
     """Codes are looked up as pairs, for which they must stand side by side, and no others may."""
     with pytest.raises(ScheduleError, match=re.escape(message)):
         RegisterDecoder(number_format(name), FragmentLayout(4, operand_bits, is_adjacent), operand, 90)
+
+
+def test_permuted_words():
+    """Levels that differ by sign take fewer instructions than others, and more of them are permuted."""
+    signs = (0.0, *range(1, 8), -0.0, *range(-1, -8, -1))
+    others = tuple(range(16))
+    layout = FragmentLayout(4, 16, is_adjacent=True)
+    for levels, expected in ((signs, [2, 1]), (others, [0, 2])):
+        fmt = NumberFormat("levels", "code", 4, torch.int8, "int8", tuple(map(float, levels)))
+        assert [permuted_words(fmt, layout, is_busy) for is_busy in (False, True)] == expected
+    for name in ("uint4", "fp4_e2m1"):
+        assert permuted_words(number_format(name), FragmentLayout(4, 16), True) == 0
+
+
+@pytest.mark.parametrize("name", ["uint4", "fp4_e2m1"])
+def test_permutations_need_their_layout(name):
+    """Values are permuted in place of those that are looked up, and no others."""
+    message = f"needs a layout whose codes stand side by side, to permute values (got {name})"
+    with pytest.raises(ScheduleError, match=re.escape(message)):
+        RegisterDecoder(number_format(name), FragmentLayout(4, 16), "float16", 90, permutes=1)
 
 
 def test_bytes_need_their_layout():

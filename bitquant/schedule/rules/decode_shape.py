@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.intrin.fragments import RegisterDecoder, permuted_words
 from bitquant.intrin.mma import MmaOp, Tile, pair_of
 from bitquant.layouts import FragmentLayout, fragment_layout
 from bitquant.schedule.rules.decode_digits import DigitPlan
@@ -51,6 +51,7 @@ class Shape:
         sizes = h.rows, h.block_m, h.unroll
         self.decoder = RegisterDecoder(
             config.W_format, self.layout, operand, arch.capability,
+            permutes=permuted_words(config.W_format, self.layout, False),
             in_place=self.digit_plan is not None or decodes_in_place(config, self.layout, *sizes),
             shares_bytes=self.digit_plan is None and shares_bytes(config, self.layout, *sizes),
         )  # fmt: skip

@@ -180,14 +180,26 @@ class Factors:
         return fma_pair(value, scale, rest, dtype)
 
 
-class _ExactOps(TirxOps):
+class HeldMasks(TirxOps):
+    """Decoding with masks in registers."""
+
+    def __init__(self, masks: dict[int, Expr]) -> None:
+        self.masks = masks
+
+    def mask(self, bits: int, x: Expr) -> Expr:
+        """Return the register."""
+        return self.masks.get(bits, super().mask(bits, x))
+
+
+class _ExactOps(HeldMasks):
     """Decoding of integers to their values, less a zero point, in one operation where a format's decoding is one.
 
     The decoder's numbers are the values times a power of two, which a scale of float16 may be too small to take up.
     """
 
     def __init__(self, decoder: RegisterDecoder, offsets: dict[float, Expr], masks: dict[int, Expr]) -> None:
-        self.decoder, self.offsets, self.masks = decoder, offsets, masks
+        super().__init__(masks)
+        self.decoder, self.offsets = decoder, offsets
         self.is_exact = False
 
     def place(self, mul: int, dtype: str) -> int | None:
@@ -224,17 +236,6 @@ class _ExactOps(TirxOps):
         return fma_pair(x, _constant(float(self.step), dtype), offset, dtype)
 
 
-class HeldMasks(TirxOps):
-    """Decoding with masks in registers."""
-
-    def __init__(self, masks: dict[int, Expr]) -> None:
-        self.masks = masks
-
-    def mask(self, bits: int, x: Expr) -> Expr:
-        """Return the register."""
-        return self.masks.get(bits, super().mask(bits, x))
-
-
 class Recorder(_ExactOps):
     """Collects masks and constants of a decoding without emitting it."""
 
@@ -252,6 +253,10 @@ class Recorder(_ExactOps):
         self.masks_found.add(bits)
         return super().mask(bits, x)
 
+    def lookup(self, table: Any, word: Expr, byte: int) -> Expr:
+        """Return what is looked up."""
+        return word
+
     def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
         """Collect."""
         if (bit := self.place(mul, dtype)) is not None:
@@ -263,7 +268,7 @@ class Recorder(_ExactOps):
 def record(decoder: RegisterDecoder, half: int) -> Recorder:
     """Return what decoding adds to, and the masks of, the registers of row g + 8 * half."""
     recorder = Recorder(decoder)
-    for register in range(half, decoder.layout.registers, 2) if decoder.fmt.is_integer else ():
+    for register in range(half, decoder.layout.registers, 2):
         words = [lambda _: tirx.Var("word", "uint32") for _ in decoder.layout.planes]
         decoder.decode(words, register, None, recorder)
     return recorder

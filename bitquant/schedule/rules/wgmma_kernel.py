@@ -165,7 +165,7 @@ class Kernel(Shape):
 
     def _initialize_decoder(self, thread: Expr, arena: Any) -> None:
         """Emit the stores of tables and masks."""
-        halves = range(2 if self.scales or self.is_narrow else 0)
+        halves = range(2 if self.scales or self.is_narrow or self.decoder.permutes else 0)
         self.mask_constants = sorted({mask for half in halves for mask in record(self.decoder, half).masks_found})
         assert len(self.mask_constants) <= MAX_MASKS
         if self.decoder.has_table:

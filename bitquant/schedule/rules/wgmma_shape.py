@@ -6,12 +6,13 @@ import math
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import PairTable, RegisterDecoder
+from bitquant.intrin.fragments import PairTable, RegisterDecoder, permuted_words
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP, WgmmaOp
 from bitquant.layouts import TILE_N, fragment_layout
 from bitquant.schedule.rules.wgmma_store import Exchange
 from bitquant.schedule.rules.wgmma_sums import PTX_TYPES, left_operand
 from bitquant.schedule.rules.wgmma_tiles import (
+    BUSY_M,
     ROWS,
     WgmmaHint,
     decodes_in_place,
@@ -131,6 +132,7 @@ class Shape:
         self.decoder = RegisterDecoder(
             c.W_format, self.layout, self.operand, self.arch.capability, in_place=in_place, fills_bytes=True,
             shares_bytes=in_place and c.W_format.bits == 4,
+            permutes=permuted_words(c.W_format, self.layout, self.scales and self.hint.block_m >= BUSY_M),
         )  # fmt: skip
         self.needs_sums_of_a = self.scales_sums and (c.with_zeros or bool(self.decoder.value_offset))
         self.value_scale, self.table_bytes = self.decoder.value_scale, self.decoder.table_bytes

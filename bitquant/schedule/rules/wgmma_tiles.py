@@ -14,6 +14,7 @@ from bitquant.layouts import fragment_layout
 from bitquant.schedule.hint import Hint
 
 __all__ = [
+    "BUSY_M",
     "FLOAT8_RUN_K",
     "REGISTERS_OF_STEP",
     "ROWS",
@@ -57,6 +58,8 @@ GROUP_REGISTERS, CONVERSION_REGISTERS = 8, 24
 PLANE_REGISTERS = 32
 #: Elements of k that the tensor cores add up before a sum of float8 products is added in float32: those of a step.
 FLOAT8_RUN_K = 128
+#: Rows of A in a tile from which on wgmma's reads of it, not decoding, are most of those of shared memory.
+BUSY_M = 48
 #: Registers of a left operand, which a step decodes.
 REGISTERS_OF_STEP = 16
 
