@@ -119,8 +119,9 @@ def test_fewer_lookups_where_many_rows_are_read(weight: str, few: int, many: int
         words = [lambda _: tirx.Var("word", "uint32")]
         kernel.decoder.decode(words, r, None, Ops(kernel.decoder))
     assert lookups * 16 == (many if block_m >= 48 else few) * kernel.layout.registers
-    archive = _build(config, kernel.hint)
-    assert next(iter(archive.resources.values())).spill_bytes == 0
+    if block_m == 256:
+        # Where registers are fewest.
+        assert next(iter(_build(config, kernel.hint).resources.values())).spill_bytes == 0
 
 
 @pytest.mark.parametrize("operand", ["float16", "bfloat16"])
