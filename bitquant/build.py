@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import dataclasses
 import functools
+import hashlib
 import json
 import tempfile
 import threading
@@ -56,6 +57,10 @@ _MANIFEST_FIELDS = frozenset(
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.
 _source_only: contextvars.ContextVar[bool] = contextvars.ContextVar("source_only", default=False)
 _callback_lock = threading.Lock()
+
+
+#: Device code of this process, by a digest of it.
+_device_modules: dict[str, tvm.runtime.Module] = {}
 
 
 @dataclass
@@ -175,9 +180,16 @@ class Archive:
                     f"a kernel for {self.manifest['arch']} needs a GPU with its driver, and none is visible; "
                     "it can be read and exported, but not run here"
                 )
-            info = tvm_ffi.get_global_func("runtime.LoadMetaDataFromJSON")(json.dumps(self.manifest["kernels"]))
-            module.import_module(create(self.cubin, "cubin", info, {"cuda": self.cuda_source}))
+            module.import_module(self._device_module(create))
         return module
+
+    def _device_module(self, create: Any) -> tvm.runtime.Module:
+        """Return the device code, loaded once a process and for its life: CUDA graphs hold kernels, not operators."""
+        key = hashlib.sha256(self.cubin).hexdigest()  # type: ignore[arg-type]
+        if key not in _device_modules:
+            info = tvm_ffi.get_global_func("runtime.LoadMetaDataFromJSON")(json.dumps(self.manifest["kernels"]))
+            _device_modules[key] = create(self.cubin, "cubin", info, {"cuda": self.cuda_source})
+        return _device_modules[key]
 
 
 @functools.cache
@@ -186,12 +198,12 @@ def _cpu_features() -> frozenset[str]:
 
 
 def _load_host(library: bytes | None, ir: bytes | None) -> tvm.runtime.Module:
-    """Load host code from memory. The file is gone once it is mapped."""
+    """Load host code from memory. The file is gone once it is mapped; it is unmapped when nothing uses the module."""
     with tempfile.TemporaryDirectory(prefix="bitquant-") as folder:
         file = Path(folder) / (_HOST_LIBRARY if library is not None else _HOST_IR)
         file.write_bytes(library if library is not None else ir)  # type: ignore[arg-type]
         try:
-            return tvm.runtime.load_module(str(file))
+            return tvm_ffi.load_module(file, keep_module_alive=False)
         except Exception as error:
             raise BuildError(
                 f"host code cannot be loaded from {folder}: {error}; the file is damaged, or TMPDIR forbids execution"

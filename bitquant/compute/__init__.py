@@ -1,5 +1,5 @@
 """Tensor expressions: what is computed, before anything says how."""
 
-from bitquant.compute.matmul import matmul_dequantize_b, select_implementation
+from bitquant.compute.matmul import dequantize_b, matmul_dequantize_b, select_implementation
 
-__all__ = ["matmul_dequantize_b", "select_implementation"]
+__all__ = ["dequantize_b", "matmul_dequantize_b", "select_implementation"]

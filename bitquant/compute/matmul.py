@@ -17,6 +17,7 @@ __all__ = [
     "RUNG_ATTR",
     "config_of",
     "decode_weight",
+    "dequantize_b",
     "layout_of",
     "matmul_dequantize_b",
     "output_value",
@@ -181,20 +182,11 @@ def matmul_dequantize_b(
     N, K = config.N, config.K
     M = rung if config.has_fixed_rows(rung) else tirx.Var("m", "int32")
     A = te.placeholder((M, K), name="A", dtype=config.A_format.tvm_dtype)
-    B = te.placeholder(weight_shape(config, layout), name="B", dtype=weight_tvm_dtype(config, layout))
-    Scale: Expr = None
-    Zeros: Expr = None
+    B, Scale, Zeros = _stored_weight(config, layout)
     Bias: Expr = None
     ActivationScale: Expr = None
     ChannelScale: Expr = None
-    args = [A, B]
-    if config.with_scaling:
-        Scale = te.placeholder(config.scale_shape, name="Scale", dtype=config.scale_format.tvm_dtype)
-        args.append(Scale)
-    if config.with_zeros:
-        zeros_dtype = "int8" if config.has_packed_zeros else config.scale_format.tvm_dtype
-        Zeros = te.placeholder(config.zeros_shape, name="Zeros", dtype=zeros_dtype)
-        args.append(Zeros)
+    args = [A, *(operand for operand in (B, Scale, Zeros) if operand is not None)]
     if config.with_bias:
         Bias = te.placeholder((N,), name="Bias", dtype=config.out_format.tvm_dtype)
         args.append(Bias)
@@ -235,6 +227,47 @@ def matmul_dequantize_b(
     D = te.compute((M, N), output, name="D")
     func = te.create_prim_func([*args, D])
     return tag(func, config, rung, layout)
+
+
+def dequantize_b(config: MatmulConfig, dtype: str, layout: Layout = "plain") -> tvm.tirx.PrimFunc:
+    """Return D = decode(B), (N, K), as an unscheduled prim_func.
+
+    Parameters
+    ----------
+    config
+        The problem whose weight it is.
+    dtype
+        TVM type of D. Scales and fractional zero points are applied in float32, and rounded to it once.
+    layout
+        Layout of the stored weight B (`bitquant.layouts`).
+
+    Returns
+    -------
+    PrimFunc
+        Parameters B and D, with Scale and Zeros in this order before D where the config has them. One block, B_decode.
+    """
+    B, Scale, Zeros = _stored_weight(config, layout)
+
+    def value(n: Expr, k: Expr) -> Expr:
+        return decode_weight(config, B, Scale, Zeros, n, k, dtype, layout)
+
+    D = te.compute((config.N, config.K), value, name="B_decode")
+    func = te.create_prim_func([*(operand for operand in (B, Scale, Zeros) if operand is not None), D])
+    attrs = {"global_symbol": "dequantize", CONFIG_ATTR: config.problem(), RUNG_ATTR: 0, LAYOUT_ATTR: layout}
+    return func.with_attrs(attrs)
+
+
+def _stored_weight(config: MatmulConfig, layout: Layout) -> tuple[Expr, Expr, Expr]:
+    """Return placeholders of B, Scale and Zeros; None for those that the problem has not."""
+    B = te.placeholder(weight_shape(config, layout), name="B", dtype=weight_tvm_dtype(config, layout))
+    Scale: Expr = None
+    Zeros: Expr = None
+    if config.with_scaling:
+        Scale = te.placeholder(config.scale_shape, name="Scale", dtype=config.scale_format.tvm_dtype)
+    if config.with_zeros:
+        zeros_dtype = "int8" if config.has_packed_zeros else config.scale_format.tvm_dtype
+        Zeros = te.placeholder(config.zeros_shape, name="Zeros", dtype=zeros_dtype)
+    return B, Scale, Zeros
 
 
 def select_implementation(config: MatmulConfig, layout: Layout = "plain") -> tvm.IRModule:

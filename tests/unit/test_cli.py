@@ -256,7 +256,7 @@ def test_run_says_where_the_kernel_comes_from(tmp_path, monkeypatch):
     assert "compiled; the next run takes it from the cache" in printed(*arguments)
     assert re.search(r"constructed  in \d+\.\d\d s, from the cache\n", printed(*arguments))
     monkeypatch.setenv("BITQUANT_CACHE", "0")
-    monkeypatch.setattr("bitquant.operator._in_use", {})
+    monkeypatch.setattr("bitquant.operator.archives._in_use", {})
     assert "compiled; the cache is off" in printed(*arguments)
 
 
@@ -570,12 +570,12 @@ def test_doctor_fails_without_an_essential_package(monkeypatch):
 
 def test_doctor_fails_where_a_matmul_is_wrong(monkeypatch):
     """A kernel that computes wrongly is broken, with exit code 1."""
-    right = bq.Operator._forward
+    right = bq.Operator.compute
 
     def wrong(self, *operands):
         return right(self, *operands).mul_(1.1)
 
-    monkeypatch.setattr(bq.Operator, "_forward", wrong)
+    monkeypatch.setattr(bq.Operator, "compute", wrong)
     result = call("doctor")
     assert result.exit_code == 1
     state, found = rows_of(result.stdout)["matmul on the CPU"]

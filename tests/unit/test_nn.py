@@ -15,7 +15,7 @@ import torch
 from torch._dynamo.utils import counters
 
 import bitquant as bq
-from bitquant import operator as operator_module
+from bitquant.operator import core as operator_core
 from bitquant.dtypes import FP4_E2M1_VALUES, NF4_VALUES, SCALE_DTYPES
 from bitquant.layouts import to_layout, weight_shape
 from bitquant.nn import BitLinear, Linear, linear, quantize
@@ -532,7 +532,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(linear._Kernels, "layout", layout)
     monkeypatch.setattr(linear, "_in_use", weakref.WeakValueDictionary())
     monkeypatch.setattr(linear, "Matmul", matmul)
-    monkeypatch.setattr(operator_module, "preferred_layout", lambda *_: fake.layout)
+    monkeypatch.setattr(operator_core, "preferred_layout", lambda *_: fake.layout)
     return fake
 
 

@@ -19,7 +19,8 @@ from hypothesis import given, settings
 
 import bitquant as bq
 from bitquant import build as build_module
-from bitquant import operator as operator_module
+from bitquant.operator import archives, call, core
+from bitquant.operator.signature import Operands
 from bitquant import packing
 from bitquant.profiling import random_operands
 from bitquant.schedule import Plan, Planned, Record
@@ -110,21 +111,14 @@ def test_calls_too_large_for_32_bit_indices_are_sliced(grouped, monkeypatch):
     operator, inputs, W = grouped
     A = torch.randn(50, 64).half()
     whole = operator(A, W, inputs.scale, inputs.zeros, inputs.bias)
-    monkeypatch.setattr(operator_module, "_MAX_ELEMENTS", 64 * 7)
+    monkeypatch.setattr(call, "_MAX_ELEMENTS", 64 * 7)
     operator = bq.Matmul(operator.config, target="cpu")
     rows = []
-    kernel_for = operator.kernel_for
-    monkeypatch.setattr(operator, "kernel_for", lambda m: rows.append(m) or kernel_for(m))
+    launcher, kernel_for = operator._launcher, operator.kernel_for
+    monkeypatch.setattr(launcher, "kernel_for", lambda m: rows.append(m) or kernel_for(m))
     for _ in range(2):
         assert torch.equal(operator(A, W, inputs.scale, inputs.zeros, inputs.bias), whole)
     assert rows == 2 * [50, *(7 * [7]), 1]
-
-
-def test_activations_that_require_a_gradient_are_taken(grouped):
-    """A tensor of a model in training mode is taken; the result carries no gradient."""
-    operator, inputs, W = grouped
-    result = operator(inputs.A.clone().requires_grad_(), W, inputs.scale, inputs.zeros, inputs.bias)
-    assert not result.requires_grad
 
 
 def test_torch_compile(grouped):
@@ -158,7 +152,7 @@ def test_compiled_graphs_name_the_problem():
     """torch.compile caches graphs across processes by text: the custom op's operand must tell problems apart."""
     config = bq.MatmulConfig(M=1, N=8, K=16, W_dtype="uint4")
     other = bq.MatmulConfig(M=1, N=8, K=16, W_dtype="uint4", out_dtype="float32")
-    names = [bq.Matmul(c, target="cpu")._name.split("-")[0] for c in (config, other, config)]
+    names = [bq.Matmul(c, target="cpu")._problem for c in (config, other, config)]
     assert names[0] == names[2] != names[1]
 
 
@@ -178,7 +172,7 @@ def test_the_callers_pass_context_does_not_reach_the_cache(tmp_path, monkeypatch
     libraries = []
     for name, options in (("a", {}), ("b", {"tirx.disable_vectorize": True})):
         monkeypatch.setenv("BITQUANT_CACHE_DIR", str(tmp_path / name))
-        operator_module._in_use.clear()
+        archives._in_use.clear()
         with tvm.transform.PassContext(config=options):
             libraries.append(bq.Matmul(config, target="cpu")._archive.host_library)
     assert libraries[0] == libraries[1]
@@ -245,14 +239,14 @@ OPERANDS = ("A", "W", "scale", "zeros", "bias", "activation_scale", "channel_sca
 
 def fresh(operator):
     """The operator before its first call."""
-    operator._attempt = operator_module._attempt_nothing
+    operator._launcher.short = call._nothing
     return operator
 
 
 def called(operator, operands):
     """The operator after a call that was right."""
     operator(**operands)
-    assert operator._attempt is not operator_module._attempt_nothing
+    assert operator._launcher.short is not call._nothing
     return operator
 
 
@@ -264,8 +258,8 @@ def short(grouped, monkeypatch):
     operands = {"A": inputs.A.clone(), "W": W.clone()} | {name: getattr(inputs, name).clone() for name in names}
     called(operator, operands)
     long_calls = []
-    forward = bq.Operator._forward
-    monkeypatch.setattr(bq.Operator, "_forward", lambda *a: long_calls.append(a) or forward(*a))
+    run = call.Launcher.run
+    monkeypatch.setattr(call.Launcher, "run", lambda *a: long_calls.append(a) or run(*a))
     return operator, operands, long_calls
 
 
@@ -274,7 +268,7 @@ def short(grouped, monkeypatch):
 def test_later_calls_are_short_and_the_same(short, shape, has_output):
     """Any number of rows and of dimensions is computed without the long checks, with the bits of the first call."""
     operator, operands, long_calls = short
-    operands["A"] = torch.randn(shape).half().requires_grad_()
+    operands["A"] = torch.randn(shape).half()
     wanted = fresh(operator)(**operands)
     assert len(long_calls) == 1
     if has_output:
@@ -305,7 +299,7 @@ def test_later_calls_pass_the_operands_that_there_are(fields):
     operator = bq.Matmul(config, target="cpu")
     for _ in range(2):
         check_call(operator, 5)
-    assert operator._attempt is not operator_module._attempt_nothing
+    assert operator._launcher.short is not call._nothing
 
 
 @pytest.mark.parametrize("name", ["A", "W", "scale", "zeros", "bias", "output"])
@@ -377,11 +371,11 @@ def test_short_calls_take_what_long_ones_take(fields):
             output = some_operand(random, output) if A.numel() and random.random() < 0.5 else output
         arguments = [operands.get(name) for name in OPERANDS]
         try:
-            long = operator._forward(*arguments, output) is not None
+            long = operator._launcher.run(Operands(*arguments), output) is not None
         except bq.CallError:
             long = False
         try:
-            short = operator._attempt(*arguments, output) is not None
+            short = operator._launcher.short(*arguments, output) is not None
         except Exception:  # noqa: BLE001 - the launcher's
             short = False
         assert short == (long and A.numel() > 0)
@@ -450,8 +444,9 @@ def test_a_scale_for_zero_points_is_not_mistaken():
 def gpu_calls(monkeypatch, config):
     """A short call of an operator for a GPU, and the list of what reaches its kernel; operands are on the CPU."""
     operator, launched = bq.Matmul(config, target="sm_90a"), []
-    monkeypatch.setattr(operator, "_functions_by_rung", lambda: [(1, lambda *operands: launched.append(operands))])
-    return operator, operator_module._short_call(operator), launched
+    functions = [(1, lambda *operands: launched.append(operands))]
+    monkeypatch.setattr(operator._launcher, "functions", lambda: functions)
+    return operator, call._short_call(operator._launcher), launched
 
 
 @pytest.mark.parametrize("name", ["A", "W", "scale", "zeros", "output"])
@@ -483,7 +478,7 @@ def test_short_calls_on_a_gpu_check_alignment(monkeypatch, name):
     assert call(**misaligned) is None
     assert len(launched) == 2
     with pytest.raises(bq.CallError, match=f"'{name}' must begin at a multiple of 16 bytes"):
-        operator._check_alignment(**misaligned)
+        operator.signature.check_alignment(Operands(**{n: misaligned.get(n) for n in OPERANDS}), misaligned["output"])
 
 
 def test_short_calls_need_the_current_gpu(monkeypatch):
@@ -495,7 +490,7 @@ def test_short_calls_need_the_current_gpu(monkeypatch):
     operator, attempt, launched = gpu_calls(monkeypatch, config)
     operands = (torch.zeros(1, 64).half(), torch.zeros(16, 32, dtype=torch.int8), *(6 * [None]))
     assert attempt(*operands) is None
-    operator._checked_devices.add(-1)
+    operator._check_device.known.add(-1)
     assert attempt(*operands) is not None
     current[0] = 1
     assert attempt(*operands) is None
@@ -610,7 +605,7 @@ def test_calls_in_slices_of_rows_take_the_scales_along(scaled, monkeypatch):
     operator, operands = scaled
     A, scale = torch.randint(-128, 128, (50, 64), dtype=torch.int8), torch.rand(50)
     whole = operator(**{**operands, "A": A, "activation_scale": scale})
-    monkeypatch.setattr(operator_module, "_MAX_ELEMENTS", 64 * 7)
+    monkeypatch.setattr(call, "_MAX_ELEMENTS", 64 * 7)
     operator = bq.Matmul(operator.config, target="cpu")
     for leading in ((50,), (50, 1)):
         assert torch.equal(operator(**{**operands, "A": A, "activation_scale": scale.view(leading)}), whole)
@@ -806,10 +801,10 @@ def test_second_construction_comes_from_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("BITQUANT_CACHE_DIR", str(tmp_path))
     config = bq.MatmulConfig(M=2, N=8, K=16, W_dtype="uint4", group_size=-1)
     first = bq.Matmul(config, target="cpu")
-    monkeypatch.setattr(operator_module, "build", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(archives, "build", lambda *_: pytest.fail("built again"))
     same = bq.Matmul(bq.MatmulConfig(M=2, N=8, K=16, W_dtype="uint4", group_size=None), target="cpu")
     assert same._archive is first._archive
-    operator_module._in_use.clear()
+    archives._in_use.clear()
     from_disk = bq.Matmul(config, target="cpu")
     assert from_disk._archive is not first._archive
     inputs = make_inputs(config, 2)
@@ -819,7 +814,7 @@ def test_second_construction_comes_from_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("BITQUANT_CACHE_DIR", str(tmp_path))
     entry = next(tmp_path.glob("*.bqk"))
     entry.write_bytes(entry.read_bytes()[:1000])
-    operator_module._in_use.clear()
+    archives._in_use.clear()
     with pytest.warns(bq.cache.CacheWarning, match="damaged"):
         rebuilt = bq.Matmul(config, target="cpu")
     assert torch.equal(rebuilt(inputs.A, W), first(inputs.A, W))
@@ -834,7 +829,7 @@ def test_without_a_linker_kernels_run_but_cannot_be_exported(tmp_path, monkeypat
     check_call(operator, 2)
     with pytest.raises(bq.UnsupportedError, match="export needs a linker"):
         operator.export(tmp_path / "operator.bq")
-    operator_module._in_use.clear()
+    archives._in_use.clear()
     check_call(bq.Matmul(config, target="cpu"), 2)
 
 
@@ -867,12 +862,12 @@ def test_following_a_plan(planned):
     """After tuning the same operator runs other kernels, also where a compiled graph or a copy holds it."""
     config, plan = planned
     operator = bq.Matmul(config, target="cpu")
-    twin, name, archive = copy.deepcopy(operator), operator._name, operator._archive
+    twin, name, archive = copy.deepcopy(operator), operator._problem, operator._archive
     scheduled = operator.scheduled_mod.script()
     check_call(operator, 5)
     operator._follow(plan)
     assert twin is operator
-    assert operator._name == name
+    assert operator._problem == name
     assert operator._retired == [archive]
     assert operator._archive is not archive
     assert operator.choices[16].origin == "tuned"
@@ -935,7 +930,5 @@ def test_records_of_ones_own(monkeypatch):
         operator = bq.Matmul(config, target="sm_90a", rules=rules, records=[record])
         assert (operator.choices[16].hint, operator.choices[16].origin) == (hint, "record")
         assert operator.get_source() != default.get_source()
-    monkeypatch.setattr(
-        operator_module, "plan", lambda *arguments: pytest.fail("looked for") if arguments[3] is None else Plan()
-    )
+    monkeypatch.setattr(core, "plan", lambda *arguments: pytest.fail("looked for") if arguments[3] is None else Plan())
     bq.Matmul(config, target="sm_90a", rules=(rule,))

@@ -1,0 +1,458 @@
+"""An operator: a built problem, called with torch tensors and open to reading at every stage."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import tvm
+from tvm.ir import IRModule
+from tvm.target import Target
+from tvm.tirx import PrimFunc
+
+from bitquant import profiling
+from bitquant.arch import resolve_target
+from bitquant.build import Archive
+from bitquant.compiler import disassemble
+from bitquant.compute import select_implementation
+from bitquant.compute.matmul import symbol
+from bitquant.config import MatmulConfig
+from bitquant.errors import CallError, ConfigError, ScheduleError, UnsupportedError
+from bitquant.layouts import Layout
+from bitquant.operator import torch_op
+from bitquant.operator.archives import compile_archive, find_archive
+from bitquant.operator.call import Launcher
+from bitquant.operator.persistence import (
+    Parts,
+    export_archive,
+    lenient_plan,
+    load_archive,
+    problem_parts,
+    problem_text,
+    target_name,
+)
+from bitquant.operator.report import bytes_per_call, report
+from bitquant.operator.signature import DeviceCheck, Operands, Signature
+from bitquant.operator.weight import WeightDecoder
+from bitquant.schedule import Choice, Plan, apply_plan, choice_of, plan, preferred_layout, schedule_module
+from bitquant.schedule.tuned import RecordSource
+
+__all__ = ["Operator"]
+
+#: Numbers of operators with rules of their own, which no other process can make.
+_numbers = itertools.count()
+
+
+class Operator:
+    """D = A x decode(W)^T (+ Bias) for one `MatmulConfig` and target.
+
+    Construction takes the kernels from the disk cache, or schedules and compiles them. No GPU is needed to construct
+    for a named one and to read what is generated.
+
+    Parameters
+    ----------
+    config
+        The problem.
+    target
+        "cpu", "cuda", an architecture such as "sm_90a", or a TVM target; None: the GPU if there is one, else the CPU.
+    rules
+        Schedule rules in order of preference in place of the default ones; such operators bypass the cache, and look
+        for no records but those of `records`.
+    records
+        What was tuned before: a `Records`, a file or folder of them, `Record` objects, or a `Plan`. None: the folders
+        of BITQUANT_SCHEDULES and the records that come with bitquant (docs/tuning.md).
+
+    Attributes
+    ----------
+    config : MatmulConfig
+    target : tvm.target.Target
+    weight_layout : str
+        Layout of the weight that the kernels read, "plain" or "fragment" (`bitquant.layouts`).
+    """
+
+    weight_layout: Layout
+
+    def __init__(
+        self,
+        config: MatmulConfig,
+        target: str | Target | None = None,
+        rules: Sequence[Any] | None = None,
+        records: RecordSource | Plan | None = None,
+    ) -> None:
+        if not isinstance(config, MatmulConfig):
+            raise ConfigError(f"'config' must be a MatmulConfig (got {type(config).__name__})", config=config)
+        target = resolve_target(target)
+        layout = preferred_layout(config, target, rules)
+        # What follows from the problem need not be said by a program that calls the operator.
+        is_default = records is None and rules is None
+        if not isinstance(records, Plan):
+            source = () if records is None and rules is not None else records
+            records = plan(config, target, layout, source, rules)
+        self._set_up(Parts(config, target, layout, records), rules, is_default)
+        self._bind(self._build())
+
+    # Making.
+
+    def _set_up(self, parts: Parts, rules: Sequence[Any] | None, is_default: bool) -> None:
+        """Set what does not depend on the kernels."""
+        self.config, self.target, self.weight_layout, planned = parts
+        self._plan, self._rules = planned or Plan(), rules
+        self._retired: list[Archive] = []
+        self.signature = Signature(self.config, self.weight_layout, "cuda" if self.is_cuda else "cpu")
+        self._check_device = DeviceCheck(self.arch if self.is_cuda else None)
+        self._decoder = WeightDecoder(self.signature, self.target, self._check_device)
+        if rules is None:
+            self._problem = problem_text(
+                self.config, self.target, self.weight_layout, None if is_default else self._plan
+            )
+        else:
+            self._problem = f"{self.config} with rules of its own, number {next(_numbers)} of its process"
+        torch_op.register(self._problem, self)
+
+    @classmethod
+    def _from_parts(cls, parts: Parts, archive: Archive | None = None) -> Operator:
+        """Return the operator that is made from `parts`, with the kernels of `archive` if there are any."""
+        operator = cls.__new__(cls)
+        is_default = parts.plan is None
+        if is_default:
+            parts = parts._replace(plan=plan(parts.config, parts.target, parts.layout, None, None))
+        operator._set_up(parts, None, is_default)
+        operator._bind(operator._build() if archive is None else archive)
+        return operator
+
+    def _build(self) -> Archive:
+        def schedule() -> IRModule:
+            scheduled = self.scheduled_mod
+            _check_declarations(scheduled, self.prim_func_mod)
+            return scheduled
+
+        if self._rules is not None:
+            return compile_archive(schedule, self.config, self.target)
+        parts = {"weight_layout": self.weight_layout, "plan": self._plan.to_dict()}
+        return find_archive(parts, schedule, self.config, self.target)
+
+    def _bind(self, archive: Archive) -> None:
+        """Set what depends on the kernels."""
+        self._archive = archive
+        self._launcher = Launcher(self.signature, archive, self._check_device)
+
+    def _follow(self, new: Plan) -> None:
+        """Take the kernels of a plan; rungs that it does not name keep theirs."""
+        before = self._plan
+        self._plan = Plan({**before.planned, **new.planned}, before.refusals)
+        self.__dict__.pop("scheduled_mod", None)
+        try:
+            archive = self._build()
+        except BaseException:
+            self._plan = before
+            self.__dict__.pop("scheduled_mod", None)
+            raise
+        self._retired.append(self._archive)  # CUDA graphs captured before still run its kernels.
+        self._bind(archive)
+
+    @property
+    def choices(self) -> dict[int, Choice]:
+        """How each rung was scheduled: rule, hint, and the refusals before."""
+        return self._archive.choices
+
+    @cached_property
+    def is_cuda(self) -> bool:
+        """Whether the target is a CUDA GPU."""
+        return self.target.kind.name == "cuda"
+
+    @property
+    def arch(self) -> str:
+        """Architecture of a CUDA target, for example "sm_90a"; else the kind of the target, "llvm"."""
+        return str(self.target.arch) if self.is_cuda else self.target.kind.name
+
+    # Calling.
+
+    def kernel_for(self, m: int) -> Callable[..., None]:
+        """Return the bare function that serves `m` rows.
+
+        It takes (A, W, [scale], [zeros], [bias], [activation_scale], [channel_scale], D): A and D with two dimensions,
+        activation_scale and channel_scale, like bias, with one.
+        """
+        return self._launcher.kernel_for(m)
+
+    def forward(
+        self,
+        A: torch.Tensor,
+        W: torch.Tensor,
+        scale: torch.Tensor | None = None,
+        zeros: torch.Tensor | None = None,
+        bias: torch.Tensor | None = None,
+        output: torch.Tensor | None = None,
+        *,
+        activation_scale: torch.Tensor | None = None,
+        channel_scale: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return D = A x decode(W)^T (* activation_scale) (* channel_scale) (+ bias).
+
+        A and bias have a gradient (`bitquant.operator.torch_op`); W, scales, zero points, and A of 8 bits have none.
+
+        Parameters
+        ----------
+        A
+            (..., K), contiguous. All leading dimensions together are the rows m. Under autocast it is cast to the type
+            that the operator multiplies.
+        W
+            What `Matmul.transform_weight` returned.
+        scale, zeros, bias
+            Present exactly where the config says so; shapes and types as in `MatmulConfig`.
+        output
+            Where to write D, (..., N), contiguous; allocated where None. No gradient passes through it.
+        activation_scale
+            float32, one number a row of A: of the leading dimensions of A, (...), or (..., 1) as a reduction with
+            ``keepdim=True`` leaves it. Present exactly where the config says so.
+        channel_scale
+            float32, (N,). Present exactly where the config says so.
+
+        Raises
+        ------
+        CallError
+            If a tensor has the wrong shape, dtype, device or strides, is missing, or is not part of the config; if
+            `output` shares memory with another operand; if a gradient is wanted that is not there. Nothing has been
+            launched then.
+        """
+        if not torch.compiler.is_compiling():
+            try:
+                result = self._launcher.short(A, W, scale, zeros, bias, activation_scale, channel_scale, output)
+            except Exception:  # noqa: BLE001 - whatever is wrong, `dispatch` finds it and says it in the user's words.
+                result = None
+            if result is not None:
+                return result
+        operands = Operands(A, W, scale, zeros, bias, activation_scale, channel_scale)
+        return torch_op.dispatch(self, self._problem, operands, output)
+
+    __call__ = forward
+
+    def compute(self, operands: Operands, output: torch.Tensor | None = None) -> torch.Tensor:
+        """Return what `forward` does for tensors that hold memory; no gradient, and nothing that torch could trace."""
+        if output is None and (result := self._launcher.attempt(operands)) is not None:
+            return result
+        return self._launcher.run(operands, output)
+
+    def dequantize(
+        self,
+        W: torch.Tensor,
+        scale: torch.Tensor | None = None,
+        zeros: torch.Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> torch.Tensor:
+        """Return decode(W), (N, K), on the device of W. It has no gradient.
+
+        Parameters
+        ----------
+        W, scale, zeros
+            As `forward` takes them.
+        dtype
+            torch.float16, bfloat16 or float32; None: the type of A, float32 where A has 8 bits. Scales and fractional
+            zero points are applied in float32, and rounded to it once.
+
+        Raises
+        ------
+        CallError
+            If an operand does not fit.
+        UnsupportedError
+            If N * K exceeds 2^31 - 1, which 32-bit indices reach.
+        """
+        if dtype is None:
+            A_dtype = self.signature.A_dtype
+            dtype = A_dtype if A_dtype.itemsize > 1 else torch.float32
+        return torch.ops.bitquant.dequantize(W, scale, zeros, dtype, self._problem)
+
+    def compute_weight(
+        self, W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype
+    ) -> torch.Tensor:
+        """Return what `dequantize` does for tensors that hold memory."""
+        return self._decoder(W, scale, zeros, dtype)
+
+    # Reading.
+
+    @cached_property
+    def prim_func_mod(self) -> IRModule:
+        """The unscheduled module, one prim_func a rung: the meaning of the operator."""
+        return select_implementation(self.config, self.weight_layout)
+
+    @property
+    def prim_func(self) -> PrimFunc:
+        """The unscheduled function of the last rung."""
+        return self.prim_func_mod[symbol(self.config.ladder[-1])]
+
+    @cached_property
+    def scheduled_mod(self) -> IRModule:
+        """The scheduled module, one function a rung."""
+        mod = self.prim_func_mod
+        if self._plan.planned or self._plan.refusals:
+            mod = apply_plan(mod, self.target, self._plan, self._rules)
+        return schedule_module(mod, self.target, self._rules)
+
+    @property
+    def rt_mod(self) -> tvm.runtime.Module:
+        """TVM's runtime module."""
+        return self._archive.runtime_module()
+
+    @property
+    def torch_func(self) -> Callable[..., None]:
+        """The bare function of the last rung (`kernel_for`)."""
+        return self.kernel_for(self.config.ladder[-1])
+
+    def get_source(self) -> str:
+        """Return the CUDA C++ of the kernels; for a CPU, the LLVM assembly of the scheduled functions."""
+        if self._archive.cuda_source is not None:
+            return self._archive.cuda_source
+        with tvm.transform.PassContext():
+            return str(tvm.compile(self.scheduled_mod, target=self.target).mod.inspect_source("ll"))
+
+    def get_ptx(self) -> str:
+        """Return the PTX of the kernels.
+
+        Raises
+        ------
+        UnsupportedError
+            If the target is a CPU.
+        """
+        if self._archive.ptx is None:
+            raise UnsupportedError(
+                f"PTX exists for CUDA targets alone (got {self.arch}); construct with target='sm_90a', say"
+            )
+        return self._archive.ptx
+
+    def get_sass(self) -> str:
+        """Return the machine code of the kernels, disassembled.
+
+        Raises
+        ------
+        UnsupportedError
+            If the target is a CPU, or there is no disassembler.
+        """
+        if self._archive.cubin is None:
+            raise UnsupportedError(
+                f"SASS exists for CUDA targets alone (got {self.arch}); construct with target='sm_90a', say"
+            )
+        return disassemble(self._archive.cubin)
+
+    def bytes_per_call(self, m: int) -> int:
+        """Return the least bytes that a call of `m` rows moves: every operand read once, D written once."""
+        return bytes_per_call(self.config, m)
+
+    def report(self) -> str:
+        """Return one screen on how the problem is solved.
+
+        For each kernel: the rungs it serves, rule and hint, why other rules refused the first of them, registers,
+        shared memory, spills; then bytes and operations a call, and the time that memory alone would take.
+        """
+        return report(self.config, self._archive)
+
+    def profile_latency(self, m: int | None = None) -> float:
+        """Return the median time of a call, in microseconds.
+
+        Weights rotate so that each call finds its own outside the cache; on a GPU the calls are replayed as one CUDA
+        graph, so that host time does not count (`bitquant.profiling`).
+
+        Parameters
+        ----------
+        m
+            Rows of A; default: the static M, or the first rung.
+
+        Raises
+        ------
+        UnsupportedError
+            If the target is a GPU that is not here.
+        CallError
+            If `m` is not what the config serves.
+        """
+        m = self.config.ladder[0] if m is None else m
+        if m < 1 or (self.config.is_static and m != self.config.M):
+            wanted = f"{self.config.M}, the static M of the config" if self.config.is_static else "at least 1"
+            raise CallError(f"'m' must be {wanted} (got {m})")
+        return profiling.operator_latency_us(self, m)
+
+    # Keeping.
+
+    def export(self, path: str | Path) -> None:
+        """Write the operator to one file, which `load` runs in another process without compiling anything.
+
+        Raises
+        ------
+        UnsupportedError
+            If the host code could not be linked because this machine has no linker.
+        BuildError
+            If the file cannot be written.
+        """
+        export_archive(self._archive, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Operator:
+        """Return the operator that `export` wrote. No compiler is needed.
+
+        Raises
+        ------
+        BuildError
+            If the file is not an exported operator.
+        """
+        archive, parts = load_archive(path)
+        return cls._from_parts(parts, archive)
+
+    def __copy__(self) -> Operator:
+        return self  # A weight fits whatever kernels tuning brings; a copy shares them.
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Operator:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was made from, tuned hints included; kernels come from the cache where it is loaded."""
+        if self._rules is not None:
+            raise UnsupportedError("an operator made with rules of its own cannot be pickled; use export")
+        return _rebuild, (type(self), self.config, target_name(self.target), self._plan.to_dict())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.config}, target={self.arch})"
+
+
+def _rebuild(cls: type[Operator], config: MatmulConfig, target: str, plan: Mapping[str, Any]) -> Operator:
+    return cls(config, target=target, records=lenient_plan(plan))
+
+
+def _check_declarations(scheduled: IRModule, unscheduled: IRModule) -> None:
+    """Check that every kernel declares its operands as its meaning does: TVM's launcher compares tensors with that."""
+    for name, func in scheduled.functions_items():
+        meaning = unscheduled[name]
+        names = [str(param.name) for param in meaning.params]
+        for operand, got, wanted in itertools.zip_longest(names, _declared(func), _declared(meaning)):
+            if got != wanted:
+                choice = choice_of(func)
+                rule = choice.rule if choice else "no rule"
+                what = f"{operand or 'no further operand'} of {name.name_hint}"
+                raise ScheduleError(
+                    f"{rule}: {what} must be declared as {wanted} (got {got}); "
+                    "a rule keeps the parameters of the function that it schedules",
+                    rule=rule,
+                )
+
+
+def _declared(func: PrimFunc) -> list[str]:
+    """Return type and shape of each parameter, as text; a symbolic size by the number of its first mention."""
+    variables: list[Any] = []
+
+    def size(dim: Any) -> str:
+        if not isinstance(dim, tvm.tirx.Var):
+            return str(dim)
+        if not any(dim.same_as(v) for v in variables):
+            variables.append(dim)
+        return f"m{next(i for i, v in enumerate(variables) if dim.same_as(v)) or ''}"
+
+    return [
+        f"{p.dtype} ({', '.join(map(size, p.shape))})" + (f" with strides {p.strides}" if len(p.strides) else "")
+        if hasattr(p, "shape")
+        else f"a {p.ty}"
+        for p in func.params
+    ]
+
+
+torch_op.set_rebuild(lambda problem: Operator._from_parts(problem_parts(problem)))

@@ -1,0 +1,120 @@
+"""What an operator leaves behind: exported files, pickles, and the text that names its problem in a program.
+
+All three hold the problem, the target and what is planned for each rung. A file holds the kernels, too; for the others
+they come from the cache of where they are read, or are compiled there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tvm.target import Target
+
+from bitquant.arch import resolve_target
+from bitquant.build import Archive
+from bitquant.config import MatmulConfig
+from bitquant.errors import BuildError, UnsupportedError
+from bitquant.layouts import Layout
+from bitquant.schedule import Plan
+
+__all__ = ["Parts", "export_archive", "lenient_plan", "load_archive", "problem_parts", "problem_text", "target_name"]
+
+
+class Parts(NamedTuple):
+    """What an operator is made from."""
+
+    config: MatmulConfig
+    target: Target
+    layout: Layout
+    plan: Plan | None
+
+
+def export_archive(archive: Archive, path: str | Path) -> None:
+    """Write an archive to a file: all of it, or nothing.
+
+    Raises
+    ------
+    UnsupportedError
+        If the host code could not be linked because this machine has no linker.
+    BuildError
+        If the file cannot be written.
+    """
+    if archive.host_library is None:
+        raise UnsupportedError("export needs a linker to make a library: put cc, gcc, clang or ld on PATH")
+    whole, part = Path(path), Path(f"{path}.part")
+    try:
+        archive.save(part)
+        part.replace(whole)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise BuildError(f"{whole} cannot be written: {error}") from error
+
+
+def load_archive(path: str | Path) -> tuple[Archive, Parts]:
+    """Return what `export_archive` wrote, and what it was made from.
+
+    Raises
+    ------
+    BuildError
+        If the file is not an exported operator.
+    """
+    archive = Archive.load(Path(path))
+    try:
+        config = MatmulConfig.from_problem(archive.manifest["problem"])
+        target = resolve_target(Target(archive.manifest["target"]))
+        plan = Plan.from_choices(archive.choices)  # So `scheduled_mod` and pickles are of the kernels that run.
+    except (TypeError, ValueError, KeyError) as error:
+        raise BuildError(f"{path} was exported by another version of bitquant: {error}; export it again") from error
+    return archive, Parts(config, target, archive.manifest["weight_layout"], plan)
+
+
+def target_name(target: Target) -> str:
+    """Return the name that makes a target again: an architecture, or "cpu" for the CPU that is there."""
+    return str(target.arch) if target.kind.name == "cuda" else "cpu"
+
+
+def lenient_plan(fields: Mapping[str, Any]) -> Plan:
+    """Return the plan whose `to_dict` is `fields`; the default serves where this version's rules refuse a hint."""
+    plan = Plan.from_dict(fields)
+    planned = {rung: dataclasses.replace(p, is_required=False) for rung, p in plan.planned.items()}
+    return Plan(planned, plan.refusals)
+
+
+def problem_text(config: MatmulConfig, target: Target, layout: Layout, plan: Plan | None) -> str:
+    """Return the problem as canonical JSON, from which `problem_parts` makes it again.
+
+    Parameters
+    ----------
+    config, target, layout
+        What is computed, for which architecture, and how the weight is stored.
+    plan
+        What was planned for it; None where that follows from the problem, as records that come with bitquant do.
+    """
+    fields: dict[str, Any] = {"problem": config.problem(), "target": target_name(target), "weight_layout": layout}
+    if plan is not None:
+        fields["plan"] = plan.to_dict()
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+
+def problem_parts(text: str) -> Parts:
+    """Return what a `problem_text` names.
+
+    Raises
+    ------
+    BuildError
+        If it names nothing that this version of bitquant can make.
+    """
+    try:
+        fields = json.loads(text)
+        config = MatmulConfig.from_problem(fields["problem"])
+        plan = lenient_plan(fields["plan"]) if "plan" in fields else None
+        return Parts(config, resolve_target(fields["target"]), fields["weight_layout"], plan)
+    except (TypeError, ValueError, KeyError) as error:
+        raise BuildError(
+            f"the program calls an operator that cannot be made again: {text[:200]} ({error}). Operators with rules "
+            "of their own live in their process alone; a program of another version must be exported again"
+        ) from error

@@ -1,0 +1,313 @@
+"""The operands of a call: what each must be, and the words for what it is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from bitquant.arch import gpu_arch
+from bitquant.config import MatmulConfig
+from bitquant.errors import CallError
+from bitquant.layouts import Layout, weight_dtype, weight_shape
+
+__all__ = ["DeviceCheck", "Operands", "Optional", "Signature"]
+
+
+class Operands(NamedTuple):
+    """The inputs of a call, in the order of the kernels' parameters; None where absent."""
+
+    A: Any
+    W: Any
+    scale: Any = None
+    zeros: Any = None
+    bias: Any = None
+    activation_scale: Any = None
+    channel_scale: Any = None
+
+
+class Optional(NamedTuple):
+    """What an operand must be that a problem may lack.
+
+    Attributes
+    ----------
+    name
+        Name of the parameter of `Operator.forward`.
+    is_configured
+        Whether the problem has it.
+    field
+        The field of `MatmulConfig` that says so.
+    shape
+        Its shape; None: that of A without its last dimension.
+    dtype
+        Its type.
+    """
+
+    name: str
+    is_configured: bool
+    field: str
+    shape: tuple[int, ...] | None
+    dtype: torch.dtype
+
+
+class Signature:
+    """What the operands of a problem must be.
+
+    Parameters
+    ----------
+    config
+        The problem.
+    layout
+        Layout of the weight that its kernels read.
+    device_type
+        Where they run, "cpu" or "cuda".
+    """
+
+    def __init__(self, config: MatmulConfig, layout: Layout, device_type: str) -> None:
+        c = config
+        self.config, self.layout, self.device_type = c, layout, device_type
+        self.K, self.N = c.K, c.N
+        self.A_dtype, self.W_dtype = c.A_format.torch_dtype, weight_dtype(c, layout)
+        self.W_shape = weight_shape(c, layout)
+        self.out_dtype = c.out_format.torch_dtype
+        scale_dtype = c.scale_format.torch_dtype
+        zeros_dtype = torch.int8 if c.has_packed_zeros else scale_dtype
+        self.optional = (
+            Optional("scale", c.with_scaling, "with_scaling", c.scale_shape, scale_dtype),
+            Optional("zeros", c.with_zeros, "with_zeros", c.zeros_shape, zeros_dtype),
+            Optional("bias", c.with_bias, "with_bias", (c.N,), self.out_dtype),
+            Optional(
+                "activation_scale",
+                c.with_activation_scale,
+                "with_activation_scale",
+                None,
+                torch.float32,
+            ),
+            Optional("channel_scale", c.with_channel_scale, "with_channel_scale", (c.N,), torch.float32),
+        )
+        # Kernels for GPUs load up to 16 bytes at a time from rows whose length allows it, and so
+        # must the first row.
+        groups = math.gcd(16, c.num_groups * scale_dtype.itemsize)
+        self.alignment = {
+            "A": math.gcd(16, c.K * self.A_dtype.itemsize),
+            "W": math.gcd(16, self.W_shape[1] * self.W_dtype.itemsize),
+            "scale": groups,
+            "zeros": 1 if c.has_packed_zeros else groups,
+            "output": math.gcd(16, c.N * self.out_dtype.itemsize),
+        }
+
+    def check(self, operands: Operands, output: Any = None, *, is_fake: bool = False) -> None:
+        """Check every operand, and `output` where it is given.
+
+        Parameters
+        ----------
+        operands, output
+            As `Operator.forward` takes them.
+        is_fake
+            Whether they have no memory: what a trace cannot know, contiguity and the number of
+            rows, is then left to the call, and the device may be torch's "meta".
+
+        Raises
+        ------
+        CallError
+            If one has the wrong shape, type, device or strides, is missing, or is none of the
+            problem's.
+        """
+        A, W, *others = operands
+        if not isinstance(A, torch.Tensor):
+            raise CallError(f"'A' must be a torch.Tensor (got {type(A).__name__})")
+        shape, device = A.shape, A.device
+        if (
+            shape[-1:] != (self.K,)
+            or A.dtype is not self.A_dtype
+            or not (device.type == self.device_type or (is_fake and device.type == "meta"))
+            or not (is_fake or A.is_contiguous())
+            or A.is_neg()
+        ):
+            self._reject_A(A)
+        self._check("W", W, self.W_shape, self.W_dtype, device, is_fake)
+        rows_shape = shape[:-1]
+        for optional, tensor in zip(self.optional, others, strict=True):
+            self._check_optional(optional, tensor, rows_shape, device, is_fake)
+        if output is not None:
+            wanted = (*rows_shape, self.N)
+            self._check("output", output, wanted, self.out_dtype, device, is_fake)
+        if not is_fake:
+            self._check_rows(A.numel() // self.K)
+
+    def check_weight(self, W: Any, scale: Any, zeros: Any) -> None:
+        """Check the operands of decode(W) alone; W decides on the device.
+
+        Raises
+        ------
+        CallError
+            As `check`.
+        """
+        if not isinstance(W, torch.Tensor) or W.device.type != self.device_type:
+            got = W.device if isinstance(W, torch.Tensor) else type(W).__name__
+            raise CallError(f"'W' must be a torch.Tensor on {self.device_type} (got {got})")
+        self._check("W", W, self.W_shape, self.W_dtype, W.device, is_fake=False)
+        for optional, tensor in zip(self.optional, (scale, zeros), strict=False):
+            self._check_optional(optional, tensor, (), W.device, is_fake=False)
+
+    def _check_optional(
+        self, optional: Optional, tensor: Any, rows_shape: Sequence[int], device: torch.device, is_fake: bool
+    ) -> None:
+        """Check that an operand is there exactly where the problem has it, and is what it must be."""
+        name, is_configured, field, shape, dtype = optional
+        wanted = rows_shape if shape is None else shape
+        if tensor is None:
+            if is_configured:
+                raise CallError(
+                    f"{name!r} is missing: the config has {field}=True; "
+                    f"pass a tensor of shape {tuple(wanted)} and type {dtype}"
+                )
+            return
+        if not is_configured:
+            raise CallError(f"{name!r} was given, but the config has {field}=False; leave it out or set {field}=True")
+        if shape is None and isinstance(tensor, torch.Tensor):
+            kept = (*rows_shape, 1)  # As a reduction over K with keepdim=True leaves it.
+            wanted = kept if tensor.shape == kept else wanted
+        self._check(name, tensor, wanted, dtype, device, is_fake)
+
+    def _check_rows(self, m: int) -> None:
+        if self.config.is_static and m not in (self.config.M, 0):
+            raise CallError(
+                f"'A' must have {self.config.M} rows (got {m}): the config has a static M; "
+                "make it with M=None or a sequence of rungs to serve any number of rows"
+            )
+
+    def _check(
+        self,
+        name: str,
+        tensor: Any,
+        shape: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device,
+        is_fake: bool,
+    ) -> None:
+        """Check one operand: the cheap comparison first, the words only where it fails."""
+        if (
+            isinstance(tensor, torch.Tensor)
+            and tensor.shape == shape
+            and tensor.dtype is dtype
+            and tensor.device == device
+            and (is_fake or tensor.is_contiguous())
+            and not tensor.is_neg()
+        ):
+            return
+        if not isinstance(tensor, torch.Tensor):
+            raise CallError(f"{name!r} must be a torch.Tensor (got {type(tensor).__name__})")
+        if tensor.dtype is not dtype:
+            fix = "pass what transform_weight returned" if name == "W" else f"use .to({dtype})"
+            raise CallError(f"{name!r} must be of type {dtype} (got {tensor.dtype}); {fix}")
+        if tuple(tensor.shape) != tuple(shape):
+            fix = ""
+            if name == "W":
+                fix = f"; pass what transform_weight returned ({self.layout} layout)"
+            elif name == "activation_scale":
+                fix = f", or {(*shape, 1)}: one number a row of A"
+            raise CallError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)}){fix}")
+        if tensor.device != device:
+            raise CallError(f"{name!r} must be on the device of A, {device} (got {tensor.device}); use .to('{device}')")
+        if tensor.is_neg():
+            raise CallError(f"{name!r} must hold its own numbers (got a view that negates them); use .resolve_neg()")
+        fix = "it is written in place" if name == "output" else "use .contiguous()"
+        raise CallError(
+            f"{name!r} must be contiguous (got strides {tensor.stride()} for shape {tuple(tensor.shape)}); {fix}"
+        )
+
+    def _reject_A(self, A: torch.Tensor) -> None:
+        """Raise for the first rule that A breaks."""
+        here = A.device.type
+        if here != self.device_type:
+            other = f", or construct with target='{here}'" if here in ("cpu", "cuda") else ""
+            raise CallError(
+                f"'A' must be on {self.device_type}, where this operator was built for "
+                f"(got {A.device}); use .to('{self.device_type}'){other}"
+            )
+        if A.shape[-1:] != (self.K,):
+            raise CallError(f"'A' must have shape (..., {self.K}), K last (got {tuple(A.shape)})")
+        if A.dtype is not self.A_dtype:
+            raise CallError(f"'A' must be of type {self.A_dtype} (got {A.dtype}); use .to({self.A_dtype})")
+        if A.is_neg():
+            raise CallError("'A' must hold its own numbers (got a view that negates them); use .resolve_neg()")
+        raise CallError(
+            f"'A' must be contiguous (got strides {A.stride()} for shape {tuple(A.shape)}); use .contiguous()"
+        )
+
+    @staticmethod
+    def overlap(operands: Sequence[torch.Tensor | None], output: torch.Tensor) -> int | None:
+        """Return the index of the first operand that shares memory with `output`, or None; all are contiguous."""
+        begin = output.data_ptr()
+        end = begin + output.nbytes
+        for i, tensor in enumerate(operands):
+            if tensor is not None and (first := tensor.data_ptr()) < end and begin < first + tensor.nbytes:
+                return i
+        return None
+
+    def check_overlap(self, operands: Operands, output: torch.Tensor) -> None:
+        """Check that `output` can be written while the operands are read.
+
+        Raises
+        ------
+        CallError
+            If it shares memory with one of them.
+        """
+        if (i := self.overlap(operands, output)) is not None:
+            raise CallError(
+                f"'output' must share no memory with {Operands._fields[i]!r}, which is read while it is written; "
+                "pass another tensor, or leave it out"
+            )
+
+    def check_alignment(self, operands: Operands, output: torch.Tensor) -> None:
+        """Check that views begin where wide loads may; whole tensors and slices of rows do.
+
+        Raises
+        ------
+        CallError
+            If one does not.
+        """
+        tensors = {**operands._asdict(), "output": output}
+        for name, wanted in self.alignment.items():
+            tensor = tensors[name]
+            if tensor is not None and (past := tensor.data_ptr() % wanted):
+                raise CallError(
+                    f"{name!r} must begin at a multiple of {wanted} bytes (got {past} bytes past "
+                    "one): it is a view into a larger tensor; use .clone()"
+                )
+
+
+class DeviceCheck:
+    """Checks once a GPU that it runs code of an architecture.
+
+    Parameters
+    ----------
+    arch
+        For example "sm_90a"; None for a CPU, where there is nothing to check.
+    """
+
+    def __init__(self, arch: str | None) -> None:
+        self._arch = arch
+        #: Indices of the GPUs that do.
+        self.known: set[int | None] = set()
+
+    def __call__(self, device: torch.device) -> None:
+        """Check a device.
+
+        Raises
+        ------
+        CallError
+            If it is a GPU of another compute capability.
+        """
+        if self._arch is None or device.index in self.known:
+            return
+        here, wanted = torch.cuda.get_device_capability(device), gpu_arch(self._arch)
+        if here != (wanted.major, wanted.minor):
+            raise CallError(
+                f"'A' is on a GPU of compute capability {here[0]}.{here[1]}, and this operator was built for "
+                f"{self._arch}; construct it with target='cuda' there"
+            )
+        self.known.add(device.index)

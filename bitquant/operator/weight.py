@@ -1,0 +1,95 @@
+"""decode(W) as a tensor: for gradients, and for whoever wants the weight back in 16 or 32 bits."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from tvm.target import Target
+
+from bitquant.dtypes import number_format
+from bitquant.errors import CallError, UnsupportedError
+from bitquant.operator.archives import find_archive
+from bitquant.operator.signature import DeviceCheck, Signature
+from bitquant.schedule.dequantize import schedule_dequantize
+
+__all__ = ["WeightDecoder"]
+
+#: The types that a weight is decoded to. float16 and bfloat16 round, once; float32 holds every product of a code and a
+#: scale of 16 bits.
+DTYPES = {number_format(name).torch_dtype: name for name in ("float16", "bfloat16", "float32")}
+
+#: Kernels index D with 32 bits.
+_MAX_ELEMENTS = 2**31 - 1
+
+
+class WeightDecoder:
+    """Computes decode(W), (N, K), for one problem and target; a kernel a type of D, made when it is first needed.
+
+    Parameters
+    ----------
+    signature
+        What the stored weight, scales and zero points must be.
+    target
+        What to build for.
+    check_device
+        Checks that a device runs what is built.
+    """
+
+    def __init__(self, signature: Signature, target: Target, check_device: DeviceCheck) -> None:
+        self._signature, self._target, self._check_device = signature, target, check_device
+        # The archive beside the function: it is what a module is kept alive by.
+        self._kernels: dict[torch.dtype, tuple[Any, Any]] = {}
+
+    def __call__(
+        self, W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype
+    ) -> torch.Tensor:
+        """Return decode(W) in `dtype`.
+
+        Raises
+        ------
+        CallError
+            If an operand does not fit the problem, or `dtype` is none of `DTYPES`.
+        UnsupportedError
+            If decode(W) has more elements than 32-bit indices reach.
+        """
+        spec = self._signature
+        spec.check_weight(W, scale, zeros)
+        self._check_device(W.device)
+        D = torch.empty((spec.N, spec.K), dtype=dtype, device=W.device)
+        function = self._function(dtype)
+        operands = [t for t in (W, scale, zeros) if t is not None]
+        if W.is_cuda:
+            with torch.cuda.device(W.device):  # TVM's launcher leaves the device of its operands current.
+                function(*operands, D)
+        else:
+            function(*operands, D)
+        return D
+
+    def _function(self, dtype: torch.dtype) -> Any:
+        if dtype not in self._kernels:
+            spec, target = self._signature, self._target
+            if dtype not in DTYPES:
+                names = ", ".join(f"torch.{name}" for name in DTYPES.values())
+                raise CallError(f"'dtype' must be one of {names} (got {dtype})")
+            if spec.N * spec.K > _MAX_ELEMENTS:
+                raise UnsupportedError(
+                    f"decode(W) must have fewer than 2^31 elements, which 32-bit indices reach (got N={spec.N}, "
+                    f"K={spec.K}); split N over several operators"
+                )
+            # The weight alone decides: operators that differ in M, bias or output share this kernel.
+            config = dataclasses.replace(
+                spec.config,
+                M=1,
+                out_dtype="float32",
+                accum_dtype="float32",
+                with_bias=False,
+                with_activation_scale=False,
+                with_channel_scale=False,
+            )
+            layout, name = spec.layout, DTYPES[dtype]
+            parts = {"operation": "dequantize", "dtype": name, "weight_layout": layout}
+            archive = find_archive(parts, lambda: schedule_dequantize(config, name, layout, target), config, target)
+            self._kernels[dtype] = archive, archive.runtime_module()["dequantize"]
+        return self._kernels[dtype][1]
