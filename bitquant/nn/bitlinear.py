@@ -21,8 +21,37 @@ __all__ = ["BitLinear"]
 _LEAST = 1e-5
 
 
+class _StraightThrough(torch.autograd.Function):
+    """Gives D the gradient that it would have if x were not rounded: dx = dD x W' / s_W."""
+
+    @staticmethod
+    def forward(
+        x: torch.Tensor, D: torch.Tensor, weight: torch.Tensor, weight_scale: torch.Tensor, problem: str | None
+    ) -> torch.Tensor:
+        del x, weight, weight_scale, problem
+        return D.view_as(D)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        del output
+        x, _, weight, weight_scale, ctx.problem = inputs
+        ctx.dtype = x.dtype
+        ctx.save_for_backward(weight, weight_scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+        weight, weight_scale = ctx.saved_tensors
+        if ctx.problem is not None:
+            weight = torch.ops.bitquant.dequantize(weight, None, None, grad.dtype, ctx.problem)
+        scaled = (grad.to(torch.float32) / weight_scale).to(grad.dtype)
+        return (scaled @ weight.to(grad.dtype)).to(ctx.dtype), None, None, None, None
+
+
 class BitLinear(KernelModule):
     """The linear layer of BitNet b1.58 (Ma et al., "The Era of 1-bit LLMs", arXiv 2402.17764). For inference.
+
+    x has a gradient by the straight-through estimator of that paper, dx = dD x W' / s_W, so that adapters before and
+    around the layer can be trained. The weight has none.
 
     ::
 
@@ -153,7 +182,14 @@ class BitLinear(KernelModule):
             D = product * (token_scale * weight_scale).reciprocal()
         if self.bias is not None:
             D = D + self.bias
-        return D.to(x.dtype)
+        D = D.to(x.dtype)
+        if torch.is_grad_enabled() and x.requires_grad:
+            if self.weight is None:
+                weight, problem = self.qweight, self.operator(x.device.type).problem
+            else:
+                weight, problem = values, None
+            D = _StraightThrough.apply(x, D, weight, weight_scale, problem)
+        return D
 
     def post_process_weights(self) -> None:
         """Round `weight`, pack it into `qweight` and drop it. A layer that is packed stays as it is."""

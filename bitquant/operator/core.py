@@ -72,6 +72,8 @@ class Operator:
     target : tvm.target.Target
     weight_layout : str
         Layout of the weight that the kernels read, "plain" or "fragment" (`bitquant.layouts`).
+    problem : str
+        What names it in programs that call it (`bitquant.operator.torch_op`).
     """
 
     weight_layout: Layout
@@ -106,12 +108,12 @@ class Operator:
         self._check_device = DeviceCheck(self.arch if self.is_cuda else None)
         self._decoder = WeightDecoder(self.signature, self.target, self._check_device)
         if rules is None:
-            self._problem = problem_text(
+            self.problem = problem_text(
                 self.config, self.target, self.weight_layout, None if is_default else self._plan
             )
         else:
-            self._problem = f"{self.config} with rules of its own, number {next(_numbers)} of its process"
-        torch_op.register(self._problem, self)
+            self.problem = f"{self.config} with rules of its own, number {next(_numbers)} of its process"
+        torch_op.register(self.problem, self)
 
     @classmethod
     def _from_parts(cls, parts: Parts, archive: Archive | None = None) -> Operator:
@@ -227,7 +229,7 @@ class Operator:
             if result is not None:
                 return result
         operands = Operands(A, W, scale, zeros, bias, activation_scale, channel_scale)
-        return torch_op.dispatch(self, self._problem, operands, output)
+        return torch_op.dispatch(self, self.problem, operands, output)
 
     __call__ = forward
 
@@ -264,7 +266,7 @@ class Operator:
         if dtype is None:
             A_dtype = self.signature.A_dtype
             dtype = A_dtype if A_dtype.itemsize > 1 else torch.float32
-        return torch.ops.bitquant.dequantize(W, scale, zeros, dtype, self._problem)
+        return torch.ops.bitquant.dequantize(W, scale, zeros, dtype, self.problem)
 
     def compute_weight(
         self, W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype

@@ -122,7 +122,7 @@ class Signature:
         if (
             shape[-1:] != (self.K,)
             or A.dtype is not self.A_dtype
-            or not (device.type == self.device_type or (is_fake and device.type == "meta"))
+            or not (device.type == self.device_type or (is_fake and A.is_meta and W.is_meta))
             or not (is_fake or A.is_contiguous())
             or A.is_neg()
         ):

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 
 import bitquant as bq
 from bitquant import build as build_module
+from bitquant import packing
 from bitquant.operator import archives, call, core
 from bitquant.operator.signature import Operands
-from bitquant import packing
 from bitquant.profiling import random_operands
 from bitquant.schedule import Plan, Planned, Record
 from bitquant.testing.check import check_call
@@ -114,7 +114,8 @@ def test_calls_too_large_for_32_bit_indices_are_sliced(grouped, monkeypatch):
     monkeypatch.setattr(call, "_MAX_ELEMENTS", 64 * 7)
     operator = bq.Matmul(operator.config, target="cpu")
     rows = []
-    launcher, kernel_for = operator._launcher, operator.kernel_for
+    launcher = operator._launcher
+    kernel_for = launcher.kernel_for
     monkeypatch.setattr(launcher, "kernel_for", lambda m: rows.append(m) or kernel_for(m))
     for _ in range(2):
         assert torch.equal(operator(A, W, inputs.scale, inputs.zeros, inputs.bias), whole)
@@ -152,7 +153,7 @@ def test_compiled_graphs_name_the_problem():
     """torch.compile caches graphs across processes by text: the custom op's operand must tell problems apart."""
     config = bq.MatmulConfig(M=1, N=8, K=16, W_dtype="uint4")
     other = bq.MatmulConfig(M=1, N=8, K=16, W_dtype="uint4", out_dtype="float32")
-    names = [bq.Matmul(c, target="cpu")._problem for c in (config, other, config)]
+    names = [bq.Matmul(c, target="cpu").problem for c in (config, other, config)]
     assert names[0] == names[2] != names[1]
 
 
@@ -862,12 +863,12 @@ def test_following_a_plan(planned):
     """After tuning the same operator runs other kernels, also where a compiled graph or a copy holds it."""
     config, plan = planned
     operator = bq.Matmul(config, target="cpu")
-    twin, name, archive = copy.deepcopy(operator), operator._problem, operator._archive
+    twin, name, archive = copy.deepcopy(operator), operator.problem, operator._archive
     scheduled = operator.scheduled_mod.script()
     check_call(operator, 5)
     operator._follow(plan)
     assert twin is operator
-    assert operator._problem == name
+    assert operator.problem == name
     assert operator._retired == [archive]
     assert operator._archive is not archive
     assert operator.choices[16].origin == "tuned"
