@@ -13,7 +13,7 @@ from bitquant import packing
 from bitquant.config import MatmulConfig
 from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
-from bitquant.nn.linear import KernelModule
+from bitquant.nn.module import KernelModule
 
 __all__ = ["BitLinear"]
 
