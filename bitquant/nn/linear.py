@@ -9,7 +9,7 @@ import torch
 from tvm.target import Target
 
 from bitquant import packing
-from bitquant.config import MatmulConfig
+from bitquant.config import MatmulConfig, ZerosMode
 from bitquant.dtypes import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
 from bitquant.nn.module import KernelModule
@@ -93,7 +93,7 @@ class Linear(KernelModule):
         group_size: int | None = -1,
         with_scaling: bool | None = None,
         with_zeros: bool | None = None,
-        zeros_mode: str | None = None,
+        zeros_mode: ZerosMode | None = None,
         opt_M: int | Sequence[int] | None = None,
         enable_tuning: bool = False,
         fast_decoding: bool | None = None,
@@ -115,7 +115,7 @@ class Linear(KernelModule):
             group_size=group_size,
             with_scaling=False if with_scaling is None else with_scaling,
             with_zeros=False if with_zeros is None else with_zeros,
-            zeros_mode="original" if zeros_mode is None else zeros_mode,  # type: ignore[arg-type]
+            zeros_mode="original" if zeros_mode is None else zeros_mode,
             fast_decoding=fast_decoding,
             propagate_b=propagate_b,
             scale_dtype=scale_dtype,
@@ -219,7 +219,7 @@ class Linear(KernelModule):
         group_size: int | None = 128,
         A_dtype: str | None = None,
         out_dtype: str | None = None,
-        zeros_mode: str = "original",
+        zeros_mode: ZerosMode = "original",
         **options: Any,
     ) -> Linear:
         """Return a layer with the weight of `linear` rounded to nearest (`quantize`), on the same device.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tvm.target import Target
@@ -19,6 +19,20 @@ from bitquant.matmul import Matmul
 from bitquant.schedule import preferred_layout
 
 __all__ = ["KernelModule"]
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _marked(**marks: Any) -> Callable[[_Function], _Function]:
+    """Return a decorator that sets attributes of a function."""
+
+    def mark(function: _Function) -> _Function:
+        for name, value in marks.items():
+            setattr(function, name, value)
+        return function
+
+    return mark
 
 
 class _Kernels:
@@ -35,15 +49,14 @@ class _Kernels:
         self.weight_shapes: dict[str, tuple[int, int]] = {}
         self._gpu_layout: Layout | None = None
 
+    # What torch.compiler.assume_constant_result sets, which imports torch._dynamo: 1.4 s for those who never compile.
+    @_marked(_dynamo_marked_constant=True)
     def prepare(self, device_type: str) -> None:
         """Make the operator for a type of device. torch.compile runs this where it stands, and does not trace it."""
         if device_type not in self.operators:
             operator = Matmul(self._config, target=self._target_on(device_type), enable_tuning=self._enable_tuning)
             self.weight_shapes[device_type] = layouts.weight_shape(self._config, operator.weight_layout)
             self.operators[device_type] = operator
-
-    # What torch.compiler.assume_constant_result sets, which imports torch._dynamo: 1.4 s for those who never compile.
-    prepare._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
 
     def layout(self, device_type: str) -> Layout:
         """Return the layout in which a layer keeps its weight on a type of device; no operator is made for that."""
@@ -180,42 +193,48 @@ class KernelModule(torch.nn.Module):
         kernels = kernels or self._kernels
         kernels.prepare(device_type)
         weight = self.qweight
-        if weight.shape != kernels.weight_shapes[device_type]:  # type: ignore[union-attr]
-            self._mend_weight(A)
-            weight = self.qweight
+        if weight is None or weight.shape != kernels.weight_shapes[device_type]:
+            weight = self._mended_weight(A)
         operator = kernels.operators[device_type]
-        return operator(A, weight, *others, activation_scale=activation_scale, channel_scale=channel_scale)  # type: ignore[arg-type]
+        return operator(A, weight, *others, activation_scale=activation_scale, channel_scale=channel_scale)
 
-    def _mend_weight(self, A: Any) -> None:
-        """Convert a weight that the operator for `A` does not read, where that is the reason; else it will say more.
+    # What torch.compiler.disable sets, which imports torch._dynamo. A graph breaks here; with fullgraph it is an error.
+    @_marked(
+        _torchdynamo_disable=True,
+        _torchdynamo_disable_msg=(
+            "its weight must be converted; call the layer once, or move it with .to(device), before it is compiled"
+        ),
+    )
+    def _mended_weight(self, A: Any) -> torch.Tensor:
+        """Convert a weight that the operator for `A` does not read, and return it; or as it is, for that to say more.
 
         Raises
         ------
         CallError
-            If `A` is on another device than the weight, or a CUDA graph is being captured.
+            If there is no weight, `A` is on another device, or a CUDA graph is being captured.
         """
-        weight: torch.Tensor = self.qweight  # type: ignore[assignment]
+        weight = self.qweight
+        if weight is None:
+            raise CallError("the layer has no weight yet; pack one, or load a state dict")
         if isinstance(A, torch.Tensor) and A.device != weight.device:
             raise CallError(
                 f"the input must be on {weight.device}, where the layer is (got {A.device}); "
                 f"use .to('{weight.device}'), or move the layer"
             )
-        self._arrange_weight()
-
-    # What torch.compiler.disable sets, which imports torch._dynamo. A graph breaks here; with fullgraph it is an error.
-    _mend_weight._torchdynamo_disable = True  # type: ignore[attr-defined]  # noqa: SLF001
-    _mend_weight._torchdynamo_disable_msg = (  # type: ignore[attr-defined]  # noqa: SLF001
-        "its weight must be converted; call the layer once, or move it with .to(device), before it is compiled"
-    )
+        self.qweight = weight = self._arranged(weight)
+        return weight
 
     def _arrange_weight(self, wanted: Layout | None = None) -> None:
         """Convert `qweight` where it is to a layout, by default the one for its device."""
-        weight, layout = self.qweight, self.weight_layout
-        if weight is None or layout is None:
-            return
-        wanted = wanted or self._kernels.layout(weight.device.type)
-        if layout != wanted:
-            self.qweight = _converted(weight, self.config, layout, wanted)
+        if self.qweight is not None:
+            self.qweight = self._arranged(self.qweight, wanted)
+
+    def _arranged(self, weight: torch.Tensor, wanted: Layout | None = None) -> torch.Tensor:
+        """Return `qweight`, which is `weight`, in a layout; as it is where it is no weight of this problem."""
+        layout, wanted = self.weight_layout, wanted or self._kernels.layout(weight.device.type)
+        if layout is None or layout == wanted:
+            return weight
+        return _converted(weight, self.config, layout, wanted)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         def keep_type(tensor: torch.Tensor) -> torch.Tensor:

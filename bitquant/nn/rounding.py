@@ -64,11 +64,11 @@ def quantize(
     if fmt.bits > 8:
         return weight.detach().to(fmt.torch_dtype), None, None
     device = weight.device
-    values = torch.empty((config.N, config.K), dtype=fmt.torch_dtype, device=device)  # type: ignore[arg-type]
+    values = torch.empty((config.N, config.K), dtype=fmt.torch_dtype, device=device)
     scale = torch.empty(config.scale_shape, dtype=config.scale_format.torch_dtype, device=device)
     zeros = torch.empty(config.scale_shape, dtype=torch.float32, device=device)
-    step = max(1, _CHUNK_ELEMENTS // config.K)  # type: ignore[operator]
-    for first in range(0, config.N, step):  # type: ignore[arg-type]
+    step = max(1, _CHUNK_ELEMENTS // config.K)
+    for first in range(0, config.N, step):
         rows = slice(first, first + step)
         values[rows], scale[rows], zeros[rows] = _quantize_rows(weight.detach()[rows], config)
     if not torch.isfinite(scale).all():

@@ -97,7 +97,7 @@ def pack_zeros(zeros: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.
     """
     _check_has_packed_zeros(config)
     values = to_tensor(zeros, "zeros")
-    check_shape(values, (config.num_groups, config.N), "zeros", "(K / group_size, N)")  # type: ignore[arg-type]
+    check_shape(values, (config.num_groups, config.N), "zeros", "(K / group_size, N)")
     check_codes(values, config.W_format.bits, "zeros")
     return compress_rows(values, config.W_format.bits)
 
@@ -130,7 +130,7 @@ def unpack_zeros(qzeros: torch.Tensor | np.ndarray, config: MatmulConfig) -> tor
 
 
 def _value_shape(config: MatmulConfig) -> tuple[int, int]:
-    return (config.N, config.K) if config.layout == "nt" else (config.K, config.N)  # type: ignore[return-value]
+    return (config.N, config.K) if config.layout == "nt" else (config.K, config.N)
 
 
 def _check_has_packed_zeros(config: MatmulConfig) -> None:
