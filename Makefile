@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint fmt golden bench wheel clean
+.PHONY: help demo test test-gpu lint fmt golden digests bench wheel clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ fmt: $(BIN)/.test  ## format the code
 
 golden: $(BIN)/.test  ## rewrite the golden TIR files; read the diff before committing it
 	$(BIN)/python -m pytest -q tests/compile/test_golden.py --update-golden
+
+digests: $(BIN)/.test  ## rewrite the digests of schedules (minutes); what changes must be meant
+	$(BIN)/python -m tests.compile.digests
 
 bench: $(BIN)/.test  ## time construction, import and the CPU's kernels (kernels on a GPU: bitquant bench)
 	$(BIN)/python -m tests.bench.construction

@@ -199,9 +199,12 @@ def _cpu_features() -> frozenset[str]:
 
 def _load_host(library: bytes | None, ir: bytes | None) -> tvm.runtime.Module:
     """Load host code from memory. The file is gone once it is mapped; it is unmapped when nothing uses the module."""
+    name, code = (_HOST_LIBRARY, library) if library is not None else (_HOST_IR, ir)
+    if code is None:
+        raise BuildError("there is no host code in the archive; build the operator again")
     with tempfile.TemporaryDirectory(prefix="bitquant-") as folder:
-        file = Path(folder) / (_HOST_LIBRARY if library is not None else _HOST_IR)
-        file.write_bytes(library if library is not None else ir)  # type: ignore[arg-type]
+        file = Path(folder) / name
+        file.write_bytes(code)
         try:
             return tvm_ffi.load_module(file, keep_module_alive=False)
         except Exception as error:
@@ -271,24 +274,28 @@ def _kernel_info(device: IRModule) -> dict[str, Any]:
     return {"func_info": info}
 
 
-def _cuda_source(device: IRModule, target: Target) -> str:
-    """Return the CUDA C++ of the kernels, without letting TVM compile it.
+@functools.cache
+def _install_callback() -> None:
+    """Keep TVM from compiling what `_cuda_source` asks for.
 
     Where TVM finds a GPU it compiles in the same step, through a callback in its registry. Ours takes that place and
     passes on whatever is not bitquant's.
     """
     from tvm.support import nvcc
 
+    registered = tvm_ffi.get_global_func("tvm_callback_cuda_compile", allow_missing=True)
+    original = registered or nvcc.tvm_callback_cuda_compile
+
+    def compile_unless_source_only(code: str) -> Any:
+        return b"/" if _source_only.get() else original(code)
+
+    tvm_ffi.register_global_func("tvm_callback_cuda_compile", compile_unless_source_only, override=True)
+
+
+def _cuda_source(device: IRModule, target: Target) -> str:
+    """Return the CUDA C++ of the kernels, without letting TVM compile it."""
     with _callback_lock:
-        registered = tvm_ffi.get_global_func("tvm_callback_cuda_compile", allow_missing=True)
-        if not getattr(_cuda_source, "installed", False):
-            original = registered or nvcc.tvm_callback_cuda_compile
-
-            def compile_unless_source_only(code: str) -> Any:
-                return b"/" if _source_only.get() else original(code)
-
-            tvm_ffi.register_global_func("tvm_callback_cuda_compile", compile_unless_source_only, override=True)
-            _cuda_source.installed = True  # type: ignore[attr-defined]
+        _install_callback()
     token = _source_only.set(True)
     try:
         return str(tvm_ffi.get_global_func("target.build.cuda")(device, target).inspect_source("cuda"))

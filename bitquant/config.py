@@ -13,10 +13,15 @@ from bitquant import dtypes
 from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import ConfigError
 
-__all__ = ["DEFAULT_LADDER", "MatmulConfig"]
+__all__ = ["DEFAULT_LADDER", "MatmulConfig", "ZerosMode"]
+
+ZerosMode = Literal["original", "rescale", "quantized"]
 
 #: The values of m for which kernels are made where M is None: decoding, small batches, prefill.
 DEFAULT_LADDER: tuple[int, ...] = (1, 16, 32, 64, 128, 256, 512, 1024)
+
+#: Stands for N and K where they were left out, which is refused: M, which may be, comes before them as in BitBLAS.
+_MISSING: Any = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,8 @@ class MatmulConfig:
     """
 
     M: int | Sequence[int] | None = None
-    N: int = None  # type: ignore[assignment]  # None is refused; the default lets M stand first, as in BitBLAS
-    K: int = None  # type: ignore[assignment]
+    N: int = _MISSING
+    K: int = _MISSING
     A_dtype: str = "float16"
     W_dtype: str | None = None
     out_dtype: str = "float16"
@@ -90,7 +95,7 @@ class MatmulConfig:
     group_size: int | None = -1
     with_scaling: bool = False
     with_zeros: bool = False
-    zeros_mode: Literal["original", "rescale", "quantized"] | None = "original"
+    zeros_mode: ZerosMode | None = "original"
     storage_dtype: str = "int8"
     fast_decoding: bool | None = None
     propagate_a: bool | None = None
@@ -155,7 +160,7 @@ class MatmulConfig:
     @cached_property
     def group(self) -> int:
         """Consecutive k that share a scale; K where `group_size` is None or -1."""
-        return self.K if self.group_size in (None, -1) else self.group_size  # type: ignore[return-value]
+        return self.K if self.group_size in (None, -1) else self.group_size
 
     @property
     def num_groups(self) -> int:
@@ -211,19 +216,19 @@ class MatmulConfig:
     @property
     def A_shape(self) -> tuple[int | str, int]:
         """Shape of A, with "m" for a symbolic number of rows."""
-        return (self.M if isinstance(self.M, int) else "m", self.K)  # type: ignore[return-value]
+        return (self.M if isinstance(self.M, int) else "m", self.K)
 
     @cached_property
     def W_shape(self) -> tuple[int, int]:
         """Shape of the stored W: (N, K * bits / 8) packed, (N, K) or (K, N) otherwise."""
         if self.W_format.is_packed:
             return (self.N, self.K * self.W_format.bits // 8)
-        return (self.N, self.K) if self.layout == "nt" else (self.K, self.N)  # type: ignore[return-value]
+        return (self.N, self.K) if self.layout == "nt" else (self.K, self.N)
 
     @cached_property
     def scale_shape(self) -> tuple[int, int]:
         """Shape of Scale, (N, K / group)."""
-        return (self.N, self.num_groups)  # type: ignore[return-value]
+        return (self.N, self.num_groups)
 
     @cached_property
     def zeros_shape(self) -> tuple[int, int]:

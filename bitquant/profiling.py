@@ -11,19 +11,18 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
+from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
-from bitquant.layouts import weight_dtype, weight_shape
-
-if TYPE_CHECKING:
-    from bitquant.operator import Operator
+from bitquant.layouts import Layout, weight_dtype, weight_shape
 
 __all__ = [
     "CACHE_FACTOR",
     "GraphTimer",
+    "Timed",
     "copies_needed",
     "cpu_latency_us",
     "graph_latency_us",
@@ -39,7 +38,33 @@ _CPU_CACHE_BYTES = 64 << 20
 _MAX_COPIES = 64
 
 
-def random_operands(operator: Operator, m: int, device: torch.device) -> dict[str, torch.Tensor]:
+class Timed(Protocol):
+    """What is timed: an operator, as far as that needs one (it is made of modules that import this one)."""
+
+    @property
+    def config(self) -> MatmulConfig:
+        """The problem."""
+
+    @property
+    def weight_layout(self) -> Layout:
+        """Layout of the weight that its kernels read."""
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it is for a GPU."""
+
+    @property
+    def arch(self) -> str:
+        """Architecture, for messages."""
+
+    def kernel_for(self, m: int) -> Callable[..., None]:
+        """Return the bare function that serves `m` rows."""
+
+    def __call__(self, *operands: Any, **named: Any) -> torch.Tensor:
+        """Return D, after every check of the operands."""
+
+
+def random_operands(operator: Timed, m: int, device: torch.device) -> dict[str, torch.Tensor]:
     """Return operands of random bits and numbers by the names and in the order of `Operator.forward`."""
     c, layout = operator.config, operator.weight_layout
     generator = torch.Generator(device=device).manual_seed(0)
@@ -138,7 +163,7 @@ def rotating_copies(W: torch.Tensor) -> list[torch.Tensor]:
     return [W, *(W.clone() for _ in range(copies_needed(W.numel() * W.element_size(), W.device) - 1))]
 
 
-def operator_latency_us(operator: Operator, m: int) -> float:
+def operator_latency_us(operator: Timed, m: int) -> float:
     """Return the median time of a call of `operator` with `m` rows, in microseconds.
 
     Raises

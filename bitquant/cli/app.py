@@ -35,15 +35,16 @@ class _ClosedPipeError(Exception):
 class _Commands(click.Group):
     """A group that turns exceptions into one line on standard error and an exit code."""
 
-    def main(  # type: ignore[override]
+    def main(
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
+        complete_var: str | None = None,
         standalone_mode: bool = True,  # noqa: ARG002 - click's own way of printing errors is not used
         **extra: Any,
     ) -> NoReturn:
         """Run the command line on `args`, by default those of the process, and exit."""
-        sys.exit(self._exit_code(args, prog_name, extra))
+        sys.exit(self._exit_code(args, prog_name, complete_var, extra))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command of a context."""
@@ -54,11 +55,17 @@ class _Commands(click.Group):
             raise _ClosedPipeError from error
         return result
 
-    def _exit_code(self, args: Sequence[str] | None, prog_name: str | None, extra: dict[str, Any]) -> int:
+    def _exit_code(
+        self,
+        args: Sequence[str] | None,
+        prog_name: str | None,
+        complete_var: str | None,
+        extra: dict[str, Any],
+    ) -> int:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
-                code = super().main(args, prog_name, standalone_mode=False, **extra)
+                code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.ClickException as error:
             return _fail(error, error.format_message(), _WRONG_USE)
         except click.Abort:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bitquant.config import MatmulConfig
+    from bitquant.matmul import Matmul
     from bitquant.operator import Operator
     from bitquant.testing.generators import Inputs
 
@@ -92,7 +93,7 @@ def run(config: MatmulConfig, target: str | None, rows: tuple[int, ...] | None, 
     _print_results(operator, results)
     if asked is None and (left_out := config.ladder[len(rows) :]):
         click.echo(f"not run: m = {', '.join(map(str, left_out))}; --m names others")
-    for columns in sorted({r.columns for r in results if r.columns < operator.config.N}):  # type: ignore[operator]
+    for columns in sorted({r.columns for r in results if r.columns < operator.config.N}):
         many = ", ".join(str(r.m) for r in results if r.columns == columns)
         click.echo(f"checked for m = {many}: {columns} of {config.N} columns, drawn at random")
     for result in results:
@@ -104,16 +105,16 @@ def run(config: MatmulConfig, target: str | None, rows: tuple[int, ...] | None, 
 def _rows_to_run(config: MatmulConfig, rows: tuple[int, ...] | None) -> tuple[int, ...]:
     if rows is None:
         return config.ladder[:_MOST_RUNGS]
-    if config.is_static and set(rows) != {config.M}:
+    if isinstance(config.M, int) and set(rows) != {config.M}:
         raise ConfigError(
             f"'--m' must be {config.M} where M is static (got {','.join(map(str, rows))}); "
-            f"use a ladder, such as --M {config.M},{16 * config.M}",  # type: ignore[operator]
+            f"use a ladder, such as --M {config.M},{16 * config.M}",
             m=rows,
         )
     return rows
 
 
-def _construct(config: MatmulConfig, target: str | None) -> tuple[Operator, list[str]]:
+def _construct(config: MatmulConfig, target: str | None) -> tuple[Matmul, list[str]]:
     """Return the operator, and lines that say what it is and how long its construction took."""
     import torch
 
@@ -147,17 +148,17 @@ def _construct(config: MatmulConfig, target: str | None) -> tuple[Operator, list
     return operator, lines
 
 
-def _run_once(operator: Operator, m: int, seed: int) -> _Result:
+def _run_once(operator: Matmul, m: int, seed: int) -> _Result:
     from bitquant.testing.check import poisoned
     from bitquant.testing.generators import make_inputs
     from bitquant.testing.oracle import assert_close, relative_error, round_to_output
 
     config, device = operator.config, "cuda" if operator.is_cuda else "cpu"
     inputs = make_inputs(config, m, device, seed)
-    output = poisoned((m, config.N), config.out_format.torch_dtype, device)  # type: ignore[arg-type]
+    output = poisoned((m, config.N), config.out_format.torch_dtype, device)
     operator(
         inputs.A,
-        operator.transform_weight(inputs.W),  # type: ignore[attr-defined]
+        operator.transform_weight(inputs.W),
         **inputs.optional,
         output=output,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bitquant.nn.bitlinear import BitLinear
-from bitquant.nn.linear import Linear, quantize
+from bitquant.nn.linear import Linear
+from bitquant.nn.rounding import quantize
 
 __all__ = ["BitLinear", "Linear", "quantize"]

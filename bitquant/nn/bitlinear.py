@@ -13,7 +13,7 @@ from bitquant import packing
 from bitquant.config import MatmulConfig
 from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
-from bitquant.nn.linear import KernelModule
+from bitquant.nn.module import KernelModule
 
 __all__ = ["BitLinear"]
 
@@ -39,7 +39,7 @@ class _StraightThrough(torch.autograd.Function):
         ctx.save_for_backward(weight, weight_scale)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         weight, weight_scale = ctx.saved_tensors
         if ctx.problem is not None:
             weight = torch.ops.bitquant.dequantize(weight, None, None, grad.dtype, ctx.problem)

@@ -303,8 +303,9 @@ class ApplyTunedSchedule:
     """
 
     def __init__(self, records: RecordSource | None = None, *, rules: Sequence[Rule] | None = None) -> None:
-        is_iterable = records is not None and not isinstance(records, (Records, str, Path))
-        self.records = Records(records) if is_iterable else records  # type: ignore[arg-type]
+        if records is not None and not isinstance(records, (Records, str, Path)):
+            records = Records(records)
+        self.records = records
         self.rules = rules
 
     def transform_module(self, mod: IRModule, _ctx: tvm.transform.PassContext) -> IRModule:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from bitquant.config import MatmulConfig
+from bitquant.config import MatmulConfig, ZerosMode
 from bitquant.dtypes import ACTIVATION_DTYPES, OUT_DTYPES, SCALE_DTYPES, WEIGHT_DTYPES, NumberFormat, number_format
 from bitquant.packing import pack_zeros
 from bitquant.testing.oracle import FEW_ELEMENTS, oracle, oracle_weight
@@ -64,8 +64,6 @@ SHAPE_SETS: dict[str, tuple[tuple[int, int], ...]] = {
 
 #: (N, K) of the linear layers of Llama 3 8B and 70B.
 LLM_SHAPES: tuple[tuple[int, int], ...] = (*SHAPE_SETS["llama-3-8b"], *SHAPE_SETS["llama-3-70b"])
-
-ZerosMode = Literal["original", "rescale", "quantized"]
 
 
 # What goes together.
@@ -445,8 +443,8 @@ def make_inputs(config: MatmulConfig, m: int, device: torch.device | str = "cpu"
             break
     else:
         raise RuntimeError(f"no draw of 1000 for {config} keeps its result from cancelling")
-    moved = {k: v.to(device) if v is not None else None for k, v in vars(inputs).items()}
-    return Inputs(**moved)  # type: ignore[arg-type]
+    moved: dict[str, Any] = {k: v.to(device) if v is not None else None for k, v in vars(inputs).items()}
+    return Inputs(**moved)
 
 
 def _draw_inputs(config: MatmulConfig, m: int, generator: torch.Generator) -> Inputs:
@@ -460,7 +458,7 @@ def _draw_inputs(config: MatmulConfig, m: int, generator: torch.Generator) -> In
     if config.has_packed_zeros:
         shape = (config.num_groups, config.N)
         codes = torch.arange(1 << config.W_format.bits, dtype=torch.uint8)
-        zeros_values = _draw_from(codes, shape, generator)  # type: ignore[arg-type]
+        zeros_values = _draw_from(codes, shape, generator)
         zeros = pack_zeros(zeros_values, config)
     elif config.with_zeros:
         zeros = zeros_values = _draw_zeros(config, rms, generator)
@@ -474,7 +472,7 @@ def _draw_inputs(config: MatmulConfig, m: int, generator: torch.Generator) -> In
         output_scales["activation_scale"] = unit * _draw_signed((m,), generator)
     if config.with_channel_scale:
         factor = 1.0 if output_scales else unit
-        output_scales["channel_scale"] = factor * _draw_signed((config.N,), generator)  # type: ignore[arg-type]
+        output_scales["channel_scale"] = factor * _draw_signed((config.N,), generator)
     if config.with_bias:
         bias = _draw_bias(config, output_rms * unit if output_scales else output_rms, generator)
     return Inputs(A, W, scale, zeros, zeros_values, bias, **output_scales)
@@ -525,8 +523,8 @@ def _draw_from(values: torch.Tensor, shape: tuple[int, ...], generator: torch.Ge
 def _draw_weight(config: MatmulConfig, generator: torch.Generator) -> torch.Tensor:
     shape = (config.N, config.K) if config.layout == "nt" else (config.K, config.N)
     if config.W_format.bits > 8:
-        return torch.randn(shape, generator=generator).to(config.W_format.torch_dtype)  # type: ignore[arg-type]
-    return _draw_from(_all_values(config.W_format), shape, generator)  # type: ignore[arg-type]
+        return torch.randn(shape, generator=generator).to(config.W_format.torch_dtype)
+    return _draw_from(_all_values(config.W_format), shape, generator)
 
 
 def _draw_zeros(config: MatmulConfig, rms: float, generator: torch.Generator) -> torch.Tensor:
@@ -557,12 +555,12 @@ def _draw_activation(config: MatmulConfig, m: int, norm: float, generator: torch
     target = math.inf if is_unbound else _TARGET_RMS.get(config.out_format.name, math.inf)
     wanted = target / norm if norm else 1.0
     if config.A_format.is_integer:
-        return _draw_int8(shape, wanted, generator)  # type: ignore[arg-type]
+        return _draw_int8(shape, wanted, generator)
     # float16 outputs need not be large, integer ones must be to show their digits. float8_e4m3 reaches from 2^-6
     # (normal) to 448, that is 64 times 7 standard deviations.
     wanted = min(max(wanted, 2.0**-6), 64.0 if config.out_format.is_integer else 1.0)
     rms = 2.0 ** math.floor(math.log2(wanted))
-    return (torch.randn(shape, generator=generator) * rms).to(config.A_format.torch_dtype)  # type: ignore[arg-type]
+    return (torch.randn(shape, generator=generator) * rms).to(config.A_format.torch_dtype)
 
 
 def _draw_int8(shape: tuple[int, int], rms: float, generator: torch.Generator) -> torch.Tensor:
@@ -582,10 +580,10 @@ def _draw_bias(config: MatmulConfig, output_rms: float, generator: torch.Generat
     """Return a bias of half the size of the outputs; of integers also the extremes of int8."""
     shape = (config.N,)
     if not config.out_format.is_integer:
-        bias = torch.randn(shape, generator=generator) * output_rms / 2  # type: ignore[arg-type]
+        bias = torch.randn(shape, generator=generator) * output_rms / 2
         return bias.to(config.out_format.torch_dtype)
     reach = min(64, int(output_rms) + 1) if config.out_format.bits == 8 else int(output_rms) + 1
-    bias = torch.randint(-reach, reach + 1, shape, generator=generator)  # type: ignore[arg-type]
+    bias = torch.randint(-reach, reach + 1, shape, generator=generator)
     if len(bias) >= 2:
         bias[0], bias[-1] = -128, 127
     return bias.to(config.out_format.torch_dtype)

@@ -107,7 +107,7 @@ def decode_plain(stored: Any, config: MatmulConfig) -> np.ndarray:
         stored = stored.detach().cpu().contiguous().view(torch.uint8).numpy()
     raw = np.ascontiguousarray(stored).view(np.uint8)
     columns = config.N if config.layout == "nn" else config.K
-    bits = np.unpackbits(raw, axis=-1, bitorder="little").reshape(raw.shape[0], columns, fmt.bits)  # type: ignore[arg-type]
+    bits = np.unpackbits(raw, axis=-1, bitorder="little").reshape(raw.shape[0], columns, fmt.bits)
     codes = np.zeros(bits.shape[:2], np.int64)
     for i in range(fmt.bits):
         codes |= bits[..., i].astype(np.int64) << i
@@ -210,7 +210,7 @@ def oracle(
     a = _float64(A)
     result = np.empty((*a.shape[:-1], config.N))
     step = max(1, _CHUNK_ELEMENTS // a.shape[-1])
-    for start in range(0, config.N, step):  # type: ignore[arg-type]
+    for start in range(0, config.N, step):
         rows = slice(start, start + step)
         result[..., rows] = a @ oracle_weight(config, W_values, scale, zeros, rows).T
     if config.with_activation_scale:
@@ -282,7 +282,7 @@ def tolerance(config: MatmulConfig) -> float:
         roundings += 1 + operands_rounded
     if config.with_zeros and not config.has_packed_zeros:
         roundings += 1 + operands_rounded
-    accumulate = (4 * math.sqrt(config.K) + config.K / 16) * 2.0**-24  # type: ignore[arg-type, operator]
+    accumulate = (4 * math.sqrt(config.K) + config.K / 16) * 2.0**-24
     scaled = scalings * _UNIT_ROUNDOFF["float32"] ** 2
     return _SAFETY * math.sqrt((output**2 + roundings * decode**2 + scaled) / 3) + accumulate
 

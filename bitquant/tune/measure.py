@@ -141,12 +141,12 @@ def _draw_weight(
         zeros = (normal(c.zeros_shape) * unit).to(c.scale_format.torch_dtype)
         optional["zeros"] = zeros
     if c.with_bias:
-        bias = normal((c.N,)) * _RESULT_RMS.get(c.out_format.name, _DEFAULT_RESULT_RMS) / 10  # type: ignore[arg-type]
+        bias = normal((c.N,)) * _RESULT_RMS.get(c.out_format.name, _DEFAULT_RESULT_RMS) / 10
         optional["bias"] = bias.to(c.out_format.torch_dtype)
     if c.with_activation_scale:
         optional["activation_scale"] = 1 - torch.rand(m, device=device, generator=generator) / 2
     if c.with_channel_scale:
-        optional["channel_scale"] = 1 - torch.rand(int(c.N), device=device, generator=generator) / 2  # type: ignore[arg-type]
+        optional["channel_scale"] = 1 - torch.rand(int(c.N), device=device, generator=generator) / 2
 
     def decoded(rows: slice) -> torch.Tensor:
         return decode_rows(c, values, scale, zeros, rows)
@@ -185,7 +185,7 @@ def _draw_A(
 ) -> torch.Tensor:
     """Return A, small enough for the type of the output."""
     c = config
-    shape = (m, int(c.K))  # type: ignore[arg-type]
+    shape = (m, int(c.K))
     most = _RESULT_RMS.get(c.out_format.name, _DEFAULT_RESULT_RMS) / (weight_rms * math.sqrt(shape[1]))
     if c.A_format.is_integer:
         # Uniform in -a ... a has a root mean square of a / sqrt(3). int32 sums of 8-bit numbers fit whatever a is.
@@ -222,7 +222,7 @@ def reference(
     activation_scale
         (m,) or None.
     """
-    N, a = int(config.N), A.double()  # type: ignore[arg-type]
+    N, a = int(config.N), A.double()
     result = torch.empty((len(A), N), dtype=torch.float64, device=A.device)
     step = max(1, _CHUNK_ELEMENTS // A.shape[1])
     for first in range(0, N, step):

@@ -17,7 +17,7 @@ from torch._dynamo.utils import counters
 import bitquant as bq
 from bitquant.dtypes import FP4_E2M1_VALUES, NF4_VALUES, SCALE_DTYPES
 from bitquant.layouts import to_layout, weight_shape
-from bitquant.nn import BitLinear, Linear, linear, quantize
+from bitquant.nn import BitLinear, Linear, module, quantize, rounding
 from bitquant.operator import core as operator_core
 from bitquant.packing import pack, unpack_zeros
 from bitquant.testing.oracle import assert_close, decode_plain, oracle, oracle_weight
@@ -204,7 +204,7 @@ def test_quantize_in_slices_of_rows(monkeypatch):
     weight = float_weight()
     config = quantized_config("uint4", zeros_mode="quantized")
     whole = quantize(weight, config)
-    monkeypatch.setattr(linear, "_CHUNK_ELEMENTS", 5 * K)
+    monkeypatch.setattr(rounding, "_CHUNK_ELEMENTS", 5 * K)
     assert all(torch.equal(a, b) for a, b in zip(quantize(weight, config), whole, strict=True))
 
 
@@ -529,9 +529,9 @@ def gpu(monkeypatch):
     def matmul(config, target, enable_tuning):
         return bq.Matmul(config, target=target, enable_tuning=enable_tuning, rules=(AsItStands(),))
 
-    monkeypatch.setattr(linear._Kernels, "layout", layout)
-    monkeypatch.setattr(linear, "_in_use", weakref.WeakValueDictionary())
-    monkeypatch.setattr(linear, "Matmul", matmul)
+    monkeypatch.setattr(module._Kernels, "layout", layout)
+    monkeypatch.setattr(module, "_in_use", weakref.WeakValueDictionary())
+    monkeypatch.setattr(module, "Matmul", matmul)
     monkeypatch.setattr(operator_core, "preferred_layout", lambda *_: fake.layout)
     return fake
 
@@ -574,7 +574,7 @@ def test_state_dict_between_layouts(gpu, written_in, read_in, assign):
     torch.save(source.state_dict(), file)
     file.seek(0)
     gpu.layout = read_in
-    linear._in_use.clear()  # Another device, another operator.
+    module._in_use.clear()  # Another device, another operator.
     model = torch.nn.Sequential(random_layer(1))
     memory = {name: tensor.data_ptr() for name, tensor in model.named_buffers()}
     state = {f"0.{name}": tensor for name, tensor in torch.load(file).items()}
@@ -706,7 +706,7 @@ def test_copies_and_pickles_of_a_fragment_layer(gpu, is_zip):
     file.seek(0)
     state = bits(layer)
     gpu.layout = "plain"
-    linear._in_use.clear()
+    module._in_use.clear()
     loaded = torch.load(file, weights_only=False)
     assert bits(loaded) == state
     assert torch.equal(loaded(x), wanted)
@@ -799,7 +799,7 @@ def test_layout_is_known_before_kernels_are_made(case):
 @pytest.mark.parametrize("layout", ["plain", "fragment"])
 def test_the_operator_has_the_last_word_on_the_layout(layout):
     """Once it is made, a layer keeps its weight as the operator reads it."""
-    kernels = linear._Kernels(bq.MatmulConfig(M=1, N=64, K=256, W_dtype="uint4"), "sm_90a", False)
+    kernels = module._Kernels(bq.MatmulConfig(M=1, N=64, K=256, W_dtype="uint4"), "sm_90a", False)
     assert kernels.layout("cuda") == "fragment"
     kernels.operators["cuda"] = types.SimpleNamespace(weight_layout=layout)
     assert kernels.layout("cuda") == layout

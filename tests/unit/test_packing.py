@@ -158,7 +158,7 @@ def test_chunks_make_no_difference(bits, monkeypatch):
     codes = random_codes(bits, (13, 48))
     whole = general_compress(codes, bits)
     for chunk_elements in (1, 48, 100, 13 * 48):
-        monkeypatch.setattr(packing, "_CHUNK_ELEMENTS", chunk_elements)
+        monkeypatch.setattr(packing.arrays, "_CHUNK_ELEMENTS", chunk_elements)
         assert torch.equal(general_compress(codes, bits), whole)
         assert torch.equal(general_decompress(whole, bits).long(), codes)
 
@@ -556,7 +556,7 @@ def test_pack_takes_arrays_and_views():
 @pytest.mark.parametrize("name", PACKED)
 def test_pack_names_the_value_that_does_not_fit(name, monkeypatch):
     """The index is that in the whole weight, also where it lies in a later chunk."""
-    monkeypatch.setattr(packing, "_CHUNK_ELEMENTS", 32)
+    monkeypatch.setattr(packing.arrays, "_CHUNK_ELEMENTS", 32)
     config = problem(name, 6, 16)
     weight = torch.ones(6, 16, dtype=torch.int16)
     weight[4, 9] = 200

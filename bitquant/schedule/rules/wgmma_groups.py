@@ -303,7 +303,7 @@ class _Factors:
         for half in range(2):
             alpha, beta = self._factors(half, scales[half], zeros[half])
             result.append(tuple(None if value is None else local("float32", value) for value in (alpha, beta)))
-        return result  # type: ignore[return-value]
+        return result
 
     def _factors(self, half: int, scale: Expr | None, zero: Expr | None) -> tuple[Expr | None, Expr | None]:
         """Return alpha and beta: decode(w) = alpha * number - beta, with value = unit * number - offset."""

@@ -81,7 +81,7 @@ def read_kernel(shape: ReadShape, load: str) -> PrimFunc:
     per_block = THREADS * LOADS * STEPS
 
     @T.prim_func(check_well_formed=False)
-    def kernel(Data_handle: T.handle, Out_handle: T.handle):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def kernel(Data_handle: T.handle, Out_handle: T.handle) -> None:
         chunks = T.int32()
         Data = T.match_buffer(Data_handle, (chunks, 4), "int32")
         Out = T.match_buffer(Out_handle, (1,), "int32")

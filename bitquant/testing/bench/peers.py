@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -99,9 +100,8 @@ class Peer(ABC):
         """Return one call a copy of the weight."""
         adapted = self.adapt(A)
         if activation_scale is None:
-            return [lambda packed=packed: self.run(packed, adapted) for packed in copies]  # type: ignore[misc]
-        scale = activation_scale
-        return [lambda packed=packed: self.run_scaled(packed, adapted, scale) for packed in copies]  # type: ignore[misc]
+            return [partial(self.run, packed, adapted) for packed in copies]
+        return [partial(self.run_scaled, packed, adapted, activation_scale) for packed in copies]
 
 
 def _wants_both_output_scales(config: MatmulConfig) -> str | None:
@@ -273,7 +273,7 @@ class Humming(Peer):
         }
         layer = HummingLayer(config.N, config.K, weight_config, torch_dtype=dtype).cuda()
         codes = weights.codes.to(torch.int32)
-        tensors = {"weight": ops.pack_weight(codes, fmt.bits), "weight_scale": weights.scale.to(dtype)}  # type: ignore[union-attr]
+        tensors = {"weight": ops.pack_weight(codes, fmt.bits), "weight_scale": weights.own_scale.to(dtype)}
         if config.with_zeros:
             z = weights.affine()[1].to(torch.int32).t().contiguous()
             tensors["zero_point"] = ops.pack_weight(z, fmt.bits).t().contiguous()
@@ -356,7 +356,7 @@ class BitsAndBytes(Peer):
     def pack(self, weights: Weights) -> Packed:
         """Return codes two a byte, the first in the high half, and the maxima of blocks."""
         codes = weights.codes
-        return (codes[:, ::2] << 4 | codes[:, 1::2]).view(-1, 1), weights.scale.float().flatten(), weights.config  # type: ignore[union-attr]
+        return (codes[:, ::2] << 4 | codes[:, 1::2]).view(-1, 1), weights.own_scale.float().flatten(), weights.config
 
     def calls(
         self, copies: Sequence[Packed], A: torch.Tensor, _activation_scale: torch.Tensor | None = None

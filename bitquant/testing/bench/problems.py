@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
-from bitquant.config import MatmulConfig
+from bitquant.config import MatmulConfig, ZerosMode
 from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
 from bitquant.packing import pack_zeros
@@ -38,7 +38,7 @@ _KIND = re.compile(
     r"(?:(?P<A>\w+):)?(?P<W>\w+?)(?:-(?:g(?P<group>\d+)|(?P<row>row)))?(?:-(?P<zeros>(?!scaled$)[a-z]+))?"
     r"(?P<scaled>-scaled)?"
 )
-_ZEROS: dict[str, Literal["original", "rescale", "quantized"]] = {
+_ZEROS: dict[str, ZerosMode] = {
     "zeros": "original",
     "rescale": "rescale",
     "quantized": "quantized",
@@ -67,7 +67,7 @@ class Kind:
     A_dtype: str
     W_dtype: str
     group_size: int | None
-    zeros_mode: Literal["original", "rescale", "quantized"] | None
+    zeros_mode: ZerosMode | None
     is_scaled: bool = False
 
     def config(self, N: int, K: int, M: int) -> MatmulConfig:
@@ -250,6 +250,13 @@ class Weights:
         return decoded * channels[:, None]
 
     @property
+    def own_scale(self) -> torch.Tensor:
+        """`scale`, of a problem that has one."""
+        if self.scale is None:
+            raise ValueError(f"{self.config} has no scales")
+        return self.scale
+
+    @property
     def zeros_of_rows(self) -> torch.Tensor | None:
         """Zeros of shape (N, K / group), as they are rounded for the operator; None for packed ones."""
         return None if self.config.has_packed_zeros else self.zeros
@@ -306,7 +313,7 @@ def draw_weights(config: MatmulConfig, device: torch.device, seed: int = 0) -> W
 
     if fmt.kind == "float":
         W = torch.empty(shape, dtype=fmt.torch_dtype, device=device)
-        for row in range(0, shape[0], 4096):  # type: ignore[arg-type]
+        for row in range(0, shape[0], 4096):
             part = W[row : row + 4096]
             part.copy_(torch.randn(part.shape, device=device, generator=generator))
     elif fmt.name == "int1":
@@ -330,7 +337,7 @@ def draw_weights(config: MatmulConfig, device: torch.device, seed: int = 0) -> W
             zeros = zero_points.to(config.scale_format.torch_dtype)
     channel_scale = None
     if config.with_channel_scale:
-        uniform = torch.rand(config.N, device=device, generator=generator) + 0.5  # type: ignore[arg-type]
+        uniform = torch.rand(config.N, device=device, generator=generator) + 0.5
         channel_scale = uniform if config.with_scaling else uniform / _typical(config)
     return Weights(config, W, scale, zeros, zero_points, channel_scale)
 

@@ -437,7 +437,7 @@ class Bench:
             loaded.ours[operator.weight_layout] = copies
         flags = {"scale": config.with_scaling, "zeros": config.with_zeros, "channel_scale": config.with_channel_scale}
         names = ["W", *(name for name, is_there in flags.items() if is_there)]
-        output = poisoned((m, config.N), config.out_format.torch_dtype, self._device)  # type: ignore[arg-type]
+        output = poisoned((m, config.N), config.out_format.torch_dtype, self._device)
         activation = {} if check.activation_scale is None else {"activation_scale": check.activation_scale}
         operator(check.A, **dict(zip(names, copies[-1], strict=True)), **activation, output=output)
         choice = next(iter(operator.choices.values()))

@@ -1,0 +1,274 @@
+"""What layers have in common: operators made at first use, and a weight in the layout for its device."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from tvm.target import Target
+
+from bitquant import layouts
+from bitquant.arch import resolve_target
+from bitquant.config import MatmulConfig
+from bitquant.errors import CallError, UnsupportedError
+from bitquant.layouts import Layout
+from bitquant.matmul import Matmul
+from bitquant.schedule import preferred_layout
+
+__all__ = ["KernelModule"]
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _marked(**marks: Any) -> Callable[[_Function], _Function]:
+    """Return a decorator that sets attributes of a function."""
+
+    def mark(function: _Function) -> _Function:
+        for name, value in marks.items():
+            setattr(function, name, value)
+        return function
+
+    return mark
+
+
+class _Kernels:
+    """The operators of one problem by type of device, made when they are first needed.
+
+    Equal layers share one of these: torch.compile's guards on one layer then hold for the next, so that a block that
+    was compiled once serves every block of its kind.
+    """
+
+    def __init__(self, config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> None:
+        self._config, self._target, self._enable_tuning = config, target, enable_tuning
+        self.operators: dict[str, Matmul] = {}
+        #: Shapes of the weights that they read.
+        self.weight_shapes: dict[str, tuple[int, int]] = {}
+        self._gpu_layout: Layout | None = None
+
+    # What torch.compiler.assume_constant_result sets, which imports torch._dynamo: 1.4 s for those who never compile.
+    @_marked(_dynamo_marked_constant=True)
+    def prepare(self, device_type: str) -> None:
+        """Make the operator for a type of device. torch.compile runs this where it stands, and does not trace it."""
+        if device_type not in self.operators:
+            operator = Matmul(self._config, target=self._target_on(device_type), enable_tuning=self._enable_tuning)
+            self.weight_shapes[device_type] = layouts.weight_shape(self._config, operator.weight_layout)
+            self.operators[device_type] = operator
+
+    def layout(self, device_type: str) -> Layout:
+        """Return the layout in which a layer keeps its weight on a type of device; no operator is made for that."""
+        if device_type != "cuda":
+            return "plain"
+        if device_type in self.operators:
+            return self.operators[device_type].weight_layout
+        if self._gpu_layout is None:
+            try:
+                target = resolve_target(self._target_on(device_type))
+            except UnsupportedError:  # No kernels run on this GPU, which is for the first call to say.
+                return "plain"
+            self._gpu_layout = preferred_layout(self._config, target)
+        return self._gpu_layout
+
+    def _target_on(self, device_type: str) -> str | Target:
+        return device_type if self._target is None else self._target
+
+    def with_output(self, out_dtype: str) -> _Kernels:
+        """Return those of the same problem with another type of D; they read the weight in the same layout."""
+        config = dataclasses.replace(self._config, out_dtype=out_dtype)
+        return _shared_kernels(config, self._target, self._enable_tuning)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _shared_kernels, (self._config, self._target, self._enable_tuning)
+
+
+#: It keeps nothing alive.
+_in_use: weakref.WeakValueDictionary[tuple[MatmulConfig, str, bool], _Kernels] = weakref.WeakValueDictionary()
+
+
+def _shared_kernels(config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> _Kernels:
+    key = (config, str(target), enable_tuning)
+    if (kernels := _in_use.get(key)) is None:
+        kernels = _in_use[key] = _Kernels(config, target, enable_tuning)
+    return kernels
+
+
+def _converted(weight: torch.Tensor, config: MatmulConfig, layout: Layout, wanted: Layout) -> torch.Tensor:
+    """Return a weight that is in one layout in another.
+
+    Raises
+    ------
+    CallError
+        If a CUDA graph is being captured: a replay would convert again.
+    """
+    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        raise CallError(
+            f"the weight cannot be converted from the layout {layout!r} to {wanted!r} while a CUDA graph is captured; "
+            "call the layer once, or move it with .to(device), before that"
+        )
+    if weight.is_meta:
+        shape, dtype = layouts.weight_shape(config, wanted), layouts.weight_dtype(config, wanted)
+        return torch.empty(shape, dtype=dtype, device="meta")
+    with torch.inference_mode(False):  # What is made in inference mode, load_state_dict could not write to later.
+        return layouts.to_layout(layouts.from_layout(weight, config, layout), config, wanted)
+
+
+class KernelModule(torch.nn.Module):
+    """A layer that calls the operators of one `MatmulConfig`, one for each type of device, made at first use.
+
+    Its buffer `qweight` is a weight in the layout that the operator for its device reads, `weight_layout`: on the CPU
+    plain, on a GPU mostly fragment (`bitquant.layouts`). It is converted when the layer arrives on a device (by ``.to``
+    and the like, ``load_state_dict``, or where a weight is packed there) in place of the tensor before; where a plain
+    one came some other way, the first call converts it. A state dict always holds the plain weight, so that it loads
+    on any device; of a fragment one it is a copy, on the same device.
+
+    Buffers keep their types: ``.half()``, ``.to(torch.bfloat16)`` and the like move them and cast parameters only, for
+    kernels are made for fixed types.
+
+    Parameters
+    ----------
+    config
+        The problem.
+    target
+        None: kernels for the GPU where tensors are on one, else for the CPU. Otherwise the one target, as in `Matmul`.
+    enable_tuning
+        Passed to `Matmul` when a call first needs it.
+
+    Attributes
+    ----------
+    config : MatmulConfig
+    qweight : torch.Tensor or None
+        The weight; None until there is one. Subclasses register the buffer.
+    """
+
+    qweight: torch.Tensor | None
+
+    def __init__(self, config: MatmulConfig, target: str | Target | None = None, enable_tuning: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self._kernels = _shared_kernels(config, target, enable_tuning)
+
+    def operator(self, device_type: str) -> Matmul:
+        """Return the operator that serves tensors on a device of that type, "cuda" or "cpu".
+
+        Raises
+        ------
+        UnsupportedError
+            If it is for a GPU and there is none.
+        """
+        self._kernels.prepare(device_type)
+        return self._kernels.operators[device_type]
+
+    @property
+    def weight_layout(self) -> Layout | None:
+        """Layout of `qweight`, "plain" or "fragment"; None where there is no weight, or it is none of this problem.
+
+        Shape and type tell: a weight has other ones in each layout. So no record can disagree with what is in memory.
+        """
+        weight, c = self.qweight, self.config
+        if weight is None:
+            return None
+        for layout in layouts.WEIGHT_LAYOUTS:
+            if layout == "fragment" and layouts.fragment_refusal(c) is not None:
+                continue
+            if weight.shape == layouts.weight_shape(c, layout) and weight.dtype is layouts.weight_dtype(c, layout):
+                return layout
+        return None
+
+    def _multiply(
+        self,
+        A: torch.Tensor,
+        *others: torch.Tensor | None,
+        kernels: _Kernels | None = None,
+        activation_scale: torch.Tensor | None = None,
+        channel_scale: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return what the operator for the device of `A` makes of it, the weight and its other operands.
+
+        `kernels` are those of a problem that reads the same weight, where they are not the layer's own.
+        """
+        device_type = "cuda" if isinstance(A, torch.Tensor) and A.is_cuda else "cpu"
+        kernels = kernels or self._kernels
+        kernels.prepare(device_type)
+        weight = self.qweight
+        if weight is None or weight.shape != kernels.weight_shapes[device_type]:
+            weight = self._mended_weight(A)
+        operator = kernels.operators[device_type]
+        return operator(A, weight, *others, activation_scale=activation_scale, channel_scale=channel_scale)
+
+    # What torch.compiler.disable sets, which imports torch._dynamo. A graph breaks here; with fullgraph it is an error.
+    @_marked(
+        _torchdynamo_disable=True,
+        _torchdynamo_disable_msg=(
+            "its weight must be converted; call the layer once, or move it with .to(device), before it is compiled"
+        ),
+    )
+    def _mended_weight(self, A: Any) -> torch.Tensor:
+        """Convert a weight that the operator for `A` does not read, and return it; or as it is, for that to say more.
+
+        Raises
+        ------
+        CallError
+            If there is no weight, `A` is on another device, or a CUDA graph is being captured.
+        """
+        weight = self.qweight
+        if weight is None:
+            raise CallError("the layer has no weight yet; pack one, or load a state dict")
+        if isinstance(A, torch.Tensor) and A.device != weight.device:
+            raise CallError(
+                f"the input must be on {weight.device}, where the layer is (got {A.device}); "
+                f"use .to('{weight.device}'), or move the layer"
+            )
+        self.qweight = weight = self._arranged(weight)
+        return weight
+
+    def _arrange_weight(self, wanted: Layout | None = None) -> None:
+        """Convert `qweight` where it is to a layout, by default the one for its device."""
+        if self.qweight is not None:
+            self.qweight = self._arranged(self.qweight, wanted)
+
+    def _arranged(self, weight: torch.Tensor, wanted: Layout | None = None) -> torch.Tensor:
+        """Return `qweight`, which is `weight`, in a layout; as it is where it is no weight of this problem."""
+        layout, wanted = self.weight_layout, wanted or self._kernels.layout(weight.device.type)
+        if layout is None or layout == wanted:
+            return weight
+        return _converted(weight, self.config, layout, wanted)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        def keep_type(tensor: torch.Tensor) -> torch.Tensor:
+            result = fn(tensor)
+            if isinstance(tensor, torch.nn.Parameter) or result.dtype is tensor.dtype:
+                return result
+            return tensor.to(result.device)
+
+        if self.qweight is not None and self.weight_layout != "plain":
+            # Only GPUs have other layouts, and they convert fast: before the weight leaves, as after it came.
+            destination = fn(self.qweight.new_empty(0)).device
+            if destination.type == "meta":
+                self.qweight = self.qweight.to(destination)
+            self._arrange_weight(self._kernels.layout(destination.type))
+        super()._apply(keep_type, recurse)
+        self._arrange_weight()
+        return self
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        weight, layout = self.qweight, self.weight_layout
+        if weight is not None and layout not in (None, "plain"):
+            destination[f"{prefix}qweight"] = _converted(weight, self.config, layout, "plain")
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
+    ) -> None:
+        before = self.qweight
+        self._arrange_weight("plain")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+        self._arrange_weight()
+        after = self.qweight
+        if before is None or after is None or local_metadata.get("assign_to_params_buffers", False):
+            return
+        if after is not before and after.shape == before.shape:
+            # Without assign=True memory is kept: captured graphs read it.
+            self.qweight = before.copy_(after)
