@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
+from torch.autograd import forward_ad
 
 from bitquant.errors import CallError
 from bitquant.operator.call import functorch_level, is_plain_call
@@ -84,6 +85,7 @@ def dispatch(operator: Registered, problem: str, operands: Operands, output: tor
     """
     operands = operands._replace(A=_autocast(operands.A, operator.signature))
     if not torch.compiler.is_compiling():
+        _refuse_tangents(operands)
         if all(t is None or isinstance(t, torch.Tensor) for t in (*operands, output)):
             if is_plain_call(operands, output):
                 return operator.compute(operands, output)
@@ -98,6 +100,18 @@ def dispatch(operator: Registered, problem: str, operands: Operands, output: tor
         )
     torch.ops.bitquant.matmul_out(*operands, output, problem)
     return output
+
+
+def _refuse_tangents(operands: Operands) -> None:
+    """Raise for an operand with a tangent: forward-mode differentiation would lose it."""
+    if forward_ad._current_level < 0:
+        return
+    for name, tensor in operands._asdict().items():
+        if isinstance(tensor, torch.Tensor) and forward_ad.unpack_dual(tensor).tangent is not None:
+            raise CallError(
+                f"{name!r} has no forward-mode gradient (got a tensor with a tangent); "
+                "use torch.func.vjp, jacrev or .backward()"
+            )
 
 
 def _autocast(A: Any, signature: Signature) -> Any:
