@@ -31,7 +31,7 @@ def _cpu(tensor):
 @pytest.mark.parametrize("W_dtype", ["uint4", "nf4", "int8", "uint3", "fp4_e2m1"])
 @pytest.mark.parametrize("m", [1, 40])
 def test_gradients_against_the_oracle(W_dtype, dtype, m):
-    """dA = dD x decode(W) through the weight that the kernels read, and the gradient of the bias."""
+    """A gets dD x decode(W) through the weight that the kernels read, and the gradient of the bias."""
     has_zeros = W_dtype.startswith("uint")
     config = bq.MatmulConfig(
         M=(1, 64), N=328, K=512, A_dtype=dtype, out_dtype=dtype, W_dtype=W_dtype, group_size=64, with_scaling=True,

@@ -259,7 +259,7 @@ GRADIENTS = {
 
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_against_the_oracle(name):
-    """DA = (dD x output scales) x decode(W) and dbias = sum of dD, for A of any leading dimensions."""
+    """A gets (dD x output scales) x decode(W), and bias the sum of dD, for A of any leading dimensions."""
     config = bq.MatmulConfig(M=(1, 16), N=N, K=K, **GRADIENTS[name])
     operator = bq.Matmul(config, target="cpu")
     inputs = make_inputs(config, 6)
@@ -350,7 +350,7 @@ def test_compiled_training_agrees_with_eager(case, A):
 
 
 def test_bit_linear_passes_the_gradient_straight_through():
-    """Dx = dD x W' / s_W, the same for a float and a packed weight, eagerly and compiled."""
+    """The gradient of x is dD x W' / s_W, the same for a float and a packed weight, eagerly and compiled."""
     torch.manual_seed(0)
     layer = bq.BitLinear(K, N, bias=True, opt_M=(16,))
     x = torch.randn(2, 3, K)
