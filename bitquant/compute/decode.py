@@ -79,7 +79,7 @@ def float8_to_float32(x: Expr, fmt: NumberFormat) -> Expr:
     return tirx.Let(wide, bits, tirx.Select(is_nan, tirx.const(float("nan"), "float32"), scaled))
 
 
-def code_to_value(code: Expr, fmt: NumberFormat, dtype: str) -> Expr:
+def code_to_value(code: Expr, fmt: NumberFormat, dtype: str, table: Callable[[Expr], Expr] | None = None) -> Expr:
     """Return the value of a stored code in `dtype`, exactly where `dtype` holds it.
 
     Parameters
@@ -90,6 +90,9 @@ def code_to_value(code: Expr, fmt: NumberFormat, dtype: str) -> Expr:
         The format of the weight.
     dtype
         TVM type of the result: a float type, or a signed integer type for integer formats.
+    table
+        Returns the value of a code in `dtype`, for formats that `NumberFormat.needs_table` says are looked up; None:
+        a tree of selects.
     """
     if fmt.kind == "float" and fmt.bits == 8:
         return float8_to_float32(code, fmt).astype(dtype)
@@ -105,6 +108,8 @@ def code_to_value(code: Expr, fmt: NumberFormat, dtype: str) -> Expr:
         sign = tirx.shift_left(tirx.bitwise_and(wide, tirx.const(8, "uint16")), tirx.const(12, "uint16"))
         half = tirx.Let(wide, code.astype("uint16"), tirx.reinterpret("float16", tirx.bitwise_or(magnitude, sign)))
         return (half.astype("float32") * tirx.const(2.0**14, "float32")).astype(dtype)
+    if fmt.codebook is not None and table is not None:
+        return table(code)
     if fmt.codebook is not None:
         bound = tirx.Var("code", "uint8")
         return tirx.Let(bound, code, _select_from_table(bound, fmt.codebook, dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tvm
@@ -69,7 +70,15 @@ def layout_of(func: tvm.tirx.PrimFunc) -> Layout:
 
 
 def decode_weight(
-    config: MatmulConfig, B: Expr, Scale: Expr, Zeros: Expr, n: Expr, k: Expr, dtype: str, layout: Layout = "plain"
+    config: MatmulConfig,
+    B: Expr,
+    Scale: Expr,
+    Zeros: Expr,
+    n: Expr,
+    k: Expr,
+    dtype: str,
+    layout: Layout = "plain",
+    table: Callable[[Expr], Expr] | None = None,
 ) -> Expr:
     """Return decode(W)[n, k] in `dtype`, read from the stored operands.
 
@@ -85,6 +94,8 @@ def decode_weight(
         TVM type of the value. Scales and fractional zero points are applied in float32, and rounded to it once.
     layout
         Layout of B.
+    table
+        As `code_to_value` takes it, with values in float32.
     """
     w_format = config.W_format
     work = dtype if config.decodes_to_integer else "float32"
@@ -98,7 +109,7 @@ def decode_weight(
     g = k // config.group if config.num_groups > 1 else 0
     scale = Scale[n, g].astype(work) if config.with_scaling else None
     zero = zero_point(config, Zeros, n, g).astype(work) if config.with_zeros else None
-    w = apply_scale_and_zero(code_to_value(code, w_format, work), scale, zero, config.zeros_mode)
+    w = apply_scale_and_zero(code_to_value(code, w_format, work, table), scale, zero, config.zeros_mode)
     return w.astype(dtype)
 
 
@@ -244,12 +255,19 @@ def dequantize_b(config: MatmulConfig, dtype: str, layout: Layout = "plain") -> 
     Returns
     -------
     PrimFunc
-        Parameters B and D, with Scale and Zeros in this order before D where the config has them. One block, B_decode.
+        Parameters B and D, with Scale and Zeros in this order before D where the config has them. Blocks: Table, the
+        values of all codes in float32, where the format needs one, and B_decode.
     """
     B, Scale, Zeros = _stored_weight(config, layout)
+    fmt, table = config.W_format, None
+    if fmt.needs_table:
+        Table = te.compute((1 << fmt.bits,), lambda i: code_to_value(i.astype("uint8"), fmt, "float32"), name="Table")
+
+        def table(code: Expr) -> Expr:
+            return Table[code.astype("int32")]
 
     def value(n: Expr, k: Expr) -> Expr:
-        return decode_weight(config, B, Scale, Zeros, n, k, dtype, layout)
+        return decode_weight(config, B, Scale, Zeros, n, k, dtype, layout, table)
 
     D = te.compute((config.N, config.K), value, name="B_decode")
     func = te.create_prim_func([*(operand for operand in (B, Scale, Zeros) if operand is not None), D])

@@ -12,6 +12,7 @@ from bitquant.dtypes import number_format
 from bitquant.errors import CallError, UnsupportedError
 from bitquant.operator.archives import find_archive
 from bitquant.operator.signature import DeviceCheck, Signature
+from bitquant.packing import unpack_zeros
 from bitquant.schedule.dequantize import schedule_dequantize
 
 __all__ = ["WeightDecoder"]
@@ -59,6 +60,11 @@ class WeightDecoder:
         self._check_device(W.device)
         D = torch.empty((spec.N, spec.K), dtype=dtype, device=W.device)
         function = self._function(dtype)
+        if spec.config.has_packed_zeros:
+            # A few numbers beside W; every type of scales holds integers of 8 bits.
+            zeros = (
+                unpack_zeros(zeros, spec.config).to(torch.uint8).T.to(spec.config.scale_format.torch_dtype).contiguous()
+            )
         operands = [t for t in (W, scale, zeros) if t is not None]
         if W.is_cuda:
             with torch.cuda.device(W.device):  # TVM's launcher leaves the device of its operands current.
@@ -84,6 +90,7 @@ class WeightDecoder:
                 M=1,
                 out_dtype="float32",
                 accum_dtype="float32",
+                zeros_mode="original" if spec.config.has_packed_zeros else spec.config.zeros_mode,
                 with_bias=False,
                 with_activation_scale=False,
                 with_channel_scale=False,
