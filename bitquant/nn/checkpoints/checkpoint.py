@@ -19,10 +19,22 @@ from bitquant.nn.checkpoints.weight import QuantizedWeight
 __all__ = ["Checkpoint", "read_checkpoint"]
 
 #: Where packers put their parameters, besides config.json (in the order of preference).
-_PARAMETER_FILES = ("quantization_config.json", "quantize_config.json", "quant_config.json", "hf_quant_config.json")
+_PARAMETER_FILES = (
+    "quantization_config.json",
+    "quantize_config.json",
+    "quant_config.json",
+    "hf_quant_config.json",
+)
 
 #: Types of which a matrix is a quantized weight; one that no layer claims is a damaged or unknown layer.
-_STORED_DTYPES = (torch.int8, torch.uint8, torch.int32, torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e8m0fnu)
+_STORED_DTYPES = (
+    torch.int8,
+    torch.uint8,
+    torch.int32,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+    torch.float8_e8m0fnu,
+)
 
 
 class _Lazy(Mapping[str, Any]):
@@ -170,7 +182,8 @@ def read_checkpoint(
     """
     if on_unsupported not in ("error", "dequantize"):
         raise ConfigError(
-            f"'on_unsupported' must be 'error' or 'dequantize' (got {on_unsupported!r})", on_unsupported=on_unsupported
+            f"'on_unsupported' must be 'error' or 'dequantize' (got {on_unsupported!r})",
+            on_unsupported=on_unsupported,
         )
     place = Path(path)
     directory = place if place.is_dir() else place.parent
@@ -196,7 +209,9 @@ def _find_weights(place: Path) -> Path:
         if place.suffix in (".safetensors", ".gguf") or place.name.endswith(".safetensors.index.json"):
             return place
         raise checkpoint_error(
-            str(place), "must be a .safetensors or .gguf file", fix="for a directory, pass the directory itself"
+            str(place),
+            "must be a .safetensors or .gguf file",
+            fix="for a directory, pass the directory itself",
         )
     if not place.is_dir():
         raise checkpoint_error(
@@ -256,7 +271,9 @@ def _make_reader(source: TensorSource, parameters: dict[str, Any], origin: str, 
     if reader is None:
         names = sorted({method for known in all_readers() for method in known.methods})
         raise checkpoint_error(
-            origin, f"quantization method {parameters.get('quant_method')!r} is not read", fix=f"read are {', '.join(names)}"
+            origin,
+            f"quantization method {parameters.get('quant_method')!r} is not read",
+            fix=f"read are {', '.join(names)}",
         )
     return reader(source, parameters, dtype, origin)
 

@@ -24,9 +24,7 @@ def flat_blocks_to_groups(N: int, K: int, block: int) -> tuple[int, torch.Tensor
     return group, (torch.arange(N * (K // group)) * group // block).view(N, K // group)
 
 
-def sort_into_groups(
-    group_of_column: torch.Tensor, group_size: int
-) -> tuple[torch.Tensor | None, int, torch.Tensor]:
+def sort_into_groups(group_of_column: torch.Tensor, group_size: int) -> tuple[torch.Tensor | None, int, torch.Tensor]:
     """Return (permutation, group, source): an order of columns in which groups are runs of `group` columns.
 
     Run j of ``columns[permutation]`` has the scale of group ``source[j]``. Where groups are runs as they stand the

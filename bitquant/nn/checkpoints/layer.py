@@ -36,7 +36,12 @@ class TensorSource(Protocol):
 
 
 def checkpoint_error(
-    where: str, rule: str, layer: str | None = None, tensor: str | None = None, fix: str | None = None, **values: Any
+    where: str,
+    rule: str,
+    layer: str | None = None,
+    tensor: str | None = None,
+    fix: str | None = None,
+    **values: Any,
 ) -> CheckpointError:
     """Return the error for a file (or directory) that breaks a rule."""
     place = "".join((f", layer {layer!r}" if layer else "", f", tensor {tensor!r}" if tensor else ""))
@@ -127,7 +132,9 @@ class StoredLayer:
     def _name(self, role: str) -> str:
         if role not in self.tensors:
             raise self.error(
-                "is missing", role, f"the layer has {', '.join(sorted(self.tensors))}; save or fetch the checkpoint again"
+                "is missing",
+                role,
+                f"the layer has {', '.join(sorted(self.tensors))}; save or fetch the checkpoint again",
             )
         return self.tensors[role]
 

@@ -83,7 +83,12 @@ class Reader(ABC):
     separator: ClassVar[str] = "."
 
     def __init__(self, source: TensorSource, parameters: Mapping[str, Any], dtype: str, origin: str) -> None:
-        self.source, self.parameters, self.dtype, self.origin = source, dict(parameters), dtype, origin
+        self.source, self.parameters, self.dtype, self.origin = (
+            source,
+            dict(parameters),
+            dtype,
+            origin,
+        )
         self.check_parameters()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -124,7 +124,10 @@ class SafetensorsSource:
             return self._handles[self._files[name]].get_tensor(name)
         except Exception as error:  # safetensors raises its own kind, and OSError where a mapped file shrank.
             raise checkpoint_error(
-                self._files[name], f"cannot be read ({error})", tensor=name, fix="fetch the file again"
+                self._files[name],
+                f"cannot be read ({error})",
+                tensor=name,
+                fix="fetch the file again",
             ) from error
 
     def _slice(self, name: str) -> Any:

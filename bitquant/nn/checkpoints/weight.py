@@ -156,7 +156,10 @@ class QuantizedWeight:
             If this is no weight of experts, or there are not so many.
         """
         if self.experts is None or not 0 <= index < self.experts:
-            raise ConfigError(f"'index' must be that of one of {self.experts or 0} experts (got {index})", index=index)
+            raise ConfigError(
+                f"'index' must be that of one of {self.experts or 0} experts (got {index})",
+                index=index,
+            )
 
         def part(tensor: torch.Tensor | None) -> Any:
             return None if tensor is None else tensor[index]
@@ -168,7 +171,10 @@ class QuantizedWeight:
         )  # fmt: skip
 
     def config_fields(
-        self, A_dtype: str | None = None, out_dtype: str | None = None, scale_dtype: str | None = None
+        self,
+        A_dtype: str | None = None,
+        out_dtype: str | None = None,
+        scale_dtype: str | None = None,
     ) -> dict[str, Any]:
         """Return the fields of the `MatmulConfig` that multiplies by this weight, all but M; of one expert.
 
@@ -225,12 +231,18 @@ class QuantizedWeight:
         if self.experts is not None:
             raise ConfigError("'operands' are those of one weight; take expert(index) first", experts=self.experts)
         by_row = self._scales_rows(config.A_format)
-        own = (self.N, self.K, self.W_format, self.group_size, self.scale is not None, self.zeros is not None)
+        own = (
+            self.N,
+            self.K,
+            self.W_format,
+            self.group_size,
+            self.scale is not None,
+            self.zeros is not None,
+        )
         scaled = config.with_channel_scale if by_row else config.with_scaling
         if (config.N, config.K, config.W_format, config.group, scaled, config.with_zeros) != own:
             raise ConfigError(
-                f"'config' must be made of this weight's config_fields() (got {config}: "
-                f"{config.problem_summary()})",
+                f"'config' must be made of this weight's config_fields() (got {config}: {config.problem_summary()})",
                 config=config,
             )
         zeros = self.zeros
@@ -313,11 +325,13 @@ def _validate(w: QuantizedWeight) -> None:
         )
     if w.group_size < 1 or w.K % w.group_size:
         raise ConfigError(
-            f"'group_size' must divide K (got group_size={w.group_size}, K={w.K})", group_size=w.group_size
+            f"'group_size' must divide K (got group_size={w.group_size}, K={w.K})",
+            group_size=w.group_size,
         )
     if w.zeros is not None and w.zeros_mode not in ("original", "rescale", "quantized"):
         raise ConfigError(
-            f"'zeros_mode' must be original, rescale or quantized (got {w.zeros_mode!r})", zeros_mode=w.zeros_mode
+            f"'zeros_mode' must be original, rescale or quantized (got {w.zeros_mode!r})",
+            zeros_mode=w.zeros_mode,
         )
     groups = (*w.values.shape[:-1], w.K // w.group_size)
     floats = (torch.float16, torch.bfloat16, torch.float32)

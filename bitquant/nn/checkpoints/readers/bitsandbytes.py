@@ -42,7 +42,14 @@ class BitsandbytesReader(Reader):
     methods = ("bitsandbytes",)
     required = ("weight", "weight.absmax", "weight.quant_map")
     optional = (_NF4, _FP4, "weight.nested_absmax", "weight.nested_quant_map", "bias")
-    marks = ("weight.absmax", "weight.quant_map", _NF4, _FP4, "weight.nested_absmax", "weight.nested_quant_map")
+    marks = (
+        "weight.absmax",
+        "weight.quant_map",
+        _NF4,
+        _FP4,
+        "weight.nested_absmax",
+        "weight.nested_quant_map",
+    )
 
     def check_parameters(self) -> None:
         """Refuse 8 bits: LLM.int8() splits the input at every call."""
@@ -73,7 +80,12 @@ class BitsandbytesReader(Reader):
         bias = layer.read_bias(N)
         if role == _NF4 and torch.equal(levels, torch.tensor(NF4_VALUES, dtype=torch.float32)):
             return QuantizedWeight(
-                values=codes, W_dtype="nf4", dtype=self.dtype, scale=scale, group_size=group, bias=bias
+                values=codes,
+                W_dtype="nf4",
+                dtype=self.dtype,
+                scale=scale,
+                group_size=group,
+                bias=bias,
             )
 
         def dequantize() -> torch.Tensor:
@@ -89,7 +101,8 @@ class BitsandbytesReader(Reader):
         stored = layer.read("weight", _STORAGE, layer.shape("weight")).contiguous().flatten().view(torch.uint8)
         if stored.numel() * 2 != N * K:
             raise layer.error(
-                f"must have N * K / 2 = {N * K // 2} bytes for N={N}, K={K} (got {stored.numel()})", "weight"
+                f"must have N * K / 2 = {N * K // 2} bytes for N={N}, K={K} (got {stored.numel()})",
+                "weight",
             )
         return codes_of_bytes(swap_nibbles(stored), 4, N * K).view(N, K)
 

@@ -59,7 +59,10 @@ class CompressedTensorsReader(Reader):
         groups = p.get("config_groups")
         if not isinstance(groups, dict) or not groups:
             raise self.variant_error("must have 'config_groups'")
-        for found in (p.get("format"), *(g.get("format") for g in groups.values() if isinstance(g, dict))):
+        for found in (
+            p.get("format"),
+            *(g.get("format") for g in groups.values() if isinstance(g, dict)),
+        ):
             if found not in (None, *_FORMATS):
                 raise self.variant_error(f"format {found!r} is not read", f"read are {', '.join(_FORMATS)}")
         sparsity = (p.get("sparsity_config") or {}).get("format", "dense")
@@ -95,7 +98,10 @@ class CompressedTensorsReader(Reader):
             fields = _plain_floats(layer, args)
         activation = _activation(layer, scheme.get("input_activations"))
         return QuantizedWeight(
-            **fields, dtype=self.dtype, bias=layer.read_bias(fields["values"].shape[0]), activation=activation
+            **fields,
+            dtype=self.dtype,
+            bias=layer.read_bias(fields["values"].shape[0]),
+            activation=activation,
         )
 
     def _scheme(self, layer: StoredLayer) -> Mapping[str, Any]:
@@ -113,15 +119,18 @@ class CompressedTensorsReader(Reader):
         )
 
     def _packed_integers(self, layer: StoredLayer, args: Mapping[str, Any]) -> dict[str, Any]:
-        bits = args.get("num_bits")
-        if bits not in range(1, 9):
-            raise layer.error(f"must have 1 to 8 bits (got num_bits={bits!r} in {self.origin})")
+        bits: Any = args.get("num_bits")
+        if bits not in range(2, 9):  # 1 bit is -1 and 0 here, and int1 holds -1 and 1.
+            raise layer.error(f"must have 2 to 8 bits (got num_bits={bits!r} in {self.origin})")
         if "weight_shape" not in layer:
             raise layer.error("is missing", "weight_shape", "save or fetch the checkpoint again")
         shape = layer.read("weight_shape", (torch.int64, torch.int32), (2,), "(2,)").tolist()
         stored = layer.shape("weight_packed")
         if len(stored) != 2 or shape[0] != stored[0] or shape[1] < 1:
-            raise layer.error(f"must be (N, K) of the weight (got {shape}, weight_packed {stored})", "weight_shape")
+            raise layer.error(
+                f"must be (N, K) of the weight (got {shape}, weight_packed {stored})",
+                "weight_shape",
+            )
         N, K = shape
         words = layer.read("weight_packed", torch.int32, (N, None))
         codes = _unpack(layer, "weight_packed", words, bits, K)
@@ -135,8 +144,6 @@ class CompressedTensorsReader(Reader):
         group, scale, source, permutation = _scale(layer, args, N, K)
         if permutation is not None:
             codes = codes[:, permutation]
-        if bits == 1:
-            raise layer.error("values of 1 bit are -1 and 0 here, which int1 (-1 and 1) does not hold")
         zeros = zeros[:, source] if zeros is not None else None
         return {
             **integer_fields(codes, zeros, bits), "scale": scale, "group_size": group, "permutation": permutation,
@@ -202,7 +209,10 @@ def _packed_fp4(layer: StoredLayer) -> dict[str, Any]:
     N, K = shape[0], 2 * shape[1]
     codes = e2m1_codes(layer.read("weight_packed", torch.uint8, shape))
     if layer.dtype("weight_scale") == torch.float8_e4m3fn:
-        group, scale = 16, layer.read("weight_scale", torch.float8_e4m3fn, (N, K // 16), "(N, K / 16)")
+        group, scale = (
+            16,
+            layer.read("weight_scale", torch.float8_e4m3fn, (N, K // 16), "(N, K / 16)"),
+        )
         common = layer.read_floats("weight_global_scale", (1,), "(1,)").to(torch.float32)
         if not bool(common > 0):
             raise layer.error(f"must be positive (got {common.item():g})", "weight_global_scale")
@@ -259,7 +269,8 @@ def _scale(
         g_idx = layer.read("weight_g_idx", torch.int32, (K,), "(K,)")
         if int(g_idx.min()) < 0 or int(g_idx.max()) >= wanted[1]:
             raise layer.error(
-                f"must hold groups 0..{wanted[1] - 1} (got {int(g_idx.min())}..{int(g_idx.max())})", "weight_g_idx"
+                f"must hold groups 0..{wanted[1] - 1} (got {int(g_idx.min())}..{int(g_idx.max())})",
+                "weight_g_idx",
             )
         permutation, group, source = sort_into_groups(g_idx, g)
     else:

@@ -64,7 +64,9 @@ class GgufSource:
             reader = self._gguf.GGUFReader(path)
         except Exception as error:  # Damage shows as errors of NumPy, of enumerations, of memory.
             raise checkpoint_error(
-                self._path, f"must be a whole GGUF file ({type(error).__name__}: {error})", fix="fetch the file again"
+                self._path,
+                f"must be a whole GGUF file ({type(error).__name__}: {error})",
+                fix="fetch the file again",
             ) from error
         self._tensors = {tensor.name: tensor for tensor in reader.tensors}
         self.parameters = {
@@ -136,7 +138,11 @@ class GgufReader(Reader):
 
     def read(self, layer: StoredLayer) -> QuantizedWeight | Inexpressible:
         """Return the weight."""
-        kind, shape, name = str(layer.dtype("weight")), layer.shape("weight"), layer.tensors["weight"]
+        kind, shape, name = (
+            str(layer.dtype("weight")),
+            layer.shape("weight"),
+            layer.tensors["weight"],
+        )
         bias = layer.read_floats("bias", shape[:-1]) if "bias" in layer else None
         if kind not in _BLOCKS:
 
@@ -167,7 +173,12 @@ def _halves(blocks: torch.Tensor, start: int) -> torch.Tensor:
 def _q4_0(blocks: torch.Tensor) -> dict[str, Any]:
     stored = blocks[..., 2:]
     values = torch.cat([stored & 15, stored >> 4], -1).view(torch.int8) - 8
-    return {"values": values.flatten(-2), "W_dtype": "int4", "scale": _halves(blocks, 0), "group_size": 32}
+    return {
+        "values": values.flatten(-2),
+        "W_dtype": "int4",
+        "scale": _halves(blocks, 0),
+        "group_size": 32,
+    }
 
 
 def _q8_0(blocks: torch.Tensor) -> dict[str, Any]:
@@ -198,7 +209,12 @@ def _q6_k(blocks: torch.Tensor) -> dict[str, Any]:
     values = (low.view(torch.int8) | (high << 4)) - 32
     scales = blocks[..., 192:208].contiguous().view(torch.int8)
     d = _halves(blocks, 208).to(torch.float32).unsqueeze(-1)
-    return {"values": values.flatten(-2), "W_dtype": "int6", "group_size": 16, "scale": (d * scales).flatten(-2)}
+    return {
+        "values": values.flatten(-2),
+        "W_dtype": "int6",
+        "group_size": 16,
+        "scale": (d * scales).flatten(-2),
+    }
 
 
 _DECODERS = {"Q4_0": _q4_0, "Q8_0": _q8_0, "Q4_K": _q4_k, "Q6_K": _q6_k}

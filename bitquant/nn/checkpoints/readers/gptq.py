@@ -59,7 +59,8 @@ class GptqReader(Reader):
         found = self._checkpoint_format()
         if found not in ("gptq", "gptq_v2"):
             raise self.variant_error(
-                f"checkpoint_format {found!r} is not read", "gptq and gptq_v2 are; save it again in one of them"
+                f"checkpoint_format {found!r} is not read",
+                "gptq and gptq_v2 are; save it again in one of them",
             )
 
     def read(self, layer: StoredLayer) -> QuantizedWeight:
@@ -103,7 +104,8 @@ class GptqReader(Reader):
         bits, rest = divmod(shapes["qzeros"][1] * 32, N)
         if rest or bits not in _BITS:
             raise layer.error(
-                f"must have N * bits / 32 columns for 2, 3, 4 or 8 bits (got shape {shapes['qzeros']}, N={N})", "qzeros"
+                f"must have N * bits / 32 columns for 2, 3, 4 or 8 bits (got shape {shapes['qzeros']}, N={N})",
+                "qzeros",
             )
         declared = self.parameters.get("bits")
         if declared is not None and declared != bits and not self._varies:
@@ -119,10 +121,13 @@ class GptqReader(Reader):
         if -(-K // size) != G:
             if not self._varies or K % G:
                 raise layer.error(
-                    f"must have one row a group, {-(-K // size)} for K={K} and group_size={size} (got {G})", "scales"
+                    f"must have one row a group, {-(-K // size)} for K={K} and group_size={size} (got {G})",
+                    "scales",
                 )
             size = K // G
         if "g_idx" not in layer:
+            if self.parameters.get("desc_act"):
+                raise layer.error("is missing, though desc_act is true", "g_idx", "save or fetch the checkpoint again")
             return sort_into_groups(torch.arange(K) // size, size)
         g_idx = layer.read("g_idx", torch.int32, (K,), "(K,)")
         if int(g_idx.min()) < 0 or int(g_idx.max()) >= G:
@@ -131,7 +136,8 @@ class GptqReader(Reader):
         if int(counts.max()) > size or int(counts.min()) < 1:
             group = int((counts > size).to(torch.int8).argmax() if int(counts.max()) > size else counts.argmin())
             raise layer.error(
-                f"must give each group 1 to {size} columns (got {int(counts[group])} for group {group})", "g_idx"
+                f"must give each group 1 to {size} columns (got {int(counts[group])} for group {group})",
+                "g_idx",
             )
         return sort_into_groups(g_idx, size)
 

@@ -52,7 +52,7 @@ class HqqReader(Reader):
         """Return the weight."""
         self._check_variant(layer)
         bits = float(_number(layer, "nbits"))
-        W_bits = 2 if bits == 1.58 else int(bits)  # noqa: RUF069  hqq's own spelling of ternary weights
+        W_bits = 2 if round(bits, 2) == 1.58 else int(bits)
         axis = _number(layer, "axis")
         shape = layer.read("shape", (torch.int64, torch.int32), (2,), "(2,)").tolist()
         if axis not in (0, 1) or W_bits not in range(1, 9) or min(shape) < 1:
@@ -63,7 +63,10 @@ class HqqReader(Reader):
             raise layer.error(f"must have a number of groups that divides N * K = {N * K} (got {groups})", "scale")
         g = N * K // groups
         if "group_size" in layer and (declared := _number(layer, "group_size")) != g:
-            raise layer.error(f"must have N * K / group_size = {N * K / declared:g} numbers (got {groups})", "scale")
+            raise layer.error(
+                f"must have N * K / group_size = {N * K / declared:g} numbers (got {groups})",
+                "scale",
+            )
         grid = (groups, 1) if axis == 1 else (1, groups)
         scale, zero = layer.read_floats("scale", grid), layer.read_floats("zero", grid)
         common = torch.promote_types(scale.dtype, zero.dtype)
@@ -117,7 +120,8 @@ def _codes(layer: StoredLayer, bits: int, matrix: tuple[int, int]) -> torch.Tens
     packed = (math.ceil(rows / len(shifts)), columns)
     if tuple(stored.shape) != packed or (packing != "3bit_32" and rows % len(shifts)):
         raise layer.error(
-            f"must have shape {packed} for {rows} x {columns} codes in {packing} (got {tuple(stored.shape)})", "W_q"
+            f"must have shape {packed} for {rows} x {columns} codes in {packing} (got {tuple(stored.shape)})",
+            "W_q",
         )
     mask = (1 << stored_bits) - 1
     codes = torch.cat([((stored >> shift) & mask).to(torch.uint8) for shift in shifts])[:rows]
