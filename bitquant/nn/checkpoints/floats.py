@@ -29,4 +29,4 @@ def read_e8m0_scale(layer: StoredLayer, role: str, shape: tuple[int | None, ...]
     if bool((stored == 255).any()):
         raise layer.error("must be finite (got the E8M0 byte 255, which is NaN)", role)
     powers = torch.tensor([2.0 ** (byte - 127) for byte in range(255)], dtype=torch.float64).to(torch.bfloat16)
-    return powers[stored.to(torch.int32)]
+    return powers.to(stored.device)[stored.to(torch.int32)]

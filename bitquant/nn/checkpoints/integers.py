@@ -19,8 +19,8 @@ def signed_values(codes: torch.Tensor, bits: int) -> torch.Tensor:
 def integer_fields(codes: torch.Tensor, zeros: torch.Tensor | None, bits: int) -> dict[str, Any]:
     """Return values, W_dtype, zeros and zeros_mode of a `QuantizedWeight` for W = (code - zero) * scale.
 
-    Zero points that are all 2^(bits - 1), what symmetric packers write, make a signed weight without any: the same
-    differences, and nothing to read or subtract.
+    Zero points that are all 2^(bits - 1), what symmetric packers write, make a signed weight
+    without any: the same differences, and nothing to read or subtract.
 
     Parameters
     ----------

@@ -10,8 +10,12 @@ import torch
 
 from bitquant.errors import CheckpointError
 
-__all__ = ["StoredLayer", "TensorSource", "checkpoint_error"]
+__all__ = ["ANOTHER_VARIANT", "StoredLayer", "TensorSource", "checkpoint_error"]
 
+#: The fix where a tensor is not what its format says.
+_DAMAGED = "save or fetch the checkpoint again"
+#: The fix where a variant is not read.
+ANOTHER_VARIANT = "quantize it again in a variant that is read (docs/models.md)"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 
 
@@ -60,10 +64,16 @@ class StoredLayer:
         Path of the layer's module in the checkpoint.
     tensors
         Full name of each role, such as {"qweight": "model.layers.0.mlp.up_proj.qweight"}.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where tensors go as they are read, so that they are unpacked there.
     """
 
     def __init__(self, source: TensorSource, path: str, tensors: Mapping[str, str]) -> None:
         self.source, self.path, self.tensors = source, path, dict(tensors)
+        self.device = torch.device("cpu")
 
     def __contains__(self, role: str) -> bool:
         return role in self.tensors
@@ -99,7 +109,7 @@ class StoredLayer:
             wanted = ", ".join("any" if s is None else str(s) for s in shape)
             what = f"{meaning} = " if meaning else ""
             raise self.error(f"must have shape {what}({wanted}) (got {got})", role)
-        return self.source.read(name)
+        return self.source.read(name).to(self.device)
 
     def read_floats(self, role: str, shape: tuple[int | None, ...], meaning: str = "") -> torch.Tensor:
         """Return a tensor of float16, bfloat16 or float32 whose elements are finite."""
@@ -123,19 +133,23 @@ class StoredLayer:
             raise self.error(f"must hold a JSON object (got {type(value).__name__})", role)
         return value
 
-    def error(self, rule: str, role: str | None = None, fix: str | None = None, **values: Any) -> CheckpointError:
-        """Return the error for this layer, and this tensor of it, that breaks a rule."""
+    def error(self, rule: str, role: str | None = None, fix: str = _DAMAGED, **values: Any) -> CheckpointError:
+        """Return the error for this layer, and this tensor of it, that breaks a rule; `fix` where it is no damage."""
         name = self.tensors.get(role) if role else None
         anchor = name or next(iter(self.tensors.values()))
         return checkpoint_error(self.source.file(anchor), rule, self.path, name or role, fix, **values)
 
+    def unread(self, rule: str, role: str | None = None) -> CheckpointError:
+        """Return the error for this layer that is whole, but of a variant that is not read."""
+        return self.error(rule, role, ANOTHER_VARIANT)
+
+    def missing(self, role: str) -> CheckpointError:
+        """Return the error for a tensor that is not there."""
+        return self.error(f"is missing (the layer has {', '.join(sorted(self.tensors))})", role)
+
     def _name(self, role: str) -> str:
         if role not in self.tensors:
-            raise self.error(
-                "is missing",
-                role,
-                f"the layer has {', '.join(sorted(self.tensors))}; save or fetch the checkpoint again",
-            )
+            raise self.missing(role)
         return self.tensors[role]
 
 

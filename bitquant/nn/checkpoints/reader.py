@@ -1,7 +1,8 @@
 """The contract of a checkpoint format, and the registry of formats.
 
-A format is one file in `bitquant.nn.checkpoints.readers` with one subclass of `Reader`: which checkpoints it accepts,
-which tensors make a layer, and how these become a `QuantizedWeight`. Defining the class registers it.
+A format is one file in `bitquant.nn.checkpoints.readers` with one subclass of `Reader`: which
+checkpoints it accepts, which tensors make a layer, and how these become a `QuantizedWeight`.
+Defining the class registers it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from typing import Any, ClassVar
 import torch
 
 from bitquant.errors import CheckpointError
-from bitquant.nn.checkpoints.layer import StoredLayer, TensorSource, checkpoint_error
+from bitquant.nn.checkpoints.layer import (
+    ANOTHER_VARIANT,
+    StoredLayer,
+    TensorSource,
+    checkpoint_error,
+)
 from bitquant.nn.checkpoints.weight import QuantizedWeight
 
 __all__ = ["Inexpressible", "Reader", "all_readers", "find_reader"]
@@ -71,8 +77,8 @@ class Reader(ABC):
     required, optional
         Roles: ends of the names of a layer's tensors, behind its path and `separator`.
     marks
-        Roles of which a single one makes a module a layer, so that a layer with a lost tensor is not overlooked.
-        Default: `required`.
+        Roles of which a single one makes a module a layer, so that a layer with a lost tensor is
+        not overlooked. Default: `required`.
     """
 
     name: ClassVar[str]
@@ -106,7 +112,22 @@ class Reader(ABC):
 
     def variant_error(self, rule: str, fix: str | None = None) -> CheckpointError:
         """Return the error for parameters that ask for what is not read."""
-        return checkpoint_error(self.origin, f"{self.name}: {rule}", fix=fix)
+        return checkpoint_error(self.origin, f"{self.name}: {rule}", fix=fix or ANOTHER_VARIANT)
+
+    def group_size(self, K: int, *keys: str) -> int:
+        """Return the size of groups that `parameters` give under one of `keys`: K for -1, None or nothing.
+
+        Raises
+        ------
+        CheckpointError
+            If it is no positive int.
+        """
+        found = next((self.parameters[key] for key in keys if self.parameters.get(key) is not None), -1)
+        if found == -1:
+            return K
+        if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+            raise self.variant_error(f"{keys[0]!r} must be an int >= 1, or -1 (got {found!r})")
+        return found
 
     def layers(self) -> dict[str, StoredLayer]:
         """Return the layers by path, from the names of tensors alone.
@@ -132,10 +153,7 @@ class Reader(ABC):
         for layer in layers.values():
             for role in self.required:
                 if role not in layer:
-                    raise layer.error(
-                        f"lacks a tensor (it has {', '.join(sorted(layer.tensors))})", role,
-                        "save or fetch the checkpoint again",
-                    )  # fmt: skip
+                    raise layer.missing(role)
         return layers
 
     @abstractmethod

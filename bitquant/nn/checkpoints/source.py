@@ -70,7 +70,8 @@ def read_json_file(path: Path) -> dict[str, Any]:
 class SafetensorsSource:
     """The tensors of one safetensors file, or of the files that an index names.
 
-    The headers of all files are read at once, and with them that each file is whole; data is mapped, not read.
+    The headers of all files are read at once, and with them that each file is whole; data is
+    mapped, not read.
 
     Parameters
     ----------

@@ -28,7 +28,8 @@ class ActivationScheme:
     dtype
         int8, float8_e4m3, or another format's name.
     granularity
-        What shares a scale: "token" (a row of A), "tensor", or "group" (`group_size` columns of a row).
+        What shares a scale: "token" (a row of A), "tensor", or "group" (`group_size` columns of a
+        row).
     is_dynamic
         Whether scales are computed at the call. Else `scale` holds them.
     is_symmetric
@@ -62,20 +63,22 @@ class QuantizedWeight:
         W[n, p[k]] = (values[n, k] - zeros[n, k // g]) * scale[n, k // g]      zeros_mode "original" and "quantized"
         W[n, p[k]] = values[n, k] * scale[n, k // g] - zeros[n, k // g]        zeros_mode "rescale"
 
-    An absent zero is 0, an absent scale is 1. A layer multiplies ``A[..., permutation]`` by `values`. A weight of E
-    experts has a leading dimension E everywhere: values (E, N, K), scale (E, N, K / g), bias (E, N).
+    An absent zero is 0, an absent scale is 1. A layer multiplies ``A[..., permutation]`` by
+    `values`. A weight of E experts has a leading dimension E everywhere: values (E, N, K), scale
+    (E, N, K / g), bias (E, N).
 
     Attributes
     ----------
     values
-        (N, K), of type ``number_format(W_dtype).torch_dtype``: integers, float8 or native floats; codes 0 ... 15 for
-        nf4 and fp4_e2m1. What `Matmul.transform_weight` takes.
+        (N, K), of type ``number_format(W_dtype).torch_dtype``: integers, float8 or native floats;
+        codes 0 ... 15 for nf4 and fp4_e2m1. What `Matmul.transform_weight` takes.
     W_dtype
         Format of `values`, as in `MatmulConfig`.
     dtype
         float16, bfloat16 or float32: the type that the checkpoint computes in.
     scale
-        (N, K / g), float16, bfloat16 or float32; each type holds the checkpoint's own scales exactly.
+        (N, K / g), float16, bfloat16 or float32; each type holds the checkpoint's own scales
+        exactly.
     zeros
         (N, K / g): of the type of `scale`, or uint8 integers for zeros_mode "quantized".
     zeros_mode
@@ -178,8 +181,9 @@ class QuantizedWeight:
     ) -> dict[str, Any]:
         """Return the fields of the `MatmulConfig` that multiplies by this weight, all but M; of one expert.
 
-        One scale a row leaves the weight and becomes a ChannelScale where A has 8 bits, so that integers multiply
-        integers. A of 8 bits has an ActivationScale, one factor a row of A, which the caller supplies.
+        One scale a row leaves the weight and becomes a ChannelScale where A has 8 bits, so that
+        integers multiply integers. A of 8 bits has an ActivationScale, one factor a row of A, which
+        the caller supplies.
 
         Parameters
         ----------
@@ -188,8 +192,8 @@ class QuantizedWeight:
         out_dtype
             Type of D. Default: `dtype`.
         scale_dtype
-            Type of scales and unpacked zero points. Default: the type of A where that holds each of them exactly, as
-            the fastest kernels ask; else their own.
+            Type of scales and unpacked zero points. Default: the type of A where that holds each of
+            them exactly, as the fastest kernels ask; else their own.
         """
         if A_dtype is None:
             A_dtype = (self.activation.A_dtype if self.activation is not None else None) or self.dtype
@@ -219,9 +223,9 @@ class QuantizedWeight:
     def operands(self, config: MatmulConfig) -> dict[str, torch.Tensor | None]:
         """Return what an operator of `config`, made of `config_fields`, is called with, in its types.
 
-        Keys are ``weight`` (for `Matmul.transform_weight`), ``scale``, ``zeros`` (packed for zeros_mode "quantized"),
-        ``bias`` and ``channel_scale``; None where the config has no such operand. The input is gathered by the
-        caller: ``A[..., permutation]``.
+        Keys are ``weight`` (for `Matmul.transform_weight`), ``scale``, ``zeros`` (packed for
+        zeros_mode "quantized"), ``bias`` and ``channel_scale``; None where the config has no such
+        operand. The input is gathered by the caller: ``A[..., permutation]``.
 
         Raises
         ------
@@ -262,8 +266,8 @@ class QuantizedWeight:
     def dequantize(self) -> torch.Tensor:
         """Return the weight as float32, (N, K), with the columns in the order of the checkpoint's own layer.
 
-        The formula above in float32, one rounding an operation: the numbers that the format's own reference gives
-        when it computes in float32 (docs/models.md lists each).
+        The formula above in float32, one rounding an operation: the numbers that the format's own
+        reference gives when it computes in float32 (docs/models.md lists each).
         """
         fmt = self.W_format
         if fmt.codebook is not None:

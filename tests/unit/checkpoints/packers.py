@@ -1,4 +1,4 @@
-"""Writers of the formats' tensors, one element at a time from their descriptions; they share no code with the readers."""
+"""Writers of the formats' tensors, element by element; they share no code with the readers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "checkpoints"
 def write(directory, tensors, quantization, dtype="float16", **config):
     """Save tensors as a checkpoint in the hub's layout and return its directory."""
     directory.mkdir(parents=True, exist_ok=True)
-    save_file({name: t.contiguous().clone() for name, t in tensors.items()}, directory / "model.safetensors")
-    fields = {"dtype": dtype, **config, **({"quantization_config": quantization} if quantization else {})}
+    save_file(
+        {name: t.contiguous().clone() for name, t in tensors.items()},
+        directory / "model.safetensors",
+    )
+    fields = {
+        "dtype": dtype,
+        **config,
+        **({"quantization_config": quantization} if quantization else {}),
+    }
     (directory / "config.json").write_text(json.dumps(fields))
     return directory
 
@@ -104,7 +111,15 @@ def bitsandbytes(codes, absmax, levels, kind, blocksize, **state):
     """Pack for bitsandbytes: the first of two elements in the high nibble."""
     flat = codes.flatten().tolist()
     stored = [(flat[i] << 4) | flat[i + 1] for i in range(0, len(flat), 2)]
-    text = json.dumps({"quant_type": kind, "blocksize": blocksize, "shape": list(codes.shape), "dtype": "float16", **state})
+    text = json.dumps(
+        {
+            "quant_type": kind,
+            "blocksize": blocksize,
+            "shape": list(codes.shape),
+            "dtype": "float16",
+            **state,
+        }
+    )
     return {
         "weight": torch.tensor(stored, dtype=torch.uint8).view(-1, 1),
         "weight.absmax": absmax,

@@ -1,4 +1,4 @@
-"""Checkpoints that the formats' own packers wrote: weights equal the formats' own references; kernels multiply by them."""
+"""Checkpoints that the formats' own packers wrote: weights equal the references; kernels multiply by them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def weights(name):
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_dequantized_weights_equal_the_reference(name):
-    """max |dequantize() - reference| is 0 in every fixture."""
+    """Max |dequantize() - reference| is 0 in every fixture."""
     count = 0
     for key, weight, reference in weights(name):
         difference = (weight.dequantize() - reference).abs().max().item()
@@ -107,7 +107,11 @@ def test_a_kernel_multiplies_by_the_dequantized_weight(name, end, fields):
     config = bq.MatmulConfig(M=1, **weight.config_fields(**fields))
     generator = torch.Generator().manual_seed(3)
     A = torch.randn(1, weight.K, generator=generator)
-    A = (A * 40).round().clamp(-128, 127).to(torch.int8) if config.A_dtype == "int8" else A.to(config.A_format.torch_dtype)
+    A = (
+        (A * 40).round().clamp(-128, 127).to(torch.int8)
+        if config.A_dtype == "int8"
+        else A.to(config.A_format.torch_dtype)
+    )
     token_scale = torch.full((1,), 0.037) if config.with_activation_scale else None
     matmul = bq.Matmul(config, target="cpu")
     operands = weight.operands(config)

@@ -40,12 +40,20 @@ def assert_equal(weight, expected):
 def test_gptq_asymmetric(bits, stored, tmp_path):
     """Every width, v1 and v2, with zero points from 0 on: those of v1 borrow from the next field, but for 3 bits."""
     N, K, group = 32, 64, 32
-    codes, zeros, scale = draw((N, K), bits), draw((N, K // group), bits, 5), draw_scale((N, K // group))
+    codes, zeros, scale = (
+        draw((N, K), bits),
+        draw((N, K // group), bits, 5),
+        draw_scale((N, K // group)),
+    )
     tensors = packers.gptq(codes, zeros, scale, bits, torch.arange(K) // group, stored)
     config = {"quant_method": "gptq", "bits": bits, "group_size": group, "sym": False, **GPTQMODEL}
     config["checkpoint_format"] = "gptq_v2" if stored == "v2" else "gptq"
     weight = read(tmp_path, tensors, config)
-    assert (weight.W_dtype, weight.zeros_mode, weight.permutation) == (f"uint{bits}", "quantized", None)
+    assert (weight.W_dtype, weight.zeros_mode, weight.permutation) == (
+        f"uint{bits}",
+        "quantized",
+        None,
+    )
     assert_equal(weight, (codes - spread(zeros, group)) * spread(scale, group))
 
 
@@ -70,7 +78,11 @@ def test_gptq_groups_that_do_not_divide_K_become_the_greatest_that_do(tmp_path):
     """K=96 in groups of 64: the second has 32 columns, and both are written as groups of 32."""
     codes, zeros, scale = draw((8, 96), 4), draw((8, 2), 4), draw_scale((8, 2))
     tensors = packers.gptq(codes, zeros, scale, 4, torch.arange(96) // 64)
-    weight = read(tmp_path, tensors, {"quant_method": "gptq", "bits": 4, "group_size": 64, "checkpoint_format": "gptq_v2"})
+    weight = read(
+        tmp_path,
+        tensors,
+        {"quant_method": "gptq", "bits": 4, "group_size": 64, "checkpoint_format": "gptq_v2"},
+    )
     assert weight.group_size == 32
     assert weight.permutation is None
     assert_equal(weight, (codes - spread(zeros, 64)[:, :96]) * spread(scale, 64)[:, :96])
@@ -82,7 +94,13 @@ def test_gptq_act_order_gathers_columns(tmp_path):
     g_idx = (torch.arange(K) // group)[torch.randperm(K, generator=torch.Generator().manual_seed(4))]
     codes, zeros, scale = draw((N, K), 4), draw((N, K // group), 4, 5), draw_scale((N, K // group))
     tensors = packers.gptq(codes, zeros, scale, 4, g_idx)
-    config = {"quant_method": "gptq", "bits": 4, "group_size": group, "desc_act": True, "checkpoint_format": "gptq_v2"}
+    config = {
+        "quant_method": "gptq",
+        "bits": 4,
+        "group_size": group,
+        "desc_act": True,
+        "checkpoint_format": "gptq_v2",
+    }
     weight = read(tmp_path, tensors, config)
     expected = (codes - zeros.double()[:, g_idx]) * scale.double()[:, g_idx]
     assert_equal(weight, expected)
@@ -121,16 +139,28 @@ def test_gptq_layers_of_their_own_widths(tmp_path):
 ])  # fmt: skip
 def test_gptq_refusals(zeros_at, quantization, message, tmp_path):
     """What a file leaves open or what is not read is refused: nobody but gptqmodel borrows."""
-    tensors = packers.gptq(draw((8, 32), 4), torch.full((8, 1), zeros_at), draw_scale((8, 1)), 4, torch.zeros(32), "fields")
+    tensors = packers.gptq(
+        draw((8, 32), 4),
+        torch.full((8, 1), zeros_at),
+        draw_scale((8, 1)),
+        4,
+        torch.zeros(32),
+        "fields",
+    )
     del tensors["g_idx"]
     with pytest.raises(bq.CheckpointError, match=message):
         read(tmp_path, tensors, {"quant_method": "gptq", "bits": 4, "group_size": 32, **quantization})
 
 
 def test_gptq_of_3_bits_by_an_old_gptqmodel_is_refused(tmp_path):
-    """gptqmodel before 7 had offsets of another kind for 3 bits; nothing tells them apart but its version."""
+    """Before 7 gptqmodel had offsets of another kind for 3 bits; nothing tells them apart but its version."""
     tensors = packers.gptq(draw((32, 32), 3), draw((32, 1), 3), draw_scale((32, 1)), 3, torch.zeros(32), "fields")
-    config = {"quant_method": "gptq", "bits": 3, "group_size": 32, "meta": {"quantizer": "gptqmodel:5.8.0"}}
+    config = {
+        "quant_method": "gptq",
+        "bits": 3,
+        "group_size": 32,
+        "meta": {"quantizer": "gptqmodel:5.8.0"},
+    }
     with pytest.raises(bq.CheckpointError, match="was written by gptqmodel 5"):
         read(tmp_path, tensors, config)
 
@@ -166,7 +196,12 @@ def test_awq_refusals(change, message, tmp_path):
 def ct_config(form, weights, inputs=None, **more):
     """A config with one group."""
     group = {"targets": ["Linear"], "weights": weights, "input_activations": inputs, "format": form}
-    return {"quant_method": "compressed-tensors", "format": form, "config_groups": {"group_0": group}, **more}
+    return {
+        "quant_method": "compressed-tensors",
+        "format": form,
+        "config_groups": {"group_0": group},
+        **more,
+    }
 
 
 @pytest.mark.parametrize("gaps", [False, True])
@@ -175,14 +210,24 @@ def ct_config(form, weights, inputs=None, **more):
 def test_ct_packed(bits, symmetric, gaps, tmp_path):
     """Every width in both packings; zero points are packed along the outputs."""
     N, K, group = 32, 64, 32
-    codes, zeros, scale = draw((N, K), bits), draw((N, K // group), bits, 5), draw_scale((N, K // group))
+    codes, zeros, scale = (
+        draw((N, K), bits),
+        draw((N, K // group), bits, 5),
+        draw_scale((N, K // group)),
+    )
     pack = words_with_gaps if gaps else packers.words
     tensors = {
         "weight_packed": pack_rows(codes, bits, pack), "weight_scale": scale, "weight_shape": torch.tensor([N, K]),
     }  # fmt: skip
     if not symmetric:
         tensors["weight_zero_point"] = pack_rows(zeros.T, bits, pack).T
-    weights = {"num_bits": bits, "type": "int", "strategy": "group", "group_size": group, "symmetric": symmetric}
+    weights = {
+        "num_bits": bits,
+        "type": "int",
+        "strategy": "group",
+        "group_size": group,
+        "symmetric": symmetric,
+    }
     weight = read(tmp_path, tensors, ct_config("pack-quantized", weights))
     subtracted = torch.full_like(zeros, 1 << (bits - 1)) if symmetric else zeros
     assert weight.W_dtype == f"{'int' if symmetric else 'uint'}{bits}"
@@ -194,7 +239,8 @@ def test_ct_packed_that_may_be_either_is_refused(tmp_path):
     codes = draw((32, 20), 3)
     weights = {"num_bits": 3, "type": "int", "strategy": "channel", "symmetric": True}
     tensors = {
-        "weight_packed": pack_rows(codes, 3), "weight_scale": draw_scale((32, 1)), "weight_shape": torch.tensor([32, 20]),
+        "weight_packed": pack_rows(codes, 3), "weight_scale": draw_scale((32, 1)),
+        "weight_shape": torch.tensor([32, 20]),
     }  # fmt: skip
     with pytest.raises(bq.CheckpointError, match="may be packed in two ways"):
         read(tmp_path, tensors, ct_config("pack-quantized", weights))
@@ -204,7 +250,13 @@ def test_ct_packed_with_g_idx(tmp_path):
     """weight_g_idx, of earlier versions, is act-order."""
     g_idx = torch.arange(64) % 2
     codes, scale = draw((8, 64), 4), draw_scale((8, 2))
-    weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": True}
+    weights = {
+        "num_bits": 4,
+        "type": "int",
+        "strategy": "group",
+        "group_size": 32,
+        "symmetric": True,
+    }
     tensors = {
         "weight_packed": pack_rows(codes, 4), "weight_scale": scale, "weight_shape": torch.tensor([8, 64]),
         "weight_g_idx": g_idx.to(torch.int32),
@@ -218,16 +270,38 @@ def test_ct_int8(symmetric, tmp_path):
     """int8 by row, with and without zero points, and static inputs."""
     values, scale = draw((8, 32), 8) - 128, draw_scale((8, 1), torch.bfloat16)
     zeros = (draw((8, 1), 8, 5) - 128).to(torch.int8)
-    tensors = {"weight": values.to(torch.int8), "weight_scale": scale, "input_scale": torch.tensor([0.5])}
+    tensors = {
+        "weight": values.to(torch.int8),
+        "weight_scale": scale,
+        "input_scale": torch.tensor([0.5]),
+    }
     weights = {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": symmetric}
     if not symmetric:
         tensors["weight_zero_point"] = zeros
-    inputs = {"num_bits": 8, "type": "int", "strategy": "tensor", "dynamic": False, "symmetric": True}
+    inputs = {
+        "num_bits": 8,
+        "type": "int",
+        "strategy": "tensor",
+        "dynamic": False,
+        "symmetric": True,
+    }
     weight = read(tmp_path, tensors, ct_config("int-quantized", weights, inputs))
     assert_equal(weight, (values - (0 if symmetric else zeros.double())) * scale.double())
-    assert (weight.activation.A_dtype, weight.activation.is_dynamic, weight.activation.scale.item()) == ("int8", False, 0.5)
+    assert (
+        weight.activation.A_dtype,
+        weight.activation.is_dynamic,
+        weight.activation.scale.item(),
+    ) == (
+        "int8",
+        False,
+        0.5,
+    )
     fields = weight.config_fields()
-    assert (fields["with_channel_scale"], fields["with_scaling"], fields["accum_dtype"]) == (True, False, "int32")
+    assert (fields["with_channel_scale"], fields["with_scaling"], fields["accum_dtype"]) == (
+        True,
+        False,
+        "int32",
+    )
 
 
 @pytest.mark.parametrize(("strategy", "shape"), [
@@ -255,6 +329,7 @@ def test_ct_groups_of_layers(tmp_path):
         "targets": ["re:.*down_proj$"],
         "weights": {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": True},
     }
+    config["config_groups"]["group_2"] = {"targets": ["lm_head"], "weights": {"num_bits": 2}}
     four, eight, scale = draw((8, 32), 4), draw((8, 32), 8), draw_scale((8, 1))
     shape = torch.tensor([8, 32])
     tensors = {
@@ -276,7 +351,11 @@ def test_ct_refusals(more, message, tmp_path):
     """Sparsity, rotations and other formats are refused at once."""
     config = {**ct_config("int-quantized", {"num_bits": 8}), **more}
     with pytest.raises(bq.CheckpointError, match=message):
-        read(tmp_path, {"weight": torch.zeros(8, 8, dtype=torch.int8), "weight_scale": torch.ones(8, 1)}, config)
+        read(
+            tmp_path,
+            {"weight": torch.zeros(8, 8, dtype=torch.int8), "weight_scale": torch.ones(8, 1)},
+            config,
+        )
 
 
 # Small floats.
@@ -291,10 +370,14 @@ def test_modelopt_nvfp4_multiplies_by_its_common_scale(tmp_path):
         "weight_scale_2": torch.tensor(0.0123), "input_scale": torch.tensor(0.5),
     }  # fmt: skip
     write(tmp_path, layer(PATH, **tensors), None)
-    parameters = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}}
+    parameters = {
+        "producer": {"name": "modelopt"},
+        "quantization": {"quant_algo": "NVFP4", "group_size": 16},
+    }
     (tmp_path / "hf_quant_config.json").write_text(json.dumps(parameters))
     weight = bq.read_checkpoint(tmp_path)[PATH]
-    # As its reference: the product of the two scales is rounded to float32, then that with the value.
+    # As its reference: the product of the two scales is rounded to float32, then that with the
+    # value.
     both = (scale.float() * 0.0123).repeat_interleave(16, 1)
     assert torch.equal(weight.dequantize(), torch.tensor(FP4_E2M1_VALUES)[codes] * both)
     assert weight.activation.A_dtype is None
@@ -303,18 +386,33 @@ def test_modelopt_nvfp4_multiplies_by_its_common_scale(tmp_path):
 def test_modelopt_fp8(tmp_path):
     """One scale for the tensor becomes one a row, which leaves the product where A is float8 too."""
     values = torch.randn(8, 32, generator=torch.Generator().manual_seed(2)).to(torch.float8_e4m3fn)
-    tensors = {"weight": values, "weight_scale": torch.tensor(0.7), "input_scale": torch.tensor(0.5)}
+    tensors = {
+        "weight": values,
+        "weight_scale": torch.tensor(0.7),
+        "input_scale": torch.tensor(0.5),
+    }
     weight = read(tmp_path, tensors, {"quant_method": "modelopt", "quant_algo": "FP8"})
     assert torch.equal(weight.dequantize(), values.float() * 0.7)
     fields = weight.config_fields()
-    assert (fields["A_dtype"], fields["with_channel_scale"], fields["with_activation_scale"]) == ("float8_e4m3", True, True)
+    assert (fields["A_dtype"], fields["with_channel_scale"], fields["with_activation_scale"]) == (
+        "float8_e4m3",
+        True,
+        True,
+    )
 
 
 def test_modelopt_refuses_what_scales_the_input(tmp_path):
     """pre_quant_scale (AWQ) and other algorithms are refused."""
-    tensors = {"weight": torch.zeros(8, 32).to(torch.float8_e4m3fn), "weight_scale": torch.tensor(0.7)}
+    tensors = {
+        "weight": torch.zeros(8, 32).to(torch.float8_e4m3fn),
+        "weight_scale": torch.tensor(0.7),
+    }
     with pytest.raises(bq.CheckpointError, match="scales the layer's input"):
-        read(tmp_path, {**tensors, "pre_quant_scale": torch.ones(32)}, {"quant_method": "modelopt", "quant_algo": "FP8"})
+        read(
+            tmp_path,
+            {**tensors, "pre_quant_scale": torch.ones(32)},
+            {"quant_method": "modelopt", "quant_algo": "FP8"},
+        )
     with pytest.raises(bq.CheckpointError, match="quant_algo 'W4A16_AWQ' is not read"):
         read(tmp_path, tensors, {"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"})
 
@@ -324,11 +422,16 @@ def test_fp8_with_ragged_blocks(tmp_path):
     N, K = 192, 160
     values = torch.randn(N, K, generator=torch.Generator().manual_seed(2)).to(torch.float8_e4m3fn)
     scale = draw_scale((2, 2), torch.float32)
-    config = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"}
+    config = {
+        "quant_method": "fp8",
+        "weight_block_size": [128, 128],
+        "activation_scheme": "dynamic",
+    }
     weight = read(tmp_path, {"weight": values, "weight_scale_inv": scale}, config)
     assert weight.group_size == 32
     assert torch.equal(
-        weight.dequantize(), values.float() * scale.repeat_interleave(128, 0).repeat_interleave(128, 1)[:N, :K]
+        weight.dequantize(),
+        values.float() * scale.repeat_interleave(128, 0).repeat_interleave(128, 1)[:N, :K],
     )
     assert (weight.activation.group_size, weight.activation.A_dtype) == (128, None)
 
@@ -339,7 +442,11 @@ def test_fp8_without_blocks(shape, tmp_path):
     values = torch.randn(8, 32, generator=torch.Generator().manual_seed(2)).to(torch.float8_e4m3fn)
     scale = draw_scale(shape, torch.float32)
     config = {"quant_method": "fp8", "activation_scheme": "static"}
-    weight = read(tmp_path, {"weight": values, "weight_scale": scale, "input_scale": torch.tensor(0.5)}, config)
+    weight = read(
+        tmp_path,
+        {"weight": values, "weight_scale": scale, "input_scale": torch.tensor(0.5)},
+        config,
+    )
     assert torch.equal(weight.dequantize(), values.float() * scale)
     assert weight.activation.scale.item() == 0.5
 
@@ -364,7 +471,14 @@ def test_bitsandbytes_quantized_scales_and_disguised_bytes(tmp_path):
     codes, index = draw((4, 64), 4), draw((4,), 8)
     levels, scales = torch.tensor(NF4_VALUES), torch.linspace(-1, 1, 256)
     tensors = packers.bitsandbytes(
-        codes, index.to(torch.uint8), levels, "nf4", 64, nested_blocksize=2, nested_offset=0.1, nested_dtype="float32"
+        codes,
+        index.to(torch.uint8),
+        levels,
+        "nf4",
+        64,
+        nested_blocksize=2,
+        nested_offset=0.1,
+        nested_dtype="float32",
     )
     common = torch.tensor([0.03, 0.05])
     tensors |= {"weight.nested_absmax": common, "weight.nested_quant_map": scales}
@@ -379,13 +493,20 @@ def test_bitsandbytes_levels_that_no_kernel_has(kind, tmp_path):
     """fp4, and nf4 with other levels, are refused in words, or given as floats."""
     codes, absmax = draw((4, 64), 4), draw_scale((4,), torch.float32)
     levels = packers.FP4_LEVELS if kind == "fp4" else torch.tensor(NF4_VALUES) * 0.5
-    tensors = {**packers.bitsandbytes(codes, absmax, levels, kind, 64), "bias": torch.ones(4, dtype=torch.float16)}
+    tensors = {
+        **packers.bitsandbytes(codes, absmax, levels, kind, 64),
+        "bias": torch.ones(4, dtype=torch.float16),
+    }
     quantization = {"quant_method": "bitsandbytes", "load_in_4bit": True}
     with pytest.raises(bq.CheckpointError, match="no kernel has them; on_unsupported='dequantize'") as caught:
         read(tmp_path, tensors, quantization)
     assert (caught.value.values["layer"], "model.safetensors" in str(caught.value)) == (PATH, True)
     weight = read(tmp_path, tensors, quantization, "dequantize", dtype="bfloat16")
-    assert (weight.is_quantized, weight.W_dtype, weight.bias is not None) == (False, "bfloat16", True)
+    assert (weight.is_quantized, weight.W_dtype, weight.bias is not None) == (
+        False,
+        "bfloat16",
+        True,
+    )
     assert torch.equal(weight.values, (levels[codes] * absmax.view(4, 1)).to(torch.bfloat16))
     plain = bq.MatmulConfig(M=1, **weight.config_fields())
     assert (plain.needs_decode, plain.A_dtype) == (False, "bfloat16")
@@ -406,7 +527,11 @@ def test_bitsandbytes_refuses_8_bits(tmp_path):
 def test_hqq_axis_1(bits, N, K, g, tmp_path):
     """Every width; zero points are fractions; groups may run from one row to the next."""
     R = N * K // g
-    matrix, scale, zero = draw((R, g), bits), draw_scale((R, 1)), (draw_scale((R, 1), seed=9).float() * 100).half()
+    matrix, scale, zero = (
+        draw((R, g), bits),
+        draw_scale((R, 1)),
+        (draw_scale((R, 1), seed=9).float() * 100).half(),
+    )
     weight = read(tmp_path, packers.hqq(matrix, scale, zero, bits, 1, (N, K)), {"quant_method": "hqq"})
     assert (weight.W_dtype, weight.group_size) == (f"uint{bits}", int(np.gcd(K, g)))
     assert torch.equal(weight.dequantize(), ((matrix - zero.float()) * scale.float()).reshape(N, K))
@@ -512,7 +637,7 @@ def test_sharded_checkpoint(tmp_path):
         bq.read_checkpoint(tmp_path)
     (tmp_path / "elsewhere").rename(tmp_path / "model-00002-of-00003.safetensors")
     index.write_text(json.dumps({"weight_map": {**weight_map, f"{PATH}.bias": "model-00001-of-00003.safetensors"}}))
-    with pytest.raises(bq.CheckpointError, match="tensor 'model.layers.0.mlp.up_proj.bias': is missing, though"):
+    with pytest.raises(bq.CheckpointError, match=r"up_proj\.bias': is missing, though"):
         bq.read_checkpoint(tmp_path)
     index.write_text(json.dumps({"weight_map": dict.fromkeys(weight_map, "../other.safetensors")}))
     with pytest.raises(bq.CheckpointError, match="must name files of its own directory"):
@@ -528,5 +653,8 @@ def test_unquantized_checkpoint_has_no_layers(tmp_path):
 def test_an_unknown_method_lists_those_that_are_read(tmp_path):
     """The refusal names the method, its file and what is read."""
     directory = write(tmp_path, {"a.weight": torch.ones(4, 4)}, {"quant_method": "quanto"})
-    with pytest.raises(bq.CheckpointError, match=r"config.json: quantization method 'quanto' is not read; read are awq,"):
+    with pytest.raises(
+        bq.CheckpointError,
+        match=r"config.json: quantization method 'quanto' is not read; read are awq,",
+    ):
         bq.read_checkpoint(directory)

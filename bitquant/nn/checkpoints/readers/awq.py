@@ -1,6 +1,7 @@
 """AWQ in the order of AutoAWQ's gemm kernel, as AutoAWQ, gptqmodel and AutoRound write it.
 
-Tensors of a layer with N outputs, K inputs and G = K / group_size groups (Lin et al., "AWQ", 2023)::
+Tensors of a layer with N outputs, K inputs and G = K / group_size groups (Lin et al., "AWQ",
+2023)::
 
     qweight  (K, N / 8) int32   eight codes of one input along the outputs; nibbles, low to high, hold outputs
                                 0, 2, 4, 6, 1, 3, 5, 7 of each eight
@@ -58,8 +59,7 @@ class AwqReader(Reader):
         if len(shape) != 2 or 0 in shape:
             raise layer.error(f"must have shape (K, N / 8) (got {shape})", "qweight")
         K, N = shape[0], 8 * shape[1]
-        declared = self.parameters.get("group_size", self.parameters.get("q_group_size", -1))
-        group = K if declared in (None, -1) else int(declared)
+        group = self.group_size(K, "group_size", "q_group_size")
         if K % group:
             raise layer.error(f"must have a K that group_size divides (got K={K}, group_size={group})", "qweight")
         G = K // group

@@ -7,9 +7,9 @@ Tensors of a layer with N outputs and K inputs::
     W = ternary / weight_scale    linear_class "bitlinear", the default
     W = ternary * weight_scale    linear_class "autobitlinear"
 
-Names and shapes are the same for both: only the config tells. With quantization_mode "online" the weight is stored in
-16 bits and made ternary at load: W = clamp(round(w * s), -1, 1) / s, s = 1 / max(mean|w|, 1e-5), in the type of w.
-Inputs are quantized to int8 by token.
+Names and shapes are the same for both: only the config tells. With quantization_mode "online" the
+weight is stored in 16 bits and made ternary at load: W = clamp(round(w * s), -1, 1) / s, s = 1 /
+max(mean|w|, 1e-5), in the type of w. Inputs are quantized to int8 by token.
 """
 
 from __future__ import annotations

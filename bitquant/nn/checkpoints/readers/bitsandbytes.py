@@ -10,8 +10,8 @@ Tensors of a layer with N outputs and K inputs, W = <path>.weight (bitsandbytes.
                                absmax = nested_quant_map[absmax] * nested_absmax[block // nested_blocksize] + offset
     W = quant_map[code] * absmax
 
-Blocks run on from one row to the next where `blocksize` does not divide K; groups are then the greatest that lie in one
-block and one row.
+Blocks run on from one row to the next where `blocksize` does not divide K; groups are then the
+greatest that lie in one block and one row.
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ class BitsandbytesReader(Reader):
             if (_NF4 in layer) == (_FP4 in layer):
                 raise layer.error(
                     "must have one quant_state tensor, bitsandbytes__nf4 or bitsandbytes__fp4",
-                    fix="save or fetch the checkpoint again",
                 )
         return layers
 
@@ -78,7 +77,7 @@ class BitsandbytesReader(Reader):
         scale = absmax[source]
         levels = layer.read("weight.quant_map", torch.float32, (16,), "(16,)")
         bias = layer.read_bias(N)
-        if role == _NF4 and torch.equal(levels, torch.tensor(NF4_VALUES, dtype=torch.float32)):
+        if role == _NF4 and torch.equal(levels.cpu(), torch.tensor(NF4_VALUES, dtype=torch.float32)):
             return QuantizedWeight(
                 values=codes,
                 W_dtype="nf4",
@@ -113,8 +112,8 @@ class BitsandbytesReader(Reader):
         else:
             codes = layer.read("weight.absmax", torch.uint8, (blocks,), "(blocks,)")
             nested, offset = state["nested_blocksize"], state.get("nested_offset")
-            if not isinstance(nested, int) or nested < 1 or not isinstance(offset, float):
-                raise layer.error("must have nested_blocksize (an int) and nested_offset (a float)", role)
+            if not isinstance(nested, int) or nested < 1 or not isinstance(offset, (int, float)):
+                raise layer.error("must have nested_blocksize (an int) and nested_offset (a number)", role)
             count = math.ceil(blocks / nested)
             common = layer.read("weight.nested_absmax", torch.float32, (count,), "(blocks / nested_blocksize,)")
             levels = layer.read("weight.nested_quant_map", torch.float32, (256,), "(256,)")

@@ -1,6 +1,7 @@
 """compressed-tensors, the format of llm-compressor: packed and plain integers, float8, NVFP4 and MXFP4.
 
-Tensors of a layer with N outputs and K inputs, by what stores the weight (read in compressed-tensors 0.20)::
+Tensors of a layer with N outputs and K inputs, by what stores the weight (read in
+compressed-tensors 0.20)::
 
     pack-quantized    weight_packed int32, signed codes + 2^(bits - 1) along the inputs, low bits first; weight_scale;
                       weight_shape = (N, K); weight_zero_point, packed the same way along the outputs; weight_g_idx
@@ -9,8 +10,9 @@ Tensors of a layer with N outputs and K inputs, by what stores the weight (read 
     nvfp4-pack-...    weight_packed uint8, low nibble first; weight_scale e4m3, divided by weight_global_scale
     mxfp4-pack-...    weight_packed uint8, low nibble first; weight_scale uint8, E8M0
 
-W = (code - zero) * scale. Words of pack-quantized are one bit stream from version 0.15 or so on; before that, a word of
-odd width held 32 // bits codes and its upper bits were unused. The number of words tells which.
+W = (code - zero) * scale. Words of pack-quantized are one bit stream from version 0.15 or so on;
+before that, a word of odd width held 32 // bits codes and its upper bits were unused. The number of
+words tells which.
 """
 
 from __future__ import annotations
@@ -57,12 +59,9 @@ class CompressedTensorsReader(Reader):
         """Refuse formats with sparsity or rotations, and unknown ones."""
         p = self.parameters
         groups = p.get("config_groups")
-        if not isinstance(groups, dict) or not groups:
-            raise self.variant_error("must have 'config_groups'")
-        for found in (
-            p.get("format"),
-            *(g.get("format") for g in groups.values() if isinstance(g, dict)),
-        ):
+        if not isinstance(groups, dict) or not groups or not all(isinstance(g, dict) for g in groups.values()):
+            raise self.variant_error("must have 'config_groups' with a group or more")
+        for found in (p.get("format"), *(g.get("format") for g in groups.values())):
             if found not in (None, *_FORMATS):
                 raise self.variant_error(f"format {found!r} is not read", f"read are {', '.join(_FORMATS)}")
         sparsity = (p.get("sparsity_config") or {}).get("format", "dense")
@@ -78,7 +77,6 @@ class CompressedTensorsReader(Reader):
             if ("weight" in layer) == ("weight_packed" in layer):
                 raise layer.error(
                     f"must have one of 'weight' and 'weight_packed' (it has {', '.join(sorted(layer.tensors))})",
-                    fix="save or fetch the checkpoint again",
                 )
         return layers
 
@@ -111,7 +109,7 @@ class CompressedTensorsReader(Reader):
             for target in group.get("targets", ()):
                 if target == layer.path or (target.startswith("re:") and re.match(target[3:], layer.path)):
                     return group
-        by_class = [g for g in groups if any(not t.startswith("re:") and "." not in t for t in g.get("targets", ()))]
+        by_class = [g for g in groups if any(t[:1].isupper() for t in g.get("targets", ()))]
         if len(by_class) == 1 or (len(groups) == 1 and not by_class):
             return (by_class or groups)[0]
         raise layer.error(
@@ -121,9 +119,9 @@ class CompressedTensorsReader(Reader):
     def _packed_integers(self, layer: StoredLayer, args: Mapping[str, Any]) -> dict[str, Any]:
         bits: Any = args.get("num_bits")
         if bits not in range(2, 9):  # 1 bit is -1 and 0 here, and int1 holds -1 and 1.
-            raise layer.error(f"must have 2 to 8 bits (got num_bits={bits!r} in {self.origin})")
+            raise layer.unread(f"must have 2 to 8 bits (got num_bits={bits!r} in {self.origin})")
         if "weight_shape" not in layer:
-            raise layer.error("is missing", "weight_shape", "save or fetch the checkpoint again")
+            raise layer.missing("weight_shape")
         shape = layer.read("weight_shape", (torch.int64, torch.int32), (2,), "(2,)").tolist()
         stored = layer.shape("weight_packed")
         if len(stored) != 2 or shape[0] != stored[0] or shape[1] < 1:
@@ -135,10 +133,10 @@ class CompressedTensorsReader(Reader):
         words = layer.read("weight_packed", torch.int32, (N, None))
         codes = _unpack(layer, "weight_packed", words, bits, K)
         zeros = None
-        groups = layer.shape("weight_scale")[-1] if layer.shape("weight_scale") else 1
+        groups = _grid(layer, "weight_scale")[1]
         if not args.get("symmetric", True):
             if args.get("strategy") not in ("group", "channel"):
-                raise layer.error(f"asymmetric weights by {args.get('strategy')!r} are not read")
+                raise layer.unread(f"asymmetric weights by {args.get('strategy')!r} are not read")
             packed = layer.read("weight_zero_point", torch.int32, (None, groups))
             zeros = _unpack(layer, "weight_zero_point", packed.T, bits, N).T
         group, scale, source, permutation = _scale(layer, args, N, K)
@@ -177,6 +175,8 @@ def _plain_integers(layer: StoredLayer, args: Mapping[str, Any]) -> dict[str, An
         values = values[:, permutation]
     fields: dict[str, Any] = {"values": values, "W_dtype": "int8"}
     if not args.get("symmetric", True):
+        if args.get("strategy") == "block":
+            raise layer.unread("zero points of blocks are not read")
         rows, columns = _grid(layer, "weight_zero_point")
         zeros = layer.read("weight_zero_point", torch.int8, layer.shape("weight_zero_point")).reshape(rows, columns)
         if (rows, columns) != _grid(layer, "weight_scale"):
@@ -192,7 +192,7 @@ def _plain_floats(layer: StoredLayer, args: Mapping[str, Any]) -> dict[str, Any]
     types = {torch.float8_e4m3fn: "float8_e4m3", torch.float8_e5m2: "float8_e5m2"}
     values = layer.read("weight", tuple(types), (N, K))
     if not args.get("symmetric", True):
-        raise layer.error("float8 weights with zero points are not read")
+        raise layer.unread("float8 weights with zero points are not read")
     group, scale, _, permutation = _scale(layer, args, N, K)
     if permutation is not None:
         values = values[:, permutation]
@@ -258,7 +258,7 @@ def _scale(
         "block": (math.ceil(N / blocks[0]), math.ceil(K / blocks[1])),
     }.get(strategy)
     if wanted is None:
-        raise layer.error(f"weights scaled by {strategy!r} are not read")
+        raise layer.unread(f"weights scaled by {strategy!r} are not read")
     if stored != wanted:
         raise layer.error(f"must have shape {wanted} for strategy {strategy!r} (got {stored})", "weight_scale")
     permutation = None

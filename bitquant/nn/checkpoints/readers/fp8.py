@@ -6,9 +6,10 @@ Tensors of a layer with N outputs and K inputs, blocks of (R, C), mostly (128, 1
     weight_scale_inv  (ceil(N / R), ceil(K / C)): despite its name it multiplies
     W[n, k] = weight[n, k] * weight_scale_inv[n // R, k // C]
 
-The last block of rows and columns may be ragged: blocks are R x C whatever the shape (DeepSeek-V3, weight_dequant in
-inference/kernel.py); transformers 5.17 derives them from the number of scales instead, and is wrong where N or K is
-ragged. Without "weight_block_size" there is one scale a tensor or row, weight_scale, as vLLM's own fp8 has it.
+The last block of rows and columns may be ragged: blocks are R x C whatever the shape (DeepSeek-V3,
+weight_dequant in inference/kernel.py); transformers 5.17 derives them from the number of scales
+instead, and is wrong where N or K is ragged. Without "weight_block_size" there is one scale a
+tensor or row, weight_scale, as vLLM's own fp8 has it.
 """
 
 from __future__ import annotations

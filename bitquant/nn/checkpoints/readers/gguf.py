@@ -11,8 +11,9 @@ A row of W, (N, K), is a row of blocks; d and dmin are float16::
     Q6_K  210 bytes / 256   128 bytes low halves; 64 bytes upper 2 bits; 16 int8 scales sc of 16 values each; d
                             w = d * sc * (q - 32)
 
-Tensors of other types are made floats by the package where `on_unsupported` says so. Names and order are llama.cpp's own
-(``blk.0.attn_q``); rows of attn_q and attn_k of Llama models stand in its order of rotary pairs.
+Tensors of other types are made floats by the package where `on_unsupported` says so. Names and
+order are llama.cpp's own (``blk.0.attn_q``); rows of attn_q and attn_k of Llama models stand in its
+order of rotary pairs.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class GgufSource:
                 f"must be a whole GGUF file ({type(error).__name__}: {error})",
                 fix="fetch the file again",
             ) from error
+        if reader.byte_order != "I":
+            raise checkpoint_error(self._path, "has another byte order than this machine", fix="convert it again")
         self._tensors = {tensor.name: tensor for tensor in reader.tensors}
         self.parameters = {
             name: field.contents()
@@ -150,11 +153,13 @@ class GgufReader(Reader):
                 try:
                     return self.source.dequantize(name)
                 except NotImplementedError as error:
-                    raise layer.error(f"is {kind}, which the package gguf does not read ({error})", "weight") from error
+                    raise layer.unread(
+                        f"is {kind}, which the package gguf does not read ({error})", "weight"
+                    ) from error
 
             return Inexpressible(f"is {kind}; read are {', '.join(_BLOCKS)}", dequantize, bias)
         values, size = _BLOCKS[kind]
-        stored = self.source.read(name)
+        stored = self.source.read(name).to(layer.device)
         rows = (*shape[:-1], shape[-1] // values * size)
         if shape[-1] % values or tuple(stored.shape) != rows:
             raise layer.error(f"must have rows of whole blocks of {values} (got shape {shape})", "weight")
@@ -200,8 +205,8 @@ def _q4_k(blocks: torch.Tensor) -> dict[str, Any]:
 
 
 def _q6_k(blocks: torch.Tensor) -> dict[str, Any]:
-    # Value 128 h + 64 b + p has its low bits in half b of byte 64 h + p, and 128 h + 32 c + p its upper two in bits 2c
-    # of byte 32 h + p.
+    # Value 128 h + 64 b + p has its low bits in half b of byte 64 h + p, and 128 h + 32 c + p its
+    # upper two in bits 2c of byte 32 h + p.
     low = blocks[..., :128].unflatten(-1, (2, 64))
     low = torch.stack([low & 15, low >> 4], -2).flatten(-3)
     high = codes_of_bytes(blocks[..., 128:192].contiguous(), 2, 256).unflatten(-1, (2, 32, 4))

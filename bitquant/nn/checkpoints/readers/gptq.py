@@ -1,6 +1,7 @@
 """GPTQ as AutoGPTQ, gptqmodel, optimum and AutoRound write it, v1 and v2.
 
-Tensors of a layer with N outputs, K inputs, G groups and b bits (Frantar et al., "GPTQ", 2022; layout of AutoGPTQ)::
+Tensors of a layer with N outputs, K inputs, G groups and b bits (Frantar et al., "GPTQ", 2022;
+layout of AutoGPTQ)::
 
     qweight  (K * b / 32, N) int32   codes down the inputs, one little-endian bit stream a column
     qzeros   (G, N * b / 32) int32   zero points along the outputs, one little-endian bit stream a row
@@ -8,10 +9,11 @@ Tensors of a layer with N outputs, K inputs, G groups and b bits (Frantar et al.
     g_idx    (K,) int32              group of each input; unsorted where columns were quantized by activation order
     W[n, k] = scales[g_idx[k], n] * (code[k, n] - zero[g_idx[k], n])
 
-In v1 ("checkpoint_format" gptq, or none) zero - 1 is stored. gptqmodel subtracts 1 from all fields of a word at once, so
-that a zero point of 0 borrows from the next field; adding 1 to all fields at once undoes it. For 3 bits, from version 7
-on, it counts modulo 8 in each field. AutoRound clamps zero - 1 to 0. AutoGPTQ 0.7 lets a zero point of 0 overwrite the
-fields above it, which nothing undoes. In v2 ("gptq_v2", AutoRound's "auto_round:gptqmodel") zero points are as they are.
+In v1 ("checkpoint_format" gptq, or none) zero - 1 is stored. gptqmodel subtracts 1 from all fields
+of a word at once, so that a zero point of 0 borrows from the next field; adding 1 to all fields at
+once undoes it. For 3 bits, from version 7 on, it counts modulo 8 in each field. AutoRound clamps
+zero - 1 to 0. AutoGPTQ 0.7 lets a zero point of 0 overwrite the fields above it, which nothing
+undoes. In v2 ("gptq_v2", AutoRound's "auto_round:gptqmodel") zero points are as they are.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class GptqReader(Reader):
         return method in cls.methods or (method in _AUTO_ROUND and packing in (_AUTO_ROUND_V1, *_AUTO_ROUND_V2))
 
     def check_parameters(self) -> None:
-        """Refuse layouts for one kernel (marlin, exllama ...), planar packing and rotated models."""
+        """Refuse layouts for one kernel (marlin, exllama ...) and planar packing."""
         found = self._checkpoint_format()
         if found not in ("gptq", "gptq_v2"):
             raise self.variant_error(
@@ -66,11 +68,11 @@ class GptqReader(Reader):
     def read(self, layer: StoredLayer) -> QuantizedWeight:
         """Return the weight; columns are sorted by group where `g_idx` asks for it."""
         bits, N, K, G = self._sizes(layer)
+        permutation, group, source = self._groups(layer, K, G)
         words = layer.read("qweight", torch.int32, (K * bits // 32, N), "(K * bits / 32, N)")
         codes = codes_of_words(words.T, bits, K)
         zeros = self._zeros(layer, bits, N, G)
         scale = layer.read_floats("scales", (G, N), "(groups, N)").T
-        permutation, group, source = self._groups(layer, K, G)
         if permutation is not None:
             codes = codes[:, permutation]
         return QuantizedWeight(
@@ -116,8 +118,7 @@ class GptqReader(Reader):
         return bits, N, rows * 32 // bits, G
 
     def _groups(self, layer: StoredLayer, K: int, G: int) -> tuple[torch.Tensor | None, int, torch.Tensor]:
-        size = self.parameters.get("group_size", -1)
-        size = K if size in (None, -1) else int(size)
+        size = self.group_size(K, "group_size")
         if -(-K // size) != G:
             if not self._varies or K % G:
                 raise layer.error(
@@ -127,7 +128,7 @@ class GptqReader(Reader):
             size = K // G
         if "g_idx" not in layer:
             if self.parameters.get("desc_act"):
-                raise layer.error("is missing, though desc_act is true", "g_idx", "save or fetch the checkpoint again")
+                raise layer.error("is missing, though desc_act is true", "g_idx")
             return sort_into_groups(torch.arange(K) // size, size)
         g_idx = layer.read("g_idx", torch.int32, (K,), "(K,)")
         if int(g_idx.min()) < 0 or int(g_idx.max()) >= G:
@@ -161,8 +162,8 @@ class GptqReader(Reader):
             )  # fmt: skip
         if bits == 3:
             return ((stored + 1) & full).T
-        shifted = words.numpy().view(np.uint32) + np.uint32(_ONES[bits])  # wraps, as it must
-        return codes_of_words(torch.from_numpy(shifted.view(np.int32)), bits, N).T
+        shifted = words.cpu().numpy().view(np.uint32) + np.uint32(_ONES[bits])  # wraps, as it must
+        return codes_of_words(torch.from_numpy(shifted.view(np.int32)).to(words.device), bits, N).T
 
     def _gptqmodel_version(self) -> int | None:
         """Return the major version of the gptqmodel that wrote the file; None for other writers."""

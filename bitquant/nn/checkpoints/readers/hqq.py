@@ -1,7 +1,7 @@
 """HQQ (Badri and Shaji, "Half-Quadratic Quantization", 2023) as its HQQLinear is saved to safetensors.
 
-The weight (N, K) is reshaped before it is quantized, to a matrix with one group a row (axis 1, (N * K / g, g)) or a
-column (axis 0, (g, N * K / g)); with R rows::
+The weight (N, K) is reshaped before it is quantized, to a matrix with one group a row (axis 1, (N *
+K / g, g)) or a column (axis 0, (g, N * K / g)); with R rows::
 
     W_q          the matrix, packed along its ROWS: of 4 bits, rows r and r + R / 2 share a byte, r in the high half; of
                  2 and 1 bits likewise; of 3 bits, ten rows share an int32, the first in bits 27..29
@@ -9,7 +9,8 @@ column (axis 0, (g, N * K / g)); with R rows::
     nbits, group_size, axis, shape, packing, view_as_float ...   numbers and ASCII text, each a tensor
     W = ((code - zero) * scale).reshape(N, K)
 
-Where g does not divide K a group of axis 1 runs on from one row to the next; groups are then gcd(g, K).
+Where g does not divide K a group of axis 1 runs on from one row to the next; groups are then gcd(g,
+K).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class HqqReader(Reader):
         g = N * K // groups
         if "group_size" in layer and (declared := _number(layer, "group_size")) != g:
             raise layer.error(
-                f"must have N * K / group_size = {N * K / declared:g} numbers (got {groups})",
+                f"must have N * K / group_size numbers for group_size={declared} (got {groups})",
                 "scale",
             )
         grid = (groups, 1) if axis == 1 else (1, groups)
@@ -95,7 +96,7 @@ class HqqReader(Reader):
     def _check_variant(layer: StoredLayer) -> None:
         for role, only in (("quant_scale", 0), ("quant_zero", 0), ("channel_wise", 1)):
             if role in layer and (found := _number(layer, role)) != only:
-                raise layer.error(f"must be {only} (got {found}): this variant is not read", role)
+                raise layer.unread(f"must be {only} (got {found})", role)
 
 
 def _number(layer: StoredLayer, role: str) -> Any:

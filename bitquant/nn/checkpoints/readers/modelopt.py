@@ -42,7 +42,7 @@ class ModeloptReader(Reader):
     def read(self, layer: StoredLayer) -> QuantizedWeight:
         """Return the weight, by the type that it is stored in."""
         if "pre_quant_scale" in layer:
-            raise layer.error("scales the layer's input (AWQ), which is not read", "pre_quant_scale")
+            raise layer.unread("scales the layer's input (AWQ), which is not read", "pre_quant_scale")
         shape = layer.shape("weight")
         if len(shape) != 2 or 0 in shape:
             raise layer.error(f"must have two dimensions (got shape {shape})", "weight")

@@ -7,7 +7,8 @@ Tensors of all E experts of a layer with N outputs and K inputs, ``<path>_blocks
     bias    (E, N)
     W[e, n, k] = e2m1 * scale
 
-The model's own parameter is the transpose, (E, K, N), and of gate_up_proj the even rows n are gate, the odd ones up.
+The model's own parameter is the transpose, (E, K, N), and of gate_up_proj the even rows n are gate,
+the odd ones up.
 """
 
 from __future__ import annotations
