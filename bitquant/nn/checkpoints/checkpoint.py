@@ -105,8 +105,10 @@ class Checkpoint(Mapping[str, QuantizedWeight]):
 
     def __getitem__(self, path: str) -> QuantizedWeight:
         layer, reader = self._layers[path], self._reader
+        if reader is None:  # Then there are no layers.
+            raise KeyError(path)
         try:
-            weight = reader.read(layer)  # type: ignore[union-attr]  # there are layers
+            weight = reader.read(layer)
         except ConfigError as error:  # A rule of QuantizedWeight that the reader's own checks let pass.
             raise layer.error(str(error)) from error
         if isinstance(weight, QuantizedWeight):

@@ -10,9 +10,9 @@ compressed-tensors 0.20)::
     nvfp4-pack-...    weight_packed uint8, low nibble first; weight_scale e4m3, divided by weight_global_scale
     mxfp4-pack-...    weight_packed uint8, low nibble first; weight_scale uint8, E8M0
 
-W = (code - zero) * scale. Words of pack-quantized are one bit stream from version 0.15 or so on;
-before that, a word of odd width held 32 // bits codes and its upper bits were unused. The number of
-words tells which.
+W = (code - zero) * scale. Words of pack-quantized are one bit stream in 0.20; earlier versions put
+32 // bits codes of an odd width into a word and left its upper bits unused. The number of words
+tells which.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -38,7 +38,10 @@ _FORMATS = (
     "pack-quantized", "int-quantized", "float-quantized", "naive-quantized", "nvfp4-pack-quantized",
     "mxfp4-pack-quantized", "mixed-precision", "dense",
 )  # fmt: skip
-_SCALES = (torch.float16, torch.bfloat16, torch.float32)
+#: What shares a scale of the input; all other strategies have groups of columns.
+_GRANULARITIES: dict[str, Literal["token", "tensor", "group"]] = {
+    "token": "token", "channel": "token", "tensor": "tensor",
+}  # fmt: skip
 
 
 class CompressedTensorsReader(Reader):
@@ -238,7 +241,7 @@ def _grid(layer: StoredLayer, role: str) -> tuple[int, int]:
     shape = layer.shape(role)
     if len(shape) > 2:
         raise layer.error(f"must have at most two dimensions (got shape {shape})", role)
-    return shape if len(shape) == 2 else ((shape[0] if shape else 1), 1)  # type: ignore[return-value]
+    return shape if len(shape) == 2 else ((shape[0] if shape else 1), 1)
 
 
 def _scale(
@@ -284,7 +287,7 @@ def _activation(layer: StoredLayer, args: Mapping[str, Any] | None) -> Activatio
     kind, bits = args.get("type", "int"), args.get("num_bits", 8)
     names = {("int", 8): "int8", ("float", 8): "float8_e4m3", ("float", 4): "fp4_e2m1"}
     strategy, dynamic = args.get("strategy"), args.get("dynamic", False)
-    granularity = {"token": "token", "tensor": "tensor", "channel": "token"}.get(strategy or "tensor", "group")
+    granularity = _GRANULARITIES.get(strategy or "tensor", "group")
     scale = None
     if "input_global_scale" in layer:  # It divides, as that of the weight does.
         scale = layer.read_floats("input_global_scale", (1,), "(1,)").to(torch.float32).reciprocal()
@@ -292,7 +295,7 @@ def _activation(layer: StoredLayer, args: Mapping[str, Any] | None) -> Activatio
         scale = layer.read_floats("input_scale", layer.shape("input_scale")).to(torch.float32)
     return ActivationScheme(
         dtype=names.get((kind, bits), f"{kind}{bits}"),
-        granularity=granularity,  # type: ignore[arg-type]
+        granularity=granularity,
         is_dynamic=bool(dynamic),
         is_symmetric=bool(args.get("symmetric", True)),
         group_size=args.get("group_size") if granularity == "group" else None,
