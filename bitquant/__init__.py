@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         BitquantError,
         BuildError,
         CallError,
+        CheckpointError,
         ConfigError,
         RecordError,
         ScheduleError,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     )
     from bitquant.matmul import Matmul
     from bitquant.nn import BitLinear, Linear
+    from bitquant.nn.checkpoints import QuantizedWeight, read_checkpoint
     from bitquant.operator import Operator
     from bitquant.packing import general_compress, general_decompress
 
@@ -31,17 +33,20 @@ __all__ = [
     "BitquantError",
     "BuildError",
     "CallError",
+    "CheckpointError",
     "ConfigError",
     "Linear",
     "Matmul",
     "MatmulConfig",
     "Operator",
+    "QuantizedWeight",
     "RecordError",
     "ScheduleError",
     "UnsupportedError",
     "__version__",
     "general_compress",
     "general_decompress",
+    "read_checkpoint",
 ]
 
 #: Module of each public name. It is imported when the name is first used (PEP 562), because torch and TVM take seconds:
@@ -51,16 +56,19 @@ _HOMES = {
     "BitquantError": "errors",
     "BuildError": "errors",
     "CallError": "errors",
+    "CheckpointError": "errors",
     "ConfigError": "errors",
     "Linear": "nn",
     "Matmul": "matmul",
     "MatmulConfig": "config",
     "Operator": "operator",
+    "QuantizedWeight": "nn.checkpoints",
     "RecordError": "errors",
     "ScheduleError": "errors",
     "UnsupportedError": "errors",
     "general_compress": "packing",
     "general_decompress": "packing",
+    "read_checkpoint": "nn.checkpoints",
 }
 _MODULES = frozenset({"arch", "cache", "compute", "nn", "schedule", *_HOMES.values()})
 

@@ -8,6 +8,7 @@ __all__ = [
     "BitquantError",
     "BuildError",
     "CallError",
+    "CheckpointError",
     "ConfigError",
     "RecordError",
     "ScheduleError",
@@ -35,6 +36,10 @@ class ConfigError(BitquantError, ValueError):
 
 class CallError(BitquantError, ValueError):
     """A tensor handed to an operator has the wrong shape, dtype, device, strides or layout."""
+
+
+class CheckpointError(BitquantError, ValueError):
+    """A checkpoint is damaged, incomplete, or of a variant that is not read; file, layer and tensor are named."""
 
 
 class UnsupportedError(BitquantError, RuntimeError):

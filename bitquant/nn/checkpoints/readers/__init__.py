@@ -1,0 +1,1 @@
+"""One file a format; `bitquant.nn.checkpoints.reader` states what each must hold."""
