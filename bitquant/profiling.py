@@ -18,6 +18,7 @@ import torch
 from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
 from bitquant.layouts import Layout, weight_dtype, weight_shape
+from bitquant.threads import follow_torch_threads
 
 __all__ = [
     "CACHE_FACTOR",
@@ -137,6 +138,7 @@ def graph_latency_us(calls: Sequence[Callable[[], Any]], target_ms: float = 20.0
 
 def cpu_latency_us(calls: Sequence[Callable[[], Any]], target_ms: float = 300.0, least: int = 10) -> float:
     """Return the median time of one of `calls`, in microseconds, called in turn."""
+    follow_torch_threads()
     for call in calls:
         call()
     times: list[float] = []

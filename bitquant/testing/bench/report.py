@@ -255,7 +255,16 @@ def _roofline(results: Results, figure_type: Any) -> Any:
     """Draw TFLOP/s against FLOP a byte, one point a cell, under the roofs that this run measured."""
     figure = figure_type(figsize=(7, 4.5))
     axes = figure.add_subplot()
+    # Before anything else: limits that are set on a linear axis do not fit a logarithmic one.
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="FLOP a byte that ours moves",
+        ylabel="TFLOP/s",
+        title=results["device"]["name"],
+    )
     cells = [entry for entry in results["cells"] if _latency(entry, "ours") is not None]
+    highest = 0.0
     for name in ("ours", *_peers(results)):
         points = [
             (entry["flop"] / entry["bytes"], entry["flop"] / latency / 1e6)
@@ -264,24 +273,18 @@ def _roofline(results: Results, figure_type: Any) -> Any:
         ]
         if points:
             is_ours = name == "ours"
+            highest = max(highest, *(rate for _, rate in points))
             axes.plot(*zip(*points, strict=True), "o" if is_ours else "x", ms=5, label=name, zorder=3 if is_ours else 2)
     intensities = [entry["flop"] / entry["bytes"] for entry in cells]
     bandwidths = [entry["bytes"] / floor / 1e6 for entry in cells if (floor := _latency(entry, "floor"))]
     if bandwidths and intensities:
-        ends = (min(intensities), max(intensities))
         roof = max(bandwidths)
+        # As high as the points go; beyond that other roofs are lower.
+        ends = (min(intensities), max(min(intensities), min(max(intensities), 1.5 * highest / roof)))
         axes.plot(ends, [roof * x for x in ends], "k-", lw=1, label=f"memory, {roof:.2f} TB/s measured")
     rates = [entry["flop"] / t / 1e6 for entry in cells if (t := _latency(entry, "torch linear"))]
     if rates:
         axes.axhline(max(rates), color="k", ls="--", lw=1, label=f"torch linear, {_digits(max(rates))} TFLOP/s at most")
-        axes.set_ylim(top=2 * max(rates))
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="FLOP a byte that ours moves",
-        ylabel="TFLOP/s",
-        title=results["device"]["name"],
-    )
     axes.grid(visible=True, which="major", alpha=0.3)
     if cells:
         axes.legend(fontsize=7)
