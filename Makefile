@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint fmt golden digests bench wheel clean
+.PHONY: help demo test test-all test-gpu lint fmt golden digests bench wheel clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,9 +33,14 @@ $(BIN)/.test: $(BIN)/.core
 demo: $(BIN)/.core  ## run a 4-bit matrix multiplication, on the GPU if there is one, and check it
 	$(BIN)/bitquant run --M 1 --N 1024 --K 1024 --W_dtype uint4 --group_size 128 --with_scaling --with_zeros
 
-test: $(BIN)/.test  ## all tests that need no GPU; of the others, that they can be imported
+PYTEST_PARALLEL = $(BIN)/python -m pytest -q -n auto --dist worksteal
+
+test: $(BIN)/.test  ## the tests that need no GPU, minutes; of those that do, that they can be imported
 	$(BIN)/python -m pytest -qq --collect-only tests/gpu
-	$(BIN)/python -m pytest -q -n auto
+	$(PYTEST_PARALLEL) -m 'not thorough'
+
+test-all: test  ## these, and every case of which `test` takes a sample
+	$(PYTEST_PARALLEL) -m thorough
 
 test-gpu: $(BIN)/.test  ## all tests that need a GPU; a skipped one is a failure
 	BITQUANT_REQUIRE_GPU=1 $(BIN)/python -m pytest -q tests/gpu

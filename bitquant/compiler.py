@@ -38,8 +38,9 @@ __all__ = [
 
 _INSTALL_HINT = "install it with: pip install 'bitquant[cuda]' (or install a CUDA toolkit and set CUDA_PATH)"
 
-#: What TVM's generated source takes from the host compiler's headers, which NVRTC does not have. The CUDA C++ core
-#: libraries define the same, but reading them costs 0.2 s a compilation.
+#: What TVM's generated source takes from the host compiler's headers, which NVRTC does not have, and from two headers
+#: of the CUDA C++ core libraries. Reading those costs 1 s a compilation, several times what the kernel does. Of the
+#: traits that the source names, kernels use one; the others are declared alone, so that a use would be an error.
 _NVRTC_PREAMBLE = """\
 typedef signed char int8_t;  typedef unsigned char uint8_t;
 typedef short int16_t;       typedef unsigned short uint16_t;
@@ -49,7 +50,21 @@ typedef long long int64_t;   typedef unsigned long long uint64_t;
 #define __volatile__ volatile
 #define INFINITY __int_as_float(0x7f800000)
 #define NAN __int_as_float(0x7fffffff)
+namespace cuda { namespace std {
+using ::int8_t;  using ::int16_t;  using ::int32_t;  using ::int64_t;
+using ::uint8_t; using ::uint16_t; using ::uint32_t; using ::uint64_t;
+template <class T, class U> struct is_same { static constexpr bool value = false; };
+template <class T> struct is_same<T, T> { static constexpr bool value = true; };
+template <class T, class U> constexpr bool is_same_v = is_same<T, U>::value;
+template <class T> struct is_integral;
+template <class T> struct is_signed;
+template <class T> struct is_unsigned;
+template <class T> struct is_floating_point;
+template <bool condition, class T> struct enable_if;
+template <bool condition, class T, class F> struct conditional;
+}}
 """
+_NVRTC_REPLACED_HEADERS = ("cuda/std/cstdint", "cuda/std/type_traits", "cuda.h")
 
 #: Layout of cuda.h's tensor map (128 opaque bytes), for kernels that take one by value.
 _TENSOR_MAP = """\
@@ -253,7 +268,9 @@ def _compile_nvrtc(compiler: CudaCompiler, source: str, arch: str) -> CompiledCu
         *_COMMON_OPTIONS,
         *(f"-I{folder}" for folder in compiler.include_dirs),
     ]
-    text = _NVRTC_PREAMBLE + source.replace("#include <cuda.h>", "")
+    for header in _NVRTC_REPLACED_HEADERS:
+        source = source.replace(f"#include <{header}>", "")
+    text = _NVRTC_PREAMBLE + source
     # From its own cache, NVRTC returns machine code without the log that names a kernel's resources.
     status, log, *code = _run_nvrtc(compiler, text, [*options, "--no-cache"])
     if status == nvrtc.nvrtcResult.NVRTC_ERROR_INVALID_OPTION:  # A version without that cache.

@@ -24,6 +24,29 @@ def pytest_configure(config):
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
 
 
+@pytest.hookimpl(tryfirst=True)  # Before -m looks at the marks.
+def pytest_collection_modifyitems(items):
+    """Mark as thorough those cases of a test marked `sample` that show nothing which others do not show.
+
+    What a case shows is a set of facts, such as pairs of formats. The cases kept are those of a greedy cover: each one
+    shows the most that those before it did not.
+    """
+    families = {}
+    for item in items:
+        if marker := item.get_closest_marker("sample"):
+            families.setdefault(item.nodeid.partition("[")[0], {})[item] = set(
+                marker.kwargs["shows"](**item.callspec.params)
+            )
+    for facts in families.values():
+        missing, kept = set().union(*facts.values()), set()
+        while missing:
+            best = max(facts, key=lambda item: len(facts[item] & missing))
+            kept.add(best)
+            missing -= facts[best]
+        for item in facts.keys() - kept:
+            item.add_marker(pytest.mark.thorough)
+
+
 @pytest.fixture
 def error_log():
     """Return a function that notes (config, m, relative error) in the file BITQUANT_ERROR_LOG, where that is set."""

@@ -84,6 +84,7 @@ def test_machine_code_moves_registers_that_exist(hint: WgmmaHint) -> None:
 @pytest.mark.parametrize("num_groups", [1, 2, 3])
 @pytest.mark.parametrize("split_k", [1, 2])
 @pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.sample(shows=lambda rows, split_k, num_groups: {(0, rows, split_k), (1, rows, num_groups)})
 def test_every_row_block_has_its_factors(rows: int, split_k: int, num_groups: int) -> None:
     """Scales and zero points of all row blocks are loaded: ptxas would drop loads of factors that nothing uses."""
     hint = WgmmaHint(block_m=64, rows=rows, consumers_n=1, consumers_k=2, stages=3, split_k=split_k)

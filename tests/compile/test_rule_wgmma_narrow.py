@@ -49,6 +49,7 @@ def _build(config: MatmulConfig, hint: WgmmaHint) -> Archive:
 
 @pytest.mark.parametrize("m", [64, 256, 4096])
 @pytest.mark.parametrize(("fields", "types"), PROBLEMS, ids=str)
+@pytest.mark.sample(shows=lambda fields, types, m: {("fields", str(fields)), ("m, type of A", m, fields["A_dtype"])})
 def test_default_kernels_stay_in_registers(fields: dict, types: str, m: int, ptxas_log: list[str]) -> None:
     """Default kernels multiply in the types meant, 32 k at a time, one product after the other, and nothing spills."""
     config = _config(**fields)

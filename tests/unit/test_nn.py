@@ -240,7 +240,7 @@ def test_from_float_against_the_oracle(W_dtype):
     """A layer computes with the weight that `quantize` returned, in every format."""
     torch.manual_seed(0)
     source = torch.nn.Linear(K, N).half()
-    layer = Linear.from_float(source, W_dtype, GROUP, opt_M=(1, 16))
+    layer = Linear.from_float(source, W_dtype, GROUP, opt_M=(16,))
     x = torch.randn(5, K).half()
     values, scale, zeros = quantize(source.weight, layer.config)
     assert_close(layer(x), oracle(layer.config, x, values, scale, zeros, source.bias), layer.config)
@@ -256,7 +256,7 @@ def test_from_float_is_near_the_float_layer(W_dtype, bound, dtype):
     """The replaced layer's result is met as nearly as the format allows, in the type that the layer had."""
     torch.manual_seed(0)
     source = torch.nn.Linear(256, 64).to(dtype)
-    layer = Linear.from_float(source, W_dtype, 128, opt_M=(1, 16))
+    layer = Linear.from_float(source, W_dtype, 128, opt_M=(16,))
     x = torch.randn(9, 256).to(dtype)
     got, wanted = layer(x), source(x)
     assert got.dtype == dtype
@@ -547,7 +547,7 @@ def test_fragment_layer_against_the_oracle(gpu, W_dtype):
     """A layer hands its operator a weight of fragments; its state dict holds the plain one, bit by bit."""
     torch.manual_seed(0)
     source = torch.nn.Linear(K, N).half()
-    layer = Linear.from_float(source, W_dtype, GROUP, opt_M=(1, 16))
+    layer = Linear.from_float(source, W_dtype, GROUP, opt_M=(16,))
     values, scale, zeros = quantize(source.weight, layer.config)
     packed = pack(values, layer.config)
     assert layer.operator("cpu").weight_layout == layer.weight_layout == "fragment"

@@ -15,18 +15,15 @@ import numpy as np
 import pytest
 import torch
 import tvm
-from hypothesis import given, settings
 
 import bitquant as bq
 from bitquant import build as build_module
-from bitquant import packing
 from bitquant.operator import archives, call, core
 from bitquant.operator.signature import Operands
 from bitquant.profiling import random_operands
 from bitquant.schedule import Plan, Planned, Record
 from bitquant.testing.check import check_call
-from bitquant.testing.generators import call_rows, configs, make_inputs
-from bitquant.testing.oracle import assert_close
+from bitquant.testing.generators import make_inputs
 
 
 @pytest.fixture(scope="module")
@@ -38,38 +35,6 @@ def grouped():
     operator = bq.Matmul(config, target="cpu")
     inputs = make_inputs(config, 3)
     return operator, inputs, operator.transform_weight(inputs.W)
-
-
-@pytest.mark.cases
-def test_every_format_against_the_oracle(config, error_log):
-    """Every weight format with every activation type and zeros mode is right for every m of the list."""
-    operator = bq.Matmul(config, target="cpu")
-    for m in call_rows(config):
-        error_log(config, m, check_call(operator, m, seed=m))
-
-
-@settings(max_examples=15)
-@given(config=configs(max_size=96))
-def test_any_legal_config(config):
-    """Whatever hypothesis draws from the legal configs is right."""
-    operator = bq.Matmul(config, target="cpu")
-    for m in call_rows(config)[-2:]:
-        check_call(operator, m, seed=m)
-
-
-@pytest.mark.cases(select="cover", stride=29)
-def test_unscheduled_function_is_the_meaning(config):
-    """The prim_func compiles for the CPU as it stands, and agrees with the oracle."""
-    operator = bq.Matmul(config, target="cpu")
-    m = 5 if not config.is_static else config.M
-    inputs = make_inputs(config, m)
-    executable = tvm.compile(operator.prim_func, target="llvm")
-    D = torch.empty(m, config.N, dtype=config.out_format.torch_dtype)
-    optional = inputs.optional.values()
-    name = str(operator.prim_func.attrs["global_symbol"])
-    if config.ladder[-1] > 1 or m == 1:
-        executable[name](inputs.A, packing.pack(inputs.W, config), *optional, D)
-        assert_close(D, inputs.reference(config), config)
 
 
 def test_leading_dimensions_and_output(grouped):
@@ -85,25 +50,6 @@ def test_leading_dimensions_and_output(grouped):
     assert torch.equal(vector, flat[0])
     empty = operator(inputs.A[:0].view(2, 0, 64), W, inputs.scale, inputs.zeros, inputs.bias)
     assert empty.shape == (2, 0, 24)
-
-
-@pytest.mark.parametrize("A_dtype", ["float16", "float32", "int8"])
-@pytest.mark.parametrize("m", [1, 16])
-def test_operands_that_begin_anywhere(m, A_dtype):
-    """Every operand may be a view that begins at any element: vector instructions must not take it for aligned."""
-    out = "int32" if A_dtype == "int8" else A_dtype
-    config = bq.MatmulConfig(M=m, N=5, K=204, A_dtype=A_dtype, W_dtype="int2", out_dtype=out, with_bias=True)
-    operator = bq.Matmul(config, target="cpu")
-    inputs = make_inputs(config, m)
-
-    def shifted(tensor):
-        storage = torch.empty(tensor.numel() + 1, dtype=tensor.dtype)
-        view = storage[1:].view(tensor.shape)
-        return view.copy_(tensor)
-
-    output = shifted(torch.zeros(m, 5, dtype=config.out_format.torch_dtype))
-    operator(shifted(inputs.A), shifted(packing.pack(inputs.W, config)), bias=shifted(inputs.bias), output=output)
-    assert_close(output, inputs.reference(config), config)
 
 
 def test_calls_too_large_for_32_bit_indices_are_sliced(grouped, monkeypatch):

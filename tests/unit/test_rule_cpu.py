@@ -206,7 +206,21 @@ def all_formats():
 # Values.
 
 
+def shown(config):
+    """What a problem shows: its format; the kind of W with A and the scaling; the shape with the width of codes."""
+    fmt = config.W_format
+    scaling = config.with_scaling, config.with_zeros and config.zeros_mode
+    return {
+        ("W", fmt.name),
+        ("A, kind of W", config.A_dtype, fmt.kind),
+        ("output", config.out_dtype),
+        ("scaling, kind of W", scaling, fmt.kind),
+        ("shape, bits", config.K, 32 % fmt.bits == 0),
+    }
+
+
 @pytest.mark.parametrize("config", all_formats(), ids=str)
+@pytest.mark.sample(shows=shown)
 def test_all_formats_for_any_m(config):
     """Every pair of formats is right with a symbolic m, whole blocks of rows or not."""
     operands, reference = problem(config)
@@ -215,15 +229,24 @@ def test_all_formats_for_any_m(config):
         check(config, func, m, operands, reference)
 
 
-@pytest.mark.parametrize("W_dtype", [w for w in WEIGHT_DTYPES if number_format(w).bits <= 8])
-def test_one_row_with_every_scaling(W_dtype):
+def one_row():
+    """Return problems of one row: every weight format of 8 bits and less, with a scale and each kind of zero points."""
+    configs = []
+    for W_dtype in WEIGHT_DTYPES:
+        fmt = number_format(W_dtype)
+        for i, scaling in enumerate(SCALINGS[2:5] if fmt.bits <= 8 else ()):
+            A = "int8" if W_dtype == "int8" or (i == 2 and fmt.is_integer) else "float16"
+            N, K, group = [(24, 256, 64), (16, 72, 24)][i % 2]
+            options = {"A_dtype": A, "W_dtype": W_dtype, "group_size": group, "out_dtype": "float32"}
+            configs.append(legal(M=1, N=N, K=K, **options, **scaling))
+    return list(filter(None, configs))
+
+
+@pytest.mark.parametrize("config", one_row(), ids=lambda config: f"{config}-{config.zeros_mode}")
+@pytest.mark.sample(shows=shown)
+def test_one_row_with_every_scaling(config):
     """One row, decoded in registers, is right for every weight format with a scale and each kind of zero points."""
-    for i, scaling in enumerate(SCALINGS[2:5]):
-        A = "int8" if W_dtype == "int8" or (i == 2 and number_format(W_dtype).is_integer) else "float16"
-        N, K, group = [(24, 256, 64), (16, 72, 24)][i % 2]
-        config = legal(M=1, N=N, K=K, A_dtype=A, W_dtype=W_dtype, group_size=group, out_dtype="float32", **scaling)
-        if config is not None:
-            check(config, kernel(config, 1), 1, *problem(config))
+    check(config, kernel(config, 1), 1, *problem(config))
 
 
 @pytest.mark.parametrize("A_dtype", ACTIVATIONS)
@@ -305,6 +328,9 @@ def test_operands_at_any_address():
 
 @pytest.mark.parametrize("lanes", [8, 16])
 @pytest.mark.parametrize("W_dtype", ["uint1", "uint2", "uint3", "uint4", "uint5", "uint6", "uint7", "uint8", "float16"])
+@pytest.mark.sample(
+    shows=lambda W_dtype, lanes: {("W", W_dtype), ("lanes, bits", lanes, 32 % number_format(W_dtype).bits == 0)}
+)
 def test_ragged_shapes(W_dtype, lanes):
     """N and K that no vector, tile or packed word divides are right, for vectors of both widths."""
     step = {1: 8, 2: 4, 3: 8, 4: 2, 5: 8, 6: 4, 7: 8}.get(number_format(W_dtype).bits, 1)

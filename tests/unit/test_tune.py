@@ -308,6 +308,14 @@ def test_a_worker_that_dies_or_hangs_costs_one_candidate(tmp_path):
 
 
 @pytest.mark.cases(select="cover", stride=17)
+@pytest.mark.sample(
+    shows=lambda config: {
+        ("A", config.A_dtype),
+        ("output", config.out_dtype, config.with_bias),
+        ("zeros", config.with_zeros and config.zeros_mode, config.with_scaling),
+        ("output scales", config.with_activation_scale, config.with_channel_scale),
+    }
+)
 def test_right_kernels_pass_the_check(config):
     """The workbench finds nothing wrong with the CPU's kernels, for every kind of operand."""
     operator = bq.Matmul(config, target="cpu")

@@ -296,7 +296,19 @@ def simulate(rule: WgmmaRule, config: MatmulConfig, hint: WgmmaHint, rows: tuple
             cluster.check_slots()
 
 
+def shown(kernel: HintedKernel) -> set[tuple[Any, ...]]:
+    """What a kernel shows of the ring: each value of each field of a hint, and how K is shared among what."""
+    hint, defaults = kernel.hint.to_dict(), type(kernel.hint)().to_dict()
+    shared = {name for name in ("consumers_k", "split_k", "tail_split", "multicast") if hint[name] != defaults[name]}
+    return {
+        *((kernel.rule, hint["scaling"], *field) for field in hint.items() if field[0] != "block_m"),
+        (kernel.rule, kernel.config.A_format.bits, kernel.config.is_static),
+        (kernel.rule, *sorted(shared)),
+    }
+
+
 @pytest.mark.parametrize("kernel", [kernel for kernel in HINTED_KERNELS if kernel.rule in RULES], ids=str)
+@pytest.mark.sample(shows=shown)
 def test_no_wait_is_for_ever(kernel: HintedKernel) -> None:
     """Producers and consumers of each kernel of the list agree on slots and phases."""
     assert isinstance(kernel.hint, WgmmaHint)
