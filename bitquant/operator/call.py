@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 
 from bitquant.build import Archive
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
+from bitquant.threads import follow_torch_threads
 
 __all__ = ["Launcher", "functorch_level", "is_plain_call"]
 
@@ -128,6 +129,8 @@ class Launcher:
             with torch.cuda.device(device):  # TVM's launcher leaves the device of its operands current.
                 self._launch(m, operands, output)
         else:
+            if not self._is_cuda:
+                follow_torch_threads()
             self._launch(m, operands, output)
         if self.short is _nothing:
             self.short = _short_call(self)
@@ -272,6 +275,8 @@ def _short_call(launcher: Launcher) -> Callable[..., torch.Tensor | None]:
             or (has_zeros and zeros.data_ptr() & past_zeros)
         ):
             return None
+        if not is_cuda:
+            follow_torch_threads()
         operands = pick((rows, W, scale, zeros, bias, activation_scale, channel_scale, D))
         if output is None:
             kernels[bisect_left(rungs, m)](*operands)

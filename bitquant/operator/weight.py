@@ -14,6 +14,7 @@ from bitquant.operator.archives import find_archive
 from bitquant.operator.signature import DeviceCheck, Signature
 from bitquant.packing import unpack_zeros
 from bitquant.schedule.dequantize import schedule_dequantize
+from bitquant.threads import follow_torch_threads
 
 __all__ = ["WeightDecoder"]
 
@@ -60,7 +61,7 @@ class WeightDecoder:
         self._check_device(W.device)
         D = torch.empty((spec.N, spec.K), dtype=dtype, device=W.device)
         function = self._function(dtype)
-        if spec.config.has_packed_zeros:
+        if zeros is not None and spec.config.has_packed_zeros:
             # A few numbers beside W; every type of scales holds integers of 8 bits.
             zeros = (
                 unpack_zeros(zeros, spec.config).to(torch.uint8).T.to(spec.config.scale_format.torch_dtype).contiguous()
@@ -70,6 +71,7 @@ class WeightDecoder:
             with torch.cuda.device(W.device):  # TVM's launcher leaves the device of its operands current.
                 function(*operands, D)
         else:
+            follow_torch_threads()
             function(*operands, D)
         return D
 
