@@ -19,7 +19,10 @@ __all__ = ["Linear"]
 
 
 class Linear(KernelModule):
-    """A linear layer, D = A x decode(W)^T (+ bias), with W stored in few bits. For inference: it has no gradient.
+    """A linear layer, D = A x decode(W)^T (+ bias), with W stored in few bits.
+
+    A of 16 bits and more has a gradient, dA = dD x decode(W), so that adapters around the layer can be trained. The
+    weight and what goes with it are buffers and have none.
 
     The names and their order are those of BitBLAS. All buffers are zero until they are loaded, by
     `load_and_transform_weight`, `from_float` or ``load_state_dict``.
