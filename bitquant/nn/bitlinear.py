@@ -14,37 +14,12 @@ from bitquant.config import MatmulConfig
 from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
 from bitquant.nn.module import KernelModule
+from bitquant.operator.torch_op import is_watched, straight_through
 
 __all__ = ["BitLinear"]
 
 #: Least mean of |W| and least maximum of |x| that scales are made of (the reference implementation of BitNet b1.58).
 _LEAST = 1e-5
-
-
-class _StraightThrough(torch.autograd.Function):
-    """Gives D the gradient that it would have if x were not rounded: dx = dD x W' / s_W."""
-
-    @staticmethod
-    def forward(
-        x: torch.Tensor, D: torch.Tensor, weight: torch.Tensor, weight_scale: torch.Tensor, problem: str | None
-    ) -> torch.Tensor:
-        del x, weight, weight_scale, problem
-        return D.view_as(D)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-        del output
-        x, _, weight, weight_scale, ctx.problem = inputs
-        ctx.dtype = x.dtype
-        ctx.save_for_backward(weight, weight_scale)
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        weight, weight_scale = ctx.saved_tensors
-        if ctx.problem is not None:
-            weight = torch.ops.bitquant.dequantize(weight, None, None, grad.dtype, ctx.problem)
-        scaled = (grad.to(torch.float32) / weight_scale).to(grad.dtype)
-        return (scaled @ weight.to(grad.dtype)).to(ctx.dtype), None, None, None, None
 
 
 class BitLinear(KernelModule):
@@ -177,19 +152,39 @@ class BitLinear(KernelModule):
             kernels = self._kernels if self.bias is not None else self._kernels_by_output.get(x.dtype, self._kernels)
             D = self._multiply(tokens, kernels=kernels, activation_scale=(token_scale * weight_scale).reciprocal())
         else:
-            values, weight_scale = self.weight_quant(self.weight)
-            product = torch.nn.functional.linear(tokens.to(torch.float32), values.to(torch.float32))
+            values, weight_scale = self._round_weight()
+            with torch.autocast(x.device.type, enabled=False):  # float32 holds the sums, float16 does not.
+                product = torch.nn.functional.linear(tokens.to(torch.float32), values.to(torch.float32))
             D = product * (token_scale * weight_scale).reciprocal()
         if self.bias is not None:
             D = D + self.bias
         D = D.to(x.dtype)
-        if torch.is_grad_enabled() and x.requires_grad:
+        # Where torch traces, it cannot be known yet whether a gradient will be asked for.
+        if torch.is_grad_enabled() and (x.requires_grad or torch.compiler.is_exporting() or is_watched(x, D)):
+            weight: Any
+            problem: str | None
             if self.weight is None:
                 weight, problem = self.qweight, self.operator(x.device.type).problem
             else:
                 weight, problem = values, None
-            D = _StraightThrough.apply(x, D, weight, weight_scale, problem)
+            D = straight_through(x, D, weight, weight_scale, problem)
         return D
+
+    def _round_weight(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `weight_quant` of the float weight.
+
+        Raises
+        ------
+        CallError
+            If a gradient of it is asked for.
+        """
+        weight: Any = self.weight
+        if torch.is_grad_enabled() and weight.requires_grad:
+            raise CallError(
+                "the weight of a BitLinear has no gradient (got requires_grad=True); use .requires_grad_(False), or "
+                "train with a torch.nn.Linear and convert it by from_bit_linear"
+            )
+        return self.weight_quant(weight)
 
     def post_process_weights(self) -> None:
         """Round `weight`, pack it into `qweight` and drop it. A layer that is packed stays as it is."""

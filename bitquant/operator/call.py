@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -15,7 +15,7 @@ from bitquant.build import Archive
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
 from bitquant.threads import follow_torch_threads
 
-__all__ = ["Launcher", "functorch_level", "is_plain_call"]
+__all__ = ["Launcher", "functorch_level", "is_plain_call", "mark_written"]
 
 #: Kernels index their operands with 32 bits; a call with more elements is made in slices of rows.
 _MAX_ELEMENTS = 2**31 - 1
@@ -32,13 +32,13 @@ functorch_level = torch._C._functorch.maybe_current_level
 increment_version = torch._C._increment_version
 
 
-def is_plain_call(operands: Operands, output: torch.Tensor | None) -> bool:
+def is_plain_call(operands: Sequence[torch.Tensor | None]) -> bool:
     """Return whether a call is of memory alone: nobody watches it, and no gradient passes through it.
 
     Such a call may launch a kernel by itself. Any other is the registered op, so that traces, modes, transforms and
     autograd see it.
     """
-    tensors = [t for t in (*operands, output) if t is not None]
+    tensors = [t for t in operands if t is not None]
     return (
         not count_dispatch_modes()
         and not count_function_modes()
@@ -51,7 +51,7 @@ def is_plain_call(operands: Operands, output: torch.Tensor | None) -> bool:
     )
 
 
-def _mark_written(tensor: torch.Tensor) -> None:
+def mark_written(tensor: torch.Tensor) -> None:
     """Tell autograd that a tensor has changed, so that it finds out where an older value was saved."""
     if not tensor.is_inference():  # Those have no version.
         increment_version((tensor,))
@@ -113,7 +113,6 @@ class Launcher:
         A = operands.A
         device = A.device
         self._check_device(device)
-        is_given = output is not None
         if output is None:
             output = torch.empty((*A.shape[:-1], spec.N), dtype=spec.out_dtype, device=device)
         else:
@@ -123,8 +122,6 @@ class Launcher:
         m = A.numel() // spec.K
         if not m:
             return output
-        if is_given:
-            _mark_written(output)
         if self._is_cuda and device.index != torch.cuda.current_device():
             with torch.cuda.device(device):  # TVM's launcher leaves the device of its operands current.
                 self._launch(m, operands, output)
@@ -189,6 +186,7 @@ def _short_call(launcher: Launcher) -> Callable[..., torch.Tensor | None]:
     has_several_gpus = is_cuda and torch.cuda.device_count() > 1
     gpus, current_gpu = launcher._check_device.known, torch.accelerator.current_device_index
     empty, grad_enabled = torch.empty, torch.is_grad_enabled
+    in_inference_mode = torch.is_inference_mode_enabled
     A_row_bytes, D_row_bytes = K * spec.A_dtype.itemsize, N * dtype.itemsize
     W_bytes = math.prod(spec.W_shape) * spec.W_dtype.itemsize
     scale_bytes, zeros_bytes, bias_bytes, _, channel_scale_bytes = (
@@ -285,6 +283,7 @@ def _short_call(launcher: Launcher) -> Callable[..., torch.Tensor | None]:
         end = begin + m * D_row_bytes
         if (
             output.is_neg()
+            or (output.is_inference() and not in_inference_mode())
             or begin - m * A_row_bytes < A.data_ptr() < end
             or begin - W_bytes < W.data_ptr() < end
             or (has_scale and begin - scale_bytes < scale.data_ptr() < end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ from bitquant.errors import CallError, ConfigError, ScheduleError, UnsupportedEr
 from bitquant.layouts import Layout
 from bitquant.operator import torch_op
 from bitquant.operator.archives import compile_archive, find_archive
-from bitquant.operator.call import Launcher
+from bitquant.operator.call import Launcher, mark_written
 from bitquant.operator.persistence import (
     Parts,
     export_archive,
@@ -42,9 +43,6 @@ from bitquant.schedule import Choice, Plan, apply_plan, choice_of, plan, preferr
 from bitquant.schedule.tuned import RecordSource
 
 __all__ = ["Operator"]
-
-#: Numbers of operators with rules of their own, which no other process can make.
-_numbers = itertools.count()
 
 
 class Operator:
@@ -107,13 +105,16 @@ class Operator:
         self.signature = Signature(self.config, self.weight_layout, "cuda" if self.is_cuda else "cpu")
         self._check_device = DeviceCheck(self.arch if self.is_cuda else None)
         self._decoder = WeightDecoder(self.signature, self.target, self._check_device)
+        #: Whether its kernels are others than those that follow from the problem.
+        self.is_tuned = not is_default
         if rules is None:
-            self.problem = problem_text(
-                self.config, self.target, self.weight_layout, None if is_default else self._plan
-            )
+            self._name_problem()
         else:
-            self.problem = f"{self.config} with rules of its own, number {next(_numbers)} of its process"
-        torch_op.register(self.problem, self)
+            self.problem = f"{self.config} with rules of its own, {uuid.uuid4()}"
+
+    def _name_problem(self) -> None:
+        plan = self._plan if self.is_tuned else None
+        self.problem = problem_text(self.config, self.target, self.weight_layout, plan)
 
     @classmethod
     def _from_parts(cls, parts: Parts, archive: Archive | None = None) -> Operator:
@@ -141,6 +142,7 @@ class Operator:
         """Set what depends on the kernels."""
         self._archive = archive
         self._launcher = Launcher(self.signature, archive, self._check_device)
+        torch_op.register(self.problem, self)
 
     def _follow(self, new: Plan) -> None:
         """Take the kernels of a plan; rungs that it does not name keep theirs."""
@@ -154,7 +156,11 @@ class Operator:
             self.__dict__.pop("scheduled_mod", None)
             raise
         self._retired.append(self._archive)  # CUDA graphs captured before still run its kernels.
-        self._bind(archive)
+        self._bind(archive)  # Programs that name the problem as it was get these kernels, too.
+        if self._rules is None:
+            self.is_tuned = True
+            self._name_problem()
+            torch_op.register(self.problem, self)
 
     @property
     def choices(self) -> dict[int, Choice]:
@@ -233,6 +239,13 @@ class Operator:
 
     __call__ = forward
 
+    def launch(self, operands: Operands, output: torch.Tensor | None) -> torch.Tensor:
+        """Return what `forward` does for tensors that hold memory, where torch only computes."""
+        result = self._launcher.run(operands, output)
+        if output is not None:
+            mark_written(output)
+        return result
+
     def compute(self, operands: Operands, output: torch.Tensor | None = None) -> torch.Tensor:
         """Return what `forward` does for tensors that hold memory; no gradient, and nothing that torch could trace."""
         if output is None and (result := self._launcher.attempt(operands)) is not None:
@@ -266,7 +279,7 @@ class Operator:
         if dtype is None:
             A_dtype = self.signature.A_dtype
             dtype = A_dtype if A_dtype.itemsize > 1 else torch.float32
-        return torch.ops.bitquant.dequantize(W, scale, zeros, dtype, self.problem)
+        return torch_op.dequantize(self, self.problem, W, scale, zeros, dtype)
 
     def compute_weight(
         self, W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype

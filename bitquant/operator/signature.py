@@ -52,6 +52,17 @@ class Optional(NamedTuple):
     dtype: torch.dtype
 
 
+def _check_memory(name: str, tensor: torch.Tensor, is_fake: bool) -> None:
+    """Check that the elements of a tensor stand in memory one by one."""
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        kind = "a nested tensor" if tensor.is_nested else f"layout {tensor.layout}"
+        raise CallError(f"{name!r} must be a dense tensor (got {kind}); use .to_dense(), or .to_padded_tensor(0.0)")
+    if not is_fake and not tensor.is_meta and tensor.numel() and not tensor.data_ptr():
+        raise CallError(
+            f"{name!r} must hold memory (got a tensor whose data pointer is NULL); it was freed, or never made"
+        )
+
+
 class Signature:
     """What the operands of a problem must be.
 
@@ -118,6 +129,7 @@ class Signature:
         A, W, *others = operands
         if not isinstance(A, torch.Tensor):
             raise CallError(f"'A' must be a torch.Tensor (got {type(A).__name__})")
+        _check_memory("A", A, is_fake)
         shape, device = A.shape, A.device
         if (
             shape[-1:] != (self.K,)
@@ -137,7 +149,7 @@ class Signature:
         if not is_fake:
             self._check_rows(A.numel() // self.K)
 
-    def check_weight(self, W: Any, scale: Any, zeros: Any) -> None:
+    def check_weight(self, W: Any, scale: Any, zeros: Any, *, is_fake: bool = False) -> None:
         """Check the operands of decode(W) alone; W decides on the device.
 
         Raises
@@ -145,12 +157,12 @@ class Signature:
         CallError
             As `check`.
         """
-        if not isinstance(W, torch.Tensor) or W.device.type != self.device_type:
+        if not isinstance(W, torch.Tensor) or not (W.device.type == self.device_type or (is_fake and W.is_meta)):
             got = W.device if isinstance(W, torch.Tensor) else type(W).__name__
             raise CallError(f"'W' must be a torch.Tensor on {self.device_type} (got {got})")
-        self._check("W", W, self.W_shape, self.W_dtype, W.device, is_fake=False)
+        self._check("W", W, self.W_shape, self.W_dtype, W.device, is_fake)
         for optional, tensor in zip(self.optional, (scale, zeros), strict=False):
-            self._check_optional(optional, tensor, (), W.device, is_fake=False)
+            self._check_optional(optional, tensor, (), W.device, is_fake)
 
     def _check_optional(
         self, optional: Optional, tensor: Any, rows_shape: Sequence[int], device: torch.device, is_fake: bool
@@ -189,6 +201,8 @@ class Signature:
         is_fake: bool,
     ) -> None:
         """Check one operand: the cheap comparison first, the words only where it fails."""
+        if isinstance(tensor, torch.Tensor):
+            _check_memory(name, tensor, is_fake)
         if (
             isinstance(tensor, torch.Tensor)
             and tensor.shape == shape
@@ -254,8 +268,13 @@ class Signature:
         Raises
         ------
         CallError
-            If it shares memory with one of them.
+            If it shares memory with one of them, or is an inference tensor outside of inference mode.
         """
+        if output.is_inference() and not torch.is_inference_mode_enabled():
+            raise CallError(
+                "'output' must not be an inference tensor outside of torch.inference_mode(), which cannot be written "
+                "to there (got one); make it outside, or use .clone()"
+            )
         if (i := self.overlap(operands, output)) is not None:
             raise CallError(
                 f"'output' must share no memory with {Operands._fields[i]!r}, which is read while it is written; "

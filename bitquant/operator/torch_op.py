@@ -1,14 +1,15 @@
-"""What torch knows of bitquant: the registered operations, their shapes, gradients and rule of vmap.
+"""What torch knows of bitquant: the registered operations, their shapes, gradients and rules of vmap.
 
 =============================  =======================================================================================
 bitquant::matmul               D = A x decode(W)^T (* activation_scale) (* channel_scale) (+ bias), as a new tensor
 bitquant::matmul_out           the same, written to a given tensor
 bitquant::dequantize           decode(W), (N, K)
+bitquant::straight_through     D, with the gradient for x that it has if x is not rounded
 =============================  =======================================================================================
 
-Each takes the *problem* as its last argument: a text that says what is computed, for which architecture and in which
-layout the weight is stored. A program that torch.export or torch.compile keeps holds nothing else of an operator, so
-that it runs in another process, where the operator is made again: from the disk cache, or compiled.
+The first three take the *problem* as their last argument: a text that says what is computed, for which architecture and
+in which layout the weight is stored. A program that torch.export or torch.compile keeps holds nothing else of an
+operator, so that it runs in another process, where the operator is made again: from the disk cache, or compiled.
 
 Gradients. For dD, the gradient of D::
 
@@ -19,6 +20,7 @@ W, scales and zero points have none, and A of 8 bits neither: a call that asks f
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -29,14 +31,27 @@ from torch.autograd import forward_ad
 from bitquant.errors import CallError
 from bitquant.operator.call import functorch_level, is_plain_call
 from bitquant.operator.signature import Operands, Signature
+from bitquant.operator.weight import DECODED_DTYPES
 
-__all__ = ["Registered", "dispatch", "register", "set_rebuild"]
+__all__ = ["Registered", "dequantize", "dispatch", "is_watched", "register", "set_rebuild", "straight_through"]
 
 
 class Registered(Protocol):
-    """What an operation needs of an operator."""
+    """What an operation needs of an operator.
+
+    Attributes
+    ----------
+    signature
+        What its operands must be.
+    is_tuned
+        Whether its kernels are others than those that follow from the problem.
+    """
 
     signature: Signature
+    is_tuned: bool
+
+    def launch(self, operands: Operands, output: torch.Tensor | None) -> torch.Tensor:
+        """Compute a plain call."""
 
     def compute(self, operands: Operands, output: torch.Tensor | None = None) -> torch.Tensor:
         """Compute a call with tensors that hold memory."""
@@ -47,16 +62,19 @@ class Registered(Protocol):
         """Return decode(W), (N, K), in `dtype`."""
 
 
-#: Live operators by their problem. It keeps nothing alive.
-_live: weakref.WeakValueDictionary[str, Registered] = weakref.WeakValueDictionary()
-#: Operators that a program of another process asked for, by their problem; they stay, as that program may.
+#: Live operators by their problem, the newest last. It keeps none alive.
+_live: dict[str, list[weakref.ref[Registered]]] = {}
+#: Operators that a program asked for where none lived, by their problem; they stay, as that program may.
 _rebuilt: dict[str, Registered] = {}
 _rebuild: list[Callable[[str], Registered]] = []
+_lock = threading.RLock()
 
 
 def register(problem: str, operator: Registered) -> None:
-    """Let operations find an operator by its problem. Of several with the same one, the first that lives serves."""
-    _live.setdefault(problem, operator)
+    """Let operations find an operator by its problem."""
+    with _lock:
+        others = [ref for ref in _live.get(problem, ()) if ref() is not None and ref() is not operator]
+        _live[problem] = [*others, weakref.ref(operator)]
 
 
 def set_rebuild(rebuild: Callable[[str], Registered]) -> None:
@@ -65,14 +83,22 @@ def set_rebuild(rebuild: Callable[[str], Registered]) -> None:
 
 
 def _operator(problem: str) -> Registered:
-    if (operator := _live.get(problem)) is not None:
-        return operator
-    if problem not in _rebuilt:
-        _rebuilt[problem] = _rebuild[0](problem)
-    return _rebuilt[problem]
+    """Return the operator that serves a problem: the newest one that lives, a tuned one before others."""
+    alive = [operator for ref in _live.get(problem, ()) if (operator := ref()) is not None]
+    if alive:
+        return next((operator for operator in reversed(alive) if operator.is_tuned), alive[-1])
+    with _lock:
+        if problem not in _rebuilt:
+            _rebuilt[problem] = _rebuild[0](problem)
+        return _rebuilt[problem]
 
 
 # Calling.
+
+
+def is_watched(*tensors: torch.Tensor) -> bool:
+    """Return whether torch does more than compute with these tensors, so that only registered operations are right."""
+    return torch.compiler.is_compiling() or not is_plain_call(tensors)
 
 
 def dispatch(operator: Registered, problem: str, operands: Operands, output: torch.Tensor | None) -> torch.Tensor:
@@ -84,29 +110,56 @@ def dispatch(operator: Registered, problem: str, operands: Operands, output: tor
         As `Operator.forward`.
     """
     operands = operands._replace(A=_autocast(operands.A, operator.signature))
-    if not torch.compiler.is_compiling():
-        _refuse_tangents(operands)
+    is_compiling = torch.compiler.is_compiling()
+    if not is_compiling:
         if all(t is None or isinstance(t, torch.Tensor) for t in (*operands, output)):
-            if is_plain_call(operands, output):
-                return operator.compute(operands, output)
+            if is_plain_call((*operands, output)):
+                return operator.launch(operands, output)
         elif not torch.overrides.has_torch_function(tuple(operands)):
             operator.signature.check(operands, output)  # Something is no tensor; this says what.
+        _refuse_tangents(operands._asdict())
     if output is None:
-        return (_Transformed.apply if _is_transformed() else torch.ops.bitquant.matmul)(*operands, problem)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*operands, output)):
-        raise CallError(
-            "'output' must be None where a gradient is wanted (got a tensor, and an operand that requires grad); "
-            "leave it out, or call under torch.no_grad()"
-        )
+        return _matmul(*operands, problem)
+    if not is_compiling and functorch_level() is not None:
+        return output.copy_(_matmul(*operands, problem))  # torch.func has no rule for what writes.
     torch.ops.bitquant.matmul_out(*operands, output, problem)
     return output
 
 
-def _refuse_tangents(operands: Operands) -> None:
+def dequantize(
+    operator: Registered,
+    problem: str,
+    W: torch.Tensor,
+    scale: torch.Tensor | None,
+    zeros: torch.Tensor | None,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Return decode(W), as the registered operation.
+
+    Raises
+    ------
+    CallError
+        As `Operator.dequantize`.
+    """
+    if not torch.compiler.is_compiling():
+        for tensor in (W, scale, zeros):
+            if tensor is not None and not isinstance(tensor, torch.Tensor):
+                operator.signature.check_weight(W, scale, zeros)
+        _check_decoded_dtype(dtype)
+    return _decode(W, scale, zeros, dtype, problem)
+
+
+def _check_decoded_dtype(dtype: Any) -> None:
+    if dtype not in DECODED_DTYPES:
+        names = ", ".join(str(d) for d in DECODED_DTYPES)
+        raise CallError(f"'dtype' must be one of {names} (got {dtype!r})")
+
+
+def _refuse_tangents(tensors: dict[str, Any]) -> None:
     """Raise for an operand with a tangent: forward-mode differentiation would lose it."""
     if forward_ad._current_level < 0:
         return
-    for name, tensor in operands._asdict().items():
+    for name, tensor in tensors.items():
         if isinstance(tensor, torch.Tensor) and forward_ad.unpack_dual(tensor).tangent is not None:
             raise CallError(
                 f"{name!r} has no forward-mode gradient (got a tensor with a tangent); "
@@ -147,35 +200,20 @@ _OPERANDS = (
     "Tensor A, Tensor W, Tensor? scale, Tensor? zeros, Tensor? bias, Tensor? activation_scale, Tensor? channel_scale"
 )
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
-_library.define(f"matmul({_OPERANDS}, str problem) -> Tensor", tags=_TAGS)
-_library.define(f"matmul_out({_OPERANDS}, Tensor(a!) output, str problem) -> ()", tags=_TAGS)
-_library.define(
-    "dequantize(Tensor W, Tensor? scale, Tensor? zeros, ScalarType dtype, str problem) -> Tensor", tags=_TAGS
-)
 
 
-def _matmul(*arguments: Any) -> torch.Tensor:
+def _define(name: str, schema: str, function: Callable[..., Any], fake: Callable[..., Any]) -> None:
+    _library.define(f"{name}{schema}", tags=_TAGS)
+    _library.impl(name, function, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"bitquant::{name}", fake, lib=_library)
+
+
+def _run_matmul(*arguments: Any) -> torch.Tensor:
     *operands, problem = arguments
     return _operator(problem).compute(Operands(*operands))
 
 
-def _matmul_out(*arguments: Any) -> None:
-    *operands, output, problem = arguments
-    _operator(problem).compute(Operands(*operands), output)
-
-
-def _dequantize(
-    W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype, problem: str
-) -> torch.Tensor:
-    return _operator(problem).compute_weight(W, scale, zeros, dtype)
-
-
-for _name, _function in (("matmul", _matmul), ("matmul_out", _matmul_out), ("dequantize", _dequantize)):
-    _library.impl(_name, _function, "CompositeExplicitAutograd")
-
-
-@torch.library.register_fake("bitquant::matmul", lib=_library)
-def _matmul_fake(*arguments: Any) -> torch.Tensor:
+def _fake_matmul(*arguments: Any) -> torch.Tensor:
     *operands, problem = arguments
     signature = _operator(problem).signature
     signature.check(Operands(*operands), is_fake=True)
@@ -183,84 +221,85 @@ def _matmul_fake(*arguments: Any) -> torch.Tensor:
     return A.new_empty((*A.shape[:-1], signature.N), dtype=signature.out_dtype)
 
 
-@torch.library.register_fake("bitquant::matmul_out", lib=_library)
-def _matmul_out_fake(*arguments: Any) -> None:
+def _run_matmul_out(*arguments: Any) -> None:
+    *operands, output, problem = arguments
+    _operator(problem).compute(Operands(*operands), output)
+
+
+def _fake_matmul_out(*arguments: Any) -> None:
     *operands, output, problem = arguments
     _operator(problem).signature.check(Operands(*operands), output, is_fake=True)
 
 
-@torch.library.register_fake("bitquant::dequantize", lib=_library)
-def _dequantize_fake(W: Any, _scale: Any, _zeros: Any, dtype: torch.dtype, problem: str) -> torch.Tensor:
+def _run_dequantize(
+    W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype, problem: str
+) -> torch.Tensor:
+    return _operator(problem).compute_weight(W, scale, zeros, dtype)
+
+
+def _fake_dequantize(W: Any, scale: Any, zeros: Any, dtype: torch.dtype, problem: str) -> torch.Tensor:
     signature = _operator(problem).signature
+    signature.check_weight(W, scale, zeros, is_fake=True)
+    _check_decoded_dtype(dtype)
     return W.new_empty((signature.N, signature.K), dtype=dtype)
 
 
-# Gradients.
+def _run_straight_through(x: torch.Tensor, D: torch.Tensor, *_others: Any) -> torch.Tensor:
+    del x
+    return D.clone()
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-    """Keep what the gradient needs, and refuse operands that have none."""
-    del output
-    *tensors, problem = inputs
-    operands = Operands(*tensors)
-    for name, tensor, is_wanted in zip(Operands._fields, operands, ctx.needs_input_grad, strict=False):
-        if is_wanted and (name not in {"A", "bias"} or tensor.dtype.itemsize == 1):
-            of_what = f" of type {tensor.dtype}" if name == "A" else ""
-            raise CallError(
-                f"{name!r}{of_what} has no gradient (got a tensor that requires grad); use .detach(), "
-                "or call under torch.no_grad()"
-            )
-    ctx.problem, ctx.A_dtype = problem, operands.A.dtype
-    ctx.save_for_backward(operands.W, operands.scale, operands.zeros, operands.activation_scale, operands.channel_scale)
+def _fake_straight_through(x: Any, D: Any, *_others: Any) -> torch.Tensor:
+    del x
+    return torch.empty_like(D)
 
 
-def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-    """Return the gradients of A and bias from that of D."""
-    W, scale, zeros, activation_scale, channel_scale = ctx.saved_tensors
-    grad_A = grad_bias = None
-    if ctx.needs_input_grad[4]:
-        grad_bias = grad.sum_to_size(grad.shape[-1])
-    if ctx.needs_input_grad[0]:
-        # A product in 16 bits holds what 16 bits go into and come out of.
-        dtype = torch.promote_types(ctx.A_dtype, grad.dtype)
-        if activation_scale is not None:
-            grad = grad.to(torch.float32) * activation_scale.view(*grad.shape[:-1], 1)
-        if channel_scale is not None:
-            grad = grad.to(torch.float32) * channel_scale
-        weight = torch.ops.bitquant.dequantize(W, scale, zeros, dtype, ctx.problem)
-        grad_A = (grad.to(dtype) @ weight).to(ctx.A_dtype)
-    return grad_A, None, None, None, grad_bias, None, None, None
+_define("matmul", f"({_OPERANDS}, str problem) -> Tensor", _run_matmul, _fake_matmul)
+_define("matmul_out", f"({_OPERANDS}, Tensor(a!) output, str problem) -> ()", _run_matmul_out, _fake_matmul_out)
+_define(
+    "dequantize",
+    "(Tensor W, Tensor? scale, Tensor? zeros, ScalarType dtype, str problem) -> Tensor",
+    _run_dequantize,
+    _fake_dequantize,
+)
+_define(
+    "straight_through",
+    "(Tensor x, Tensor D, Tensor weight, Tensor weight_scale, str? problem) -> Tensor",
+    _run_straight_through,
+    _fake_straight_through,
+)
 
 
-torch.library.register_autograd("bitquant::matmul", _backward, setup_context=_setup_context, lib=_library)
+# Gradients, and rules of vmap.
 
 
-def _vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[torch.Tensor, int]:
-    """Map over any operands: rows of A are one call, whatever the dimension; other operands are a call an element."""
-    *tensors, problem = arguments
-    operands, dims = Operands(*tensors), Operands(*in_dims[:-1])
-    size = info.batch_size
-    by_row = {"A", "activation_scale"}
-    is_batched = {name for name, dim in dims._asdict().items() if dim is not None}
-    if is_batched <= by_row and not _operator(problem).signature.config.is_static:
+def _differentiable(
+    name: str, setup_context: Callable[..., None], backward: Callable[..., Any], vmap: Callable[..., Any]
+) -> Callable[..., torch.Tensor]:
+    """Register what an operation does under autograd and vmap; return the function that calls it.
 
-        def stacked(tensor: torch.Tensor | None, dim: int | None) -> torch.Tensor | None:
-            if tensor is None:
-                return None
-            rows = tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
-            return rows.contiguous()
+    torch.func does not see the gradient of a registered operation. Below its transforms the function calls the
+    operation through an autograd.Function, which torch.func does see.
+    """
+    operation = getattr(torch.ops.bitquant, name)
+    torch.library.register_autograd(f"bitquant::{name}", backward, setup_context=setup_context, lib=_library)
+    torch.library.register_vmap(f"bitquant::{name}", vmap, lib=_library)
+    methods = {
+        "forward": operation,
+        "setup_context": setup_context,
+        "backward": backward,
+        "vmap": vmap,
+    }
+    transformed: Any = type(
+        f"_Transformed_{name}",
+        (torch.autograd.Function,),
+        {name: staticmethod(method) for name, method in methods.items()},
+    )
 
-        rows = {name: stacked(getattr(operands, name), getattr(dims, name)) for name in by_row}
-        return torch.ops.bitquant.matmul(*operands._replace(**rows), problem), 0
+    def call(*arguments: Any) -> torch.Tensor:
+        return (transformed.apply if _is_transformed() else operation)(*arguments)
 
-    def element(i: int) -> Operands:
-        parts = (t if dim is None else t.select(dim, i).contiguous() for t, dim in zip(operands, dims, strict=True))
-        return Operands(*parts)
-
-    return torch.stack([torch.ops.bitquant.matmul(*element(i), problem) for i in range(size)]), 0
-
-
-torch.library.register_vmap("bitquant::matmul", _vmap, lib=_library)
+    return call
 
 
 def _is_transformed() -> bool:
@@ -271,13 +310,206 @@ def _is_transformed() -> bool:
     return functorch.peek_interpreter_stack().key() != functorch.TransformType.Functionalize
 
 
-class _Transformed(torch.autograd.Function):
-    """The operation below transforms of torch.func, which do not see the gradient of a registered one."""
+def _refuse_gradient(name: str, dtype: torch.dtype | None = None) -> None:
+    of_what = "" if dtype is None else f" of type {dtype}"
+    raise CallError(
+        f"{name!r}{of_what} has no gradient (got a tensor that requires grad); use .detach(), "
+        "or call under torch.no_grad()"
+    )
 
-    @staticmethod
-    def forward(*arguments: Any) -> torch.Tensor:
-        return torch.ops.bitquant.matmul(*arguments)
 
-    setup_context = staticmethod(_setup_context)
-    backward = staticmethod(_backward)
-    vmap = staticmethod(_vmap)
+def _keep_matmul(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    """Keep what the gradient needs, and refuse operands that have none."""
+    del output
+    *tensors, problem = inputs
+    operands = Operands(*tensors)
+    for name, tensor, is_wanted in zip(Operands._fields, operands, ctx.needs_input_grad, strict=False):
+        if is_wanted and (name not in {"A", "bias"} or tensor.dtype.itemsize == 1):
+            _refuse_gradient(name, tensor.dtype if name == "A" else None)
+    ctx.problem, ctx.A_dtype = problem, operands.A.dtype
+    ctx.save_for_backward(operands.W, operands.scale, operands.zeros, operands.activation_scale, operands.channel_scale)
+
+
+def _without_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a gradient that is computed in the types of its formula, whatever autocast says around it."""
+
+    def wrapped(ctx: Any, grad: torch.Tensor) -> Any:
+        with torch.autocast(grad.device.type, enabled=False):
+            return backward(ctx, grad)
+
+    return wrapped
+
+
+@_without_autocast
+def _grad_matmul(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    """Return the gradients of A and bias from that of D."""
+    W, scale, zeros, activation_scale, channel_scale = ctx.saved_tensors
+    grad_A = grad_bias = None
+    if ctx.needs_input_grad[4]:
+        grad_bias = grad.sum_to_size(grad.shape[-1])
+    if ctx.needs_input_grad[0]:
+        # A product in 16 bits holds what 16 bits go into and come out of; dD times a scale may leave their range.
+        dtype = torch.promote_types(ctx.A_dtype, grad.dtype)
+        if activation_scale is not None or channel_scale is not None:
+            dtype = torch.float32
+        grad = grad.to(dtype)
+        if activation_scale is not None:
+            grad = grad * activation_scale.view(*grad.shape[:-1], 1)
+        if channel_scale is not None:
+            grad = grad * channel_scale
+        grad_A = (grad @ _decode(W, scale, zeros, dtype, ctx.problem)).to(ctx.A_dtype)
+    return grad_A, None, None, None, grad_bias, None, None, None
+
+
+def _map_matmul(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[torch.Tensor, int]:
+    """Map over any operands: rows of A are one call, whatever the dimension; other operands are a call an element."""
+    *tensors, problem = arguments
+    operands, dims = Operands(*tensors), Operands(*in_dims[:-1])
+    signature, size = _operator(problem).signature, info.batch_size
+    by_row = {"A", "activation_scale"}
+    is_batched = {name for name, dim in dims._asdict().items() if dim is not None}
+    if is_batched <= by_row and not signature.config.is_static:
+        rows = {name: _in_front(getattr(operands, name), getattr(dims, name), size) for name in by_row}
+        return _matmul(*operands._replace(**rows), problem), 0
+    if not size:
+        A = _element(operands.A, dims.A, None)
+        return A.new_empty((0, *A.shape[:-1], signature.N), dtype=signature.out_dtype), 0
+    calls = ([_element(t, dim, i) for t, dim in zip(operands, dims, strict=True)] for i in range(size))
+    return torch.stack([_matmul(*call, problem) for call in calls]), 0
+
+
+def _in_front(tensor: torch.Tensor | None, dim: int | None, size: int) -> torch.Tensor | None:
+    """Return a tensor with the mapped dimension, or a new one, in front."""
+    if tensor is None:
+        return None
+    return (tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)).contiguous()
+
+
+def _element(tensor: Any, dim: int | None, i: int | None) -> Any:
+    """Return element `i` of what is mapped over; None: a tensor like one, where there is none."""
+    if tensor is None or dim is None:
+        return tensor
+    if i is None:
+        return tensor.new_empty([size for d, size in enumerate(tensor.shape) if d != dim])
+    return tensor.select(dim, i).contiguous()
+
+
+_matmul = _differentiable("matmul", _keep_matmul, _grad_matmul, _map_matmul)
+
+
+def _keep_dequantize(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    """Refuse to be differentiated."""
+    del output, inputs
+    for name, is_wanted in zip(("W", "scale", "zeros"), ctx.needs_input_grad, strict=False):
+        if is_wanted:
+            _refuse_gradient(name)
+
+
+def _grad_dequantize(ctx: Any, grad: torch.Tensor) -> tuple[None, ...]:
+    """Nothing that asks for a gradient comes so far."""
+    del ctx, grad
+    return None, None, None, None, None
+
+
+def _map_dequantize(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[torch.Tensor, int]:
+    *tensors, dtype, problem = arguments
+    signature = _operator(problem).signature
+    if not info.batch_size:
+        return tensors[0].new_empty((0, signature.N, signature.K), dtype=dtype), 0
+    calls = ([_element(t, dim, i) for t, dim in zip(tensors, in_dims, strict=False)] for i in range(info.batch_size))
+    return torch.stack([_decode(*call, dtype, problem) for call in calls]), 0
+
+
+_decode = _differentiable("dequantize", _keep_dequantize, _grad_dequantize, _map_dequantize)
+
+
+def _keep_straight_through(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    del output
+    x, D, weight, weight_scale, ctx.problem = inputs
+    ctx.x_dtype, ctx.D_dtype = x.dtype, D.dtype
+    ctx.save_for_backward(weight, weight_scale)
+
+
+@_without_autocast
+def _grad_straight_through(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    """Return dx = dD x weight / weight_scale, and dD for D."""
+    grad_x = None
+    if ctx.needs_input_grad[0]:
+        weight, weight_scale = ctx.saved_tensors
+        dtype = grad.dtype if grad.dtype in DECODED_DTYPES else torch.float32
+        if ctx.problem is not None:
+            weight = _decode(weight, None, None, dtype, ctx.problem)
+        # The factor goes into the weight, so that no product leaves the range of 16 bits, and what its rounding to
+        # them has changed goes into the result.
+        factor = weight_scale.to(torch.float32).reciprocal()
+        rounded = factor.to(dtype)
+        product = grad.to(dtype) @ (weight.to(dtype) * rounded)
+        grad_x = (product.to(torch.float32) * (factor / rounded.to(torch.float32))).to(ctx.x_dtype)
+    return grad_x, grad.to(ctx.D_dtype) if ctx.needs_input_grad[1] else None, None, None, None
+
+
+def _map_straight_through(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[torch.Tensor, int]:
+    x, D, weight, weight_scale, problem = arguments
+    if in_dims[2] is None and in_dims[3] is None:
+        rows = (_in_front(t, dim, info.batch_size) for t, dim in zip((x, D), in_dims, strict=False))
+        return _straight_through(*rows, weight, weight_scale, problem), 0
+    calls = ([_element(t, d, i) for t, d in zip(arguments[:4], in_dims, strict=False)] for i in range(info.batch_size))
+    return torch.stack([_straight_through(*call, problem) for call in calls]), 0
+
+
+_straight_through = _differentiable(
+    "straight_through", _keep_straight_through, _grad_straight_through, _map_straight_through
+)
+
+
+def straight_through(
+    x: torch.Tensor, D: torch.Tensor, weight: torch.Tensor, weight_scale: torch.Tensor, problem: str | None
+) -> torch.Tensor:
+    """Return D, whose gradient for x is that of x x weight^T / weight_scale, as if x had not been rounded.
+
+    Parameters
+    ----------
+    x
+        (..., K), what was rounded.
+    D
+        (..., N), what came of it.
+    weight
+        (N, K), or, as the operator of `problem` stores it, what decodes to that.
+    weight_scale
+        (1,) float32.
+    problem
+        `Operator.problem`; None where `weight` is not stored.
+
+    Raises
+    ------
+    CallError
+        If x has a tangent.
+    """
+    if not torch.compiler.is_compiling():
+        _refuse_tangents({"x": x})
+    return _straight_through(x, D, weight, weight_scale, problem)
+
+
+# What writes to a given tensor: no gradient passes through it, and autograd is told that the tensor is another.
+
+
+def _write(keys: Any, *arguments: Any) -> None:
+    *tensors, _ = arguments
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+        raise CallError(
+            "'output' must be None where a gradient is wanted (got a tensor, and an operand that requires grad); "
+            "leave it out, or call under torch.no_grad()"
+        )
+    with torch._C._AutoDispatchBelowAutograd():
+        torch.ops.bitquant.matmul_out.default.redispatch(keys & torch._C._after_autograd_keyset, *arguments)
+
+
+def _mark(keys: Any, *arguments: Any) -> None:
+    *_, output, _ = arguments
+    with torch._C._AutoDispatchBelowADInplaceOrView():
+        torch.ops.bitquant.matmul_out.default.redispatch(keys & torch._C._after_ADInplaceOrView_keyset, *arguments)
+    torch.autograd.graph.increment_version(output)
+
+
+_library.impl("matmul_out", _write, "Autograd", with_keyset=True)
+_library.impl("matmul_out", _mark, "ADInplaceOrView", with_keyset=True)

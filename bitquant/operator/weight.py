@@ -9,18 +9,18 @@ import torch
 from tvm.target import Target
 
 from bitquant.dtypes import number_format
-from bitquant.errors import CallError, UnsupportedError
+from bitquant.errors import UnsupportedError
 from bitquant.operator.archives import find_archive
 from bitquant.operator.signature import DeviceCheck, Signature
 from bitquant.packing import unpack_zeros
 from bitquant.schedule.dequantize import schedule_dequantize
 from bitquant.threads import follow_torch_threads
 
-__all__ = ["WeightDecoder"]
+__all__ = ["DECODED_DTYPES", "WeightDecoder"]
 
 #: The types that a weight is decoded to. float16 and bfloat16 round, once; float32 holds every product of a code and a
 #: scale of 16 bits.
-DTYPES = {number_format(name).torch_dtype: name for name in ("float16", "bfloat16", "float32")}
+DECODED_DTYPES = {number_format(name).torch_dtype: name for name in ("float16", "bfloat16", "float32")}
 
 #: Kernels index D with 32 bits.
 _MAX_ELEMENTS = 2**31 - 1
@@ -52,7 +52,7 @@ class WeightDecoder:
         Raises
         ------
         CallError
-            If an operand does not fit the problem, or `dtype` is none of `DTYPES`.
+            If an operand does not fit the problem.
         UnsupportedError
             If decode(W) has more elements than 32-bit indices reach.
         """
@@ -78,9 +78,6 @@ class WeightDecoder:
     def _function(self, dtype: torch.dtype) -> Any:
         if dtype not in self._kernels:
             spec, target = self._signature, self._target
-            if dtype not in DTYPES:
-                names = ", ".join(f"torch.{name}" for name in DTYPES.values())
-                raise CallError(f"'dtype' must be one of {names} (got {dtype})")
             if spec.N * spec.K > _MAX_ELEMENTS:
                 raise UnsupportedError(
                     f"decode(W) must have fewer than 2^31 elements, which 32-bit indices reach (got N={spec.N}, "
@@ -97,7 +94,7 @@ class WeightDecoder:
                 with_activation_scale=False,
                 with_channel_scale=False,
             )
-            layout, name = spec.layout, DTYPES[dtype]
+            layout, name = spec.layout, DECODED_DTYPES[dtype]
             parts = {"operation": "dequantize", "dtype": name, "weight_layout": layout}
             archive = find_archive(parts, lambda: schedule_dequantize(config, name, layout, target), config, target)
             self._kernels[dtype] = archive, archive.runtime_module()["dequantize"]
