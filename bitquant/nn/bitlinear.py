@@ -14,7 +14,7 @@ from bitquant.config import MatmulConfig
 from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
 from bitquant.nn.module import KernelModule
-from bitquant.operator.torch_op import is_watched, straight_through
+from bitquant.operator.torch_op import may_have_gradient, straight_through
 
 __all__ = ["BitLinear"]
 
@@ -159,8 +159,7 @@ class BitLinear(KernelModule):
         if self.bias is not None:
             D = D + self.bias
         D = D.to(x.dtype)
-        # Where torch traces, it cannot be known yet whether a gradient will be asked for.
-        if torch.is_grad_enabled() and (x.requires_grad or torch.compiler.is_exporting() or is_watched(x, D)):
+        if may_have_gradient(x, D):
             weight: Any
             problem: str | None
             if self.weight is None:

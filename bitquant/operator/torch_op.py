@@ -33,7 +33,7 @@ from bitquant.operator.call import functorch_level, is_plain_call
 from bitquant.operator.signature import Operands, Signature
 from bitquant.operator.weight import DECODED_DTYPES
 
-__all__ = ["Registered", "dequantize", "dispatch", "is_watched", "register", "set_rebuild", "straight_through"]
+__all__ = ["Registered", "dequantize", "dispatch", "may_have_gradient", "register", "set_rebuild", "straight_through"]
 
 
 class Registered(Protocol):
@@ -96,9 +96,16 @@ def _operator(problem: str) -> Registered:
 # Calling.
 
 
-def is_watched(*tensors: torch.Tensor) -> bool:
-    """Return whether torch does more than compute with these tensors, so that only registered operations are right."""
-    return torch.compiler.is_compiling() or not is_plain_call(tensors)
+def may_have_gradient(*tensors: torch.Tensor) -> bool:
+    """Return whether a gradient may be asked for that passes through these tensors.
+
+    In a trace, an exported program or below a transform of torch.func that cannot be known yet: it may.
+    """
+    if torch.compiler.is_exporting():
+        return True
+    if torch.compiler.is_compiling():
+        return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    return not is_plain_call(tensors)
 
 
 def dispatch(operator: Registered, problem: str, operands: Operands, output: torch.Tensor | None) -> torch.Tensor:

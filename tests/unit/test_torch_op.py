@@ -6,6 +6,8 @@ import gc
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import bitquant as bq
 from bitquant.operator import torch_op
+from bitquant.schedule import Plan, Planned
 from bitquant.testing.check import poisoned
 from bitquant.testing.generators import make_inputs
 from bitquant.testing.oracle import assert_close, oracle_weight, relative_error
@@ -562,3 +565,235 @@ def test_dequantize_errors(case):
         operator.dequantize(W, scale)
     with pytest.raises(bq.CallError, match=r"'W' must have shape \(24, 32\)"):
         operator.dequantize(W[:3], scale, zeros)
+
+
+# What broke once.
+
+
+def test_a_compiled_output_over_a_saved_tensor_is_found(case, A):
+    """In a compiled graph, too, autograd finds out that an output overwrote what it had saved."""
+    operator, others = case
+
+    def loss(x):
+        output = torch.ones(3, N).half() * 2
+        product = (x * output).sum()
+        with torch.no_grad():
+            operator(A, *others, output=output)
+        return product
+
+    x = torch.ones(3, N).half().requires_grad_()
+    uncached = torch._functorch.config.patch(enable_autograd_cache=False)
+    with uncached, pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.compile(loss, backend="aot_eager")(x).backward()
+
+
+def test_output_where_a_gradient_is_wanted_is_refused_in_a_whole_graph(case, A):
+    """The words of the refusal come through fullgraph, and through a direct call of the operation."""
+    operator, others = case
+    output = torch.empty(3, N).half()
+    compiled = torch.compile(lambda a: operator(a, *others, output=output), backend="aot_eager", fullgraph=True)
+    arguments = (*others, None, None, output, operator.problem)
+    for call in (compiled, lambda a: torch.ops.bitquant.matmul_out(a, *arguments)):
+        with pytest.raises(Exception, match="'output' must be None where a gradient is wanted"):
+            call(A.clone().requires_grad_())
+
+
+def test_output_under_transforms(case, A):
+    """torch.func has no rule for operations that write: the result is copied there."""
+    operator, others = case
+
+    def call(a):
+        output = torch.zeros(3, N).half()
+        operator(a, *others, output=output)
+        return output
+
+    assert torch.equal(torch.func.functionalize(call)(A), operator(A, *others))
+    assert called_ops(make_fx(torch.func.functionalize(call))(A).graph).count(MATMUL) == 1
+
+
+@pytest.mark.parametrize("backend", [None, "aot_eager"])
+def test_a_backward_pass_knows_no_autocast(backend):
+    """Gradients are computed in the types of their formula, whatever autocast says around forward and backward."""
+    config = bq.MatmulConfig(M=(4,), N=N, K=K, A_dtype="float32", out_dtype="float32", W_dtype="int4")
+    operator = bq.Matmul(config, target="cpu")
+    inputs = make_inputs(config, 4)
+    W = operator.transform_weight(inputs.W)
+    function = operator if backend is None else torch.compile(operator, backend=backend, fullgraph=True)
+    A, grad = inputs.A.requires_grad_(), torch.randn(4, N)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        D = function(A, W)
+        D.backward(grad)
+    wanted = grad.double().numpy() @ oracle_weight(config, inputs.W)
+    assert relative_error(A.grad, wanted) < 1e-6
+
+
+def test_gradients_do_not_underflow_by_output_scales():
+    """DD times a small scale leaves the range of float16; the gradient of A does not, and is right."""
+    config = bq.MatmulConfig(M=(4,), N=N, K=K, W_dtype="int8", with_channel_scale=True)
+    operator = bq.Matmul(config, target="cpu")
+    inputs = make_inputs(config, 4)
+    channel_scale = torch.full((N,), 1e-4)
+    A, grad = inputs.A.requires_grad_(), (torch.randn(4, N) * 1e-3).half()
+    operator(A, operator.transform_weight(inputs.W), channel_scale=channel_scale).backward(grad)
+    wanted = (grad.double() * channel_scale.double()).numpy() @ oracle_weight(config, inputs.W)
+    assert relative_error(A.grad, wanted) < 4e-3  # Its own subnormals.
+
+
+def test_dequantize_refuses_a_gradient_and_what_does_not_fit(case):
+    """decode(W) has no gradient for scales and says so; wrong operands are named under fake tensors, too."""
+    operator, (W, scale, zeros, _) = case
+    with pytest.raises(bq.CallError, match="'scale' has no gradient"):
+        operator.dequantize(W, scale.clone().requires_grad_(), zeros)
+    with pytest.raises(bq.CallError, match=r"'W' must be a torch.Tensor on cpu \(got list\)"):
+        operator.dequantize([1], scale, zeros)
+    with pytest.raises(bq.CallError, match=r"'dtype' must be one of .*\(got 'float16'\)"):
+        operator.dequantize(W, scale, zeros, "float16")
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fakes = [mode.from_tensor(t) for t in (W, scale, zeros)]
+        assert operator.dequantize(*fakes).shape == (N, K)
+        with pytest.raises(bq.CallError, match=r"'W' must have shape \(24, 32\)"):
+            operator.dequantize(fakes[0][:3], *fakes[1:])
+
+
+def test_vmap_of_gradients_and_of_nothing(case, A):
+    """A gradient through vmap, a weight that is mapped along another dimension, and a batch of none."""
+    operator, (W, scale, zeros, bias) = case
+    batch = torch.stack([A, A + 1])
+
+    def total(a):
+        return torch.vmap(lambda row: operator(row, W, scale, zeros, bias))(a).float().sum()
+
+    gradient = torch.func.grad(total)(batch)
+    assert (
+        relative_error(gradient[1, 2], operator.dequantize(W, scale, zeros, torch.float32).double().sum(0).numpy())
+        < 2e-3
+    )
+    weights = torch.stack([W, W.flip(0)], 1)
+    decoded = torch.vmap(lambda w: operator.dequantize(w, scale, zeros), in_dims=1)(weights)
+    assert torch.equal(decoded[1], operator.dequantize(W.flip(0), scale, zeros))
+    none = torch.vmap(lambda w: operator(A, w, scale, zeros, bias))(torch.empty(0, *W.shape, dtype=torch.int8))
+    assert none.shape == (0, 3, N)
+
+
+def test_bit_linear_under_transforms_and_traces():
+    """X gets its gradient where it is not known to need one: below vmap, in a trace, in an exported program."""
+    torch.manual_seed(0)
+    layer = bq.BitLinear(K, N, bias=True, opt_M=(16,))
+    layer.post_process_weights()
+    model = torch.nn.Sequential(layer)
+    x = torch.randn(5, K)
+
+    def gradient(function):
+        inner = x.clone().requires_grad_()
+        (inner.sum() + function(inner).square().sum()).backward()
+        return inner.grad
+
+    wanted = gradient(layer)
+    for function in (
+        torch.vmap(layer),
+        torch.jit.trace(layer, (x,)),
+        torch.export.export(model, (x,)).module(),
+    ):
+        assert torch.allclose(gradient(function), wanted, rtol=1e-5, atol=1e-5)
+    per_row = torch.vmap(torch.func.grad(lambda t: t.sum() + layer(t).square().sum()))(x)
+    assert torch.allclose(per_row, wanted, rtol=1e-5, atol=1e-5)
+    with pytest.raises(bq.CallError, match="'x' has no forward-mode gradient"):
+        torch.func.jvp(layer, (x,), (x,))
+
+
+def test_bit_linear_as_part_of_a_model():
+    """Its bias has a gradient, its result can be changed in place, float64 is taken; its weight says it has none."""
+    torch.manual_seed(0)
+    layer = bq.BitLinear(K, N, bias=True, opt_M=(16,))
+    layer.bias.requires_grad_()
+    for dtype in (torch.float32, torch.float64):
+        x = torch.randn(5, K, dtype=dtype).requires_grad_()
+        layer.bias.grad = None
+        torch.nn.functional.relu(layer(x), inplace=True).sum().backward()
+        assert torch.equal(layer.bias.grad, (layer(x.detach()) > 0).sum(0).float())
+        assert x.grad.dtype is dtype
+        layer.post_process_weights()
+    layer = bq.BitLinear(K, N)
+    layer.weight.requires_grad_()
+    with pytest.raises(bq.CallError, match="the weight of a BitLinear has no gradient"):
+        layer(torch.randn(2, K))
+
+
+def test_bit_linear_rounds_alike_under_autocast():
+    """Float and packed states give the same bits under autocast, too."""
+    torch.manual_seed(0)
+    layer = bq.BitLinear(K, N, opt_M=(16,))
+    x = torch.randn(5, K)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        before = layer(x)
+        layer.post_process_weights()
+        assert torch.equal(layer(x), before)
+
+
+def test_which_operator_serves_a_problem(case, A):
+    """A problem is served by the newest operator that lives, by a tuned one before others, and never by half of one."""
+    config = bq.MatmulConfig(M=(16,), N=8, K=16, W_dtype="uint4")
+    first = bq.Matmul(config, target="cpu")
+    problem, hint = first.problem, first.choices[16].hint
+    second = bq.Matmul(config, target="cpu")
+    assert torch_op._operator(problem) is second
+    first._follow(Plan({16: Planned("cpu", {**hint, "rows": 1}, "tuned")}))
+    assert first.problem != problem
+    assert torch_op._operator(problem) is torch_op._operator(first.problem) is first
+    del first
+    gc.collect()
+    assert torch_op._operator(problem) is second
+
+
+def test_an_operator_that_was_never_finished_serves_nobody(monkeypatch):
+    """A construction that failed leaves nothing behind for the next operator of the problem."""
+    config = bq.MatmulConfig(M=(16,), N=8, K=24, W_dtype="uint4")
+    with monkeypatch.context() as patch:
+        patch.setattr(bq.Operator, "_build", lambda self: (_ for _ in ()).throw(bq.BuildError("no")))
+        with pytest.raises(bq.BuildError) as kept:
+            bq.Matmul(config, target="cpu")
+    operator = bq.Matmul(config, target="cpu")
+    W = operator.transform_weight(torch.ones(8, 24, dtype=torch.int8))
+    assert operator(torch.ones(2, 24).half().requires_grad_(), W).requires_grad
+    assert kept.value is not None
+
+
+def test_a_problem_is_made_again_once(case, A, monkeypatch):
+    """Threads that ask for an operator that does not live get one and the same."""
+    operator, others = case
+    made = []
+    rebuild = torch_op._rebuild[0]
+    monkeypatch.setattr(torch_op, "_live", {})
+    monkeypatch.setattr(torch_op, "_rebuilt", {})
+    monkeypatch.setattr(torch_op, "_rebuild", [lambda problem: made.append(problem) or rebuild(problem)])
+    wanted = operator(A, *others)
+    with ThreadPoolExecutor(8) as pool:
+        call = partial(torch.ops.bitquant.matmul, A, *others, None, None, operator.problem)
+        results = [future.result() for future in [pool.submit(call) for _ in range(8)]]
+    assert all(torch.equal(result, wanted) for result in results)
+    assert len(made) == 1
+
+
+ODD_TENSORS = {
+    "sparse": lambda A: A.to_sparse(),
+    "sparse_csr": lambda A: A.to_sparse_csr(),
+    "nested": lambda A: torch.nested.nested_tensor([A, A]),
+}
+
+
+@pytest.mark.parametrize("name", ODD_TENSORS)
+def test_tensors_that_are_not_dense_are_refused(case, A, name):
+    """What has no element after the other in memory is named, with what to do."""
+    operator, others = case
+    with pytest.raises(bq.CallError, match=r"'A' must be a dense tensor .*use .to_dense"):
+        operator(ODD_TENSORS[name](A), *others)
+
+
+def test_an_inference_tensor_is_no_output_elsewhere(case, A):
+    """What torch would not write to is not written to."""
+    operator, others = case
+    with torch.inference_mode():
+        output = torch.zeros(3, N).half()
+    for _ in range(2):
+        with pytest.raises(bq.CallError, match="'output' must not be an inference tensor"):
+            operator(A, *others, output=output)
