@@ -48,7 +48,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 class BitLinear(KernelModule):
-    """The linear layer of BitNet b1.58 (Ma et al., "The Era of 1-bit LLMs", arXiv 2402.17764). For inference.
+    """The linear layer of BitNet b1.58 (Ma et al., "The Era of 1-bit LLMs", arXiv 2402.17764).
 
     x has a gradient by the straight-through estimator of that paper, dx = dD x W' / s_W, so that adapters before and
     around the layer can be trained. The weight has none.
