@@ -23,7 +23,7 @@ _LEAST = 1e-5
 
 
 class BitLinear(KernelModule):
-    """The linear layer of BitNet b1.58 (Ma et al., "The Era of 1-bit LLMs", arXiv 2402.17764). For inference.
+    """The linear layer of BitNet b1.58 (Ma et al., "The Era of 1-bit LLMs", arXiv 2402.17764).
 
     x has a gradient by the straight-through estimator of that paper, dx = dD x W' / s_W, so that adapters before and
     around the layer can be trained. The weight has none.

@@ -214,6 +214,25 @@ class Linear(KernelModule):
             setattr(self, name, None if tensor is None else tensor.detach().to(device, copy=True).contiguous())
         self._arrange_weight()
 
+    def dequantize(self, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return decode(W), (N, K), on the device of the layer. It has no gradient.
+
+        Parameters
+        ----------
+        dtype
+            As in `Operator.dequantize`; None: the type of A, float32 where A has 8 bits.
+
+        Raises
+        ------
+        CallError
+            If `dtype` is none of float16, bfloat16 and float32.
+        UnsupportedError
+            If N * K exceeds 2^31 - 1.
+        """
+        operator = self.operator(self.qweight.device.type)
+        self._arrange_weight()
+        return operator.dequantize(self.qweight, self.scales, self.zeros, dtype)
+
     @classmethod
     def from_float(
         cls,
