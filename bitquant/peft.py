@@ -132,6 +132,12 @@ class LoraLinear(lora.Linear):
         device, dtype = super()._get_base_layer_device_and_dtype(base_layer)
         return device, dtype
 
+    def _cast_input_dtype(self, x: Any, dtype: torch.dtype) -> Any:
+        # Autocast brings x to its own type; by way of the adapters' float32 that would be two copies more.
+        if isinstance(x, torch.Tensor) and torch.is_autocast_enabled(x.device.type):
+            return x
+        return super()._cast_input_dtype(x, dtype)
+
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Replace the quantized layer by a torch.nn.Linear that has adapters added to its weight.
 

@@ -15,7 +15,7 @@ from bitquant.build import Archive
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
 from bitquant.threads import follow_torch_threads
 
-__all__ = ["Launcher", "functorch_level", "is_plain_call", "mark_written"]
+__all__ = ["Launcher", "functorch_level", "is_watched", "mark_written", "needs_gradient"]
 
 #: Kernels index their operands with 32 bits; a call with more elements is made in slices of rows.
 _MAX_ELEMENTS = 2**31 - 1
@@ -32,23 +32,26 @@ functorch_level = torch._C._functorch.maybe_current_level
 increment_version = torch._C._increment_version
 
 
-def is_plain_call(operands: Sequence[torch.Tensor | None]) -> bool:
-    """Return whether a call is of memory alone: nobody watches it, and no gradient passes through it.
+def is_watched(operands: Sequence[torch.Tensor | None]) -> bool:
+    """Return whether a call is more than memory: a mode, a trace or a transform sees it, or an operand is a subclass.
 
-    Such a call may launch a kernel by itself. Any other is the registered op, so that traces, modes, transforms and
-    autograd see it.
+    Such a call is the registered operation.
     """
     tensors = [t for t in operands if t is not None]
     return (
-        not count_dispatch_modes()
-        and not count_function_modes()
-        and tracing_state() is None
-        and functorch_level() is None
-        and forward_ad._current_level < 0
-        and _PLAIN.issuperset(map(type, tensors))
-        and not any(t.is_meta for t in tensors)
-        and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+        bool(count_dispatch_modes())
+        or bool(count_function_modes())
+        or tracing_state() is not None
+        or functorch_level() is not None
+        or forward_ad._current_level >= 0
+        or not _PLAIN.issuperset(map(type, tensors))
+        or any(t.is_meta for t in tensors)
     )
+
+
+def needs_gradient(operands: Sequence[torch.Tensor | None]) -> bool:
+    """Return whether autograd wants to know of a call."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in operands)
 
 
 def mark_written(tensor: torch.Tensor) -> None:
@@ -159,7 +162,8 @@ def _nothing(*_operands: Any) -> None:
 def _short_call(launcher: Launcher) -> Callable[..., torch.Tensor | None]:
     """Return a function that computes what `Launcher.run` does from right operands, in a fraction of the time.
 
-    Where it finds a fault, or a call that is not plain (`is_plain_call`), it returns None or raises, and nothing has
+    Where it finds a fault, or a call that autograd or anybody else wants to
+    know of (`is_watched`, `needs_gradient`), it returns None or raises, and nothing has
     been launched. Most checks it leaves to TVM's launcher, which compares number, type, shape, strides and device of
     the operands with what the kernel declares, and m and device with each other, in machine code and before it
     launches anything. It compares sizes modulo 2^32, which lets no access out of bounds, and refuses a tensor without

@@ -29,7 +29,7 @@ import torch
 from torch.autograd import forward_ad
 
 from bitquant.errors import CallError
-from bitquant.operator.call import functorch_level, is_plain_call
+from bitquant.operator.call import functorch_level, is_watched, needs_gradient
 from bitquant.operator.signature import Operands, Signature
 from bitquant.operator.weight import DECODED_DTYPES
 
@@ -105,7 +105,7 @@ def may_have_gradient(*tensors: torch.Tensor) -> bool:
         return True
     if torch.compiler.is_compiling():
         return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return not is_plain_call(tensors)
+    return is_watched(tensors) or needs_gradient(tensors)
 
 
 def dispatch(operator: Registered, problem: str, operands: Operands, output: torch.Tensor | None) -> torch.Tensor:
@@ -120,8 +120,11 @@ def dispatch(operator: Registered, problem: str, operands: Operands, output: tor
     is_compiling = torch.compiler.is_compiling()
     if not is_compiling:
         if all(t is None or isinstance(t, torch.Tensor) for t in (*operands, output)):
-            if is_plain_call((*operands, output)):
-                return operator.launch(operands, output)
+            if not is_watched((*operands, output)):
+                if not needs_gradient((*operands, output)):
+                    return operator.launch(operands, output)
+                if output is None:
+                    return _Direct.apply(*operands, problem, operator)
         elif not torch.overrides.has_torch_function(tuple(operands)):
             operator.signature.check(operands, output)  # Something is no tensor; this says what.
         _refuse_tangents(operands._asdict())
@@ -325,7 +328,7 @@ def _refuse_gradient(name: str, dtype: torch.dtype | None = None) -> None:
     )
 
 
-def _keep_matmul(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+def _keep_matmul(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor | None) -> None:
     """Keep what the gradient needs, and refuse operands that have none."""
     del output
     *tensors, problem = inputs
@@ -366,6 +369,20 @@ def _grad_matmul(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...
             grad = grad * channel_scale
         grad_A = (grad @ _decode(W, scale, zeros, dtype, ctx.problem)).to(ctx.A_dtype)
     return grad_A, None, None, None, grad_bias, None, None, None
+
+
+class _Direct(torch.autograd.Function):
+    """The gradient of a call that nothing but autograd watches: that of the registered operation, without its ways."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> torch.Tensor:
+        *inputs, operator = arguments
+        _keep_matmul(ctx, tuple(inputs), None)
+        return operator.compute(Operands(*inputs[:-1]))
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return *_grad_matmul(ctx, grad), None
 
 
 def _map_matmul(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[torch.Tensor, int]:
@@ -424,10 +441,20 @@ def _map_dequantize(info: Any, in_dims: tuple[int | None, ...], *arguments: Any)
     if not info.batch_size:
         return tensors[0].new_empty((0, signature.N, signature.K), dtype=dtype), 0
     calls = ([_element(t, dim, i) for t, dim in zip(tensors, in_dims, strict=False)] for i in range(info.batch_size))
-    return torch.stack([_decode(*call, dtype, problem) for call in calls]), 0
+    return torch.stack([_dequantize(*call, dtype, problem) for call in calls]), 0
 
 
-_decode = _differentiable("dequantize", _keep_dequantize, _grad_dequantize, _map_dequantize)
+_dequantize = _differentiable("dequantize", _keep_dequantize, _grad_dequantize, _map_dequantize)
+
+
+def _decode(
+    W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype, problem: str
+) -> torch.Tensor:
+    """Return decode(W): with a kernel where nobody watches, else as the registered operation."""
+    tensors = (W, scale, zeros)
+    if torch.compiler.is_compiling() or is_watched(tensors) or needs_gradient(tensors):
+        return _dequantize(W, scale, zeros, dtype, problem)
+    return _operator(problem).compute_weight(W, scale, zeros, dtype)
 
 
 def _keep_straight_through(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
