@@ -9,6 +9,10 @@ import bitquant as bq
 from tests.unit.checkpoints.test_fixtures import EXPECTED, opened
 
 
+def bits(tensor):
+    return tensor.contiguous().view(torch.uint8)
+
+
 @pytest.mark.parametrize("name", EXPECTED)
 def test_weights_unpacked_on_the_gpu_are_those_of_the_cpu(name):
     """Every part of every layer is on the GPU and equal, bit for bit."""
@@ -21,7 +25,7 @@ def test_weights_unpacked_on_the_gpu_are_those_of_the_cpu(name):
             assert (here is None) == (there is None), (path, part)
             if here is not None:
                 assert there.device.type == "cuda", (path, part)
-                assert torch.equal(here.view(torch.uint8), there.cpu().view(torch.uint8)), (
+                assert torch.equal(bits(here), bits(there.cpu())), (
                     path,
                     part,
                 )
