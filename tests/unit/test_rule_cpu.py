@@ -249,17 +249,18 @@ def test_one_row_with_every_scaling(config):
     check(config, kernel(config, 1), 1, *problem(config))
 
 
+@pytest.mark.parametrize(("N", "K", "group"), [(64, 128, 32), (37, 50, -1)])
 @pytest.mark.parametrize("A_dtype", ACTIVATIONS)
-def test_layout_nn(A_dtype):
+@pytest.mark.sample(shows=lambda A_dtype, N, K, group: {A_dtype, (ACTIVATIONS.index(A_dtype) % 3, N)})
+def test_layout_nn(A_dtype, N, K, group):
     """W stored (K, N) is right for several rows and one, for whole and ragged N and K, with scale and zero points."""
     scaling = SCALINGS[ACTIVATIONS.index(A_dtype) % 3]
-    for N, K, group in ((64, 128, 32), (37, 50, -1)):
-        config = MatmulConfig(
-            M=[64], N=N, K=K, A_dtype=A_dtype, layout="nn", group_size=group, out_dtype="float32", **scaling
-        )
-        operands, reference = problem(config)
-        check(config, kernel(config, 64), 9, operands, reference)
-        check(config.with_M(1), kernel(config.with_M(1), 1), 1, operands, reference)
+    config = MatmulConfig(
+        M=[64], N=N, K=K, A_dtype=A_dtype, layout="nn", group_size=group, out_dtype="float32", **scaling
+    )
+    operands, reference = problem(config)
+    check(config, kernel(config, 64), 9, operands, reference)
+    check(config.with_M(1), kernel(config.with_M(1), 1), 1, operands, reference)
 
 
 @pytest.mark.parametrize("M", [2, 3, 4, 5, 300])
