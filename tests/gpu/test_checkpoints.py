@@ -10,7 +10,7 @@ from tests.unit.checkpoints.test_fixtures import EXPECTED, opened
 
 
 def bits(tensor):
-    return tensor.contiguous().view(torch.uint8)
+    return tensor.flatten().view(torch.uint8)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
