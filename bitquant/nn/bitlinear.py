@@ -14,7 +14,7 @@ from bitquant.config import MatmulConfig
 from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
 from bitquant.nn.module import KernelModule
-from bitquant.operator.torch_op import may_have_gradient, straight_through
+from bitquant.operator.dispatch import may_have_gradient, straight_through
 
 __all__ = ["BitLinear"]
 

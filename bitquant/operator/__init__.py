@@ -1,7 +1,8 @@
 """Operators: a built problem that is called with torch tensors and read at every stage.
 
-`core` makes them, `signature` says what their operands must be, `call` launches kernels, `torch_op` is
-what torch sees of a call, `report` and `persistence` are for reading and keeping.
+`core` makes them, `signature` says what their operands must be, `call` launches kernels. `dispatch` chooses between
+that and the operations that `torch_op` registers, for which `registry` finds operators. `weight` decodes whole weights,
+`archives` builds kernels or finds them, `report` and `persistence` are for reading and keeping.
 """
 
 from __future__ import annotations

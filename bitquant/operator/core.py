@@ -24,9 +24,9 @@ from bitquant.compute.matmul import symbol
 from bitquant.config import MatmulConfig
 from bitquant.errors import CallError, ConfigError, ScheduleError, UnsupportedError
 from bitquant.layouts import Layout
-from bitquant.operator import torch_op
 from bitquant.operator.archives import compile_archive, find_archive
 from bitquant.operator.call import Launcher, mark_written
+from bitquant.operator.dispatch import dequantize, dispatch
 from bitquant.operator.persistence import (
     Parts,
     export_archive,
@@ -36,6 +36,7 @@ from bitquant.operator.persistence import (
     problem_text,
     target_name,
 )
+from bitquant.operator.registry import register, set_rebuild
 from bitquant.operator.report import bytes_per_call, report
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
 from bitquant.operator.weight import WeightDecoder
@@ -142,7 +143,7 @@ class Operator:
         """Set what depends on the kernels."""
         self._archive = archive
         self._launcher = Launcher(self.signature, archive, self._check_device)
-        torch_op.register(self.problem, self)
+        register(self.problem, self)
 
     def _follow(self, new: Plan) -> None:
         """Take the kernels of a plan; rungs that it does not name keep theirs."""
@@ -160,7 +161,7 @@ class Operator:
         if self._rules is None:
             self.is_tuned = True
             self._name_problem()
-            torch_op.register(self.problem, self)
+            register(self.problem, self)
 
     @property
     def choices(self) -> dict[int, Choice]:
@@ -235,7 +236,7 @@ class Operator:
             if result is not None:
                 return result
         operands = Operands(A, W, scale, zeros, bias, activation_scale, channel_scale)
-        return torch_op.dispatch(self, self.problem, operands, output)
+        return dispatch(self, self.problem, operands, output)
 
     __call__ = forward
 
@@ -279,7 +280,7 @@ class Operator:
         if dtype is None:
             A_dtype = self.signature.A_dtype
             dtype = A_dtype if A_dtype.itemsize > 1 else torch.float32
-        return torch_op.dequantize(self, self.problem, W, scale, zeros, dtype)
+        return dequantize(self, self.problem, W, scale, zeros, dtype)
 
     def compute_weight(
         self, W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype
@@ -470,4 +471,4 @@ def _declared(func: PrimFunc) -> list[str]:
     ]
 
 
-torch_op.set_rebuild(lambda problem: Operator._from_parts(problem_parts(problem)))
+set_rebuild(lambda problem: Operator._from_parts(problem_parts(problem)))

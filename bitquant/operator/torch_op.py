@@ -20,187 +20,31 @@ W, scales and zero points have none, and A of 8 bits neither: a call that asks f
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch.autograd import forward_ad
 
 from bitquant.errors import CallError
 from bitquant.operator.call import functorch_level, is_watched, needs_gradient
-from bitquant.operator.signature import Operands, Signature
+from bitquant.operator.registry import operator_of
+from bitquant.operator.signature import Operands
 from bitquant.operator.weight import DECODED_DTYPES
 
-__all__ = ["Registered", "dequantize", "dispatch", "may_have_gradient", "register", "set_rebuild", "straight_through"]
+__all__ = ["DirectMatmul", "check_decoded_dtype", "dequantize", "matmul", "straight_through"]
 
 
-class Registered(Protocol):
-    """What an operation needs of an operator.
-
-    Attributes
-    ----------
-    signature
-        What its operands must be.
-    is_tuned
-        Whether its kernels are others than those that follow from the problem.
-    """
-
-    signature: Signature
-    is_tuned: bool
-
-    def launch(self, operands: Operands, output: torch.Tensor | None) -> torch.Tensor:
-        """Compute a plain call."""
-
-    def compute(self, operands: Operands, output: torch.Tensor | None = None) -> torch.Tensor:
-        """Compute a call with tensors that hold memory."""
-
-    def compute_weight(
-        self, W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype
-    ) -> torch.Tensor:
-        """Return decode(W), (N, K), in `dtype`."""
-
-
-#: Live operators by their problem, the newest last. It keeps none alive.
-_live: dict[str, list[weakref.ref[Registered]]] = {}
-#: Operators that a program asked for where none lived, by their problem; they stay, as that program may.
-_rebuilt: dict[str, Registered] = {}
-_rebuild: list[Callable[[str], Registered]] = []
-_lock = threading.RLock()
-
-
-def register(problem: str, operator: Registered) -> None:
-    """Let operations find an operator by its problem."""
-    with _lock:
-        others = [ref for ref in _live.get(problem, ()) if ref() is not None and ref() is not operator]
-        _live[problem] = [*others, weakref.ref(operator)]
-
-
-def set_rebuild(rebuild: Callable[[str], Registered]) -> None:
-    """Set the function that makes the operator of a problem where none lives."""
-    _rebuild[:] = [rebuild]
-
-
-def _operator(problem: str) -> Registered:
-    """Return the operator that serves a problem: the newest one that lives, a tuned one before others."""
-    alive = [operator for ref in _live.get(problem, ()) if (operator := ref()) is not None]
-    if alive:
-        return next((operator for operator in reversed(alive) if operator.is_tuned), alive[-1])
-    with _lock:
-        if problem not in _rebuilt:
-            _rebuilt[problem] = _rebuild[0](problem)
-        return _rebuilt[problem]
-
-
-# Calling.
-
-
-def may_have_gradient(*tensors: torch.Tensor) -> bool:
-    """Return whether a gradient may be asked for that passes through these tensors.
-
-    In a trace, an exported program or below a transform of torch.func that cannot be known yet: it may.
-    """
-    if torch.compiler.is_exporting():
-        return True
-    if torch.compiler.is_compiling():
-        return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return is_watched(tensors) or needs_gradient(tensors)
-
-
-def dispatch(operator: Registered, problem: str, operands: Operands, output: torch.Tensor | None) -> torch.Tensor:
-    """Compute a call whose operands may be anything: with a kernel where it is plain, else as the registered operation.
+def check_decoded_dtype(dtype: Any) -> None:
+    """Check that a weight can be decoded to a type.
 
     Raises
     ------
     CallError
-        As `Operator.forward`.
+        If it cannot.
     """
-    operands = operands._replace(A=_autocast(operands.A, operator.signature))
-    is_compiling = torch.compiler.is_compiling()
-    if not is_compiling:
-        if all(t is None or isinstance(t, torch.Tensor) for t in (*operands, output)):
-            if not is_watched((*operands, output)):
-                if not needs_gradient((*operands, output)):
-                    return operator.launch(operands, output)
-                if output is None:
-                    return _Direct.apply(*operands, problem, operator)
-        elif not torch.overrides.has_torch_function(tuple(operands)):
-            operator.signature.check(operands, output)  # Something is no tensor; this says what.
-        _refuse_tangents(operands._asdict())
-    if output is None:
-        return _matmul(*operands, problem)
-    if not is_compiling and functorch_level() is not None:
-        return output.copy_(_matmul(*operands, problem))  # torch.func has no rule for what writes.
-    torch.ops.bitquant.matmul_out(*operands, output, problem)
-    return output
-
-
-def dequantize(
-    operator: Registered,
-    problem: str,
-    W: torch.Tensor,
-    scale: torch.Tensor | None,
-    zeros: torch.Tensor | None,
-    dtype: torch.dtype,
-) -> torch.Tensor:
-    """Return decode(W), as the registered operation.
-
-    Raises
-    ------
-    CallError
-        As `Operator.dequantize`.
-    """
-    if not torch.compiler.is_compiling():
-        for tensor in (W, scale, zeros):
-            if tensor is not None and not isinstance(tensor, torch.Tensor):
-                operator.signature.check_weight(W, scale, zeros)
-        _check_decoded_dtype(dtype)
-    return _decode(W, scale, zeros, dtype, problem)
-
-
-def _check_decoded_dtype(dtype: Any) -> None:
     if dtype not in DECODED_DTYPES:
         names = ", ".join(str(d) for d in DECODED_DTYPES)
         raise CallError(f"'dtype' must be one of {names} (got {dtype!r})")
-
-
-def _refuse_tangents(tensors: dict[str, Any]) -> None:
-    """Raise for an operand with a tangent: forward-mode differentiation would lose it."""
-    if forward_ad._current_level < 0:
-        return
-    for name, tensor in tensors.items():
-        if isinstance(tensor, torch.Tensor) and forward_ad.unpack_dual(tensor).tangent is not None:
-            raise CallError(
-                f"{name!r} has no forward-mode gradient (got a tensor with a tangent); "
-                "use torch.func.vjp, jacrev or .backward()"
-            )
-
-
-def _autocast(A: Any, signature: Signature) -> Any:
-    """Return A in the type that the operator multiplies, where autocast would cast it for torch.nn.Linear.
-
-    Raises
-    ------
-    CallError
-        If autocast wants another type than the operator multiplies.
-    """
-    wanted = signature.A_dtype
-    if (
-        not isinstance(A, torch.Tensor)
-        or A.dtype is wanted
-        or not torch.is_autocast_enabled(A.device.type)
-        or wanted.itemsize == 1
-        or A.dtype not in (torch.float16, torch.bfloat16, torch.float32)  # As autocast, which leaves float64.
-    ):
-        return A
-    cast_type = torch.get_autocast_dtype(A.device.type)
-    if wanted not in (cast_type, torch.float32):
-        raise CallError(
-            f"'A' must be of type {wanted} (got {A.dtype}, which autocast makes {cast_type}); "
-            f"use autocast(dtype={wanted}), or construct with A_dtype={str(cast_type).removeprefix('torch.')!r}"
-        )
-    return A.to(wanted)
 
 
 # The operations.
@@ -220,12 +64,12 @@ def _define(name: str, schema: str, function: Callable[..., Any], fake: Callable
 
 def _run_matmul(*arguments: Any) -> torch.Tensor:
     *operands, problem = arguments
-    return _operator(problem).compute(Operands(*operands))
+    return operator_of(problem).compute(Operands(*operands))
 
 
 def _fake_matmul(*arguments: Any) -> torch.Tensor:
     *operands, problem = arguments
-    signature = _operator(problem).signature
+    signature = operator_of(problem).signature
     signature.check(Operands(*operands), is_fake=True)
     A = operands[0]
     return A.new_empty((*A.shape[:-1], signature.N), dtype=signature.out_dtype)
@@ -233,24 +77,24 @@ def _fake_matmul(*arguments: Any) -> torch.Tensor:
 
 def _run_matmul_out(*arguments: Any) -> None:
     *operands, output, problem = arguments
-    _operator(problem).compute(Operands(*operands), output)
+    operator_of(problem).compute(Operands(*operands), output)
 
 
 def _fake_matmul_out(*arguments: Any) -> None:
     *operands, output, problem = arguments
-    _operator(problem).signature.check(Operands(*operands), output, is_fake=True)
+    operator_of(problem).signature.check(Operands(*operands), output, is_fake=True)
 
 
 def _run_dequantize(
     W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype, problem: str
 ) -> torch.Tensor:
-    return _operator(problem).compute_weight(W, scale, zeros, dtype)
+    return operator_of(problem).compute_weight(W, scale, zeros, dtype)
 
 
 def _fake_dequantize(W: Any, scale: Any, zeros: Any, dtype: torch.dtype, problem: str) -> torch.Tensor:
-    signature = _operator(problem).signature
+    signature = operator_of(problem).signature
     signature.check_weight(W, scale, zeros, is_fake=True)
-    _check_decoded_dtype(dtype)
+    check_decoded_dtype(dtype)
     return W.new_empty((signature.N, signature.K), dtype=dtype)
 
 
@@ -371,17 +215,19 @@ def _grad_matmul(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...
     return grad_A, None, None, None, grad_bias, None, None, None
 
 
-class _Direct(torch.autograd.Function):
+class DirectMatmul(torch.autograd.Function):
     """The gradient of a call that nothing but autograd watches: that of the registered operation, without its ways."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> torch.Tensor:
+        """Compute; `arguments` are those of the operation, and the operator."""
         *inputs, operator = arguments
         _keep_matmul(ctx, tuple(inputs), None)
         return operator.compute(Operands(*inputs[:-1]))
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradients of `arguments`."""
         return *_grad_matmul(ctx, grad), None
 
 
@@ -389,17 +235,17 @@ def _map_matmul(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> 
     """Map over any operands: rows of A are one call, whatever the dimension; other operands are a call an element."""
     *tensors, problem = arguments
     operands, dims = Operands(*tensors), Operands(*in_dims[:-1])
-    signature, size = _operator(problem).signature, info.batch_size
+    signature, size = operator_of(problem).signature, info.batch_size
     by_row = {"A", "activation_scale"}
     is_batched = {name for name, dim in dims._asdict().items() if dim is not None}
     if is_batched <= by_row and not signature.config.is_static:
         rows = {name: _in_front(getattr(operands, name), getattr(dims, name), size) for name in by_row}
-        return _matmul(*operands._replace(**rows), problem), 0
+        return matmul(*operands._replace(**rows), problem), 0
     if not size:
         A = _element(operands.A, dims.A, None)
         return A.new_empty((0, *A.shape[:-1], signature.N), dtype=signature.out_dtype), 0
     calls = ([_element(t, dim, i) for t, dim in zip(operands, dims, strict=True)] for i in range(size))
-    return torch.stack([_matmul(*call, problem) for call in calls]), 0
+    return torch.stack([matmul(*call, problem) for call in calls]), 0
 
 
 def _in_front(tensor: torch.Tensor | None, dim: int | None, size: int) -> torch.Tensor | None:
@@ -418,7 +264,7 @@ def _element(tensor: Any, dim: int | None, i: int | None) -> Any:
     return tensor.select(dim, i).contiguous()
 
 
-_matmul = _differentiable("matmul", _keep_matmul, _grad_matmul, _map_matmul)
+matmul = _differentiable("matmul", _keep_matmul, _grad_matmul, _map_matmul)
 
 
 def _keep_dequantize(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
@@ -437,14 +283,14 @@ def _grad_dequantize(ctx: Any, grad: torch.Tensor) -> tuple[None, ...]:
 
 def _map_dequantize(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[torch.Tensor, int]:
     *tensors, dtype, problem = arguments
-    signature = _operator(problem).signature
+    signature = operator_of(problem).signature
     if not info.batch_size:
         return tensors[0].new_empty((0, signature.N, signature.K), dtype=dtype), 0
     calls = ([_element(t, dim, i) for t, dim in zip(tensors, in_dims, strict=False)] for i in range(info.batch_size))
-    return torch.stack([_dequantize(*call, dtype, problem) for call in calls]), 0
+    return torch.stack([dequantize(*call, dtype, problem) for call in calls]), 0
 
 
-_dequantize = _differentiable("dequantize", _keep_dequantize, _grad_dequantize, _map_dequantize)
+dequantize = _differentiable("dequantize", _keep_dequantize, _grad_dequantize, _map_dequantize)
 
 
 def _decode(
@@ -453,8 +299,8 @@ def _decode(
     """Return decode(W): with a kernel where nobody watches, else as the registered operation."""
     tensors = (W, scale, zeros)
     if torch.compiler.is_compiling() or is_watched(tensors) or needs_gradient(tensors):
-        return _dequantize(W, scale, zeros, dtype, problem)
-    return _operator(problem).compute_weight(W, scale, zeros, dtype)
+        return dequantize(W, scale, zeros, dtype, problem)
+    return operator_of(problem).compute_weight(W, scale, zeros, dtype)
 
 
 def _keep_straight_through(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
@@ -486,42 +332,14 @@ def _map_straight_through(info: Any, in_dims: tuple[int | None, ...], *arguments
     x, D, weight, weight_scale, problem = arguments
     if in_dims[2] is None and in_dims[3] is None:
         rows = (_in_front(t, dim, info.batch_size) for t, dim in zip((x, D), in_dims, strict=False))
-        return _straight_through(*rows, weight, weight_scale, problem), 0
+        return straight_through(*rows, weight, weight_scale, problem), 0
     calls = ([_element(t, d, i) for t, d in zip(arguments[:4], in_dims, strict=False)] for i in range(info.batch_size))
-    return torch.stack([_straight_through(*call, problem) for call in calls]), 0
+    return torch.stack([straight_through(*call, problem) for call in calls]), 0
 
 
-_straight_through = _differentiable(
+straight_through = _differentiable(
     "straight_through", _keep_straight_through, _grad_straight_through, _map_straight_through
 )
-
-
-def straight_through(
-    x: torch.Tensor, D: torch.Tensor, weight: torch.Tensor, weight_scale: torch.Tensor, problem: str | None
-) -> torch.Tensor:
-    """Return D, whose gradient for x is that of x x weight^T / weight_scale, as if x had not been rounded.
-
-    Parameters
-    ----------
-    x
-        (..., K), what was rounded.
-    D
-        (..., N), what came of it.
-    weight
-        (N, K), or, as the operator of `problem` stores it, what decodes to that.
-    weight_scale
-        (1,) float32.
-    problem
-        `Operator.problem`; None where `weight` is not stored.
-
-    Raises
-    ------
-    CallError
-        If x has a tangent.
-    """
-    if not torch.compiler.is_compiling():
-        _refuse_tangents({"x": x})
-    return _straight_through(x, D, weight, weight_scale, problem)
 
 
 # What writes to a given tensor: no gradient passes through it, and autograd is told that the tensor is another.

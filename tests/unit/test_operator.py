@@ -18,7 +18,7 @@ import tvm
 
 import bitquant as bq
 from bitquant import build as build_module
-from bitquant.operator import archives, call, core
+from bitquant.operator import archives, call, core, registry
 from bitquant.operator.signature import Operands
 from bitquant.profiling import random_operands
 from bitquant.schedule import Plan, Planned, Record
@@ -814,7 +814,8 @@ def test_following_a_plan(planned):
     check_call(operator, 5)
     operator._follow(plan)
     assert twin is operator
-    assert operator.problem == name
+    assert operator.problem != name
+    assert registry.operator_of(name) is registry.operator_of(operator.problem) is operator
     assert operator._retired == [archive]
     assert operator._archive is not archive
     assert operator.choices[16].origin == "tuned"

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import bitquant as bq
-from bitquant.operator import torch_op
+from bitquant.operator import registry
 from bitquant.schedule import Plan, Planned
 from bitquant.testing.check import poisoned
 from bitquant.testing.generators import make_inputs
@@ -498,7 +498,7 @@ def test_an_exported_program_runs_in_another_process(tmp_path, monkeypatch):
     files = [str(tmp_path / name) for name in ("net.pt2", "batches.pt", "results.pt")]
     subprocess.run([sys.executable, "-c", RUN_PROGRAM, *files], check=True, env={**os.environ}, timeout=300)
     assert all(map(torch.equal, torch.load(tmp_path / "results.pt"), wanted))
-    monkeypatch.setattr(torch_op, "_live", {})  # As where the layer is gone.
+    monkeypatch.setattr(registry, "_live", {})  # As where the layer is gone.
     program = torch.export.load(tmp_path / "net.pt2")
     assert all(map(torch.equal, [program.module()(x) for x in batches], wanted))
 
@@ -736,13 +736,13 @@ def test_which_operator_serves_a_problem(case, A):
     first = bq.Matmul(config, target="cpu")
     problem, hint = first.problem, first.choices[16].hint
     second = bq.Matmul(config, target="cpu")
-    assert torch_op._operator(problem) is second
+    assert registry.operator_of(problem) is second
     first._follow(Plan({16: Planned("cpu", {**hint, "rows": 1}, "tuned")}))
     assert first.problem != problem
-    assert torch_op._operator(problem) is torch_op._operator(first.problem) is first
+    assert registry.operator_of(problem) is registry.operator_of(first.problem) is first
     del first
     gc.collect()
-    assert torch_op._operator(problem) is second
+    assert registry.operator_of(problem) is second
 
 
 def test_an_operator_that_was_never_finished_serves_nobody(monkeypatch):
@@ -762,10 +762,10 @@ def test_a_problem_is_made_again_once(case, A, monkeypatch):
     """Threads that ask for an operator that does not live get one and the same."""
     operator, others = case
     made = []
-    rebuild = torch_op._rebuild[0]
-    monkeypatch.setattr(torch_op, "_live", {})
-    monkeypatch.setattr(torch_op, "_rebuilt", {})
-    monkeypatch.setattr(torch_op, "_rebuild", [lambda problem: made.append(problem) or rebuild(problem)])
+    rebuild = registry._rebuild[0]
+    monkeypatch.setattr(registry, "_live", {})
+    monkeypatch.setattr(registry, "_rebuilt", {})
+    monkeypatch.setattr(registry, "_rebuild", [lambda problem: made.append(problem) or rebuild(problem)])
     wanted = operator(A, *others)
     with ThreadPoolExecutor(8) as pool:
         call = partial(torch.ops.bitquant.matmul, A, *others, None, None, operator.problem)
