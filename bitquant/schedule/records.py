@@ -7,22 +7,19 @@ line. A folder of records holds ``<arch>/<device>/<op>-<A>-<W>.json``; only the 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from bitquant.arch import gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.errors import BitquantError, RecordError
+from bitquant.files import lock_folder, read_regular, write_whole
 
 __all__ = [
     "SCHEMA",
@@ -40,6 +37,10 @@ __all__ = [
 SCHEMA = 1
 #: A latency must be lower by this share to replace another: less is within the noise of a measurement.
 NOISE = 0.01
+#: Most bytes of a file of records, thousands of times what a line takes.
+_LIMIT_BYTES = 64 << 20
+#: Longest wait for another process that writes the same file, which takes it some milliseconds.
+_LOCK_TIMEOUT_S = 60.0
 #: Folders of the user's own records, in order of preference, as PATH lists folders; "off" (or "0", "false"): no records
 #: at all, the shipped ones included.
 ENVIRONMENT = "BITQUANT_SCHEDULES"
@@ -299,8 +300,8 @@ def _read(path: Path) -> tuple[Record, ...]:
 def _parse(path: Path, _mtime_ns: int, _size: int) -> tuple[Record, ...]:
     """Return the records of a file in the state that time and size name."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(read_regular(path, _LIMIT_BYTES)[0].decode())
+    except (OSError, ValueError, RecursionError) as error:  # The last where it is nested too deep.
         raise RecordError(f"{path}: is no JSON file: {error}", path=path) from error
     if not isinstance(content, dict) or "schema" not in content or not isinstance(content.get("records"), list):
         raise RecordError(f"{path}: must be an object with the fields 'schema' and 'records'", path=path)
@@ -333,33 +334,34 @@ def save_records(records: Iterable[Record], directory: str | Path, replace: bool
     Raises
     ------
     RecordError
-        If a file that is there is malformed. Nothing of it is overwritten then.
+        If a file that is there is malformed; nothing of it is overwritten then. If a file or the lock of its folder
+        cannot be had.
     """
     by_file: dict[Path, list[Record]] = {}
     for record in records:
         by_file.setdefault(Path(directory) / record_path(record.config, record.arch, record.device), []).append(record)
-    changed = []
-    for path, new in sorted(by_file.items()):
+    return [path for path, new in sorted(by_file.items()) if _merge(path, new, replace)]
+
+
+def _merge(path: Path, new: Iterable[Record], replace: bool) -> bool:
+    """Merge records into a file, and return whether it has changed."""
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(path):
+        with lock_folder(path.parent, _LOCK_TIMEOUT_S):
             merged = Records(_read(path) if path.exists() else ())
-            if sum(merged.add(record, replace) for record in new):
-                part = path.with_name(f".{path.name}.part")
-                part.write_text(_text(merged), encoding="utf-8")
-                part.replace(path)
-                changed.append(path)
-    return changed
+            if not sum(merged.add(record, replace) for record in new):
+                return False
+            write_whole(path, _text(merged).encode())
+            return True
+    except OSError as error:
+        raise RecordError(
+            f"{path}: cannot be written: {error.strerror or error}; name a folder of your own", path=path
+        ) from error
 
 
 def _text(records: Iterable[Record]) -> str:
     lines = ",\n".join(json.dumps(r.to_dict(), sort_keys=True, separators=(",", ":")) for r in records)
     return f'{{\n"schema": {SCHEMA},\n"records": [\n{lines}\n]\n}}\n'
-
-
-def _lock(path: Path) -> filelock.BaseFileLock:
-    """Return a lock that keeps other processes from writing `path` meanwhile; its own file stands elsewhere."""
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
-    return filelock.FileLock(Path(tempfile.gettempdir()) / f"bitquant-{name}.lock")
 
 
 # Folders.

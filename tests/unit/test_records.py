@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ import tvm_ffi
 import bitquant as bq
 from bitquant.arch import cpu_target, cuda_target
 from bitquant.compute import select_implementation
+from bitquant.files import lock_folder
 from bitquant.schedule import (
     ApplyDefaultSchedule,
     ApplyTunedSchedule,
@@ -101,6 +103,54 @@ def test_round_trip(tmp_path):
     assert sorted(load_records(tmp_path), key=str) == sorted(mine, key=str)
     assert {r.source for r in load_records(tmp_path)} == set(changed)
     assert list(load_records(changed[0])) == list(load_records(tmp_path))
+
+
+def test_processes_that_write_one_file_lose_nothing(tmp_path):
+    """Threads, which lock each other out as processes do, write different records to one file: all are there."""
+    threads = [
+        threading.Thread(target=lambda rung=rung: save_records([record(rung=rung)], tmp_path)) for rung in range(1, 17)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {r.rung for r in load_records(tmp_path)} == set(range(1, 17))
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+
+
+def test_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    """A folder in the place of a file, a file in the place of a folder, a lock that another holds: a RecordError."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(bq.RecordError, match=r"file/sm_90a/.*cannot be written: Not a directory; name a folder"):
+        save_records([record()], tmp_path / "file")
+    (file,) = save_records([record()], tmp_path)
+    monkeypatch.setattr(records_module, "_LOCK_TIMEOUT_S", 0.05)
+    with (
+        lock_folder(file.parent, 1.0),
+        pytest.raises(bq.RecordError, match=r"cannot be written: another process has locked it for 0\.05 s"),
+    ):
+        save_records([record(rung=64)], tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(bq.RecordError, match="it is a folder, and no file"):
+        save_records([record()], tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "deep", "large"])
+def test_file_that_is_a_trap_is_named(tmp_path, monkeypatch, kind):
+    """A pipe, a device, JSON that is nested without end or a file without end: an error, at once."""
+    path = tmp_path / "records.json"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "deep":
+        path.write_text('{"schema": 1, "records": ' + "[" * 200_000)
+    else:
+        monkeypatch.setattr(records_module, "_LIMIT_BYTES", 1000)
+        path.write_text(" " * 2000)
+    with pytest.raises(bq.RecordError, match=r"records\.json: is no JSON file"):
+        load_records(path)
 
 
 def test_files_are_one_record_a_line_in_a_fixed_order(tmp_path):
