@@ -1,21 +1,13 @@
-"""From a scheduled module to something that runs: lower, compile, link; and the archive that keeps the result.
-
-An *archive* is one zip file: a manifest, the host code as a shared library, and for CUDA the machine code with its
-sources. It is what the cache stores and what `Operator.export` writes. Loading it compiles nothing.
-"""
+"""From a scheduled module to something that runs: lower, compile, link, and put it into an archive."""
 
 from __future__ import annotations
 
 import contextvars
 import dataclasses
 import functools
-import hashlib
 import json
-import tempfile
+import os
 import threading
-import zipfile
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import tvm
@@ -25,192 +17,19 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant import cache
-from bitquant.arch import cpu_target
-from bitquant.compiler import KernelResources, compile_cuda_source, find_linker, link_shared
+from bitquant.archive import FORMAT, Archive
+from bitquant.compiler import compile_cuda_source, find_linker, link_shared
 from bitquant.compute.matmul import CONFIG_ATTR, LAYOUT_ATTR, RUNG_ATTR, layout_of, rung_of
-from bitquant.errors import BitquantError, BuildError, UnsupportedError
+from bitquant.errors import BitquantError, BuildError
+from bitquant.files import scratch_folder, write_scratch
 from bitquant.intrin.launch import LAUNCH_ATTR
-from bitquant.schedule.apply import CHOICE_ATTR, Choice, choice_of
+from bitquant.schedule.apply import CHOICE_ATTR, choice_of
 
 __all__ = ["Archive", "build", "share_equal_functions"]
-
-_MANIFEST, _HOST_LIBRARY, _HOST_IR = "manifest.json", "host.so", "host.ll"
-_CUBIN, _CUDA, _PTX = "kernels.cubin", "kernels.cu", "kernels.ptx"
-#: Version of the archive's own format.
-_FORMAT = 2
-_MANIFEST_FIELDS = frozenset(
-    {
-        "format",
-        "problem",
-        "weight_layout",
-        "target",
-        "arch",
-        "cpu_features",
-        "symbols",
-        "choices",
-        "kernels",
-        "resources",
-        "versions",
-    }
-)
 
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.
 _source_only: contextvars.ContextVar[bool] = contextvars.ContextVar("source_only", default=False)
 _callback_lock = threading.Lock()
-
-
-#: Device code of this process, by a digest of it.
-_device_modules: dict[str, tvm.runtime.Module] = {}
-
-
-@dataclass
-class Archive:
-    """A built operator, in memory.
-
-    Attributes
-    ----------
-    manifest
-        What was built and by what: problem, weight layout, target, symbol of each rung, choices, resources, versions.
-    host_library
-        The host code as a shared library; None where no linker was there to make one.
-    host_ir
-        The host code as LLVM IR; used where there is no library.
-    cubin, cuda_source, ptx
-        The device code and its sources; None for a CPU.
-    """
-
-    manifest: dict[str, Any]
-    host_library: bytes | None
-    host_ir: bytes | None
-    cubin: bytes | None
-    cuda_source: str | None
-    ptx: str | None
-    _module: Any = field(default=None, repr=False, compare=False)
-
-    @property
-    def symbols(self) -> dict[int, str]:
-        """Symbol of the function that serves each rung; equal functions are built once."""
-        return {int(rung): name for rung, name in self.manifest["symbols"].items()}
-
-    @property
-    def choices(self) -> dict[int, Choice]:
-        """How each rung was scheduled."""
-        return {int(rung): Choice(**fields) for rung, fields in self.manifest["choices"].items()}
-
-    @property
-    def resources(self) -> dict[str, KernelResources]:
-        """What each CUDA kernel takes, by symbol."""
-        return {name: KernelResources(**fields) for name, fields in self.manifest["resources"].items()}
-
-    def save(self, path: Path) -> None:
-        """Write the archive."""
-        members = {
-            _MANIFEST: json.dumps(self.manifest, indent=1),
-            _HOST_LIBRARY: self.host_library,
-            _HOST_IR: self.host_ir if self.host_library is None else None,
-            _CUBIN: self.cubin,
-            _CUDA: self.cuda_source,
-            _PTX: self.ptx,
-        }
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for name, content in members.items():
-                if content is not None:
-                    archive.writestr(name, content)
-
-    @classmethod
-    def load(cls, path: Path) -> Archive:
-        """Read an archive.
-
-        Raises
-        ------
-        BuildError
-            If the file is not an archive of this format.
-        """
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = {name: archive.read(name) for name in archive.namelist()}
-            manifest = json.loads(members[_MANIFEST])
-            version, is_whole = manifest["format"], set(manifest) >= _MANIFEST_FIELDS
-        except Exception as error:  # zipfile alone raises a dozen types on damaged files.
-            raise BuildError(f"{path} is not an exported operator: {error}") from error
-        if version != _FORMAT:
-            raise BuildError(f"{path}: archive format {version}, this version reads {_FORMAT}; export it again")
-        if not is_whole or not members.keys() & {_HOST_LIBRARY, _HOST_IR}:
-            raise BuildError(f"{path} is not an exported operator: parts of it are missing")
-        texts = {name: members[name].decode() for name in (_CUDA, _PTX) if name in members}
-        return cls(
-            manifest=manifest,
-            host_library=members.get(_HOST_LIBRARY),
-            host_ir=members.get(_HOST_IR),
-            cubin=members.get(_CUBIN),
-            cuda_source=texts.get(_CUDA),
-            ptx=texts.get(_PTX),
-        )
-
-    def runtime_module(self) -> tvm.runtime.Module:
-        """Return the module that holds one function a symbol, loaded into this process once.
-
-        Raises
-        ------
-        UnsupportedError
-            If the archive is for a GPU and TVM's CUDA runtime cannot be loaded here, or for another CPU.
-        """
-        if self._module is None:
-            self._module = self._load_module()
-        return self._module
-
-    def _load_module(self) -> tvm.runtime.Module:
-        built, here = self.manifest["versions"], cache.versions()
-        if (built["os"], built["machine"]) != (here["os"], here["machine"]):
-            raise UnsupportedError(
-                f"this operator was built on {built['os']} {built['machine']} and does not run on "
-                f"{here['os']} {here['machine']}; build it here"
-            )
-        if self.cubin is None:
-            missing = sorted(set(self.manifest["cpu_features"]) - _cpu_features())
-            if missing:
-                raise UnsupportedError(
-                    f"this operator was built for a CPU with {', '.join(missing)}, which this one lacks; build it here"
-                )
-        module = _load_host(self.host_library, self.host_ir)
-        if self.cubin is not None:
-            create = tvm_ffi.get_global_func("ffi.Module.create.cuda", allow_missing=True)
-            if create is None:
-                raise UnsupportedError(
-                    f"a kernel for {self.manifest['arch']} needs a GPU with its driver, and none is visible; "
-                    "it can be read and exported, but not run here"
-                )
-            module.import_module(self._device_module(create))
-        return module
-
-    def _device_module(self, create: Any) -> tvm.runtime.Module:
-        """Return the device code, loaded once a process and for its life: CUDA graphs hold kernels, not operators."""
-        key = hashlib.sha256(self.cubin).hexdigest()  # type: ignore[arg-type]
-        if key not in _device_modules:
-            info = tvm_ffi.get_global_func("runtime.LoadMetaDataFromJSON")(json.dumps(self.manifest["kernels"]))
-            _device_modules[key] = create(self.cubin, "cubin", info, {"cuda": self.cuda_source})
-        return _device_modules[key]
-
-
-@functools.cache
-def _cpu_features() -> frozenset[str]:
-    return frozenset(str(f) for f in cpu_target().mattr)
-
-
-def _load_host(library: bytes | None, ir: bytes | None) -> tvm.runtime.Module:
-    """Load host code from memory. The file is gone once it is mapped; it is unmapped when nothing uses the module."""
-    name, code = (_HOST_LIBRARY, library) if library is not None else (_HOST_IR, ir)
-    if code is None:
-        raise BuildError("there is no host code in the archive; build the operator again")
-    with tempfile.TemporaryDirectory(prefix="bitquant-") as folder:
-        file = Path(folder) / name
-        file.write_bytes(code)
-        try:
-            return tvm_ffi.load_module(file, keep_module_alive=False)
-        except Exception as error:
-            raise BuildError(
-                f"host code cannot be loaded from {folder}: {error}; the file is damaged, or TMPDIR forbids execution"
-            ) from error
 
 
 def share_equal_functions(scheduled: IRModule) -> tuple[IRModule, dict[int, str]]:
@@ -306,15 +125,24 @@ def _cuda_source(device: IRModule, target: Target) -> str:
 def _host_code(host: IRModule, target: Target) -> tuple[bytes | None, bytes | None]:
     """Compile host functions; return a shared library, or LLVM IR where nothing can link."""
     module = tvm_ffi.get_global_func("target.build.llvm")(host, target)
-    with tempfile.TemporaryDirectory(prefix="bitquant-") as folder:
-        if find_linker() is None:
-            file = Path(folder) / _HOST_IR
-            module.write_to_file(str(file), "ll")
-            return None, file.read_bytes()
-        objects, library = Path(folder) / "host.o", Path(folder) / _HOST_LIBRARY
-        module.write_to_file(str(objects), "o")
+    if find_linker() is None:
+        return None, str(module.inspect_source("ll")).encode()
+    with scratch_folder() as folder:
+        objects, library = folder / "host.o", folder / "host.so"
+        write_scratch(objects, _object_code(module))
         link_shared([objects], library)
         return library.read_bytes(), None
+
+
+def _object_code(module: Any) -> bytes:
+    """Return the object file of an LLVM module.
+
+    LLVM ends the process where it cannot write one, on a full disk say. So it writes to memory.
+    """
+    descriptor = os.memfd_create("bitquant-host.o", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        module.write_to_file(f"/proc/self/fd/{descriptor}", "o")
+        return file.read()
 
 
 def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archive:
@@ -355,7 +183,7 @@ def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archi
         compiled = compile_cuda_source(source, arch)
     choices = {rung_of(f): choice_of(f) for _, f in scheduled.functions_items()}
     manifest = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "problem": problem,
         "weight_layout": layout_of(next(iter(scheduled.functions.values()))),
         "target": str(target),

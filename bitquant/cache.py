@@ -4,12 +4,16 @@ An entry is one file, ``<key>.bqk``, that appears whole or not at all. The key d
 the caller's parts (problem, schedule, architecture, compiler) and the `versions` of the software that made it. A folder
 that cannot be used is no error for the user: kernels are compiled anew and a `CacheWarning` says why.
 
+Entries are native code, and whoever can write them can run code as their reader. So the folder is made for its user
+alone (0700), and one that belongs to somebody else, or that others can write to, is not used; nor is such an entry.
+
 Environment
 -----------
 BITQUANT_CACHE
     ``0``, ``off`` or ``false``: neither read nor write the cache.
 BITQUANT_CACHE_DIR
-    The folder of the entries. Default: ``bitquant`` in the user's cache folder.
+    The folder of the entries. Default: ``bitquant`` in the user's cache folder, which also takes the place of a folder
+    that is not safe to use.
 BITQUANT_CACHE_LIMIT
     Size in bytes, or with a suffix in powers of 1024 (``500M``, ``2G``), beyond which the least recently used entries
     are removed. Default: 2 GiB.
@@ -24,9 +28,8 @@ import json
 import os
 import platform
 import re
-import tempfile
+import stat
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -38,6 +41,7 @@ import filelock
 import platformdirs
 
 from bitquant.errors import ConfigError
+from bitquant.files import STALE_S, read_regular, write_whole
 
 __all__ = ["CacheEntry", "CacheWarning", "KernelCache", "cache_dir", "cache_key", "is_enabled", "versions"]
 
@@ -51,10 +55,12 @@ _KEY_DIGITS: Final = 40
 _DEFAULT_LIMIT_BYTES: Final = 2 << 30
 #: Longest wait for another process that compiles the same kernel; a compilation takes seconds.
 _LOCK_TIMEOUT_S: Final = 300.0
-#: Age from which a temporary or lock file can only be left over from a process that died.
-_STALE_S: Final = 24 * 3600.0
 #: First bytes of an entry; the number is that of the file format.
-_MAGIC: Final = b"bitquant-kernel 1 "
+_MAGIC: Final = b"bitquant-kernel 2 "
+#: Most bytes of a line of an entry's head.
+_MAX_LINE_BYTES: Final = 1 << 16
+#: Permissions that let others write.
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 class CacheWarning(UserWarning):
@@ -137,9 +143,44 @@ def cache_dir() -> Path:
     """Return the folder of the entries: $BITQUANT_CACHE_DIR, else ``bitquant`` in the user's cache folder.
 
     It is created by the first write, not here.
+
+    Raises
+    ------
+    ConfigError
+        If $BITQUANT_CACHE_DIR begins with the home folder of a user that does not exist.
     """
     chosen = os.environ.get("BITQUANT_CACHE_DIR")
-    return Path(chosen or platformdirs.user_cache_dir("bitquant")).expanduser().absolute()
+    try:
+        return Path(chosen).expanduser().absolute() if chosen else _default_dir()
+    except RuntimeError as error:  # What `expanduser` raises for a user that it does not know.
+        raise ConfigError(
+            f"'BITQUANT_CACHE_DIR' must name a folder (got {chosen!r}): there is no such user; write its path out",
+            BITQUANT_CACHE_DIR=chosen,
+        ) from error
+
+
+def _default_dir() -> Path:
+    return Path(platformdirs.user_cache_dir("bitquant")).absolute()
+
+
+def _distrust(status: os.stat_result) -> str | None:
+    """Return why a file or folder with this `stat` may have been written by somebody else, or None."""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"it belongs to another user, number {status.st_uid}"
+    if status.st_mode & _OTHERS_WRITE:
+        return f"others can write to it (mode {stat.S_IMODE(status.st_mode):04o})"
+    return None
+
+
+def _folder_problem(folder: Path) -> str | None:
+    """Return why no entry of a folder can be trusted, or None; one that is not there yet will be made right."""
+    try:
+        status = folder.stat()
+    except (FileNotFoundError, PermissionError):  # The latter is no matter of trust: the first use says it.
+        return None
+    except OSError as error:
+        return str(error.strerror or error)
+    return _distrust(status) if stat.S_ISDIR(status.st_mode) else "it is no folder"
 
 
 def is_enabled() -> bool:
@@ -188,30 +229,38 @@ class CacheEntry:
     title: str
 
 
-def _pack(title: str, payload: bytes) -> bytes:
-    """Return an entry: magic and SHA-256 of all that follows, a line of JSON, the payload."""
+def _pack(key: str, title: str, payload: bytes) -> bytes:
+    """Return an entry: magic and SHA-256 of the key and all that follows, a line of JSON, the payload."""
     header = json.dumps({"title": title, "created": int(time.time())}).encode()
     body = header + b"\n" + payload
-    return _MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+    return _MAGIC + _checksum(key, body) + b"\n" + body
 
 
-def _unpack(content: bytes) -> bytes:
-    """Return the payload of an entry; ValueError where its checksum does not fit."""
+def _unpack(key: str, content: bytes) -> bytes:
+    """Return the payload of an entry; ValueError where its checksum does not fit, as under another key's name."""
     first_line, _, body = content.partition(b"\n")
-    if first_line != _MAGIC + hashlib.sha256(body).hexdigest().encode():
+    if first_line != _MAGIC + _checksum(key, body):
         raise ValueError("its checksum does not fit")
     return body.partition(b"\n")[2]
 
 
+def _checksum(key: str, body: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\n" + body).hexdigest().encode()
+
+
 def _read_header(path: Path) -> tuple[str, float | None]:
     """Return title and time of creation of an entry, without verifying its payload; no time where it is damaged."""
-    with path.open("rb") as file:
-        file.readline()
-        line = file.readline()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is no file")
+    with os.fdopen(descriptor, "rb") as file:
+        file.readline(_MAX_LINE_BYTES)
+        line = file.readline(_MAX_LINE_BYTES)
     try:
         header = json.loads(line)
         return str(header["title"]), float(header["created"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return "(damaged)", None
 
 
@@ -221,19 +270,20 @@ class KernelCache:
     Parameters
     ----------
     directory
-        The folder. Default: `cache_dir`. Created by the first write.
+        The folder. Default: `cache_dir`, or the default one where that is not safe to use (a `CacheWarning` says so).
+        Created by the first write, for this user alone.
     limit_bytes
         Size beyond which the least recently used entries are removed. Default: $BITQUANT_CACHE_LIMIT, else 2 GiB.
 
     Raises
     ------
     ConfigError
-        If the limit is not a positive whole number of bytes.
+        If the limit is not a positive whole number of bytes, or $BITQUANT_CACHE_DIR is none.
 
     Notes
     -----
-    Where `is_enabled` is false, `load` finds nothing, `store` keeps nothing and `lock` does not wait; `entries`,
-    `remove` and `clear` work as ever.
+    Where `is_enabled` is false, or the folder is not safe to use, `load` finds nothing, `store` keeps nothing and
+    `lock` does not wait; `entries`, `remove` and `clear` work as ever.
     """
 
     def __init__(self, directory: Path | None = None, limit_bytes: int | None = None) -> None:
@@ -242,25 +292,24 @@ class KernelCache:
                 f"'limit_bytes' must be >= 1 (got {limit_bytes}); set BITQUANT_CACHE=0 for no cache",
                 limit_bytes=limit_bytes,
             )
-        self.directory: Final = cache_dir() if directory is None else Path(directory).absolute()
-        self.limit_bytes: Final = _limit_from_environment() if limit_bytes is None else limit_bytes
         self._has_warned_unusable = False
+        self.directory: Final = self._safe_directory() if directory is None else Path(directory).absolute()
+        self.limit_bytes: Final = _limit_from_environment() if limit_bytes is None else limit_bytes
 
     # Reading and writing one entry.
 
-    def load(self, key: str, read: Callable[[Path], T]) -> T | None:
+    def load(self, key: str, read: Callable[[bytes], T]) -> T | None:
         """Return ``read(payload)`` for the entry of `key`, or None where there is none that is whole.
 
-        An entry is whole when its checksum fits and `read` does not raise. One that is not is removed with a
-        `CacheWarning`, so that the caller makes it anew.
+        An entry is whole when it is a file that only this user or root can have written, its checksum fits, and `read`
+        does not raise. One that is not is removed with a `CacheWarning`, so that the caller makes it anew.
 
         Parameters
         ----------
         key
             What `cache_key` returned.
         read
-            Makes the value, which must not be None, from a temporary copy of the payload: a file without suffix that
-            is gone when `load` returns.
+            Makes the value, which must not be None, from the payload.
 
         Raises
         ------
@@ -268,43 +317,31 @@ class KernelCache:
             If `key` cannot be the name of a file.
         """
         path = self._path(key, ".bqk")
-        found = self._read_file(path) if is_enabled() else None
+        found = self._read_file(path) if self._is_usable() else None
         if found is None:
             return None
         content, opened = found
         try:
-            payload = _unpack(content)
-        except ValueError as error:
-            self._discard(path, opened, error)
-            return None
-        try:
-            with tempfile.TemporaryDirectory(prefix="bitquant-", ignore_cleanup_errors=True) as scratch:
-                copy = Path(scratch, "payload")
-                copy.write_bytes(payload)
-                try:
-                    value = read(copy)
-                except Exception as error:  # noqa: BLE001 - a damaged payload may raise anything
-                    self._discard(path, opened, error)
-                    return None
-        except OSError as error:
-            self._warn_unusable(error)
+            value = read(_unpack(key, content))
+        except Exception as error:  # noqa: BLE001 - a damaged payload may raise anything
+            self._discard(path, opened, _describe(error))
             return None
         with suppress(OSError):  # Another process may have removed it, or the folder may be read-only.
             os.utime(path)
         return value
 
-    def store(self, key: str, write: Callable[[Path], object], title: str = "") -> None:
-        """Keep what `write` writes as the entry of `key`, then remove the least recently used entries over the limit.
+    def store(self, key: str, payload: bytes, title: str = "") -> None:
+        """Keep `payload` as the entry of `key`, then remove the least recently used entries over the limit.
 
         The entry appears whole or not at all, and replaces an earlier one. Where it cannot be written (full disk,
-        read-only folder, `write` raises) a `CacheWarning` says so and nothing is kept.
+        read-only folder) a `CacheWarning` says so and nothing is kept.
 
         Parameters
         ----------
         key
             What `cache_key` returned.
-        write
-            Writes the payload to the path that it is given: a temporary file without suffix, not there yet.
+        payload
+            What to keep.
         title
             What the entry holds, in words for people, such as the config and the target.
 
@@ -314,20 +351,11 @@ class KernelCache:
             If `key` cannot be the name of a file.
         """
         path = self._path(key, ".bqk")
-        if not is_enabled():
+        if not self._is_usable():
             return
         try:
-            with tempfile.TemporaryDirectory(prefix="bitquant-", ignore_cleanup_errors=True) as scratch:
-                payload = Path(scratch, "payload")
-                try:
-                    write(payload)
-                except OSError:
-                    raise
-                except Exception as error:  # noqa: BLE001 - the kernel is made and works; only keeping it failed
-                    _warn(f"kernel cache: entry {key} cannot be written ({_describe(error)}); it is not kept")
-                    return
-                content = _pack(title, payload.read_bytes())
-            self._write_whole(path, content)
+            self._make_directory()
+            write_whole(path, _pack(key, title, payload), 0o600)
             self._sweep()
             self._evict(keep=path)
         except OSError as error:
@@ -351,12 +379,12 @@ class KernelCache:
             If `key` cannot be the name of a file.
         """
         path = self._path(key, ".lock")
-        if not is_enabled():
+        if not self._is_usable():
             yield
             return
-        lock = filelock.FileLock(path)
+        lock = filelock.FileLock(path, mode=0o600)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self._make_directory()
             lock.acquire(timeout=timeout)
             with suppress(OSError):
                 os.utime(path)  # Shows `_sweep` that it is in use.
@@ -375,9 +403,9 @@ class KernelCache:
     def get_or_build(
         self,
         key: str,
-        read: Callable[[Path], T],
+        read: Callable[[bytes], T],
         build: Callable[[], T],
-        write: Callable[[T, Path], object],
+        write: Callable[[T], bytes],
         title: str = "",
     ) -> T:
         """Return the value of `key`: loaded, or else built under the lock of `key` and stored.
@@ -389,7 +417,8 @@ class KernelCache:
         build
             Makes the value, which must not be None. What it raises reaches the caller.
         write
-            ``write(value, path)`` writes the payload, as for `store`.
+            Returns the payload that `read` makes the value from again. Where it raises, the value is not kept, and a
+            `CacheWarning` says so.
 
         Raises
         ------
@@ -404,7 +433,12 @@ class KernelCache:
             if value is not None:
                 return value
             built = build()
-            self.store(key, functools.partial(write, built), title)
+            try:
+                payload = write(built)
+            except Exception as error:  # noqa: BLE001 - the kernel is made and works; only keeping it failed
+                _warn(f"kernel cache: entry {key} cannot be written ({_describe(error)}); it is not kept")
+            else:
+                self.store(key, payload, title)
             return built
 
     # The whole folder.
@@ -412,18 +446,18 @@ class KernelCache:
     def entries(self) -> list[CacheEntry]:
         """Return the entries, most recently used first; what cannot be opened is left out."""
         found = []
-        for path, stat in self._files(".bqk"):
+        for path, status in self._files(".bqk"):
             with suppress(OSError):  # Another process may have removed it.
                 title, created = _read_header(path)
-                last_used = stat.st_mtime
+                last_used = status.st_mtime
                 created = last_used if created is None else created
-                found.append(CacheEntry(path.stem, path, stat.st_size, created, last_used, title))
+                found.append(CacheEntry(path.stem, path, status.st_size, created, last_used, title))
         return sorted(found, key=lambda entry: entry.last_used, reverse=True)
 
     @property
     def total_bytes(self) -> int:
         """Size of all entries in bytes."""
-        return sum(stat.st_size for _, stat in self._files(".bqk"))
+        return sum(status.st_size for _, status in self._files(".bqk"))
 
     def remove(self, key: str) -> bool:
         """Remove the entry of `key` and return whether there was one.
@@ -441,7 +475,7 @@ class KernelCache:
         Others may use the cache meanwhile: what they have opened they read to the end, and what they are compiling
         they store when it is done.
         """
-        removed = [stat.st_size for path, stat in self._files(".bqk") if self._unlink(path)]
+        removed = [status.st_size for path, status in self._files(".bqk") if self._unlink(path)]
         self._sweep()
         return len(removed), sum(removed)
 
@@ -457,36 +491,79 @@ class KernelCache:
     def _files(self, suffix: str) -> list[tuple[Path, os.stat_result]]:
         """Return the files that end in `suffix`, and what `stat` says of them; those that vanish are left out."""
         found = []
-        with suppress(FileNotFoundError), os.scandir(self.directory) as scan:
-            for file in scan:
-                if file.name.endswith(suffix):
-                    with suppress(FileNotFoundError):
-                        found.append((Path(file.path), file.stat()))
+        try:
+            with os.scandir(self.directory) as scan:
+                for file in scan:
+                    if file.name.endswith(suffix):
+                        with suppress(FileNotFoundError):
+                            found.append((Path(file.path), file.stat(follow_symlinks=False)))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise ConfigError(
+                f"the folder of the kernel cache, {self.directory}, cannot be listed: {error.strerror or error}; set "
+                "BITQUANT_CACHE_DIR to a folder that can",
+                BITQUANT_CACHE_DIR=str(self.directory),
+            ) from error
         return found
 
+    def _safe_directory(self) -> Path:
+        """Return `cache_dir`, or the default folder where that is not safe; a `CacheWarning` says so."""
+        chosen, default = cache_dir(), _default_dir()
+        if chosen == default:
+            # Nobody else has any business there, so that a mask which lets a group write is mended here.
+            with suppress(OSError):
+                status = default.stat()
+                if status.st_uid == os.geteuid() and status.st_mode & _OTHERS_WRITE:
+                    default.chmod(0o700)
+            return default
+        if is_enabled() and (problem := _folder_problem(chosen)) is not None:
+            _warn(
+                f"kernel cache: {chosen} is not safe to use: {problem}; {default} takes its place. Set "
+                "BITQUANT_CACHE_DIR to a folder of your own, with mode 0700"
+            )
+            return default
+        return chosen
+
+    @property
+    def problem(self) -> str | None:
+        """Why the folder is not safe to use, or None; for people."""
+        return _folder_problem(self.directory)
+
+    def _is_usable(self) -> bool:
+        """Return whether entries are read and written: the cache is not switched off, and its folder is safe."""
+        if not is_enabled():
+            return False
+        if (problem := self.problem) is not None:
+            self._warn_unusable(OSError(problem))
+            return False
+        return True
+
+    def _make_directory(self) -> None:
+        if not self.directory.is_dir():
+            self.directory.parent.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+
     def _read_file(self, path: Path) -> tuple[bytes, os.stat_result] | None:
-        """Return the bytes of a file and what `fstat` says of it; None where it cannot be read."""
+        """Return the bytes of an entry and what `fstat` says of it; None where it cannot be read or trusted."""
         try:
-            with path.open("rb") as file:
-                return file.read(), os.fstat(file.fileno())
+            content, opened = read_regular(path, follow=False)
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._warn_unusable(error)
+            try:
+                status = path.lstat()
+            except OSError:
+                return None
+            if stat.S_ISREG(status.st_mode):
+                self._warn_unusable(error)
+            else:
+                self._discard(path, status, "it is no file")
             return None
-
-    def _write_whole(self, path: Path, content: bytes) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        temporary = self.directory / f"{path.stem}-{uuid.uuid4().hex}.tmp"
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())  # Else a power failure may leave the name without the content.
-            temporary.replace(path)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        if (problem := _distrust(opened)) is not None:
+            self._discard(path, opened, problem)
+            return None
+        return content, opened
 
     def _unlink(self, path: Path) -> bool:
         """Remove a file and return whether this call did it."""
@@ -499,29 +576,29 @@ class KernelCache:
             return False
         return True
 
-    def _discard(self, path: Path, opened: os.stat_result, error: Exception) -> None:
-        """Remove the damaged entry that was `opened`, and not one that another process has put in its place since."""
-        _warn(f"kernel cache: entry {path} is damaged ({_describe(error)}); it is removed and built anew")
+    def _discard(self, path: Path, opened: os.stat_result, problem: str) -> None:
+        """Remove the entry that was `opened`, and not one that another process has put in its place since."""
+        _warn(f"kernel cache: entry {path} is damaged ({problem}); it is removed and built anew")
         with suppress(OSError):
-            now = path.stat()
+            now = path.lstat()
             if (now.st_ino, now.st_mtime_ns) == (opened.st_ino, opened.st_mtime_ns):
                 path.unlink()
 
     def _evict(self, keep: Path) -> None:
         files = sorted(self._files(".bqk"), key=lambda item: item[1].st_mtime_ns)
-        excess = sum(stat.st_size for _, stat in files) - self.limit_bytes
-        for path, stat in files:
+        excess = sum(status.st_size for _, status in files) - self.limit_bytes
+        for path, status in files:
             if excess <= 0:
                 return
             if path != keep:
                 self._unlink(path)
-                excess -= stat.st_size  # Whoever removed it.
+                excess -= status.st_size  # Whoever removed it.
 
     def _sweep(self) -> None:
         """Remove the temporary and lock files that dead processes left."""
-        oldest = time.time() - _STALE_S
-        for path, stat in (*self._files(".tmp"), *self._files(".lock")):
-            if stat.st_mtime < oldest:
+        oldest = time.time() - STALE_S
+        for path, status in (*self._files(".tmp"), *self._files(".lock")):
+            if status.st_mtime < oldest:
                 self._unlink(path)
 
     def _warn_unusable(self, error: OSError) -> None:

@@ -16,13 +16,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bitquant.errors import BuildError, UnsupportedError
+from bitquant.files import scratch_folder, write_scratch
 
 __all__ = [
     "CompiledCuda",
@@ -309,9 +309,9 @@ def _run_nvrtc(compiler: CudaCompiler, text: str, options: list[str]) -> tuple[A
 
 def _compile_nvcc(compiler: CudaCompiler, source: str, arch: str) -> CompiledCuda:
     number = arch.removeprefix("sm_")
-    with tempfile.TemporaryDirectory(prefix="bitquant-") as folder:
-        cu, cubin, ptx = (Path(folder) / f"kernel.{suffix}" for suffix in ("cu", "cubin", "ptx"))
-        cu.write_text(source)
+    with scratch_folder() as folder:
+        cu, cubin, ptx = (folder / f"kernel.{suffix}" for suffix in ("cu", "cubin", "ptx"))
+        write_scratch(cu, source.encode())
         common = [str(compiler.path), "-O3", *_COMMON_OPTIONS, "--expt-relaxed-constexpr", str(cu)]
         machine = ["-cubin", "-o", str(cubin), f"-gencode=arch=compute_{number},code=sm_{number}", "-Xptxas=-v"]
         virtual = ["-ptx", "-o", str(ptx), f"-arch=compute_{number}"]
@@ -371,9 +371,9 @@ def disassemble(cubin: bytes) -> str:
     program = find_disassembler()
     if program is None:
         raise UnsupportedError("no disassembler found: SASS needs nvdisasm or cuobjdump of a CUDA toolkit on PATH")
-    with tempfile.TemporaryDirectory(prefix="bitquant-") as folder:
-        file = Path(folder) / "kernel.cubin"
-        file.write_bytes(cubin)
+    with scratch_folder() as folder:
+        file = folder / "kernel.cubin"
+        write_scratch(file, cubin)
         flags = ["--dump-sass"] if program.endswith("cuobjdump") else ["--print-code"]
         answer = subprocess.run([program, *flags, str(file)], capture_output=True, text=True, check=False)
     if answer.returncode:
@@ -415,4 +415,7 @@ def link_shared(objects: list[Path], output: Path) -> None:
     if answer.returncode:
         with contextlib.suppress(OSError):
             output.unlink()
-        raise BuildError(f"{linker} failed: {answer.stderr.strip()}")
+        said = answer.stderr.strip() or f"exit code {answer.returncode}"
+        raise BuildError(
+            f"{linker} failed in {output.parent}: {said}; where no space is left, set TMPDIR to a folder that has it"
+        )

@@ -34,12 +34,13 @@ def cache(ctx: click.Context) -> None:
 
 
 def _show() -> None:
-    from bitquant.cache import KernelCache, is_enabled
+    from bitquant.cache import KernelCache, cache_dir, is_enabled
 
-    kernels = KernelCache()
+    kernels = KernelCache(cache_dir())  # The folder that is named, also where another takes its place.
     entries = kernels.entries()
     size, limit = format_bytes(sum(e.size_bytes for e in entries)), format_bytes(kernels.limit_bytes)
     state = "" if is_enabled() else "; switched off by BITQUANT_CACHE"
+    state += f"; not used: {kernels.problem}" if kernels.problem else ""
     click.echo(f"{kernels.directory}: {_count(len(entries))}, {size} of at most {limit}{state}")
     if entries:
         now = time.time()
@@ -59,9 +60,9 @@ def path() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clear(yes: bool) -> None:
     """Remove all kernels. Processes that use them are not disturbed."""
-    from bitquant.cache import KernelCache
+    from bitquant.cache import KernelCache, cache_dir
 
-    kernels = KernelCache()
+    kernels = KernelCache(cache_dir())
     entries = kernels.entries()
     question = f"remove {_count(len(entries))} ({format_bytes(kernels.total_bytes)}) from {kernels.directory}?"
     if entries and not yes and not click.confirm(question):

@@ -11,7 +11,8 @@ from tvm.ir import IRModule
 from tvm.target import Target
 
 from bitquant import cache
-from bitquant.build import Archive, build
+from bitquant.archive import Archive
+from bitquant.build import build
 from bitquant.compiler import cuda_compiler, find_linker
 from bitquant.config import MatmulConfig
 
@@ -55,9 +56,9 @@ def find_archive(
     if (archive := _in_use.get(key)) is None:
         archive = cache.KernelCache().get_or_build(
             key,
-            Archive.load,
+            Archive.from_bytes,
             lambda: compile_archive(schedule, config, target),
-            Archive.save,
+            Archive.to_bytes,
             f"{config} on {where}",
         )
         _in_use[key] = archive

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from tvm.target import Target
 
 from bitquant.arch import resolve_target
-from bitquant.build import Archive
+from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, UnsupportedError
-from bitquant.layouts import Layout
+from bitquant.layouts import Layout, fragment_refusal
 from bitquant.schedule import Plan
 
 __all__ = ["Parts", "export_archive", "lenient_plan", "load_archive", "problem_parts", "problem_text", "target_name"]
@@ -45,13 +45,11 @@ def export_archive(archive: Archive, path: str | Path) -> None:
     """
     if archive.host_library is None:
         raise UnsupportedError("export needs a linker to make a library: put cc, gcc, clang or ld on PATH")
-    whole, part = Path(path), Path(f"{path}.part")
+    file = _as_path(path)
     try:
-        archive.save(part)
-        part.replace(whole)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise BuildError(f"{whole} cannot be written: {error}") from error
+        archive.save(file)
+    except (OSError, ValueError) as error:  # A path with a NUL is a ValueError.
+        raise BuildError(f"{file} cannot be written: {error}") from error
 
 
 def load_archive(path: str | Path) -> tuple[Archive, Parts]:
@@ -62,14 +60,33 @@ def load_archive(path: str | Path) -> tuple[Archive, Parts]:
     BuildError
         If the file is not an exported operator.
     """
-    archive = Archive.load(Path(path))
+    archive = Archive.load(_as_path(path))
     try:
-        config = MatmulConfig.from_problem(archive.manifest["problem"])
-        target = resolve_target(Target(archive.manifest["target"]))
-        plan = Plan.from_choices(archive.choices)  # So `scheduled_mod` and pickles are of the kernels that run.
+        return archive, _parts_of(archive)
     except (TypeError, ValueError, KeyError) as error:
         raise BuildError(f"{path} was exported by another version of bitquant: {error}; export it again") from error
-    return archive, Parts(config, target, archive.manifest["weight_layout"], plan)
+
+
+def _parts_of(archive: Archive) -> Parts:
+    """Return what the operator of an archive was made from; ValueError, TypeError or KeyError where it was none."""
+    problem, layout = archive.manifest["problem"], archive.manifest["weight_layout"]
+    config = MatmulConfig.from_problem(problem)
+    if config.problem() != problem:
+        raise ValueError("the field 'problem' of its manifest is not spelt as bitquant spells it")
+    if layout == "fragment" and (reason := fragment_refusal(config)) is not None:
+        raise ValueError(f"a weight in the fragment layout {reason}")
+    for field, rungs in (("symbols", archive.symbols), ("choices", archive.choices)):
+        if sorted(rungs) != list(config.ladder):
+            raise ValueError(f"the field {field!r} of its manifest has other rungs than the problem")
+    plan = Plan.from_choices(archive.choices)  # So `scheduled_mod` and pickles are of the kernels that run.
+    return Parts(config, resolve_target(Target(archive.manifest["target"])), layout, plan)
+
+
+def _as_path(path: Any) -> Path:
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise BuildError(f"'path' must be a string or a path (got {path!r})", path=path) from error
 
 
 def target_name(target: Target) -> str:

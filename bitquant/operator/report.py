@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from bitquant.arch import gpu_arch
-from bitquant.build import Archive
+from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 
 __all__ = ["bytes_per_call", "report"]

@@ -13,7 +13,6 @@ import os
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,9 +23,12 @@ import tvm
 from tvm.ir import IRModule
 from tvm.target import Target
 
-from bitquant.build import Archive, build
+from bitquant.archive import Archive
+from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b, symbol
 from bitquant.config import MatmulConfig
+from bitquant.errors import BuildError
+from bitquant.files import scratch_folder
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules.base import Rule
 from bitquant.schedule.tuned import read_hint
@@ -113,7 +115,7 @@ def build_all(
     for i in range(len(tried)):
         waiting.put(i)
     done = threading.Semaphore(0)
-    with tempfile.TemporaryDirectory(prefix="bitquant-tune-") as folder:
+    with scratch_folder() as folder:
 
         def serve() -> None:
             worker = Worker()
@@ -123,7 +125,7 @@ def build_all(
                         i = waiting.get_nowait()
                     except queue.Empty:
                         return
-                    path = Path(folder) / f"{i}.bqk"
+                    path = folder / f"{i}.bqk"
                     outcomes[i] = worker.build(request_for(config, layout, target, tried[i]), path)
                     done.release()
             finally:
@@ -195,7 +197,12 @@ class Worker:
                 return f"not built within {self._timeout_s:g} s"
             return f"the compiling process died (exit code {process.returncode})"
         error = json.loads(answer)["error"]
-        return Archive.load(path) if error is None else str(error)
+        if error is not None:
+            return str(error)
+        try:
+            return Archive.load(path)
+        except BuildError as failure:
+            return describe(failure)
 
     def stop(self) -> None:
         """End the process."""

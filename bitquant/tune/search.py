@@ -15,7 +15,7 @@ import torch
 
 from bitquant import cache
 from bitquant.arch import detected_cuda_arch, driver_version, gpu_arch
-from bitquant.build import Archive
+from bitquant.archive import Archive
 from bitquant.compiler import cuda_compiler
 from bitquant.errors import BuildError, CallError, UnsupportedError
 from bitquant.schedule.records import NOISE, Record, save_records

@@ -9,7 +9,8 @@ import pytest
 import tvm
 
 from bitquant.arch import cuda_target
-from bitquant.build import Archive, build
+from bitquant.archive import Archive
+from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
 from bitquant.schedule.apply import schedule_with

@@ -10,7 +10,8 @@ import pytest
 import tvm
 
 from bitquant.arch import cuda_target, gpu_arch
-from bitquant.build import Archive, build
+from bitquant.archive import Archive
+from bitquant.build import build
 from bitquant.compute.matmul import CONFIG_ATTR, RUNG_ATTR, matmul_dequantize_b, symbol
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError

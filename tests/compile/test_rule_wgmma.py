@@ -11,7 +11,8 @@ import tvm
 from tvm import tirx
 
 from bitquant.arch import cuda_target, gpu_arch
-from bitquant.build import Archive, build
+from bitquant.archive import Archive
+from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
 from bitquant.dtypes import number_format

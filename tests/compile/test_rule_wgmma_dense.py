@@ -10,7 +10,8 @@ import tvm
 import bitquant as bq
 from bitquant import compiler
 from bitquant.arch import cuda_target, gpu_arch
-from bitquant.build import Archive, build
+from bitquant.archive import Archive
+from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError

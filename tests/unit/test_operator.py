@@ -18,6 +18,7 @@ import tvm
 
 import bitquant as bq
 from bitquant import build as build_module
+from bitquant.archive import FORMAT
 from bitquant.operator import archives, call, core, registry
 from bitquant.operator.signature import Operands
 from bitquant.profiling import random_operands
@@ -724,7 +725,7 @@ def test_loading_something_else(tmp_path):
     with pytest.raises(bq.BuildError, match="missing"):
         bq.Operator.load(tmp_path / "missing")
     with zipfile.ZipFile(tmp_path / "empty", "w") as archive:
-        archive.writestr("manifest.json", f'{{"format": {build_module._FORMAT}}}')
+        archive.writestr("manifest.json", f'{{"format": {FORMAT}}}')
     with pytest.raises(bq.BuildError, match="empty is not an exported operator: parts of it are missing"):
         bq.Operator.load(tmp_path / "empty")
 

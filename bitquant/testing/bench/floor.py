@@ -14,7 +14,8 @@ from tvm.tirx import PrimFunc
 
 from bitquant import cache
 from bitquant.arch import gpu_arch
-from bitquant.build import Archive, build
+from bitquant.archive import Archive
+from bitquant.build import build
 from bitquant.compiler import cuda_compiler, find_linker
 from bitquant.compute.matmul import RUNG_ATTR
 from bitquant.schedule.apply import CHOICE_ATTR, Choice
@@ -136,7 +137,7 @@ def build_floor(target: Target) -> Archive:
         "compiler": cuda_compiler().key,
     }
     title = f"memory floor on {target.arch}"
-    return cache.KernelCache().get_or_build(cache.cache_key(parts), Archive.load, make, Archive.save, title)
+    return cache.KernelCache().get_or_build(cache.cache_key(parts), Archive.from_bytes, make, Archive.to_bytes, title)
 
 
 class FloorReader:
