@@ -103,11 +103,12 @@ def schedule_with(
     Raises
     ------
     ScheduleError
-        If the hint's sizes do not fit the problem.
+        If the hint is none of the rule's, or its sizes do not fit the problem (`Rule.check_hint`).
     """
     config = config_of(func)
     if config is None:
         raise ScheduleError(f"{rule.name}: needs a function made by bitquant")
+    rule.check_hint(config, rung_of(func), target, hint)
     scheduled = rule.schedule_function(func, config, target, hint)
     smem_bytes = rule.smem_bytes(config, rung_of(func), target, hint)
     choice = Choice(rule.name, rule.pipeline, hint.to_dict(), smem_bytes, dict(refusals or {}), origin)

@@ -4,17 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bitquant.errors import RecordError
 
-__all__ = ["Hint"]
+__all__ = ["Fault", "Hint", "one_of", "size"]
+
+_TYPES = {"int": int, "str": str, "bool": bool}
+
+
+class Fault(NamedTuple):
+    """What is wrong with a hint: the field, what it must be, and what it is."""
+
+    field: str
+    rule: str
+    value: Any
+
+    def __str__(self) -> str:
+        return f"the hint's field {self.field!r} must be {self.rule} (got {_short(self.value)})"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def size(default: int, least: int, most: int) -> Any:
+    """Return a field of a `Hint`: an int of `least` to `most`, whatever the problem; a rule may allow fewer."""
+    return dataclasses.field(default=default, metadata={"least": least, "most": most})
+
+
+def one_of(default: Any, *others: Any) -> Any:
+    """Return a field of a `Hint` that is one of these values."""
+    return dataclasses.field(default=default, metadata={"values": (default, *others)})
 
 
 @dataclass(frozen=True)
 class Hint:
     """Base of every rule's hint: a frozen dataclass whose fields are ints, strings and bools.
 
+    Ints are declared with `size` or `one_of`, strings with `one_of`, so that each has a range whatever the problem is.
     The same rule, problem, target and hint give the same kernel.
     """
 
@@ -32,9 +61,22 @@ class Hint:
             If a field is unknown.
         """
         known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(fields) - known):
+        if unknown := sorted(set(fields) - known, key=str):
             raise RecordError(f"{cls.__name__} has no field {unknown[0]!r}; its fields are {', '.join(sorted(known))}")
         return cls(**fields)
 
+    def fault(self) -> Fault | None:
+        """Return the first field that is of another type than declared, or out of its range, or None."""
+        for f in dataclasses.fields(self):
+            value, rules = getattr(self, f.name), f.metadata
+            wanted = _TYPES.get(str(f.type))
+            if wanted is not None and type(value) is not wanted:  # A bool is no int here.
+                return Fault(f.name, f"of type {f.type}", value)
+            if "values" in rules and value not in rules["values"]:
+                return Fault(f.name, f"one of {', '.join(map(repr, sorted(rules['values'])))}", value)
+            if "least" in rules and not rules["least"] <= value <= rules["most"]:
+                return Fault(f.name, f"{rules['least']} to {rules['most']}", value)
+        return None
+
     def __str__(self) -> str:
-        return ", ".join(f"{k}={v}" for k, v in self.to_dict().items())
+        return ", ".join(f"{k}={_short(v) if not isinstance(v, str) else v}" for k, v in self.to_dict().items())

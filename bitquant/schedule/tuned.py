@@ -30,7 +30,6 @@ RecordSource = Records | str | Path | Iterable[Record]
 
 #: What stands for a record among the refusals of a `Choice`.
 _REFUSED = "record"
-_FIELD_TYPES = {"int": int, "str": str, "bool": bool}
 
 
 @dataclass(frozen=True)
@@ -94,19 +93,14 @@ def read_hint(rule: Rule, values: Mapping[str, Any]) -> Hint:
     Raises
     ------
     RecordError
-        If a field is unknown, missing or of another type.
+        If a field is unknown, missing, of another type or out of its range.
     """
     try:
         hint = rule.hint_type.from_dict(dict(values))
     except TypeError as error:  # A field without a default is missing.
         raise RecordError(f"the hint {dict(values)} is none of rule {rule.name}: {error}") from error
-    for f in dataclasses.fields(hint):
-        wanted = _FIELD_TYPES.get(str(f.type))
-        value = getattr(hint, f.name)
-        if wanted is not None and type(value) is not wanted:
-            raise RecordError(
-                f"the hint's field {f.name!r} must be of type {f.type} (got {value!r})", **{f.name: value}
-            )
+    if (fault := hint.fault()) is not None:
+        raise RecordError(str(fault), **{fault.field: fault.value})
     return hint
 
 

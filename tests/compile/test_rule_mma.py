@@ -214,8 +214,12 @@ def test_refusals_name_need_and_value(arch, fields, reason):
         ({"block_m": 24}, "block_m % (16 * warps_m) == 0"),
         ({"block_n": 40}, "block_n % 16 == 0"),
         ({"block_k": 48}, "block_k of 32, 64, 128 or 256"),
-        ({"stages": 2}, "3 <= stages <= 9"),
-        ({"block_m": 256, "block_n": 256, "block_k": 256}, "bytes of shared memory, and sm_90a has 232448"),
+        ({"stages": 2}, "the hint's field 'stages' must be 3 to 9 (got 2)"),
+        ({"block_m": 256, "block_n": 256}, "at most 128 sums a thread"),
+        (
+            {"block_m": 256, "block_n": 256, "block_k": 256, "warps_m": 4, "warps_n": 4},
+            "bytes of shared memory, and sm_90a has 232448",
+        ),
     ],
 )
 def test_hints_that_do_not_fit_are_errors(change, reason):

@@ -328,7 +328,7 @@ def test_static_m_and_the_rung_share_a_record():
         ({"hint": {"block_q": 1}}, "MmaHint has no field 'block_q'"),
         ({"hint": HINT.to_dict() | {"stages": "5"}}, "'stages' must be of type int (got '5')"),
         ({"rule": "gemv", "hint": {}}, "rule gemv refuses: needs M == 1 (got 16)"),
-        ({"hint": HINT.to_dict() | {"stages": 99}}, "needs 3 <= stages <= 9"),
+        ({"hint": HINT.to_dict() | {"stages": 99}}, "the hint's field 'stages' must be 3 to 9 (got 99)"),
         ({"hint": HINT.to_dict() | {"warps_m": 0}}, "does not fit"),
     ],
 )

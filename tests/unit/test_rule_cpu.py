@@ -436,11 +436,14 @@ def test_hint_follows_target():
 
 
 @pytest.mark.parametrize(("fields", "message"), [
-    ({"lanes": 4}, "hint 'lanes' must be 8 or 16 (got 4)"),
-    ({"rows": 3}, "hint 'row_tile' must be a multiple of rows=3 (got 128)"),
-    ({"cols": 5}, "hint 'col_tile' must be a multiple of cols=5 (got 16)"),
-    ({"scale_sums": True, "chunk": 4}, "hint 'chunk' must be one group, 8 vectors, with scale_sums (got 4)"),
-    ({"simd_lookup": True}, "hint 'simd_lookup' needs 4-bit codes (got True)"),
+    ({"lanes": 4}, "cpu: the hint's field 'lanes' must be one of 8, 16 (got 4)"),
+    ({"rows": 3}, "cpu: needs row_tile % rows == 0 (got lanes=8, rows=3, cols=2, row_tile=128"),
+    ({"cols": 5}, "cpu: needs col_tile % cols == 0 (got"),
+    ({"rows": 16, "cols": 4}, "cpu: needs rows * cols <= 32, the sums in registers (got"),
+    ({"chunk": 1025}, "cpu: needs chunk <= 1024, the vectors of K (got"),
+    ({"col_tile": 1024, "row_tile": 1024}, "cpu: needs tiles of at most 16777216 bytes, and these have 33554432"),
+    ({"scale_sums": True, "chunk": 4}, "cpu: needs a chunk of one group, 8 vectors, with scale_sums (got"),
+    ({"simd_lookup": True}, "cpu: needs 4-bit codes for simd_lookup, and W is uint4 (got"),
 ])  # fmt: skip
 def test_wrong_hints_are_errors(fields, message):
     """A hint that would give a wrong kernel is refused by field, rule and value."""

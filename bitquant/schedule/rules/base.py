@@ -13,6 +13,7 @@ from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import config_of, layout_of, rung_of, tag
 from bitquant.config import MatmulConfig
+from bitquant.errors import ScheduleError
 from bitquant.layouts import Layout, weight_shape, weight_tvm_dtype
 from bitquant.schedule.hint import Hint
 
@@ -47,9 +48,32 @@ class Rule(ABC):
         """Yield the hints worth measuring, in the order of the rule's model of the hardware: the default first."""
         yield self.default_hint(config, rung, target)
 
+    def hint_problem(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> str | None:
+        """Return why a hint does not fit the problem or the target, as "needs ...", or None where it does.
+
+        Its fields are of their types and within their ranges (`Hint.fault`), and `refuses` has returned None.
+        """
+        return None
+
+    def check_hint(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> None:
+        """Check a hint from wherever it comes, before anything is scheduled with it.
+
+        Raises
+        ------
+        ScheduleError
+            If it is another rule's, a field has another type or is out of range, or it does not fit the problem. The
+            message names the rule, the field and its value.
+        """
+        if type(hint) is not self.hint_type:
+            raise ScheduleError(f"{self.name}: the hint must be a {self.hint_type.__name__} (got {hint!r})", hint=hint)
+        if (fault := hint.fault()) is not None:
+            raise ScheduleError(f"{self.name}: {fault}", hint=hint)
+        if (problem := self.hint_problem(config, rung, target, hint)) is not None:
+            raise ScheduleError(f"{self.name}: {problem} (got {hint})", hint=hint)
+
     @abstractmethod
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
-        """Return the scheduled function; `refuses` has returned None."""
+        """Return the scheduled function; `refuses` has returned None, and `check_hint` has passed."""
 
     def schedule_function(self, func: PrimFunc, config: MatmulConfig, target: Target, hint: Hint) -> PrimFunc:
         """Return the scheduled form of `func`, the function of `config`; for rules that read several layouts."""
@@ -67,7 +91,9 @@ class Rule(ABC):
         rung = rung_of(func)
         if layout_of(func) not in self.weight_layouts or self.refuses(config, rung, target) is not None:
             return None
-        return self.schedule_function(func, config, target, hint or self.default_hint(config, rung, target))
+        hint = hint or self.default_hint(config, rung, target)
+        self.check_hint(config, rung, target, hint)
+        return self.schedule_function(func, config, target, hint)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from tvm.tirx import PrimFunc
 from bitquant.compute.decode import apply_scale_and_zero, code_to_value
 from bitquant.compute.matmul import output_value, zero_point
 from bitquant.config import MatmulConfig
-from bitquant.errors import ScheduleError
-from bitquant.schedule.hint import Hint
+from bitquant.schedule.hint import Hint, one_of, size
 from bitquant.schedule.rules.base import Rule, operands
 
 __all__ = ["CpuHint", "CpuRule"]
@@ -52,12 +51,12 @@ class CpuHint(Hint):
         Whether 4-bit codes are looked up by x86's permutations of SIMD lanes (needs AVX2, or AVX-512 for 16 lanes).
     """
 
-    lanes: int = 8
-    rows: int = 4
-    cols: int = 2
-    row_tile: int = 128
-    col_tile: int = 16
-    chunk: int = 64
+    lanes: int = one_of(8, 16)
+    rows: int = size(4, 1, 16)
+    cols: int = size(2, 1, 16)
+    row_tile: int = size(128, 1, 1024)
+    col_tile: int = size(16, 1, 1024)
+    chunk: int = size(64, 1, 1 << 28)
     buffered: bool = True
     scale_sums: bool = False
     simd_lookup: bool = False
@@ -76,28 +75,48 @@ def _vectors_a_group(config: MatmulConfig, lanes: int) -> int | None:
     return None if config.group % k_lanes else config.group // k_lanes
 
 
-def _check_hint(config: MatmulConfig, hint: CpuHint) -> None:
-    """Raise `ScheduleError` where the hint would give a wrong kernel, not only a slow one."""
+#: Vectors that are summed in registers at the same time: as many as AVX-512 has. More would be spilled.
+_MAX_SUMS = 32
+#: Most bytes of the buffers of a thread: its sums, and the weights that it has decoded.
+_MAX_BUFFER_BYTES = 16 << 20
+#: Vectors of a chunk that may lie beyond K.
+_MAX_PADDING = 1024
+
+
+def _has_feature(target: Target, name: str) -> bool:
+    return bool(tvm.get_global_func("target.target_has_feature")(name, target))
+
+
+def _hint_problem(config: MatmulConfig, target: Target, hint: CpuHint) -> str | None:
+    """Return the rule that a hint breaks, or None."""
     group = _vectors_a_group(config, hint.lanes)
-    rules = {
-        "lanes": (hint.lanes in (8, 16), "must be 8 or 16"),
-        "row_tile": (hint.row_tile % hint.rows == 0, f"must be a multiple of rows={hint.rows}"),
-        "col_tile": (hint.col_tile % hint.cols == 0, f"must be a multiple of cols={hint.cols}"),
-        "chunk": (not hint.scale_sums or hint.chunk == group, f"must be one group, {group} vectors, with scale_sums"),
-        "simd_lookup": (not hint.simd_lookup or config.W_format.codebook is not None, "needs 4-bit codes"),
-    }
-    for name, (holds, rule) in rules.items():
-        if not holds:
-            value = getattr(hint, name)
-            raise ScheduleError(f"cpu: hint {name!r} {rule} (got {value!r})", **{name: value})
+    vectors = math.ceil(config.K / _k_lanes(config, hint.lanes))
+    if hint.rows * hint.cols > _MAX_SUMS:
+        return f"needs rows * cols <= {_MAX_SUMS}, the sums in registers"
+    if hint.row_tile % hint.rows:
+        return "needs row_tile % rows == 0"
+    if hint.col_tile % hint.cols:
+        return "needs col_tile % cols == 0"
+    if hint.chunk > max(vectors, _MAX_PADDING):
+        return f"needs chunk <= {max(vectors, _MAX_PADDING)}, the vectors of K"
+    if hint.scale_sums and hint.chunk != group:
+        return f"needs a chunk of one group, {group} vectors, with scale_sums"
+    if hint.simd_lookup and config.W_format.codebook is None:
+        return f"needs 4-bit codes for simd_lookup, and W is {config.W_format.name}"
+    if hint.simd_lookup and not _has_feature(target, feature := "avx512f" if hint.lanes == 16 else "avx2"):
+        return f"needs a CPU with {feature} for simd_lookup with {hint.lanes} lanes"
+    buffer_bytes = 4 * hint.lanes * hint.col_tile * max(hint.row_tile, hint.chunk if hint.buffered else 0)
+    if buffer_bytes > _MAX_BUFFER_BYTES:
+        return f"needs tiles of at most {_MAX_BUFFER_BYTES} bytes, and these have {buffer_bytes}"
+    return None
 
 
 def _chunk_size(vectors: int, step: int, most: int) -> int:
     """Return a chunk of at most `most` vectors: a divisor of `vectors`, and of whole `step` vectors if there is one."""
     for unit in (math.gcd(step, most), 1):
-        for size in range(most // unit * unit, most // 4, -unit):
-            if vectors % size == 0:
-                return size
+        for chunk in range(most // unit * unit, most // 4, -unit):
+            if vectors % chunk == 0:
+                return chunk
     return math.ceil(vectors / math.ceil(vectors / most))  # The last chunk is filled up with zeros.
 
 
@@ -184,9 +203,8 @@ class CpuRule(Rule):
         4 x 2 sums and 6 operands fit the 16 registers of AVX2, and hide a latency of 4 cycles at 2 multiply-adds a
         cycle. Sizes of tiles, and the 4 vectors from which sums are worth scaling, were measured on a Zen 3.
         """
-        has_feature = tvm.get_global_func("target.target_has_feature")
-        lanes = 16 if has_feature("avx512f", target) else 8
-        simd_lookup = config.W_format.codebook is not None and has_feature("avx2", target)
+        lanes = 16 if _has_feature(target, "avx512f") else 8
+        simd_lookup = config.W_format.codebook is not None and _has_feature(target, "avx2")
         vectors = math.ceil(config.K / _k_lanes(config, lanes))
         group = _vectors_a_group(config, lanes)
         if rung > 4 or not (config.is_static or rung == 1):
@@ -203,10 +221,15 @@ class CpuRule(Rule):
         chunk = group if scale_sums else chunk
         return CpuHint(lanes, rung, cols, rung, col_tile, chunk, False, scale_sums, simd_lookup)
 
+    def hint_problem(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> str | None:
+        """Refuse sizes that do not fit each other, K or the CPU."""
+        assert isinstance(hint, CpuHint)
+        return _hint_problem(config, target, hint)
+
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Write the kernel for this problem."""
         assert isinstance(hint, CpuHint)
-        _check_hint(config, hint)
+        self.check_hint(config, rung, target, hint)
         N, K = config.N, config.K
         a_format, w_format = config.A_format, config.W_format
         LANES, ROWS, COLS, CHUNK = hint.lanes, hint.rows, hint.cols, hint.chunk

@@ -27,10 +27,9 @@ from tvm.tirx import PrimFunc
 
 from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch, gpu_arch
 from bitquant.config import MatmulConfig
-from bitquant.errors import ScheduleError
 from bitquant.intrin.fragments import RegisterDecoder, decoder_refusal
 from bitquant.layouts import Layout, fragment_layout, fragment_refusal
-from bitquant.schedule.hint import Hint
+from bitquant.schedule.hint import Hint, one_of, size
 from bitquant.schedule.rules import decode_model
 from bitquant.schedule.rules.base import Rule
 from bitquant.schedule.rules.decode_digit_kernel import DigitKernel
@@ -77,20 +76,20 @@ class DecodeHint(Hint):
         How A is multiplied: as its "values", or as the "digits" of one row, in integers (`decode_digits`).
     """
 
-    block_m: int = 8
-    rows: int = 1
-    warps_n: int = 1
-    warps_k: int = 8
-    split_k: int = 1
-    ahead: int = 2
-    unroll: int = 4
-    phase: int = 0
-    waves: int = 1
-    chains: int = 4
-    blocks_per_sm: int = 1
-    weights: str = "registers"
-    multicast: int = 1
-    activations: str = "values"
+    block_m: int = one_of(8, 1, 16, 32, 64)
+    rows: int = size(1, 1, 16)
+    warps_n: int = size(1, 1, 32)
+    warps_k: int = size(8, 1, 32)
+    split_k: int = one_of(1, 2, 4, 8)
+    ahead: int = size(2, 1, 64)
+    unroll: int = size(4, 1, 16)
+    phase: int = size(0, 0, 1 << 16)
+    waves: int = size(1, 1, 1 << 20)
+    chains: int = size(4, 1, 8)
+    blocks_per_sm: int = size(1, 1, 32)
+    weights: str = one_of("registers", "shared")
+    multicast: int = one_of(1, 2, 4, 8)
+    activations: str = one_of("values", "digits")
 
     @property
     def cluster(self) -> int:
@@ -144,19 +143,16 @@ class DecodeRule(Rule):
         return Shape(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
 
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
-        """Write the kernel for this problem.
-
-        Raises
-        ------
-        ScheduleError
-            If the hint's sizes do not fit each other, the architecture or shared memory.
-        """
+        """Write the kernel for this problem."""
         assert isinstance(hint, DecodeHint)
-        arch = gpu_arch(str(target.arch))
-        if (problem := _hint_problem(config, rung, arch, hint)) is not None:
-            raise ScheduleError(f"decode: {problem} (got {hint})", hint=hint)
+        self.check_hint(config, rung, target, hint)
         kernel_type = DigitKernel if hint.activations == "digits" else Kernel
-        return kernel_type(config, rung, arch, hint).build()
+        return kernel_type(config, rung, gpu_arch(str(target.arch)), hint).build()
+
+    def hint_problem(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> str | None:
+        """Refuse sizes that do not fit each other, the architecture or shared memory."""
+        assert isinstance(hint, DecodeHint)
+        return _hint_problem(config, rung, gpu_arch(str(target.arch)), hint)
 
 
 def _blocks_fit(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> bool:
@@ -167,29 +163,21 @@ def _blocks_fit(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint
 
 def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> str | None:
     """Return the rule that a hint breaks, or None."""
-    if hint.activations not in ("values", "digits"):
-        return 'needs activations of "values" or "digits"'
     if hint.activations == "digits":
         if hint.block_m != 1:
             return "needs block_m of 1 for digits"
         if (reason := digits_refusal(config)) is not None:
             return reason.split(" (got ")[0]
-    elif hint.block_m not in (8, 16, 32, 64):
-        return "needs block_m of 8, 16, 32 or 64"
-    if hint.weights not in ("registers", "shared"):
-        return 'needs weights of "registers" or "shared"'
-    if min(v for k, v in hint.to_dict().items() if isinstance(v, int) and k != "phase") < 1 or hint.phase < 0:
-        return "needs sizes of at least 1"
+    elif hint.block_m == 1:
+        return "needs block_m of 8, 16, 32 or 64 for values"
     if hint.warps_n * hint.warps_k > 32:
         return "needs at most 32 warps"
     if hint.unroll % hint.ahead and (hint.weights == "registers" or hint.ahead % hint.unroll):
         return "needs unroll % ahead == 0, or ahead % unroll == 0 where weights travel through shared memory"
     if hint.phase % hint.unroll:
         return "needs phase % unroll == 0"
-    if hint.split_k not in (1, 2, 4, 8):
-        return "needs split_k of 1, 2, 4 or 8"
-    if hint.multicast not in (1, 2, 4, 8) or hint.cluster > 8:
-        return "needs multicast of 1, 2, 4 or 8, and split_k * multicast <= 8"
+    if hint.cluster > 8:
+        return "needs split_k * multicast <= 8"
     if hint.cluster > 1 and arch.capability < 90:
         return f"needs sm_90 or newer for split_k or multicast > 1, and the target is {arch.name}"
     shape = Shape(config, rung, arch, hint)

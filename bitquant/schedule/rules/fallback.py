@@ -13,7 +13,7 @@ from bitquant.compute.decode import code_to_value
 from bitquant.compute.matmul import decode_weight, layout_of, output_value, rung_of
 from bitquant.config import MatmulConfig
 from bitquant.layouts import WEIGHT_LAYOUTS, Layout
-from bitquant.schedule.hint import Hint
+from bitquant.schedule.hint import Hint, size
 from bitquant.schedule.rules.base import Rule, operands
 
 __all__ = ["FallbackHint", "FallbackRule"]
@@ -31,8 +31,8 @@ class FallbackHint(Hint):
         Rows of A that a warp multiplies with one decoded weight.
     """
 
-    warps: int = 4
-    rows: int = 1
+    warps: int = size(4, 1, 32)
+    rows: int = size(1, 1, 32)
 
 
 class FallbackRule(Rule):

@@ -13,7 +13,7 @@ from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import output_value, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.words import load_width_bytes, load_words, word_value
-from bitquant.schedule.hint import Hint
+from bitquant.schedule.hint import Hint, size
 from bitquant.schedule.rules.base import Rule, operands
 
 __all__ = ["GemvHint", "GemvRule"]
@@ -31,8 +31,8 @@ class GemvHint(Hint):
         Rows of W that a warp reads at a time, so that one load of A serves them all.
     """
 
-    warps: int = 4
-    rows: int = 2
+    warps: int = size(4, 1, 32)
+    rows: int = size(2, 1, 8)
 
 
 def _chunk(config: MatmulConfig) -> int:
@@ -76,6 +76,7 @@ class GemvRule(Rule):
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
         """Write the kernel for this problem."""
         assert isinstance(hint, GemvHint)
+        self.check_hint(config, rung, target, hint)
         WARPS, ROWS = hint.warps, hint.rows
         N, K, CHUNK = config.N, config.K, _chunk(config)
         w_format, a_format = config.W_format, config.A_format

@@ -15,15 +15,15 @@ sum a (w - z) s = (sum a w - z sum a) s, with sum a from one more mma by a colum
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch, gpu_arch
 from bitquant.config import MatmulConfig
-from bitquant.errors import ScheduleError
 from bitquant.intrin.mma import UNIT
-from bitquant.schedule.hint import Hint
+from bitquant.schedule.hint import Hint, size
 from bitquant.schedule.rules.base import Rule
 from bitquant.schedule.rules.mma_kernel import Kernel, scales_sums
 
@@ -33,6 +33,8 @@ __all__ = ["MmaHint", "MmaRule"]
 MIN_STAGES = 3
 #: cp.async.wait_group takes 0 to 7 (TVM's table); a ring of 9 slots leaves 7 pending.
 MAX_STAGES = 9
+#: Most sums that a thread holds: half of its 255 registers. More would be spilled.
+MAX_SUMS = 128
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,13 @@ class MmaHint(Hint):
         Slots of the ring that tiles arrive in.
     """
 
-    block_m: int = 64
-    block_n: int = 64
-    block_k: int = 64
-    warps_m: int = 2
-    warps_n: int = 2
-    warps_k: int = 1
-    stages: int = 3
+    block_m: int = size(64, 16, 256)
+    block_n: int = size(64, 16, 256)
+    block_k: int = size(64, 32, 256)
+    warps_m: int = size(2, 1, 16)
+    warps_n: int = size(2, 1, 32)
+    warps_k: int = size(1, 1, 16)
+    stages: int = size(3, MIN_STAGES, MAX_STAGES)
 
 
 class MmaRule(Rule):
@@ -100,18 +102,14 @@ class MmaRule(Rule):
         return Kernel(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
 
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
-        """Write the kernel for this problem.
+        """Write the kernel for this problem."""
+        self.check_hint(config, rung, target, hint)
+        return Kernel(config, rung, gpu_arch(str(target.arch)), cast("MmaHint", hint)).build()
 
-        Raises
-        ------
-        ScheduleError
-            If the hint's sizes do not fit each other, the group size or shared memory.
-        """
+    def hint_problem(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> str | None:
+        """Refuse sizes that do not fit each other, the group size, registers or shared memory."""
         assert isinstance(hint, MmaHint)
-        arch = gpu_arch(str(target.arch))
-        if (problem := _hint_problem(config, arch, hint)) is not None:
-            raise ScheduleError(f"mma: {problem} (got {hint})", hint=hint)
-        return Kernel(config, rung, arch, hint).build()
+        return _hint_problem(config, gpu_arch(str(target.arch)), hint)
 
 
 # The choice of tiles.
@@ -189,8 +187,10 @@ def _hint_problem(config: MatmulConfig, arch: GpuArch, hint: MmaHint) -> str | N
         return f"needs block_k of 32, 64, 128 or 256, and block_k % ({step} * warps_k) == 0"
     if config.layout == "nn" and hint.block_n not in (32, 64, 128, 256):
         return "needs block_n of 32, 64, 128 or 256 in layout nn"
-    if not 1 <= hint.warps_m * hint.warps_n * hint.warps_k <= 32:
-        return "needs 1 to 32 warps"
+    if hint.warps_m * hint.warps_n * hint.warps_k > 32:
+        return "needs at most 32 warps"
+    if hint.block_m * hint.block_n > MAX_SUMS * 32 * hint.warps_m * hint.warps_n:
+        return f"needs at most {MAX_SUMS} sums a thread"
     if not MIN_STAGES <= hint.stages <= MAX_STAGES:
         return f"needs {MIN_STAGES} <= stages <= {MAX_STAGES}"
     if scales_sums(config) and not _groups_fit(config, hint):

@@ -11,7 +11,6 @@ from tvm.tirx import PrimFunc
 
 from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch, gpu_arch
 from bitquant.config import MatmulConfig
-from bitquant.errors import ScheduleError
 from bitquant.intrin.wgmma import SWIZZLE_BYTES
 from bitquant.layouts import Layout, fragment_refusal
 from bitquant.schedule.hint import Hint
@@ -23,8 +22,10 @@ from bitquant.schedule.rules.wgmma_tiles import (
     WgmmaHint,
     has_columns,
     hint_registers,
+    launched_registers,
     likely_hints,
     needed_registers,
+    producer_registers,
     sums_refusal,
     unit_k,
 )
@@ -84,18 +85,15 @@ class WgmmaRule(Rule):
         return self.kernel_type(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
 
     def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
-        """Write the kernel for this problem.
-
-        Raises
-        ------
-        ScheduleError
-            If the hint's sizes do not fit each other, the layout or the GPU.
-        """
+        """Write the kernel for this problem."""
         assert isinstance(hint, WgmmaHint)
-        arch = gpu_arch(str(target.arch))
-        if (problem := hint_problem(config, arch, hint, self.kernel_type)) is not None:
-            raise ScheduleError(f"{self.name}: {problem} (got {hint})", hint=hint)
-        return self.kernel_type(config, rung, arch, hint).build()
+        self.check_hint(config, rung, target, hint)
+        return self.kernel_type(config, rung, gpu_arch(str(target.arch)), hint).build()
+
+    def hint_problem(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> str | None:
+        """Refuse sizes that do not fit each other, the layout or the GPU."""
+        assert isinstance(hint, WgmmaHint)
+        return hint_problem(config, gpu_arch(str(target.arch)), hint, self.kernel_type)
 
     @property
     def kernel_type(self) -> type[Kernel]:
@@ -126,28 +124,21 @@ def hint_problem(
         return f"needs block_m of {sizes}"
     if hint.block_k % least_k or hint.block_k < least_k:
         return f"needs block_k % {least_k} == 0"
-    if not 1 <= hint.consumers_n * hint.consumers_k <= 4:
+    if hint.consumers > 4:
         return "needs 1 to 4 consumers"
-    if hint.split_k not in (1, 2, 4, 8):
-        return "needs split_k of 1, 2, 4 or 8"
-    if hint.tail_split not in (1, 2, 4):
-        return "needs tail_split of 1, 2 or 4"
     if hint.tail_split > 1 and (hint.parts > 1 or hint.scaling == "sums"):
         return 'needs consumers_k and split_k of 1 and scaling="operand" where tail_split is more'
-    if hint.multicast not in (1, 2, 4):
-        return "needs multicast of 1, 2 or 4"
     if hint.multicast > 1 and (hint.parts > 1 or hint.tail_split not in (1, hint.multicast)):
         return f"needs consumers_k and split_k of 1, and tail_split of 1 or {hint.multicast}, where multicast is more"
     if hint.block_m % (8 * hint.multicast):
         return f"needs block_m % {8 * hint.multicast} == 0 where multicast is {hint.multicast}"
-    if not 0 <= hint.row_blocks <= hint.rows * hint.consumers_n:
+    if hint.row_blocks > hint.rows * hint.consumers_n:
         return f"needs row_blocks <= {hint.rows * hint.consumers_n}, what the consumers hold"
-    if hint.blocks_per_sm not in (1, 2) or min(hint.rows, hint.raster) < 1:
-        return "needs blocks_per_sm of 1 or 2, and rows and raster of 1 or more"
-    if hint.scaling not in ("operand", "sums"):
-        return 'needs scaling of "operand" or "sums"'
     if hint.scaling == "sums" and (reason := sums_refusal(config, hint)) is not None:
         return reason
+    launched = launched_registers(hint.consumers, hint.blocks_per_sm)
+    if (least := producer_registers(hint)) > launched:
+        return f"needs {least} registers a thread of the producer, and {launched} are launched"
     kernel = (kernel_type or Kernel)(config, 1, arch, hint)
     if hint.tail_split > 1 and kernel.bodies % hint.tail_split:
         body_k = kernel.body_stages * hint.block_k

@@ -11,7 +11,7 @@ from bitquant.config import MatmulConfig
 from bitquant.intrin.fragments import RegisterDecoder, in_place_refusal
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP
 from bitquant.layouts import fragment_layout
-from bitquant.schedule.hint import Hint
+from bitquant.schedule.hint import Hint, one_of, size
 
 __all__ = [
     "BUSY_M",
@@ -24,8 +24,10 @@ __all__ = [
     "has_columns",
     "hint_registers",
     "is_dense",
+    "launched_registers",
     "likely_hints",
     "needed_registers",
+    "producer_registers",
     "promotes",
     "registers",
     "sum_sets",
@@ -97,19 +99,19 @@ class WgmmaHint(Hint):
         Blocks of a cluster whose tiles lie side by side along n, and which send each other their share of A.
     """
 
-    block_m: int = 128
-    rows: int = 1
-    consumers_n: int = 2
-    consumers_k: int = 1
-    block_k: int = 64
-    stages: int = 4
-    split_k: int = 1
-    raster: int = 8
-    blocks_per_sm: int = 1
-    row_blocks: int = 0
-    scaling: str = "operand"
-    tail_split: int = 1
-    multicast: int = 1
+    block_m: int = size(128, 8, 256)
+    rows: int = size(1, 1, 8)
+    consumers_n: int = size(2, 1, 4)
+    consumers_k: int = size(1, 1, 4)
+    block_k: int = size(64, 16, 1024)
+    stages: int = size(4, 1, 32)
+    split_k: int = one_of(1, 2, 4, 8)
+    raster: int = size(8, 1, 256)
+    blocks_per_sm: int = one_of(1, 2)
+    row_blocks: int = size(0, 0, 32)
+    scaling: str = one_of("operand", "sums")
+    tail_split: int = one_of(1, 2, 4)
+    multicast: int = one_of(1, 2, 4)
 
     @property
     def consumers(self) -> int:
@@ -150,8 +152,7 @@ def registers(consumers: int, blocks_per_sm: int = 1, least: int = PRODUCER_REGI
     least
         Registers that the producer keeps at least, a multiple of 8.
     """
-    threads = (consumers + 1) * WARPGROUP
-    launched = min(MAX_REGISTERS, SM_REGISTERS // (threads * blocks_per_sm) // REGISTER_UNIT * REGISTER_UNIT)
+    launched = launched_registers(consumers, blocks_per_sm)
     if launched == MAX_REGISTERS:
         return launched, launched
     available = launched * (consumers + 1)
@@ -163,13 +164,23 @@ def registers(consumers: int, blocks_per_sm: int = 1, least: int = PRODUCER_REGI
     return producer, consumer
 
 
+def launched_registers(consumers: int, blocks_per_sm: int) -> int:
+    """Return the registers of a thread when the kernel begins, before they are moved."""
+    threads = (consumers + 1) * WARPGROUP
+    return min(MAX_REGISTERS, SM_REGISTERS // (threads * blocks_per_sm) // REGISTER_UNIT * REGISTER_UNIT)
+
+
+def producer_registers(hint: WgmmaHint) -> int:
+    """Return the registers that a thread of the producer keeps at least: one that sums A needs more."""
+    if hint.scaling != "sums":
+        return PRODUCER_REGISTERS
+    is_one_each = hint.consumers_k * -(-hint.block_m // 16) <= SUMMING_WARPS
+    return SUMMING_REGISTERS if is_one_each else SUMMING_MORE_REGISTERS
+
+
 def hint_registers(hint: WgmmaHint) -> tuple[int, int]:
-    """Return `registers` for a hint: a producer that sums A needs more."""
-    least = PRODUCER_REGISTERS
-    if hint.scaling == "sums":
-        is_one_each = hint.consumers_k * -(-hint.block_m // 16) <= SUMMING_WARPS
-        least = SUMMING_REGISTERS if is_one_each else SUMMING_MORE_REGISTERS
-    return registers(hint.consumers, hint.blocks_per_sm, least)
+    """Return `registers` for a hint."""
+    return registers(hint.consumers, hint.blocks_per_sm, producer_registers(hint))
 
 
 def is_dense(config: MatmulConfig) -> bool:

@@ -1,0 +1,178 @@
+"""Hints of strangers: whatever a field holds, a rule refuses it in its own words, or makes a kernel that is right.
+
+BITQUANT_FUZZ=20 draws 20 times as many.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from random import Random
+
+import pytest
+import tvm
+from tvm.ir import IRModule
+
+import bitquant as bq
+from bitquant.arch import cpu_target, cuda_target
+from bitquant.build import build
+from bitquant.compute.matmul import matmul_dequantize_b, symbol
+from bitquant.schedule.apply import refusal, schedule_with
+from bitquant.schedule.rules import CpuRule, default_rules
+from bitquant.schedule.tuned import read_hint
+from bitquant.testing.check import check_call
+from bitquant.testing.hints import WILD, legal_values, random_hint, wild_hint
+
+FACTOR = int(os.environ.get("BITQUANT_FUZZ", "1"))
+RULES = {rule.name: rule for rule in default_rules()}
+#: Longest time to refuse a hint or to schedule with it, on a busy machine; an endless loop takes longer.
+TIME_LIMIT_S = 30
+
+ZEROS = {"with_scaling": True, "with_zeros": True}
+PLAIN = {"fast_decoding": False}
+#: A few problems a rule, small and ragged, with what it may trip over.
+PROBLEMS = {
+    "cpu": [
+        (bq.MatmulConfig(M=(1, 16), N=33, K=136, W_dtype="uint3", with_bias=True), "cpu"),
+        (bq.MatmulConfig(M=(1, 16), N=32, K=256, W_dtype="nf4", group_size=64, **ZEROS), "cpu"),
+        (bq.MatmulConfig(M=(2, 16), N=40, K=24, A_dtype="int8", W_dtype="uint2", out_dtype="int32"), "cpu"),
+        (bq.MatmulConfig(M=(4, 16), N=40, K=24, layout="nn", A_dtype="float32", out_dtype="float32"), "cpu"),
+    ],
+    "gemv": [
+        (bq.MatmulConfig(M=1, N=33, K=512, W_dtype="uint4", group_size=128, **ZEROS, **PLAIN), "sm_80"),
+        (bq.MatmulConfig(M=1, N=48, K=256, W_dtype="uint3", **PLAIN), "sm_90a"),
+    ],
+    "fallback": [
+        (bq.MatmulConfig(M=(1, 16), N=33, K=56, W_dtype="uint1", with_bias=True), "sm_75"),
+        (bq.MatmulConfig(M=16, N=32, K=128, W_dtype="nf4"), "sm_90a"),
+    ],
+    "mma": [
+        (bq.MatmulConfig(M=64, N=96, K=256, W_dtype="uint4", group_size=64, **ZEROS, **PLAIN), "sm_80"),
+        (
+            bq.MatmulConfig(M=64, N=64, K=256, A_dtype="int8", W_dtype="int4", group_size=64, with_scaling=True),
+            "sm_90a",
+        ),
+        (bq.MatmulConfig(M=16, N=64, K=128), "sm_75"),
+    ],
+    "decode": [
+        (bq.MatmulConfig(M=(1, 16), N=512, K=1024, W_dtype="uint4", group_size=128, **ZEROS), "sm_90a"),
+        (bq.MatmulConfig(M=1, N=256, K=512, W_dtype="int2", group_size=128, with_scaling=True), "sm_80"),
+        (bq.MatmulConfig(M=64, N=128, K=512, A_dtype="int8", W_dtype="uint3", out_dtype="int32"), "sm_90a"),
+    ],
+    "wgmma": [
+        (bq.MatmulConfig(M=(64, 256), N=512, K=1024, W_dtype="uint4", group_size=128, **ZEROS), "sm_90a"),
+        (bq.MatmulConfig(M=128, N=256, K=1024, A_dtype="int8", W_dtype="int4", with_scaling=True), "sm_90a"),
+    ],
+    "wgmma_dense": [(bq.MatmulConfig(M=(64, 256), N=512, K=1024), "sm_90a")],
+}
+
+
+def functions(name):
+    """Each function of a rule's problems: rule, config, rung, layout, target."""
+    rule = RULES[name]
+    for config, where in PROBLEMS[name]:
+        target, layout = cpu_target() if where == "cpu" else cuda_target(where), rule.weight_layouts[0]
+        for rung in config.ladder:
+            assert refusal(rule, config, rung, layout, target) is None
+            yield rule, config, rung, layout, target
+
+
+def is_legal(field, value):
+    rules = field.metadata
+    if type(value) is not type(field.default):
+        return False
+    if "least" in rules:
+        return rules["least"] <= value <= rules["most"]
+    return value in rules.get("values", (False, True))
+
+
+def schedule(rule, config, rung, layout, target, hint):
+    return schedule_with(matmul_dequantize_b(config, rung, layout=layout), rule, hint, target)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_field_of_a_hint_has_a_range(name):
+    """No field takes any int or any string, and the default of each is one of its own values."""
+    for f in dataclasses.fields(RULES[name].hint_type):
+        assert f.type in ("int", "str", "bool")
+        assert f.type == "bool" or {"least", "most"} == f.metadata.keys() or {"values"} == f.metadata.keys()
+        assert f.default in legal_values(f)
+    assert RULES[name].hint_type().fault() is None
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_hints_of_a_rule_s_own_space_pass(name):
+    """What a rule proposes itself is never refused."""
+    for rule, config, rung, _, target in functions(name):
+        for hint in rule.space(config, rung, target):
+            rule.check_hint(config, rung, target, hint)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_field_of_a_stranger_is_named(name):
+    """Whatever no range holds is refused: by rule, field and value as a ScheduleError, in a record as a RecordError."""
+    rule, config, rung, _, target = next(functions(name))
+    default = rule.default_hint(config, rung, target)
+    for f in dataclasses.fields(default):
+        for value in WILD:
+            if is_legal(f, value):
+                continue
+            with pytest.raises(bq.ScheduleError) as caught:
+                rule.check_hint(config, rung, target, dataclasses.replace(default, **{f.name: value}))
+            for word in (f"{name}: ", f"'{f.name}'", f"{value!r}"[:60]):
+                assert word in str(caught.value)
+            with pytest.raises(bq.RecordError, match=f"'{f.name}'"):
+                read_hint(rule, {**default.to_dict(), f.name: value})
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_hint_of_another_rule_is_refused(name):
+    """A rule takes no hint but its own: fields of one name may mean something else."""
+    rule, config, rung, layout, target = next(functions(name))
+    other = RULES["gemv" if name != "gemv" else "mma"]
+    with pytest.raises(bq.ScheduleError, match=f"{name}: the hint must be a {rule.hint_type.__name__}"):
+        schedule(rule, config, rung, layout, target, other.hint_type())
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_wild_hints_are_refused_or_right(name):
+    """Any mixture of legal and wild fields is refused in bitquant's words or scheduled, and soon."""
+    random, found = Random(name), list(functions(name))
+    for _ in range(30 * FACTOR):
+        rule, config, rung, layout, target = random.choice(found)
+        hint, start = wild_hint(rule, config, rung, target, random), time.monotonic()
+        try:
+            schedule(rule, config, rung, layout, target, hint)
+        except bq.ScheduleError as error:
+            assert str(error).startswith(f"{name}: ")  # noqa: PT017
+            assert len(str(error)) < 2000  # noqa: PT017
+        assert time.monotonic() - start < TIME_LIMIT_S, str(hint)
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if name != "cpu"])
+def test_random_hints_compile(name):
+    """A hint that passes is a kernel: it is lowered and compiled for its architecture."""
+    random, found = Random(name), list(functions(name))
+    for _ in range(FACTOR):
+        rule, config, rung, layout, target = random.choice(found)
+        hint = random_hint(rule, config, rung, target, random)
+        scheduled = schedule(rule, config, rung, layout, target, hint)
+        with tvm.transform.PassContext():
+            assert build(IRModule({symbol(rung): scheduled}), target, config.problem()).cubin
+
+
+def test_random_hints_are_right_on_the_cpu():
+    """Kernels of random hints agree with the oracle, for few rows and for more than the last rung."""
+    random = Random(0)
+    configs = [config for config, _ in PROBLEMS["cpu"]]
+    for i in range(4 * FACTOR):
+        config = configs[i % len(configs)]
+
+        class Drawn(CpuRule):
+            def default_hint(self, config, rung, target):
+                return random_hint(CpuRule(), config, rung, target, random)
+
+        operator = bq.Operator(config, target="cpu", rules=(Drawn(),))
+        for m in (1, 3, config.ladder[-1] + 5):
+            check_call(operator, m, seed=i)
