@@ -27,7 +27,7 @@ _PLAIN_OR_NONE = _PLAIN | {type(None)}
 # What says that torch watches calls: modes, a trace, levels of torch.func. torch has no public names for them.
 count_dispatch_modes = torch._C._len_torch_dispatch_stack
 count_function_modes = torch._C._len_torch_function_stack
-tracing_state = torch._C._get_tracing_state
+is_tracing = torch._C._is_tracing
 functorch_level = torch._C._functorch.maybe_current_level
 increment_version = torch._C._increment_version
 
@@ -41,7 +41,7 @@ def is_watched(operands: Sequence[torch.Tensor | None]) -> bool:
     return (
         bool(count_dispatch_modes())
         or bool(count_function_modes())
-        or tracing_state() is not None
+        or is_tracing()
         or functorch_level() is not None
         or forward_ad._current_level >= 0
         or not _PLAIN.issuperset(map(type, tensors))
@@ -210,7 +210,7 @@ def _short_call(launcher: Launcher) -> Callable[..., torch.Tensor | None]:
         if (
             count_dispatch_modes()
             or count_function_modes()
-            or tracing_state() is not None
+            or is_tracing()
             or forward_ad._current_level >= 0
             or type(A) not in _PLAIN
             or type(W) not in _PLAIN
