@@ -519,7 +519,7 @@ class KernelCache:
             return default
         if is_enabled() and (problem := _folder_problem(chosen)) is not None:
             _warn(
-                f"kernel cache: {chosen} is not safe to use: {problem}; {default} takes its place. Set "
+                f"kernel cache: {chosen} cannot be used ({problem}); {default} takes its place. Set "
                 "BITQUANT_CACHE_DIR to a folder of your own, with mode 0700"
             )
             return default

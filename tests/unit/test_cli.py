@@ -194,10 +194,10 @@ def test_a_warning_is_one_line(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     arguments = ["run", "--M", "1", "--target", "cpu", "--N", "8", "--K", "64"]
+    environment = {**os.environ, "BITQUANT_CACHE_DIR": str(blocked / "kernels"), "XDG_CACHE_HOME": str(tmp_path)}
     result = subprocess.run(
-        [sys.executable, "-m", "bitquant", *arguments],
-        capture_output=True, text=True, check=False, env={**os.environ, "BITQUANT_CACHE_DIR": str(blocked / "kernels")},
-    )  # fmt: skip
+        [sys.executable, "-m", "bitquant", *arguments], capture_output=True, text=True, check=False, env=environment
+    )
     assert result.returncode == 0
     assert re.fullmatch(r"(warning: kernel cache: .* cannot be used .*\n)+", result.stderr)
     assert "pass" in result.stdout

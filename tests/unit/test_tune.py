@@ -61,6 +61,9 @@ class VariantRule(CpuRule):
     def space(self, config, rung, target):
         yield from self.hints
 
+    def hint_problem(self, config, rung, target, hint):
+        return None
+
     def schedule(self, config, rung, target, hint):
         if hint.kind == "broken":
             raise bq.ScheduleError("needs another hint")
