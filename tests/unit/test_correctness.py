@@ -15,12 +15,16 @@ from bitquant.testing.oracle import assert_close
 
 
 def shown(config):
-    """What a problem shows: each pair of formats and zeros mode, each option with the formats that it may depend on."""
+    """What a problem shows: formats in pairs, each option with the formats that it may depend on.
+
+    W is decoded for integers, for A of 8 bits or for wider floats; within these, its kind stands for it.
+    """
     A, W, out = config.A_dtype, config.W_dtype, config.out_dtype
     zeros_mode = config.zeros_mode if config.with_zeros else None
     output_scales = config.with_activation_scale, config.with_channel_scale
     return {
-        ("A, W", A, W),
+        ("W, decoded for", W, config.A_format.is_integer, config.A_format.bits == 8),
+        ("A, kind of W", A, config.W_format.kind),
         ("A, zeros", A, zeros_mode),
         ("W, zeros", W, zeros_mode),
         ("W, scale", W, config.with_scaling),
@@ -51,6 +55,14 @@ def test_any_legal_config(config):
 
 
 @pytest.mark.cases(select="cover", stride=29)
+@pytest.mark.sample(
+    shows=lambda config: {
+        ("A", config.A_dtype),
+        ("zeros", config.with_zeros and config.zeros_mode, config.with_scaling),
+        ("output", config.out_dtype),
+        ("output scales", config.with_activation_scale, config.with_channel_scale),
+    }
+)
 def test_unscheduled_function_is_the_meaning(config):
     """The prim_func compiles for the CPU as it stands, and agrees with the oracle."""
     operator = bq.Matmul(config, target="cpu")

@@ -252,6 +252,7 @@ def test_from_float_against_the_oracle(W_dtype):
     ("W_dtype", "bound"), [("int8", 0.005), ("uint8", 0.005), ("int4", 0.08), ("uint4", 0.08), ("nf4", 0.11)]
 )
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.sample(shows=lambda W_dtype, bound, dtype: {W_dtype, (dtype, bound)})
 def test_from_float_is_near_the_float_layer(W_dtype, bound, dtype):
     """The replaced layer's result is met as nearly as the format allows, in the type that the layer had."""
     torch.manual_seed(0)

@@ -172,6 +172,9 @@ FORMS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("hint", [ROOMY, NARROW], ids=["roomy", "narrow"])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("num_groups", [1, 4, 5, 6, 20, 36])
+@pytest.mark.sample(
+    shows=lambda num_groups, form, hint: {(form, num_groups % 4), (form, hint is NARROW), (num_groups, hint is NARROW)}
+)
 def test_every_lane_gets_its_group_in_its_turn(num_groups: int, form: str, hint: WgmmaHint) -> None:
     """Whatever group a part of K begins with, and however rows end, lane q has group 4 t + q in turn t.
 
