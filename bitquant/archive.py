@@ -167,7 +167,7 @@ class Archive:
         """
         try:
             content, _ = read_regular(path, sum(_LIMITS_BYTES.values()))
-        except (OSError, ValueError) as error:  # A path with a NUL is a ValueError.
+        except OSError as error:
             raise BuildError(f"{path} is not an exported operator: {error}") from error
         return cls.from_bytes(content, str(path))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -257,7 +257,18 @@ class MatmulConfig:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> MatmulConfig:
-        """Return the config whose `to_dict` is `fields`."""
+        """Return the config whose `to_dict` is `fields`.
+
+        Raises
+        ------
+        ConfigError
+            If there is another field, or a rule is broken.
+        """
+        if not isinstance(fields, Mapping):
+            raise ConfigError(f"the fields of a config must be a mapping (got {type(fields).__name__})", fields=fields)
+        known = [f.name for f in dataclasses.fields(cls)]
+        if (unknown := next((name for name in fields if name not in known), None)) is not None:
+            raise ConfigError(f"a config has no field {unknown!r}; its fields are {', '.join(known)}", field=unknown)
         return cls(**fields)
 
     def problem(self) -> dict[str, Any]:
@@ -289,9 +300,19 @@ class MatmulConfig:
 
     @classmethod
     def from_problem(cls, problem: dict[str, Any]) -> MatmulConfig:
-        """Return a config with that `problem`."""
+        """Return a config with that `problem`.
+
+        Raises
+        ------
+        ConfigError
+            If it has not the fields of a problem, or breaks a rule of a config.
+        """
+        if not isinstance(problem, Mapping) or not isinstance(problem.get("plain_layout"), bool):
+            raise ConfigError(f"a problem must be a mapping with a bool 'plain_layout' (got {problem!r:.200})")
         fields = {k: v for k, v in problem.items() if k != "plain_layout"}
-        return cls(**fields, fast_decoding=False if problem["plain_layout"] else None)
+        if "fast_decoding" in fields:
+            raise ConfigError("a problem has no field 'fast_decoding'; 'plain_layout' stands for it")
+        return cls.from_dict({**fields, "fast_decoding": False if problem["plain_layout"] else None})
 
     def __str__(self) -> str:
         m = self.M if self.is_static else "{" + ",".join(map(str, self.ladder)) + "}"
@@ -327,7 +348,7 @@ def _positive_int(value: Any, argument: str) -> None:
 def _validate(c: MatmulConfig) -> None:
     """Check every rule of `MatmulConfig`, cheapest first."""
     if c.M is not None and not isinstance(c.M, int):
-        if isinstance(c.M, str) or not isinstance(c.M, Sequence) or not c.M:
+        if isinstance(c.M, (str, bytes)) or not isinstance(c.M, Sequence) or not c.M:
             raise ConfigError(f"'M' must be an int, a non-empty sequence of ints or None (got {c.M!r})", M=c.M)
         for rung in c.M:
             _positive_int(rung, "M")
@@ -375,7 +396,7 @@ def _validate_formats(c: MatmulConfig) -> None:
             f"'accum_dtype' int32 needs A_dtype='int8' (got A_dtype={a.name!r}); use accum_dtype='float32'",
             accum_dtype=c.accum_dtype, A_dtype=c.A_dtype,
         )  # fmt: skip
-    if c.layout not in ("nt", "nn"):
+    if not isinstance(c.layout, str) or c.layout not in ("nt", "nn"):
         raise ConfigError(f"'layout' must be 'nt' or 'nn' (got {c.layout!r})", layout=c.layout)
     if c.layout == "nn" and (w.is_packed or w != a):
         raise ConfigError(
@@ -383,7 +404,7 @@ def _validate_formats(c: MatmulConfig) -> None:
             "use layout='nt' and store W as (N, K)",
             layout=c.layout, W_dtype=c.W_dtype,
         )  # fmt: skip
-    if c.storage_dtype != "int8":
+    if not isinstance(c.storage_dtype, str) or c.storage_dtype != "int8":
         raise ConfigError(
             f"'storage_dtype' must be 'int8', the type of every packed weight (got {c.storage_dtype!r})",
             storage_dtype=c.storage_dtype,
@@ -392,10 +413,10 @@ def _validate_formats(c: MatmulConfig) -> None:
 
 def _validate_groups(c: MatmulConfig) -> None:
     g, K = c.group_size, c.K
-    if g not in (None, -1):
-        if isinstance(g, bool) or not isinstance(g, int) or g < 1:
+    if g is not None:
+        if isinstance(g, bool) or not isinstance(g, int) or (g < 1 and g != -1):
             raise ConfigError(f"'group_size' must be an int >= 1, -1 or None (got {g!r})", group_size=g)
-        if K % g:
+        if K % g:  # -1 divides everything.
             fits = [s for s in (32, 64, 128, 256) if K % s == 0]
             fix = f"try {', '.join(map(str, fits))} or -1 (one group a row)" if fits else "try -1 (one group a row)"
             raise ConfigError(
@@ -403,7 +424,8 @@ def _validate_groups(c: MatmulConfig) -> None:
                 group_size=g, K=K,
             )  # fmt: skip
     modes = ("original", "rescale", "quantized")
-    if c.zeros_mode not in modes and (c.with_zeros or c.zeros_mode is not None):
+    is_mode = isinstance(c.zeros_mode, str) and c.zeros_mode in modes
+    if not is_mode and (c.with_zeros or c.zeros_mode is not None):
         raise ConfigError(
             f"'zeros_mode' must be one of {', '.join(modes)} (got {c.zeros_mode!r})", zeros_mode=c.zeros_mode
         )

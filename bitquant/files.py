@@ -13,11 +13,20 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from bitquant.errors import BuildError
+from bitquant.errors import BitquantError, BuildError
 
-__all__ = ["STALE_S", "lock_folder", "read_regular", "scratch_folder", "sweep_scratch", "write_scratch", "write_whole"]
+__all__ = [
+    "STALE_S",
+    "as_path",
+    "lock_folder",
+    "read_regular",
+    "scratch_folder",
+    "sweep_scratch",
+    "write_scratch",
+    "write_whole",
+]
 
 #: Age from which a temporary or lock file can only be left over from a process that died.
 STALE_S: Final = 24 * 3600.0
@@ -36,6 +45,24 @@ _has_swept = False
 
 def _kind(mode: int) -> str:
     return next((word for is_kind, word in _KINDS if is_kind(mode)), "of an unknown kind")
+
+
+def as_path(value: Any, argument: str, error: type[BitquantError]) -> Path:
+    """Return the path that a caller means.
+
+    Raises
+    ------
+    BitquantError
+        `error`, if it is none: neither a string nor a path object, empty, or with a NUL in it.
+    """
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    try:
+        is_path = isinstance(text, str) and b"\0" not in (os.fsencode(text) or b"\0")
+    except UnicodeEncodeError:
+        is_path = False
+    if not is_path:
+        raise error(f"{argument!r} must be a path, as a string or a pathlib.Path (got {value!r:.80})", path=value)
+    return Path(str(text))
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:

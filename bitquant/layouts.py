@@ -33,6 +33,7 @@ from tvm import tirx
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError
 from bitquant.packing import general_compress, general_decompress
+from bitquant.packing.checks import check_dense
 
 __all__ = [
     "TILE_N",
@@ -426,6 +427,7 @@ def _check_stored(tensor: torch.Tensor, config: MatmulConfig, layout: Layout, ar
     """Check that a tensor is a weight of that problem in that layout."""
     if not isinstance(tensor, torch.Tensor):
         raise ConfigError(f"{argument!r} must be a torch tensor (got {type(tensor).__name__})", **{argument: tensor})
+    check_dense(tensor, argument)
     shape, dtype = weight_shape(config, layout), weight_dtype(config, layout)
     if tuple(tensor.shape) != shape:
         other = next((name for name in WEIGHT_LAYOUTS if _has_shape(tensor, config, name)), None)

@@ -11,7 +11,7 @@ from tvm.target import Target
 from bitquant import layouts, packing
 from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig
-from bitquant.errors import UnsupportedError
+from bitquant.errors import ConfigError, UnsupportedError
 from bitquant.operator import Operator
 from bitquant.schedule import Plan
 from bitquant.schedule.tuned import RecordSource
@@ -62,6 +62,10 @@ class Matmul(Operator):
         records: RecordSource | Plan | None = None,
     ) -> None:
         resolved = resolve_target(target)
+        if not isinstance(enable_tuning, bool):
+            raise ConfigError(
+                f"'enable_tuning' must be a bool (got {enable_tuning!r:.80})", enable_tuning=enable_tuning
+            )
         if enable_tuning and resolved.kind.name != "cuda":
             raise UnsupportedError(
                 "'enable_tuning' must be False where the target is a CPU (got True): its rule has one kernel for a "

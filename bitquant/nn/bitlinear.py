@@ -15,6 +15,7 @@ from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
 from bitquant.nn.module import KernelModule
 from bitquant.operator.dispatch import may_have_gradient, straight_through
+from bitquant.packing.checks import check_finite
 
 __all__ = ["BitLinear"]
 
@@ -94,6 +95,8 @@ class BitLinear(KernelModule):
                 raise ConfigError(
                     f"{name!r} must be {only} (got {bits!r}); for other formats use Linear", **{name: bits}
                 )
+        if not isinstance(bias, bool):
+            raise ConfigError(f"'bias' must be a bool (got {bias!r:.80})", bias=bias)
         config = MatmulConfig(
             M=opt_M,
             N=out_features,
@@ -186,9 +189,16 @@ class BitLinear(KernelModule):
         return self.weight_quant(weight)
 
     def post_process_weights(self) -> None:
-        """Round `weight`, pack it into `qweight` and drop it. A layer that is packed stays as it is."""
+        """Round `weight`, pack it into `qweight` and drop it. A layer that is packed stays as it is.
+
+        Raises
+        ------
+        ConfigError
+            If `weight` is not finite, or holds no values.
+        """
         if self.weight is None:
             return
+        check_finite(self.weight)
         values, scale = self.weight_quant(self.weight)
         self.qweight, self.weight_scale, self.weight = packing.pack(values, self.config), scale, None
         self._arrange_weight()
@@ -207,7 +217,7 @@ class BitLinear(KernelModule):
         Raises
         ------
         ConfigError
-            If `linear` has no float weight of two dimensions, or K is not a multiple of 4.
+            If `linear` has no float weight of two dimensions, it is not finite, or K is not a multiple of 4.
         """
         weight, bias = getattr(linear, "weight", None), getattr(linear, "bias", None)
         if not isinstance(weight, torch.Tensor) or weight.ndim != 2 or not weight.is_floating_point():

@@ -9,6 +9,7 @@ import torch
 from bitquant import packing
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError
+from bitquant.packing.checks import check_finite
 
 __all__ = ["quantize"]
 
@@ -149,8 +150,4 @@ def _check_float_weight(weight: Any, config: MatmulConfig) -> None:
                 f"{flag!r} must be {needed} to quantize to {fmt.name} (got {getattr(config, flag)})",
                 **{flag: getattr(config, flag), "W_dtype": config.W_dtype},
             )
-    if not (finite := torch.isfinite(weight)).all():
-        index = tuple((~finite).nonzero()[0].tolist())
-        raise ConfigError(
-            f"'weight' must be finite (got {weight[index].item()} at {index})", weight=weight, index=index
-        )
+    check_finite(weight)

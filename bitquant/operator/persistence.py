@@ -18,6 +18,7 @@ from bitquant.arch import resolve_target
 from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, UnsupportedError
+from bitquant.files import as_path
 from bitquant.layouts import Layout, fragment_refusal
 from bitquant.schedule import Plan
 
@@ -45,10 +46,10 @@ def export_archive(archive: Archive, path: str | Path) -> None:
     """
     if archive.host_library is None:
         raise UnsupportedError("export needs a linker to make a library: put cc, gcc, clang or ld on PATH")
-    file = _as_path(path)
+    file = as_path(path, "path", BuildError)
     try:
         archive.save(file)
-    except (OSError, ValueError) as error:  # A path with a NUL is a ValueError.
+    except OSError as error:
         raise BuildError(f"{file} cannot be written: {error}") from error
 
 
@@ -60,7 +61,7 @@ def load_archive(path: str | Path) -> tuple[Archive, Parts]:
     BuildError
         If the file is not an exported operator.
     """
-    archive = Archive.load(_as_path(path))
+    archive = Archive.load(as_path(path, "path", BuildError))
     try:
         return archive, _parts_of(archive)
     except (TypeError, ValueError, KeyError) as error:
@@ -80,13 +81,6 @@ def _parts_of(archive: Archive) -> Parts:
             raise ValueError(f"the field {field!r} of its manifest has other rungs than the problem")
     plan = Plan.from_choices(archive.choices)  # So `scheduled_mod` and pickles are of the kernels that run.
     return Parts(config, resolve_target(Target(archive.manifest["target"])), layout, plan)
-
-
-def _as_path(path: Any) -> Path:
-    try:
-        return Path(path)
-    except TypeError as error:
-        raise BuildError(f"'path' must be a string or a path (got {path!r})", path=path) from error
 
 
 def target_name(target: Target) -> str:
@@ -130,7 +124,7 @@ def problem_parts(text: str) -> Parts:
         config = MatmulConfig.from_problem(fields["problem"])
         plan = lenient_plan(fields["plan"]) if "plan" in fields else None
         return Parts(config, resolve_target(fields["target"]), fields["weight_layout"], plan)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, RecursionError) as error:
         raise BuildError(
             f"the program calls an operator that cannot be made again: {text[:200]} ({error}). Operators with rules "
             "of their own live in their process alone; a program of another version must be exported again"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bitquant.errors import ConfigError
+from bitquant.packing.checks import check_dense
 
 __all__ = ["Array", "like", "map_rows", "to_tensor"]
 
@@ -23,6 +24,7 @@ _CHUNK_ELEMENTS = 1 << 22
 def to_tensor(array: Any, argument: str) -> torch.Tensor:
     """Return a tensor that shares the memory of `array` where it can."""
     if isinstance(array, torch.Tensor):
+        check_dense(array, argument)
         return array.detach()
     if not isinstance(array, np.ndarray):
         raise ConfigError(

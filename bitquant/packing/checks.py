@@ -9,11 +9,21 @@ import math
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from bitquant.dtypes import NumberFormat
 from bitquant.errors import ConfigError
 
-__all__ = ["FLOAT8_DTYPES", "check_codes", "check_dtype", "check_shape", "check_values"]
+__all__ = [
+    "FLOAT8_DTYPES",
+    "check_codes",
+    "check_dense",
+    "check_dtype",
+    "check_finite",
+    "check_is_there",
+    "check_shape",
+    "check_values",
+]
 
 FLOAT8_DTYPES = (torch.float8_e4m3fn, torch.float8_e5m2)
 _INTEGER_DTYPES = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -35,8 +45,40 @@ def check_dtype(tensor: torch.Tensor, dtype: torch.dtype, argument: str) -> None
         raise ConfigError(f"{argument!r} must be {dtype} (got {tensor.dtype})", **{argument: tensor.dtype})
 
 
+def check_dense(tensor: torch.Tensor, argument: str) -> None:
+    """Check that a tensor is a plain array of numbers: not nested, sparse or one of torch's quantized types."""
+    if tensor.is_nested or tensor.layout is not torch.strided or tensor.is_quantized:
+        kind = "nested" if tensor.is_nested else "quantized" if tensor.is_quantized else tensor.layout
+        raise ConfigError(
+            f"{argument!r} must be a dense tensor (got one that is {kind}); use .to_dense(), .dequantize() or "
+            "torch.nested.to_padded_tensor",
+            **{argument: kind},
+        )
+
+
+def check_is_there(tensor: torch.Tensor, argument: str) -> None:
+    """Check that a tensor holds values: one on torch's "meta" device, or a fake one of a trace, has none."""
+    if tensor.is_meta or isinstance(tensor, FakeTensor):
+        raise ConfigError(
+            f"{argument!r} must hold values to be packed (got a tensor that has none: a fake one, or on the meta "
+            "device); pack it where it is loaded, outside of traces",
+            **{argument: tensor.device},
+        )
+
+
+def check_finite(weight: torch.Tensor) -> None:
+    """Check that a weight that is to be rounded holds numbers alone."""
+    check_is_there(weight, "weight")
+    if not (finite := torch.isfinite(weight)).all():
+        index = tuple((~finite).nonzero()[0].tolist())
+        raise ConfigError(
+            f"'weight' must be finite (got {weight[index].item()} at {index})", weight=weight, index=index
+        )
+
+
 def check_codes(codes: torch.Tensor, bits: int, argument: str) -> None:
     """Check that integers are codes of `bits` bits."""
+    check_is_there(codes, argument)
     if codes.dtype not in _INTEGER_DTYPES:
         raise ConfigError(f"{argument!r} must hold integers (got {codes.dtype})", **{argument: codes.dtype})
     _check_range(codes, 0, (1 << bits) - 1, argument, f"{bits}-bit codes are 0..{(1 << bits) - 1}")
@@ -44,6 +86,7 @@ def check_codes(codes: torch.Tensor, bits: int, argument: str) -> None:
 
 def check_values(values: torch.Tensor, fmt: NumberFormat) -> None:
     """Check that a format takes values of this type and holds each of them."""
+    check_is_there(values, "weight")
     if values.dtype not in _INTEGER_DTYPES + _FLOAT_DTYPES:
         raise ConfigError(f"'weight' must hold integers or floats (got {values.dtype})", weight=values.dtype)
     floating = values.is_floating_point()

@@ -24,6 +24,7 @@ __all__ = [
     "ApplyDefaultSchedule",
     "Choice",
     "choice_of",
+    "chosen_rules",
     "preferred_layout",
     "refusal",
     "schedule_module",
@@ -124,12 +125,31 @@ def _apply_foreign(rule: Any, func: PrimFunc, target: Target) -> PrimFunc | None
     return result if isinstance(result, PrimFunc) else result.mod["main"]
 
 
+def chosen_rules(rules: Sequence[Any] | None) -> Sequence[Any]:
+    """Return the rules that a caller has named, or all of bitquant's.
+
+    Raises
+    ------
+    ScheduleError
+        If they are no sequence of rules, bitquant's or dlight's.
+    """
+    if rules is None:
+        return default_rules()
+    fix = "pass some of bitquant.schedule.rules.default_rules(), or objects of your own with 'apply'"
+    if isinstance(rules, (str, bytes)) or not isinstance(rules, Sequence):
+        raise ScheduleError(f"'rules' must be a sequence of rules (got {rules!r:.80}); {fix}", rules=rules)
+    for rule in rules:
+        if isinstance(rule, type) or not callable(getattr(rule, "apply", None)):
+            raise ScheduleError(f"'rules' must hold rules alone (got {rule!r:.80}); {fix}", rules=rules)
+    return rules
+
+
 def preferred_layout(config: MatmulConfig, target: Target, rules: Sequence[Any] | None = None) -> Layout:
     """Return the layout in which a weight for `rules` is stored: one for every rung, since it is stored once.
 
     It is "fragment" where rules made for it take every rung, and the config does not ask for the plain layout.
     """
-    rules = default_rules() if rules is None else rules
+    rules = chosen_rules(rules)
     if config.wants_plain_layout or target.kind.name != "cuda" or fragment_refusal(config) is not None:
         return "plain"
     readers = [rule for rule in rules if isinstance(rule, Rule) and rule.weight_layouts == ("fragment",)]
@@ -154,7 +174,7 @@ def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None =
     ScheduleError
         If no rule applies. The message lists all reasons.
     """
-    rules = default_rules() if rules is None else rules
+    rules = chosen_rules(rules)
     functions = {}
     for name, func in mod.functions_items():
         if choice_of(func) is None:

@@ -19,7 +19,7 @@ from typing import Any
 from bitquant.arch import gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.errors import BitquantError, RecordError
-from bitquant.files import lock_folder, read_regular, write_whole
+from bitquant.files import as_path, lock_folder, read_regular, write_whole
 
 __all__ = [
     "SCHEMA",
@@ -181,7 +181,7 @@ class Records:
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._records: dict[tuple[str, int, str], dict[str, Record]] = {}
-        for record in records:
+        for record in _all_of(records):
             self.add(record)
 
     def add(self, record: Record, replace: bool = False) -> bool:
@@ -237,6 +237,20 @@ class Records:
         return sum(len(devices) for devices in self._records.values())
 
 
+def _all_of(records: Iterable[Record]) -> list[Record]:
+    """Return records as a list; RecordError where they are none."""
+    try:
+        found = list(records)
+    except TypeError as error:
+        raise RecordError(
+            f"'records' must be Record objects, a Records, or the path of a file or folder (got {records!r:.80})",
+            records=records,
+        ) from error
+    if other := [record for record in found if not isinstance(record, Record)]:
+        raise RecordError(f"'records' must hold Record objects alone (got {other[0]!r:.80})", records=other[0])
+    return found
+
+
 def _order(record: Record) -> tuple[Any, ...]:
     p = record.problem
     return record.arch, record.device, p["N"], p["K"], _key(p), record.rung
@@ -266,8 +280,8 @@ def load_records(path: str | Path) -> Records:
     RecordError
         If a file cannot be read, or is malformed. The message names file and field.
     """
-    path = Path(path)
-    if path.is_dir():
+    path = as_path(path, "path", RecordError)
+    if _is_folder(path):
         return Records(r for file in sorted(path.rglob("*.json")) for r in _read(file))
     return Records(_read(path))
 
@@ -282,10 +296,17 @@ def records_for(path: str | Path, config: MatmulConfig, arch: str) -> Records:
     RecordError
         If there is no such file or folder, or a file is malformed.
     """
-    path = Path(path)
-    if not path.is_dir():
+    path = as_path(path, "records", RecordError)
+    if not _is_folder(path):
         return Records(_read(path))
     return Records(r for file in sorted(path.glob(f"{arch}/*/{_file_name(config)}")) for r in _read(file))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise RecordError(f"{path!s:.200}: cannot be read: {error.strerror or error}", path=path) from error
 
 
 def _read(path: Path) -> tuple[Record, ...]:
@@ -337,9 +358,9 @@ def save_records(records: Iterable[Record], directory: str | Path, replace: bool
         If a file that is there is malformed; nothing of it is overwritten then. If a file or the lock of its folder
         cannot be had.
     """
-    by_file: dict[Path, list[Record]] = {}
-    for record in records:
-        by_file.setdefault(Path(directory) / record_path(record.config, record.arch, record.device), []).append(record)
+    folder, by_file = as_path(directory, "directory", RecordError), dict[Path, list[Record]]()
+    for record in _all_of(records):
+        by_file.setdefault(folder / record_path(record.config, record.arch, record.device), []).append(record)
     return [path for path, new in sorted(by_file.items()) if _merge(path, new, replace)]
 
 
@@ -388,6 +409,10 @@ def directories() -> tuple[list[Path], Path | None]:
     if value.lower() in ("off", "0", "false"):
         return [], None
     own = [Path(part) for part in value.split(os.pathsep) if part]
-    if missing := next((path for path in own if not path.exists()), None):
+    try:
+        missing = next((path for path in own if not path.exists()), None)
+    except OSError as error:
+        raise RecordError(f"{ENVIRONMENT} names no folders: {error!s:.200}; unset {ENVIRONMENT}") from error
+    if missing:
         raise RecordError(f"{ENVIRONMENT} names {missing}, which does not exist; make it, or unset {ENVIRONMENT}")
     return own, shipped_directory()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,15 @@ from bitquant.arch import detected_cuda_arch
 from bitquant.compute.matmul import config_of, layout_of, rung_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import RecordError
-from bitquant.schedule.apply import REFUSALS_ATTR, Choice, choice_of, preferred_layout, refusal, schedule_with
+from bitquant.schedule.apply import (
+    REFUSALS_ATTR,
+    Choice,
+    choice_of,
+    chosen_rules,
+    preferred_layout,
+    refusal,
+    schedule_with,
+)
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.records import Record, Records, directories, records_for
 from bitquant.schedule.rules import default_rules
@@ -169,15 +178,17 @@ def plan(
     Raises
     ------
     RecordError
-        If a record of the user's own does not fit: its rule is gone or refuses the problem, its hint has other fields;
-        or a file cannot be read. A shipped record that does not fit becomes a refusal, and so does one of the user's
-        own that fits the rung by itself: one tuned for a static M of 1, say, may not serve a ladder that ends at 1.
+        If `records` are none, on whatever target, or a file cannot be read. If a record of the user's own does not fit:
+        its rule is gone or refuses the problem, its hint has other fields. A shipped record that does not fit becomes a
+        refusal, and so does one of the user's own that fits the rung by itself: one tuned for a static M of 1, say, may
+        not serve a ladder that ends at 1.
     """
-    if target.kind.name != "cuda":
-        return Plan()
-    arch = str(target.arch)
-    rules = default_rules() if rules is None else rules
+    is_cuda = target.kind.name == "cuda"
+    arch = str(target.arch) if is_cuda else target.kind.name
+    rules = chosen_rules(rules)
     sources = list(_sources(config, arch, records))
+    if not is_cuda:
+        return Plan()
     several = len({device for found, _, _ in sources for device in found.devices()}) > 1
     device = _attached_device(arch) if several else None
     planned: dict[int, Planned] = {}
@@ -205,7 +216,7 @@ def _sources(
     config: MatmulConfig, arch: str, records: RecordSource | None
 ) -> Iterator[tuple[Records, Path | None, bool]]:
     """Yield sets of records in order of preference, each with its folder and whether its records must fit."""
-    if isinstance(records, (str, Path)):
+    if isinstance(records, (str, os.PathLike)):
         yield records_for(records, config, arch), None, True
     elif records is not None:
         yield records if isinstance(records, Records) else Records(records), None, True
@@ -254,7 +265,7 @@ def apply_plan(mod: IRModule, target: Target, plan: Plan, rules: Sequence[Rule] 
         If a hint's sizes do not fit the problem. Where the record is a shipped one, the function is kept unscheduled
         and its `Choice` will list the reason.
     """
-    rules = default_rules() if rules is None else rules
+    rules = chosen_rules(rules)
     functions = {name: _apply(func, target, plan, rules) for name, func in mod.functions_items()}
     return IRModule(functions, attrs=mod.attrs)
 

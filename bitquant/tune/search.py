@@ -220,8 +220,8 @@ def tune(
     """
     config = operator.config
     rungs = config.ladder if rungs is None else tuple(rungs)
-    if topk < 1:
-        raise CallError(f"'topk' must be at least 1 (got {topk})", topk=topk)
+    if isinstance(topk, bool) or not isinstance(topk, int) or topk < 1:
+        raise CallError(f"'topk' must be an int, at least 1 (got {topk!r:.80})", topk=topk)
     if unknown := [rung for rung in rungs if rung not in config.ladder]:
         raise CallError(
             f"'rungs' must be of the config's ladder, {', '.join(map(str, config.ladder))} (got {unknown[0]})",

@@ -185,7 +185,7 @@ def test_no_candidate_that_works_is_an_error(operator):
 
 def test_arguments(operator):
     """Arguments are checked; tuning for a GPU needs it."""
-    with pytest.raises(bq.CallError, match="'topk' must be at least 1"):
+    with pytest.raises(bq.CallError, match="'topk' must be an int, at least 1"):
         tune(operator, topk=0)
     with pytest.raises(bq.CallError, match=r"'rungs' must be of the config's ladder, 1, 8 \(got 3\)"):
         tune(operator, rungs=[3])
