@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from bitquant.matmul import Matmul
-    from bitquant.nn import BitLinear, Linear
+    from bitquant.nn import BitLinear, Linear, prepare_model
     from bitquant.nn.checkpoints import QuantizedWeight, read_checkpoint
     from bitquant.operator import Operator
     from bitquant.packing import general_compress, general_decompress
@@ -46,6 +46,7 @@ __all__ = [
     "__version__",
     "general_compress",
     "general_decompress",
+    "prepare_model",
     "read_checkpoint",
 ]
 
@@ -68,6 +69,7 @@ _HOMES = {
     "UnsupportedError": "errors",
     "general_compress": "packing",
     "general_decompress": "packing",
+    "prepare_model": "nn",
     "read_checkpoint": "nn.checkpoints",
 }
 _MODULES = frozenset({"arch", "cache", "compute", "nn", "schedule", *_HOMES.values()})

@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tvm
 import tvm_ffi
@@ -32,15 +32,16 @@ from bitquant.files import read_regular, scratch_folder, write_scratch, write_wh
 from bitquant.layouts import WEIGHT_LAYOUTS
 from bitquant.schedule.apply import Choice
 
-__all__ = ["FORMAT", "Archive"]
+__all__ = ["FORMAT", "Archive", "Program", "join_programs"]
 
 #: Version of the archive's own format.
-FORMAT = 3
+FORMAT = 4
 
 _MANIFEST, _HOST_LIBRARY, _HOST_IR = "manifest.json", "host.so", "host.ll"
-_CUBIN, _CUDA, _PTX = "kernels.cubin", "kernels.cu", "kernels.ptx"
+#: What a program's members are called after its symbol.
+_CUBIN, _CUDA, _PTX = ".cubin", ".cu", ".ptx"
 _MiB = 1 << 20
-#: Most bytes of each member, some hundred times what the largest operators have.
+#: Most bytes of each member, some hundred times what the largest operators have; members of a program by their suffix.
 _LIMITS_BYTES = {
     _MANIFEST: 4 * _MiB,
     _HOST_LIBRARY: 64 * _MiB,
@@ -49,10 +50,30 @@ _LIMITS_BYTES = {
     _CUDA: 64 * _MiB,
     _PTX: 64 * _MiB,
 }
-_CUDA_MEMBERS = frozenset({_CUBIN, _CUDA, _PTX})
+#: Most bytes of all members together.
+_LIMIT_BYTES = 512 * _MiB
+
+#: Line above each of several programs where they are read as one text; a comment in CUDA C++ and PTX.
+_HEADING = "// ---- {} ----"
 
 #: Device code of this process, by a digest of it.
 _device_modules: dict[str, tvm.runtime.Module] = {}
+
+
+class Program(NamedTuple):
+    """What a GPU runs of one function: a CUDA program, compiled by itself.
+
+    Attributes
+    ----------
+    cubin
+        Machine code.
+    cuda_source, ptx
+        What it was made from.
+    """
+
+    cubin: bytes
+    cuda_source: str
+    ptx: str
 
 
 @dataclass
@@ -67,16 +88,14 @@ class Archive:
         The host code as a shared library; None where no linker was there to make one.
     host_ir
         The host code as LLVM IR; used where there is no library.
-    cubin, cuda_source, ptx
-        The device code and its sources; None for a CPU.
+    programs
+        The device code by symbol; empty for a CPU.
     """
 
     manifest: dict[str, Any]
     host_library: bytes | None
     host_ir: bytes | None
-    cubin: bytes | None
-    cuda_source: str | None
-    ptx: str | None
+    programs: dict[str, Program]
     _module: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -94,6 +113,16 @@ class Archive:
         """What each CUDA kernel takes, by symbol."""
         return {name: KernelResources(**fields) for name, fields in self.manifest["resources"].items()}
 
+    @property
+    def cuda_source(self) -> str | None:
+        """The CUDA C++ of all programs; None for a CPU."""
+        return join_programs({name: program.cuda_source for name, program in self.programs.items()})
+
+    @property
+    def ptx(self) -> str | None:
+        """The PTX of all programs; None for a CPU."""
+        return join_programs({name: program.ptx for name, program in self.programs.items()})
+
     # Files.
 
     def to_bytes(self) -> bytes:
@@ -101,10 +130,11 @@ class Archive:
         members = {
             _HOST_LIBRARY: self.host_library,
             _HOST_IR: self.host_ir if self.host_library is None else None,
-            _CUBIN: self.cubin,
-            _CUDA: None if self.cuda_source is None else self.cuda_source.encode(),
-            _PTX: None if self.ptx is None else self.ptx.encode(),
         }
+        for name, program in self.programs.items():
+            members[name + _CUBIN] = program.cubin
+            members[name + _CUDA] = program.cuda_source.encode()
+            members[name + _PTX] = program.ptx.encode()
         present = {name: content for name, content in members.items() if content is not None}
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in present.items()}
         manifest: dict[str, Any] = {**self.manifest, "members": digests}
@@ -134,16 +164,17 @@ class Archive:
         """
         try:
             manifest, members = _checked(content)
-            texts = {text: members[text].decode() for text in (_CUDA, _PTX) if text in members}
+            programs = {
+                name: Program(members[name + _CUBIN], members[name + _CUDA].decode(), members[name + _PTX].decode())
+                for name in manifest["kernels"]
+            }
         except Exception as error:  # zipfile alone raises a dozen types on damaged files.
             raise BuildError(f"{name} is not an exported operator: {error}") from error
         return cls(
             manifest={key: value for key, value in manifest.items() if key not in _OF_THE_FILE},
             host_library=members.get(_HOST_LIBRARY),
             host_ir=members.get(_HOST_IR),
-            cubin=members.get(_CUBIN),
-            cuda_source=texts.get(_CUDA),
-            ptx=texts.get(_PTX),
+            programs=programs,
         )
 
     def save(self, path: Path) -> None:
@@ -166,8 +197,8 @@ class Archive:
             As `from_bytes`, and if there is no such file.
         """
         try:
-            content, _ = read_regular(path, sum(_LIMITS_BYTES.values()))
-        except OSError as error:
+            content, _ = read_regular(path, _LIMIT_BYTES)
+        except (OSError, ValueError) as error:  # A path with a NUL is a ValueError.
             raise BuildError(f"{path} is not an exported operator: {error}") from error
         return cls.from_bytes(content, str(path))
 
@@ -194,21 +225,22 @@ class Archive:
                 f"this operator was built on {built['os']} {built['machine']} and does not run on "
                 f"{here['os']} {here['machine']}; build it here"
             )
-        if self.cubin is None:
+        if not self.programs:
             missing = sorted(set(self.manifest["cpu_features"]) - _cpu_features())
             if missing:
                 raise UnsupportedError(
                     f"this operator was built for a CPU with {', '.join(missing)}, which this one lacks; build it here"
                 )
         module = _load_host(self.host_library, self.host_ir)
-        if self.cubin is not None:
+        if self.programs:
             create = tvm_ffi.get_global_func("ffi.Module.create.cuda", allow_missing=True)
             if create is None:
                 raise UnsupportedError(
                     f"a kernel for {self.manifest['arch']} needs a GPU with its driver, and none is visible; "
                     "it can be read and exported, but not run here"
                 )
-            module.import_module(self._device_module(self.cubin, create))
+            for name in self.programs:
+                module.import_module(self._device_module(name, create))
         try:
             for symbol in self.symbols.values():
                 module.get_function(symbol)
@@ -216,13 +248,21 @@ class Archive:
             raise BuildError(f"the host code of this operator is not that of its problem: {error}") from error
         return module
 
-    def _device_module(self, cubin: bytes, create: Any) -> tvm.runtime.Module:
-        """Return the device code, loaded once a process and for its life: CUDA graphs hold kernels, not operators."""
-        key = hashlib.sha256(cubin).hexdigest()
+    def _device_module(self, name: str, create: Any) -> tvm.runtime.Module:
+        """Return a program, loaded once a process and for its life: CUDA graphs hold kernels, not operators."""
+        program = self.programs[name]
+        key = hashlib.sha256(program.cubin).hexdigest()
         if key not in _device_modules:
-            info = tvm_ffi.get_global_func("runtime.LoadMetaDataFromJSON")(json.dumps(self.manifest["kernels"]))
-            _device_modules[key] = create(cubin, "cubin", info, {"cuda": self.cuda_source})
+            info = tvm_ffi.get_global_func("runtime.LoadMetaDataFromJSON")(json.dumps(self.manifest["kernels"][name]))
+            _device_modules[key] = create(program.cubin, "cubin", info, {"cuda": program.cuda_source})
         return _device_modules[key]
+
+
+def join_programs(texts: Mapping[str, str]) -> str | None:
+    """Return the texts of programs as one, each headed by its name where there are several; None for none."""
+    if len(texts) < 2:
+        return next(iter(texts.values()), None)
+    return "\n".join(f"{_HEADING.format(name)}\n{text}" for name, text in texts.items())
 
 
 @functools.cache
@@ -263,15 +303,24 @@ def _checked(content: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
 def _read_members(content: bytes) -> dict[str, bytes]:
     """Return the members of a zip file; ValueError where there is one that an archive has not, or too large a one."""
     members: dict[str, bytes] = {}
+    unpacked = 0
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for info in archive.infolist():
-            limit = _LIMITS_BYTES.get(info.filename)
+            limit = _LIMITS_BYTES.get(_kind_of(info.filename))
             if limit is None or info.filename in members:
                 raise ValueError(f"it has a member {info.filename!r} too many")
             if info.file_size > limit:
                 raise ValueError(f"{info.filename} has {info.file_size} bytes, more than {limit}")
+            if (unpacked := unpacked + info.file_size) > _LIMIT_BYTES:
+                raise ValueError(f"its members have more than {_LIMIT_BYTES} bytes together")
             members[info.filename] = archive.read(info)  # No more than `file_size`, whatever the stream holds.
     return members
+
+
+def _kind_of(member: str) -> str:
+    """Return under what a member's limit stands: its suffix for members of programs, else its name."""
+    match = re.fullmatch(r"[A-Za-z_][0-9A-Za-z_]*(\.(?:cubin|cu|ptx))", member)
+    return match[1] if match else member
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
@@ -357,7 +406,7 @@ _SCHEMA: dict[str, Callable[[Any], bool]] = {
     "cpu_features": _list_of(_is_text),
     "symbols": _map_of(_is_rung, _is_name),
     "choices": _map_of(_is_rung, _is_choice),
-    "kernels": lambda value: value == {} or _fields(func_info=_map_of(_is_name, _is_kernel))(value),
+    "kernels": _map_of(_is_name, _fields(func_info=_map_of(_is_name, _is_kernel))),
     "resources": _map_of(_is_name, _is_resources),
     "versions": _map_of(_is_text, _is_text),
     "members": _map_of(_is_text, _is_text),
@@ -381,7 +430,8 @@ def _check_manifest(manifest: dict[str, Any], members: Any) -> None:
         raise ValueError("the field 'symbols' of its manifest names no function")
     if not manifest["choices"].keys() <= manifest["symbols"].keys():
         raise ValueError("the field 'choices' of its manifest has rungs that no function serves")
-    if any(name != kernel["name"] for name, kernel in manifest["kernels"].get("func_info", {}).items()):
+    described = [item for program in manifest["kernels"].values() for item in program["func_info"].items()]
+    if any(name != kernel["name"] for name, kernel in described):
         raise ValueError("the field 'kernels' of its manifest calls a kernel by two names")
     if len({_HOST_LIBRARY, _HOST_IR} & members) != 1:
         raise ValueError("parts of it are missing")
@@ -404,5 +454,8 @@ def _check_target(manifest: dict[str, Any], members: Any) -> None:
         raise ValueError("the fields 'target' and 'weight_layout' of its manifest contradict each other")
     if not is_cuda and target.attrs.get("cl-opt"):
         raise ValueError("the field 'target' of its manifest has options for LLVM's command line")
-    if members & _CUDA_MEMBERS != (_CUDA_MEMBERS if is_cuda else frozenset()):
+    symbols = set(manifest["symbols"].values()) if is_cuda else set()
+    if manifest["kernels"].keys() != symbols:
+        raise ValueError(f"the fields 'symbols' and 'kernels' of its manifest are not those for {arch}")
+    if members - {_HOST_LIBRARY, _HOST_IR} != {name + suffix for name in symbols for suffix in (_CUBIN, _CUDA, _PTX)}:
         raise ValueError(f"its members are not those for {arch}")

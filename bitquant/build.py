@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import contextvars
 import dataclasses
 import functools
 import json
 import os
 import threading
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import tvm
 import tvm_ffi
@@ -17,19 +20,24 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant import cache
-from bitquant.archive import FORMAT, Archive
-from bitquant.compiler import compile_cuda_source, find_linker, link_shared
+from bitquant.archive import FORMAT, Archive, Program
+from bitquant.compiler import KernelResources, compile_cuda_source, find_linker, link_shared
 from bitquant.compute.matmul import CONFIG_ATTR, LAYOUT_ATTR, RUNG_ATTR, layout_of, rung_of
 from bitquant.errors import BitquantError, BuildError
 from bitquant.files import scratch_folder, write_scratch
 from bitquant.intrin.launch import LAUNCH_ATTR
+from bitquant.parallel import run_all
 from bitquant.schedule.apply import CHOICE_ATTR, choice_of
 
-__all__ = ["Archive", "build", "share_equal_functions"]
+__all__ = ["Archive", "build", "share_equal_functions", "watched"]
 
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.
 _source_only: contextvars.ContextVar[bool] = contextvars.ContextVar("source_only", default=False)
 _callback_lock = threading.Lock()
+#: What is told of progress (`watched`).
+_on_progress: contextvars.ContextVar[Callable[[int], object]] = contextvars.ContextVar(
+    "on_progress", default=lambda _done: None
+)
 
 
 def share_equal_functions(scheduled: IRModule) -> tuple[IRModule, dict[int, str]]:
@@ -56,20 +64,15 @@ def _is_host(func: PrimFunc) -> bool:
     return bool(func.attrs["target"].kind.name == "llvm")
 
 
-def _lower(scheduled: IRModule, target: Target) -> tuple[IRModule, IRModule]:
-    """Lower each function through its own pipeline; return the host and the device functions."""
-    host: dict[Any, PrimFunc] = {}
-    device: dict[Any, PrimFunc] = {}
+def _lower(name: Any, func: PrimFunc, target: Target) -> tuple[IRModule, IRModule]:
+    """Lower a function through its own pipeline; return its host and its device functions."""
     bound = tvm.tirx.transform.BindTarget(target if target.host is not None else target.with_host(target))
-    for name, func in scheduled.functions_items():
-        choice = choice_of(func)
-        pipeline, finish_host, finish_device = tvm.tirx.get_tir_pipeline(choice.pipeline if choice else "s_tir")
-        lowered = pipeline(bound(IRModule({name: func})))
-        on_host = tvm.tirx.transform.Filter(_is_host)
-        on_device = tvm.tirx.transform.Filter(lambda f: not _is_host(f))
-        host.update(finish_host()(on_host(lowered)).functions_items())
-        device.update(finish_device()(on_device(lowered)).functions_items())
-    return IRModule(host), IRModule(device)
+    choice = choice_of(func)
+    pipeline, finish_host, finish_device = tvm.tirx.get_tir_pipeline(choice.pipeline if choice else "s_tir")
+    lowered = pipeline(bound(IRModule({name: func})))
+    on_host = tvm.tirx.transform.Filter(_is_host)
+    on_device = tvm.tirx.transform.Filter(lambda f: not _is_host(f))
+    return finish_host()(on_host(lowered)), finish_device()(on_device(lowered))
 
 
 def _kernel_info(device: IRModule) -> dict[str, Any]:
@@ -145,8 +148,33 @@ def _object_code(module: Any) -> bytes:
         return file.read()
 
 
+class _Compiled(NamedTuple):
+    """The device code of one function, and what TVM's runtime and people are told of its kernels."""
+
+    program: Program
+    info: dict[str, Any]
+    resources: dict[str, KernelResources]
+
+
+def _program(device: IRModule, target: Target) -> _Compiled:
+    """Compile the device functions that one function was lowered to."""
+    source, arch = _cuda_source(device, target), str(target.arch)
+    compiled = compile_cuda_source(source, arch)
+    return _Compiled(Program(compiled.cubin, source, compiled.ptx), _kernel_info(device), compiled.resources)
+
+
+@contextlib.contextmanager
+def watched(on_progress: Callable[[int], object]) -> Iterator[None]:
+    """Have `build` say in this block how it gets on: it calls `on_progress` with numbers of rungs that are done."""
+    token = _on_progress.set(on_progress)
+    try:
+        yield
+    finally:
+        _on_progress.reset(token)
+
+
 def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archive:
-    """Compile a scheduled module.
+    """Compile a scheduled module, several functions at a time.
 
     Parameters
     ----------
@@ -165,41 +193,59 @@ def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archi
         If there is no CUDA compiler.
     """
     shared, symbols = share_equal_functions(scheduled)
-    try:
-        host, device = _lower(shared, target)
-    except Exception as error:
-        raise BuildError(f"TVM cannot lower the scheduled module for {target.kind.name}: {error}") from error
-    compiled, source, arch, info = None, None, target.kind.name, {}
-    try:
-        library, ir = _host_code(host, target.host if target.host is not None else target)
-        if target.kind.name == "cuda":
-            source, info = _cuda_source(device, target), _kernel_info(device)
-    except BitquantError:
-        raise
-    except Exception as error:
-        raise BuildError(f"TVM cannot generate code for {target.kind.name}: {error}") from error
-    if source is not None:
-        arch = str(target.arch)
-        compiled = compile_cuda_source(source, arch)
+    kind, is_cuda = target.kind.name, target.kind.name == "cuda"
+    by_rung = sorted(shared.functions_items(), key=lambda item: rung_of(item[1]))
+    functions = {str(func.attrs["global_symbol"]): (name, func) for name, func in by_rung}
+    served = collections.Counter(symbols.values())
+
+    def lower(symbol: str) -> tuple[IRModule, IRModule]:
+        with _stage(f"lower the scheduled module for {kind}"):
+            return _lower(*functions[symbol], target)
+
+    lowered = dict(zip(functions, run_all(lower, functions), strict=True))
+
+    def generate(symbol: str | None) -> Any:
+        with _stage(f"generate code for {kind}"):
+            if symbol is None:
+                host = IRModule({k: v for module, _ in lowered.values() for k, v in module.functions_items()})
+                result: Any = _host_code(host, target.host if target.host is not None else target)
+                done = 0 if is_cuda else len(symbols)
+            else:
+                result, done = _program(lowered[symbol][1], target), served[symbol]
+        _on_progress.get()(done)
+        return result
+
+    (library, ir), *programs = run_all(generate, [None, *(functions if is_cuda else ())])
+    compiled: dict[str, _Compiled] = dict(zip(functions if is_cuda else (), programs, strict=True))
     choices = {rung_of(f): choice_of(f) for _, f in scheduled.functions_items()}
     manifest = {
         "format": FORMAT,
         "problem": problem,
         "weight_layout": layout_of(next(iter(scheduled.functions.values()))),
         "target": str(target),
-        "arch": arch,
-        "cpu_features": sorted(str(f) for f in target.attrs.get("mattr", [])) if target.kind.name == "llvm" else [],
+        "arch": str(target.arch) if is_cuda else kind,
+        "cpu_features": sorted(str(f) for f in target.attrs.get("mattr", [])) if kind == "llvm" else [],
         "symbols": symbols,
         "choices": {rung: choice.to_dict() for rung, choice in choices.items() if choice},
-        "kernels": info,
-        "resources": {k: dataclasses.asdict(v) for k, v in compiled.resources.items()} if compiled else {},
+        "kernels": {symbol: c.info for symbol, c in compiled.items()},
+        "resources": {k: dataclasses.asdict(v) for c in compiled.values() for k, v in c.resources.items()},
         "versions": cache.versions(),
     }
     return Archive(
         manifest=json.loads(json.dumps(manifest)),
         host_library=library,
         host_ir=ir,
-        cubin=compiled.cubin if compiled else None,
-        cuda_source=source,
-        ptx=compiled.ptx if compiled else None,
+        programs={symbol: c.program for symbol, c in compiled.items()},
     )
+
+
+@contextlib.contextmanager
+def _stage(what: str) -> Iterator[None]:
+    """Run a stage of a build with TVM's passes as they are by default, and name it where TVM fails."""
+    try:
+        with tvm.transform.PassContext():  # A thread's own, and not that of whoever asked for the build.
+            yield
+    except BitquantError:
+        raise
+    except Exception as error:
+        raise BuildError(f"TVM cannot {what}: {error}") from error

@@ -118,12 +118,19 @@ def _source(config: MatmulConfig, target: Target, stage: str, planned: Plan) -> 
 
 
 def strip_preamble(source: str) -> str:
-    """Return CUDA C++ without the types and macros that TVM puts before every kernel; whole where it has none."""
-    preamble, end, kernels = source.partition("  #define ushort unsigned short\n#endif\n")
-    if not end:
-        return source
-    lines = preamble.count("\n") + end.count("\n")
-    return f"// {lines} lines of TVM's preamble are left out; --full prints them.\n{kernels}"
+    """Return CUDA C++ without the types and macros that TVM puts before every kernel; whole where it has none.
+
+    Of several programs (`bitquant.archive.join_programs`) each loses its own.
+    """
+    stripped = []
+    for program in re.split(r"(?m)^(?=// ---- \w+ ----$)", source):
+        heading, line_end, text = program.partition("\n") if program.startswith("// ----") else ("", "", program)
+        preamble, end, kernels = text.partition("  #define ushort unsigned short\n#endif\n")
+        if end:
+            lines = preamble.count("\n") + end.count("\n")
+            text = f"// {lines} lines of TVM's preamble are left out; --full prints them.\n{kernels}"
+        stripped.append(heading + line_end + text)
+    return "".join(stripped)
 
 
 def te_source(config: MatmulConfig, mod: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -152,8 +152,9 @@ class BitLinear(KernelModule):
         weight_scale: Any = self.weight_scale
         if self.weight is None:
             # A bias is added in float32, with a rounding of its own: the same bits in both states.
-            kernels = self._kernels if self.bias is not None else self._kernels_by_output.get(x.dtype, self._kernels)
-            D = self._multiply(tokens, kernels=kernels, activation_scale=(token_scale * weight_scale).reciprocal())
+            D = self._multiply(
+                tokens, kernels=self._kernels_for(x.dtype), activation_scale=(token_scale * weight_scale).reciprocal()
+            )
         else:
             values, weight_scale = self._round_weight()
             with torch.autocast(x.device.type, enabled=False):  # float32 holds the sums, float16 does not.
@@ -171,6 +172,14 @@ class BitLinear(KernelModule):
                 weight, problem = values, None
             D = straight_through(x, D, weight, weight_scale, problem)
         return D
+
+    def _kernels_for(self, dtype: torch.dtype) -> Any:
+        """Return the kernels of calls with inputs of a type."""
+        return self._kernels if self.bias is not None else self._kernels_by_output.get(dtype, self._kernels)
+
+    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[Any]:
+        """Return the kernels that calls with inputs of these types run; none before the weight is packed."""
+        return [] if self.weight is not None else [self._kernels_for(dtype) for dtype in dtypes]
 
     def _round_weight(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `weight_quant` of the float weight.

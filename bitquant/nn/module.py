@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import torch
@@ -43,7 +43,7 @@ class _Kernels:
     """
 
     def __init__(self, config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> None:
-        self._config, self._target, self._enable_tuning = config, target, enable_tuning
+        self.config, self._target, self._enable_tuning = config, target, enable_tuning
         self.operators: dict[str, Matmul] = {}
         #: Shapes of the weights that they read.
         self.weight_shapes: dict[str, tuple[int, int]] = {}
@@ -54,9 +54,20 @@ class _Kernels:
     def prepare(self, device_type: str) -> None:
         """Make the operator for a type of device. torch.compile runs this where it stands, and does not trace it."""
         if device_type not in self.operators:
-            operator = Matmul(self._config, target=self._target_on(device_type), enable_tuning=self._enable_tuning)
-            self.weight_shapes[device_type] = layouts.weight_shape(self._config, operator.weight_layout)
-            self.operators[device_type] = operator
+            target = self.target_on(device_type)
+            self._keep(device_type, Matmul(self.config, target=target, enable_tuning=self._enable_tuning))
+
+    def find(self, device_type: str) -> bool:
+        """Return whether the operator for a type of device is there now, made without compiling or tuning anything."""
+        if device_type not in self.operators and not self._enable_tuning:
+            operator = Matmul.find(self.config, self.target_on(device_type))
+            if operator is not None:
+                self._keep(device_type, operator)
+        return device_type in self.operators
+
+    def _keep(self, device_type: str, operator: Matmul) -> None:
+        self.weight_shapes[device_type] = layouts.weight_shape(self.config, operator.weight_layout)
+        self.operators[device_type] = operator
 
     def layout(self, device_type: str) -> Layout:
         """Return the layout in which a layer keeps its weight on a type of device; no operator is made for that."""
@@ -66,22 +77,23 @@ class _Kernels:
             return self.operators[device_type].weight_layout
         if self._gpu_layout is None:
             try:
-                target = resolve_target(self._target_on(device_type))
+                target = resolve_target(self.target_on(device_type))
             except UnsupportedError:  # No kernels run on this GPU, which is for the first call to say.
                 return "plain"
-            self._gpu_layout = preferred_layout(self._config, target)
+            self._gpu_layout = preferred_layout(self.config, target)
         return self._gpu_layout
 
-    def _target_on(self, device_type: str) -> str | Target:
+    def target_on(self, device_type: str) -> str | Target:
+        """Return what kernels for a type of device are made for."""
         return device_type if self._target is None else self._target
 
     def with_output(self, out_dtype: str) -> _Kernels:
         """Return those of the same problem with another type of D; they read the weight in the same layout."""
-        config = dataclasses.replace(self._config, out_dtype=out_dtype)
+        config = dataclasses.replace(self.config, out_dtype=out_dtype)
         return _shared_kernels(config, self._target, self._enable_tuning)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _shared_kernels, (self._config, self._target, self._enable_tuning)
+        return _shared_kernels, (self.config, self._target, self._enable_tuning)
 
 
 #: It keeps nothing alive.
@@ -160,6 +172,11 @@ class KernelModule(torch.nn.Module):
         """
         self._kernels.prepare(device_type)
         return self._kernels.operators[device_type]
+
+    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[_Kernels]:
+        """Return the kernels that calls run, with inputs of these types where the layer takes any."""
+        del dtypes
+        return [self._kernels]
 
     @property
     def weight_layout(self) -> Layout | None:

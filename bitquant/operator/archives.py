@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -16,16 +18,77 @@ from bitquant.build import build
 from bitquant.compiler import cuda_compiler, find_linker
 from bitquant.config import MatmulConfig
 
-__all__ = ["compile_archive", "find_archive"]
+__all__ = ["compile_archive", "find_archive", "present_archive"]
 
 #: Archives in use, so that equal operators share one module. It keeps nothing alive.
 _in_use: weakref.WeakValueDictionary[str, Archive] = weakref.WeakValueDictionary()
 
 
+class _Locks:
+    """Locks among the threads of this process."""
+
+    def __init__(self) -> None:
+        #: Held while a module is scheduled, which is work of Python's interpreter. Its lock would change hands at each
+        #: of TVM's thousands of short calls if several threads did that at once.
+        self.scheduling = threading.Lock()
+        self._table = threading.Lock()
+        self._of_keys: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+    def of_key(self, key: str) -> Any:
+        """Return the lock under which an archive is found: where there is no disk cache, it is built once as well."""
+        with self._table:
+            lock = self._of_keys.get(key)
+            if lock is None:
+                lock = self._of_keys[key] = threading.Lock()
+            return lock
+
+
+_locks = _Locks()
+
+
+def _forget_locks() -> None:
+    """Let a forked child have locks of its own: threads that hold the others are not there to give them back."""
+    global _locks  # noqa: PLW0603
+    _locks = _Locks()
+
+
+os.register_at_fork(after_in_child=_forget_locks)
+
+
 def compile_archive(schedule: Callable[[], IRModule], config: MatmulConfig, target: Target) -> Archive:
     """Return what `schedule` returns, built."""
     with tvm.transform.PassContext():  # Not the caller's: what is built here, others take from the cache.
-        return build(schedule(), target, config.problem())
+        with _locks.scheduling:
+            scheduled = schedule()
+        return build(scheduled, target, config.problem())
+
+
+def _key(parts: dict[str, Any], config: MatmulConfig, target: Target) -> str:
+    parts = {
+        "problem": config.problem(),
+        "target": str(target),
+        "linked": find_linker() is not None,
+        **parts,
+    }
+    if target.kind.name == "cuda":
+        parts["compiler"] = cuda_compiler().key
+    return cache.cache_key(parts)
+
+
+def present_archive(parts: dict[str, Any], config: MatmulConfig, target: Target) -> Archive | None:
+    """Return the archive of a problem from this process or the disk cache; None where neither has it.
+
+    Parameters
+    ----------
+    parts, config, target
+        As for `find_archive`.
+    """
+    key = _key(parts, config, target)
+    if (archive := _in_use.get(key)) is None:
+        archive = cache.KernelCache().load(key, Archive.from_bytes)
+        if archive is not None:
+            archive = _in_use.setdefault(key, archive)
+    return archive
 
 
 def find_archive(
@@ -42,24 +105,14 @@ def find_archive(
     config, target
         The problem, and what it is built for.
     """
-    parts = {
-        "problem": config.problem(),
-        "target": str(target),
-        "linked": find_linker() is not None,
-        **parts,
-    }
-    where = target.kind.name
-    if where == "cuda":
-        parts["compiler"] = cuda_compiler().key
-        where = str(target.arch)
-    key = cache.cache_key(parts)
-    if (archive := _in_use.get(key)) is None:
-        archive = cache.KernelCache().get_or_build(
-            key,
-            Archive.from_bytes,
-            lambda: compile_archive(schedule, config, target),
-            Archive.to_bytes,
-            f"{config} on {where}",
-        )
-        _in_use[key] = archive
-    return archive
+    key = _key(parts, config, target)
+    with _locks.of_key(key):
+        if (archive := _in_use.get(key)) is None:
+            archive = _in_use[key] = cache.KernelCache().get_or_build(
+                key,
+                Archive.from_bytes,
+                lambda: compile_archive(schedule, config, target),
+                Archive.to_bytes,
+                f"{config} on {target.arch if target.kind.name == 'cuda' else target.kind.name}",
+            )
+        return archive

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import tvm
@@ -17,14 +17,14 @@ from tvm.tirx import PrimFunc
 
 from bitquant import profiling
 from bitquant.arch import resolve_target
-from bitquant.build import Archive
+from bitquant.archive import Archive, join_programs
 from bitquant.compiler import disassemble
 from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
 from bitquant.config import MatmulConfig
 from bitquant.errors import CallError, ConfigError, ScheduleError, UnsupportedError
 from bitquant.layouts import Layout
-from bitquant.operator.archives import compile_archive, find_archive
+from bitquant.operator.archives import compile_archive, find_archive, present_archive
 from bitquant.operator.call import Launcher, mark_written
 from bitquant.operator.dispatch import dequantize, dispatch
 from bitquant.operator.persistence import (
@@ -42,6 +42,9 @@ from bitquant.operator.signature import DeviceCheck, Operands, Signature
 from bitquant.operator.weight import WeightDecoder
 from bitquant.schedule import Choice, Plan, apply_plan, choice_of, plan, preferred_layout, schedule_module
 from bitquant.schedule.tuned import RecordSource
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Operator"]
 
@@ -136,8 +139,38 @@ class Operator:
 
         if self._rules is not None:
             return compile_archive(schedule, self.config, self.target)
-        parts = {"weight_layout": self.weight_layout, "plan": self._plan.to_dict()}
-        return find_archive(parts, schedule, self.config, self.target)
+        return find_archive(self._deciding, schedule, self.config, self.target)
+
+    @property
+    def _deciding(self) -> dict[str, Any]:
+        """What decides the kernels beside problem and target."""
+        return {"weight_layout": self.weight_layout, "plan": self._plan.to_dict()}
+
+    @classmethod
+    def find(cls, config: MatmulConfig, target: str | Target | None = None) -> Self | None:
+        """Return the operator of a problem where its kernels are in this process or in the disk cache, else None.
+
+        Nothing is compiled.
+
+        Parameters
+        ----------
+        config, target
+            As in the constructor.
+
+        Raises
+        ------
+        RecordError, UnsupportedError
+            As the constructor does.
+        """
+        target = resolve_target(target)
+        layout = preferred_layout(config, target)
+        operator = cls.__new__(cls)
+        operator._set_up(Parts(config, target, layout, plan(config, target, layout)), None, is_default=True)
+        archive = present_archive(operator._deciding, config, target)
+        if archive is None:
+            return None
+        operator._bind(archive)
+        return operator
 
     def _bind(self, archive: Archive) -> None:
         """Set what depends on the kernels."""
@@ -347,11 +380,12 @@ class Operator:
         UnsupportedError
             If the target is a CPU, or there is no disassembler.
         """
-        if self._archive.cubin is None:
+        if not self._archive.programs:
             raise UnsupportedError(
                 f"SASS exists for CUDA targets alone (got {self.arch}); construct with target='sm_90a', say"
             )
-        return disassemble(self._archive.cubin)
+        sass = {name: disassemble(program.cubin) for name, program in self._archive.programs.items()}
+        return join_programs(sass) or ""
 
     def bytes_per_call(self, m: int) -> int:
         """Return the least bytes that a call of `m` rows moves: every operand read once, D written once."""

@@ -57,7 +57,7 @@ def report(config: MatmulConfig, archive: Archive) -> str:
     for m in c.ladder:
         moved, flop = bytes_per_call(c, m), 2 * m * c.N * c.K
         floor = ""
-        if archive.cubin is not None:
+        if archive.programs:
             gpu = gpu_arch(arch)
             bandwidth = gpu.bandwidth_bytes_per_s
             floor = f", floor {moved / bandwidth * 1e6:.1f} us at {bandwidth / 1e12:.2f} TB/s ({gpu.example})"

@@ -1,9 +1,10 @@
 """Building candidates, several at a time.
 
-Four fifths of a build are NVRTC's, which lets other threads run; the rest is TVM's lowering, which holds Python's lock.
-Both are spread over processes. They are fresh interpreters that are told what to build in one line of JSON at a time,
-and no children of `multiprocessing`: those would import the user's script again, and where it lacks a `__main__` guard
-start tuning there. A compiler that crashes or hangs costs its own candidate only. The processes see no GPU.
+They are built by processes, and not by threads as an operator's kernels are (`bitquant.parallel`). There are enough of
+them to pay for the start of a process, and a hint that nobody has tried yet may break a compiler: one that crashes or
+hangs costs its own candidate only. The processes are fresh interpreters that are told what to build in one line of JSON
+at a time, and no children of `multiprocessing`: those would import the user's script again, and where it lacks a
+`__main__` guard start tuning there. They see no GPU.
 """
 
 from __future__ import annotations

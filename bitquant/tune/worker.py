@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from bitquant.parallel import in_one_thread
 from bitquant.schedule.rules import default_rules
 from bitquant.tune.compile import build_request, describe
 
@@ -22,7 +23,8 @@ def main() -> None:
         request = json.loads(line)
         error = None
         try:
-            build_request(request, default_rules()).save(Path(request["path"]))
+            with in_one_thread():  # There is a process like this one for each CPU.
+                build_request(request, default_rules()).save(Path(request["path"]))
         except Exception as failure:  # noqa: BLE001 - a rule may fail in any way; the parent reports it.
             error = describe(failure)
         answers.write(json.dumps({"error": error}) + "\n")

@@ -99,7 +99,10 @@ LIES = {
     "choices": [
         [], {"7": {}}, {"1": {}}, {"1": {"rule": "cpu"}}, {"1": "cpu"}, {"1": None}, {},
     ],
-    "kernels": [[], {"func_info": []}, {"func_info": {"a": {}}}, {"x": 1}],
+    "kernels": [
+        [], {"func_info": []}, {"a": {"func_info": {"a": {}}}}, {"x": 1}, {"matmul_m1": {}},
+        {"matmul_m1": {"func_info": {}}},
+    ],
     "resources": [[], {"a": {}}, {"a": {"registers": -1}}, {"a": 5}],
     "versions": [{}, [], {"os": 1, "machine": 2}, {"os": "Linux"}],
     "members": [[], {}, {"host.so": 5}, None],
@@ -147,7 +150,7 @@ def test_manifest_of_another_shape_is_refused(whole, tmp_path):
         with pytest.raises(bq.BuildError, match=r"of its manifest is (unknown|missing)"):
             bq.Operator.load(path)
     path = write(tmp_path / "operator.bq", with_manifest(whole, format=2))
-    with pytest.raises(bq.BuildError, match="archive format 2, and this version reads 3; export it again"):
+    with pytest.raises(bq.BuildError, match="archive format 2, and this version reads 4; export it again"):
         bq.Operator.load(path)
 
 
@@ -156,14 +159,16 @@ def test_members_of_strangers_are_refused(whole, for_gpu, tmp_path):
     host = whole["host.so"]
     for members in (
         {**whole, "../evil.so": b""},
-        {**whole, "kernels.cubin": b"x"},
+        {**whole, "matmul_m1.cubin": b"x"},
+        {**whole, "kernels.bin": b"x"},
         {"manifest.json": whole["manifest.json"]},
         {"host.so": host},
         {**whole, "host.so": host[:-1]},
         {**whole, "host.so": host[: len(host) // 2]},
         {**whole, "host.so": bytes([host[0] ^ 1]) + host[1:]},
-        {name: content for name, content in for_gpu.items() if name != "kernels.ptx"},
-        {**for_gpu, "kernels.cubin": for_gpu["kernels.cubin"][:-1]},
+        {name: content for name, content in for_gpu.items() if name != "matmul_m1.ptx"},
+        {**for_gpu, "matmul_m1.cubin": for_gpu["matmul_m1.cubin"][:-1]},
+        {**for_gpu, "matmul_m2.cubin": for_gpu["matmul_m1.cubin"]},
         {},
     ):
         with pytest.raises(bq.BuildError, match="is not an exported operator"):
@@ -194,14 +199,21 @@ def test_archive_that_swells_is_refused(whole, tmp_path):
 def test_operator_for_a_gpu_is_checked_as_well(for_gpu, tmp_path):
     """What is said of kernels and their arguments is typed: TVM's runtime takes it as it is."""
     assert bq.Operator.load(write(tmp_path / "operator.bq", for_gpu)).arch == "sm_80"
-    kernels = json.loads(for_gpu["manifest.json"])["kernels"]
-    (name, info), *_ = kernels["func_info"].items()
+    manifest = json.loads(for_gpu["manifest.json"])
+    ((program, kernels),) = manifest["kernels"].items()
+    ((name, info),) = kernels["func_info"].items()
     for changed in (
         {**info, "name": "other"}, {**info, "arg_types": [1]}, {**info, "arg_types": None}, {**info, "x": 1},
         {**info, "launch_param_tags": [None]}, {**info, "arg_extra_tags": [-1]},
     ):  # fmt: skip
-        path = write(tmp_path / "operator.bq", with_manifest(for_gpu, kernels={"func_info": {name: changed}}))
+        path = write(
+            tmp_path / "operator.bq", with_manifest(for_gpu, kernels={program: {"func_info": {name: changed}}})
+        )
         with pytest.raises(bq.BuildError, match="the field 'kernels' of its manifest"):
+            bq.Operator.load(path)
+    for lie in ({}, {"matmul_m2": kernels}, {program: kernels, "matmul_m2": kernels}):
+        path = write(tmp_path / "operator.bq", with_manifest(for_gpu, kernels=lie))
+        with pytest.raises(bq.BuildError, match="is not an exported operator"):
             bq.Operator.load(path)
     path = write(tmp_path / "operator.bq", with_manifest(for_gpu, arch="sm_90a"))
     with pytest.raises(bq.BuildError, match="'target' and 'arch' of its manifest contradict"):

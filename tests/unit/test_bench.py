@@ -302,7 +302,7 @@ def test_floor_reads_16_bytes_a_load():
     assert len(archive.resources) == len(READ_SHAPES)
     if find_disassembler() is None:
         pytest.skip("no disassembler")
-    sass = disassemble(archive.cubin)
+    sass = "\n".join(disassemble(program.cubin) for program in archive.programs.values())
     assert {*re.findall(r"\bLDG\S*", sass)} == {"LDG.E.NA.LTC256B.128.CONSTANT"}
 
 

@@ -387,16 +387,21 @@ def test_inspect_for_the_cpu(stage):
 
 
 def test_inspect_leaves_out_the_preamble():
-    """CUDA C++ is the end of what --full prints, from the first line after TVM's preamble."""
+    """Of each kernel's program, CUDA C++ is the end of what --full prints, from the first line after TVM's preamble."""
     arguments = ["inspect", "--stage", "cuda", "--M", "1,4", "--target", "sm_90a", *SMALL]
-    first, text = printed(*arguments).split("\n", 1)
-    full = printed(*arguments, "--full")
-    assert full.endswith(text)
-    left_out = full[: -len(text)]
-    assert first == f"// {left_out.count(chr(10))} lines of TVM's preamble are left out; --full prints them."
-    assert "__global__" not in left_out
-    assert left_out.endswith("#endif\n")
-    for kernel in ("matmul_m1", "matmul_m4"):
+    texts, fulls = (
+        re.split(r"(?m)^// ---- (matmul_m\d+) ----\n", text)
+        for text in (printed(*arguments), printed(*arguments, "--full"))
+    )
+    assert texts[:2] == fulls[:2] == ["", "matmul_m1"]
+    assert texts[3] == fulls[3] == "matmul_m4"
+    for kernel, program, full in zip(texts[1::2], texts[2::2], fulls[2::2], strict=True):
+        first, text = program.split("\n", 1)
+        assert full.endswith(text)
+        left_out = full[: -len(text)]
+        assert first == f"// {left_out.count(chr(10))} lines of TVM's preamble are left out; --full prints them."
+        assert "__global__" not in left_out
+        assert left_out.endswith("#endif\n")
         assert re.search(rf"__global__ void .*\b{kernel}_kernel", text)
 
 
