@@ -193,7 +193,7 @@ def _check_layer(layer: Any, name: str) -> None:
                 base_layer=layer,
             )
     elif isinstance(layer, BitLinear):
-        if layer.weight is not None:
+        if layer.qweight is None:
             raise ConfigError(
                 f"{name!r} must be packed to get adapters (got a float weight); call its post_process_weights() before",
                 base_layer=layer,

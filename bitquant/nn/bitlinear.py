@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,10 @@ from bitquant import packing
 from bitquant.config import MatmulConfig
 from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
+from bitquant.nn.activations import quantize_tokens
+from bitquant.nn.format import format_fields
 from bitquant.nn.module import KernelModule
+from bitquant.nn.stand_in import weight_stand_in
 from bitquant.operator.dispatch import may_have_gradient, straight_through
 from bitquant.packing.checks import check_finite
 
@@ -59,8 +62,9 @@ class BitLinear(KernelModule):
 
     Attributes
     ----------
-    weight : torch.nn.Parameter or None
-        (N, K); None once packed.
+    weight : torch.nn.Parameter or torch.Tensor
+        (N, K). Once packed it is no parameter: it has a shape, the type that the float weight had or would have, and a
+        device, for code that asks for these, but no numbers, and to compute with it is a `CallError`.
     qweight : torch.Tensor or None
         ``layouts.weight_shape(config, weight_layout)`` int8, in state dicts plain, (N, K / 4); None until packed.
     weight_scale : torch.Tensor or None
@@ -74,7 +78,6 @@ class BitLinear(KernelModule):
         If K is not a multiple of 4, or another rule of `MatmulConfig` is broken.
     """
 
-    weight: torch.nn.Parameter | None
     bias: torch.nn.Parameter | None
     weight_scale: torch.Tensor | None
 
@@ -115,10 +118,24 @@ class BitLinear(KernelModule):
         self.in_features, self.out_features = in_features, out_features
         self.register_buffer("qweight", None)
         self.register_buffer("weight_scale", None)
-        self.weight = self._new_weight(device, dtype)
+        self._parameters["weight"] = None  # Its place, which the property of that name would else refuse it.
+        self._set_weight(self._new_weight(device, dtype))
         torch.nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # As torch.nn.Linear.
         zeros = torch.zeros(out_features, device=device, dtype=dtype) if bias else None
         self.bias = None if zeros is None else torch.nn.Parameter(zeros, requires_grad=False)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The float weight, or what stands for it in a packed layer."""
+        if self.qweight is not None:
+            return weight_stand_in((self.out_features, self.in_features), self._float_dtype, self.qweight.device)
+        weight: Any = self._parameters["weight"]
+        return weight
+
+    def _set_weight(self, weight: torch.nn.Parameter | None) -> None:
+        self._parameters["weight"] = weight
+        if weight is not None:
+            self._float_dtype = weight.dtype
 
     @staticmethod
     def weight_quant(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,9 +150,7 @@ class BitLinear(KernelModule):
 
         The maximum is over the last dimension: one scale a token.
         """
-        wide = x.detach().to(torch.float32)  # float16 does not hold 127 / 1e-5.
-        scale = 127 / wide.abs().amax(-1, keepdim=True).clamp(min=_LEAST)
-        return (wide * scale).round().clamp(-128, 127).to(torch.int8, memory_format=torch.contiguous_format), scale
+        return quantize_tokens(x, "int8", _LEAST)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return D, (..., N) of the type of x, for x (..., K) of a floating-point type.
@@ -150,7 +165,7 @@ class BitLinear(KernelModule):
             raise CallError(f"'x' must be a tensor of floats of shape (..., {self.in_features}) (got {got})")
         tokens, token_scale = self.activation_quant(x)
         weight_scale: Any = self.weight_scale
-        if self.weight is None:
+        if self.qweight is not None:
             # A bias is added in float32, with a rounding of its own: the same bits in both states.
             D = self._multiply(
                 tokens, kernels=self._kernels_for(x.dtype), activation_scale=(token_scale * weight_scale).reciprocal()
@@ -166,11 +181,11 @@ class BitLinear(KernelModule):
         if may_have_gradient(x, D):
             weight: Any
             problem: str | None
-            if self.weight is None:
+            if self.qweight is not None:
                 weight, problem = self.qweight, self.operator(x.device.type).problem
             else:
                 weight, problem = values, None
-            D = straight_through(x, D, weight, weight_scale, problem)
+            D = straight_through(x, D, weight, problem, weight_scale=weight_scale)
         return D
 
     def _kernels_for(self, dtype: torch.dtype) -> Any:
@@ -179,7 +194,7 @@ class BitLinear(KernelModule):
 
     def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[Any]:
         """Return the kernels that calls with inputs of these types run; none before the weight is packed."""
-        return [] if self.weight is not None else [self._kernels_for(dtype) for dtype in dtypes]
+        return [] if self.qweight is None else [self._kernels_for(dtype) for dtype in dtypes]
 
     def _round_weight(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `weight_quant` of the float weight.
@@ -189,7 +204,7 @@ class BitLinear(KernelModule):
         CallError
             If a gradient of it is asked for.
         """
-        weight: Any = self.weight
+        weight = self.weight
         if torch.is_grad_enabled() and weight.requires_grad:
             raise CallError(
                 "the weight of a BitLinear has no gradient (got requires_grad=True); use .requires_grad_(False), or "
@@ -205,11 +220,12 @@ class BitLinear(KernelModule):
         ConfigError
             If `weight` is not finite, or holds no values.
         """
-        if self.weight is None:
+        if self.qweight is not None:
             return
         check_finite(self.weight)
         values, scale = self.weight_quant(self.weight)
-        self.qweight, self.weight_scale, self.weight = packing.pack(values, self.config), scale, None
+        self.qweight, self.weight_scale = packing.pack(values, self.config), scale
+        self._set_weight(None)
         self._arrange_weight()
 
     @classmethod
@@ -228,13 +244,16 @@ class BitLinear(KernelModule):
         ConfigError
             If `linear` has no float weight of two dimensions, it is not finite, or K is not a multiple of 4.
         """
-        weight, bias = getattr(linear, "weight", None), getattr(linear, "bias", None)
-        if not isinstance(weight, torch.Tensor) or weight.ndim != 2 or not weight.is_floating_point():
-            got = f"{weight.dtype}, shape {tuple(weight.shape)}" if isinstance(weight, torch.Tensor) else repr(weight)
+        weight: Any = getattr(linear, "weight", None)
+        bias: Any = getattr(linear, "bias", None)
+        is_stored = getattr(linear, "qweight", None) is not None
+        if is_stored or not isinstance(weight, torch.Tensor) or weight.ndim != 2 or not weight.is_floating_point():
+            is_tensor = isinstance(weight, torch.Tensor) and not is_stored
+            got = f"{weight.dtype}, shape {tuple(weight.shape)}" if is_tensor else repr(weight)
             raise ConfigError(f"'linear' must have a float weight of shape (N, K) (got {got})", linear=linear)
         N, K = weight.shape
         layer = cls(K, N, bias=bias is not None, device="meta", **options)
-        layer.weight = torch.nn.Parameter(weight.detach(), requires_grad=False)
+        layer._set_weight(torch.nn.Parameter(weight.detach(), requires_grad=False))
         if bias is not None:
             layer.bias = torch.nn.Parameter(bias.detach().clone(), requires_grad=False)
         layer.post_process_weights()
@@ -242,7 +261,7 @@ class BitLinear(KernelModule):
 
     def extra_repr(self) -> str:
         """Return sizes and state for ``repr``."""
-        state = "packed" if self.weight is None else "float weight"
+        state = "float weight" if self.qweight is None else "packed"
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, {state}"
         )
@@ -251,15 +270,37 @@ class BitLinear(KernelModule):
         weight = torch.empty(self.out_features, self.in_features, device=device, dtype=dtype)
         return torch.nn.Parameter(weight, requires_grad=False)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+    def _format(self) -> dict[str, Any]:
+        return format_fields("BitLinear", self.config)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        if self.qweight is not None:  # .half() and the like say what type the float weight would have.
+            self._float_dtype = fn(self.qweight.new_empty(0, dtype=self._float_dtype)).dtype
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
         """Take the state, packed or not, that `state_dict` was written in, then load."""
         stored = state_dict.get(f"{prefix}weight")
-        if self.weight is not None and f"{prefix}qweight" in state_dict:
+        if self.qweight is None and f"{prefix}qweight" in state_dict:
+            if (problem := self._state_dict_problem(state_dict, prefix)) is not None:
+                error_msgs.append(problem)
+                return
             device = self.weight.device
             self.qweight = torch.zeros(self.config.W_shape, dtype=torch.int8, device=device)
             self.weight_scale = torch.ones(1, dtype=torch.float32, device=device)
-            self.weight = None
+            self._set_weight(None)
         elif self.qweight is not None and stored is not None:
-            self.weight = self._new_weight(self.qweight.device, stored.dtype)
+            self._set_weight(self._new_weight(self.qweight.device, stored.dtype))
             self.qweight = self.weight_scale = None
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,15 @@ from tvm.target import Target
 
 from bitquant import packing
 from bitquant.config import MatmulConfig, ZerosMode
-from bitquant.dtypes import WEIGHT_DTYPES, canonical_name, number_format
-from bitquant.errors import ConfigError
+from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
+from bitquant.errors import CallError, ConfigError
+from bitquant.nn.activations import quantize_tokens
+from bitquant.nn.checkpoints.weight import QuantizedWeight
+from bitquant.nn.format import format_fields
 from bitquant.nn.module import KernelModule
-from bitquant.nn.rounding import quantize
+from bitquant.nn.rounding import Method, quantize
+from bitquant.nn.stand_in import weight_stand_in
+from bitquant.operator.dispatch import may_have_gradient, straight_through
 
 __all__ = ["Linear"]
 
@@ -22,10 +28,11 @@ class Linear(KernelModule):
     """A linear layer, D = A x decode(W)^T (+ bias), with W stored in few bits.
 
     A of 16 bits and more has a gradient, dA = dD x decode(W), so that adapters around the layer can be trained. The
-    weight and what goes with it are buffers and have none.
+    weight and what goes with it are buffers and have none. Where the layer rounds its input itself
+    (`quantize_activations`) the rounding counts as the identity.
 
     The names and their order are those of BitBLAS. All buffers are zero until they are loaded, by
-    `load_and_transform_weight`, `from_float` or ``load_state_dict``.
+    `load_and_transform_weight`, `from_float`, `from_quantized` or ``load_state_dict``.
 
     Parameters
     ----------
@@ -56,6 +63,11 @@ class Linear(KernelModule):
         Whether a call takes a float32 factor for each row of A, as A of 8 bits needs.
     with_channel_scale
         Whether the layer has a float32 factor for each output channel.
+    quantize_activations
+        Whether a call takes floats and rounds each token to `A_dtype`, one of 8 bits
+        (`bitquant.nn.activations.quantize_tokens`). It brings `with_activation_scale`; calls pass no scale.
+    with_permutation
+        Whether a call gathers the columns of A by `permutation` before it multiplies.
 
     Attributes
     ----------
@@ -63,11 +75,16 @@ class Linear(KernelModule):
         The packed weight, ``layouts.weight_shape(config, weight_layout)``; in state dicts plain, ``config.W_shape``.
     scales, zeros, bias, channel_scale : torch.Tensor or None
         ``config.scale_shape``, ``config.zeros_shape``, (N,), (N,); None where the layer has none.
+    permutation : torch.Tensor or None
+        (K,) int64: what multiplies column k of `qweight` is A[..., permutation[k]].
+    weight : torch.Tensor
+        For code that asks a layer's weight for its shape, (N, K), its type, which is that of the input, or its device.
+        It has no numbers and takes no memory; to compute with it is a `CallError`. `dequantize` gives the numbers.
 
     Raises
     ------
     ConfigError
-        If a rule of `MatmulConfig` is broken.
+        If a rule of `MatmulConfig` is broken, or `quantize_activations` is set where A has 16 bits.
 
     Examples
     --------
@@ -83,6 +100,7 @@ class Linear(KernelModule):
     zeros: torch.Tensor | None
     bias: torch.Tensor | None
     channel_scale: torch.Tensor | None
+    permutation: torch.Tensor | None
 
     def __init__(
         self,
@@ -105,6 +123,8 @@ class Linear(KernelModule):
         target: str | Target | None = None,
         with_activation_scale: bool = False,
         with_channel_scale: bool = False,
+        quantize_activations: bool = False,
+        with_permutation: bool = False,
     ) -> None:
         config = MatmulConfig(
             M=opt_M,
@@ -122,11 +142,18 @@ class Linear(KernelModule):
             fast_decoding=fast_decoding,
             propagate_b=propagate_b,
             scale_dtype=scale_dtype,
-            with_activation_scale=with_activation_scale,
+            with_activation_scale=with_activation_scale or quantize_activations,
             with_channel_scale=with_channel_scale,
         )
+        if quantize_activations and config.A_format.bits > 8:
+            raise ConfigError(
+                f"'quantize_activations' needs A_dtype='int8', 'float8_e4m3' or 'float8_e5m2' (got {A_dtype!r}); "
+                "leave it out",
+                quantize_activations=quantize_activations, A_dtype=A_dtype,
+            )  # fmt: skip
         super().__init__(config, target, enable_tuning)
         self.in_features, self.out_features = in_features, out_features
+        self.quantize_activations = quantize_activations
         self.register_buffer("qweight", torch.zeros(config.W_shape, dtype=config.W_format.torch_dtype))
         scale_type = config.scale_format.torch_dtype
         zeros_type = torch.int8 if config.has_packed_zeros else scale_type
@@ -136,10 +163,19 @@ class Linear(KernelModule):
             ("zeros", "with_zeros", config.with_zeros, config.zeros_shape, zeros_type),
             ("bias", "bias", config.with_bias, (out_features,), config.out_format.torch_dtype),
             ("channel_scale", "with_channel_scale", config.with_channel_scale, (out_features,), torch.float32),
+            ("permutation", "with_permutation", with_permutation, (in_features,), torch.int64),
         )
         for name, _, is_present, shape, dtype in self._optional:
             self.register_buffer(name, torch.zeros(shape, dtype=dtype) if is_present else None)
         self._arrange_weight()
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """A tensor of the shape, type and device that the weight has for callers, without numbers."""
+        A, out = self.config.A_format, self.config.out_format
+        fmt = A if A.bits > 8 else out
+        dtype = torch.float32 if fmt.is_integer else fmt.torch_dtype
+        return weight_stand_in((self.out_features, self.in_features), dtype, self.qweight.device)
 
     def forward(
         self, A: torch.Tensor, output: torch.Tensor | None = None, activation_scale: torch.Tensor | None = None
@@ -149,17 +185,23 @@ class Linear(KernelModule):
         Parameters
         ----------
         A
-            (..., K), contiguous, of type `A_dtype`; it is not cast.
+            (..., K), contiguous, of type `A_dtype`; it is not cast. Of a floating-point type where the layer has
+            `quantize_activations`.
         output
             Where to write D, (..., N), contiguous; allocated where None.
         activation_scale
-            float32, (...) or (..., 1), the leading dimensions of A; where the layer has `with_activation_scale`.
+            float32, (...) or (..., 1), the leading dimensions of A; where the layer has `with_activation_scale` and not
+            `quantize_activations`.
 
         Raises
         ------
         CallError
             If shape, type, device or strides do not fit.
         """
+        if self.permutation is not None:
+            A = self._gathered(A)
+        if self.quantize_activations:
+            return self._multiply_floats(A, output, activation_scale)
         return self._multiply(
             A,
             self.scales,
@@ -170,6 +212,40 @@ class Linear(KernelModule):
             channel_scale=self.channel_scale,
         )
 
+    def _gathered(self, A: torch.Tensor) -> torch.Tensor:
+        """Return A with its columns in the order of those of the stored weight."""
+        permutation: Any = self.permutation
+        if not isinstance(A, torch.Tensor) or A.shape[-1:] != permutation.shape or A.device != permutation.device:
+            got = f"shape {tuple(A.shape)}, on {A.device}" if isinstance(A, torch.Tensor) else type(A).__name__
+            raise CallError(
+                f"'A' must be a tensor of shape (..., {self.in_features}) on {permutation.device} (got {got})"
+            )
+        return A.index_select(-1, permutation)
+
+    def _multiply_floats(
+        self, x: torch.Tensor, output: torch.Tensor | None, activation_scale: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return D of floats, which are rounded to 8 bits by token."""
+        if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.shape[-1:] != (self.in_features,):
+            got = f"{x.dtype}, shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
+            raise CallError(f"'A' must be a tensor of floats of shape (..., {self.in_features}) (got {got})")
+        if activation_scale is not None:
+            raise CallError("'activation_scale' must be None: the layer scales its input itself; leave it out")
+        values, factor = quantize_tokens(x, self.config.A_format.name)
+        D = self._multiply(
+            values,
+            self.scales,
+            self.zeros,
+            self.bias,
+            output,
+            activation_scale=factor.reciprocal(),
+            channel_scale=self.channel_scale,
+        )
+        if output is None and may_have_gradient(x, D):
+            operands = {"scale": self.scales, "zeros": self.zeros, "channel_scale": self.channel_scale}
+            D = straight_through(x, D, self.qweight, self.operator(x.device.type).problem, **operands)
+        return D
+
     def load_and_transform_weight(
         self,
         weight: torch.Tensor,
@@ -177,6 +253,7 @@ class Linear(KernelModule):
         zeros: torch.Tensor | None = None,
         bias: torch.Tensor | None = None,
         channel_scale: torch.Tensor | None = None,
+        permutation: torch.Tensor | None = None,
     ) -> None:
         """Pack a weight and load it together with the operands that go with it.
 
@@ -195,6 +272,8 @@ class Linear(KernelModule):
             (N,), of the output's type.
         channel_scale
             (N,) float32.
+        permutation
+            (K,) int64, each of 0 ... K - 1 once.
 
         Raises
         ------
@@ -203,9 +282,13 @@ class Linear(KernelModule):
             loaded then.
         """
         packed = packing.pack(weight, self.config)
-        operands = {"scales": scales, "zeros": zeros, "bias": bias, "channel_scale": channel_scale}
+        operands = {
+            "scales": scales, "zeros": zeros, "bias": bias, "channel_scale": channel_scale, "permutation": permutation,
+        }  # fmt: skip
         for name, flag, is_present, shape, dtype in self._optional:
             _check_operand(name, operands[name], flag, is_present, shape, dtype)
+        if permutation is not None and not permutation.is_meta:
+            _check_permutation(permutation)
         here = self.qweight.device
         device = packed.device if packed.device.type != "cpu" or here.type == "meta" else here
         self.qweight = packed.to(device)
@@ -215,12 +298,15 @@ class Linear(KernelModule):
         self._arrange_weight()
 
     def dequantize(self, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """Return decode(W), (N, K), on the device of the layer. It has no gradient.
+        """Return the weight W, (N, K), on the device of the layer: D = A x W^T (+ bias). It has no gradient.
+
+        It is decode(W), times `channel_scale` where there is one, with columns in the order of those of A.
 
         Parameters
         ----------
         dtype
-            As in `Operator.dequantize`; None: the type of A, float32 where A has 8 bits.
+            As in `Operator.dequantize`; None: the type of A, float32 where A has 8 bits. Each number is rounded to it
+            once, or twice where there is a `channel_scale`.
 
         Raises
         ------
@@ -231,20 +317,29 @@ class Linear(KernelModule):
         """
         operator = self.operator(self.qweight.device.type)
         self._arrange_weight()
-        return operator.dequantize(self.qweight, self.scales, self.zeros, dtype)
+        weight = operator.dequantize(self.qweight, self.scales, self.zeros, dtype)
+        if self.channel_scale is not None:
+            weight = (weight * self.channel_scale.unsqueeze(-1)).to(weight.dtype)
+        if self.permutation is not None:
+            weight = torch.empty_like(weight).index_copy_(-1, self.permutation, weight)
+        return weight
+
+    def _format(self) -> dict[str, Any]:
+        return format_fields("Linear", self.config, with_permutation=self.permutation is not None)
 
     @classmethod
     def from_float(
         cls,
         linear: torch.nn.Linear,
-        W_dtype: str = "int4",
+        W_dtype: str = "uint4",
         group_size: int | None = 128,
         A_dtype: str | None = None,
         out_dtype: str | None = None,
-        zeros_mode: ZerosMode = "original",
+        zeros_mode: ZerosMode | None = None,
+        method: Method = "rtn",
         **options: Any,
     ) -> Linear:
-        """Return a layer with the weight of `linear` rounded to nearest (`quantize`), on the same device.
+        """Return a layer with the weight of `linear` rounded (`quantize`), on the same device.
 
         Parameters
         ----------
@@ -253,45 +348,134 @@ class Linear(KernelModule):
         W_dtype
             Format of the weight. Unsigned integers get zero points, other formats of up to 8 bits scales alone.
         group_size
-            Consecutive k that share a scale; divides K. -1 and None mean K.
-        A_dtype, out_dtype
-            Types of input and output; None: that of ``linear.weight``.
+            Consecutive k that share a scale; divides K. -1 and None mean K. A W of 16 bits and more has no groups.
+        A_dtype
+            Type in which the product takes its input; None: that of ``linear.weight``. With one of 8 bits the layer
+            takes floats and rounds each token (`quantize_activations`), and one scale a row becomes a `channel_scale`.
+        out_dtype
+            Type of the output; None: that of ``linear.weight``.
         zeros_mode
-            "original", "rescale" or "quantized", for unsigned integers.
+            "original", "rescale" or "quantized", for unsigned integers; None: "original" where there are zero points.
+        method
+            As in `quantize`: "rtn" rounds to nearest, "hqq" optimises zero points.
         **options
             Further parameters of `Linear`: accum_dtype, opt_M, scale_dtype, target ...
 
         Raises
         ------
         ConfigError
-            If `linear` is not a torch.nn.Linear, its weight is not finite, or a rule of `MatmulConfig` is broken.
+            If `linear` is not a torch.nn.Linear, its weight is not finite, `zeros_mode` is given for a format without
+            zero points, or a rule of `MatmulConfig` is broken.
         """
         if not isinstance(linear, torch.nn.Linear):
             raise ConfigError(f"'linear' must be a torch.nn.Linear (got {type(linear).__name__})", linear=linear)
         own_type = str(linear.weight.dtype).removeprefix("torch.")
         fmt = number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES))
-        layer = cls(
-            linear.in_features,
-            linear.out_features,
-            bias=linear.bias is not None,
-            A_dtype=A_dtype or own_type,
-            W_dtype=W_dtype,
-            out_dtype=out_dtype or own_type,
-            group_size=group_size,
-            with_scaling=fmt.bits <= 8,
-            with_zeros=fmt.kind == "uint",
-            zeros_mode=zeros_mode,
-            **options,
-        )
-        values, scales, zeros = quantize(linear.weight, layer.config)
+        A = number_format(canonical_name(A_dtype or own_type, "A_dtype", ACTIVATION_DTYPES))
+        with_zeros = fmt.kind == "uint"
+        if zeros_mode is not None and not with_zeros:
+            raise ConfigError(
+                f"'zeros_mode' must be None where W has no zero points (got {zeros_mode!r} and W_dtype={fmt.name!r}); "
+                "use an unsigned format, or leave it out",
+                zeros_mode=zeros_mode, W_dtype=W_dtype,
+            )  # fmt: skip
+        is_grouped = group_size not in (None, -1, linear.in_features)
+        by_row = A.bits == 8 and not is_grouped and (not with_zeros or zeros_mode == "quantized")
+        with torch.device("meta"):
+            layer = cls(
+                linear.in_features,
+                linear.out_features,
+                bias=linear.bias is not None,
+                A_dtype=A.name,
+                W_dtype=W_dtype,
+                out_dtype=out_dtype or own_type,
+                group_size=group_size if fmt.bits <= 8 else None,
+                with_scaling=fmt.bits <= 8 and not by_row,
+                with_zeros=with_zeros,
+                zeros_mode=zeros_mode,
+                quantize_activations=A.bits == 8,
+                with_channel_scale=by_row,
+                **options,
+            )
+        if linear.weight.is_meta:
+            return layer
+        rounded_for = dataclasses.replace(layer.config, with_scaling=True) if by_row else layer.config
+        values, scales, zeros = quantize(linear.weight, rounded_for, method)
+        channel_scale = None
+        if by_row and scales is not None:
+            channel_scale, scales = scales.reshape(-1).to(torch.float32), None
         bias = None if linear.bias is None else linear.bias.to(layer.config.out_format.torch_dtype)
-        layer.to(linear.weight.device)
-        layer.load_and_transform_weight(values, scales, zeros, bias)
+        layer.load_and_transform_weight(values, scales, zeros, bias, channel_scale)
+        return layer
+
+    @classmethod
+    def from_quantized(
+        cls,
+        weight: QuantizedWeight,
+        A_dtype: str | None = None,
+        out_dtype: str | None = None,
+        scale_dtype: str | None = None,
+        **options: Any,
+    ) -> Linear:
+        """Return a layer with a weight that a checkpoint holds, on the same device; nothing is rounded.
+
+        Parameters
+        ----------
+        weight
+            What `read_checkpoint` gives for a layer, quantized, of one expert.
+        A_dtype, out_dtype, scale_dtype
+            As in `QuantizedWeight.config_fields`. With A of 8 bits, which is the default where the checkpoint's own
+            runtime quantizes activations in a way that a kernel takes, the layer takes floats and rounds each token.
+        **options
+            Further parameters of `Linear`: opt_M, target ...
+
+        Raises
+        ------
+        ConfigError
+            If `weight` is of several experts or not quantized, or a rule of `MatmulConfig` is broken.
+        """
+        if weight.experts is not None or not weight.is_quantized:
+            raise ConfigError(f"'weight' must be quantized, and of one expert (got {weight!r})", weight=weight)
+        fields = weight.config_fields(A_dtype, out_dtype, scale_dtype)
+        N, K = fields.pop("N"), fields.pop("K")
+        with torch.device("meta"):
+            layer = cls(
+                K,
+                N,
+                bias=fields.pop("with_bias"),
+                quantize_activations=fields["with_activation_scale"],
+                with_permutation=weight.permutation is not None,
+                **fields,
+                **options,
+            )
+        operands: dict[str, Any] = dict(weight.operands(layer.config))
+        layer.load_and_transform_weight(
+            operands["weight"],
+            operands["scale"],
+            operands["zeros"],
+            operands["bias"],
+            operands["channel_scale"],
+            weight.permutation,
+        )
         return layer
 
     def extra_repr(self) -> str:
         """Return sizes and formats for ``repr``."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, {self.config.problem_summary()}"
+        parts = [f"in_features={self.in_features}, out_features={self.out_features}, {self.config.problem_summary()}"]
+        if self.quantize_activations:
+            parts.append("input rounded by token")
+        if self.permutation is not None:
+            parts.append("permuted columns")
+        return ", ".join(parts)
+
+
+def _check_permutation(permutation: torch.Tensor) -> None:
+    K = permutation.numel()
+    inside = permutation[(permutation >= 0) & (permutation < K)]
+    if len(inside) < K or not (torch.bincount(inside, minlength=K) == 1).all():
+        raise ConfigError(
+            f"'permutation' must hold each of 0 ... {K - 1} once (got another selection)", permutation=permutation
+        )
 
 
 def _check_operand(

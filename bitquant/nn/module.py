@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 import weakref
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
@@ -13,12 +14,16 @@ from tvm.target import Target
 from bitquant import layouts
 from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig
-from bitquant.errors import CallError, UnsupportedError
+from bitquant.errors import CallError, ConfigError, UnsupportedError
 from bitquant.layouts import Layout
 from bitquant.matmul import Matmul
+from bitquant.nn.format import describe_format, format_difference, pack_format, unpack_format
 from bitquant.schedule import preferred_layout
 
 __all__ = ["KernelModule"]
+
+#: Where a state dict has the format, behind the prefix of the layer; the name is torch's.
+_FORMAT_KEY = "_extra_state"
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -136,6 +141,11 @@ class KernelModule(torch.nn.Module):
     one came some other way, the first call converts it. A state dict always holds the plain weight, so that it loads
     on any device; of a fragment one it is a copy, on the same device.
 
+    Beside the weight a state dict has its format (`bitquant.nn.format`), under the name that torch has for what is no
+    parameter, ``_extra_state``. Of a state dict with another format than its own a layer loads nothing, whatever
+    `strict` and `assign` say, and ``load_state_dict`` raises. A weight without format, as they were written before there
+    was any, is loaded with a warning; ``strict=True`` then raises for the missing key.
+
     Buffers keep their types: ``.half()``, ``.to(torch.bfloat16)`` and the like move them and cast parameters only, for
     kernels are made for fixed types.
 
@@ -161,6 +171,39 @@ class KernelModule(torch.nn.Module):
         super().__init__()
         self.config = config
         self._kernels = _shared_kernels(config, target, enable_tuning)
+
+    def _format(self) -> dict[str, Any]:
+        """Return `format_fields` of the stored weight."""
+        raise NotImplementedError
+
+    def get_extra_state(self) -> torch.Tensor:
+        """Return the format of the stored weight as a uint8 tensor, for state dicts."""
+        return pack_format(self._format())
+
+    def set_extra_state(self, state: Any) -> None:
+        """Check that the format in a state dict is that of this layer.
+
+        Raises
+        ------
+        ConfigError
+            If it is another one. The message says in what.
+        """
+        if (problem := self._format_problem(state)) is not None:
+            raise ConfigError(problem, format=state)
+
+    def _format_problem(self, state: Any) -> str | None:
+        """Return why tensors of a format do not fit this layer, or None."""
+        own = self._format()
+        try:
+            stored = unpack_format(state)
+        except ConfigError as error:
+            return str(error)
+        if (difference := format_difference(stored, own)) is None:
+            return None
+        return (
+            f"the stored weight is another one than the layer's: {difference} (got {describe_format(stored)}; "
+            f"the layer is {describe_format(own)}); construct the layer as the one that was saved"
+        )
 
     def operator(self, device_type: str) -> Matmul:
         """Return the operator that serves tensors on a device of that type, "cuda" or "cpu".
@@ -273,15 +316,32 @@ class KernelModule(torch.nn.Module):
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         weight, layout = self.qweight, self.weight_layout
-        if weight is not None and layout not in (None, "plain"):
+        if weight is None:
+            destination.pop(prefix + _FORMAT_KEY, None)
+        elif layout not in (None, "plain"):
             destination[f"{prefix}qweight"] = _converted(weight, self.config, layout, "plain")
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
     ) -> None:
         before = self.qweight
+        problem = None if before is None else self._state_dict_problem(state_dict, prefix)
+        if problem is not None:
+            error_msgs.append(problem)
+            return
         self._arrange_weight("plain")
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        if before is None and prefix + _FORMAT_KEY in missing_keys:
+            missing_keys.remove(prefix + _FORMAT_KEY)
         self._arrange_weight()
         after = self.qweight
         if before is None or after is None or local_metadata.get("assign_to_params_buffers", False):
@@ -289,3 +349,19 @@ class KernelModule(torch.nn.Module):
         if after is not before and after.shape == before.shape:
             # Without assign=True memory is kept: captured graphs read it.
             self.qweight = before.copy_(after)
+
+    def _state_dict_problem(self, state_dict: dict[str, Any], prefix: str) -> str | None:
+        """Return why nothing of a state dict can be loaded into this layer, or None."""
+        name, key = prefix.removesuffix(".") or type(self).__name__, prefix + _FORMAT_KEY
+        if key in state_dict:
+            problem = self._format_problem(state_dict[key])
+            return None if problem is None else f"{name!r}: {problem}"
+        if f"{prefix}qweight" not in state_dict:
+            return None
+        # torch says here that every load is strict. Where it is, the missing key is an error in the end.
+        warnings.warn(
+            f"{name!r}: the state dict has 'qweight' but no format, {key!r}, as before there were formats: it is taken "
+            f"for a {describe_format(self._format())}, which strict=True refuses",
+            stacklevel=2,
+        )
+        return None

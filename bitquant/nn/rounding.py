@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
 from bitquant import packing
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError
+from bitquant.nn.half_quadratic import optimise_zeros
 from bitquant.packing.checks import check_finite
 
-__all__ = ["quantize"]
+__all__ = ["Method", "quantize"]
+
+#: How a weight is rounded.
+Method = Literal["rtn", "hqq"]
 
 #: Elements rounded at a time: float32 temporaries stay below 64 MiB each.
 _CHUNK_ELEMENTS = 1 << 24
 
 
 def quantize(
-    weight: torch.Tensor, config: MatmulConfig
+    weight: torch.Tensor, config: MatmulConfig, method: Method = "rtn"
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
     """Round a float weight to nearest in the formats of `config`, group by group.
 
@@ -38,12 +42,17 @@ def quantize(
     other formats within half the distance of two levels times s; with zeros_mode "rescale" that of the rounding of
     z * s to its type comes on top. A group of zeros has s = 1 (int1: 0), and comes back as zeros.
 
+    With ``method="hqq"`` zero points are fractions, which `bitquant.nn.half_quadratic.optimise_zeros` chooses so that
+    the error of a group is small in a norm that forgives outliers. In that norm it is never larger than with "rtn".
+
     Parameters
     ----------
     weight
         (N, K), of any floating-point type, finite.
     config
         The problem: with_scaling=True for W of up to 8 bits, with_zeros=True for unsigned W; else both False.
+    method
+        "rtn" rounds to nearest; "hqq" also optimises zero points: for unsigned W whose zeros_mode is not "quantized".
 
     Returns
     -------
@@ -58,8 +67,9 @@ def quantize(
     ------
     ConfigError
         If `weight` has another shape, is not of floats, or not finite; if `config` has not the scales and zero points
-        that the format needs; if a scale is too large for its type.
+        that the format needs; if `method` has no meaning for it; if a scale is too large for its type.
     """
+    _check_method(method, config)
     _check_float_weight(weight, config)
     fmt = config.W_format
     if fmt.bits > 8:
@@ -71,7 +81,7 @@ def quantize(
     step = max(1, _CHUNK_ELEMENTS // config.K)
     for first in range(0, config.N, step):
         rows = slice(first, first + step)
-        values[rows], scale[rows], zeros[rows] = _quantize_rows(weight.detach()[rows], config)
+        values[rows], scale[rows], zeros[rows] = _quantize_rows(weight.detach()[rows], config, method)
     if not torch.isfinite(scale).all():
         largest = float(weight.detach().abs().max())
         raise ConfigError(
@@ -86,7 +96,9 @@ def quantize(
     return values, scale, zeros.to(scale.dtype)
 
 
-def _quantize_rows(rows: torch.Tensor, config: MatmulConfig) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
+def _quantize_rows(
+    rows: torch.Tensor, config: MatmulConfig, method: Method
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
     """Return values, scale and unpacked zero points, 0 where there are none, of a few rows."""
     fmt, scale_type = config.W_format, config.scale_format.torch_dtype
     groups = rows.to(torch.float32).reshape(rows.shape[0], config.num_groups, config.group)
@@ -110,10 +122,16 @@ def _quantize_rows(rows: torch.Tensor, config: MatmulConfig) -> tuple[torch.Tens
         return steps.view(rows.shape).to(fmt.torch_dtype), scale, 0.0
     zeros: Any = 0.0
     if config.with_zeros:
+        is_rescaled = config.zeros_mode == "rescale"
+
+        def stored(z: torch.Tensor) -> torch.Tensor:
+            return (z * s if is_rescaled else z).to(scale_type).to(torch.float32)
+
         zeros = (-low.unsqueeze(-1) / s).round()
-        if config.zeros_mode == "rescale":
-            zeros = (zeros * s).to(scale_type).to(torch.float32)
-        steps = steps + (zeros / s if config.zeros_mode == "rescale" else zeros)
+        if method == "hqq":
+            zeros = optimise_zeros(steps, zeros, fmt.max_value, lambda z: stored(z) / s if is_rescaled else stored(z))
+        zeros = stored(zeros)
+        steps = steps + (zeros / s if is_rescaled else zeros)
         zeros = zeros.squeeze(-1)
     values = steps.round().clamp(fmt.min_value, fmt.max_value)
     return values.view(rows.shape).to(fmt.torch_dtype), scale, zeros
@@ -133,6 +151,17 @@ def _round_up(numbers: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     # The bit pattern of the next number above a non-negative one is the next integer.
     bits = nearest.view(torch.int16 if dtype.itemsize == 2 else torch.int32)
     return (bits + (nearest.to(torch.float32) < numbers)).view(dtype)
+
+
+def _check_method(method: Any, config: MatmulConfig) -> None:
+    if method not in get_args(Method):
+        raise ConfigError(f"'method' must be 'rtn' or 'hqq' (got {method!r})", method=method)
+    if method == "hqq" and (config.W_format.kind != "uint" or config.zeros_mode == "quantized"):
+        raise ConfigError(
+            "'method' hqq needs fractional zero points, an unsigned W with zeros_mode 'original' or 'rescale' "
+            f"(got W_dtype={config.W_format.name!r}, zeros_mode={config.zeros_mode!r}); use method='rtn'",
+            method=method, W_dtype=config.W_dtype, zeros_mode=config.zeros_mode,
+        )  # fmt: skip
 
 
 def _check_float_weight(weight: Any, config: MatmulConfig) -> None:

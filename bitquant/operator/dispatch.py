@@ -119,9 +119,21 @@ def _autocast(A: Any, signature: Signature) -> Any:
 
 
 def straight_through(
-    x: torch.Tensor, D: torch.Tensor, weight: torch.Tensor, weight_scale: torch.Tensor, problem: str | None
+    x: torch.Tensor,
+    D: torch.Tensor,
+    weight: torch.Tensor,
+    problem: str | None = None,
+    *,
+    scale: torch.Tensor | None = None,
+    zeros: torch.Tensor | None = None,
+    channel_scale: torch.Tensor | None = None,
+    weight_scale: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return D, whose gradient for x is that of x x weight^T / weight_scale, as if x had not been rounded.
+    """Return D, with the gradient for x that it would have had if x had not been rounded.
+
+    ::
+
+        dx = (dD * channel_scale) x decode(weight) / weight_scale
 
     Parameters
     ----------
@@ -130,11 +142,13 @@ def straight_through(
     D
         (..., N), what came of it.
     weight
-        (N, K), or, as the operator of `problem` stores it, what decodes to that.
-    weight_scale
-        (1,) float32.
+        (N, K), or, as the operator of `problem` stores it, what decodes to that with `scale` and `zeros`.
     problem
         `Operator.problem`; None where `weight` is not stored.
+    scale, zeros
+        As the operator of `problem` takes them.
+    channel_scale, weight_scale
+        (N,) and (1,) float32; None: 1.
 
     Raises
     ------
@@ -143,4 +157,4 @@ def straight_through(
     """
     if not torch.compiler.is_compiling():
         _refuse_tangents({"x": x})
-    return torch_op.straight_through(x, D, weight, weight_scale, problem)
+    return torch_op.straight_through(x, D, weight, scale, zeros, channel_scale, weight_scale, problem)

@@ -118,7 +118,8 @@ _define(
 )
 _define(
     "straight_through",
-    "(Tensor x, Tensor D, Tensor weight, Tensor weight_scale, str? problem) -> Tensor",
+    "(Tensor x, Tensor D, Tensor weight, Tensor? scale, Tensor? zeros, Tensor? channel_scale, Tensor? weight_scale, "
+    "str? problem) -> Tensor",
     _run_straight_through,
     _fake_straight_through,
 )
@@ -305,35 +306,45 @@ def _decode(
 
 def _keep_straight_through(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     del output
-    x, D, weight, weight_scale, ctx.problem = inputs
+    x, D, *others, ctx.problem = inputs
     ctx.x_dtype, ctx.D_dtype = x.dtype, D.dtype
-    ctx.save_for_backward(weight, weight_scale)
+    ctx.save_for_backward(*others)
 
 
 @_without_autocast
 def _grad_straight_through(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-    """Return dx = dD x weight / weight_scale, and dD for D."""
+    """Return dx = (dD * channel_scale) x decode(weight) / weight_scale, and dD for D."""
     grad_x = None
     if ctx.needs_input_grad[0]:
-        weight, weight_scale = ctx.saved_tensors
+        weight, scale, zeros, channel_scale, weight_scale = ctx.saved_tensors
         dtype = grad.dtype if grad.dtype in DECODED_DTYPES else torch.float32
+        scaled = grad.to(dtype)
+        if channel_scale is not None:  # dD times a scale may leave the range of 16 bits.
+            dtype = torch.float32
+            scaled = grad.to(dtype) * channel_scale
         if ctx.problem is not None:
-            weight = _decode(weight, None, None, dtype, ctx.problem)
-        # The factor goes into the weight, so that no product leaves the range of 16 bits, and what its rounding to
-        # them has changed goes into the result.
-        factor = weight_scale.to(torch.float32).reciprocal()
-        rounded = factor.to(dtype)
-        product = grad.to(dtype) @ (weight.to(dtype) * rounded)
-        grad_x = (product.to(torch.float32) * (factor / rounded.to(torch.float32))).to(ctx.x_dtype)
-    return grad_x, grad.to(ctx.D_dtype) if ctx.needs_input_grad[1] else None, None, None, None
+            weight = _decode(weight, scale, zeros, dtype, ctx.problem)
+        weight = weight.to(dtype)
+        if weight_scale is None:
+            grad_x = (scaled @ weight).to(ctx.x_dtype)
+        else:
+            # The factor goes into the weight, so that no product leaves the range of 16 bits, and what its rounding to
+            # them has changed goes into the result.
+            factor = weight_scale.to(torch.float32).reciprocal()
+            rounded = factor.to(dtype)
+            product = scaled @ (weight * rounded)
+            grad_x = (product.to(torch.float32) * (factor / rounded.to(torch.float32))).to(ctx.x_dtype)
+    grad_D = grad.to(ctx.D_dtype) if ctx.needs_input_grad[1] else None
+    return grad_x, grad_D, None, None, None, None, None, None
 
 
 def _map_straight_through(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[torch.Tensor, int]:
-    x, D, weight, weight_scale, problem = arguments
-    if in_dims[2] is None and in_dims[3] is None:
+    x, D, *others, problem = arguments
+    if all(dim is None for dim in in_dims[2:]):
         rows = (_in_front(t, dim, info.batch_size) for t, dim in zip((x, D), in_dims, strict=False))
-        return straight_through(*rows, weight, weight_scale, problem), 0
-    calls = ([_element(t, d, i) for t, d in zip(arguments[:4], in_dims, strict=False)] for i in range(info.batch_size))
+        return straight_through(*rows, *others, problem), 0
+    tensors = arguments[:-1]
+    calls = ([_element(t, d, i) for t, d in zip(tensors, in_dims, strict=False)] for i in range(info.batch_size))
     return torch.stack([straight_through(*call, problem) for call in calls]), 0
 
 

@@ -1,0 +1,107 @@
+"""The format of a stored weight, as a small tensor that a state dict carries.
+
+Shapes and types alone do not tell the weights of uint4, int4 and nf4 apart, nor what a zero point means. So each layer
+writes the fields that do as canonical JSON, in a tensor of its bytes: safetensors and ``torch.load(weights_only=True)``
+take tensors and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+
+from bitquant.config import MatmulConfig
+from bitquant.errors import ConfigError
+
+__all__ = ["describe_format", "format_difference", "format_fields", "pack_format", "unpack_format"]
+
+#: Version of what the fields and the plain layout of a weight mean.
+VERSION = 1
+
+
+def format_fields(layer: str, config: MatmulConfig, **others: Any) -> dict[str, Any]:
+    """Return what decides the meaning of a layer's stored tensors.
+
+    Parameters
+    ----------
+    layer
+        Class of the layer: which tensors there are.
+    config
+        The problem. Types of A and D, M and the bias do not change what is stored.
+    **others
+        Further fields of the layer.
+    """
+    c = config
+    has_scale_type = c.with_scaling or (c.with_zeros and not c.has_packed_zeros)
+    return {
+        "version": VERSION,
+        "layer": layer,
+        "N": c.N,
+        "K": c.K,
+        "W_dtype": c.W_format.name,
+        "group_size": c.group if c.with_scaling or c.with_zeros else None,
+        "with_scaling": c.with_scaling,
+        "zeros_mode": c.zeros_mode if c.with_zeros else None,
+        "scale_dtype": c.scale_format.name if has_scale_type else None,
+        "with_channel_scale": c.with_channel_scale,
+        **others,
+    }
+
+
+def pack_format(fields: dict[str, Any]) -> torch.Tensor:
+    """Return the fields as a uint8 tensor on the CPU: the bytes of their canonical JSON."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return torch.tensor(list(text.encode("ascii")), dtype=torch.uint8, device="cpu")
+
+
+def unpack_format(tensor: Any) -> dict[str, Any]:
+    """Return the fields that `pack_format` packed.
+
+    Raises
+    ------
+    ConfigError
+        If it is no such tensor, or of a later version.
+    """
+    fields: Any = None
+    if isinstance(tensor, torch.Tensor) and tensor.dtype is torch.uint8 and tensor.ndim == 1 and not tensor.is_meta:
+        try:
+            fields = json.loads(bytes(tensor.tolist()).decode("ascii"))
+        except ValueError:
+            fields = None
+    if not isinstance(fields, dict) or not isinstance(fields.get("version"), int):
+        got = f"{tensor.dtype}, shape {tuple(tensor.shape)}" if isinstance(tensor, torch.Tensor) else repr(tensor)
+        raise ConfigError(f"the format of a layer must be JSON in a tensor of bytes (got {got})", format=tensor)
+    if fields["version"] > VERSION:
+        raise ConfigError(
+            f"the format of a layer must be of version {VERSION} or before (got {fields['version']}); "
+            "use the bitquant that wrote it, or a newer one",
+            format=fields,
+        )
+    return fields
+
+
+def describe_format(fields: dict[str, Any]) -> str:
+    """Return the fields in words."""
+    parts = [f"{fields.get('layer')} of {fields.get('W_dtype')}, N={fields.get('N')}, K={fields.get('K')}"]
+    if fields.get("group_size") is not None:
+        parts.append(f"groups of {fields['group_size']}")
+    if fields.get("with_scaling"):
+        parts.append(f"{fields.get('scale_dtype')} scales")
+    if fields.get("zeros_mode") is not None:
+        parts.append(f"{fields['zeros_mode']} zero points")
+    if fields.get("with_channel_scale"):
+        parts.append("channel scales")
+    if fields.get("with_permutation"):
+        parts.append("permuted columns")
+    return ", ".join(parts)
+
+
+def format_difference(stored: dict[str, Any], own: dict[str, Any]) -> str | None:
+    """Return in which fields a stored format differs from a layer's own, in words; None where in none."""
+    names = sorted({*stored, *own}, key=[*own, *stored].index)
+    different = [n for n in names if stored.get(n) != own.get(n)]
+    if not different:
+        return None
+    return ", ".join(f"{n} is {stored.get(n)!r} and not {own.get(n)!r}" for n in different)
