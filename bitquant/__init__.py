@@ -70,7 +70,7 @@ _HOMES = {
     "general_decompress": "packing",
     "read_checkpoint": "nn.checkpoints",
 }
-_MODULES = frozenset({"arch", "cache", "compute", "nn", "schedule", *_HOMES.values()})
+_MODULES = frozenset({"arch", "bitblas", "cache", "compute", "nn", "schedule", *_HOMES.values()})
 
 
 def __getattr__(name: str) -> Any:
