@@ -1,6 +1,6 @@
 """A pytest plugin that runs programs written for BitBLAS, their tests among them, over `bitquant.bitblas`.
 
-``python -m pytest -p tests.bitblas_clients PATH`` makes ``import bitblas`` find it. Without a GPU, tensors that are asked
+``python -m pytest -p tests.clients.plugin PATH`` makes ``import bitblas`` find it. Without a GPU, tensors that are asked
 for on "cuda" are on the CPU, and nothing else is changed. docs/bitblas.md has the commands.
 """
 
