@@ -103,8 +103,9 @@ class MatmulConfig:
     optimize_stratety: int | OptimizeStrategy = OptimizeStrategy.SingleBatchDecodeOnly
 
     def __post_init__(self) -> None:
-        self._set("optimize_stratety", _strategy(self.optimize_stratety))
-        self._set("M", _rungs(self.M, self.optimize_stratety))
+        strategy = _strategy(self.optimize_stratety)
+        self._set("optimize_stratety", strategy)
+        self._set("M", _rungs(self.M, strategy))
         self._set("W_dtype", self.A_dtype if self.W_dtype is None else self.W_dtype)
         for name, default in _DEFAULTS.items():
             if getattr(self, name) is None:

@@ -37,7 +37,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             fullname, self, origin=real.origin, is_package=real.submodule_search_locations is not None
         )
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:  # noqa: ARG002
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
         """Return None: `exec_module` puts the real module in the place of an empty one."""
 
     def exec_module(self, module: Any) -> None:

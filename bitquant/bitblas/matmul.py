@@ -210,7 +210,10 @@ class Matmul:
                 f"the operands after W must be {' and '.join(wanted) or 'none'}, which the config has "
                 f"(got {len(given)} tensors)"
             )
-        return self.operator(A, self._stored(W), **dict(zip(wanted, given, strict=True)), output=output)
+        operands = dict(zip(wanted, given, strict=True))
+        return self.operator(
+            A, self._stored(W), operands.get("scale"), operands.get("zeros"), operands.get("bias"), output
+        )
 
     __call__ = forward
 
@@ -218,8 +221,11 @@ class Matmul:
         """Write D to the last operand; before it come `lut` where there is one, scale, zeros and bias as `forward`."""
         if not operands:
             raise CallError("the last operand must be where D is written (got A and W alone)")
-        *others, output = operands
-        self.forward(A, W, *(others if self.lut is None else others[1:]), output=output)
+        *others, output = operands if self.lut is None else operands[1:]
+        if len(others) > 3:
+            raise CallError(f"at most scale, zeros and bias stand between W and the output (got {len(others)} tensors)")
+        scale, zeros, bias = (*others, None, None, None)[:3]
+        self.forward(A, W, scale, zeros, bias, output)
 
     def _stored(self, W: torch.Tensor) -> torch.Tensor:
         """Return a weight in the type that the kernels read, bit by bit."""

@@ -64,6 +64,7 @@ class Linear(torch.nn.Module):
     """
 
     opt_M: int | Sequence[int] = (16, 32, 64, 128, 256, 512)
+    bias: torch.Tensor | None
 
     def __init__(
         self,
@@ -291,9 +292,7 @@ class Linear(torch.nn.Module):
                 error_msgs.append(f"{key}: must be {_text(own)!r} (got {_text(tag)!r})")
                 return
             if self._layout != "plain":
-                state_dict[key] = layouts.to_layout(
-                    state_dict[key], self.bitblas_matmul.config.native, self._layout
-                )
+                state_dict[key] = layouts.to_layout(state_dict[key], self.bitblas_matmul.config.native, self._layout)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
@@ -329,8 +328,10 @@ def _checked(source: Any, name: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 def _check_order(g_idx: Any, K: int, group: int) -> None:
     """Check that the columns of a GPTQ weight stand in the order of their groups."""
-    if isinstance(g_idx, torch.Tensor) and g_idx.numel() and not torch.equal(
-        g_idx.cpu().to(torch.int64), torch.arange(K) // group
+    if (
+        isinstance(g_idx, torch.Tensor)
+        and g_idx.numel()
+        and not torch.equal(g_idx.cpu().to(torch.int64), torch.arange(K) // group)
     ):
         raise ConfigError(
             "'gptq_module' must have its columns in the order of their groups (its g_idx has another one, desc_act); "

@@ -15,7 +15,7 @@ __all__ = ["main", "requires_cuda_compute_version", "requires_package", "torch_a
 
 def main() -> None:
     """Run the tests of the calling file with the arguments of the command line, and leave the process."""
-    sys.exit(pytest.main([str(inspect.getsourcefile(sys._getframe(1))), *sys.argv[1:]]))
+    sys.exit(pytest.main([inspect.stack()[1].filename, *sys.argv[1:]]))
 
 
 def requires_package(*packages: str) -> Any:

@@ -1,7 +1,7 @@
 """A pytest plugin that runs programs written for BitBLAS, their tests among them, over `bitquant.bitblas`.
 
-``python -m pytest -p tests.clients.plugin PATH`` makes ``import bitblas`` find it. Without a GPU, tensors that are asked
-for on "cuda" are on the CPU, and nothing else is changed. docs/bitblas.md has the commands.
+With this folder on PYTHONPATH, ``python -m pytest -p bitblas_on_cpu PATH`` makes ``import bitblas`` find it. Without a
+GPU, tensors that are asked for on "cuda" are on the CPU, and nothing else is changed. docs/bitblas.md has the commands.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def test_gptqmodel_layer(gptqmodel, bits, sym, group_size, bias):
         assert error(layer(A), A, weight.to(DEVICE), expected) < 2e-3
 
 
-def test_gptqmodel_awq_layer(gptqmodel):  # noqa: ARG001  it sets the target
+def test_gptqmodel_awq_layer(gptqmodel):
     """AWQBitBlasKernel.pack keeps the weight that was rounded to AWQ's grid."""
     from gptqmodel.nn_modules.qlinear.bitblas_awq import AWQBitBlasKernel
 
@@ -99,7 +99,7 @@ def test_gptqmodel_awq_layer(gptqmodel):  # noqa: ARG001  it sets the target
     assert error(layer(A), A, weight.to(DEVICE), linear.bias.to(DEVICE)) < 2e-3
 
 
-def test_gptqmodel_converts_a_model(gptqmodel):  # noqa: ARG001
+def test_gptqmodel_converts_a_model(gptqmodel):
     """convert_to_bitblas, which makes its layers on the meta device, replaces the layers of a model."""
     from gptqmodel.nn_modules.qlinear.torch import TorchLinear
     from gptqmodel.quantization import FORMAT, METHOD, QuantizeConfig

@@ -15,7 +15,8 @@ PACKAGE = Path(bitquant.__file__).parent
 #: From the bottom up; `testing` may import anything, and only the command line imports it.
 ORDER = (
     "errors", "dtypes", "arch", "threads", "config", "packing", "layouts", "compute", "intrin", "schedule", "cache",
-    "compiler", "build", "profiling", "operator", "tune", "matmul", "nn", "peft", "bitblas", "testing", "cli", "__main__",
+    "compiler", "build", "profiling", "operator", "tune", "matmul", "nn", "peft", "bitblas", "testing", "cli",
+    "__main__",
 )  # fmt: skip
 
 _RULES = "bitquant.schedule.rules."
