@@ -72,7 +72,7 @@ _HOMES = {
     "prepare_model": "nn",
     "read_checkpoint": "nn.checkpoints",
 }
-_MODULES = frozenset({"arch", "cache", "compute", "nn", "schedule", *_HOMES.values()})
+_MODULES = frozenset({"arch", "bitblas", "cache", "compute", "nn", "schedule", *_HOMES.values()})
 
 
 def __getattr__(name: str) -> Any:

@@ -27,8 +27,8 @@ def optimise_zeros(
         minimise over z     sum |u - (q(z) - z)|^p
 
     p < 1 counts the few large errors of outliers for less than their squares do. With an auxiliary error e the problem
-    is solved by turns, after Badri and Shaji. With x = u - (q - z), for fixed z each e minimises |e|^p + beta / 2 (e - x)^2,
-    approximately, by a generalised soft threshold; for fixed e the best z is a mean::
+    is solved by turns, after Badri and Shaji. With x = u - (q - z), for fixed z each e minimises
+    |e|^p + beta / 2 (e - x)^2, approximately, by a generalised soft threshold; for fixed e the best z is a mean::
 
         e = sign(x) max(|x| - |x|^(p - 1) / beta, 0)          z = mean over the group of q - (u - e)
 

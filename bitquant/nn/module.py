@@ -143,8 +143,8 @@ class KernelModule(torch.nn.Module):
 
     Beside the weight a state dict has its format (`bitquant.nn.format`), under the name that torch has for what is no
     parameter, ``_extra_state``. Of a state dict with another format than its own a layer loads nothing, whatever
-    `strict` and `assign` say, and ``load_state_dict`` raises. A weight without format, as they were written before there
-    was any, is loaded with a warning; ``strict=True`` then raises for the missing key.
+    `strict` and `assign` say, and ``load_state_dict`` raises. A weight without format, as they were written before
+    there was any, is loaded with a warning; ``strict=True`` then raises for the missing key.
 
     Buffers keep their types: ``.half()``, ``.to(torch.bfloat16)`` and the like move them and cast parameters only, for
     kernels are made for fixed types.

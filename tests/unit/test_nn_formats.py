@@ -64,7 +64,7 @@ def test_a_state_dict_without_format():
 
 
 def test_formats_go_through_files(tmp_path):
-    """safetensors and torch.load(weights_only=True) carry the format; a copy of the tensors loads, bit by bit."""
+    """Safetensors and torch.load(weights_only=True) carry the format; a copy of the tensors loads, bit by bit."""
     model = torch.nn.Sequential(layer(), layer(1, W_dtype="int8"), BitLinear.from_bit_linear(torch.nn.Linear(N, 8)))
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     torch.save(model.state_dict(), tmp_path / "model.pt")
@@ -149,7 +149,7 @@ def test_weight_answers_questions():
 )
 def test_weight_is_not_computed_with(use):
     """Whatever needs the numbers of a weight is refused in words."""
-    with pytest.raises(bq.CallError, match="'weight' of a quantized layer has .* no numbers"):
+    with pytest.raises(bq.CallError, match=r"'weight' of a quantized layer has .* no numbers"):
         use(layer().weight)
 
 
@@ -170,7 +170,7 @@ def test_weight_below_torch_compile():
 
 
 def test_transformer_layer_of_torch_does_without_the_weight():
-    """torch's own encoder layer takes its slow path, and calls the quantized layer."""
+    """Torch's own encoder layer takes its slow path, and calls the quantized layer."""
     torch.manual_seed(0)
     block = torch.nn.TransformerEncoderLayer(64, 4, 96, dropout=0, batch_first=True).eval()
     x = torch.randn(1, 5, 64)
@@ -285,7 +285,7 @@ def error(weight, config, method, power):
 @pytest.mark.parametrize("zeros_mode", ["original", "rescale"])
 @pytest.mark.parametrize("W_dtype", ["uint2", "uint4"])
 def test_hqq_is_nearer_than_rounding_to_nearest(W_dtype, zeros_mode):
-    """Zero points of "hqq" reduce the error of heavy-tailed weights in its norm, in no group enlarge it, and the mean."""
+    """Zero points of "hqq" reduce the error of heavy-tailed weights in its norm, in each group and in the mean."""
     torch.manual_seed(0)
     weight = torch.distributions.StudentT(3.0).sample((64, 256)) * 0.02
     config = bq.MatmulConfig(

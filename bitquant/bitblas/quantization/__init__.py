@@ -1,0 +1,5 @@
+"""The module `bitblas.quantization`."""
+
+from bitquant.bitblas.quantization.utils import general_compress
+
+__all__ = ["general_compress"]
