@@ -43,7 +43,7 @@ class _StandIn(torch.Tensor):
             f"{getattr(func, '__name__', func)} asks for; call the layer itself, or its dequantize()"
         )
 
-    def __repr__(self, *, tensor_contents: Any = None) -> Any:
+    def __repr__(self, *, tensor_contents: Any = None) -> Any:  # type: ignore[override]
         del tensor_contents
         return f"<weight of a quantized layer, shape {tuple(self.shape)}, {self.dtype}, {self.device}>"
 
