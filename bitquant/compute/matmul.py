@@ -125,8 +125,8 @@ def zero_point(config: MatmulConfig, Zeros: Expr, n: Expr, g: Expr) -> Expr:
 def output_value(config: MatmulConfig, c: Expr, bias: Expr, activation_scale: Expr, channel_scale: Expr) -> Expr:
     """Return an output from its accumulated sum, cast_out(c * activation_scale * channel_scale + bias).
 
-    Scales are applied in float32, to which an int32 sum is rounded once. Bias is added in float32, and in int32 where
-    sum and output are integers and there are no scales. Then there is one cast.
+    Scales are applied in float32, to which an int32 sum is rounded once. Bias is added in float32, and exactly where
+    sum and output are integers and there are no scales. Then there is one cast; integers saturate, and are 0 for NaN.
 
     Parameters
     ----------
@@ -145,25 +145,28 @@ def output_value(config: MatmulConfig, c: Expr, bias: Expr, activation_scale: Ex
         c = c * activation_scale if config.with_activation_scale else c
         c = c * channel_scale if config.with_channel_scale else c
     if config.with_bias:
-        c_dtype = "int32" if c_dtype == "int32" and config.out_format.is_integer else "float32"
+        # Two numbers of 32 bits have a sum of 33.
+        c_dtype = "int64" if c_dtype == "int32" and config.out_format.is_integer else "float32"
         c = c.astype(c_dtype) + bias.astype(c_dtype)
     return _cast_output(c, c_dtype, config.out_format.tvm_dtype)
 
 
 def _cast_output(x: Expr, x_dtype: str, dtype: str) -> Expr:
-    """Cast an accumulated value to the output type; integers round to nearest even and saturate."""
+    """Cast an accumulated value to the output type; integers round to nearest even, saturate, and are 0 for NaN."""
     if not dtype.startswith("int"):
         return x.astype(dtype)
     low, high = int(tirx.min_value(dtype)), int(tirx.max_value(dtype))
-    if x_dtype == "int32":
-        if dtype == "int32":
+    if x_dtype.startswith("int"):
+        if dtype == x_dtype:
             return x
-        return tirx.max(tirx.min(x, tirx.const(high, "int32")), tirx.const(low, "int32")).astype(dtype)
-    x = tirx.nearbyint(x)
+        return tirx.max(tirx.min(x, tirx.const(high, x_dtype)), tirx.const(low, x_dtype)).astype(dtype)
+    is_nan, x = tirx.isnan(x), tirx.nearbyint(x)
     # The greatest int32 is no float32; clamp to the float below and let the last step pick the true maximum.
     top = float(high) if dtype == "int8" else float(high + 1 - 128)
     inside = tirx.max(tirx.min(x, tirx.const(top, "float32")), tirx.const(float(low), "float32")).astype(dtype)
-    return inside if dtype == "int8" else tirx.Select(x > tirx.const(top, "float32"), tirx.const(high, dtype), inside)
+    if dtype == "int32":
+        inside = tirx.Select(x > tirx.const(top, "float32"), tirx.const(high, dtype), inside)
+    return tirx.Select(is_nan, tirx.const(0, dtype), inside)
 
 
 def matmul_dequantize_b(

@@ -1,0 +1,44 @@
+"""On the GPU what `tests/unit/test_extremes.py` asks of the CPU: saturation, NaN among integers, infinities."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.test_extremes import (
+    INTEGERS,
+    check_integers_of_what_is_no_number,
+    check_integers_saturate,
+    check_not_finite_stays_in_its_row,
+)
+
+PLAIN = {"fast_decoding": False}
+
+
+@pytest.mark.parametrize("out_dtype", INTEGERS)
+@pytest.mark.parametrize("W_dtype", ["int8", "uint4"])
+def test_integers_saturate(W_dtype, out_dtype):
+    """The sum of two int32 has 33 bits: it does not wrap."""
+    check_integers_saturate("cuda", W_dtype, out_dtype)
+
+
+@pytest.mark.parametrize("out_dtype", INTEGERS)
+@pytest.mark.parametrize("fields", [{}, {"A_dtype": "float32"}, {"with_scaling": True}, PLAIN], ids=str)
+def test_integers_of_what_is_no_number(fields, out_dtype):
+    """There is no NaN among integers: it is 0."""
+    check_integers_of_what_is_no_number("cuda", out_dtype, **fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"W_dtype": "uint4"},
+        {"W_dtype": "uint4", **PLAIN},
+        {"W_dtype": "uint2", "with_zeros": True},
+        {"W_dtype": "uint2", "with_zeros": True, **PLAIN},
+        {"W_dtype": "nf4", "A_dtype": "bfloat16"},
+    ],
+    ids=str,
+)
+def test_not_finite_stays_in_its_row(fields):
+    """What no number is can be seen in the result of its row, and there alone."""
+    check_not_finite_stays_in_its_row("cuda", **fields)

@@ -1,0 +1,99 @@
+"""Numbers at the end of a type's range, infinities and NaN: what a result is then, whatever kernel computes it.
+
+`check_...` functions take the target, so that `tests/gpu/test_extremes.py` asks the same of a GPU's kernels.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+import bitquant as bq
+
+INTEGERS = {"int8": torch.int8, "int32": torch.int32}
+#: One row and few, as one kernel serves them, and many.
+ROWS = (1, 3, 8, 40)
+
+
+def make(target, **fields):
+    return bq.Matmul(bq.MatmulConfig(**{"M": (1, 4, 16, 64), "N": 32, "K": 64, **fields}), target=target)
+
+
+def check_integers_saturate(target, W_dtype, out_dtype):
+    """int32 sums plus a bias: every combination of extremes is the exact sum, or the end of the type nearest to it."""
+    operator = make(target, A_dtype="int8", W_dtype=W_dtype, out_dtype=out_dtype, with_bias=True)
+    device, ends = ("cpu" if target == "cpu" else "cuda"), torch.iinfo(INTEGERS[out_dtype])
+    biases = torch.tensor([ends.min, ends.min + 1, -1, 0, 1, ends.max - 1, ends.max, 7] * 4)
+    for m, a, w in itertools.product(ROWS, (-128, -1, 0, 127), (operator.config.W_format.min_value, 1)):
+        A = torch.full((m, 64), a, dtype=torch.int8, device=device)
+        W = operator.transform_weight(torch.full((32, 64), int(w), dtype=torch.int8, device=device))
+        D = operator(A, W, bias=biases.to(INTEGERS[out_dtype]).to(device)).cpu()
+        expected = (64 * a * int(w) + biases).clamp(ends.min, ends.max)
+        assert torch.equal(D.long(), expected.expand(m, 32)), (m, a, w)
+
+
+def check_integers_of_what_is_no_number(target, out_dtype, **fields):
+    """NaN is 0, infinities are the ends of the type, and what stands beside them is right."""
+    operator = make(target, W_dtype="int8", out_dtype=out_dtype, **fields)
+    device, ends = ("cpu" if target == "cpu" else "cuda"), torch.iinfo(INTEGERS[out_dtype])
+    optional = {}
+    if operator.config.with_scaling:
+        optional["scale"] = torch.ones(operator.config.scale_shape, device=device).to(
+            operator.signature.optional[0].dtype
+        )
+    for m in ROWS:
+        A = torch.zeros(m, 64, device=device)
+        A[:, 0] = 2.0
+        values = {float("nan"): 0, float("inf"): ends.max, float("-inf"): ends.min}
+        for row, value in enumerate((*values, 1.0)):
+            if row < m:
+                A[row, 3] = value
+        W = operator.transform_weight(torch.ones(32, 64, dtype=torch.int8, device=device))
+        D = operator(A.to(operator.config.A_format.torch_dtype), W, **optional).cpu()
+        expected = torch.tensor([*values.values(), 3, *[2] * m][:m])
+        assert torch.equal(D.long(), expected[:, None].expand(m, 32)), m
+
+
+def check_not_finite_stays_in_its_row(target, **fields):
+    """An infinity or NaN in a row of A leaves no number in that row of D, for any m, and no trace in others."""
+    operator = make(target, K=128, out_dtype="float32", group_size=64, with_scaling=True, **fields)
+    device = "cpu" if target == "cpu" else "cuda"
+    config, dtypes = operator.config, [o.dtype for o in operator.signature.optional]
+    torch.manual_seed(0)
+    W = operator.transform_weight(torch.randint(0, 4, (32, 128), dtype=torch.int8, device=device))
+    optional = {"scale": (torch.rand(config.scale_shape, device=device) + 0.5).to(dtypes[0])}
+    if config.with_zeros:
+        optional["zeros"] = (torch.rand(config.zeros_shape, device=device) * 4 + 0.1).to(dtypes[1])
+    for m, value in itertools.product(ROWS, (float("nan"), float("inf"), float("-inf"))):
+        A = torch.randn(m, 128, device=device)
+        right = operator(A.to(config.A_format.torch_dtype), W, **optional)
+        A[m - 1, 40] = value
+        D = operator(A.to(config.A_format.torch_dtype), W, **optional)
+        assert torch.equal(D[: m - 1], right[: m - 1])
+        assert not D[m - 1].isfinite().any(), (m, value)
+
+
+@pytest.mark.parametrize("out_dtype", INTEGERS)
+@pytest.mark.parametrize("W_dtype", ["int8", "uint4"])
+def test_integers_saturate(W_dtype, out_dtype):
+    """The sum of two int32 has 33 bits: it does not wrap."""
+    check_integers_saturate("cpu", W_dtype, out_dtype)
+
+
+@pytest.mark.parametrize("out_dtype", INTEGERS)
+@pytest.mark.parametrize("fields", [{}, {"A_dtype": "float32"}, {"with_scaling": True}], ids=str)
+def test_integers_of_what_is_no_number(fields, out_dtype):
+    """There is no NaN among integers: it is 0, as PTX's conversions have it."""
+    check_integers_of_what_is_no_number("cpu", out_dtype, **fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"W_dtype": "uint4"}, {"W_dtype": "uint2", "with_zeros": True}, {"W_dtype": "nf4", "A_dtype": "bfloat16"}],
+    ids=str,
+)
+def test_not_finite_stays_in_its_row(fields):
+    """What no number is can be seen in the result of its row, and there alone."""
+    check_not_finite_stays_in_its_row("cpu", **fields)
