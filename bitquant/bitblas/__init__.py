@@ -1,7 +1,7 @@
 """The interface of BitBLAS over bitquant: for programs that are written for the module `bitblas`.
 
-``import bitquant.bitblas as bitblas`` gives it to a program of one's own; `install` to programs that import `bitblas`
-themselves. docs/bitblas.md says what differs.
+``import bitquant.bitblas as bitblas`` gives it to a program of one's own; `install` to programs
+that import `bitblas` themselves. docs/bitblas.md says what differs.
 """
 
 from __future__ import annotations

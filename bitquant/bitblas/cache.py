@@ -1,7 +1,7 @@
 """The module `bitblas.cache`: operators by config, in memory and in a folder.
 
-A folder holds ``<arch>/<digest of the config>.json``: the fields of the config and the records that tuning found. It
-holds no kernels; those come from bitquant's own cache, or are compiled.
+A folder holds ``<arch>/<digest of the config>.json``: the fields of the config and the records that
+tuning found. It holds no kernels; those come from bitquant's own cache, or are compiled.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class OperatorCache:
     def load_from_database(self, database_path: str | Path, target: str | Target | None = None) -> None:
         """Make the operators of a target that a folder holds, and keep them. A missing folder holds none.
 
-        An entry that cannot be read, or whose records this version's rules do not take, is left out, and a warning is
-        logged.
+        An entry that cannot be read, or whose records this version's rules do not take, is left
+        out, and a warning is logged.
 
         Parameters
         ----------

@@ -55,21 +55,25 @@ class TransformKind(IntEnum):
 class MatmulConfig:
     """A mixed-precision matrix multiplication with the fields and the defaults of BitBLAS's class of this name.
 
-    Fields are resolved when it is made, as there: ``M=None`` is the default list, a list becomes a tuple, None for a
-    flag is False, and `fast_decoding`, `propagate_a` and `propagate_b` become what BitBLAS would do. That is how the
-    layout of a weight that BitBLAS stored is known (`unpack_serialized_weight`). The kernels here ignore it, but for a
-    `fast_decoding` of False where BitBLAS's own choice is True: the weight stays in the plain packing then.
+    Fields are resolved when it is made, as there: ``M=None`` is the default list, a list becomes a
+    tuple, None for a flag is False, and `fast_decoding`, `propagate_a` and `propagate_b` become
+    what BitBLAS would do. That is how the layout of a weight that BitBLAS stored is known
+    (`unpack_serialized_weight`). The kernels here ignore it, but for a `fast_decoding` of False
+    where BitBLAS's own choice is True: the weight stays in the plain packing then.
 
-    `native` is the problem as bitquant has it. Two configs are equal where their resolved fields are.
+    `native` is the problem as bitquant has it. Two configs are equal where their resolved fields
+    are.
 
     Parameters
     ----------
     M, N, K, A_dtype, W_dtype, out_dtype, layout, with_bias, with_scaling, with_zeros, zeros_mode
-        As in `bitquant.MatmulConfig`. W_dtype is the type of A where it is left out (in BitBLAS always float16).
+        As in `bitquant.MatmulConfig`. W_dtype is the type of A where it is left out (in BitBLAS
+        always float16).
     accum_dtype
         Also "bfloat16", which bitquant does not sum in: its sums are float32.
     group_size
-        As in `bitquant.MatmulConfig`; without effect where there are neither scales nor zero points.
+        As in `bitquant.MatmulConfig`; without effect where there are neither scales nor zero
+        points.
     storage_dtype
         Any; the type of W where that is the type of A, as in BitBLAS. Packed weights are int8 here.
     fast_decoding, propagate_a, propagate_b

@@ -48,7 +48,8 @@ class Matmul:
     enable_tuning
         Whether to call `hardware_aware_finetune`. BitBLAS's default is True.
     from_database, backend
-        Accepted for BitBLAS and without effect: kernels come from bitquant's cache where they are there.
+        Accepted for BitBLAS and without effect: kernels come from bitquant's cache where they are
+        there.
     records
         What was tuned before: records of this problem and target.
 
@@ -67,7 +68,8 @@ class Matmul:
     input_transform
         None: A is read as it is.
     M, N, K, A_dtype, W_dtype ...
-        The fields of the config; `propagate_a` and `propagate_b` are NonTransform, for the kernels have no such layout.
+        The fields of the config; `propagate_a` and `propagate_b` are NonTransform, for the kernels
+        have no such layout.
     """
 
     #: Format of W by its name, in BitBLAS's words.
@@ -120,8 +122,8 @@ class Matmul:
     def weight_transform(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
         """What makes a stored weight of codes, on their own device; None where they are stored as they are.
 
-        It takes (N, K) codes 0 ... 2^bits - 1 (the value plus 2^(bits - 1) for signed formats), and for formats of 8
-        bits and more what `transform_weight` takes.
+        It takes (N, K) codes 0 ... 2^bits - 1 (the value plus 2^(bits - 1) for signed formats), and
+        for formats of 8 bits and more what `transform_weight` takes.
         """
         is_stored_as_it_is = self.operator.weight_layout == "plain" and not self.config.native.W_format.is_packed
         return None if is_stored_as_it_is else self._store_codes
@@ -143,8 +145,8 @@ class Matmul:
     ) -> torch.Tensor:
         """Return the stored weight of (N, K) values, as `bitquant.Matmul.transform_weight` does.
 
-        Integers may stand in floats. For uint8 an int8 tensor is taken bit by bit. Where W is of another type than A,
-        the result is int8, as BitBLAS stores it.
+        Integers may stand in floats. For uint8 an int8 tensor is taken bit by bit. Where W is of
+        another type than A, the result is int8, as BitBLAS stores it.
 
         Parameters
         ----------
@@ -156,8 +158,8 @@ class Matmul:
         Raises
         ------
         ConfigError
-            If shape or type do not fit, or a value is out of the format's range. (BitBLAS clamps signed values to one
-            more than the greatest, and wraps others.)
+            If shape or type do not fit, or a value is out of the format's range. (BitBLAS clamps
+            signed values to one more than the greatest, and wraps others.)
         """
         fmt = self.config.native.W_format
         if fmt.is_integer:
@@ -194,7 +196,8 @@ class Matmul:
             As there; W also as int8 where the kernel reads another type of one byte.
         scale, zeros, bias
             What the config has of them. Those that are given stand for them in this order, so that
-            ``matmul(A, W, bias)`` passes the bias where the config has neither scales nor zero points.
+            ``matmul(A, W, bias)`` passes the bias where the config has neither scales nor zero
+            points.
 
         Raises
         ------
@@ -212,7 +215,7 @@ class Matmul:
             )
         operands = dict(zip(wanted, given, strict=True))
         return self.operator(
-            A, self._stored(W), operands.get("scale"), operands.get("zeros"), operands.get("bias"), output
+            A, self.as_stored(W), operands.get("scale"), operands.get("zeros"), operands.get("bias"), output
         )
 
     __call__ = forward
@@ -227,7 +230,7 @@ class Matmul:
         scale, zeros, bias = (*others, None, None, None)[:3]
         self.forward(A, W, scale, zeros, bias, output)
 
-    def _stored(self, W: torch.Tensor) -> torch.Tensor:
+    def as_stored(self, W: torch.Tensor) -> torch.Tensor:
         """Return a weight in the type that the kernels read, bit by bit."""
         wanted = self.operator.signature.W_dtype
         if isinstance(W, torch.Tensor) and W.dtype is torch.int8 and wanted is not torch.int8 and wanted.itemsize == 1:

@@ -21,7 +21,8 @@ __all__ = ["Linear"]
 
 logger = logging.getLogger("bitquant.bitblas")
 
-#: What a state dict has beside BitBLAS's tensors, so that its weight is not taken for one that BitBLAS permuted.
+#: What a state dict has beside BitBLAS's tensors, so that its weight is not taken for one that
+#: BitBLAS permuted.
 _TAG = "weight_format"
 
 
@@ -29,22 +30,23 @@ class Linear(torch.nn.Module):
     """A linear layer with the interface of BitBLAS's class of this name.
 
     Its operator is made at once, for the GPU where there is one, else for the CPU, or taken from
-    `global_operator_cache`. `bitquant.Linear` serves any device and makes its operators when they are needed.
+    `global_operator_cache`. `bitquant.Linear` serves any device and makes its operators when they
+    are needed.
 
-    A state dict holds BitBLAS's tensors, the weight in the plain packing, and one more that names the format. A state
-    dict without it, as BitBLAS writes them, is refused; `load_serialized_state_dict` takes it.
+    A state dict holds BitBLAS's tensors, the weight in the plain packing, and one more that names
+    the format. A state dict without it, as BitBLAS writes them, is refused;
+    `load_serialized_state_dict` takes it.
 
-    Parameters
-    ----------
-    in_features, out_features, bias, A_dtype, W_dtype, accum_dtype, out_dtype, group_size, with_scaling, with_zeros
+    Parameters ---------- in_features, out_features, bias, A_dtype, W_dtype, accum_dtype, out_dtype,
+    group_size, with_scaling, with_zeros
         As in `MatmulConfig`.
     zeros_mode
         As in `MatmulConfig`.
     opt_M
         M of the config.
     enable_tuning
-        Whether to tune an operator that is not in the cache, and to keep it there and in `get_database_path`. BitBLAS's
-        default is True.
+        Whether to tune an operator that is not in the cache, and to keep it there and in
+        `get_database_path`. BitBLAS's default is True.
     fast_decoding, propagate_b
         As in `MatmulConfig`.
 
@@ -55,7 +57,8 @@ class Linear(torch.nn.Module):
     bits, source_format
         Those of the operator.
     consistent : bool
-        Whether W has the type of A. The weight is `weight` then, and `qweight`, with `scales` and `zeros`, otherwise.
+        Whether W has the type of A. The weight is `weight` then, and `qweight`, with `scales` and
+        `zeros`, otherwise.
 
     Raises
     ------
@@ -175,7 +178,8 @@ class Linear(torch.nn.Module):
         Parameters
         ----------
         state_dict
-            BitBLAS's tensors of this layer by their bare names. It was made with the config that this layer has.
+            BitBLAS's tensors of this layer by their bare names. It was made with the config that
+            this layer has.
 
         Raises
         ------
@@ -188,7 +192,7 @@ class Linear(torch.nn.Module):
         config = self.bitblas_matmul.config
         values = unpack_serialized_weight(state_dict[name], config)
         stored = self.bitblas_matmul.transform_weight(values).to(getattr(self, name).device)
-        plain = layouts.from_layout(self.bitblas_matmul._stored(stored), config.native, self._layout)  # noqa: SLF001
+        plain = layouts.from_layout(self.bitblas_matmul.as_stored(stored), config.native, self._layout)
         self.load_state_dict({**state_dict, name: plain.view(stored.dtype), _TAG: self._tag()})
 
     def repack_from_gptq(self, gptq_module: torch.nn.Module, device: str | torch.device | None = None) -> None:
@@ -197,15 +201,16 @@ class Linear(torch.nn.Module):
         Parameters
         ----------
         gptq_module
-            It has `qweight` (K * bits / 32, N) and `qzeros` (K / group_size, N * bits / 32) int32, `scales`
-            (K / group_size, N), and perhaps `g_idx` and `bias`.
+            It has `qweight` (K * bits / 32, N) and `qzeros` (K / group_size, N * bits / 32) int32,
+            `scales` (K / group_size, N), and perhaps `g_idx` and `bias`.
         device
             Where to put the tensors; None: the GPU that the operator is for, or where the layer is.
 
         Raises
         ------
         ConfigError
-            If the layer has another shape, an order of activations (`g_idx`), or zero points that this one has none of.
+            If the layer has another shape, an order of activations (`g_idx`), or zero points that
+            this one has none of.
         """
         self._repack(gptq_module, 1, device)
 

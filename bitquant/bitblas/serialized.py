@@ -1,12 +1,14 @@
 """Weights as BitBLAS stores them: its two permutations, undone.
 
-BitBLAS permutes a weight twice. Its *ladder* layout moves whole values inside tiles of one mma instruction's right
-operand, so that a warp loads its registers from consecutive memory. Its *LOP3* layout then moves the codes inside each
-32-bit word, so that one logical operation decodes as many of them as a register has halves or bytes. Neither changes
-the shape of the tensor: nothing in a file says which of them were applied, but the config does.
+BitBLAS permutes a weight twice. Its *ladder* layout moves whole values inside tiles of one mma
+instruction's right operand, so that a warp loads its registers from consecutive memory. Its *LOP3*
+layout then moves the codes inside each 32-bit word, so that one logical operation decodes as many
+of them as a register has halves or bytes. Neither changes the shape of the tensor: nothing in a
+file says which of them were applied, but the config does.
 
-The permutations are those of `get_propagate_map` and `get_ladder_stage3_map` (bitblas/gpu/matmul_analysis.py) and of
-`tir_interleave_weight` (bitblas/ops/lop3_permutate/lop3_permutate_impl.py) in BitBLAS 0.1.0.post1.
+The permutations are those of `get_propagate_map` and `get_ladder_stage3_map`
+(bitblas/gpu/matmul_analysis.py) and of `tir_interleave_weight`
+(bitblas/ops/lop3_permutate/lop3_permutate_impl.py) in BitBLAS 0.1.0.post1.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from bitquant.packing.arrays import to_tensor
 
 __all__ = ["unpack_serialized_weight"]
 
-#: Within a word BitBLAS moves units of so many bits once more, by (bits of a code, type of A): for each unit, where
-#: it goes. One bit with a float16 A is absent: there it writes two units to the same place.
+#: Within a word BitBLAS moves units of so many bits once more, by (bits of a code, type of A): for
+#: each unit, where it goes. One bit with a float16 A is absent: there it writes two units to the
+#: same place.
 _UNIT_MOVES: dict[tuple[int, str], tuple[int, tuple[int, ...]]] = {
     (2, "float16"): (8, (0, 2, 1, 3)),
     (1, "int8"): (4, (0, 4, 2, 6, 1, 5, 3, 7)),
@@ -36,24 +39,27 @@ def unpack_serialized_weight(qweight: Any, config: MatmulConfig) -> torch.Tensor
     Parameters
     ----------
     qweight
-        What BitBLAS's ``transform_weight`` or ``weight_transform`` returned: int8, N * K * bits / 8 elements, or N * K
-        of the type of A where W has that type. Mostly (N, K * bits / 8); the shape does not matter.
+        What BitBLAS's ``transform_weight`` or ``weight_transform`` returned: int8, N * K * bits / 8
+        elements, or N * K of the type of A where W has that type. Mostly (N, K * bits / 8); the
+        shape does not matter.
     config
-        The config with which it was stored. Its resolved `fast_decoding` and `propagate_b` say how; where BitBLAS ran
-        on a GPU older than sm_80, it did not apply the latter: pass ``propagate_b=False``.
+        The config with which it was stored. Its resolved `fast_decoding` and `propagate_b` say how;
+        where BitBLAS ran on a GPU older than sm_80, it did not apply the latter: pass
+        ``propagate_b=False``.
 
     Returns
     -------
     torch.Tensor
-        (N, K), or (K, N) for layout "nn": int8 for integers of fewer than 8 bits, float32 for nf4 and fp4_e2m1, else
-        of the type of W.
+        (N, K), or (K, N) for layout "nn": int8 for integers of fewer than 8 bits, float32 for nf4
+        and fp4_e2m1, else of the type of W.
 
     Raises
     ------
     ConfigError
         If the tensor has another type or number of elements.
     UnsupportedError
-        If BitBLAS lost a part of the weight when it stored it (1 bit and a float16 A), or never stores such a weight.
+        If BitBLAS lost a part of the weight when it stored it (1 bit and a float16 A), or never
+        stores such a weight.
     """
     native = config.native
     fmt, stored = native.W_format, to_tensor(qweight, "qweight")
@@ -84,9 +90,10 @@ def _without_lop3(codes: torch.Tensor, config: MatmulConfig) -> torch.Tensor:
     fmt, A_format = config.native.W_format, config.native.A_format
     if fmt.bits == 1 and A_format.name == "float16":
         raise UnsupportedError(
-            "a 1-bit weight that BitBLAS interleaved for float16 A is lost: its operator writes the codes 16 to 19 of "
-            "each 32 over the codes 4 to 7 (interleave_weight_f16_1b). Pack the original weight with transform_weight, "
-            "or pass fast_decoding=False if that is how it was stored"
+            "a 1-bit weight that BitBLAS interleaved for float16 A is lost: its operator joins the "
+            "codes 1, 3, 5, 7 of each 32 with the codes 8, 10, 12, 14 by or "
+            "(interleave_weight_f16_1b). Pack the original weight with transform_weight, or pass "
+            "fast_decoding=False if that is how it was stored"
         )
     if config.K * fmt.bits % 32:
         raise UnsupportedError(
@@ -100,8 +107,8 @@ def _without_lop3(codes: torch.Tensor, config: MatmulConfig) -> torch.Tensor:
 def _lop3_places(bits: int, lane_bits: int, A_name: str) -> torch.Tensor:
     """Return for each code of a 32-bit word its place in the interleaved word, both in units of a code.
 
-    A register of 32 bits holds 32 / lane_bits values of A. Code k goes to register k // (32 / lane_bits), that many
-    codes from the bottom of lane k % (32 / lane_bits).
+    A register of 32 bits holds 32 / lane_bits values of A. Code k goes to register k // (32 /
+    lane_bits), that many codes from the bottom of lane k % (32 / lane_bits).
     """
     lanes, per_lane = 32 // lane_bits, lane_bits // bits
     code = torch.arange(32 // bits)
@@ -136,8 +143,9 @@ def _without_ladder(values: torch.Tensor, config: MatmulConfig) -> torch.Tensor:
 def _tile_places(kind: Any, width: int) -> torch.Tensor:
     """Return for each element of a tile, row by row, its place in BitBLAS's tile.
 
-    A tile of 16 x `width` is 32 chunks of `width` / 2. `ldmatrix` hands chunk c to the row of a matrix of 8 x 8 at
-    which thread c points (PTX ISA, "ldmatrix"); the last kind then has the values in the order of the registers.
+    A tile of 16 x `width` is 32 chunks of `width` / 2. `ldmatrix` hands chunk c to the row of a
+    matrix of 8 x 8 at which thread c points (PTX ISA, "ldmatrix"); the last kind then has the
+    values in the order of the registers.
     """
     half = width // 2
     place = torch.arange(16 * width)

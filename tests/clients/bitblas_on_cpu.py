@@ -1,7 +1,8 @@
 """A pytest plugin that runs programs written for BitBLAS, their tests among them, over `bitquant.bitblas`.
 
-With this folder on PYTHONPATH, ``python -m pytest -p bitblas_on_cpu PATH`` makes ``import bitblas`` find it. Without a
-GPU, tensors that are asked for on "cuda" are on the CPU, and nothing else is changed. docs/bitblas.md has the commands.
+With this folder on PYTHONPATH, ``python -m pytest -p bitblas_on_cpu PATH`` makes ``import bitblas``
+find it. Without a GPU, tensors that are asked for on "cuda" are on the CPU, and nothing else is
+changed. docs/bitblas.md has the commands.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class CpuForCuda(TorchFunctionMode):
 def pytest_configure() -> None:
     """Install the module, and the CPU in the place of a GPU that is not there."""
     bitquant.bitblas.install()
-    # BitBLAS's tests take a folder from a module of the TVM that it brings; TVM 0.27 has it no more.
+    # BitBLAS's tests take a folder from a module of the TVM that it brings; TVM 0.27 has it no
+    # more.
     folders = types.ModuleType("tvm.contrib.utils")
     folders.tempdir = lambda: types.SimpleNamespace(path=tempfile.mkdtemp())
     sys.modules.setdefault("tvm.contrib.utils", folders)

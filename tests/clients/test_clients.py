@@ -1,7 +1,7 @@
 """Code of BitBLAS's clients, as they publish it, over `bitquant.bitblas`; docs/bitblas.md says how to run it.
 
-Each test compares a layer of the client with the weight that it came from, in float64. It is skipped where the client
-is not installed; none of them is a requirement of bitquant.
+Each test compares a layer of the client with the weight that it came from, in float64. It is
+skipped where the client is not installed; none of them is a requirement of bitquant.
 """
 
 from __future__ import annotations

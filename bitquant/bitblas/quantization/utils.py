@@ -20,9 +20,11 @@ def general_compress(lowprecision_weight: Array, source_bits: int = 4, storage_d
     Parameters
     ----------
     lowprecision_weight
-        Codes 0 ... 2^source_bits - 1, (..., K): an array or a tensor, of integers or of floats that hold integers.
+        Codes 0 ... 2^source_bits - 1, (..., K): an array or a tensor, of integers or of floats that
+        hold integers.
     source_bits
-        Bits a code, 1 to 8. Widths other than 1, 2, 4 and 8, which BitBLAS packs 8 // source_bits a byte, are dense.
+        Bits a code, 1 to 8. Widths other than 1, 2, 4 and 8, which BitBLAS packs 8 // source_bits a
+        byte, are dense.
     storage_dtype
         Type that the bytes are read as: NumPy's, torch's, or a name.
 
@@ -34,7 +36,8 @@ def general_compress(lowprecision_weight: Array, source_bits: int = 4, storage_d
     Raises
     ------
     ConfigError
-        If a code is out of range (BitBLAS ors it into its neighbours) or no integer, or bytes are left over.
+        If a code is out of range (BitBLAS ors it into its neighbours) or no integer, or bytes are
+        left over.
     """
     packed = packing.general_compress(integers(lowprecision_weight, "lowprecision_weight"), source_bits)
     name = str(storage_dtype).removeprefix("torch.") if isinstance(storage_dtype, torch.dtype) else storage_dtype
