@@ -58,8 +58,7 @@ class MatmulConfig:
     with_bias
         Whether Bias, (N,) of the output's type, is added.
     group_size
-        Consecutive k that share a scale and a zero point; divides K. -1 and None mean K, as must be where there is
-        neither.
+        Consecutive k that share a scale and a zero point; divides K. -1 and None mean K.
     with_scaling, with_zeros
         Whether there is a Scale and a Zeros operand.
     zeros_mode
@@ -424,12 +423,6 @@ def _validate_groups(c: MatmulConfig) -> None:
                 f"'group_size' must divide K (got group_size={g}, K={K}, remainder {K % g}); {fix}",
                 group_size=g, K=K,
             )  # fmt: skip
-    if g not in (None, -1, K) and not (c.with_scaling or c.with_zeros):
-        raise ConfigError(
-            f"'group_size' needs scales or zero points that groups share (got group_size={g}, with_scaling=False, "
-            "with_zeros=False); set with_scaling=True or with_zeros=True, or leave group_size out",
-            group_size=g, with_scaling=False, with_zeros=False,
-        )  # fmt: skip
     modes = ("original", "rescale", "quantized")
     is_mode = isinstance(c.zeros_mode, str) and c.zeros_mode in modes
     if not is_mode and (c.with_zeros or c.zeros_mode is not None):

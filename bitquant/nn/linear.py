@@ -145,6 +145,13 @@ class Linear(KernelModule):
             with_activation_scale=with_activation_scale or quantize_activations,
             with_channel_scale=with_channel_scale,
         )
+        if group_size not in (None, -1, in_features) and not (config.with_scaling or config.with_zeros):
+            raise ConfigError(
+                f"'group_size' needs scales or zero points that groups share (got group_size={group_size}, "
+                "with_scaling=False, with_zeros=False); set with_scaling=True or with_zeros=True, or leave "
+                "group_size out",
+                group_size=group_size,
+            )
         if quantize_activations and config.A_format.bits > 8:
             raise ConfigError(
                 f"'quantize_activations' needs A_dtype='int8', 'float8_e4m3' or 'float8_e5m2' (got {A_dtype!r}); "

@@ -277,7 +277,7 @@ def _problem(
         accum_dtype=dealer.deal("accum", legal_accumulators(A)),
         layout=dealer.deal("layout", legal_layouts(W, A)),
         with_bias=bias,
-        group_size=shape.group_size if with_scaling or zeros_mode else -1,
+        group_size=shape.group_size,
         with_scaling=with_scaling,
         with_zeros=zeros_mode is not None,
         zeros_mode=zeros_mode or "original",
@@ -322,8 +322,6 @@ def configs(max_size: int = 200) -> SearchStrategy[MatmulConfig]:
         N_step = step if zeros_mode == "quantized" else 1
         K = step * draw(st.integers(1, max_size // step))
         ladders = st.sampled_from([(1,), (1, 16), (1, 16, 64), (5, 8)])
-        with_scaling = draw(st.booleans())
-        groups = [-1, *(g for g in range(1, K + 1) if K % g == 0)] if with_scaling or zeros_mode else [-1, K]
         return MatmulConfig(
             M=draw(st.one_of(st.integers(1, 40), ladders)),
             N=N_step * draw(st.integers(1, max_size // N_step)),
@@ -334,8 +332,8 @@ def configs(max_size: int = 200) -> SearchStrategy[MatmulConfig]:
             accum_dtype=draw(st.sampled_from(legal_accumulators(A))),
             layout=draw(st.sampled_from(legal_layouts(W, A))),
             with_bias=draw(st.booleans()),
-            group_size=draw(st.sampled_from(groups)),
-            with_scaling=with_scaling,
+            group_size=draw(st.sampled_from([-1, *(g for g in range(1, K + 1) if K % g == 0)])),
+            with_scaling=draw(st.booleans()),
             with_zeros=zeros_mode is not None,
             zeros_mode=zeros_mode or "original",
             fast_decoding=draw(st.sampled_from([None, False])),

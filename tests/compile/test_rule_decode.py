@@ -124,7 +124,8 @@ def test_only_kernels_that_wait_are_launched_early(arch: str, K: int, is_depende
     """The launch attribute and the wait come together: from sm_90 on, unless A is read by non-coherent loads."""
     config = _config(8, 256, K, W_dtype="int8")
     archive = _build(config, arch, DecodeHint(warps_k=4, ahead=1, unroll=1, chains=1))
-    (kernel,) = archive.manifest["kernels"]["func_info"].values()
+    (program,) = archive.manifest["kernels"].values()
+    (kernel,) = program["func_info"].values()
     tags = kernel["launch_param_tags"]
     assert (DEPENDENT_LAUNCH in tags) is is_dependent
     assert ("griddepcontrol.wait" in archive.ptx) is is_dependent

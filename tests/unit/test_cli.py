@@ -575,12 +575,12 @@ def test_doctor_fails_without_an_essential_package(monkeypatch):
 
 def test_doctor_fails_where_a_matmul_is_wrong(monkeypatch):
     """A kernel that computes wrongly is broken, with exit code 1."""
-    right = bq.Operator.compute
+    right = bq.Operator.launch
 
     def wrong(self, *operands):
         return right(self, *operands).mul_(1.1)
 
-    monkeypatch.setattr(bq.Operator, "compute", wrong)
+    monkeypatch.setattr(bq.Operator, "launch", wrong)
     result = call("doctor")
     assert result.exit_code == 1
     state, found = rows_of(result.stdout)["matmul on the CPU"]

@@ -356,14 +356,14 @@ def test_refusals(fields, reason):
     "fields",
     [
         dict(group_size=16, with_scaling=True),
-        dict(group_size=192),
+        dict(group_size=24),
         dict(K=200, with_scaling=True, with_zeros=True),
         dict(K=200, group_size=200, with_scaling=True),
         dict(N=1, K=8),
     ],
 )
 def test_groups_that_fit(fields):
-    """Groups of whole steps, one group a row, and a group that nothing is scaled by are no reason to refuse."""
+    """Groups of whole steps, one group a row, and groups that nothing is scaled by are no reason to refuse."""
     config = MatmulConfig(**{**dict(M=1, N=48, K=192, W_dtype="uint4"), **fields})
     assert fragment_refusal(config) is None
 
