@@ -97,3 +97,23 @@ def test_integers_of_what_is_no_number(fields, out_dtype):
 def test_not_finite_stays_in_its_row(fields):
     """What no number is can be seen in the result of its row, and there alone."""
     check_not_finite_stays_in_its_row("cpu", **fields)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("zeros", [False, True])
+def test_numbers_near_overflow_do_not_depend_on_the_number_of_rows(dtype, zeros):
+    """A of 3e37 by codes of 15 is beyond float32 until it is scaled: on a CPU the result is right for any m."""
+    operator = make(
+        "cpu", M=(1, 4, 16), K=128, A_dtype=dtype, W_dtype="uint4", out_dtype=dtype, group_size=64, with_scaling=True,
+        with_zeros=zeros,
+    )  # fmt: skip
+    W = operator.transform_weight(torch.full((32, 128), 15, dtype=torch.int8))
+    kind = operator.config.scale_format.torch_dtype
+    optional = {"scale": torch.full((32, 2), 2.0**-10, dtype=kind)}
+    if zeros:
+        optional["zeros"] = torch.full((32, 2), 7.0, dtype=kind)
+    # Exactly: sums of one sign with few digits.
+    expected = 128 * 2.0**124 * (8 if zeros else 15) * 2.0**-10
+    for m in (1, 2, 3, 4, 8, 40):
+        D = operator(torch.full((m, 128), 2.0**124).to(kind), W, **optional)
+        assert D.double().sub(expected).abs().max() <= 2.0**-7 * expected, m

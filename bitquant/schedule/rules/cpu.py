@@ -213,7 +213,9 @@ class CpuRule(Rule):
             chunk = _chunk_size(vectors, group or 1, most)
             return CpuHint(lanes, col_tile=col_tile, chunk=chunk, simd_lookup=simd_lookup)
         has_scale = config.with_scaling or config.with_zeros
-        scale_sums = has_scale and group is not None and group >= 4
+        # Sums of what is not scaled yet must not leave float32, or results would depend on the number of rows.
+        has_room = config.A_format.bits == 8 or config.A_format.name == "float16"
+        scale_sums = has_scale and has_room and group is not None and group >= 4
         if config.layout == "nt":
             cols, col_tile, chunk = 4, 4, vectors
         else:
