@@ -10,7 +10,7 @@ import time
 import pytest
 
 from bitquant import parallel
-from bitquant.parallel import in_one_thread, run_all, thread_count
+from bitquant.parallel import Turn, in_one_thread, run_all, thread_count
 
 
 @pytest.fixture(params=[1, 2, 3, 8])
@@ -58,18 +58,71 @@ def test_all_threads_work_and_no_more(threads):
     assert threading.current_thread() in names
 
 
-def test_batches_help_one_another(monkeypatch):
-    """A thread whose own batch is done takes items of another one, so that none is idle at the end."""
+@pytest.mark.parametrize("is_callers", [False, True])
+def test_nobody_is_idle_at_the_end(is_callers, monkeypatch):
+    """Who has nothing left takes leaves of others, be it the caller or a helper that has the long item."""
     monkeypatch.setattr(parallel, "thread_count", lambda: 2)
-    used = set()
+    used, both = set(), threading.Barrier(2)
 
-    def leaf(long):
-        time.sleep(0.02 if long else 0)
-        if long:
-            used.add(threading.get_ident())
+    def leaf(_):
+        time.sleep(0.02)
+        used.add(threading.get_ident())
 
-    run_all(lambda long: run_all(leaf, [long] * (10 if long else 1)), [False, True])
+    def item(_):
+        both.wait(30)  # Each thread has one.
+        if (threading.current_thread() is threading.main_thread()) is is_callers:
+            run_all(leaf, range(10), is_leaf=True)
+
+    run_all(item, range(2))
     assert len(used) == 2
+
+
+def test_who_waits_for_a_turn_computes_leaves(monkeypatch):
+    """One thread at a time has its turn, and the others do what needs none."""
+    monkeypatch.setattr(parallel, "thread_count", lambda: 3)
+    turn, holders, most, helped = Turn(), [], [0], set()
+
+    def leaf(_):
+        helped.add(threading.get_ident())
+        time.sleep(0.005)
+
+    def item(i):
+        with turn:
+            holders.append(i)
+            most[0] = max(most[0], len(holders))
+            time.sleep(0.1)
+            holders.remove(i)
+        run_all(leaf, range(30), is_leaf=True)
+
+    begin = time.perf_counter()
+    run_all(item, range(3))
+    assert most[0] == 1
+    assert len(helped) == 3
+    # 0.3 s of turns, in which most of 0.45 s of leaves fit; by one thread after the other it were 0.75 s.
+    assert time.perf_counter() - begin < 0.7
+
+
+def test_a_turn_outside_of_a_batch_is_a_lock():
+    """Threads that belong to no batch wait for one another."""
+    turn, most, now = Turn(), [0], []
+
+    def hold():
+        with turn:
+            now.append(1)
+            most[0] = max(most[0], len(now))
+            time.sleep(0.005)
+            now.pop()
+
+    threads = [threading.Thread(target=hold) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most[0] == 1
+    with pytest.raises(ZeroDivisionError), turn:
+        raise ZeroDivisionError
+    with turn:
+        pass
 
 
 def test_one_thread_alone():
