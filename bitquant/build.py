@@ -202,7 +202,7 @@ def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archi
         with _stage(f"lower the scheduled module for {kind}"):
             return _lower(*functions[symbol], target)
 
-    lowered = dict(zip(functions, run_all(lower, functions), strict=True))
+    lowered = dict(zip(functions, run_all(lower, functions, is_leaf=True), strict=True))
 
     def generate(symbol: str | None) -> Any:
         with _stage(f"generate code for {kind}"):
@@ -215,7 +215,7 @@ def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archi
         _on_progress.get()(done)
         return result
 
-    (library, ir), *programs = run_all(generate, [None, *(functions if is_cuda else ())])
+    (library, ir), *programs = run_all(generate, [None, *(functions if is_cuda else ())], is_leaf=True)
     compiled: dict[str, _Compiled] = dict(zip(functions if is_cuda else (), programs, strict=True))
     choices = {rung_of(f): choice_of(f) for _, f in scheduled.functions_items()}
     manifest = {

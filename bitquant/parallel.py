@@ -1,6 +1,6 @@
 """Work over several threads. What is built spends its time in compilers, which let other threads run.
 
-Threads, and not processes: a process that can build has imported torch and TVM, which takes longer than ten kernels,
+Threads, and not processes: a process that can build has imported torch and TVM, which takes as long as several kernels,
 and each thread of this process begins at once. Python's lock is held for an eighth of a build (docs/architecture.md,
 "What a start costs").
 """
@@ -12,26 +12,16 @@ import contextvars
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-__all__ = ["in_one_thread", "run_all", "thread_count"]
+__all__ = ["Turn", "in_one_thread", "run_all", "thread_count"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-
-@dataclass(frozen=True)
-class _Team:
-    """The threads that share the work of one outermost `run_all`: its caller, and those of an executor."""
-
-    size: int
-    helpers: ThreadPoolExecutor | None
-
-
-_team: contextvars.ContextVar[_Team | None] = contextvars.ContextVar("team", default=None)
-_batch: contextvars.ContextVar[_Batch | None] = contextvars.ContextVar("batch", default=None)
+#: How often a thread that waits for its turn looks whether it has come, in seconds.
+_LOOK_S = 0.02
 
 
 def thread_count() -> int:
@@ -39,11 +29,19 @@ def thread_count() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def run_all(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def run_all(function: Callable[[Item], Result], items: Iterable[Item], *, is_leaf: bool = False) -> list[Result]:
     """Return function(item) of each item, in their order, computed by several threads, the caller's among them.
 
-    Calls may be nested: all of them together run on `thread_count` threads. Helpers see the caller's context variables.
+    Calls may be nested: all of them together run on `thread_count` threads. Items see the caller's context variables.
     The threads end before the outermost call returns, so that a program that forks later has none of them.
+
+    Parameters
+    ----------
+    function, items
+        What to compute, and of what.
+    is_leaf
+        Whether `function` waits for no lock and calls no `run_all`. A thread that waits computes such items of others
+        meanwhile.
 
     Raises
     ------
@@ -53,19 +51,12 @@ def run_all(function: Callable[[Item], Result], items: Iterable[Item]) -> list[R
     """
     items = list(items)
     team = _team.get()
-    if team is None and len(items) > 1:
-        with _assembled(thread_count()):
-            return run_all(function, items)
-    batch = _Batch(function, items, _batch.get())
-    helpers: list[Future[None]] = []
-    if team is not None and team.helpers is not None:
-        count = min(team.size, len(items)) - 1
-        helpers = [team.helpers.submit(contextvars.copy_context().run, batch.work) for _ in range(count)]
-    try:
-        batch.work()
-    finally:  # After an exception that is no Exception, too.
-        wait([helper for helper in helpers if not helper.cancel()])
-    return batch.outcome()
+    if team is not None:
+        return team.run(_Batch(function, items, _batch.get(), is_leaf))
+    if len(items) < 2:  # No work for several threads; what it calls may be.
+        return [function(item) for item in items]
+    with _assembled(thread_count()) as team:
+        return team.run(_Batch(function, items, None, is_leaf))
 
 
 @contextlib.contextmanager
@@ -75,59 +66,85 @@ def in_one_thread() -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def _assembled(size: int) -> Iterator[None]:
-    helpers = ThreadPoolExecutor(size - 1, thread_name_prefix="bitquant") if size > 1 else None
-    token = _team.set(_Team(size, helpers))
-    try:
-        yield
-    finally:
-        _team.reset(token)
-        if helpers is not None:
-            helpers.shutdown()
+class Turn:
+    """A lock for work that is better done by one thread at a time. Who waits for it computes leaves meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        team = _team.get()
+        if team is None:
+            self._lock.acquire()
+        else:
+            team.work(lambda: self._lock.acquire(blocking=False), _LOOK_S)
+
+    def __exit__(self, *_error: object) -> None:
+        self._lock.release()
 
 
 class _Batch:
-    """The items of one `run_all`, from which threads take until there are none."""
+    """The items of one `run_all`, from which threads take until there are none. The team's condition guards it."""
 
-    def __init__(self, function: Callable[[Any], Any], items: list[Any], parent: _Batch | None) -> None:
+    def __init__(self, function: Callable[[Any], Any], items: list[Any], parent: _Batch | None, is_leaf: bool) -> None:
+        self.is_leaf = is_leaf
         self._function, self._items, self._parent = function, items, parent
-        self._lock = threading.Lock()
+        self._context = contextvars.copy_context()
         self._begun = 0
+        #: The items that are computed now, each with the thread that does.
+        self._under_way: set[tuple[int, int]] = set()
         self._is_stopped = False
         self._results: dict[int, Any] = {}
         self._errors: dict[int, Exception] = {}
-
-    def work(self) -> None:
-        """Take items and compute them until there are none, or one has failed."""
-        token = _batch.set(self)
-        try:
-            while (index := self._take()) is not None:
-                self._compute(index)
-        except BaseException:
-            self._is_stopped = True
-            raise
-        finally:
-            _batch.reset(token)
-
-    def _take(self) -> int | None:
-        with self._lock:
-            if self.is_stopped or self._begun == len(self._items):
-                return None
-            self._begun += 1
-            return self._begun - 1
-
-    def _compute(self, index: int) -> None:
-        try:
-            self._results[index] = self._function(self._items[index])
-        except Exception as error:  # noqa: BLE001 - the caller of `run_all` gets it.
-            self._errors[index] = error
-            self._is_stopped = True
 
     @property
     def is_stopped(self) -> bool:
         """Whether no more items are begun, because one of this batch or of one around it has failed."""
         return self._is_stopped or (self._parent is not None and self._parent.is_stopped)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an item to begin."""
+        return self._begun < len(self._items) and not self.is_stopped
+
+    @property
+    def is_over(self) -> bool:
+        """Whether none will begin, and none is under way."""
+        return not self.is_open and not self._under_way
+
+    def take(self) -> int:
+        """Return the next item's index, which the caller computes."""
+        index = self._begun
+        self._under_way.add((threading.get_ident(), index))
+        self._begun += 1
+        return index
+
+    def compute(self, index: int) -> None:
+        """Compute an item and keep its result or its error."""
+        try:
+            self._results[index] = self._context.copy().run(self._call, self._items[index])
+        except Exception as error:  # noqa: BLE001 - the caller of `run_all` gets it.
+            self._errors[index] = error
+            self._is_stopped = True
+        except BaseException:
+            self._is_stopped = True
+            raise
+
+    def _call(self, item: Any) -> Any:
+        _batch.set(self)
+        return self._function(item)
+
+    def end(self, index: int) -> None:
+        """Note that an item is not under way any longer."""
+        self._under_way.discard((threading.get_ident(), index))
+
+    def forget(self) -> None:
+        """Note that this thread computes no item: Ctrl-C may have come after it took one."""
+        self._under_way = {entry for entry in self._under_way if entry[0] != threading.get_ident()}
+
+    def stop(self) -> None:
+        """Begin no more items."""
+        self._is_stopped = True
 
     def outcome(self) -> list[Any]:
         """Return the results in the order of the items.
@@ -137,7 +154,7 @@ class _Batch:
         Exception
             The error of the first item that has one.
         CancelledError
-            If an outer batch was stopped before all items were begun.
+            If a batch around this one was stopped before all items were begun.
         """
         # What was cancelled below an item is no error of its own.
         own = {i: error for i, error in self._errors.items() if not isinstance(error, CancelledError)}
@@ -146,3 +163,100 @@ class _Batch:
         if len(self._results) < len(self._items):
             raise CancelledError("another part of the work failed")
         return [self._results[i] for i in range(len(self._items))]
+
+
+class _Team:
+    """The threads that share the work of one outermost `run_all`: its caller, and helpers."""
+
+    def __init__(self, helpers: int) -> None:
+        self._condition = threading.Condition()
+        self._batches: list[_Batch] = []
+        self._is_dismissed = False
+        self._helpers = [threading.Thread(target=self._help, name="bitquant") for _ in range(helpers)]
+        for thread in self._helpers:
+            thread.start()
+
+    def run(self, batch: _Batch) -> list[Any]:
+        """Have a batch computed, and return its outcome."""
+        with self._condition:
+            self._batches.append(batch)
+            self._condition.notify_all()
+        try:
+            while (index := self._take_from(batch)) is not None:
+                self._compute(batch, index)
+            self.work(lambda: batch.is_over)
+        except BaseException:
+            with self._condition:
+                batch.stop()
+                for other in self._batches:
+                    if other is batch or other.is_leaf:
+                        other.forget()
+                self._condition.notify_all()
+            raise
+        finally:
+            with self._condition:
+                self._condition.wait_for(lambda: batch.is_over)
+                self._batches.remove(batch)
+        return batch.outcome()
+
+    def work(self, is_time: Callable[[], bool], look_s: float | None = None, *, leaves_only: bool = True) -> None:
+        """Compute items of any batch until it is time.
+
+        Parameters
+        ----------
+        is_time
+            Asked between items, and when another one has ended.
+        look_s
+            How often to ask besides, in seconds.
+        leaves_only
+            Whether to leave out items that may wait for what this thread holds.
+        """
+        while True:
+            with self._condition:
+                while True:
+                    if is_time():
+                        return
+                    batch = next((b for b in self._batches if b.is_open and (b.is_leaf or not leaves_only)), None)
+                    if batch is not None:
+                        index = batch.take()
+                        break
+                    self._condition.wait(look_s)
+            self._compute(batch, index)
+
+    def dismiss(self) -> None:
+        """Have the helpers end, and wait until they have."""
+        with self._condition:
+            self._is_dismissed = True
+            self._condition.notify_all()
+        for thread in self._helpers:
+            thread.join()
+
+    def _help(self) -> None:
+        self.work(lambda: self._is_dismissed, leaves_only=False)
+
+    def _take_from(self, batch: _Batch) -> int | None:
+        with self._condition:
+            return batch.take() if batch.is_open else None
+
+    def _compute(self, batch: _Batch, index: int) -> None:
+        try:
+            batch.compute(index)
+        finally:
+            with self._condition:
+                batch.end(index)
+                self._condition.notify_all()
+
+
+_team: contextvars.ContextVar[_Team | None] = contextvars.ContextVar("team", default=None)
+_batch: contextvars.ContextVar[_Batch | None] = contextvars.ContextVar("batch", default=None)
+
+
+@contextlib.contextmanager
+def _assembled(size: int) -> Iterator[_Team]:
+    team = _Team(size - 1)
+    token = _team.set(team)
+    try:
+        yield team
+    finally:
+        _team.reset(token)
+        team.dismiss()

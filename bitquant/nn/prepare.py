@@ -22,9 +22,7 @@ _DEVICE_TYPES = ("cpu", "cuda")
 _INPUT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
-def prepare_model(
-    model: torch.nn.Module, device: torch.device | str | None = None, progress: bool | None = None
-) -> None:
+def prepare_model(model: torch.nn.Module, device: torch.device | str | None = None, *, progress: bool = True) -> None:
     """Make the operators of all layers of a model now, so that no call has to wait for a compiler.
 
     Without it, each layer makes its own at its first call, one after the other. Here kernels that neither this process
@@ -42,7 +40,7 @@ def prepare_model(
     device
         Where the model will run; its type counts, "cuda" or "cpu". None: where each layer is.
     progress
-        Whether to show progress on standard error while kernels are compiled. None: where that is a terminal.
+        Whether to show progress while kernels are compiled, on standard error where that is a terminal.
 
     Raises
     ------
@@ -131,14 +129,14 @@ def _naming(layer: str, kernels: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shown(rungs: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
+def _shown(rungs: int, progress: bool) -> Iterator[Callable[[int], object]]:
     """Show a bar that fills as rungs get their kernels; yield what is called with the number of those that did."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("compiling kernels"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    is_shown = console.is_terminal if progress is None else progress
-    with Progress(*columns, console=console, transient=True, disable=not is_shown) as bar:
+    is_hidden = not (progress and console.is_terminal)
+    with Progress(*columns, console=console, transient=True, disable=is_hidden) as bar:
         task = bar.add_task("", total=rungs)
         yield lambda done: bar.advance(task, done)

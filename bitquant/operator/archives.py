@@ -17,6 +17,7 @@ from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compiler import cuda_compiler, find_linker
 from bitquant.config import MatmulConfig
+from bitquant.parallel import Turn
 
 __all__ = ["compile_archive", "find_archive", "present_archive"]
 
@@ -30,7 +31,7 @@ class _Locks:
     def __init__(self) -> None:
         #: Held while a module is scheduled, which is work of Python's interpreter. Its lock would change hands at each
         #: of TVM's thousands of short calls if several threads did that at once.
-        self.scheduling = threading.Lock()
+        self.scheduling = Turn()
         self._table = threading.Lock()
         self._of_keys: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 

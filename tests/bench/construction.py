@@ -1,16 +1,19 @@
-"""Start-up and CPU speed, as Markdown: python -m tests.bench.construction.
+"""Start-up and CPU speed, as Markdown: python -m tests.bench.construction [start].
 
-Each construction is timed in a process of its own that has imported all; "cold" begins with an empty cache.
+Each construction is timed in a process of its own that has imported all; "cold" begins with an empty cache. "start"
+leaves out the speed of calls. The least of three runs is given, and of two where a run takes long.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 CONSTRUCT = """
 import json, sys, time
@@ -24,6 +27,30 @@ if target == "cpu":
     operator.rt_mod
 print(time.perf_counter() - begin)
 """
+#: The layers of one block stand for those of all: prepare_model meets each problem once.
+PREPARE = """
+import os, sys, time
+cpus = int(sys.argv[1])
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cpus])
+import torch
+import bitquant as bq
+shapes = [tuple(map(int, shape.split("x"))) for shape in sys.argv[2].split(",")]
+problem = dict(W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True, target="sm_90a")
+with torch.device("meta"):
+    model = torch.nn.ModuleList(bq.Linear(K, N, **problem) for N, K in shapes)
+begin = time.perf_counter()
+if sys.argv[3] == "together":
+    bq.prepare_model(model, "cuda")
+else:
+    for layer in model:
+        layer.operator("cuda")
+print(time.perf_counter() - begin)
+"""
+#: (N, K) of the layers of a block of Llama 3 8B: q, k, v, output, gate, up, down; or with those of one input merged.
+LLAMA_3_8B = {
+    "merged": "6144x4096,4096x4096,28672x4096,4096x14336",
+    "as it is": "4096x4096,1024x4096,1024x4096,4096x4096,14336x4096,14336x4096,4096x14336",
+}
 IMPORT = """
 import sys, time
 import torch, tvm
@@ -43,18 +70,46 @@ def run(code: str, *arguments: str, cache: str) -> float:
     return float(answer.stdout)
 
 
+def cold_and_cached(code: str, *arguments: str, colds: int = 1) -> tuple[float, float]:
+    """Return the seconds of a script that finds an empty cache, and of one that finds all, the least of several."""
+    cold, cached = [], []
+    for _ in range(colds):
+        with tempfile.TemporaryDirectory() as cache:
+            cold.append(run(code, *arguments, cache=cache))
+            cached += [run(code, *arguments, cache=cache) for _ in range(3)]
+    return min(cold), min(cached)
+
+
+def machine() -> str:
+    """Return the CPU, how many of it, how busy they are, and the version of Python."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    cpus, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    return f"{model}, {cpus} CPUs, load {load:.1f}, Python {platform.python_version()}"
+
+
 def construction() -> None:
     """Print seconds of construction, and of import over torch and TVM."""
     print("| target | M | cold, s | from the cache, s |\n|---|---|---|---|")
     for target in ("cpu", "sm_90a"):
         for M in ("1", "null"):
-            with tempfile.TemporaryDirectory() as cache:
-                cold = run(CONSTRUCT, M, target, cache=cache)
-                warm = statistics.median(run(CONSTRUCT, M, target, cache=cache) for _ in range(3))
-            print(f"| {target} | {'ladder of 8' if M == 'null' else M} | {cold:.2f} | {warm:.3f} |")
+            cold, cached = cold_and_cached(CONSTRUCT, M, target)
+            print(f"| {target} | {'ladder of 8' if M == 'null' else M} | {cold:.2f} | {cached:.3f} |", flush=True)
     with tempfile.TemporaryDirectory() as cache:
         seconds = statistics.median(run(IMPORT, cache=cache) for _ in range(5))
     print(f"\nimport, beyond torch and TVM: {seconds:.2f} s")
+
+
+def model_start() -> None:
+    """Print seconds until all kernels of Llama 3 8B are there, for sm_90a, without a GPU, by number of CPUs."""
+    print("\nLlama 3 8B, uint4, groups of 128, zero points, ladder of 8, for sm_90a\n")
+    print("| layers | CPUs | one after the other, s | prepare_model, s | from the cache, s |\n|---|---|---|---|---|")
+    available = len(os.sched_getaffinity(0))
+    for name, shapes in LLAMA_3_8B.items():
+        for cpus in sorted({1, min(2, available), available}):
+            alone, _ = cold_and_cached(PREPARE, str(cpus), shapes, "alone")
+            cold, cached = cold_and_cached(PREPARE, str(cpus), shapes, "together", colds=2)
+            print(f"| {name} | {cpus} | {alone:.1f} | {cold:.1f} | {cached:.3f} |", flush=True)
 
 
 def cpu_speed() -> None:
@@ -86,5 +141,8 @@ def cpu_speed() -> None:
 
 
 if __name__ == "__main__":
+    print(machine() + "\n")
     construction()
-    cpu_speed()
+    model_start()
+    if sys.argv[1:] != ["start"]:
+        cpu_speed()
