@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import threading
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,16 @@ from bitquant.bitblas.config import MatmulConfig
 from bitquant.bitblas.matmul import Matmul
 from bitquant.bitblas.utils import auto_detect_nvidia_target
 from bitquant.cache import cache_dir
-from bitquant.errors import BitquantError, RecordError
+from bitquant.errors import BitquantError, BuildError, RecordError
+from bitquant.files import read_regular, write_whole
 from bitquant.schedule.records import Record
 
 __all__ = ["OperatorCache", "get_database_path", "global_operator_cache"]
 
 logger = logging.getLogger("bitquant.bitblas")
+
+#: An entry has some kilobytes; what is larger is none.
+_MAX_BYTES = 1 << 24
 
 
 class OperatorCache:
@@ -68,6 +71,11 @@ class OperatorCache:
             The folder, made where it is missing; None: `get_database_path`.
         target
             Accepted for BitBLAS: an operator knows its own.
+
+        Raises
+        ------
+        BuildError
+            If the folder cannot be written to.
         """
         folder = Path(get_database_path() if database_path is None else database_path)
         with self._lock:
@@ -76,11 +84,16 @@ class OperatorCache:
             path = folder / _folder_name(operator.target) / f"{_digest(config)}.json"
             if path.exists() and not operator.records:
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = {"config": config.to_dict(), "records": [record.to_dict() for record in operator.records]}
-            part = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.part")
-            part.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
-            part.replace(path)
+            content = {"config": config.to_dict(), "records": [r.to_dict() for r in operator.records]}
+            try:
+                if cache_dir() in folder.parents:  # Kernels are read from it if nobody else can write.
+                    cache_dir().mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(path, json.dumps(content, indent=1, sort_keys=True).encode())
+            except OSError as error:
+                raise BuildError(
+                    f"{path} cannot be written: {error}; pass another folder, or set BITQUANT_CACHE_DIR"
+                ) from error
 
     def load_from_database(self, database_path: str | Path, target: str | Target | None = None) -> None:
         """Make the operators of a target that a folder holds, and keep them. A missing folder holds none.
@@ -116,7 +129,7 @@ def _digest(config: MatmulConfig) -> str:
 
 def _read(path: Path) -> tuple[MatmulConfig, tuple[Record, ...]]:
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = json.loads(read_regular(path, _MAX_BYTES)[0])
         config = MatmulConfig(**content["config"])
         return config, tuple(Record.from_dict(values, path) for values in content["records"])
     except (ValueError, KeyError, TypeError) as error:

@@ -21,7 +21,7 @@ from bitquant import bitblas as compat
 from bitquant.bitblas import TransformKind
 from bitquant.bitblas.cache import OperatorCache, get_database_path, global_operator_cache
 from bitquant.bitblas.quantization.utils import general_compress
-from bitquant.errors import CallError, ConfigError, UnsupportedError
+from bitquant.errors import BuildError, CallError, ConfigError, UnsupportedError
 
 
 @pytest.fixture
@@ -515,6 +515,8 @@ def test_database_keeps_operators(tmp_path):
     elsewhere = OperatorCache()
     elsewhere.load_from_database(tmp_path, "sm_90a")
     assert elsewhere.size() == 0
+    with pytest.raises(BuildError, match="cannot be written"):
+        cache.save_into_database(file, "cpu")
     file.write_text(file.read_text()[:-20])
     elsewhere.load_from_database(tmp_path, "cpu")
     assert elsewhere.size() == 0
@@ -541,15 +543,23 @@ def test_database_keeps_what_tuning_found(tmp_path):
 
 
 def test_database_path_is_in_the_cache(monkeypatch, tmp_path):
-    """Clients keep tuned operators inside bitquant's own folder."""
-    monkeypatch.setenv("BITQUANT_CACHE_DIR", str(tmp_path))
-    assert get_database_path() == str(tmp_path / "bitblas")
+    """Clients keep operators inside bitquant's own folder, which is made for this user alone; layers look there."""
+    config = compat.MatmulConfig(M=1, N=16, K=16)
+    matmul = compat.Matmul(config, target="cpu")
+    folder = tmp_path / "new"
+    monkeypatch.setenv("BITQUANT_CACHE_DIR", str(folder))
+    assert get_database_path() == str(folder / "bitblas")
+    assert not folder.exists()
+    global_operator_cache.clear()
+    global_operator_cache.add(config, matmul)
+    global_operator_cache.save_into_database()
+    assert folder.stat().st_mode & 0o077 == 0
     global_operator_cache.clear()
     compat.Linear(64, 16, W_dtype="uint4", opt_M=[1], enable_tuning=True)
-    assert global_operator_cache.size() == 1
+    assert global_operator_cache.size() == 2
     global_operator_cache.clear()
     compat.Linear(64, 16, W_dtype="uint4", opt_M=[1])
-    assert global_operator_cache.size() == 1, "the layer looks in the folder"
+    assert global_operator_cache.size() == 2
     global_operator_cache.clear()
 
 
