@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from bitquant.matmul import Matmul
-    from bitquant.nn import BitLinear, Linear, prepare_model
+    from bitquant.nn import BitLinear, Linear, dequantize_model, load_model, prepare_model, quantize_model
     from bitquant.nn.checkpoints import QuantizedWeight, read_checkpoint
     from bitquant.operator import Operator
     from bitquant.packing import general_compress, general_decompress
@@ -44,9 +44,12 @@ __all__ = [
     "ScheduleError",
     "UnsupportedError",
     "__version__",
+    "dequantize_model",
     "general_compress",
     "general_decompress",
+    "load_model",
     "prepare_model",
+    "quantize_model",
     "read_checkpoint",
 ]
 
@@ -67,9 +70,12 @@ _HOMES = {
     "RecordError": "errors",
     "ScheduleError": "errors",
     "UnsupportedError": "errors",
+    "dequantize_model": "nn",
     "general_compress": "packing",
     "general_decompress": "packing",
+    "load_model": "nn",
     "prepare_model": "nn",
+    "quantize_model": "nn",
     "read_checkpoint": "nn.checkpoints",
 }
 _MODULES = frozenset({"arch", "bitblas", "cache", "compute", "nn", "schedule", *_HOMES.values()})

@@ -1,10 +1,21 @@
-"""Layers for PyTorch models: `Linear`, `BitLinear`; `quantize` rounds float weights, `prepare_model` builds kernels."""
+"""Layers for PyTorch models, the rounding of float weights, and whole models."""
 
 from __future__ import annotations
 
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.linear import Linear
+from bitquant.nn.models import dequantize_model, load_model, quantize_model
 from bitquant.nn.prepare import prepare_model
 from bitquant.nn.rounding import quantize
+from bitquant.nn.swap import ModelWarning
 
-__all__ = ["BitLinear", "Linear", "prepare_model", "quantize"]
+__all__ = [
+    "BitLinear",
+    "Linear",
+    "ModelWarning",
+    "dequantize_model",
+    "load_model",
+    "prepare_model",
+    "quantize",
+    "quantize_model",
+]

@@ -228,6 +228,32 @@ class BitLinear(KernelModule):
         self._set_weight(None)
         self._arrange_weight()
 
+    def dequantize(self, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return the rounded weight W' / s_W, (N, K), on the device of the layer. It has no gradient.
+
+        Parameters
+        ----------
+        dtype
+            float16, bfloat16 or float32; None: the type of `weight`.
+        """
+        dtype = dtype or self.weight.dtype
+        scale: Any = self.weight_scale
+        if self.qweight is None:
+            values, scale = self.weight_quant(self.weight)
+        else:
+            operator = self.operator(self.qweight.device.type)
+            self._arrange_weight()
+            values = operator.dequantize(self.qweight, None, None, torch.float32)
+        return (values.to(torch.float32) / scale).to(dtype)
+
+    def drop_weight(self) -> None:
+        """Become a packed layer with a weight of zeros, for a state dict to fill. A packed layer stays as it is."""
+        if self.qweight is None:
+            device = self.weight.device
+            self.qweight = torch.zeros(self.config.W_shape, dtype=torch.int8, device=device)
+            self.weight_scale = torch.ones(1, dtype=torch.float32, device=device)
+            self._set_weight(None)
+
     @classmethod
     def from_bit_linear(cls, linear: torch.nn.Module, **options: Any) -> BitLinear:
         """Return a packed layer with the weight of `linear`, on the same device.
@@ -294,10 +320,7 @@ class BitLinear(KernelModule):
             if (problem := self._state_dict_problem(state_dict, prefix)) is not None:
                 error_msgs.append(problem)
                 return
-            device = self.weight.device
-            self.qweight = torch.zeros(self.config.W_shape, dtype=torch.int8, device=device)
-            self.weight_scale = torch.ones(1, dtype=torch.float32, device=device)
-            self._set_weight(None)
+            self.drop_weight()
         elif self.qweight is not None and stored is not None:
             self._set_weight(self._new_weight(self.qweight.device, stored.dtype))
             self.qweight = self.weight_scale = None

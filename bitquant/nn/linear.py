@@ -331,8 +331,57 @@ class Linear(KernelModule):
             weight = torch.empty_like(weight).index_copy_(-1, self.permutation, weight)
         return weight
 
+    def constructor_fields(self) -> dict[str, Any]:
+        """Return the keyword arguments, other than sizes, bias, target and tuning, that construct an equal empty layer.
+
+        Only what differs from the defaults is named; all of it can be written as JSON.
+        """
+        c = self.config
+        values = {
+            "A_dtype": c.A_format.name,
+            "W_dtype": c.W_format.name,
+            "accum_dtype": c.accum_dtype,
+            "out_dtype": c.out_format.name,
+            "group_size": c.group if c.group != c.K else -1,
+            "with_scaling": c.with_scaling,
+            "with_zeros": c.with_zeros,
+            "zeros_mode": c.zeros_mode if c.with_zeros else None,
+            "opt_M": c.M if c.M is None or isinstance(c.M, int) else list(c.M),
+            "scale_dtype": c.scale_dtype,
+            "with_activation_scale": c.with_activation_scale,
+            "with_channel_scale": c.with_channel_scale,
+            "quantize_activations": self.quantize_activations,
+            "with_permutation": self.permutation is not None,
+        }
+        defaults = dict.fromkeys(("A_dtype", "W_dtype", "accum_dtype", "out_dtype"), "float16")
+        stated = {name: value for name, value in values.items() if value not in (None, False, defaults.get(name))}
+        if stated.get("group_size") == -1:
+            del stated["group_size"]
+        if c.wants_plain_layout:
+            stated["fast_decoding"] = False
+        return stated
+
     def _format(self) -> dict[str, Any]:
         return format_fields("Linear", self.config, with_permutation=self.permutation is not None)
+
+    @property
+    def has_scale_type(self) -> bool:
+        """Whether there are scales or zero points in the type of the scales."""
+        return self.scales is not None or (self.zeros is not None and not self.config.has_packed_zeros)
+
+    def with_scale_dtype(self, scale_dtype: str) -> Linear:
+        """Return a layer with the same weight whose scales, and zero points that are not packed, have another type."""
+        fields = {**self.constructor_fields(), "scale_dtype": scale_dtype}
+        with torch.device("meta"):
+            layer = type(self)(
+                self.in_features, self.out_features, self.bias is not None, target=self._kernels.target, **fields
+            )
+        for name, buffer in self.named_buffers():
+            is_scale = name == "scales" or (name == "zeros" and not self.config.has_packed_zeros)
+            setattr(layer, name, buffer.to(layer.config.scale_format.torch_dtype) if is_scale else buffer)
+        layer.qweight = self._arranged(self.qweight, "plain")
+        layer._arrange_weight()
+        return layer.train(self.training)
 
     @classmethod
     def from_float(

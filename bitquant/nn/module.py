@@ -88,6 +88,11 @@ class _Kernels:
             self._gpu_layout = preferred_layout(self.config, target)
         return self._gpu_layout
 
+    @property
+    def target(self) -> str | Target | None:
+        """The one target, or None where it follows from the device."""
+        return self._target
+
     def target_on(self, device_type: str) -> str | Target:
         """Return what kernels for a type of device are made for."""
         return device_type if self._target is None else self._target

@@ -16,7 +16,7 @@ PACKAGE = Path(bitquant.__file__).parent
 ORDER = (
     "errors", "files", "dtypes", "arch", "threads", "parallel", "config", "packing", "layouts", "compute", "intrin",
     "schedule", "cache", "compiler", "archive", "build", "profiling", "operator", "tune", "matmul", "nn", "peft",
-    "bitblas", "testing", "cli", "__main__",
+    "transformers", "bitblas", "testing", "cli", "__main__",
 )  # fmt: skip
 
 _RULES = "bitquant.schedule.rules."

@@ -1,0 +1,392 @@
+"""Quantized models of transformers: the config that a saved model carries, and what builds its layers from that.
+
+transformers has two extension points for formats that are not its own: a config, which `save_pretrained` writes to
+config.json, and a quantizer, which `from_pretrained` asks what to do with the model. Both are registered when this
+module is imported, under the name "bitquant". Versions from 5.17 on call the quantizer in somewhat different ways; what
+stands here is what all of them call.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
+
+import torch
+from transformers.core_model_loading import ConversionOps
+from transformers.quantizers.auto import register_quantization_config, register_quantizer
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from bitquant.config import ZerosMode
+from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
+from bitquant.errors import ConfigError
+from bitquant.nn.bitlinear import BitLinear
+from bitquant.nn.linear import Linear
+from bitquant.nn.rounding import Method
+from bitquant.nn.swap import (
+    DEFAULT_SKIP,
+    dequantize_layers,
+    fitting_group,
+    forget_tie,
+    layer_names,
+    quantize_layers,
+    replace_layer,
+    warn_of_experts,
+)
+
+__all__ = ["METHOD", "BitquantConfig", "BitquantQuantizer", "PendingLayer", "attach_quantizer"]
+
+#: The name under which transformers knows these classes.
+METHOD = "bitquant"
+
+
+@register_quantization_config(METHOD)
+class BitquantConfig(QuantizationConfigMixin):
+    """How `from_pretrained` quantizes a model, and what a saved one holds.
+
+    Parameters
+    ----------
+    W_dtype, group_size, zeros, A_dtype, skip, method
+        As in `bitquant.quantize_model`.
+    opt_M
+        As in `Linear`: numbers of rows to make kernels for.
+    layers
+        Constructor arguments of the quantized layers of a saved model by name; "*" stands for a number. Written by
+        `save_pretrained`; leave it out.
+
+    Raises
+    ------
+    ConfigError
+        If a format or method has no such name.
+    """
+
+    def __init__(
+        self,
+        W_dtype: str = "uint4",
+        group_size: int | None = 128,
+        zeros: ZerosMode | None = None,
+        A_dtype: str | None = None,
+        skip: Iterable[str] = DEFAULT_SKIP,
+        method: Method = "rtn",
+        opt_M: int | Sequence[int] | None = None,
+        layers: dict[str, dict[str, Any]] | None = None,
+        **others: Any,
+    ) -> None:
+        others.pop("quant_method", None)
+        if others:
+            raise ConfigError(
+                f"'{next(iter(others))}' is no field of a BitquantConfig; fields are W_dtype, group_size, zeros, "
+                "A_dtype, skip, method, opt_M",
+                **others,
+            )
+        canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES)
+        if A_dtype is not None:
+            canonical_name(A_dtype, "A_dtype", ACTIVATION_DTYPES)
+        if method not in get_args(Method):
+            raise ConfigError(f"'method' must be 'rtn' or 'hqq' (got {method!r})", method=method)
+        if isinstance(skip, str):
+            raise ConfigError(f"'skip' must be a sequence of names (got {skip!r}); use skip=({skip!r},)", skip=skip)
+        method_name: Any = METHOD  # transformers has an enumeration, of its own methods.
+        self.quant_method = method_name
+        self.W_dtype, self.group_size, self.zeros, self.A_dtype = W_dtype, group_size, zeros, A_dtype
+        self.skip, self.method, self.layers = list(skip), method, layers
+        self.opt_M = list(opt_M) if isinstance(opt_M, Sequence) else opt_M
+
+
+class PendingLayer(torch.nn.Module):
+    """Keeps the place of a layer that is filled once the rest of its model is loaded."""
+
+    def __init__(self, in_features: int, out_features: int, has_bias: bool) -> None:
+        super().__init__()
+        self.in_features, self.out_features, self.has_bias = in_features, out_features, has_bias
+
+
+class _QuantizeOnLoad(ConversionOps):
+    """Replaces the layer of a weight that has just been read by a quantized one."""
+
+    def __init__(self, quantizer: BitquantQuantizer) -> None:
+        self._quantizer = quantizer
+
+    def convert(
+        self,
+        input_dict: dict[str, Any],
+        source_patterns: Any = None,
+        target_patterns: Any = None,
+        *,
+        model: Any = None,
+        missing_keys: Any = None,
+        **_: Any,
+    ) -> dict[str, Any]:
+        """Return what is not quantized of `input_dict`; put the rest into the model."""
+        del source_patterns, target_patterns
+        rest = {}
+        for name, value in input_dict.items():
+            if not self._quantizer.param_needs_quantization(model, name):
+                rest[name] = value
+                continue
+            weight = value[0] if isinstance(value, list) else value
+            self._quantizer.quantize(model, name.removesuffix(".weight"), weight)
+            missing_keys.discard(name)
+            missing_keys.discard(name.removesuffix("weight") + "_extra_state")
+        return rest
+
+
+@register_quantizer(METHOD)
+class BitquantQuantizer(HfQuantizer):
+    """What `from_pretrained` and `save_pretrained` ask about models with layers of bitquant."""
+
+    requires_calibration = False
+    quantization_config: Any
+
+    def __init__(self, quantization_config: BitquantConfig, **kwargs: Any) -> None:
+        super().__init__(quantization_config, **kwargs)
+        #: Names of the layers that are quantized as they are read.
+        self._names: set[str] = set()
+        #: Those of them whose weight is another module's, which are quantized once that is there.
+        self._tied: list[str] = []
+        #: Names of the layers that somebody else fills afterwards.
+        self._pending: list[str] | None = getattr(quantization_config, "pending", None)
+
+    # Questions of transformers.
+
+    def is_serializable(self, **_: Any) -> bool:
+        """Whether `save_pretrained` works: it does."""
+        return True
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether what stands around the quantized layers can be trained: it can."""
+        return True
+
+    @property
+    def is_compileable(self) -> bool:
+        """Whether torch.compile takes the model: it does."""
+        return True
+
+    def validate_environment(self, *_: Any, device_map: Any = None, **__: Any) -> None:
+        """Check that weights go where they can be quantized.
+
+        Raises
+        ------
+        ConfigError
+            If some go to disk.
+        """
+        if isinstance(device_map, dict) and "disk" in device_map.values():
+            raise ConfigError(
+                "'device_map' must name devices (got 'disk'): quantized weights are not read back from there; quantize "
+                "to fewer bits, or use a GPU and the CPU",
+                device_map=device_map,
+            )
+
+    def update_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """Return the type of the model.
+
+        Raises
+        ------
+        ConfigError
+            If saved layers compute in another type.
+        """
+        for name, fields in (self.quantization_config.layers or {}).items():
+            A = number_format(fields.get("A_dtype", "float16"))
+            own = A if A.bits > 8 else number_format(fields.get("out_dtype", "float16"))
+            if self.pre_quantized and "layer" not in fields and own.torch_dtype is not dtype:
+                raise ConfigError(
+                    f"'dtype' must be {own.torch_dtype}, in which the saved layers compute, {name!r} for one "
+                    f"(got {dtype}); use dtype='auto', or quantize the model again",
+                    dtype=dtype,
+                )
+        return dtype
+
+    def param_needs_quantization(self, model: Any, param_name: str, **_: Any) -> bool:
+        """Whether a parameter is quantized as it is read."""
+        del model
+        return param_name.endswith(".weight") and param_name.removesuffix(".weight") in self._names
+
+    def param_element_size(self, model: Any, param_name: str, param: torch.Tensor) -> float:
+        """Return the bytes that an element of a parameter will take, for device maps."""
+        if self.param_needs_quantization(model, param_name):
+            return number_format(self.quantization_config.W_dtype).bits / 8
+        return param.element_size()
+
+    def get_quantize_ops(self) -> ConversionOps:
+        """Return what happens to a parameter that `param_needs_quantization` names."""
+        return _QuantizeOnLoad(self)
+
+    def get_state_dict_and_metadata(self, model: Any) -> tuple[None, dict[str, str]]:
+        """Bring the config up to date before a model is saved."""
+        self.quantization_config.layers = layer_fields(model)
+        return None, {}
+
+    # What happens to a model.
+
+    def _process_model_before_weight_loading(self, model: Any, **_: Any) -> None:
+        config = self.quantization_config
+        if self._pending is not None:
+            for name in self._pending:
+                linear = model.get_submodule(name)
+                place = PendingLayer(linear.in_features, linear.out_features, linear.bias is not None)
+                replace_layer(model, name, place)
+        elif self.pre_quantized:
+            self._build(model)
+        else:
+            names = layer_names(model, config.skip)
+            tied = _tied_modules(model)
+            self._tied = [name for name in names if name in tied]
+            self._names = {name for name in names if name not in tied}
+            for name in names:
+                linear = model.get_submodule(name)
+                try:
+                    self._make(linear)
+                except ConfigError as error:
+                    raise ConfigError(f"{name!r}: {error}", layer=name, **error.values) from error
+
+    def _options(self) -> dict[str, Any]:
+        config = self.quantization_config
+        return {"A_dtype": config.A_dtype, "zeros_mode": config.zeros, "method": config.method, "opt_M": config.opt_M}
+
+    def _make(self, linear: torch.nn.Linear) -> Linear:
+        config = self.quantization_config
+        group_size = fitting_group(linear.in_features, config.group_size)
+        return Linear.from_float(linear, config.W_dtype, group_size, **self._options())
+
+    def quantize(self, model: Any, name: str, weight: torch.Tensor) -> None:
+        """Quantize a layer whose weight has just been read."""
+        linear = model.get_submodule(name)
+        bias = linear.bias
+        twin = torch.nn.Linear(linear.in_features, linear.out_features, bias is not None, device="meta")
+        twin.weight = torch.nn.Parameter(weight.to(linear.weight.dtype), requires_grad=False)
+        if bias is not None:  # It may be read later, and is then put into the layer's buffer.
+            known = torch.zeros_like(bias, device=weight.device) if bias.is_meta else bias.detach()
+            twin.bias = torch.nn.Parameter(known.to(weight.device), requires_grad=False)
+        layer = self._make(twin)
+        _mark_loaded(layer)
+        replace_layer(model, name, layer)
+
+    def _build(self, model: Any) -> None:
+        """Replace the layers that a saved config names by empty ones, on the meta device."""
+        if self.quantization_config.layers is None:
+            raise ConfigError(
+                "the quantization_config of a saved model must name its 'layers' (got none); save the model again",
+                layers=None,
+            )
+        left = {name: _pattern(name) for name in self.quantization_config.layers}
+        fields_of = dict(self.quantization_config.layers)
+        for name, module in list(model.named_modules()):
+            if type(module) is not torch.nn.Linear:
+                continue
+            key = name if name in fields_of else next((k for k, p in left.items() if p.fullmatch(name)), None)
+            if key is None:
+                continue
+            fields = dict(fields_of[key])
+            kind = {"Linear": Linear, "BitLinear": BitLinear}[fields.pop("layer", "Linear")]
+            layer: Any
+            try:
+                with torch.device("meta"):
+                    layer = kind(module.in_features, module.out_features, module.bias is not None, **fields)
+            except (TypeError, ConfigError) as error:
+                raise ConfigError(
+                    f"the quantization_config constructs {key!r} in a way that there is none ({error}); use the "
+                    "bitquant that saved it, or a newer one",
+                    layers=key,
+                ) from error
+            if kind is BitLinear:
+                layer.drop_weight()
+            replace_layer(model, name, layer)
+        for name, pattern in left.items():
+            if not any(isinstance(m, (Linear, BitLinear)) and pattern.fullmatch(n) for n, m in model.named_modules()):
+                raise ConfigError(
+                    f"the quantization_config names a layer {name!r}, which {type(model).__name__} has not", layers=name
+                )
+
+    def _process_model_after_weight_loading(self, model: Any, **_: Any) -> Any:
+        config = self.quantization_config
+        if self._tied:
+            quantize_layers(model, self._tied, config.W_dtype, config.group_size, **self._options())
+        layers = {n: m for n, m in model.named_modules() if isinstance(m, (Linear, BitLinear))}
+        if self.pre_quantized:
+            _check_complete(layers)
+        for layer in layers.values():
+            layer.to(layer.weight.device)  # In the layout for that device.
+        if not self.pre_quantized and self._pending is None:
+            warn_of_experts(model, "stay in 16 bits")
+        return model
+
+    def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
+        dequantize_layers(model, dtype)
+        return model
+
+
+def _mark_loaded(layer: torch.nn.Module) -> None:
+    """Keep transformers from initialising a layer that is complete."""
+    layer._is_hf_initialized = True  # type: ignore[assignment]
+    for tensor in layer.buffers():
+        tensor._is_hf_initialized = True  # type: ignore[attr-defined]
+
+
+def _check_complete(layers: dict[str, Any]) -> None:
+    """Check that the checkpoint had every tensor of the layers, in its shape.
+
+    transformers marks what it has read, and leaves what was not there to chance.
+    """
+    tensors = {f"{name}.{part}": t for name, layer in layers.items() for part, t in layer.named_buffers(recurse=False)}
+    lost = [name for name, tensor in tensors.items() if not getattr(tensor, "_is_hf_initialized", False)]
+    if lost:
+        raise ConfigError(
+            f"the checkpoint lacks {len(lost)} tensors of quantized layers, {', '.join(lost[:3])}"
+            f"{' ...' if lost[3:] else ''}; save or fetch it again",
+            tensors=lost,
+        )
+    for name, layer in layers.items():
+        if layer.weight_layout is None:
+            shape = tuple(layer.qweight.shape)
+            raise ConfigError(f"'{name}.qweight' must have shape {layer.config.W_shape} (got {shape})", layer=name)
+
+
+def _tied_modules(model: Any) -> set[str]:
+    """Return the names of modules whose weight is another's."""
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    return {name.rpartition(".")[0] for pair in tied.items() for name in pair}
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(re.escape(name).replace(r"\*", r"\d+"))
+
+
+def layer_fields(model: torch.nn.Module) -> dict[str, dict[str, Any]]:
+    """Return constructor arguments of the quantized layers of a model by name.
+
+    Equal layers whose names differ in numbers alone are named once, with "*" for the numbers, where every linear
+    layer of such a name is one of them.
+    """
+    by_pattern: dict[str, dict[str, Any]] = {}
+    for name, module in model.named_modules():
+        fields: dict[str, Any] | None = None
+        if isinstance(module, Linear):
+            fields = module.constructor_fields()
+        elif isinstance(module, BitLinear) and module.qweight is not None:
+            fields = {"layer": "BitLinear"}
+        elif not isinstance(module, torch.nn.Linear):
+            continue
+        pattern = re.sub(r"(?<=\.)\d+(?=\.)", "*", f".{name}.")[1:-1]
+        by_pattern.setdefault(pattern, {})[name] = fields
+    result = {}
+    for pattern, members in by_pattern.items():
+        first, *others = members.values()
+        if first is not None and all(fields == first for fields in others):
+            result[pattern] = first
+        else:
+            result.update({name: fields for name, fields in members.items() if fields is not None})
+    return result
+
+
+def attach_quantizer(model: Any, config: BitquantConfig) -> None:
+    """Let a model of transformers that was quantized in place be saved, and loaded again, as what it is."""
+    quantizer = BitquantQuantizer(config, pre_quantized=False)
+    config.layers = layer_fields(model)
+    model.hf_quantizer = quantizer
+    model.config.quantization_config = config
+    model.is_quantized, model.quantization_method = True, METHOD
+    for name, module in model.named_modules():
+        if isinstance(module, (Linear, BitLinear)):
+            forget_tie(model, f"{name}.weight")

@@ -1,0 +1,465 @@
+"""Whole models: quantized in place, dequantized, or loaded from a checkpoint that some program quantized."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from bitquant.config import ZerosMode
+from bitquant.dtypes import SCALE_DTYPES, canonical_name
+from bitquant.errors import CheckpointError, ConfigError, UnsupportedError
+from bitquant.nn.checkpoints import Checkpoint, read_checkpoint
+from bitquant.nn.linear import Linear
+from bitquant.nn.progress import track
+from bitquant.nn.rounding import Method
+from bitquant.nn.swap import (
+    DEFAULT_SKIP,
+    ModelWarning,
+    check_options,
+    dequantize_layers,
+    layer_names,
+    quantize_layers,
+    replace_layer,
+    warn_of_experts,
+)
+
+__all__ = ["dequantize_model", "load_model", "quantize_model"]
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+
+
+def quantize_model(
+    model: Any,
+    W_dtype: str = "uint4",
+    group_size: int | None = 128,
+    zeros: ZerosMode | None = None,
+    A_dtype: str | None = None,
+    skip: Iterable[str] = DEFAULT_SKIP,
+    method: Method = "rtn",
+    **options: Any,
+) -> Any:
+    """Replace the torch.nn.Linear layers of a model by `Linear` layers, in place, and return the model.
+
+    Each layer becomes what `Linear.from_float` makes of it, where it is: on the CPU, a GPU, or the meta device (then
+    nothing is rounded, and a state dict is to be loaded). One layer is rounded at a time, so that besides the model
+    there is one layer in memory. On a terminal a bar shows how far it is.
+
+    Parameters
+    ----------
+    model
+        Any torch.nn.Module, without adapters. Of subclasses of torch.nn.Linear, and of parameters that are no layer's,
+        such as experts in three dimensions, nothing is changed.
+    W_dtype
+        Format of the weights, of at most 8 bits.
+    group_size
+        Consecutive k that share a scale. Where it does not divide a layer's K, groups of that layer are as long as
+        their greatest common divisor, at least 16. -1 and None: one group a row.
+    zeros
+        "original", "rescale" or "quantized" for unsigned integers; None: "original" where there are zero points.
+    A_dtype
+        Type in which products take their input; None: that of the weights. With one of 8 bits each layer rounds its
+        input token by token (`bitquant.nn.activations.quantize_tokens`).
+    skip
+        Which layers stay: names of modules, or of modules that they are part of, in full, in part ("mlp.gate") or with
+        wildcards ("*.layers.0.*"). "lm_head" also stands for the output embedding of a model of transformers, whatever
+        its name. () skips nothing. A quantized layer whose weight was another module's (a tied lm_head) has one of its
+        own from then on; the other module keeps its weight.
+    method
+        "rtn": to nearest. "hqq": zero points are optimised (`bitquant.nn.quantize`).
+    **options
+        Further parameters of `Linear`: scale_dtype, out_dtype, opt_M, target ...
+
+    Raises
+    ------
+    ConfigError
+        If `model` has no such layers, has adapters, an entry of `skip` names nothing, or a layer cannot have the format
+        (its name comes first; nothing has been changed then). If a weight is not finite: layers before it have been
+        replaced then.
+
+    Warns
+    -----
+    ModelWarning
+        If a quantized layer shared its weight, or experts stay in 16 bits.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(torch.nn.Linear(256, 512), torch.nn.ReLU(), torch.nn.Linear(512, 64)).half()
+    >>> quantize_model(model, W_dtype="uint4", group_size=64)[0].config.W_dtype
+    'uint4'
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
+    check_options(options)
+    skip = skip if isinstance(skip, str) else tuple(skip)
+    names = layer_names(model, skip)
+    quantize_layers(model, names, W_dtype, group_size, zeros_mode=zeros, A_dtype=A_dtype, method=method, **options)
+    warn_of_experts(model, "stay in 16 bits")
+    if _is_of_transformers(model):
+        from bitquant.nn.hub import BitquantConfig, attach_quantizer
+
+        attach_quantizer(model, BitquantConfig(W_dtype, group_size, zeros, A_dtype, skip, method, options.get("opt_M")))
+    return model
+
+
+def dequantize_model(model: Any, dtype: torch.dtype | None = None) -> Any:
+    """Replace the quantized layers of a model by torch.nn.Linear layers with equal weights, in place; return the model.
+
+    `Linear.dequantize` and `BitLinear.dequantize` make the weights, on the device of each layer. Inputs that a layer
+    rounded to 8 bits are rounded no longer.
+
+    Parameters
+    ----------
+    model
+        Any torch.nn.Module without adapters.
+    dtype
+        float16, bfloat16 or float32; None: each layer's own, the type of its input.
+
+    Raises
+    ------
+    ConfigError
+        If `model` is none, or has adapters.
+    """
+    dequantize_layers(model, dtype)
+    quantizer: Any = getattr(model, "hf_quantizer", None)
+    if getattr(getattr(quantizer, "quantization_config", None), "quant_method", None) == "bitquant":
+        quantizer.remove_quantization_config(model)
+    return model
+
+
+def _is_of_transformers(model: Any) -> bool:
+    """Whether a model is one of transformers, without importing that."""
+    return any(cls.__module__ == "transformers.modeling_utils" for cls in type(model).__mro__)
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    on_unsupported: Literal["error", "dequantize"] = "error",
+    scale_dtype: str | None = None,
+    quantize_activations: bool = True,
+    **options: Any,
+) -> Any:
+    """Return the transformers model of a checkpoint, with `Linear` layers where the checkpoint is quantized.
+
+    config.json says what the model is. Nothing is quantized again: layers compute with the weights that the checkpoint
+    holds (docs/models.md lists formats). All else is loaded as transformers does, generation config included. The model
+    is in evaluation mode.
+
+    Parameters
+    ----------
+    path
+        A directory in the hub's layout whose format `read_checkpoint` reads, or that is not quantized, or that
+        `save_pretrained` of a model with layers of bitquant wrote.
+    device
+        Where the model goes; None: the GPU if there is one, else the CPU.
+    dtype
+        float16, bfloat16 or float32; None: the type that the checkpoint computes in.
+    on_unsupported
+        As in `read_checkpoint`: "dequantize" keeps layers that no kernel expresses in `dtype`.
+    scale_dtype
+        Type of scales, for the whole model. None: that of A where it holds every scale of the model exactly, else the
+        one that does (and then one for all layers). Kernels for many rows on Hopper take 16-bit A only with scales of
+        its type: "bfloat16", say, accepts the rounding of each scale for that, by at most 2^-8 of it (float16: 2^-11).
+    quantize_activations
+        Whether layers round their input to 8 bits where the checkpoint's own runtime does (W8A8, fp8, BitNet), token by
+        token, with a scale that is computed at the call, also where the checkpoint has a static one. False: inputs stay
+        in `dtype`, which is at least as exact.
+    **options
+        Further parameters of `Linear`: opt_M, target ...
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or damaged, a format is not read, or layers do not fit the model. There is no model then.
+    ConfigError
+        If an argument is wrong.
+    UnsupportedError
+        If transformers is not installed.
+
+    Warns
+    -----
+    ModelWarning
+        If experts are kept in 16 bits; if scales keep kernels from being the fastest; if tensors belong to no module.
+    """
+    dtype = _torch_dtype(dtype)
+    check_options(options)
+    if scale_dtype is not None:
+        scale_dtype = canonical_name(scale_dtype, "scale_dtype", SCALE_DTYPES)
+    place = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
+    directory = Path(path)
+    if directory.is_file() or (directory.is_dir() and not (directory / "config.json").is_file()):
+        raise CheckpointError(
+            f"{directory}: must be a directory with a config.json, which says what the model is; read_checkpoint opens "
+            "single files",
+            file=str(directory),
+        )
+    transformers = _import_transformers()
+    if _is_saved_by_bitquant(directory) or not (checkpoint := read_checkpoint(path, on_unsupported, place)).format:
+        return _load_as_it_is(transformers, directory, place, dtype)
+    loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
+    loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
+    return loader.load()
+
+
+def _torch_dtype(dtype: Any) -> torch.dtype | None:
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype.removeprefix("torch."), dtype)
+    if dtype is not None and dtype not in _DTYPES:
+        raise ConfigError(f"'dtype' must be float16, bfloat16 or float32 (got {dtype!r})", dtype=dtype)
+    return dtype
+
+
+def _import_transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UnsupportedError(
+            f"load_model needs the package transformers ({error}); install it with: pip install 'bitquant[models]'"
+        ) from error
+    return transformers
+
+
+def _is_saved_by_bitquant(directory: Path) -> bool:
+    from bitquant.nn.checkpoints.source import read_json_file
+
+    if not directory.is_dir():
+        return False  # read_checkpoint says what is wrong.
+    quantization = read_json_file(directory / "config.json").get("quantization_config")
+    return isinstance(quantization, dict) and quantization.get("quant_method") == "bitquant"
+
+
+def _model_class(transformers: Any, config: Any) -> Any:
+    """Return the class that the checkpoint was saved from, or that of a causal language model."""
+    for name in config.architectures or ():
+        if (found := getattr(transformers, name, None)) is not None:
+            return found
+    return transformers.AutoModelForCausalLM
+
+
+def _load_as_it_is(transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None) -> Any:
+    """Load a model that needs no reader: one that is not quantized, or that transformers and bitquant saved."""
+    import bitquant.nn.hub  # noqa: F401  It registers the format.
+
+    config = transformers.AutoConfig.from_pretrained(directory)
+    model_class = _model_class(transformers, config)
+    model, info = model_class.from_pretrained(
+        directory, dtype=dtype or "auto", output_loading_info=True, **_placement(place)
+    )
+    _check_loaded(info, directory)
+    return model
+
+
+def _placement(place: torch.device) -> dict[str, Any]:
+    return {} if place.type == "cpu" else {"device_map": {"": place}}
+
+
+def _check_loaded(info: dict[str, Any], path: Path) -> None:
+    """Check that transformers found a tensor for every parameter."""
+    for kind, what in (("missing_keys", "lacks"), ("mismatched_keys", "has in another shape")):
+        if keys := sorted(map(str, info[kind])):
+            raise CheckpointError(
+                f"{path}: {what} {len(keys)} tensors of the model, {', '.join(keys[:3])}{' ...' if keys[3:] else ''}; "
+                "save or fetch the checkpoint again",
+                file=str(path),
+            )
+    if info.get("error_msgs"):
+        raise CheckpointError(f"{path}: {info['error_msgs'][0]}", file=str(path))
+    if keys := sorted(info["unexpected_keys"]):
+        warnings.warn(
+            f"{path}: {len(keys)} tensors belong to no module of the model and were left out, "
+            f"{', '.join(keys[:3])}{' ...' if keys[3:] else ''}",
+            ModelWarning,
+            stacklevel=4,
+        )
+
+
+class _LazyTensor:
+    """A tensor that is made when transformers takes it, as of a memory-mapped file: by ``[...]``."""
+
+    def __init__(self, make: Callable[[], torch.Tensor]) -> None:
+        self._make = make
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        return self._make()[index]
+
+
+class _Loader:
+    """Loads one quantized checkpoint.
+
+    transformers loads what is not quantized, and experts, from a state dict of lazy tensors, into a model in which
+    `PendingLayer`s keep the places of quantized layers. Then these are read, one by one.
+    """
+
+    scale_dtype: str | None
+    quantize_activations: bool
+    options: dict[str, Any]
+
+    def __init__(self, transformers: Any, checkpoint: Checkpoint, place: torch.device, dtype: torch.dtype) -> None:
+        self.transformers, self.checkpoint, self.place, self.dtype = transformers, checkpoint, place, dtype
+        self.config = transformers.AutoConfig.from_pretrained(checkpoint.path)
+        for holder in {id(c): c for c in (self.config, self.config.get_text_config())}.values():
+            if hasattr(holder, "quantization_config"):
+                del holder.quantization_config
+        self.model_class = _model_class(transformers, self.config)
+
+    def load(self) -> Any:
+        """Return the model."""
+        from bitquant.nn.hub import BitquantConfig, attach_quantizer
+
+        with torch.device("meta"):
+            outline = self.model_class._from_config(self.config, dtype=self.dtype)
+        modules = dict(outline.named_modules())
+        names = {path: self._module_name(path, outline, modules) for path in self.checkpoint}
+        linear = {p: n for p, n in names.items() if n is not None}
+        others = [p for p, n in names.items() if n is None and not self._is_ignored(outline, p)]
+        output = outline.get_output_embeddings()
+        if any(modules[name] is output for name in linear.values()):
+            for holder in (self.config, self.config.get_text_config()):
+                holder.tie_word_embeddings = False
+        del outline, modules
+        quantization = BitquantConfig()
+        quantization.pending = list(linear.values())  # type: ignore[attr-defined]
+        model, info = self.model_class.from_pretrained(
+            None,
+            config=self.config,
+            state_dict=self._state_dict(others),
+            dtype=self.dtype,
+            quantization_config=quantization,
+            output_loading_info=True,
+            generation_config=self._generation_config(),
+            **_placement(self.place),
+        )
+        self._check_experts(others, info)
+        _check_loaded(info, self.checkpoint.path)
+        for path, name in track(linear.items(), "Loading layers", len(linear)):
+            replace_layer(model, name, self._layer(path, model.get_submodule(name)))
+        self._unify_scales(model)
+        if others:
+            warn_of_experts(model, f"are kept in {str(self.dtype).removeprefix('torch.')}")
+        model.config.name_or_path = str(self.checkpoint.path)
+        attach_quantizer(model, BitquantConfig())
+        return model.eval()
+
+    def _module_name(self, path: str, model: Any, modules: dict[str, Any]) -> str | None:
+        """Return the name of the linear layer that a path of the checkpoint stands for; None where it is none."""
+        prefix = f"{model.base_model_prefix}."
+        for name in (path, prefix + path, path.removeprefix(prefix), self._renamed(path, model)):
+            if name is not None and type(modules.get(name)) is torch.nn.Linear:
+                return name
+        return None
+
+    @staticmethod
+    def _renamed(path: str, model: Any) -> str | None:
+        """Return what transformers calls a layer that its checkpoints call otherwise."""
+        from transformers.conversion_mapping import get_model_conversion_mapping
+        from transformers.core_model_loading import WeightRenaming
+
+        name = f"{path}.weight"
+        for entry in get_model_conversion_mapping(model):
+            if isinstance(entry, WeightRenaming):
+                name, _ = entry.rename_source_key(name)
+        return name.removesuffix(".weight")
+
+    @staticmethod
+    def _is_ignored(model: Any, path: str) -> bool:
+        """Whether the model leaves out a layer of its checkpoints, such as one for predicting several tokens."""
+        patterns = model._keys_to_ignore_on_load_unexpected or ()
+        return any(re.search(pattern, f"{path}.weight") for pattern in patterns)
+
+    def _state_dict(self, others: list[str]) -> dict[str, _LazyTensor]:
+        """Return what transformers is to load: plain tensors, and quantized ones of modules that are no layers."""
+        checkpoint = self.checkpoint
+        state = {name: _LazyTensor(partial(checkpoint.plain.__getitem__, name)) for name in checkpoint.plain}
+        for path in others:
+            is_stacked = checkpoint.format == "mxfp4"  # Experts of gpt-oss, whose parameter is the transpose.
+            weight, bias = (path, f"{path}_bias") if is_stacked else (f"{path}.weight", f"{path}.bias")
+            state[weight] = _LazyTensor(partial(self._dequantized, path, transposed=is_stacked))
+            if "bias" in checkpoint.tensors(path):
+                state[bias] = _LazyTensor(partial(self._bias, path))
+        return state
+
+    def _dequantized(self, path: str, *, transposed: bool) -> torch.Tensor:
+        weight = self.checkpoint[path]
+        if weight.experts is None:
+            result = weight.dequantize().to(self.dtype)
+        else:
+            result = torch.empty(weight.values.shape, dtype=self.dtype, device=weight.values.device)
+            for index in range(weight.experts):  # float32 of one at a time.
+                result[index] = weight.expert(index).dequantize()
+        return result.transpose(-1, -2).contiguous() if transposed else result
+
+    def _bias(self, path: str) -> torch.Tensor:
+        bias: Any = self.checkpoint[path].bias
+        return bias
+
+    def _generation_config(self) -> Any:
+        if not (self.checkpoint.path / "generation_config.json").is_file():
+            return None
+        return self.transformers.GenerationConfig.from_pretrained(self.checkpoint.path)
+
+    def _check_experts(self, others: list[str], info: dict[str, Any]) -> None:
+        """Check that the model has a place for each quantized weight that is no layer's."""
+        unexpected = set(info["unexpected_keys"])
+        lost = [p for p in others if p in unexpected or f"{p}.weight" in unexpected]
+        if lost:
+            raise CheckpointError(
+                f"{self.checkpoint.path}, layer {lost[0]!r}: {self.model_class.__name__} has no such module "
+                f"({len(lost)} layers have none); config.json is another model's, or its 'architectures'",
+                file=str(self.checkpoint.path), layer=lost[0],
+            )  # fmt: skip
+
+    def _layer(self, path: str, place: Any) -> torch.nn.Module:
+        """Return the layer of a path, for the place that a `PendingLayer` keeps."""
+        weight = self.checkpoint[path]
+        wanted = (place.out_features, place.in_features)
+        if weight.experts is not None or wanted != (weight.N, weight.K):
+            raise self._error(path, f"must be (N, K) = {wanted}, as the module is (got {tuple(weight.values.shape)})")
+        if place.has_bias and weight.bias is None:
+            raise self._error(path, "has no bias, which the module has")
+        if not place.has_bias and weight.bias is not None and weight.bias.any():
+            raise self._error(path, "has a bias, which the module has not")
+        if not place.has_bias and weight.bias is not None:  # Some packers write zeros for every layer.
+            weight = dataclasses.replace(weight, bias=None)
+        name = str(self.dtype).removeprefix("torch.")
+        if not weight.is_quantized:
+            result = torch.nn.Linear(weight.K, weight.N, weight.bias is not None, device="meta")
+            result.weight = torch.nn.Parameter(weight.values.to(self.dtype), requires_grad=False)
+            if weight.bias is not None:
+                result.bias = torch.nn.Parameter(weight.bias.to(self.dtype), requires_grad=False)
+            return result
+        scheme = weight.activation.A_dtype if weight.activation is not None and self.quantize_activations else None
+        return Linear.from_quantized(weight, scheme or name, name, self.scale_dtype, **self.options)
+
+    def _error(self, path: str, rule: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self.checkpoint.path}, layer {path!r}: {rule}; save or fetch the checkpoint again",
+            file=str(self.checkpoint.path), layer=path,
+        )  # fmt: skip
+
+    def _unify_scales(self, model: Any) -> None:
+        """Give all layers scales of one type, and say so where that is not the type of A."""
+        layers = {n: m for n, m in model.named_modules() if isinstance(m, Linear) and m.has_scale_type}
+        sixteen = {n: m for n, m in layers.items() if m.config.A_format.bits > 8}
+        types = {m.config.scale_format.name for m in sixteen.values()}
+        if len(types) > 1:
+            for name, layer in sixteen.items():
+                replace_layer(model, name, layer.with_scale_dtype("float32"))
+            types = {"float32"}
+        A = str(self.dtype).removeprefix("torch.")
+        if self.scale_dtype is None and types - {A}:
+            warnings.warn(
+                f"scales are kept as {next(iter(types))}, exactly: not all of them are numbers of {A}. Kernels for "
+                f"many rows on Hopper need scales of A's type: scale_dtype={A!r} rounds them"
+                + (", or dtype='float16' keeps them" if types == {"float16"} else ""),
+                ModelWarning,
+                stacklevel=4,
+            )

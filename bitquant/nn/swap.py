@@ -1,0 +1,299 @@
+"""Replacing the linear layers of a model in place, one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fnmatch
+import inspect
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+from bitquant.dtypes import WEIGHT_DTYPES, canonical_name, number_format
+from bitquant.errors import ConfigError
+from bitquant.nn.bitlinear import BitLinear
+from bitquant.nn.linear import Linear
+from bitquant.nn.progress import track
+
+__all__ = [
+    "DEFAULT_SKIP",
+    "LEAST_GROUP",
+    "ModelWarning",
+    "check_options",
+    "dequantize_layers",
+    "expert_bytes",
+    "fitting_group",
+    "layer_names",
+    "quantize_layers",
+    "replace_layer",
+    "warn_of_experts",
+]  # fmt: skip
+
+#: What is skipped where nothing else is said: the output embedding, whatever its name in the model.
+DEFAULT_SKIP: tuple[str, ...] = ("lm_head",)
+#: The smallest groups that a K which `group_size` does not divide is cut into.
+LEAST_GROUP = 16
+_FORWARD_HOOKS = (
+    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+)  # fmt: skip
+
+
+class ModelWarning(UserWarning):
+    """Part of a model is not as it was asked for, or costs more than it seems."""
+
+
+def _is_named(name: str, entry: str) -> bool:
+    """Whether an entry of `skip` names a module, or one that it is part of."""
+    return f".{entry}." in f".{name}." or fnmatch.fnmatchcase(name, entry)
+
+
+def layer_names(model: torch.nn.Module, skip: Iterable[str] = ()) -> list[str]:
+    """Return the names of the torch.nn.Linear layers of a model that `skip` does not name, shared ones once.
+
+    Layers of subclasses are not among them: torch and others read the weight of such past their ``forward``.
+
+    Raises
+    ------
+    ConfigError
+        If `skip` is a string, or an entry of it, other than the default, names no module.
+    """
+    if isinstance(skip, str):
+        raise ConfigError(f"'skip' must be a sequence of names (got {skip!r}); use skip=({skip!r},)", skip=skip)
+    skip = tuple(skip)
+    every = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    for entry in skip:
+        if entry not in DEFAULT_SKIP and not any(_is_named(name, entry) for name in every):
+            near = difflib.get_close_matches(entry, {*every, *(part for n in every for part in n.split("."))}, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"'skip' must name modules of the model (got {entry!r}, which none has){hint}", skip=skip)
+    output = getattr(model, "get_output_embeddings", lambda: None)()
+    skipped = {id(output)} if any(entry in DEFAULT_SKIP for entry in skip) else set()
+    skipped |= {id(m) for n, m in model.named_modules(remove_duplicate=False) if any(_is_named(n, e) for e in skip)}
+    return [n for n, m in model.named_modules() if n and type(m) is torch.nn.Linear and id(m) not in skipped]
+
+
+def replace_layer(model: torch.nn.Module, name: str, layer: torch.nn.Module) -> None:
+    """Put a layer in the place of that name, and in every other place where the same one stands.
+
+    It gets the hooks of the one before, those of accelerate included.
+    """
+    before = model.get_submodule(name)
+    layer.train(before.training)
+    for attribute in _FORWARD_HOOKS:
+        getattr(layer, attribute).update(getattr(before, attribute))
+    if (hook := getattr(before, "_hf_hook", None)) is not None:
+        from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+
+        # A quantized layer stays where it computes.
+        add_hook_to_module(
+            layer, AlignDevicesHook(hook.execution_device, io_same_device=hook.io_same_device, skip_keys=hook.skip_keys)
+        )
+    for place, module in list(model.named_modules(remove_duplicate=False)):
+        if module is before:
+            model.set_submodule(place, layer)
+
+
+@contextlib.contextmanager
+def _at_hand(name: str, module: torch.nn.Module) -> Iterator[None]:
+    """Bring the parameters of a layer that accelerate offloads to where it computes.
+
+    Raises
+    ------
+    ConfigError
+        If it has a hook of another kind.
+    """
+    hook = getattr(module, "_hf_hook", None)
+    if hook is None:
+        yield
+        return
+    from accelerate.hooks import AlignDevicesHook
+    from accelerate.utils import align_module_device
+
+    if type(hook) is not AlignDevicesHook:
+        raise ConfigError(
+            f"{name!r} must have no hook of accelerate but those of a device_map (got {type(hook).__name__}); remove "
+            "it with accelerate.hooks.remove_hook_from_module",
+            hook=hook,
+        )
+    with align_module_device(module):
+        yield
+
+
+def fitting_group(K: int, group_size: int | None) -> int:
+    """Return the size of groups for a K: `group_size` where it divides K, else their greatest common divisor.
+
+    Raises
+    ------
+    ConfigError
+        If that is below `LEAST_GROUP`.
+    """
+    if group_size in (None, -1):
+        return K
+    if isinstance(group_size, bool) or not isinstance(group_size, int) or group_size < 1:
+        raise ConfigError(f"'group_size' must be an int >= 1, -1 or None (got {group_size!r})", group_size=group_size)
+    if K % group_size == 0:
+        return group_size
+    common = math.gcd(K, group_size)
+    if common < LEAST_GROUP:
+        raise ConfigError(
+            f"'group_size' must divide K, or have a divisor of at least {LEAST_GROUP} in common with it (got "
+            f"group_size={group_size}, K={K}, in common {common}); use group_size=-1, or name the layer in 'skip'",
+            group_size=group_size, K=K,
+        )  # fmt: skip
+    return common
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Check that options are parameters of `Linear`.
+
+    Raises
+    ------
+    ConfigError
+        If one is not.
+    """
+    known = inspect.signature(Linear).parameters
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{name!r} must be a parameter of this function or of Linear{hint}", **options)
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, torch.nn.Module):
+        raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
+    if isinstance(model, torch.nn.Linear):
+        raise ConfigError("'model' must hold layers (got a layer); use Linear.from_float", model=model)
+    for name, module in model.named_modules():
+        if type(module).__module__.split(".")[0] == "peft":
+            raise ConfigError(
+                f"'model' must have no adapters yet (got {type(module).__name__} at {name!r}); quantize it before",
+                model=model,
+            )
+
+
+def quantize_layers(
+    model: torch.nn.Module, names: list[str], W_dtype: str, group_size: int | None, **options: Any
+) -> None:
+    """Replace torch.nn.Linear layers by `Linear` layers, made by `Linear.from_float` with `options`.
+
+    Whatever can be refused without looking at weights is refused before the first layer is replaced. One layer is
+    rounded at a time, where it is, and the one before is let go of.
+
+    Raises
+    ------
+    ConfigError
+        If a layer cannot have the format; its name comes first.
+    """
+    _check_model(model)
+    fmt = number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES))
+    if fmt.bits > 8:
+        raise ConfigError(f"'W_dtype' must have at most 8 bits (got {W_dtype!r})", W_dtype=W_dtype)
+    if not names:
+        raise ConfigError("'model' must have torch.nn.Linear layers that 'skip' does not name (got none)", model=model)
+    for name in names:
+        linear: Any = model.get_submodule(name)
+        twin = torch.nn.Linear(
+            linear.in_features, linear.out_features, linear.bias is not None, device="meta", dtype=linear.weight.dtype
+        )
+        with _naming(name):
+            Linear.from_float(twin, W_dtype, fitting_group(linear.in_features, group_size), **options)
+    untie(model, names)
+    for name in track(names, "Quantizing", len(names)):
+        linear = model.get_submodule(name)
+        with _naming(name), _at_hand(name, linear):
+            layer = Linear.from_float(linear, W_dtype, fitting_group(linear.in_features, group_size), **options)
+        replace_layer(model, name, layer)
+        del linear
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Put the name of a layer in front of errors."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{name!r}: {error}", layer=name, **error.values) from error
+
+
+def untie(model: Any, names: Iterable[str]) -> None:
+    """Say that the weights of these layers are no longer those of other modules.
+
+    The others keep theirs. A model of transformers forgets the tie, so that it is not made again.
+    """
+    owners: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(name)
+    modules = {id(model.get_submodule(name)) for name in names}
+    for name in names:
+        weight = model.get_submodule(name).weight
+        others = [
+            o for o in owners.get(id(weight), [])
+            if id(model.get_submodule(o.rpartition(".")[0])) not in modules
+        ]  # fmt: skip
+        if not others:
+            continue
+        warnings.warn(
+            f"{name!r} shares its weight with {others[0]!r}, which keeps it: the quantized layer has one of its own",
+            ModelWarning,
+            stacklevel=4,
+        )
+        forget_tie(model, f"{name}.weight")
+
+
+def forget_tie(model: Any, parameter: str) -> None:
+    """Let a model of transformers not tie a parameter again."""
+    for module in model.modules():
+        tied = getattr(module, "all_tied_weights_keys", None)
+        if isinstance(tied, dict):
+            module.all_tied_weights_keys = {k: v for k, v in tied.items() if not parameter.endswith(k)}
+    config = getattr(model, "config", None)
+    get_output = getattr(model, "get_output_embeddings", None)
+    output = get_output() if get_output is not None else None
+    if config is not None and output is model.get_submodule(parameter.rpartition(".")[0]):
+        for holder in {id(c): c for c in (config, config.get_text_config())}.values():
+            holder.tie_word_embeddings = False
+
+
+def dequantize_layers(model: torch.nn.Module, dtype: torch.dtype | None = None) -> None:
+    """Replace each `Linear` and packed `BitLinear` by a torch.nn.Linear with the same weight, where it is."""
+    _check_model(model)
+    names = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, Linear) or (isinstance(module, BitLinear) and module.qweight is not None)
+    ]
+    for name in track(names, "Dequantizing", len(names)):
+        layer: Any = model.get_submodule(name)
+        replace_layer(model, name, _float_layer(layer, dtype))
+
+
+def _float_layer(layer: Linear | BitLinear, dtype: torch.dtype | None) -> torch.nn.Linear:
+    dtype = dtype or layer.weight.dtype
+    has_bias = layer.bias is not None
+    result = torch.nn.Linear(layer.in_features, layer.out_features, has_bias, device="meta")
+    result.weight = torch.nn.Parameter(layer.dequantize(dtype), requires_grad=False)
+    if layer.bias is not None:
+        result.bias = torch.nn.Parameter(layer.bias.detach().to(dtype, copy=True), requires_grad=False)
+    return result
+
+
+def expert_bytes(model: torch.nn.Module) -> int:
+    """Return the bytes of the weights of experts: parameters of three dimensions."""
+    return sum(p.numel() * p.element_size() for name, p in model.named_parameters() if p.ndim == 3 and "expert" in name)
+
+
+def warn_of_experts(model: torch.nn.Module, because: str) -> None:
+    """Say what the experts of a model cost that stay as they are."""
+    if total := expert_bytes(model):
+        warnings.warn(
+            f"the experts of this model {because}, which takes {total / 2**30:.2f} GiB: there is no kernel for groups "
+            "of experts yet",
+            ModelWarning,
+            stacklevel=3,
+        )
