@@ -163,18 +163,17 @@ class BitLinear(KernelModule):
         if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.shape[-1:] != (self.in_features,):
             got = f"{x.dtype}, shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
             raise CallError(f"'x' must be a tensor of floats of shape (..., {self.in_features}) (got {got})")
-        tokens, token_scale = self.activation_quant(x)
         weight_scale: Any = self.weight_scale
+        if self.qweight is None:
+            values, weight_scale = self._round_weight()
+        tokens, scale = quantize_tokens(x, "int8", _LEAST, inverse=True, weight_scale=weight_scale)
         if self.qweight is not None:
             # A bias is added in float32, with a rounding of its own: the same bits in both states.
-            D = self._multiply(
-                tokens, kernels=self._kernels_for(x.dtype), activation_scale=(token_scale * weight_scale).reciprocal()
-            )
+            D = self._multiply(tokens, kernels=self._kernels_for(x.dtype), activation_scale=scale)
         else:
-            values, weight_scale = self._round_weight()
             with torch.autocast(x.device.type, enabled=False):  # float32 holds the sums, float16 does not.
                 product = torch.nn.functional.linear(tokens.to(torch.float32), values.to(torch.float32))
-            D = product * (token_scale * weight_scale).reciprocal()
+            D = product * scale
         if self.bias is not None:
             D = D + self.bias
         D = D.to(x.dtype)

@@ -19,7 +19,7 @@ from bitquant.arch import gpu_arch
 from bitquant.compute.matmul import RUNG_ATTR
 from bitquant.compute.tokens import TokenConfig, magnitude_bits, maximum_of_bits, rounded, token_factor, widened
 from bitquant.intrin.launch import admit_next_kernel, await_previous_kernel, with_dependent_launch
-from bitquant.intrin.mma import local, store_local
+from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.intrin.words import word_value
 from bitquant.schedule.apply import CHOICE_ATTR, Choice
 from bitquant.schedule.hint import Hint, one_of, size
@@ -110,10 +110,10 @@ def _bound(kernel: PrimFunc, config: TokenConfig) -> PrimFunc:
     return PrimFunc(params, kernel.body, kernel.ret_type, kernel.attrs)
 
 
-def _returned(config: TokenConfig, factor: Expr, WeightScale: Expr, is_inverse: Expr) -> Expr:
+def _returned(factor: Expr, weight_scale: Expr | None, is_inverse: Expr) -> Expr:
     """Return what goes with x': s, or 1 / (s * w)."""
-    whole = factor * WeightScale[0] if config.with_weight_scale else factor
-    return tirx.if_then_else(is_inverse != 0, tirx.const(1.0, "float32") / whole, factor)
+    product = factor if weight_scale is None else factor * weight_scale
+    return tirx.if_then_else(is_inverse != 0, tirx.const(1.0, "float32") / product, factor)
 
 
 def _cpu_kernel(config: TokenConfig) -> PrimFunc:
@@ -161,7 +161,8 @@ def _cpu_kernel(config: TokenConfig) -> PrimFunc:
             for l in T.serial(tail):
                 scaled[l] = product(X, row, steps * _LANES + l, factor[0])
                 Values[row, steps * _LANES + l] = rounded(scaled[l], fmt)
-            Factor[row] = _returned(config, factor[0], WeightScale, is_inverse)
+            weight_scale = T.meta_var(WeightScale[0] if config.with_weight_scale else None)
+            Factor[row] = _returned(factor[0], weight_scale, is_inverse)
 
     return kernel
 
@@ -220,6 +221,7 @@ class _CudaKernel:
         kept, again = T.alloc_local((_KEPT * words,), "uint32"), T.alloc_local((words,), "uint32")
         greatest = T.alloc_local((1,), "uint32")
         store_local(greatest, 0, T.uint32(0))
+        weight_scale = load_coherent(WeightScale, 0) if self.config.with_weight_scale else None
         has_more = loads > _KEPT * self.threads
         rest = tirx.truncdiv(loads - (_KEPT * self.threads + 1) + self.threads, self.threads)
 
@@ -248,7 +250,7 @@ class _CudaKernel:
                 self._store(Values, row, i * self.threads + thread, kept, i * words, factor)
         more(lambda buffer, first, index: self._store(Values, row, index, buffer, first, factor))
         with T.If(thread == 0), T.Then():
-            T.buffer_store(Factor, _returned(self.config, factor, WeightScale, is_inverse), [row])
+            T.buffer_store(Factor, _returned(factor, weight_scale, is_inverse), [row])
 
     def _load(self, buffer: Any, first: int, X: Any, row: Expr, index: Expr) -> None:
         """Emit a load. It is coherent, and stands behind the wait: x may be what the kernel before this one writes."""

@@ -1,0 +1,243 @@
+"""Tokens rounded to 8 bits: from a torch tensor to the kernels of `bitquant.schedule.tokens`."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tvm.target import Target
+
+from bitquant.arch import cpu_target, cuda_target, detected_cuda_arch, resolve_target
+from bitquant.archive import Archive
+from bitquant.compute.tokens import TokenConfig
+from bitquant.dtypes import NumberFormat, number_format
+from bitquant.errors import CallError, UnsupportedError
+from bitquant.operator.archives import find_archive, present_archive
+from bitquant.schedule.tokens import TOKENS_SYMBOL, TokensHint, schedule_tokens, tokens_hint
+from bitquant.threads import follow_torch_threads
+
+__all__ = ["TOKEN_DTYPES", "TokenKernel", "check_tokens", "compute_tokens", "empty_tokens", "token_format"]
+
+#: What tokens are rounded to, by the type of the result.
+TOKEN_DTYPES: dict[torch.dtype, NumberFormat] = {
+    number_format(name).torch_dtype: number_format(name) for name in ("int8", "float8_e4m3", "float8_e5m2")
+}
+#: Types of x that kernels read; others are made float32 first.
+_X_NAMES = {number_format(name).torch_dtype: name for name in ("float16", "bfloat16", "float32")}
+#: Kernels index x with 32 bits; a call with more elements is made in slices of rows.
+_MAX_ELEMENTS = 2**31 - 1
+#: What wide loads begin at a multiple of, in bytes.
+_ALIGNMENT = 16
+_FLOAT32_MAX = torch.finfo(torch.float32).max
+
+
+def token_format(dtype: Any) -> NumberFormat:
+    """Return the format of x' from its name or its type.
+
+    Raises
+    ------
+    CallError
+        If tokens are not rounded to it.
+    """
+    wanted = number_format(dtype).torch_dtype if isinstance(dtype, str) else dtype
+    if wanted not in TOKEN_DTYPES:
+        names = ", ".join(fmt.name for fmt in TOKEN_DTYPES.values())
+        raise CallError(f"'dtype' must be one of {names} (got {dtype!r})")
+    return TOKEN_DTYPES[wanted]
+
+
+@dataclass(frozen=True)
+class TokenKernel:
+    """The kernel for rows of K elements, on a type of device, of what `prepare_model` builds.
+
+    Parameters
+    ----------
+    config, K
+        The problem and the elements of a row, which begin at whole 16 bytes.
+    target
+        What the layer's own kernels on a GPU are for, None for the GPU that is there.
+    """
+
+    config: TokenConfig
+    K: int
+    target: str | Target | None = None
+
+    #: How many functions are built for it.
+    rungs = 1
+
+    def find(self, device_type: str) -> bool:
+        """Return whether the kernel is there now, made without compiling anything."""
+        return _find(self._key(device_type), is_built=False) is not None
+
+    def prepare(self, device_type: str) -> None:
+        """Make the kernel."""
+        self.build(device_type)
+
+    def build(self, device_type: str) -> Archive:
+        """Make the kernel, and return its archive."""
+        archive = _find(self._key(device_type), is_built=True)
+        assert archive is not None
+        return archive
+
+    def _key(self, device_type: str) -> _Key:
+        target = cpu_target()
+        if device_type == "cuda":
+            target = resolve_target("cuda" if self.target is None else self.target)
+        return _Key(self.config, tokens_hint(self.config, self.K, True, target), str(target))
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What decides a kernel."""
+
+    config: TokenConfig
+    hint: TokensHint | None
+    target: str
+
+
+#: Kernels of this process, which stay: there are few, and they are small.
+_archives: dict[_Key, Archive] = {}
+
+
+def _find(key: _Key, *, is_built: bool) -> Archive | None:
+    """Return a kernel from this process or the disk; else compile it where it is to be built, or return None."""
+    if key not in _archives:
+        target = resolve_target(Target(key.target))
+        parts = {"operation": TOKENS_SYMBOL, "hint": None if key.hint is None else key.hint.to_dict()}
+        if is_built:
+            found: Archive | None = find_archive(
+                parts, lambda: schedule_tokens(key.config, key.hint, target), key.config, target
+            )
+        else:
+            found = present_archive(parts, key.config, target)
+        if found is None:
+            return None
+        _archives[key] = found
+    return _archives[key]
+
+
+@functools.cache
+def _target_of(device: torch.device) -> Target:
+    if device.type == "cpu":
+        return cpu_target()
+    arch = detected_cuda_arch(device.index) if device.type == "cuda" else None
+    if arch is None:
+        raise UnsupportedError(f"'x' must be on a CPU or a GPU from sm_75 on (got one on {device})")
+    return cuda_target(arch)
+
+
+@functools.cache
+def _function(
+    device: torch.device, x_dtype: torch.dtype, dtype: torch.dtype, K: int, is_aligned: bool, with_weight_scale: bool
+) -> Any:
+    """Return the function that serves rows of a kind. The module that it belongs to lives as long as this process."""
+    config = TokenConfig(_X_NAMES[x_dtype], TOKEN_DTYPES[dtype].name, with_weight_scale)
+    target = _target_of(device)
+    archive = _find(_Key(config, tokens_hint(config, K, is_aligned, target), str(target)), is_built=True)
+    assert archive is not None
+    return archive.runtime_module()[TOKENS_SYMBOL]
+
+
+def check_tokens(x: Any, weight_scale: Any, dtype: Any, least: Any, inverse: Any) -> None:
+    """Check what tokens are made of.
+
+    Raises
+    ------
+    CallError
+        If x is no tensor of floats with K columns, the last dimension; if x' cannot have the type, `least` is too
+        small, or `weight_scale` is not one float32 on the device of x, or not asked for.
+    """
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point() or not x.ndim or x.shape[-1] == 0:
+        got = f"{x.dtype}, shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
+        raise CallError(f"'x' must be a tensor of floats of shape (..., K), K at least 1 (got {got})")
+    if x.is_nested or x.layout is not torch.strided:
+        raise CallError(f"'x' must be a dense tensor (got layout {x.layout}); use .to_dense()")
+    fmt = token_format(dtype)
+    limit = TokenConfig("float32", fmt.name).limit
+    if not isinstance(least, (int, float)) or not limit / _FLOAT32_MAX <= least <= _FLOAT32_MAX:
+        raise CallError(
+            f"'least' must be a number from {limit / _FLOAT32_MAX:.1e}, for which {limit:g} / least is a float32, to "
+            f"{_FLOAT32_MAX:.1e} (got {least!r:.80})"
+        )
+    if weight_scale is None:
+        return
+    if not inverse:
+        raise CallError("'weight_scale' must be None without inverse=True: it is part of 1 / (s * weight_scale)")
+    if (
+        not isinstance(weight_scale, torch.Tensor)
+        or weight_scale.shape != (1,)
+        or weight_scale.dtype is not torch.float32
+        or weight_scale.device != x.device
+    ):
+        is_tensor = isinstance(weight_scale, torch.Tensor)
+        got = (
+            f"{weight_scale.dtype}, shape {tuple(weight_scale.shape)}, on {weight_scale.device}"
+            if is_tensor
+            else type(weight_scale).__name__
+        )
+        raise CallError(f"'weight_scale' must be a float32 tensor of shape (1,) on {x.device} (got {got})")
+
+
+def empty_tokens(x: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return x' and its factor without values, (..., K) of `dtype` and (..., 1) float32, contiguous."""
+    return x.new_empty(x.shape, dtype=dtype), x.new_empty((*x.shape[:-1], 1), dtype=torch.float32)
+
+
+def compute_tokens(
+    x: torch.Tensor, weight_scale: torch.Tensor | None, dtype: torch.dtype, least: float, inverse: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return x' and its factor for tensors that hold memory; no gradient, and nothing that torch could trace.
+
+    Parameters
+    ----------
+    x, weight_scale, dtype, least, inverse
+        As `bitquant.nn.activations.quantize_tokens` takes them, with the type of x' as `dtype`.
+
+    Raises
+    ------
+    CallError
+        As `check_tokens`.
+    """
+    check_tokens(x, weight_scale, dtype, least, inverse)
+    x = x.detach()
+    if x.dtype not in _X_NAMES:
+        x = x.to(torch.float32)
+    x = x.resolve_neg().contiguous()
+    *leading, K = x.shape
+    m = math.prod(leading)
+    values = torch.empty((m, K), dtype=dtype, device=x.device)
+    factor = torch.empty((m,), dtype=torch.float32, device=x.device)
+    if m:
+        is_aligned = x.data_ptr() % _ALIGNMENT == 0
+        function = _function(x.device, x.dtype, dtype, K, is_aligned, weight_scale is not None)
+        scales = () if weight_scale is None else (weight_scale.detach().resolve_neg(),)
+        if x.is_cuda and x.device.index != torch.cuda.current_device():
+            with torch.cuda.device(x.device):  # TVM's launcher leaves the device of its operands current.
+                _launch(function, x.view(m, K), scales, values, factor, least, inverse)
+        else:
+            if not x.is_cuda:
+                follow_torch_threads()
+            _launch(function, x.view(m, K), scales, values, factor, least, inverse)
+    return values.view(x.shape), factor.view(*leading, 1)
+
+
+def _launch(
+    function: Any,
+    rows: torch.Tensor,
+    scales: tuple[torch.Tensor, ...],
+    values: torch.Tensor,
+    factor: torch.Tensor,
+    least: float,
+    inverse: bool,
+) -> None:
+    m, K = rows.shape
+    step = _MAX_ELEMENTS // K
+    if m <= step:
+        function(rows, *scales, values, factor, least, int(inverse))
+        return
+    for first in range(0, m, step):
+        part = slice(first, first + step)
+        function(rows[part], *scales, values[part], factor[part], least, int(inverse))
