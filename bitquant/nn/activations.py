@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
+from tvm.target import Target
 
+from bitquant.compute.tokens import TokenConfig
 from bitquant.operator import dispatch
+from bitquant.operator.tokens import TokenKernel, x_name
 
-__all__ = ["quantize_tokens"]
+__all__ = ["quantize_tokens", "token_kernels"]
 
 #: Least maximum of |x| that a scale is made of, so that a token of zeros has a finite one.
 _LEAST = 1e-30
@@ -62,3 +67,21 @@ def quantize_tokens(
         float32, or `weight_scale` does not fit.
     """
     return dispatch.quantize_tokens(x, weight_scale, dtype, least, inverse)
+
+
+def token_kernels(
+    dtypes: Collection[torch.dtype], dtype: str, K: int, target: str | Target | None, with_weight_scale: bool = False
+) -> list[TokenKernel]:
+    """Return the kernels that round tokens of these types, with K elements each, for `prepare_model`.
+
+    Parameters
+    ----------
+    dtypes, dtype, K
+        Types of x, type of x', elements of a token.
+    target
+        What the layer's own kernels are for; None: the device on which it is.
+    with_weight_scale
+        Whether calls pass a `weight_scale`.
+    """
+    configs = dict.fromkeys(TokenConfig(x_name(x_dtype), dtype, with_weight_scale) for x_dtype in dtypes)
+    return [TokenKernel(config, K, target) for config in configs]

@@ -18,6 +18,7 @@ from bitquant.errors import CallError, ConfigError, UnsupportedError
 from bitquant.layouts import Layout
 from bitquant.matmul import Matmul
 from bitquant.nn.format import describe_format, format_difference, pack_format, unpack_format
+from bitquant.operator.tokens import TokenKernel
 from bitquant.schedule import preferred_layout
 
 __all__ = ["KernelModule"]
@@ -61,6 +62,15 @@ class _Kernels:
         if device_type not in self.operators:
             target = self.target_on(device_type)
             self._keep(device_type, Matmul(self.config, target=target, enable_tuning=self._enable_tuning))
+
+    def build(self, device_type: str) -> Matmul:
+        """Return an operator for a type of device, without tuning, and keep none: it leaves kernels in the cache."""
+        return Matmul(self.config, target=self.target_on(device_type))
+
+    @property
+    def rungs(self) -> int:
+        """How many functions are built for it."""
+        return len(self.config.ladder)
 
     def find(self, device_type: str) -> bool:
         """Return whether the operator for a type of device is there now, made without compiling or tuning anything."""
@@ -221,7 +231,7 @@ class KernelModule(torch.nn.Module):
         self._kernels.prepare(device_type)
         return self._kernels.operators[device_type]
 
-    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[_Kernels]:
+    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[_Kernels | TokenKernel]:
         """Return the kernels that calls run, with inputs of these types where the layer takes any."""
         del dtypes
         return [self._kernels]

@@ -19,7 +19,7 @@ from bitquant.operator.archives import find_archive, present_archive
 from bitquant.schedule.tokens import TOKENS_SYMBOL, TokensHint, schedule_tokens, tokens_hint
 from bitquant.threads import follow_torch_threads
 
-__all__ = ["TOKEN_DTYPES", "TokenKernel", "check_tokens", "compute_tokens", "empty_tokens", "token_format"]
+__all__ = ["TOKEN_DTYPES", "TokenKernel", "check_tokens", "compute_tokens", "empty_tokens", "token_format", "x_name"]
 
 #: What tokens are rounded to, by the type of the result.
 TOKEN_DTYPES: dict[torch.dtype, NumberFormat] = {
@@ -42,11 +42,16 @@ def token_format(dtype: Any) -> NumberFormat:
     CallError
         If tokens are not rounded to it.
     """
-    wanted = number_format(dtype).torch_dtype if isinstance(dtype, str) else dtype
-    if wanted not in TOKEN_DTYPES:
+    fmt = number_format(dtype) if isinstance(dtype, str) else TOKEN_DTYPES.get(dtype)
+    if fmt is None or fmt not in TOKEN_DTYPES.values():
         names = ", ".join(fmt.name for fmt in TOKEN_DTYPES.values())
         raise CallError(f"'dtype' must be one of {names} (got {dtype!r})")
-    return TOKEN_DTYPES[wanted]
+    return fmt
+
+
+def x_name(dtype: torch.dtype) -> str:
+    """Return the name of the type in which kernels read x of this type."""
+    return _X_NAMES.get(dtype, "float32")
 
 
 @dataclass(frozen=True)
