@@ -96,12 +96,11 @@ def quantize_tokens(
         As `bitquant.nn.activations.quantize_tokens`.
     """
     torch_dtype = token_format(dtype).torch_dtype
-    tensors = (x,) if weight_scale is None else (x, weight_scale)
-    if not torch.compiler.is_compiling() and all(isinstance(t, torch.Tensor) for t in tensors):
-        if not is_watched(tensors):
+    if not torch.compiler.is_compiling():
+        if not isinstance(x, torch.Tensor) or not isinstance(weight_scale, (torch.Tensor, type(None))):
+            check_tokens(x, weight_scale, torch_dtype, least, inverse)  # Something is no tensor; this says what.
+        if not is_watched((x, weight_scale)):
             return compute_tokens(x, weight_scale, torch_dtype, least, inverse)
-    elif not torch.compiler.is_compiling():
-        check_tokens(x, weight_scale, torch_dtype, least, inverse)  # Something is no tensor; this says what.
     scale = None if weight_scale is None else weight_scale.detach()
     result: tuple[torch.Tensor, torch.Tensor] = torch_op.quantize_tokens(x.detach(), scale, torch_dtype, least, inverse)
     return result

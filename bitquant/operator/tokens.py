@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +18,13 @@ from bitquant.operator.archives import find_archive, present_archive
 from bitquant.schedule.tokens import TOKENS_SYMBOL, TokensHint, schedule_tokens, tokens_hint
 from bitquant.threads import follow_torch_threads
 
-__all__ = ["TOKEN_DTYPES", "TokenKernel", "check_tokens", "compute_tokens", "empty_tokens", "token_format", "x_name"]
+__all__ = ["TokenKernel", "check_tokens", "compute_tokens", "empty_tokens", "token_format", "x_name"]
 
-#: What tokens are rounded to, by the type of the result.
-TOKEN_DTYPES: dict[torch.dtype, NumberFormat] = {
-    number_format(name).torch_dtype: number_format(name) for name in ("int8", "float8_e4m3", "float8_e5m2")
+#: What tokens are rounded to, by name and by the type of the result.
+_FORMATS: dict[Any, NumberFormat] = {
+    key: fmt
+    for fmt in map(number_format, ("int8", "float8_e4m3", "float8_e5m2"))
+    for key in (fmt.name, fmt.torch_dtype)
 }
 #: Types of x that kernels read; others are made float32 first.
 _X_NAMES = {number_format(name).torch_dtype: name for name in ("float16", "bfloat16", "float32")}
@@ -42,9 +43,11 @@ def token_format(dtype: Any) -> NumberFormat:
     CallError
         If tokens are not rounded to it.
     """
-    fmt = number_format(dtype) if isinstance(dtype, str) else TOKEN_DTYPES.get(dtype)
-    if fmt is None or fmt not in TOKEN_DTYPES.values():
-        names = ", ".join(fmt.name for fmt in TOKEN_DTYPES.values())
+    fmt = _FORMATS.get(dtype) if isinstance(dtype, (str, torch.dtype)) else None
+    if fmt is None and isinstance(dtype, str):
+        fmt = _FORMATS.get(number_format(dtype).name)  # In another spelling.
+    if fmt is None:
+        names = ", ".join(key for key in _FORMATS if isinstance(key, str))
         raise CallError(f"'dtype' must be one of {names} (got {dtype!r})")
     return fmt
 
@@ -139,7 +142,7 @@ def _function(
     device: torch.device, x_dtype: torch.dtype, dtype: torch.dtype, K: int, is_aligned: bool, with_weight_scale: bool
 ) -> Any:
     """Return the function that serves rows of a kind. The module that it belongs to lives as long as this process."""
-    config = TokenConfig(_X_NAMES[x_dtype], TOKEN_DTYPES[dtype].name, with_weight_scale)
+    config = TokenConfig(_X_NAMES[x_dtype], _FORMATS[dtype].name, with_weight_scale)
     target = _target_of(device)
     archive = _find(_Key(config, tokens_hint(config, K, is_aligned, target), str(target)), is_built=True)
     assert archive is not None
@@ -207,26 +210,38 @@ def compute_tokens(
         As `check_tokens`.
     """
     check_tokens(x, weight_scale, dtype, least, inverse)
-    x = x.detach()
-    if x.dtype not in _X_NAMES:
-        x = x.to(torch.float32)
-    x = x.resolve_neg().contiguous()
-    *leading, K = x.shape
-    m = math.prod(leading)
+    rows = _plain(x)
+    K = x.shape[-1]
+    m = x.numel() // K
+    if x.ndim != 2:
+        rows = rows.view(m, K)
     values = torch.empty((m, K), dtype=dtype, device=x.device)
-    factor = torch.empty((m,), dtype=torch.float32, device=x.device)
+    factor = torch.empty((m, 1), dtype=torch.float32, device=x.device)
     if m:
-        is_aligned = x.data_ptr() % _ALIGNMENT == 0
-        function = _function(x.device, x.dtype, dtype, K, is_aligned, weight_scale is not None)
-        scales = () if weight_scale is None else (weight_scale.detach().resolve_neg(),)
+        is_aligned = rows.data_ptr() % _ALIGNMENT == 0
+        function = _function(x.device, rows.dtype, dtype, K, is_aligned, weight_scale is not None)
+        scales = () if weight_scale is None else (_plain(weight_scale),)
         if x.is_cuda and x.device.index != torch.cuda.current_device():
             with torch.cuda.device(x.device):  # TVM's launcher leaves the device of its operands current.
-                _launch(function, x.view(m, K), scales, values, factor, least, inverse)
+                _launch(function, rows, scales, values, factor, least, inverse)
         else:
             if not x.is_cuda:
                 follow_torch_threads()
-            _launch(function, x.view(m, K), scales, values, factor, least, inverse)
-    return values.view(x.shape), factor.view(*leading, 1)
+            _launch(function, rows, scales, values, factor, least, inverse)
+    if x.ndim == 2:
+        return values, factor
+    return values.view(x.shape), factor.view(*x.shape[:-1], 1)
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    """Return numbers of a type that kernels read, one after the other in memory."""
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.dtype not in _X_NAMES:
+        tensor = tensor.to(torch.float32)
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
 def _launch(

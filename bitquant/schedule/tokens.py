@@ -136,7 +136,7 @@ def _cpu_kernel(config: TokenConfig) -> PrimFunc:
         X = T.match_buffer(X_handle, (m, K), x_format.tvm_dtype, align=1)
         WeightScale = T.match_buffer(WeightScale_handle, (1,), "float32", align=1)
         Values = T.match_buffer(Values_handle, (m, K), fmt.tvm_dtype, align=1)
-        Factor = T.match_buffer(Factor_handle, (m,), "float32", align=1)
+        Factor = T.match_buffer(Factor_handle, (m, 1), "float32", align=1)
         for row in T.parallel(m):
             steps = T.meta_var(T.truncdiv(K, _LANES))
             tail = T.meta_var(T.truncmod(K, _LANES))
@@ -162,7 +162,7 @@ def _cpu_kernel(config: TokenConfig) -> PrimFunc:
                 scaled[l] = product(X, row, steps * _LANES + l, factor[0])
                 Values[row, steps * _LANES + l] = rounded(scaled[l], fmt)
             weight_scale = T.meta_var(WeightScale[0] if config.with_weight_scale else None)
-            Factor[row] = _returned(factor[0], weight_scale, is_inverse)
+            Factor[row, 0] = _returned(factor[0], weight_scale, is_inverse)
 
     return kernel
 
@@ -200,7 +200,7 @@ class _CudaKernel:
             X = T.match_buffer(X_handle, (m, K), x_format.tvm_dtype)
             WeightScale = T.match_buffer(WeightScale_handle, (1,), "float32")
             Values = T.match_buffer(Values_handle, (m, K), fmt.tvm_dtype)
-            Factor = T.match_buffer(Factor_handle, (m,), "float32")
+            Factor = T.match_buffer(Factor_handle, (m, 1), "float32")
             T.device_entry()
             row = T.cta_id([m])
             thread = T.thread_id([self.threads])
@@ -250,7 +250,7 @@ class _CudaKernel:
                 self._store(Values, row, i * self.threads + thread, kept, i * words, factor)
         more(lambda buffer, first, index: self._store(Values, row, index, buffer, first, factor))
         with T.If(thread == 0), T.Then():
-            T.buffer_store(Factor, _returned(factor, weight_scale, is_inverse), [row])
+            T.buffer_store(Factor, _returned(factor, weight_scale, is_inverse), [row, 0])
 
     def _load(self, buffer: Any, first: int, X: Any, row: Expr, index: Expr) -> None:
         """Emit a load. It is coherent, and stands behind the wait: x may be what the kernel before this one writes."""
