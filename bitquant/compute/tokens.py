@@ -30,9 +30,9 @@ class TokenConfig:
         s  = 1 / max(max|x|, least) * L      L = 127, or the largest number of a float8
         x' = round(x * s)                    int8: to integers; float8: to the numbers of the format
 
-    All of it in float32, each operation rounded to nearest even, the rounding of x' too; subnormals are kept. |x * s| is
-    a rounding above L at most, so that x' needs no clamp. Where a token holds NaN s is NaN, where it holds infinity s is
-    0; then x' is 0 in int8, and in a float8 NaN wherever x * s is.
+    All of it in float32, each operation rounded to nearest even, the rounding of x' too; subnormals are kept. |x * s|
+    is a rounding above L at most, so that x' needs no clamp. Where a token holds NaN s is NaN, where it holds infinity
+    s is 0; then x' is 0 in int8, and in a float8 NaN wherever x * s is.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def token_factor(maximum: Expr, least: Expr, limit: float) -> Expr:
 
 
 def widened(x: Expr, fmt: NumberFormat) -> Expr:
-    """Return x in float32; of bfloat16 by its bits, since TVM (0.27) drops some casts of those beside float8 on a CPU."""
+    """Return x in float32; bfloat16 by its bits, since beside float8 TVM (0.27) loses its cast on a CPU."""
     if fmt.name != "bfloat16":
         return x.astype("float32")
     bits = tirx.reinterpret("uint16", x).astype("uint32")
@@ -123,7 +123,7 @@ def rounded(scaled: Expr, fmt: NumberFormat) -> Expr:
 
 
 def _float8_code(x: Expr, fmt: NumberFormat) -> Expr:
-    """Return the code of the float8 next to x, the even one of two, as uint8; 0x7f for NaN. |x| is a finite one's at most.
+    """Return the code of the float8 next to x, the even one of two, as uint8; 0x7f for NaN. No x is above all float8.
 
     TVM's own cast on the CPU (0.27) gets subnormals and infinity wrong, and GPUs before sm_89 have no instruction. Of a
     normal number exponent and mantissa are rounded together in float32's bits, whose bias is then taken back. A

@@ -52,9 +52,9 @@ def prepare_model(model: torch.nn.Module, device: torch.device | str | None = No
 
     Notes
     -----
-    Layers that round their input have a kernel for that, and a `BitLinear` without bias has all kernels, for each type of
-    the input. They are made for the types of the model's floating-point parameters, or torch's default type where it has
-    none. A `BitLinear` that is not packed is left out.
+    Layers that round their input have a kernel for that, and a `BitLinear` without bias has all kernels, for each type
+    of the input. They are made for the types of the model's floating-point parameters, or torch's default type where it
+    has none. A `BitLinear` that is not packed is left out.
     """
     wanted = _wanted(model, None if device is None else _device_type(device))
     missing = []

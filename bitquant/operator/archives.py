@@ -99,9 +99,7 @@ def present_archive(parts: dict[str, Any], config: Problem, target: Target) -> A
     return archive
 
 
-def find_archive(
-    parts: dict[str, Any], schedule: Callable[[], IRModule], config: Problem, target: Target
-) -> Archive:
+def find_archive(parts: dict[str, Any], schedule: Callable[[], IRModule], config: Problem, target: Target) -> Archive:
     """Return the archive of a problem, compiled where neither this process nor the disk has it.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tvm.target import Target
@@ -78,7 +78,7 @@ class TokenKernel:
 
     def find(self, device_type: str) -> bool:
         """Return whether the kernel is there now, made without compiling anything."""
-        return _find(self._key(device_type), is_built=False) is not None
+        return _is_present(self._key(device_type))
 
     def prepare(self, device_type: str) -> None:
         """Make the kernel."""
@@ -86,45 +86,53 @@ class TokenKernel:
 
     def build(self, device_type: str) -> Archive:
         """Make the kernel, and return its archive."""
-        archive = _find(self._key(device_type), is_built=True)
-        assert archive is not None
-        return archive
+        return _archive(self._key(device_type))
 
     def _key(self, device_type: str) -> _Key:
         target = cpu_target()
         if device_type == "cuda":
             target = resolve_target("cuda" if self.target is None else self.target)
-        return _Key(self.config, tokens_hint(self.config, self.K, True, target), str(target))
+        return _Key.of(self.config, self.K, True, target)
 
 
-@dataclass(frozen=True)
-class _Key:
+class _Key(NamedTuple):
     """What decides a kernel."""
 
     config: TokenConfig
     hint: TokensHint | None
     target: str
 
+    @classmethod
+    def of(cls, config: TokenConfig, K: int, is_aligned: bool, target: Target) -> _Key:
+        """Return that of the kernel for rows of K elements."""
+        return cls(config, tokens_hint(config, K, is_aligned, target), str(target))
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What decides it beside problem and target, for the cache."""
+        return {"operation": TOKENS_SYMBOL, "hint": None if self.hint is None else self.hint.to_dict()}
+
 
 #: Kernels of this process, which stay: there are few, and they are small.
 _archives: dict[_Key, Archive] = {}
 
 
-def _find(key: _Key, *, is_built: bool) -> Archive | None:
-    """Return a kernel from this process or the disk; else compile it where it is to be built, or return None."""
+def _archive(key: _Key) -> Archive:
+    """Return a kernel, compiled where neither this process nor the disk has it."""
     if key not in _archives:
         target = resolve_target(Target(key.target))
-        parts = {"operation": TOKENS_SYMBOL, "hint": None if key.hint is None else key.hint.to_dict()}
-        if is_built:
-            found: Archive | None = find_archive(
-                parts, lambda: schedule_tokens(key.config, key.hint, target), key.config, target
-            )
-        else:
-            found = present_archive(parts, key.config, target)
-        if found is None:
-            return None
-        _archives[key] = found
+        schedule = functools.partial(schedule_tokens, key.config, key.hint, target)
+        _archives[key] = find_archive(key.parts, schedule, key.config, target)
     return _archives[key]
+
+
+def _is_present(key: _Key) -> bool:
+    """Return whether this process or the disk has a kernel; keep it then."""
+    if key not in _archives:
+        archive = present_archive(key.parts, key.config, resolve_target(Target(key.target)))
+        if archive is not None:
+            _archives[key] = archive
+    return key in _archives
 
 
 @functools.cache
@@ -143,10 +151,7 @@ def _function(
 ) -> Any:
     """Return the function that serves rows of a kind. The module that it belongs to lives as long as this process."""
     config = TokenConfig(_X_NAMES[x_dtype], _FORMATS[dtype].name, with_weight_scale)
-    target = _target_of(device)
-    archive = _find(_Key(config, tokens_hint(config, K, is_aligned, target), str(target)), is_built=True)
-    assert archive is not None
-    return archive.runtime_module()[TOKENS_SYMBOL]
+    return _archive(_Key.of(config, K, is_aligned, _target_of(device))).runtime_module()[TOKENS_SYMBOL]
 
 
 def check_tokens(x: Any, weight_scale: Any, dtype: Any, least: Any, inverse: Any) -> None:

@@ -396,9 +396,7 @@ def _map_quantize_tokens(
     return (torch.stack(values), torch.stack(factors)), (0, 0)
 
 
-quantize_tokens = _differentiable(
-    "quantize_tokens", _keep_quantize_tokens, _grad_quantize_tokens, _map_quantize_tokens
-)
+quantize_tokens = _differentiable("quantize_tokens", _keep_quantize_tokens, _grad_quantize_tokens, _map_quantize_tokens)
 
 
 # What writes to a given tensor: no gradient passes through it, and autograd is told that the tensor is another.

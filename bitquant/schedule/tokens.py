@@ -58,8 +58,8 @@ class TokensHint(Hint):
 def tokens_hint(config: TokenConfig, K: int, is_aligned: bool, target: Target) -> TokensHint | None:
     """Return the shape for rows of K elements; there are at most a dozen shapes, so that kernels are shared.
 
-    A row stays in registers as far as a block of 1024 threads holds it: 16384 numbers of 16 bits. Small blocks leave room
-    for others beside them, which matters for many rows; with one row it is the time of a launch that counts.
+    A row stays in registers as far as a block of 1024 threads holds it: 16384 numbers of 16 bits. Small blocks leave
+    room for others beside them, which matters for many rows; with one row the time of a launch counts.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def _cpu_kernel(config: TokenConfig) -> PrimFunc:
     def kernel(
         X_handle: T.handle, WeightScale_handle: T.handle, Values_handle: T.handle, Factor_handle: T.handle,
         least: T.float32, is_inverse: T.int32,
-    ):  # fmt: skip
+    ) -> None:  # fmt: skip
         m, K = T.int32(), T.int32()
         X = T.match_buffer(X_handle, (m, K), x_format.tvm_dtype, align=1)
         WeightScale = T.match_buffer(WeightScale_handle, (1,), "float32", align=1)
@@ -143,24 +143,24 @@ def _cpu_kernel(config: TokenConfig) -> PrimFunc:
             greatest = T.alloc_buffer((_LANES,), bits_dtype)
             scaled = T.alloc_buffer((_LANES,), "float32")
             factor = T.alloc_buffer((1,), "float32")
-            for l in T.vectorized(_LANES):
-                greatest[l] = T.cast(0, bits_dtype)
+            for lane in T.vectorized(_LANES):
+                greatest[lane] = T.cast(0, bits_dtype)
             for step in T.serial(steps):
-                for l in T.vectorized(_LANES):
-                    greatest[l] = T.max(greatest[l], magnitude(X, row, step * _LANES + l))
-            for l in T.serial(tail):
-                greatest[0] = T.max(greatest[0], magnitude(X, row, steps * _LANES + l))
-            for l in T.serial(_LANES - 1):
-                greatest[0] = T.max(greatest[0], greatest[l + 1])
+                for lane in T.vectorized(_LANES):
+                    greatest[lane] = T.max(greatest[lane], magnitude(X, row, step * _LANES + lane))
+            for lane in T.serial(tail):
+                greatest[0] = T.max(greatest[0], magnitude(X, row, steps * _LANES + lane))
+            for lane in T.serial(_LANES - 1):
+                greatest[0] = T.max(greatest[0], greatest[lane + 1])
             factor[0] = token_factor(maximum_of_bits(greatest[0], x_format), least, limit)
             for step in T.serial(steps):
-                for l in T.vectorized(_LANES):
-                    scaled[l] = product(X, row, step * _LANES + l, factor[0])
-                for l in T.vectorized(_LANES):
-                    Values[row, step * _LANES + l] = rounded(scaled[l], fmt)
-            for l in T.serial(tail):
-                scaled[l] = product(X, row, steps * _LANES + l, factor[0])
-                Values[row, steps * _LANES + l] = rounded(scaled[l], fmt)
+                for lane in T.vectorized(_LANES):
+                    scaled[lane] = product(X, row, step * _LANES + lane, factor[0])
+                for lane in T.vectorized(_LANES):
+                    Values[row, step * _LANES + lane] = rounded(scaled[lane], fmt)
+            for lane in T.serial(tail):
+                scaled[lane] = product(X, row, steps * _LANES + lane, factor[0])
+                Values[row, steps * _LANES + lane] = rounded(scaled[lane], fmt)
             weight_scale = T.meta_var(WeightScale[0] if config.with_weight_scale else None)
             Factor[row, 0] = _returned(factor[0], weight_scale, is_inverse)
 
@@ -188,14 +188,14 @@ class _CudaKernel:
 
     def function(self) -> PrimFunc:
         """Write the kernel."""
-        config, x_format, fmt = self.config, self.config.x_format, self.config.format
+        x_format, fmt = self.config.x_format, self.config.format
         has_dependents = self.capability >= 90
 
         @T.prim_func(check_well_formed=False)
         def kernel(
             X_handle: T.handle, WeightScale_handle: T.handle, Values_handle: T.handle, Factor_handle: T.handle,
             least: T.float32, is_inverse: T.int32,
-        ):  # fmt: skip
+        ) -> None:  # fmt: skip
             m, K = T.int32(), T.int32()
             X = T.match_buffer(X_handle, (m, K), x_format.tvm_dtype)
             WeightScale = T.match_buffer(WeightScale_handle, (1,), "float32")

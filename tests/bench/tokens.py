@@ -1,9 +1,9 @@
 """Time of rounding tokens to 8 bits on a GPU, as Markdown: python -m tests.bench.tokens [--m 1 16 --K 4096].
 
-Beside the kernel stand torch's operations of the same formula, in eager mode and compiled by Inductor, and one cast of x
-to int8, which is a read of x and a write of x' and nothing else. Each is captured in a CUDA graph of one call for each of
-several inputs, so that host time does not count (`bitquant.profiling`). The inputs exceed the L2 cache together where 64
-of them do; smaller ones stay in it, as what a norm has just written does.
+Beside the kernel stand torch's operations of the same formula, in eager mode and compiled by Inductor, and one cast of
+x to int8, which is a read of x and a write of x' and nothing else. Each is captured in a CUDA graph of one call for
+each of several inputs, so that host time does not count (`bitquant.profiling`). The inputs exceed the L2 cache together
+where 64 of them do; smaller ones stay in it, as what a norm has just written does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The kernels that round tokens compile for every kind of GPU: wide loads, no spills, early launch where there is one."""
+"""Kernels that round tokens compile for every kind of GPU: wide loads, no spills, early launch where there is one."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def test_programs(arch, config, hint):
         assert resources.registers <= 32
     assert ("ld.global.v4.u32" in archive.ptx) is (hint.elements > 1)
     assert ("griddepcontrol.wait" in archive.ptx) is (int(arch.strip("sm_a")) >= 90)
-    has_instruction = arch != "sm_80" and arch != "sm_75" and hint.elements > 1
+    has_instruction = arch not in {"sm_80", "sm_75"} and hint.elements > 1
     assert ("x2.f32" in archive.ptx) is (has_instruction and not config.format.is_integer)

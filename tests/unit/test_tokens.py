@@ -1,4 +1,4 @@
-"""Tokens rounded to 8 bits: the kernel on the CPU against torch's own operations and float64, and what torch sees of it."""
+"""Tokens rounded to 8 bits: the kernel on the CPU against torch's operations and float64, and what torch sees."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_it_is_the_formula(x_dtype, dtype, K):
 
 @all_types
 def test_against_float64(x_dtype, dtype):
-    """x' / s is x but for half a step of the format, and s is L / max|x| but for three roundings of float32."""
+    """Each x' is within half a step of x * s, and s is L / max|x| but for three roundings of float32."""
     x = torch.randn(64, 321, generator=torch.Generator().manual_seed(0)).mul(torch.logspace(-4, 4, 64)[:, None])
     x = x.to(x_dtype).double()
     values, factor = (t.double() for t in quantize_tokens(x.to(x_dtype), dtype))
@@ -231,7 +231,7 @@ class Seen(TorchDispatchMode):
 
 
 def test_opcheck():
-    """torch's own checks of a registered operation pass."""
+    """The checks that torch has for a registered operation pass."""
     x, scale = torch.randn(3, 2, 40), torch.tensor([2.0])
     for arguments in ((x, None, torch.int8, LEAST, False), (x.half(), scale, torch.float8_e4m3fn, 1e-5, True)):
         torch.library.opcheck(OPERATION, arguments)
@@ -280,7 +280,7 @@ def test_compiled_is_eager(dtype):
 
 
 def test_vmap():
-    """x can be mapped over from any dimension, and scales of the weight, alone and together."""
+    """Tokens can be mapped over from any dimension, alone and together with scales of the weight."""
     x, scales = torch.randn(4, 3, 40), torch.rand(4, 1) + 1
     mapped = torch.vmap(lambda t: quantize_tokens(t, "int8"), in_dims=1)(x)
     assert_same(mapped, quantize_tokens(x.transpose(0, 1), "int8"))
