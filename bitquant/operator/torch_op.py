@@ -384,8 +384,8 @@ def _map_quantize_tokens(
     info: Any, in_dims: tuple[int | None, ...], *arguments: Any
 ) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[int, int]]:
     """Map over x, whose tokens are one call, or over scales of the weight, a call an element."""
-    x, weight_scale, *options = arguments
-    x = _in_front(x, in_dims[0], info.batch_size)
+    given, weight_scale, *options = arguments
+    x: Any = _in_front(given, in_dims[0], info.batch_size)
     if in_dims[1] is None:
         return quantize_tokens(x, weight_scale, *options), (0, 0)
     if not info.batch_size:
