@@ -13,7 +13,7 @@ from bitquant import packing
 from bitquant.config import MatmulConfig
 from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
-from bitquant.nn.activations import quantize_tokens, token_kernels
+from bitquant.nn.activations import quantize_tokens
 from bitquant.nn.format import format_fields
 from bitquant.nn.module import KernelModule
 from bitquant.nn.stand_in import weight_stand_in
@@ -195,8 +195,8 @@ class BitLinear(KernelModule):
         """Return the kernels that calls with inputs of these types run; none before the weight is packed."""
         if self.qweight is None:
             return []
-        rounding = token_kernels(dtypes, "int8", self.in_features, self._kernels.target, with_weight_scale=True)
-        return [*(self._kernels_for(dtype) for dtype in dtypes), *rounding]
+        products = [self._kernels_for(dtype) for dtype in dtypes]
+        return [*products, *self._rounding_kernels(dtypes, with_weight_scale=True)]
 
     def _round_weight(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `weight_quant` of the float weight.

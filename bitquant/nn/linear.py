@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from bitquant import packing
 from bitquant.config import MatmulConfig, ZerosMode
 from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import CallError, ConfigError
-from bitquant.nn.activations import quantize_tokens, token_kernels
+from bitquant.nn.activations import quantize_tokens
 from bitquant.nn.checkpoints.weight import QuantizedWeight
 from bitquant.nn.format import format_fields
 from bitquant.nn.module import KernelModule
@@ -252,13 +252,6 @@ class Linear(KernelModule):
             operands = {"scale": self.scales, "zeros": self.zeros, "channel_scale": self.channel_scale}
             D = straight_through(x, D, self.qweight, self.operator(x.device.type).problem, **operands)
         return D
-
-    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[Any]:
-        """Return the kernels that calls run; those that round inputs are for each of these types."""
-        if not self.quantize_activations:
-            return super().needed_kernels(dtypes)
-        rounding = token_kernels(dtypes, self.config.A_format.name, self.in_features, self._kernels.target)
-        return [*super().needed_kernels(dtypes), *rounding]
 
     def load_and_transform_weight(
         self,
