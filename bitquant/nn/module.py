@@ -17,6 +17,7 @@ from bitquant.config import MatmulConfig
 from bitquant.errors import CallError, ConfigError, UnsupportedError
 from bitquant.layouts import Layout
 from bitquant.matmul import Matmul
+from bitquant.nn.activations import token_kernels
 from bitquant.nn.format import describe_format, format_difference, pack_format, unpack_format
 from bitquant.operator.tokens import TokenKernel
 from bitquant.schedule import preferred_layout
@@ -181,6 +182,8 @@ class KernelModule(torch.nn.Module):
     """
 
     qweight: torch.Tensor | None
+    #: Whether a call rounds its input, of any floating-point type, to the type of A.
+    quantize_activations: bool = False
 
     def __init__(self, config: MatmulConfig, target: str | Target | None = None, enable_tuning: bool = False) -> None:
         super().__init__()
@@ -233,8 +236,14 @@ class KernelModule(torch.nn.Module):
 
     def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[_Kernels | TokenKernel]:
         """Return the kernels that calls run, with inputs of these types where the layer takes any."""
-        del dtypes
-        return [self._kernels]
+        return [self._kernels, *(self._rounding_kernels(dtypes) if self.quantize_activations else ())]
+
+    def _rounding_kernels(
+        self, dtypes: Collection[torch.dtype], *, with_weight_scale: bool = False
+    ) -> list[TokenKernel]:
+        """Return the kernels that round inputs of these types."""
+        c = self.config
+        return token_kernels(dtypes, c.A_format.name, c.K, self._kernels.target, with_weight_scale)
 
     @property
     def weight_layout(self) -> Layout | None:
