@@ -15,7 +15,7 @@ from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
 from bitquant.nn.activations import quantize_tokens
 from bitquant.nn.format import format_fields
-from bitquant.nn.module import KernelModule
+from bitquant.nn.module import KernelModule, check_device
 from bitquant.nn.stand_in import weight_stand_in
 from bitquant.operator.dispatch import may_have_gradient, straight_through
 from bitquant.packing.checks import check_finite
@@ -166,12 +166,14 @@ class BitLinear(KernelModule):
         weight_scale: Any = self.weight_scale
         if self.qweight is None:
             values, weight_scale = self._round_weight()
+        check_device(x, weight_scale.device)
         tokens, scale = quantize_tokens(x, "int8", _LEAST, inverse=True, weight_scale=weight_scale)
         if self.qweight is not None:
             # A bias is added in float32, with a rounding of its own: the same bits in both states.
             D = self._multiply(tokens, kernels=self._kernels_for(x.dtype), activation_scale=scale)
         else:
-            with torch.autocast(x.device.type, enabled=False):  # float32 holds the sums, float16 does not.
+            device_type = "cuda" if x.is_cuda else "cpu"  # There is no autocast for meta tensors.
+            with torch.autocast(device_type, enabled=False):  # float32 holds the sums, float16 does not.
                 product = torch.nn.functional.linear(tokens.to(torch.float32), values.to(torch.float32))
             D = product * scale
         if self.bias is not None:

@@ -22,7 +22,7 @@ from bitquant.nn.format import describe_format, format_difference, pack_format, 
 from bitquant.operator.tokens import TokenKernel
 from bitquant.schedule import preferred_layout
 
-__all__ = ["KernelModule"]
+__all__ = ["KernelModule", "check_device"]
 
 #: Where a state dict has the format, behind the prefix of the layer; the name is torch's.
 _FORMAT_KEY = "_extra_state"
@@ -148,6 +148,20 @@ def _converted(weight: torch.Tensor, config: MatmulConfig, layout: Layout, wante
         return layouts.to_layout(layouts.from_layout(weight, config, layout), config, wanted)
 
 
+def check_device(A: torch.Tensor, device: torch.device) -> None:
+    """Check that an input is on the device of a layer.
+
+    Raises
+    ------
+    CallError
+        If it is not.
+    """
+    if A.device != device:
+        raise CallError(
+            f"the input must be on {device}, where the layer is (got {A.device}); use .to('{device}'), or move the layer"
+        )
+
+
 class KernelModule(torch.nn.Module):
     """A layer that calls the operators of one `MatmulConfig`, one for each type of device, made at first use.
 
@@ -224,13 +238,14 @@ class KernelModule(torch.nn.Module):
         )
 
     def operator(self, device_type: str) -> Matmul:
-        """Return the operator that serves tensors on a device of that type, "cuda" or "cpu".
+        """Return the operator that serves tensors on a device of that type, "cuda" or "cpu"; else that for a CPU.
 
         Raises
         ------
         UnsupportedError
             If it is for a GPU and there is none.
         """
+        device_type = "cuda" if device_type == "cuda" else "cpu"
         self._kernels.prepare(device_type)
         return self._kernels.operators[device_type]
 
@@ -300,11 +315,8 @@ class KernelModule(torch.nn.Module):
         weight = self.qweight
         if weight is None:
             raise CallError("the layer has no weight yet; pack one, or load a state dict")
-        if isinstance(A, torch.Tensor) and A.device != weight.device:
-            raise CallError(
-                f"the input must be on {weight.device}, where the layer is (got {A.device}); "
-                f"use .to('{weight.device}'), or move the layer"
-            )
+        if isinstance(A, torch.Tensor):
+            check_device(A, weight.device)
         self.qweight = weight = self._arranged(weight)
         return weight
 
