@@ -158,7 +158,8 @@ def check_device(A: torch.Tensor, device: torch.device) -> None:
     """
     if A.device != device:
         raise CallError(
-            f"the input must be on {device}, where the layer is (got {A.device}); use .to('{device}'), or move the layer"
+            f"the input must be on {device}, where the layer is (got {A.device}); use .to('{device}'), or move "
+            "the layer"
         )
 
 

@@ -163,11 +163,12 @@ def check_tokens(x: Any, weight_scale: Any, dtype: Any, least: Any, inverse: Any
         If x is no tensor of floats with K columns, the last dimension; if x' cannot have the type, `least` is too
         small, or `weight_scale` is not one float32 on the device of x, or not asked for.
     """
+    if isinstance(x, torch.Tensor) and (x.is_nested or x.layout is not torch.strided):
+        kind = "a nested tensor" if x.is_nested else f"layout {x.layout}"
+        raise CallError(f"'x' must be a dense tensor (got {kind}); use .to_dense(), or .to_padded_tensor(0.0)")
     if not isinstance(x, torch.Tensor) or not x.is_floating_point() or not x.ndim or x.shape[-1] == 0:
         got = f"{x.dtype}, shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
         raise CallError(f"'x' must be a tensor of floats of shape (..., K), K at least 1 (got {got})")
-    if x.is_nested or x.layout is not torch.strided:
-        raise CallError(f"'x' must be a dense tensor (got layout {x.layout}); use .to_dense()")
     fmt = token_format(dtype)
     limit = TokenConfig("float32", fmt.name).limit
     if not isinstance(least, (int, float)) or not limit / _FLOAT32_MAX <= least <= _FLOAT32_MAX:

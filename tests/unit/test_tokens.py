@@ -193,6 +193,7 @@ def test_no_rows():
         ((torch.zeros(2, 0), "int8"), {}, r"'x' must be .*\(got torch.float32, shape \(2, 0\)\)"),
         ((torch.zeros(()), "int8"), {}, r"'x' must be .*\(got torch.float32, shape \(\)\)"),
         ((torch.zeros(2, 8).to_sparse(), "int8"), {}, r"'x' must be a dense tensor .*use .to_dense\(\)"),
+        ((torch.nested.nested_tensor([torch.zeros(3)]), "int8"), {}, "'x' must be a dense tensor .got a nested tensor"),
         ((torch.zeros(2, 8), "int4"), {}, "'dtype' must be one of int8, float8_e4m3, float8_e5m2 .got 'int4'"),
         ((torch.zeros(2, 8), "float8_e5m2", 1e-38), {}, "'least' must be a number from 1.7e-34, .*got 1e-38"),
         ((torch.zeros(2, 8), "int8", float("nan")), {}, "'least' must be a number from 3.7e-37, .*got nan"),
