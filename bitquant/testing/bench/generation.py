@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -161,7 +162,7 @@ class _Generator:
         self.tokens = torch.zeros((batch, 1), dtype=torch.long, device=device)
         #: Of the last step.
         self.logits = torch.zeros(0)
-        self._cache = StaticCache(config=model.config, max_cache_len=options.cache)
+        self._cache: Any = StaticCache(config=model.config, max_cache_len=options.cache)
         # transformers 5.22 renamed it.
         names = inspect.signature(type(model).forward).parameters
         self._cache_name = "cache" if "cache" in names else "past_key_values"
@@ -249,8 +250,12 @@ class _Generator:
         times = []
         for _ in range(self._options.samples):
             self.prefill()
-            times.append(_elapsed_ms(lambda: [self._run_step() for _ in range(steps)], self._options.device) / steps)
+            times.append(_elapsed_ms(partial(self._run_steps, steps), self._options.device) / steps)
         return statistics.median(times)
+
+    def _run_steps(self, count: int) -> None:
+        for _ in range(count):
+            self._run_step()
 
     def kernel_times(self) -> list[tuple[str, int, float]]:
         """Return name, launches and microseconds of the kernels of a step on a GPU, the longest first.
@@ -265,13 +270,12 @@ class _Generator:
         self._run_step()
         torch.cuda.synchronize()
         with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-            for _ in range(steps):
-                self._run_step()
+            self._run_steps(steps)
             torch.cuda.synchronize()
         spans = [
             (event.time_range.start, event.time_range.end, event.name)
             for event in profiler.events()
-            if event.device_type == torch.autograd.DeviceType.CUDA
+            if event.device_type.name == "CUDA"
         ]
         return kernel_sums(spans, steps)
 

@@ -176,6 +176,8 @@ def _rounded(weight: torch.Tensor, config: Any) -> Weights:
         return Weights(config, values, scale, None, None)
     packed = replace(config, zeros_mode="quantized")
     values, scale, zeros = quantize(weight, packed)
+    if zeros is None:
+        raise ConfigError(f"{config} has no zero points")
     points = packing.unpack_zeros(zeros, packed).to(torch.float32).T.contiguous()
     return Weights(packed, values, scale, zeros, points)
 
@@ -207,6 +209,13 @@ def _(A: torch.Tensor, index: int, N: int) -> torch.Tensor:
     return A.new_empty(*A.shape[:-1], N)
 
 
+#: Methods that are named as their package.
+_PACKAGES: dict[str, Callable[[], Method]] = {
+    "bitsandbytes": lambda: _BitsAndBytes("bitsandbytes"),
+    "torchao": lambda: _TorchAO("torchao", torch.bfloat16),
+}
+
+
 def _replaced(model: Any, make: Callable[[torch.nn.Linear], torch.nn.Module]) -> Any:
     for name in layer_names(model, ("lm_head",)):
         replace_layer(model, name, make(model.get_submodule(name)))
@@ -236,13 +245,9 @@ def parse_method(text: str) -> Method:
     """
     if text in ("float16", "bfloat16"):
         return _AsItIs(text, getattr(torch, text))
-    for name, kind, dtype in (
-        ("bitsandbytes", _BitsAndBytes, torch.float16),
-        ("torchao", _TorchAO, torch.bfloat16),
-    ):
-        if text == name:
-            _check_installed(name)
-            return kind(text, dtype)
+    if text in _PACKAGES:
+        _check_installed(text)
+        return _PACKAGES[text]()
     before, colon, rest = text.partition(":")
     if colon and (peer := _peer(before)) is not None:
         kind = parse_kind(rest)
