@@ -31,7 +31,7 @@ from bitquant.nn.swap import (
     warn_of_experts,
 )
 
-__all__ = ["dequantize_model", "load_model", "quantize_model"]
+__all__ = ["dequantize_model", "load_by_transformers", "load_model", "quantize_model"]
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -204,7 +204,7 @@ def load_model(
         )
     transformers = _import_transformers()
     if _is_saved_by_bitquant(directory) or not (checkpoint := read_checkpoint(path, on_unsupported, place)).format:
-        return _load_as_it_is(transformers, directory, place, dtype)
+        return load_by_transformers(directory, place, dtype)
     loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
     loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
     return loader.load()
@@ -223,7 +223,7 @@ def _import_transformers() -> Any:
         import transformers
     except ImportError as error:
         raise UnsupportedError(
-            f"load_model needs the package transformers ({error}); install it with: pip install 'bitquant[models]'"
+            f"models need the package transformers ({error}); install it with: pip install 'bitquant[models]'"
         ) from error
     return transformers
 
@@ -245,14 +245,39 @@ def _model_class(transformers: Any, config: Any) -> Any:
     return transformers.AutoModelForCausalLM
 
 
-def _load_as_it_is(transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None) -> Any:
-    """Load a model that needs no reader: one that is not quantized, or that transformers and bitquant saved."""
+def load_by_transformers(
+    directory: Path, place: torch.device, dtype: torch.dtype | None, quantization: Any = None
+) -> Any:
+    """Return a model that needs no reader: one that is not quantized, or that transformers and bitquant saved.
+
+    Parameters
+    ----------
+    directory
+        Where it is.
+    place
+        Where it goes.
+    dtype
+        Its type; None: as it was saved.
+    quantization
+        A `BitquantConfig`, by which it is quantized as it is read.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint lacks tensors of the model.
+    ConfigError
+        If a layer cannot have the format.
+    UnsupportedError
+        If transformers is not installed.
+    """
+    transformers = _import_transformers()
     import bitquant.nn.hub  # noqa: F401  It registers the format.
 
+    options = _placement(place) if quantization is None else {**_placement(place), "quantization_config": quantization}
     config = transformers.AutoConfig.from_pretrained(directory)
     model_class = _model_class(transformers, config)
     model, info = model_class.from_pretrained(
-        directory, dtype=dtype or "auto", output_loading_info=True, **_placement(place)
+        directory, dtype=dtype or "auto", output_loading_info=True, **options
     )
     _check_loaded(info, directory)
     return model
