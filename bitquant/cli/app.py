@@ -14,6 +14,7 @@ import bitquant
 from bitquant.cli.bench import bench
 from bitquant.cli.cache import cache
 from bitquant.cli.doctor import doctor
+from bitquant.cli.generate import generate
 from bitquant.cli.inspect import inspect
 from bitquant.cli.quantize import quantize
 from bitquant.cli.run import run
@@ -132,7 +133,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (run, inspect, bench, doctor, cache, tune, quantize, show):
+for _command in (run, inspect, bench, doctor, cache, tune, quantize, generate, show):
     cli.add_command(_command)
 
 

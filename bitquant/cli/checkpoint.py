@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bitquant.errors import CheckpointError, ConfigError, UnsupportedError
+from bitquant.errors import BitquantError, CheckpointError, ConfigError, UnsupportedError
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +23,7 @@ __all__ = [
     "directory_argument",
     "dtype_option",
     "import_transformers",
+    "naming",
 ]
 
 #: The model.
@@ -120,3 +123,31 @@ def import_transformers(command: str) -> Any:
     if not sys.stderr.isatty():
         transformers.logging.disable_progress_bar()
     return transformers
+
+
+@contextlib.contextmanager
+def naming(directory: Path) -> Iterator[None]:
+    """Put the directory, and what to do, into errors of transformers and torch.
+
+    Raises
+    ------
+    CheckpointError
+        If transformers cannot load the model.
+    UnsupportedError
+        If the GPU's memory does not hold it.
+    """
+    import torch
+
+    try:
+        yield
+    except BitquantError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise UnsupportedError(
+            f"{directory}: the GPU's memory does not hold the model ({error!s:.200}); use --device cpu, or fewer bits"
+        ) from error
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{directory}: transformers cannot load the model ({reason:.300})", file=str(directory)
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import textwrap
 import threading
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ from bitquant.cli.checkpoint import (
     directory_argument,
     dtype_option,
     import_transformers,
+    naming,
 )
 from bitquant.cli.output import format_bytes
 from bitquant.cli.problem import DASHES, LADDER, Value
@@ -106,7 +108,7 @@ def quantize(directory: Path, out: Path, skip: str, dtype: str | None, device: s
     names = [] if skip.lower() in ("none", "") else [name.strip() for name in skip.split(",")]
     config = BitquantConfig(skip=names, **fields)
     try:
-        with _interruptible():
+        with _interruptible(), naming(directory):
             done = quantize_directory(directory, out, config, place, torch_dtype, overwrite=overwrite)
     except ConfigError as error:
         if "destination" in error.values:  # In the words of the command.
@@ -138,13 +140,18 @@ def _report(directory: Path, out: Path, done: Conversion, method: str, seconds: 
     share = done.bytes_after / max(1, done.bytes_before)
     lines = [f"{directory} -> {out}", f"  {done.model_class}, {done.dtype}"]
     lines += [f"  quantized  {count} layers to {name}, {method}" for name, count in done.formats.items()]
-    lines.append(f"  skipped    {_listed(done.skipped) or 'no linear layer'}")
-    lines += [f"  {'copied' if i == 0 else '':<10} {name}" for i, name in enumerate(done.copied)]
+    lines += _wrapped("skipped", _listed(done.skipped) or "no linear layer")
+    lines += _wrapped("copied", ", ".join(done.copied) or "nothing")
     before, after = format_bytes(done.bytes_before), format_bytes(done.bytes_after)
     lines.append(f"  weights    {before} -> {after} ({share:.0%}), in {seconds:.1f} s")
     if not any("token" in name or name.endswith(".model") for name in done.copied):
         lines.append(f"  no tokenizer is in {directory}: bitquant generate needs one in {out}")
     return lines
+
+
+def _wrapped(what: str, text: str) -> list[str]:
+    begin = f"  {what:<10} "
+    return textwrap.wrap(text, 80, initial_indent=begin, subsequent_indent=" " * len(begin), break_on_hyphens=False)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -20,6 +20,7 @@ from bitquant.nn.checkpoints.source import read_json_file
 from bitquant.nn.contents import format_name
 from bitquant.nn.linear import Linear
 from bitquant.nn.models import load_by_transformers
+from bitquant.nn.swap import check_weight_format
 
 __all__ = ["Conversion", "quantize_directory"]
 
@@ -100,6 +101,7 @@ def quantize_directory(
         If transformers is not installed.
     """
     source, destination = Path(source), Path(destination)
+    check_weight_format(quantization.W_dtype)
     _check_source(source)
     _check_destination(source, destination, overwrite)
     model = load_by_transformers(source, torch.device(device), dtype, quantization)
