@@ -100,8 +100,8 @@ _ARCHS = {
     )
 }
 
-#: Words of a name that say which product is meant, and its architecture, multiprocessors and bandwidth in bytes a second
-#: by NVIDIA's data sheets, where it is not the `example` of its architecture.
+#: Words of a name that say which product is meant, and its facts. Multiprocessors and bandwidths in bytes a second are
+#: those of NVIDIA's data sheets, where it is not the `example` of its architecture.
 _PRODUCTS: dict[tuple[str, ...], GpuArch] = {
     **{(key,): _ARCHS[arch] for key, arch in (
         ("t4", "sm_75"), ("a100", "sm_80"), ("a6000", "sm_86"), ("orin", "sm_87"), ("l40s", "sm_89"),

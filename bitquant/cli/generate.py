@@ -19,7 +19,7 @@ from bitquant.cli.checkpoint import (
     import_transformers,
     naming,
 )
-from bitquant.cli.output import format_bytes
+from bitquant.cli.output import format_bytes, three_digits
 from bitquant.cli.problem import DASHES, LADDER
 from bitquant.errors import CallError, CheckpointError, ConfigError, UnsupportedError
 
@@ -47,12 +47,8 @@ class _Run:
 
 
 def _speed(what: str, tokens: int, timed: int, seconds: float) -> str:
-    rate = f", {_three_digits(timed / seconds)} tokens/s" if timed > 0 and seconds > 0 else ""
+    rate = f", {three_digits(timed / seconds)} tokens/s" if timed > 0 and seconds > 0 else ""
     return f"{what:<10} {tokens} token{'s' if tokens != 1 else ''}{rate}"
-
-
-def _three_digits(x: float) -> str:
-    return f"{x:.0f}" if x >= 100 else f"{x:.3g}"
 
 
 @click.command(
@@ -68,7 +64,9 @@ Examples:
 )
 @directory_argument
 @click.option("--prompt", required=True, metavar="TEXT", help="What comes before; - reads it from standard input.")
-@click.option("--max-new-tokens", type=click.IntRange(1), default=128, show_default=True, help="Most tokens to generate.")
+@click.option(
+    "--max-new-tokens", type=click.IntRange(1), default=128, show_default=True, help="Most tokens to generate."
+)
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
@@ -76,7 +74,9 @@ Examples:
 )
 @click.option("--greedy", is_flag=True, help="Take the likeliest token each time.")
 @click.option("--seed", type=int, help="Another seed draws other tokens. Default: a new one each time.")
-@click.option("--chat/--no-chat", default=True, help="Use the tokenizer's chat template, where it has one.  [default: chat]")
+@click.option(
+    "--chat/--no-chat", default=True, help="Use the tokenizer's chat template, where it has one.  [default: chat]"
+)
 @click.option(
     "--compile/--no-compile",
     "compiled",
@@ -204,7 +204,7 @@ def _load(directory: Path, place: Any, dtype: Any, opt_M: Any, on_unsupported: A
 
 
 def _check_rungs(layers: list[Any], opt_M: Any) -> None:
-    """Check that the layers have the rungs that were asked for: those of a saved model are what they were saved with."""
+    """Check that the layers have the rungs that were asked for: those of a saved model keep theirs."""
     if opt_M is None:
         return
     wanted = (opt_M,) if isinstance(opt_M, int) else tuple(sorted(opt_M))

@@ -27,7 +27,6 @@ from bitquant.cli.checkpoint import (
 )
 from bitquant.cli.output import format_bytes
 from bitquant.cli.problem import DASHES, LADDER, Value
-from bitquant.errors import ConfigError
 
 if TYPE_CHECKING:
     from bitquant.nn.convert import Conversion
@@ -49,7 +48,12 @@ Examples:
 @directory_argument
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option(
-    "--W_dtype", "W_dtype", metavar="TYPE", default="uint4", show_default=True, help="Format of the weights, up to 8 bits."
+    "--W_dtype",
+    "W_dtype",
+    metavar="TYPE",
+    default="uint4",
+    show_default=True,
+    help="Format of the weights, up to 8 bits.",
 )
 @click.option(
     "--group_size",
@@ -72,7 +76,7 @@ Examples:
     metavar="NAMES",
     default="lm_head",
     show_default=True,
-    help="Layers that stay, by names in full, in part or with wildcards: lm_head,mlp.gate,*.layers.0.*; none: no layer.",
+    help="Layers that stay, by names in full, in part or with wildcards: lm_head,mlp.gate,*.layers.0.*; none: none.",
 )
 @click.option(
     "--method",
@@ -91,7 +95,9 @@ Examples:
 @dtype_option
 @device_option
 @click.option("--overwrite", is_flag=True, help="Put the result in the place of a model that OUT holds.")
-def quantize(directory: Path, out: Path, skip: str, dtype: str | None, device: str | None, overwrite: bool, **fields: Any) -> None:
+def quantize(
+    directory: Path, out: Path, skip: str, dtype: str | None, device: str | None, overwrite: bool, **fields: Any
+) -> None:
     """Quantize the model in DIR and save it in OUT, with its tokenizer and generation config.
 
     DIR is a directory in the hub's layout that is not quantized. Layers are rounded as they are read, one at a time, so
@@ -107,14 +113,8 @@ def quantize(directory: Path, out: Path, skip: str, dtype: str | None, device: s
 
     names = [] if skip.lower() in ("none", "") else [name.strip() for name in skip.split(",")]
     config = BitquantConfig(skip=names, **fields)
-    try:
-        with _interruptible(), naming(directory):
-            done = quantize_directory(directory, out, config, place, torch_dtype, overwrite=overwrite)
-    except ConfigError as error:
-        if "destination" in error.values:  # In the words of the command.
-            message = str(error).replace("'destination'", "OUT").replace("say that it is to be overwritten", "--overwrite")
-            raise ConfigError(message, **error.values) from error
-        raise
+    with _interruptible(), naming(directory):
+        done = quantize_directory(directory, out, config, place, torch_dtype, overwrite=overwrite)
     for line in _report(directory, out, done, fields["method"], time.perf_counter() - begin):
         click.echo(line)
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bitquant.cli.output import format_bytes, print_table
+from bitquant.cli.output import format_bytes, print_table, three_digits
 from bitquant.cli.problem import RowList
 
 if TYPE_CHECKING:
     from bitquant.arch import GpuArch
+    from bitquant.config import MatmulConfig
     from bitquant.nn.contents import Contents, LayerKind, Step
 
 __all__ = ["show"]
@@ -67,9 +68,9 @@ of groups that share a scale (row: one a row), the mode of zero points.
 def show(path: Path, target: str | None, rows: tuple[int, ...], every: bool, check: bool, as_json: bool) -> None:
     """Show what the checkpoint PATH holds, and which rules will serve it.
 
-    PATH is a directory in the hub's layout, quantized or not, or a .safetensors or .gguf file. Headers are read, and one
-    layer of each kind, as load_model would load it: sizes are those of the loaded model. Times are those of the matrix
-    products of one forward pass; attention and what lies between kernels come on top. No GPU is needed.
+    PATH is a directory in the hub's layout, quantized or not, or a .safetensors or .gguf file. Headers are read, and
+    one layer of each kind, as load_model would load it: sizes are those of the loaded model. Times are those of the
+    matrix products of one forward pass; attention and what lies between kernels come on top. No GPU is needed.
     """
     from bitquant.arch import resolve_gpu
     from bitquant.nn.contents import predict_step, read_contents
@@ -100,13 +101,21 @@ def _header(contents: Contents) -> list[str]:
     lines.append(sizes)
     for kind in contents.kinds:
         if kind.role == "unsupported":
-            lines.append(
-                f"  {kind.count} layers ({_short_names(kind)}) no kernel computes exactly: {kind.reason}; load_model keeps "
-                f"them in {contents.dtype} where on_unsupported='dequantize' says so"
-            )
+            lines += [
+                f"  no kernel computes {kind.count} layers exactly ({_short_names(kind)}): each {kind.reason}",
+                f"    load_model refuses them, or keeps them in {contents.dtype}: on_unsupported='dequantize'",
+            ]
+    types = {kind.config.scale_format.name for kind in quantized if kind.config and _has_other_scales(kind.config)}
+    if types:
+        lines.append(f"  scales stay {types.pop()}, exactly; load_model's scale_dtype may round them, for many rows")
     if experts := sum(kind.memory_bytes for kind in contents.kinds if kind.role == "experts"):
         lines.append(f"  experts are kept in {contents.dtype}, {format_bytes(experts)}")
     return lines
+
+
+def _has_other_scales(config: MatmulConfig) -> bool:
+    """Whether scales are not of A's type, which kernels for many rows need where A has 16 bits."""
+    return config.A_format.bits > 8 and config.scale_dtype is not None and config.scale_format != config.A_format
 
 
 def _print_layers(contents: Contents, every: bool) -> None:
@@ -169,7 +178,7 @@ def _print_steps(contents: Contents, steps: list[Step], gpu: GpuArch | None) -> 
 
 
 def _cell(rule: str, basis: str | None, time_us: float | None) -> str:
-    return rule if time_us is None or basis is None else f"{rule} {_MARKS[basis]}{_three_digits(time_us)}"
+    return rule if time_us is None or basis is None else f"{rule} {_MARKS[basis]}{three_digits(time_us)}"
 
 
 def _summary(contents: Contents, step: Step) -> str:
@@ -215,12 +224,7 @@ def _short_names(kind: LayerKind) -> str:
 
 
 def _duration(time_us: float) -> str:
-    return f"{_three_digits(time_us / 1e3)} ms" if time_us >= 1000 else f"{_three_digits(time_us)} us"
-
-
-def _three_digits(x: float) -> str:
-    """Return a number with three significant digits, without an exponent where it is no tiny one."""
-    return f"{x:.0f}" if x >= 100 else f"{x:.3g}"
+    return f"{three_digits(time_us / 1e3)} ms" if time_us >= 1000 else f"{three_digits(time_us)} us"
 
 
 def _as_json(contents: Contents, steps: list[Step], arch: str, gpu: GpuArch | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -217,7 +217,9 @@ def read_contents(path: str | os.PathLike[str], *, check: bool = False) -> Conte
     checkpoint = read_checkpoint(path)
     dtype = checkpoint.dtype
     quantized = _quantized(checkpoint, check)
-    tensors = {name: (checkpoint.shape(name), checkpoint.dtype_of(name), checkpoint.nbytes(name)) for name in checkpoint.plain}
+    tensors = {
+        name: (checkpoint.shape(name), checkpoint.dtype_of(name), checkpoint.nbytes(name)) for name in checkpoint.plain
+    }
     counts = dict(checkpoint.config) or {str(k).rpartition(".")[2]: v for k, v in checkpoint.parameters.items()}
     return _contents(place, checkpoint.format, counts, dtype, [*quantized, *_plain(tensors, dtype)], check)
 

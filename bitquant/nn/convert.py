@@ -136,33 +136,33 @@ def _check_source(source: Path) -> None:
 
 def _is_quantized(source: Path, name: str) -> CheckpointError:
     return CheckpointError(
-        f"{source}: is quantized already (format {name}), and quantizing twice would only lose digits; load_model reads "
-        "it as it is",
+        f"{source}: is quantized already (format {name}), and quantizing it again would only lose digits; load_model "
+        "reads it as it is",
         file=str(source), format=name,
     )  # fmt: skip
 
 
 def _check_destination(source: Path, destination: Path, overwrite: bool) -> None:
     if destination.exists() and not destination.is_dir():
-        raise ConfigError(f"'destination' must be a directory (got the file {destination})", destination=destination)
+        raise ConfigError(f"{destination}: must be a directory (got a file)", destination=destination)
     here, there = source.resolve(), destination.resolve()
     if here == there or there in here.parents:
         raise ConfigError(
-            f"'destination' must be another directory than the model's, and not one around it (got {destination})",
+            f"{destination}: must be another directory than the model's, and not one around it; name another",
             destination=destination,
         )
     if not destination.is_dir() or not any(destination.iterdir()):
         return
     if not overwrite:
         raise ConfigError(
-            f"'destination' must be empty or not there yet (got {destination}, which holds "
-            f"{len(list(destination.iterdir()))} files); name another, or say that it is to be overwritten",
+            f"{destination}: must be empty or not there yet (it holds {len(list(destination.iterdir()))} files); name "
+            "another directory, or overwrite it: overwrite=True, on the command line --overwrite",
             destination=destination,
         )
     if not (destination / _MODEL_FILE).is_file():
         raise ConfigError(
-            f"'destination' must hold a model, with a {_MODEL_FILE}, to be overwritten (got {destination}, which holds "
-            "something else); remove it yourself, or name another",
+            f"{destination}: must hold a model, with a {_MODEL_FILE}, to be overwritten (it holds something else); "
+            "remove it yourself, or name another directory",
             destination=destination,
         )
 

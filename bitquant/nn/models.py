@@ -276,9 +276,7 @@ def load_by_transformers(
     options = _placement(place) if quantization is None else {**_placement(place), "quantization_config": quantization}
     config = transformers.AutoConfig.from_pretrained(directory)
     model_class = _model_class(transformers, config)
-    model, info = model_class.from_pretrained(
-        directory, dtype=dtype or "auto", output_loading_info=True, **options
-    )
+    model, info = model_class.from_pretrained(directory, dtype=dtype or "auto", output_loading_info=True, **options)
     _check_loaded(info, directory)
     return model
 

@@ -55,9 +55,9 @@ def floor_us(config: MatmulConfig, m: int, gpu: GpuArch) -> float:
 def predict(config: MatmulConfig, m: int, target: Target, gpu: GpuArch | None = None) -> Prediction:
     """Return which rule serves a call with `m` rows, and how long it will take.
 
-    Rule and hint are those that `Matmul` takes, records included. The time is that of the record, where one was measured
-    on `gpu` for as many rows; else what the rule's model predicts for the rung (for `m` beyond the last one); else the
-    floor.
+    Rule and hint are those that `Matmul` takes, records included. The time is that of the record, where one was
+    measured on `gpu` for as many rows; else what the rule's model predicts for the rung (for `m` beyond the last one);
+    else the floor.
 
     Parameters
     ----------

@@ -108,7 +108,9 @@ class Checkpoint(Mapping[str, QuantizedWeight]):
         if isinstance(weight, QuantizedWeight):
             return weight
         if self._on_unsupported == "error":
-            raise self._layers[path].error(weight.rule, fix="on_unsupported='dequantize' gives such layers as plain floats")
+            raise self._layers[path].error(
+                weight.rule, fix="on_unsupported='dequantize' gives such layers as plain floats"
+            )
         return _as_plain(weight, self.dtype)
 
     def __iter__(self) -> Iterator[str]:
@@ -141,7 +143,7 @@ class Checkpoint(Mapping[str, QuantizedWeight]):
         return dict(self._layers[path].tensors)
 
     def signature(self, path: str) -> Hashable:
-        """Return what headers say of a layer: layers with equal signatures differ in the numbers of their tensors alone.
+        """Return what headers say of a layer: those with equal signatures differ in the numbers of their tensors alone.
 
         Raises
         ------

@@ -50,9 +50,9 @@ class Rule(ABC):
         yield self.default_hint(config, rung, target)
 
     def predicted_us(self, config: MatmulConfig, m: int, arch: GpuArch, hint: Hint) -> float | None:
-        """Return the time of a call with `m` rows that the rule's model predicts, in microseconds; None without a model.
+        """Return the time of a call with `m` rows that the rule's model predicts, in microseconds; None without one.
 
-        Models put hints in order and were fitted to measurements on an H200. Their times are estimates.
+        Models are made to put hints in order, and were fitted to measurements on an H200: their times are estimates.
         """
         return None
 
