@@ -24,9 +24,9 @@ __all__ = ["show"]
 #: What stands before a time, by where it is from.
 _MARKS = {"record": "=", "model": "~", "floor": ">"}
 _MEANINGS = {
-    "record": "= measured, by a record",
-    "model": "~ predicted by the rule's model",
-    "floor": "> bytes by bandwidth, the least that is possible",
+    "record": "= measured by a record",
+    "model": "~ predicted by a model",
+    "floor": "> bytes by bandwidth, the least",
 }
 #: Columns where the output is no terminal, and the fewest that tables are made for.
 _WIDTH = 80
@@ -94,11 +94,12 @@ def _header(contents: Contents) -> list[str]:
     facts = ", ".join(filter(None, (contents.model, what, contents.dtype)))
     quantized = [kind for kind in contents.kinds if kind.role == "quantized"]
     lines = [str(contents.path), f"  {facts}"]
-    sizes = f"  {format_bytes(contents.file_bytes)} in files, {format_bytes(contents.memory_bytes)} loaded"
+    lines.append(f"  {format_bytes(contents.file_bytes)} in files, {format_bytes(contents.memory_bytes)} loaded")
     if weights := sum(kind.count * kind.N * kind.K for kind in quantized):
         bits = sum(kind.bits * kind.count * kind.N * kind.K for kind in quantized if kind.bits) / weights
-        sizes += f"; {sum(kind.count for kind in quantized)} quantized layers of {bits:.2f} bits a weight"
-    lines.append(sizes)
+        lines.append(
+            f"  {sum(kind.count for kind in quantized)} quantized layers, {bits:.2f} bits a weight with scales"
+        )
     for kind in contents.kinds:
         if kind.role == "unsupported":
             lines += [
@@ -107,7 +108,7 @@ def _header(contents: Contents) -> list[str]:
             ]
     types = {kind.config.scale_format.name for kind in quantized if kind.config and _has_other_scales(kind.config)}
     if types:
-        lines.append(f"  scales stay {types.pop()}, exactly; load_model's scale_dtype may round them, for many rows")
+        lines.append(f"  scales stay {types.pop()}, which is not A's type: see scale_dtype of load_model")
     if experts := sum(kind.memory_bytes for kind in contents.kinds if kind.role == "experts"):
         lines.append(f"  experts are kept in {contents.dtype}, {format_bytes(experts)}")
     return lines

@@ -101,7 +101,7 @@ class LayerKind:
         if not self.N:
             return None
         bias = 0
-        if self.role == "quantized" and self.config is not None and self.config.with_bias:
+        if self.config is not None and self.config.with_bias:
             bias = self.count * self.N * self.config.out_format.torch_dtype.itemsize
         return 8 * (self.memory_bytes - bias) / (self.count * self.N * self.K)
 
@@ -290,18 +290,19 @@ def _read_kind(checkpoint: Checkpoint, paths: list[str]) -> LayerKind:
     weight, dtype = checkpoint.read(paths[0]), checkpoint.dtype
     file_bytes = sum(checkpoint.nbytes(name) for path in paths for name in checkpoint.tensors(path).values())
     kind = LayerKind(tuple(paths), _role_of(paths[0]), dtype=dtype, file_bytes=file_bytes)
+    has_bias = weight.bias is not None
     if isinstance(weight, Inexpressible):
         *experts, N, K = weight.dequantize().shape
         kind = dataclasses.replace(
             kind, role="unsupported", N=N, K=K, experts=math.prod(experts), reason=weight.rule, dtype=dtype
         )
-        return _as_float(kind, dtype)
+        return _as_float(kind, dtype, has_bias)
     kind = dataclasses.replace(
         kind, N=weight.N, K=weight.K, experts=weight.experts or 1, is_permuted=weight.permutation is not None,
         dtype=weight.W_dtype,
     )  # fmt: skip
     if kind.role != "quantized":
-        return _as_float(kind, dtype)
+        return _as_float(kind, dtype, has_bias)
     scheme = weight.activation.A_dtype if weight.activation is not None else None
     return _with_config(kind, MatmulConfig(M=None, **weight.config_fields(scheme or dtype, dtype)))
 
@@ -311,10 +312,10 @@ def _with_config(kind: LayerKind, config: MatmulConfig) -> LayerKind:
     return dataclasses.replace(kind, config=config, memory_bytes=kind.count * layer_bytes)
 
 
-def _as_float(kind: LayerKind, dtype: str) -> LayerKind:
+def _as_float(kind: LayerKind, dtype: str, has_bias: bool = False) -> LayerKind:
     """Return a kind that is kept in the type of the model, `dtype`."""
     config = MatmulConfig(
-        M=None, N=kind.N, K=kind.K, A_dtype=dtype, W_dtype=dtype, out_dtype=dtype, accum_dtype="float32"
+        M=None, N=kind.N, K=kind.K, A_dtype=dtype, out_dtype=dtype, accum_dtype="float32", with_bias=has_bias
     )
     return _with_config(dataclasses.replace(kind, is_permuted=False), config)
 
