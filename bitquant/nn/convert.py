@@ -94,9 +94,9 @@ def quantize_directory(
     Raises
     ------
     CheckpointError
-        If `source` is no such directory, is quantized, or is damaged.
+        If `source` is no such directory, is quantized, or is damaged; if `destination` cannot be written.
     ConfigError
-        If `destination` holds something, or a layer cannot have the format.
+        If `destination` holds something, a layer cannot have the format, or there is none to quantize.
     UnsupportedError
         If transformers is not installed.
     """
@@ -104,11 +104,20 @@ def quantize_directory(
     check_weight_format(quantization.W_dtype)
     _check_source(source)
     _check_destination(source, destination, overwrite)
-    model = load_by_transformers(source, torch.device(device), dtype, quantization)
-    formats = Counter(format_name(module.config) for module in model.modules() if isinstance(module, Linear))
     with _appearing(destination) as place:
-        model.save_pretrained(place)
-        copied = _copy_others(source, place)
+        model = load_by_transformers(source, torch.device(device), dtype, quantization)
+        formats = Counter(format_name(module.config) for module in model.modules() if isinstance(module, Linear))
+        if not formats:
+            raise ConfigError(
+                f"{source}: must have torch.nn.Linear layers that 'skip' does not name "
+                f"({type(model).__name__} has none)",
+                skip=quantization.skip,
+            )
+        try:
+            model.save_pretrained(place)
+            copied = _copy_others(source, place)
+        except OSError as error:
+            raise _unwritable(destination, error) from error
         bytes_after = _weight_bytes(place)
     return Conversion(
         model_class=type(model).__name__,
@@ -171,10 +180,13 @@ def _check_destination(source: Path, destination: Path, overwrite: bool) -> None
 def _appearing(destination: Path) -> Iterator[Path]:
     """Yield a new directory that gets its name when the body is through; whatever goes wrong, it is removed."""
     target = destination.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]
     place, aside = (target.with_name(f".{target.name}.{mark}.{kind}") for kind in ("partial", "before"))
-    place.mkdir()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place.mkdir()
+    except OSError as error:
+        raise _unwritable(destination, error) from error
     try:
         yield place
         if target.is_dir() and any(target.iterdir()):
@@ -189,6 +201,13 @@ def _appearing(destination: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(place, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _unwritable(destination: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"{destination}: cannot be written ({error.strerror or error}); name another directory",
+        file=str(destination),
+    )
 
 
 def _copy_others(source: Path, destination: Path) -> tuple[str, ...]:

@@ -171,6 +171,8 @@ def test_quantize_takes_the_fields_of_quantize_model(plain, tmp_path):
         (("{plain}", "{tmp}/out", "--group_size", "x"), "'x' is not a whole number or none"),
         (("{plain}", "{tmp}/out", "--skip", "lm_haed"), "did you mean 'lm_head'?"),
         (("{plain}", "{tmp}/out", "--device", "cuda"), "needs a GPU and none is visible; use --device cpu"),
+        (("{plain}", "{plain}/LICENSE/out"), "cannot be written (File exists); name another directory"),
+        (("{plain}", "{tmp}/out", "--skip", "model,lm_head"), "'skip' does not name (LlamaForCausalLM has none)"),
         (("{plain}", "{tmp}/out", "--device", "gpu0"), "'--device' must be cpu, cuda or cuda:1 (got 'gpu0')"),
     ],
 )
