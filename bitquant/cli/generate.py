@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,7 @@ def generate(
     if compiled and place.type != "cuda":
         raise UnsupportedError(f"'--compile' needs a GPU (got {place}); leave it out", device=place)
     if prompt == "-":
-        prompt = click.get_text_stream("stdin").read().rstrip("\n")
+        prompt = sys.stdin.read().rstrip("\n")
     transformers = import_transformers("generate")
     tokenizer = _load_tokenizer(transformers, directory)
     inputs = _encode(tokenizer, prompt, chat)

@@ -280,8 +280,8 @@ def _quantized(checkpoint: Checkpoint, check: bool) -> list[LayerKind]:
     found: dict[Hashable, LayerKind] = {}
     for paths in track(groups.values(), "Reading layers", len(groups)):
         kind = _read_kind(checkpoint, paths)
-        key = dataclasses.replace(kind, names=(), file_bytes=0, memory_bytes=0)
-        found[key] = kind if key not in found else _joined(found[key], kind)
+        alike = dataclasses.replace(kind, names=(), file_bytes=0, memory_bytes=0)
+        found[alike] = kind if alike not in found else _joined(found[alike], kind)
     return _with_common_scales(list(found.values()))
 
 

@@ -19,7 +19,7 @@ from bitquant.nn.checkpoints.checkpoint import read_checkpoint
 from bitquant.nn.checkpoints.source import read_json_file
 from bitquant.nn.contents import format_name
 from bitquant.nn.linear import Linear
-from bitquant.nn.models import load_by_transformers
+from bitquant.nn.models import quantize_as_read
 from bitquant.nn.swap import check_weight_format
 
 __all__ = ["Conversion", "quantize_directory"]
@@ -105,7 +105,7 @@ def quantize_directory(
     _check_source(source)
     _check_destination(source, destination, overwrite)
     with _appearing(destination) as place:
-        model = load_by_transformers(source, torch.device(device), dtype, quantization)
+        model = quantize_as_read(source, torch.device(device), dtype, quantization)
         formats = Counter(format_name(module.config) for module in model.modules() if isinstance(module, Linear))
         if not formats:
             raise ConfigError(

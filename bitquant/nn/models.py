@@ -31,7 +31,7 @@ from bitquant.nn.swap import (
     warn_of_experts,
 )
 
-__all__ = ["dequantize_model", "load_by_transformers", "load_model", "quantize_model"]
+__all__ = ["dequantize_model", "load_model", "quantize_as_read", "quantize_model"]
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -204,7 +204,7 @@ def load_model(
         )
     transformers = _import_transformers()
     if _is_saved_by_bitquant(directory) or not (checkpoint := read_checkpoint(path, on_unsupported, place)).format:
-        return load_by_transformers(directory, place, dtype)
+        return _load_as_it_is(transformers, directory, place, dtype)
     loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
     loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
     return loader.load()
@@ -245,21 +245,32 @@ def _model_class(transformers: Any, config: Any) -> Any:
     return transformers.AutoModelForCausalLM
 
 
-def load_by_transformers(
-    directory: Path, place: torch.device, dtype: torch.dtype | None, quantization: Any = None
-) -> Any:
-    """Return a model that needs no reader: one that is not quantized, or that transformers and bitquant saved.
+def _load_as_it_is(transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None) -> Any:
+    """Load a model that needs no reader: one that is not quantized, or that transformers and bitquant saved."""
+    import bitquant.nn.hub  # noqa: F401  It registers the format.
+
+    config = transformers.AutoConfig.from_pretrained(directory)
+    model_class = _model_class(transformers, config)
+    model, info = model_class.from_pretrained(
+        directory, dtype=dtype or "auto", output_loading_info=True, **_placement(place)
+    )
+    _check_loaded(info, directory)
+    return model
+
+
+def quantize_as_read(directory: Path, place: torch.device, dtype: torch.dtype | None, quantization: Any) -> Any:
+    """Return the model of a directory that is not quantized, each layer quantized as it is read.
 
     Parameters
     ----------
     directory
         Where it is.
     place
-        Where it goes.
+        Where its layers are rounded, and stay.
     dtype
         Its type; None: as it was saved.
     quantization
-        A `BitquantConfig`, by which it is quantized as it is read.
+        A `BitquantConfig`.
 
     Raises
     ------
@@ -271,12 +282,14 @@ def load_by_transformers(
         If transformers is not installed.
     """
     transformers = _import_transformers()
-    import bitquant.nn.hub  # noqa: F401  It registers the format.
-
-    options = _placement(place) if quantization is None else {**_placement(place), "quantization_config": quantization}
-    config = transformers.AutoConfig.from_pretrained(directory)
-    model_class = _model_class(transformers, config)
-    model, info = model_class.from_pretrained(directory, dtype=dtype or "auto", output_loading_info=True, **options)
+    model_class = _model_class(transformers, transformers.AutoConfig.from_pretrained(directory))
+    model, info = model_class.from_pretrained(
+        directory,
+        dtype=dtype or "auto",
+        quantization_config=quantization,
+        output_loading_info=True,
+        **_placement(place),
+    )
     _check_loaded(info, directory)
     return model
 
