@@ -192,8 +192,8 @@ class Linear(KernelModule):
         Parameters
         ----------
         A
-            (..., K), contiguous, of type `A_dtype`; it is not cast. Of a floating-point type where the layer has
-            `quantize_activations`.
+            (..., K), of type `A_dtype`, or of a floating-point type where the layer has `quantize_activations`. It is
+            not cast; it is copied where it is not contiguous.
         output
             Where to write D, (..., N), contiguous; allocated where None.
         activation_scale

@@ -361,6 +361,7 @@ class _Loader:
         if any(modules[name] is output for name in linear.values()):
             for holder in (self.config, self.config.get_text_config()):
                 holder.tie_word_embeddings = False
+        shapes = {name: parameter.shape for name, parameter in outline.named_parameters()}
         del outline, modules
         quantization = BitquantConfig()
         quantization.pending = list(linear.values())  # type: ignore[attr-defined]
@@ -376,6 +377,7 @@ class _Loader:
         )
         self._check_experts(others, info)
         _check_loaded(info, self.checkpoint.path)
+        self._check_shapes(model, shapes)
         for path, name in track(linear.items(), "Loading layers", len(linear)):
             replace_layer(model, name, self._layer(path, model.get_submodule(name)))
         self._unify_scales(model)
@@ -384,6 +386,16 @@ class _Loader:
         model.config.name_or_path = str(self.checkpoint.path)
         attach_quantizer(model, BitquantConfig())
         return model.eval()
+
+    def _check_shapes(self, model: Any, shapes: dict[str, torch.Size]) -> None:
+        """Check that what was loaded is as large as the config says; transformers before 5.22 takes what there is."""
+        for name, parameter in model.named_parameters():
+            if name in shapes and parameter.shape != shapes[name]:
+                raise CheckpointError(
+                    f"{self.checkpoint.path}, tensor {name!r}: is in another shape than the model of config.json has, "
+                    f"{tuple(shapes[name])} (got {tuple(parameter.shape)}); save or fetch the checkpoint again",
+                    file=str(self.checkpoint.path), tensor=name,
+                )  # fmt: skip
 
     def _module_name(self, path: str, model: Any, modules: dict[str, Any]) -> str | None:
         """Return the name of the linear layer that a path of the checkpoint stands for; None where it is none."""

@@ -257,6 +257,8 @@ class KernelModule(torch.nn.Module):
         device_type = "cuda" if isinstance(A, torch.Tensor) and A.is_cuda else "cpu"
         kernels = kernels or self._kernels
         kernels.prepare(device_type)
+        if isinstance(A, torch.Tensor) and A.layout is torch.strided and not A.is_contiguous():
+            A = A.contiguous()  # As torch's layers do, for models pass slices. Operators refuse them.
         weight = self.qweight
         if weight is None or weight.shape != kernels.weight_shapes[device_type]:
             weight = self._mended_weight(A)

@@ -453,7 +453,7 @@ LOAD_ERRORS = {
     "sizes": (dict(intermediate_size=700), "layer 'model.layers.0.mlp.down_proj': must be"),
     "layers": (dict(num_hidden_layers=1), "has no such module|belong to no module"),
     "more layers": (dict(num_hidden_layers=3), r"lacks \d+ tensors of the model, model.layers.2"),
-    "vocabulary": (dict(vocab_size=500), "has in another shape|mismatch"),
+    "vocabulary": (dict(vocab_size=500), "in another shape|mismatch"),
 }
 
 
