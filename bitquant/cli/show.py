@@ -70,7 +70,7 @@ def show(path: Path, target: str | None, rows: tuple[int, ...], every: bool, che
 
     PATH is a directory in the hub's layout, quantized or not, or a .safetensors or .gguf file. Headers are read, and
     one layer of each kind, as load_model would load it: sizes are those of the loaded model. Times are those of the
-    matrix products of one forward pass; attention and what lies between kernels come on top. No GPU is needed.
+    matrix products of one forward pass, without attention and what lies between kernels. No GPU is needed.
     """
     from bitquant.arch import resolve_gpu
     from bitquant.nn.contents import predict_step, read_contents
@@ -175,7 +175,7 @@ def _print_steps(contents: Contents, steps: list[Step], gpu: GpuArch | None) -> 
     click.echo()
     for step in steps:
         click.echo(_summary(contents, step))
-    click.echo("matrix products alone: attention and what lies between kernels come on top")
+    click.echo("each layer by itself, without attention and what lies between kernels")
 
 
 def _cell(rule: str, basis: str | None, time_us: float | None) -> str:

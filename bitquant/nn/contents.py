@@ -18,7 +18,7 @@ from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
 from bitquant.errors import CheckpointError, ConfigError
 from bitquant.nn.bitlinear import BitLinear
-from bitquant.nn.checkpoints.checkpoint import Checkpoint, find_weights, read_checkpoint
+from bitquant.nn.checkpoints.checkpoint import Checkpoint, find_weights, model_dtype, read_checkpoint
 from bitquant.nn.checkpoints.reader import Inexpressible
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
 from bitquant.nn.format import name_pattern, unpack_format
@@ -36,7 +36,7 @@ Role = Literal["quantized", "float", "embedding", "experts", "unsupported", "res
 _EMBEDDING = re.compile(r"(^|\.)(\w*embed(ding)?s?|wte|wpe|embed_tokens|word_embeddings|\w*_embeddings?|token_embd)$")
 _POSITIONS = re.compile(r"(^|\.)(wpe|\w*position\w*|embed_positions)$")
 _OUTPUT = re.compile(r"(^|\.)(lm_head|output|embed_out|output_layer)$")
-_EXPERTS = re.compile(r"(^|[._])(experts|\w+_exps)([._]|$)")
+_EXPERTS = re.compile(r"(^|\.)(experts|\w+_exps)(\.|_|$)")
 _GENERATES = re.compile(r"ForCausalLM|LMHeadModel|ForConditionalGeneration")
 #: What config.json, and GGUF behind the model's name, call the number of experts and of those that a token meets.
 _EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "expert_count")
@@ -388,7 +388,7 @@ def _is_float(dtype: Any) -> bool:
 def _read_saved(directory: Path, config: Mapping[str, Any], quantization: Mapping[str, Any]) -> Contents:
     """Return what `save_pretrained` of a model with layers of bitquant wrote; headers and formats say all."""
     source = SafetensorsSource(find_weights(directory))
-    dtype = _saved_dtype(config)
+    dtype = model_dtype(config, directory / "config.json")
     fields_of = [(name_pattern(name), fields) for name, fields in (quantization.get("layers") or {}).items()]
     ending = "._extra_state"
     layers = {n.removesuffix(ending): unpack_format(source.read(n)) for n in source.names if n.endswith(ending)}
@@ -434,11 +434,6 @@ def _saved_problem(stored: Mapping[str, Any], fields: dict[str, Any], has_bias: 
         ) from error
     problem: MatmulConfig = layer.config
     return problem if kind is Linear else dataclasses.replace(problem, out_dtype=dtype)
-
-
-def _saved_dtype(config: Mapping[str, Any]) -> str:
-    found = config.get("dtype") or config.get("torch_dtype") or "float16"
-    return str(found).removeprefix("torch.")
 
 
 # The whole.

@@ -422,6 +422,22 @@ def test_experts_are_read_in_part():
         assert step.times_us[index] == pytest.approx(wanted, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("model.layers.0.mlp.experts.3.up_proj", "experts"), ("model.layers.0.mlp.shared_experts.up_proj", "float"),
+        ("model.layers.0.mlp.gate", "float"), ("model.layers.0.block_sparse_moe.experts.0.w1", "experts"),
+        ("model.embed_tokens", "embedding"), ("transformer.wte", "embedding"), ("transformer.wpe", "embedding"),
+        ("bert.embeddings.word_embeddings", "embedding"), ("lm_head", "float"), ("model.embedding_norm_proj", "float"),
+    ],
+)  # fmt: skip
+def test_roles_of_matrices_by_name(name, role, tmp_path):
+    """Experts of which a token meets some, embeddings of which it reads a row, and layers that it reads whole."""
+    packers.write(tmp_path, {f"{name}.weight": torch.zeros(8, 16)}, None)
+    kinds = read_contents(tmp_path).kinds
+    assert [(kind.role, kind.names, kind.N, kind.K) for kind in kinds] == [(role, (name,), 8, 16)]
+
+
 def test_show_without_a_gpu(quantized):
     """On a CPU the rule is named and no time; the summary says how to get one."""
     text = printed("show", quantized[0])

@@ -16,7 +16,7 @@ from bitquant.nn.checkpoints.reader import Inexpressible, Reader, all_readers, f
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
 from bitquant.nn.checkpoints.weight import QuantizedWeight
 
-__all__ = ["Checkpoint", "find_weights", "read_checkpoint"]
+__all__ = ["Checkpoint", "find_weights", "model_dtype", "read_checkpoint"]
 
 #: Where packers put their parameters, besides config.json (in the order of preference).
 _PARAMETER_FILES = (
@@ -248,7 +248,7 @@ def read_checkpoint(
         return Checkpoint(place, gguf, reader, config, "float16", on_unsupported, device)
     source = SafetensorsSource(weights)
     parameters, origin = _quantization_parameters(directory, config)
-    dtype = _model_dtype(config, config_file)
+    dtype = model_dtype(config, config_file)
     found = None if parameters is None else _make_reader(source, parameters, origin, dtype)
     return Checkpoint(place, source, found, config, dtype, on_unsupported, device)
 
@@ -334,7 +334,14 @@ def _make_reader(source: TensorSource, parameters: dict[str, Any], origin: str, 
     return reader(source, parameters, dtype, origin)
 
 
-def _model_dtype(config: Mapping[str, Any], file: Path) -> str:
+def model_dtype(config: Mapping[str, Any], file: Path) -> str:
+    """Return the type that a model computes in, by its config.json; float16 where that does not say.
+
+    Raises
+    ------
+    CheckpointError
+        If it is none of float16, bfloat16 and float32; `file` is named.
+    """
     for holder in (config, config.get("text_config")):
         for key in ("dtype", "torch_dtype"):
             name = holder.get(key) if isinstance(holder, dict) else None
