@@ -14,8 +14,11 @@ import bitquant
 from bitquant.cli.bench import bench
 from bitquant.cli.cache import cache
 from bitquant.cli.doctor import doctor
+from bitquant.cli.generate import generate
 from bitquant.cli.inspect import inspect
+from bitquant.cli.quantize import quantize
 from bitquant.cli.run import run
+from bitquant.cli.show import show
 from bitquant.cli.tune import tune
 from bitquant.errors import BitquantError
 
@@ -130,7 +133,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (run, inspect, bench, doctor, cache, tune):
+for _command in (run, inspect, bench, doctor, cache, tune, quantize, generate, show):
     cli.add_command(_command)
 
 

@@ -8,6 +8,7 @@ take tensors and nothing else.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ import torch
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError
 
-__all__ = ["describe_format", "format_difference", "format_fields", "pack_format", "unpack_format"]
+__all__ = ["describe_format", "format_difference", "format_fields", "name_pattern", "pack_format", "unpack_format"]
 
 #: Version of what the fields and the plain layout of a weight mean.
 VERSION = 1
@@ -105,3 +106,8 @@ def format_difference(stored: dict[str, Any], own: dict[str, Any]) -> str | None
     if not different:
         return None
     return ", ".join(f"{n} is {stored.get(n)!r} and not {own.get(n)!r}" for n in different)
+
+
+def name_pattern(name: str) -> re.Pattern[str]:
+    """Return what matches the layers that a saved quantization config means by a name, in which "*" is any number."""
+    return re.compile(re.escape(name).replace(r"\*", r"\d+"))

@@ -22,6 +22,7 @@ from bitquant.config import ZerosMode
 from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
 from bitquant.nn.bitlinear import BitLinear
+from bitquant.nn.format import name_pattern
 from bitquant.nn.linear import Linear
 from bitquant.nn.rounding import Method
 from bitquant.nn.swap import (
@@ -270,7 +271,7 @@ class BitquantQuantizer(HfQuantizer):
                 "the quantization_config of a saved model must name its 'layers' (got none); save the model again",
                 layers=None,
             )
-        left = {name: _pattern(name) for name in self.quantization_config.layers}
+        left = {name: name_pattern(name) for name in self.quantization_config.layers}
         fields_of = dict(self.quantization_config.layers)
         for name, module in list(model.named_modules()):
             if type(module) is not torch.nn.Linear:
@@ -347,10 +348,6 @@ def _tied_modules(model: Any) -> set[str]:
     """Return the names of modules whose weight is another's."""
     tied = getattr(model, "all_tied_weights_keys", None) or {}
     return {name.rpartition(".")[0] for pair in tied.items() for name in pair}
-
-
-def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile(re.escape(name).replace(r"\*", r"\d+"))
 
 
 def layer_fields(model: torch.nn.Module) -> dict[str, dict[str, Any]]:

@@ -31,7 +31,7 @@ from bitquant.nn.swap import (
     warn_of_experts,
 )
 
-__all__ = ["dequantize_model", "load_model", "quantize_model"]
+__all__ = ["dequantize_model", "load_model", "quantize_as_read", "quantize_model"]
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -223,7 +223,7 @@ def _import_transformers() -> Any:
         import transformers
     except ImportError as error:
         raise UnsupportedError(
-            f"load_model needs the package transformers ({error}); install it with: pip install 'bitquant[models]'"
+            f"models need the package transformers ({error}); install it with: pip install 'bitquant[models]'"
         ) from error
     return transformers
 
@@ -253,6 +253,42 @@ def _load_as_it_is(transformers: Any, directory: Path, place: torch.device, dtyp
     model_class = _model_class(transformers, config)
     model, info = model_class.from_pretrained(
         directory, dtype=dtype or "auto", output_loading_info=True, **_placement(place)
+    )
+    _check_loaded(info, directory)
+    return model
+
+
+def quantize_as_read(directory: Path, place: torch.device, dtype: torch.dtype | None, quantization: Any) -> Any:
+    """Return the model of a directory that is not quantized, each layer quantized as it is read.
+
+    Parameters
+    ----------
+    directory
+        Where it is.
+    place
+        Where its layers are rounded, and stay.
+    dtype
+        Its type; None: as it was saved.
+    quantization
+        A `BitquantConfig`.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint lacks tensors of the model.
+    ConfigError
+        If a layer cannot have the format.
+    UnsupportedError
+        If transformers is not installed.
+    """
+    transformers = _import_transformers()
+    model_class = _model_class(transformers, transformers.AutoConfig.from_pretrained(directory))
+    model, info = model_class.from_pretrained(
+        directory,
+        dtype=dtype or "auto",
+        quantization_config=quantization,
+        output_loading_info=True,
+        **_placement(place),
     )
     _check_loaded(info, directory)
     return model

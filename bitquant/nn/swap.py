@@ -24,6 +24,7 @@ __all__ = [
     "LEAST_GROUP",
     "ModelWarning",
     "check_options",
+    "check_weight_format",
     "dequantize_layers",
     "expert_bytes",
     "fitting_group",
@@ -164,6 +165,18 @@ def check_options(options: dict[str, Any]) -> None:
             raise ConfigError(f"{name!r} must be a parameter of this function or of Linear{hint}", **options)
 
 
+def check_weight_format(W_dtype: str) -> None:
+    """Check that a format is one to quantize to.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of this name, or it has more than 8 bits.
+    """
+    if number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES)).bits > 8:
+        raise ConfigError(f"'W_dtype' must have at most 8 bits (got {W_dtype!r})", W_dtype=W_dtype)
+
+
 def _check_model(model: Any) -> None:
     if not isinstance(model, torch.nn.Module):
         raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
@@ -191,9 +204,7 @@ def quantize_layers(
         If a layer cannot have the format; its name comes first.
     """
     _check_model(model)
-    fmt = number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES))
-    if fmt.bits > 8:
-        raise ConfigError(f"'W_dtype' must have at most 8 bits (got {W_dtype!r})", W_dtype=W_dtype)
+    check_weight_format(W_dtype)
     if not names:
         raise ConfigError("'model' must have torch.nn.Linear layers that 'skip' does not name (got none)", model=model)
     for name in names:
