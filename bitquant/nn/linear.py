@@ -556,6 +556,11 @@ class Linear(KernelModule):
         self._take_apart()
         return super().register_forward_pre_hook(*arguments, **options)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_old_forward":  # What accelerate sets first where it adds a hook.
+            self._take_apart()
+        super().__setattr__(name, value)
+
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
         self._join()

@@ -28,6 +28,7 @@ __all__ = ["merge_layers", "unmerge_layers"]
 #: Rounds in a row that may end before every part was asked for its product, by an exception for one, until the parts
 #: compute alone.
 _PATIENCE = 3
+_BUFFERS = ("qweight", "scales", "zeros", "bias", "channel_scale", "permutation")
 _FORWARD_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
@@ -117,14 +118,15 @@ class Part:
     index, start, length
         Which part it is, and its columns of the product.
     buffers
-        The buffers that are rows of the merged operands, by name. Where the layer has others, it computes alone.
+        The buffers that are rows of the merged operands, in the order of `_BUFFERS`. Where the layer has others, it
+        computes alone.
     """
 
     start = length = 0
 
     def __init__(self, whole: _Merged, index: int) -> None:
         self.whole, self.index = whole, index
-        self.buffers: tuple[tuple[str, torch.Tensor | None], ...] = ()
+        self.buffers: tuple[torch.Tensor | None, ...] = ()
         self.addresses: tuple[int, ...] = ()
 
     def product(self, A: torch.Tensor, buffers: dict[str, torch.Tensor | None]) -> torch.Tensor | None:
@@ -132,7 +134,7 @@ class Part:
         whole = self.whole
         if not whole.is_on or torch.is_grad_enabled() or torch.compiler.is_exporting():
             return None
-        for name, buffer in self.buffers:
+        for name, buffer in zip(_BUFFERS, self.buffers):  # noqa: B905 - as short as it can be.
             if buffers[name] is not buffer:
                 return None
         D = whole.product(A, self.index)
@@ -319,22 +321,19 @@ class _Merged:
                 setattr(self.layer, name, buffer)
             else:
                 dim = 1 if name == "zeros" and config.has_packed_zeros else 0
-                # Bytes, because neither torch.cat nor DLPack takes every type.
-                whole = torch.cat([tensor.view(torch.uint8) for tensor in tensors], dim)
-                sizes = [tensor.shape[dim] for tensor in tensors]
-                if whole.ndim == 1:
-                    sizes = [size * buffer.itemsize for size in sizes]
-                setattr(self.layer, name, whole.view(buffer.dtype))
+                whole = torch.cat(tensors, dim)
+                setattr(self.layer, name, whole)
+                views = whole.split([tensor.shape[dim] for tensor in tensors], dim)
                 # By way of DLPack they have storages of their own: what saves, copies or compares tensors by storage
-                # does not take them for one.
-                tensors = [torch.from_dlpack(view).view(buffer.dtype) for view in whole.split(sizes, dim)]
+                # does not take them for one. As bytes, because it has not always known float8.
+                tensors = [torch.from_dlpack(view.view(torch.uint8)).view(view.dtype) for view in views]
             for row, tensor in zip(rows, tensors, strict=True):
                 row[name] = tensor
         for part, row in zip(parts, rows, strict=True):
             for name, tensor in row.items():
                 setattr(part, name, tensor)
             part._merged.start, part._merged.length = start, part.out_features
-            part._merged.buffers = tuple(part._buffers.items())
+            part._merged.buffers = tuple(map(part._buffers.__getitem__, _BUFFERS))
             part._merged.addresses = tuple(t.data_ptr() for t in part.buffers())
             start += part.out_features
         if self.layer.qweight.is_cuda:
@@ -378,6 +377,6 @@ def _is_row(part: Linear) -> bool:
     own = part._merged
     return (
         bool(own.buffers)
-        and all(part._buffers[name] is tensor for name, tensor in own.buffers)
+        and all(part._buffers[name] is tensor for name, tensor in zip(_BUFFERS, own.buffers, strict=True))
         and own.addresses == tuple(t.data_ptr() for t in part.buffers())
     )

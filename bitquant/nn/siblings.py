@@ -23,7 +23,7 @@ def children_of_one_input(module: torch.nn.Module) -> list[tuple[str, ...]]:
     """Return the names of children that a module calls with the same variable, each set in the order of the calls.
 
     That is so where ``forward`` says ``self.a(x)`` and ``self.b(x)``, outside of loops, and between the first such call
-    and the last one nothing can change x: x is read for nothing but these calls and its shape, type and device, and
+    and the last one nothing can change x: x is read for nothing but these calls and its shape, type and device;
     there is no assignment to x, no operation in place, and no ``out=``. What cannot be read, such as a ``forward``
     without source, has no such children.
     """
@@ -97,9 +97,11 @@ def _is_constant(definition: ast.FunctionDef, variable: str, calls: list[ast.Cal
         match node:
             case ast.Name(id=name) if name == variable and id(node) not in allowed:
                 return False
-            case ast.AugAssign() | ast.Subscript(ctx=ast.Store() | ast.Del()) | ast.Call(func=ast.Name(id="exec")):
+            case ast.AugAssign() | ast.Subscript(ctx=ast.Store() | ast.Del()):
                 return False
-            case ast.Call(func=ast.Attribute(attr=attr)) if attr.endswith("_") and not attr.endswith("__"):
+            case ast.With() | ast.AsyncWith() | ast.Yield() | ast.YieldFrom() | ast.Await():
+                return False
+            case ast.Call(func=ast.Attribute(attr=attr)) if attr.endswith("_") or attr == "set_stream":
                 return False
             case ast.Call(keywords=keywords) if any(keyword.arg == "out" for keyword in keywords):
                 return False
