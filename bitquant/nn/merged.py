@@ -18,9 +18,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.utils.dlpack import from_dlpack
 
+from bitquant.errors import ConfigError
 from bitquant.layouts import TILE_N
 from bitquant.nn.linear import Linear
+from bitquant.nn.module import KernelModule
 from bitquant.nn.siblings import children_of_one_input
 
 __all__ = ["merge_layers", "unmerge_layers"]
@@ -47,19 +50,26 @@ def merge_layers(model: torch.nn.Module) -> list[tuple[str, ...]]:
       multiple of 16;
     - none has forward hooks or adapters, or takes activation scales from its caller.
 
-    Layers keep their names, formats and state dicts. Memory is not used twice. Moving a model, loading a state dict into
-    it, copying and pickling it keep layers merged. A layer that gets a forward hook or an adapter (`bitquant.peft`)
-    takes its set apart; where sets turn out not to be called with one tensor, their layers compute alone from then on.
+    Layers keep their names, formats and state dicts. Memory is not used twice. Moving a model, loading a state dict
+    into it, copying and pickling it keep layers merged. A layer that gets a forward hook or an adapter takes its set
+    apart; where the layers of a set turn out not to be called with one tensor, they compute alone from then on.
 
     Parameters
     ----------
     model
         Any module. What is merged already stays as it is.
 
+    Raises
+    ------
+    ConfigError
+        If `model` is none.
+
     See Also
     --------
     unmerge_layers
     """
+    if not isinstance(model, torch.nn.Module):
+        raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
     names = {id(module): name for name, module in model.named_modules()}
     merged = []
     for parent in list(model.modules()):
@@ -82,7 +92,7 @@ def _sets(parent: torch.nn.Module, children: tuple[str, ...]) -> Iterator[list[L
     modules = [getattr(parent, name, None) for name in children]
     present = [module for module in modules if module is not None]
     # What others do with their input is not known.
-    if not all(isinstance(module, (Linear, torch.nn.Linear)) for module in present):
+    if not all(isinstance(module, (KernelModule, torch.nn.Linear)) for module in present):
         return
     sets: dict[Any, list[Linear]] = {}
     for module in dict.fromkeys(present):
@@ -105,7 +115,14 @@ def _key(layer: Linear) -> Any:
     fields = sorted(layer.constructor_fields().items())
     permutation = layer.permutation
     order = None if permutation is None or permutation.is_meta else permutation.cpu().numpy().tobytes()
-    return layer.in_features, repr(fields), layer.bias is None, str(layer._kernels.target), layer._kernels.enable_tuning, order
+    return (
+        layer.in_features,
+        repr(fields),
+        layer.bias is None,
+        str(layer._kernels.target),
+        layer._kernels.enable_tuning,
+        order,
+    )
 
 
 class Part:
@@ -147,21 +164,27 @@ class Part:
         self.__init__(state["whole"], state["index"])  # type: ignore[misc]
 
 
-class _Round(weakref.ref):
+class _Round(weakref.ref[torch.Tensor]):
     """The product of an input, for the parts that have not asked for it yet; empty once the input is gone."""
 
     __slots__ = ("D", "key", "left", "version", "whole")
 
-    def __new__(cls, A: torch.Tensor, *_: Any) -> _Round:
-        return super().__new__(cls, A, _forget)
+    whole: _Merged
+    D: torch.Tensor | None
+    left: int
+    key: int
+    version: int | None
 
-    def __init__(self, A: torch.Tensor, whole: _Merged, D: torch.Tensor, left: int) -> None:
-        super().__init__(A, _forget)
-        self.whole, self.left = whole, left
-        self.D: torch.Tensor | None = D
-        self.key, self.version = id(A), _version(A)
+    @classmethod
+    def opened(cls, A: torch.Tensor, whole: _Merged, D: torch.Tensor, left: int) -> _Round:
+        """Return a round; the bits of `left` are the parts that have not asked."""
+        round_ = cls(A, _forget)
+        round_.whole, round_.D, round_.left = whole, D, left
+        round_.key, round_.version = id(A), _version(A)
+        return round_
 
     def serves(self, A: torch.Tensor, whole: _Merged, part: int) -> bool:
+        """Return whether this is the round of an input that a part has not asked for."""
         # While the round is not empty, nothing else has the address of its input.
         return (
             self.whole is whole
@@ -172,8 +195,8 @@ class _Round(weakref.ref):
         )
 
 
-def _forget(round_: _Round) -> None:
-    round_.D = None
+def _forget(round_: weakref.ref[torch.Tensor]) -> None:
+    round_.D = None  # type: ignore[attr-defined]
 
 
 def _version(A: torch.Tensor) -> int | None:
@@ -254,7 +277,7 @@ class _Merged:
             if not self.is_on:
                 return None
         D = self.layer.forward(A)
-        _rounds.current = _Round(A, self, D, (1 << len(self._parts)) - 1 & ~part)
+        _rounds.current = _Round.opened(A, self, D, (1 << len(self._parts)) - 1 & ~part)
         return D
 
     def _traced_product(self, A: torch.Tensor, index: int) -> torch.Tensor | None:
@@ -314,7 +337,7 @@ class _Merged:
 
     def _join(self, parts: list[Linear]) -> None:
         config, start = self.layer.config, 0
-        rows: list[dict[str, torch.Tensor | None]] = [{} for _ in parts]
+        rows: list[dict[str, torch.Tensor]] = [{} for _ in parts]
         for name, buffer in parts[0].named_buffers():
             tensors: list[torch.Tensor] = [part.get_buffer(name) for part in parts]
             if name == "permutation":
@@ -326,7 +349,7 @@ class _Merged:
                 views = whole.split([tensor.shape[dim] for tensor in tensors], dim)
                 # By way of DLPack they have storages of their own: what saves, copies or compares tensors by storage
                 # does not take them for one. As bytes, because it has not always known float8.
-                tensors = [torch.from_dlpack(view.view(torch.uint8)).view(view.dtype) for view in views]
+                tensors = [from_dlpack(view.view(torch.uint8)).view(view.dtype) for view in views]
             for row, tensor in zip(rows, tensors, strict=True):
                 row[name] = tensor
         for part, row in zip(parts, rows, strict=True):

@@ -45,14 +45,14 @@ def _sets(function: Callable[..., Any]) -> tuple[tuple[str, ...], ...]:
     owner = definition.args.args[0].arg
     calls: dict[str, list[tuple[str, ast.Call]]] = {}
     for node in _straight(definition):
-        if (call := _call_of_a_child(node, owner)) is not None:
-            child, variable, node = call
-            calls.setdefault(variable, []).append((child, node))
+        if (found_call := _call_of_a_child(node, owner)) is not None:
+            child, variable, call = found_call
+            calls.setdefault(variable, []).append((child, call))
     found = []
     for variable, members in calls.items():
         members.sort(key=lambda member: _place(member[1]))
         names = tuple(dict.fromkeys(child for child, _ in members))
-        if len(names) > 1 and _is_constant(definition, variable, [node for _, node in members]):
+        if len(names) > 1 and _is_constant(definition, variable, [call for _, call in members]):
             found.append(names)
     return tuple(found)
 
