@@ -31,8 +31,8 @@ __all__ = ["merge_layers", "unmerge_layers"]
 #: Rounds in a row that may end before every part was asked for its product, by an exception for one, until the parts
 #: compute alone.
 _PATIENCE = 3
+#: Every buffer of a `Linear`.
 _BUFFERS = ("qweight", "scales", "zeros", "bias", "channel_scale", "permutation")
-_FORWARD_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def merge_layers(model: torch.nn.Module) -> list[tuple[str, ...]]:
@@ -109,7 +109,7 @@ def _sets(parent: torch.nn.Module, children: tuple[str, ...]) -> Iterator[list[L
 def _key(layer: Linear) -> Any:
     """Return what is equal for layers that can be merged; None for one that cannot be."""
     takes_scale = layer.config.with_activation_scale and not layer.quantize_activations
-    has_hooks = hasattr(layer, "_hf_hook") or any(getattr(layer, hooks) for hooks in _FORWARD_HOOKS)
+    has_hooks = hasattr(layer, "_hf_hook") or layer._forward_hooks or layer._forward_pre_hooks
     if layer._merged is not None or takes_scale or has_hooks:
         return None
     fields = sorted(layer.constructor_fields().items())
@@ -308,19 +308,17 @@ class _Merged:
 
         Where they cannot be joined (now), nothing holds on to operands that were joined before.
         """
-        parts = self._alive()
-        if not self.is_wanted or parts is None:
-            return
-        if not all(map(_is_row, parts)):
+        parts = self._alive() if self.is_wanted else None
+        if parts is None or not all(map(_is_row, parts)):
             self.is_on = False
             self.layer.to("meta")
-            if not self._can_join(parts):
+            if parts is None or not self._can_join(parts):
                 return
             with torch.inference_mode(False), torch.no_grad():
                 self._join(parts)
-        first = parts[0].permutation
         # It may have been loaded into memory that was there.
-        self.is_on = first is None or all(torch.equal(first, part.permutation) for part in parts[1:])  # type: ignore[arg-type]
+        orders: list[Any] = [part.permutation for part in parts]
+        self.is_on = orders[0] is None or all(torch.equal(orders[0], order) for order in orders[1:])
         self._misses = 0
 
     def _alive(self) -> list[Linear] | None:
@@ -328,7 +326,7 @@ class _Merged:
         return None if any(part is None for part in parts) else parts  # type: ignore[return-value]
 
     def _can_join(self, parts: list[Linear]) -> bool:
-        tensors = [tensor for part in parts for tensor in part.buffers()]
+        tensors = [tensor for part in parts for _, tensor in _operands(part)]
         devices = {tensor.device for tensor in tensors}
         if len(devices) > 1 or any(t.is_meta or (t.device.type == "cpu" and t.is_shared()) for t in tensors):
             return False
@@ -338,7 +336,7 @@ class _Merged:
     def _join(self, parts: list[Linear]) -> None:
         config, start = self.layer.config, 0
         rows: list[dict[str, torch.Tensor]] = [{} for _ in parts]
-        for name, buffer in parts[0].named_buffers():
+        for name, buffer in _operands(parts[0]):
             tensors: list[torch.Tensor] = [part.get_buffer(name) for part in parts]
             if name == "permutation":
                 setattr(self.layer, name, buffer)
@@ -357,7 +355,7 @@ class _Merged:
                 setattr(part, name, tensor)
             part._merged.start, part._merged.length = start, part.out_features
             part._merged.buffers = tuple(map(part._buffers.__getitem__, _BUFFERS))
-            part._merged.addresses = tuple(t.data_ptr() for t in part.buffers())
+            part._merged.addresses = _addresses(part)
             start += part.out_features
         if self.layer.qweight.is_cuda:
             # As where a weight is converted (`bitquant.layouts.to_layout`): kernels may read it before the kernel ahead
@@ -370,7 +368,7 @@ class _Merged:
         for part in (p for ref in self._parts if ref is not None and (p := ref()) is not None):
             if _is_row(part):
                 with torch.inference_mode(False):
-                    for name, tensor in part.named_buffers():
+                    for name, tensor in _operands(part):
                         setattr(part, name, tensor.clone(memory_format=torch.contiguous_format))
             part._merged = None
         self.layer.to("meta")
@@ -395,11 +393,20 @@ class _Merged:
         self.is_wanted = state["is_wanted"]
 
 
+def _operands(part: Linear) -> list[tuple[str, torch.Tensor]]:
+    """Return the buffers that a layer has, with their names."""
+    return [(name, tensor) for name in _BUFFERS if (tensor := part._buffers[name]) is not None]
+
+
+def _addresses(part: Linear) -> tuple[int, ...]:
+    return tuple(tensor.data_ptr() for _, tensor in _operands(part))
+
+
 def _is_row(part: Linear) -> bool:
     """Whether the buffers of a part are still rows of merged operands."""
     own = part._merged
     return (
         bool(own.buffers)
         and all(part._buffers[name] is tensor for name, tensor in zip(_BUFFERS, own.buffers, strict=True))
-        and own.addresses == tuple(t.data_ptr() for t in part.buffers())
+        and own.addresses == _addresses(part)
     )

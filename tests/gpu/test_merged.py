@@ -91,7 +91,7 @@ def test_a_graph_replays_what_eager_computes(model):
 
 
 def test_decoding_compiled(model, plain):
-    """A compiled step with CUDA graphs launches three products a layer less, and its logits are as close as kernels are."""
+    """A compiled step with CUDA graphs launches three products a layer less; logits are as close as kernels are."""
     logits, counts = [], []
     for each in (plain, model):
         torch._dynamo.reset()

@@ -822,9 +822,34 @@ def test_unmerging(model, plain):
     unmerge_layers(model)
     assert products(model) == products(plain)
     assert merge_layers(model)
+    whole = model.get_submodule(Q)._merged.whole
     unmerge_layers(model.get_submodule(Q))
     assert not is_merged(model.get_submodule(V))
+    assert whole.layer.qweight.is_meta
     assert is_merged(model.get_submodule(GATE))
+
+
+def test_a_part_that_is_replaced(model, plain):
+    """Where a layer of a set is gone, the others compute alone in the end, and a move gives back the common tensors."""
+    other = bq.quantize_model(llama(seed=3), merge=False, **OPTIONS)
+    for each in (model, plain := copy.deepcopy(plain)):
+        each.set_submodule(K, copy.deepcopy(other.get_submodule(K)))
+    wanted = logits(plain)
+    for _ in range(5):
+        assert torch.equal(logits(model), wanted)
+    assert products(model) == [64, 32, 32, 64, 192, 64, 128, 64, 192, 64]
+    whole = model.get_submodule(Q)._merged.whole
+    model.to("cpu")
+    assert whole.layer.qweight.is_meta
+    assert torch.equal(logits(model), wanted)
+
+
+def test_shared_memory(model, plain):
+    """Layers in memory that processes share stay there, and compute alone."""
+    model.share_memory()
+    assert model.get_submodule(Q).qweight.is_shared()
+    assert not is_merged(model.get_submodule(Q))
+    assert torch.equal(logits(model), logits(plain))
 
 
 def test_dequantize_model(model, plain):
