@@ -24,6 +24,7 @@ from bitquant.errors import ConfigError
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.format import name_pattern
 from bitquant.nn.linear import Linear
+from bitquant.nn.merged import merge_layers
 from bitquant.nn.rounding import Method
 from bitquant.nn.swap import (
     DEFAULT_SKIP,
@@ -48,7 +49,7 @@ class BitquantConfig(QuantizationConfigMixin):
 
     Parameters
     ----------
-    W_dtype, group_size, zeros, A_dtype, skip, method
+    W_dtype, group_size, zeros, A_dtype, skip, method, merge
         As in `bitquant.quantize_model`.
     opt_M
         As in `Linear`: numbers of rows to make kernels for.
@@ -72,13 +73,14 @@ class BitquantConfig(QuantizationConfigMixin):
         method: Method = "rtn",
         opt_M: int | Sequence[int] | None = None,
         layers: dict[str, dict[str, Any]] | None = None,
+        merge: bool = True,
         **others: Any,
     ) -> None:
         others.pop("quant_method", None)
         if others:
             raise ConfigError(
                 f"'{next(iter(others))}' is no field of a BitquantConfig; fields are W_dtype, group_size, zeros, "
-                "A_dtype, skip, method, opt_M",
+                "A_dtype, skip, method, opt_M, merge",
                 **others,
             )
         canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES)
@@ -91,7 +93,7 @@ class BitquantConfig(QuantizationConfigMixin):
         method_name: Any = METHOD  # transformers has an enumeration, of its own methods.
         self.quant_method = method_name
         self.W_dtype, self.group_size, self.zeros, self.A_dtype = W_dtype, group_size, zeros, A_dtype
-        self.skip, self.method, self.layers = list(skip), method, layers
+        self.skip, self.method, self.layers, self.merge = list(skip), method, layers, merge
         self.opt_M = list(opt_M) if isinstance(opt_M, Sequence) else opt_M
 
 
@@ -311,6 +313,8 @@ class BitquantQuantizer(HfQuantizer):
             layer.to(layer.weight.device)  # In the layout for that device.
         if not self.pre_quantized and self._pending is None:
             warn_of_experts(model, "stay in 16 bits")
+        if config.merge and self._pending is None:
+            merge_layers(model)
         return model
 
     def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:

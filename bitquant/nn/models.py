@@ -18,6 +18,7 @@ from bitquant.dtypes import SCALE_DTYPES, canonical_name
 from bitquant.errors import CheckpointError, ConfigError, UnsupportedError
 from bitquant.nn.checkpoints import Checkpoint, read_checkpoint
 from bitquant.nn.linear import Linear
+from bitquant.nn.merged import merge_layers, unmerge_layers
 from bitquant.nn.progress import track
 from bitquant.nn.rounding import Method
 from bitquant.nn.swap import (
@@ -44,6 +45,7 @@ def quantize_model(
     A_dtype: str | None = None,
     skip: Iterable[str] = DEFAULT_SKIP,
     method: Method = "rtn",
+    merge: bool = True,
     **options: Any,
 ) -> Any:
     """Replace the torch.nn.Linear layers of a model by `Linear` layers, in place, and return the model.
@@ -74,6 +76,9 @@ def quantize_model(
         own from then on; the other module keeps its weight.
     method
         "rtn": to nearest. "hqq": zero points are optimised (`bitquant.nn.quantize`).
+    merge
+        Whether layers that share an input (q, k and v; gate and up) are merged into one operator
+        (`bitquant.nn.merge_layers`).
     **options
         Further parameters of `Linear`: scale_dtype, out_dtype, opt_M, target ...
 
@@ -102,10 +107,14 @@ def quantize_model(
     names = layer_names(model, skip)
     quantize_layers(model, names, W_dtype, group_size, zeros_mode=zeros, A_dtype=A_dtype, method=method, **options)
     warn_of_experts(model, "stay in 16 bits")
+    if merge:
+        merge_layers(model)
     if _is_of_transformers(model):
         from bitquant.nn.hub import BitquantConfig, attach_quantizer
 
-        attach_quantizer(model, BitquantConfig(W_dtype, group_size, zeros, A_dtype, skip, method, options.get("opt_M")))
+        opt_M = options.get("opt_M")
+        config = BitquantConfig(W_dtype, group_size, zeros, A_dtype, skip, method, opt_M, merge=merge)
+        attach_quantizer(model, config)
     return model
 
 
@@ -146,6 +155,7 @@ def load_model(
     on_unsupported: Literal["error", "dequantize"] = "error",
     scale_dtype: str | None = None,
     quantize_activations: bool = True,
+    merge: bool = True,
     **options: Any,
 ) -> Any:
     """Return the transformers model of a checkpoint, with `Linear` layers where the checkpoint is quantized.
@@ -173,6 +183,8 @@ def load_model(
         Whether layers round their input to 8 bits where the checkpoint's own runtime does (W8A8, fp8, BitNet), token by
         token, with a scale that is computed at the call, also where the checkpoint has a static one. False: inputs stay
         in `dtype`, which is at least as exact.
+    merge
+        As in `quantize_model`.
     **options
         Further parameters of `Linear`: opt_M, target ...
 
@@ -204,9 +216,10 @@ def load_model(
         )
     transformers = _import_transformers()
     if _is_saved_by_bitquant(directory) or not (checkpoint := read_checkpoint(path, on_unsupported, place)).format:
-        return _load_as_it_is(transformers, directory, place, dtype)
+        return _load_as_it_is(transformers, directory, place, dtype, merge)
     loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
     loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
+    loader.merge = merge
     return loader.load()
 
 
@@ -245,7 +258,9 @@ def _model_class(transformers: Any, config: Any) -> Any:
     return transformers.AutoModelForCausalLM
 
 
-def _load_as_it_is(transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None) -> Any:
+def _load_as_it_is(
+    transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None, merge: bool
+) -> Any:
     """Load a model that needs no reader: one that is not quantized, or that transformers and bitquant saved."""
     import bitquant.nn.hub  # noqa: F401  It registers the format.
 
@@ -255,6 +270,7 @@ def _load_as_it_is(transformers: Any, directory: Path, place: torch.device, dtyp
         directory, dtype=dtype or "auto", output_loading_info=True, **_placement(place)
     )
     _check_loaded(info, directory)
+    (merge_layers if merge else unmerge_layers)(model)
     return model
 
 
@@ -337,6 +353,7 @@ class _Loader:
 
     scale_dtype: str | None
     quantize_activations: bool
+    merge: bool
     options: dict[str, Any]
 
     def __init__(self, transformers: Any, checkpoint: Checkpoint, place: torch.device, dtype: torch.dtype) -> None:
@@ -383,8 +400,10 @@ class _Loader:
         self._unify_scales(model)
         if others:
             warn_of_experts(model, f"are kept in {str(self.dtype).removeprefix('torch.')}")
+        if self.merge:
+            merge_layers(model)
         model.config.name_or_path = str(self.checkpoint.path)
-        attach_quantizer(model, BitquantConfig())
+        attach_quantizer(model, BitquantConfig(merge=self.merge))
         return model.eval()
 
     def _check_shapes(self, model: Any, shapes: dict[str, torch.Size]) -> None:

@@ -50,7 +50,7 @@ class _Kernels:
     """
 
     def __init__(self, config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> None:
-        self.config, self._target, self._enable_tuning = config, target, enable_tuning
+        self.config, self._target, self.enable_tuning = config, target, enable_tuning
         self.operators: dict[str, Matmul] = {}
         #: Shapes of the weights that they read.
         self.weight_shapes: dict[str, tuple[int, int]] = {}
@@ -62,7 +62,7 @@ class _Kernels:
         """Make the operator for a type of device. torch.compile runs this where it stands, and does not trace it."""
         if device_type not in self.operators:
             target = self.target_on(device_type)
-            self._keep(device_type, Matmul(self.config, target=target, enable_tuning=self._enable_tuning))
+            self._keep(device_type, Matmul(self.config, target=target, enable_tuning=self.enable_tuning))
 
     def build(self, device_type: str) -> Matmul:
         """Return an operator for a type of device, without tuning, and keep none: it leaves kernels in the cache."""
@@ -75,7 +75,7 @@ class _Kernels:
 
     def find(self, device_type: str) -> bool:
         """Return whether the operator for a type of device is there now, made without compiling or tuning anything."""
-        if device_type not in self.operators and not self._enable_tuning:
+        if device_type not in self.operators and not self.enable_tuning:
             operator = Matmul.find(self.config, self.target_on(device_type))
             if operator is not None:
                 self._keep(device_type, operator)
@@ -111,10 +111,10 @@ class _Kernels:
     def with_output(self, out_dtype: str) -> _Kernels:
         """Return those of the same problem with another type of D; they read the weight in the same layout."""
         config = dataclasses.replace(self.config, out_dtype=out_dtype)
-        return _shared_kernels(config, self._target, self._enable_tuning)
+        return _shared_kernels(config, self._target, self.enable_tuning)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _shared_kernels, (self.config, self._target, self._enable_tuning)
+        return _shared_kernels, (self.config, self._target, self.enable_tuning)
 
 
 #: It keeps nothing alive.

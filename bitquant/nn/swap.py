@@ -17,6 +17,7 @@ from bitquant.dtypes import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.linear import Linear
+from bitquant.nn.merged import unmerge_layers
 from bitquant.nn.progress import track
 
 __all__ = [
@@ -274,6 +275,7 @@ def forget_tie(model: Any, parameter: str) -> None:
 def dequantize_layers(model: torch.nn.Module, dtype: torch.dtype | None = None) -> None:
     """Replace each `Linear` and packed `BitLinear` by a torch.nn.Linear with the same weight, where it is."""
     _check_model(model)
+    unmerge_layers(model)
     names = [
         name
         for name, module in model.named_modules()
