@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 import torch
 
-from bitquant.errors import ConfigError
+from bitquant.errors import CheckpointError, ConfigError
+from bitquant.files import as_path
 from bitquant.nn.checkpoints.layer import StoredLayer, TensorSource, checkpoint_error
 from bitquant.nn.checkpoints.reader import Inexpressible, Reader, all_readers, find_reader
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
 from bitquant.nn.checkpoints.weight import QuantizedWeight
+from bitquant.nn.device import present_device
 
-__all__ = ["Checkpoint", "read_checkpoint"]
+__all__ = ["Checkpoint", "checkpoint_path", "find_weights", "read_checkpoint"]
 
 #: Where packers put their parameters, besides config.json (in the order of preference).
 _PARAMETER_FILES = (
@@ -182,9 +184,9 @@ def read_checkpoint(
         an access, if a tensor breaks a rule of the format. The message names file, layer, tensor,
         rule and fix.
     ConfigError
-        If `on_unsupported` is another word.
+        If `on_unsupported` is another word, or `device` is no CPU and no GPU.
     UnsupportedError
-        If the package safetensors (or gguf) is not installed.
+        If the package safetensors (or gguf) is not installed, or the GPU is not there.
 
     Examples
     --------
@@ -194,14 +196,14 @@ def read_checkpoint(
     >>> weights["model.layers.0.mlp.up_proj"]
     QuantizedWeight(N=14336, K=4096, uint4, groups of 128, float16 scales, quantized zero points)
     """
-    if on_unsupported not in ("error", "dequantize"):
+    if not isinstance(on_unsupported, str) or on_unsupported not in ("error", "dequantize"):
         raise ConfigError(
-            f"'on_unsupported' must be 'error' or 'dequantize' (got {on_unsupported!r})",
+            f"'on_unsupported' must be 'error' or 'dequantize' (got {on_unsupported!r:.80})",
             on_unsupported=on_unsupported,
         )
-    place = Path(path)
+    device, place = present_device(device), checkpoint_path(path)
     directory = place if place.is_dir() else place.parent
-    weights = _find_weights(place)
+    weights = find_weights(place)
     config_file = directory / "config.json"
     config = read_json_file(config_file) if config_file.is_file() else {}
     if weights.suffix == ".gguf":
@@ -217,8 +219,30 @@ def read_checkpoint(
     return Checkpoint(place, source, found, config, dtype, on_unsupported, device)
 
 
-def _find_weights(place: Path) -> Path:
-    """Return the file to open: safetensors, an index of such, or gguf."""
+def checkpoint_path(path: Any) -> Path:
+    """Return the path of a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no path, or one that this system cannot have.
+    """
+    place = as_path(path, "path", CheckpointError)
+    try:
+        place.is_dir()
+    except OSError as error:
+        raise checkpoint_error(f"{place!s:.200}", f"cannot be read ({error.strerror})") from error
+    return place
+
+
+def find_weights(place: Path) -> Path:
+    """Return the file to open: safetensors, an index of such, or gguf.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, or several.
+    """
     if place.is_file():
         if place.suffix in (".safetensors", ".gguf") or place.name.endswith(".safetensors.index.json"):
             return place
