@@ -13,9 +13,12 @@ from bitquant import dtypes
 from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import ConfigError
 
-__all__ = ["DEFAULT_LADDER", "MatmulConfig", "ZerosMode"]
+__all__ = ["DEFAULT_LADDER", "MatmulConfig", "ZerosMode", "check_bool", "check_group_size", "check_rows"]
 
 ZerosMode = Literal["original", "rescale", "quantized"]
+
+#: Most rungs of a ladder: more than any use of them, and fewer than a hostile file needs to keep a compiler busy.
+_MOST_RUNGS = 256
 
 #: The values of m for which kernels are made where M is None: decoding, small batches, prefill.
 DEFAULT_LADDER: tuple[int, ...] = (1, 16, 32, 64, 128, 256, 512, 1024)
@@ -342,20 +345,75 @@ class MatmulConfig:
 
 def _positive_int(value: Any, argument: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{argument!r} must be an int >= 1 (got {value!r})", **{argument: value})
+        raise ConfigError(f"{argument!r} must be an int >= 1 (got {value!r:.200})", **{argument: value})
+
+
+def _check_rung(rung: Any, argument: str) -> None:
+    _positive_int(rung, argument)
+    if rung >= 2**31:
+        raise ConfigError(
+            f"{argument!r} must be below 2^31, which 32-bit indices reach (got {rung}); use {argument}=None, which "
+            "takes any m",
+            **{argument: rung},
+        )
+
+
+def check_rows(rows: Any, argument: str) -> None:
+    """Check numbers of rows that kernels are made for: an int, several ints, or None for the default ones.
+
+    Raises
+    ------
+    ConfigError
+        If they are none.
+    """
+    if rows is None:
+        return
+    if isinstance(rows, int):
+        _check_rung(rows, argument)
+        return
+    if isinstance(rows, (str, bytes)) or not isinstance(rows, Sequence) or not rows:
+        raise ConfigError(
+            f"{argument!r} must be an int, a non-empty sequence of ints or None (got {rows!r:.200})", **{argument: rows}
+        )
+    if len(rows) > _MOST_RUNGS:
+        raise ConfigError(
+            f"{argument!r} must have at most {_MOST_RUNGS} rungs, each of which is a kernel (got {len(rows)})",
+            **{argument: rows},
+        )
+    for rung in rows:
+        _check_rung(rung, argument)
+    if len(set(rows)) != len(rows):
+        raise ConfigError(f"the rungs of {argument!r} must differ (got {rows!r:.200})", **{argument: rows})
+
+
+def check_group_size(group_size: Any) -> None:
+    """Check a size of groups, of any K.
+
+    Raises
+    ------
+    ConfigError
+        If it is no int from 1 on, not -1 and not None.
+    """
+    g = group_size
+    if g is not None and (isinstance(g, bool) or not isinstance(g, int) or (g < 1 and g != -1)):
+        raise ConfigError(f"'group_size' must be an int >= 1, -1 or None (got {g!r:.200})", group_size=g)
+
+
+def check_bool(value: Any, argument: str) -> None:
+    """Check a flag.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{argument!r} must be a bool (got {value!r:.200})", **{argument: value})
 
 
 def _validate(c: MatmulConfig) -> None:
     """Check every rule of `MatmulConfig`, cheapest first."""
-    if c.M is not None and not isinstance(c.M, int):
-        if isinstance(c.M, (str, bytes)) or not isinstance(c.M, Sequence) or not c.M:
-            raise ConfigError(f"'M' must be an int, a non-empty sequence of ints or None (got {c.M!r})", M=c.M)
-        for rung in c.M:
-            _positive_int(rung, "M")
-        if len(set(c.M)) != len(c.M):
-            raise ConfigError(f"the rungs of 'M' must differ (got {c.M!r})", M=c.M)
-    elif c.M is not None:
-        _positive_int(c.M, "M")
+    check_rows(c.M, "M")
     _positive_int(c.N, "N")
     _positive_int(c.K, "K")
     dtypes.canonical_name(c.A_dtype, "A_dtype", dtypes.ACTIVATION_DTYPES)
@@ -366,8 +424,7 @@ def _validate(c: MatmulConfig) -> None:
     if c.scale_dtype is not None:
         dtypes.canonical_name(c.scale_dtype, "scale_dtype", dtypes.SCALE_DTYPES)
     for flag in ("with_bias", "with_scaling", "with_zeros", "with_activation_scale", "with_channel_scale"):
-        if not isinstance(getattr(c, flag), bool):
-            raise ConfigError(f"{flag!r} must be a bool (got {getattr(c, flag)!r})", **{flag: getattr(c, flag)})
+        check_bool(getattr(c, flag), flag)
     for flag in ("fast_decoding", "propagate_a", "propagate_b"):  # BitBLAS has an enumeration for the last two.
         if getattr(c, flag) is not None and not isinstance(getattr(c, flag), (bool, int)):
             raise ConfigError(f"{flag!r} must be a bool or None (got {getattr(c, flag)!r})", **{flag: getattr(c, flag)})
@@ -413,16 +470,13 @@ def _validate_formats(c: MatmulConfig) -> None:
 
 def _validate_groups(c: MatmulConfig) -> None:
     g, K = c.group_size, c.K
-    if g is not None:
-        if isinstance(g, bool) or not isinstance(g, int) or (g < 1 and g != -1):
-            raise ConfigError(f"'group_size' must be an int >= 1, -1 or None (got {g!r})", group_size=g)
-        if K % g:  # -1 divides everything.
-            fits = [s for s in (32, 64, 128, 256) if K % s == 0]
-            fix = f"try {', '.join(map(str, fits))} or -1 (one group a row)" if fits else "try -1 (one group a row)"
-            raise ConfigError(
-                f"'group_size' must divide K (got group_size={g}, K={K}, remainder {K % g}); {fix}",
-                group_size=g, K=K,
-            )  # fmt: skip
+    check_group_size(g)
+    if g is not None and K % g:  # -1 divides everything.
+        fits = [s for s in (32, 64, 128, 256) if K % s == 0]
+        fix = f"try {', '.join(map(str, fits))} or -1 (one group a row)" if fits else "try -1 (one group a row)"
+        raise ConfigError(
+            f"'group_size' must divide K (got group_size={g}, K={K}, remainder {K % g}); {fix}", group_size=g, K=K
+        )
     modes = ("original", "rescale", "quantized")
     is_mode = isinstance(c.zeros_mode, str) and c.zeros_mode in modes
     if not is_mode and (c.with_zeros or c.zeros_mode is not None):

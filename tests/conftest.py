@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from hypothesis import settings
 
 from bitquant.testing.generators import case_id, cases
 from bitquant.testing.oracle import tolerance
+from tests import fuzz
 
 # The same examples on every run and no time limit on one: a shared machine is slow at times.
 settings.register_profile("bitquant", deadline=None, derandomize=True, print_blob=True)
@@ -45,6 +47,18 @@ def pytest_collection_modifyitems(items):
             missing -= facts[best]
         for item in facts.keys() - kept:
             item.add_marker(pytest.mark.thorough)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what the fuzzers have shown, and write it to the file BITQUANT_FUZZ_SUMMARY, where that is set."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    properties = [p for report in reports if getattr(report, "when", "") == "call" for p in report.user_properties]
+    lines = fuzz.summary(value for name, value in properties if name == fuzz.PROPERTY)
+    if lines:
+        terminalreporter.section("fuzzed")
+        terminalreporter.write_line("\n".join(lines))
+        if path := os.environ.get("BITQUANT_FUZZ_SUMMARY"):
+            Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @pytest.fixture

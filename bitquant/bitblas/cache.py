@@ -132,7 +132,7 @@ def _read(path: Path) -> tuple[MatmulConfig, tuple[Record, ...]]:
         content: Any = json.loads(read_regular(path, _MAX_BYTES)[0])
         config = MatmulConfig(**content["config"])
         return config, tuple(Record.from_dict(values, path) for values in content["records"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:  # The last where it is nested too deep.
         raise RecordError(f"it holds no operator: {error}", path=path) from error
 
 

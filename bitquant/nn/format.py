@@ -20,6 +20,10 @@ __all__ = ["describe_format", "format_difference", "format_fields", "name_patter
 
 #: Version of what the fields and the plain layout of a weight mean.
 VERSION = 1
+#: Most bytes of a format, some hundred times what one has.
+_MOST_BYTES = 1 << 16
+#: Differences that are named.
+_MOST_DIFFERENCES = 10
 
 
 def format_fields(layer: str, config: MatmulConfig, **others: Any) -> dict[str, Any]:
@@ -68,15 +72,15 @@ def unpack_format(tensor: Any) -> dict[str, Any]:
     fields: Any = None
     if isinstance(tensor, torch.Tensor) and tensor.dtype is torch.uint8 and tensor.ndim == 1 and not tensor.is_meta:
         try:
-            fields = json.loads(bytes(tensor.tolist()).decode("ascii"))
-        except ValueError:
+            fields = json.loads(bytes(tensor[: _MOST_BYTES + 1].tolist()).decode("ascii"))
+        except (ValueError, RecursionError):  # The last where it is nested too deep.
             fields = None
-    if not isinstance(fields, dict) or not isinstance(fields.get("version"), int):
-        got = f"{tensor.dtype}, shape {tuple(tensor.shape)}" if isinstance(tensor, torch.Tensor) else repr(tensor)
+    if not isinstance(fields, dict) or type(fields.get("version")) is not int or tensor.numel() > _MOST_BYTES:
+        got = f"{tensor.dtype}, shape {tuple(tensor.shape)}" if isinstance(tensor, torch.Tensor) else f"{tensor!r:.80}"
         raise ConfigError(f"the format of a layer must be JSON in a tensor of bytes (got {got})", format=tensor)
     if fields["version"] > VERSION:
         raise ConfigError(
-            f"the format of a layer must be of version {VERSION} or before (got {fields['version']}); "
+            f"the format of a layer must be of version {VERSION} or before (got {fields['version']!r:.80}); "
             "use the bitquant that wrote it, or a newer one",
             format=fields,
         )
@@ -85,13 +89,14 @@ def unpack_format(tensor: Any) -> dict[str, Any]:
 
 def describe_format(fields: dict[str, Any]) -> str:
     """Return the fields in words."""
-    parts = [f"{fields.get('layer')} of {fields.get('W_dtype')}, N={fields.get('N')}, K={fields.get('K')}"]
+    said = {name: f"{value!s:.40}" for name, value in fields.items()}  # By whoever wrote the file.
+    parts = [f"{said.get('layer')} of {said.get('W_dtype')}, N={said.get('N')}, K={said.get('K')}"]
     if fields.get("group_size") is not None:
-        parts.append(f"groups of {fields['group_size']}")
+        parts.append(f"groups of {said['group_size']}")
     if fields.get("with_scaling"):
-        parts.append(f"{fields.get('scale_dtype')} scales")
+        parts.append(f"{said.get('scale_dtype')} scales")
     if fields.get("zeros_mode") is not None:
-        parts.append(f"{fields['zeros_mode']} zero points")
+        parts.append(f"{said['zeros_mode']} zero points")
     if fields.get("with_channel_scale"):
         parts.append("channel scales")
     if fields.get("with_permutation"):
@@ -105,7 +110,8 @@ def format_difference(stored: dict[str, Any], own: dict[str, Any]) -> str | None
     different = [n for n in names if stored.get(n) != own.get(n)]
     if not different:
         return None
-    return ", ".join(f"{n} is {stored.get(n)!r} and not {own.get(n)!r}" for n in different)
+    said = [f"{n:.40} is {stored.get(n)!r:.40} and not {own.get(n)!r}" for n in different]
+    return ", ".join(said[:_MOST_DIFFERENCES]) + (" ..." if len(said) > _MOST_DIFFERENCES else "")
 
 
 def name_pattern(name: str) -> re.Pattern[str]:

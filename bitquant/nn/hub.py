@@ -8,6 +8,7 @@ stands here is what all of them call.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
@@ -18,16 +19,17 @@ from transformers.quantizers.auto import register_quantization_config, register_
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from bitquant.config import ZerosMode
-from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
+from bitquant.config import ZerosMode, check_group_size, check_rows
+from bitquant.dtypes import ACTIVATION_DTYPES, OUT_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.format import name_pattern
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import merge_layers
-from bitquant.nn.rounding import Method
+from bitquant.nn.rounding import Method, check_method
 from bitquant.nn.swap import (
     DEFAULT_SKIP,
+    as_names,
     dequantize_layers,
     fitting_group,
     forget_tie,
@@ -60,7 +62,7 @@ class BitquantConfig(QuantizationConfigMixin):
     Raises
     ------
     ConfigError
-        If a format or method has no such name.
+        If a field is none of these, or has a value that is none of its own.
     """
 
     def __init__(
@@ -84,17 +86,57 @@ class BitquantConfig(QuantizationConfigMixin):
                 **others,
             )
         canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES)
+        check_group_size(group_size)
+        if zeros is not None:
+            canonical_name(zeros, "zeros", get_args(ZerosMode))
         if A_dtype is not None:
             canonical_name(A_dtype, "A_dtype", ACTIVATION_DTYPES)
-        if method not in get_args(Method):
-            raise ConfigError(f"'method' must be 'rtn' or 'hqq' (got {method!r})", method=method)
-        if isinstance(skip, str):
-            raise ConfigError(f"'skip' must be a sequence of names (got {skip!r}); use skip=({skip!r},)", skip=skip)
+        check_method(method)
+        check_rows(opt_M, "opt_M")
+        if layers is not None:
+            _check_layers(layers)
         method_name: Any = METHOD  # transformers has an enumeration, of its own methods.
         self.quant_method = method_name
         self.W_dtype, self.group_size, self.zeros, self.A_dtype = W_dtype, group_size, zeros, A_dtype
-        self.skip, self.method, self.layers, self.merge = list(skip), method, layers, merge
+        self.skip, self.method, self.layers, self.merge = list(as_names(skip)), method, layers, merge
         self.opt_M = list(opt_M) if isinstance(opt_M, Sequence) else opt_M
+
+
+#: What `layers` may say of a layer: what decides its tensors and kernels, and nothing of where it runs.
+_LAYER_FIELDS = inspect.signature(Linear).parameters.keys() - {
+    "in_features", "out_features", "bias", "target", "enable_tuning",
+}  # fmt: skip
+_KINDS: dict[str, Any] = {"Linear": Linear, "BitLinear": BitLinear}
+
+
+def _check_layers(layers: Any) -> None:
+    """Check what a saved model says of its layers, as far as that needs no model.
+
+    Raises
+    ------
+    ConfigError
+        If it is not what `layer_fields` returns.
+    """
+    if not isinstance(layers, dict) or not all(isinstance(name, str) for name in layers):
+        raise ConfigError(f"'layers' must be an object of layers by name (got {layers!r:.80})", layers=layers)
+    for name, fields in layers.items():
+        if not isinstance(fields, dict):
+            raise ConfigError(f"'layers' must have an object for {name!r:.80} (got {fields!r:.80})", layers=layers)
+        kind = fields.get("layer", "Linear")
+        if not isinstance(kind, str) or kind not in _KINDS:
+            raise ConfigError(
+                f"'layers' must make {name!r:.80} a Linear or a BitLinear (got {kind!r:.80})", layers=layers
+            )
+        allowed = _LAYER_FIELDS if kind == "Linear" else ()
+        if unknown := [field for field in fields if field != "layer" and field not in allowed]:
+            raise ConfigError(
+                f"'layers' constructs {name!r:.80} in a way that there is none (got the field {unknown[0]!r:.80}); use "
+                "the bitquant that saved it, or a newer one",
+                layers=layers,
+            )
+        for field in ("A_dtype", "out_dtype"):  # Which `update_dtype` asks for.
+            if field in fields:
+                canonical_name(fields[field], field, ACTIVATION_DTYPES if field == "A_dtype" else OUT_DTYPES)
 
 
 class PendingLayer(torch.nn.Module):
@@ -148,6 +190,8 @@ class BitquantQuantizer(HfQuantizer):
         self._names: set[str] = set()
         #: Those of them whose weight is another module's, which are quantized once that is there.
         self._tied: list[str] = []
+        #: Shape and type of each tensor of the layers that are read as they are.
+        self._expected: dict[str, tuple[torch.Size, torch.dtype]] = {}
         #: Names of the layers that somebody else fills afterwards.
         self._pending: list[str] | None = getattr(quantization_config, "pending", None)
 
@@ -282,7 +326,7 @@ class BitquantQuantizer(HfQuantizer):
             if key is None:
                 continue
             fields = dict(fields_of[key])
-            kind = {"Linear": Linear, "BitLinear": BitLinear}[fields.pop("layer", "Linear")]
+            kind = _KINDS[fields.pop("layer", "Linear")]
             layer: Any
             try:
                 with torch.device("meta"):
@@ -295,6 +339,7 @@ class BitquantQuantizer(HfQuantizer):
                 ) from error
             if kind is BitLinear:
                 layer.drop_weight()
+            self._expected |= {f"{name}.{part}": (t.shape, t.dtype) for part, t in layer.named_buffers()}
             replace_layer(model, name, layer)
         for name, pattern in left.items():
             if not any(isinstance(m, (Linear, BitLinear)) and pattern.fullmatch(n) for n, m in model.named_modules()):
@@ -308,7 +353,7 @@ class BitquantQuantizer(HfQuantizer):
             quantize_layers(model, self._tied, config.W_dtype, config.group_size, **self._options())
         layers = {n: m for n, m in model.named_modules() if isinstance(m, (Linear, BitLinear))}
         if self.pre_quantized:
-            _check_complete(layers)
+            _check_complete(layers, self._expected)
         for layer in layers.values():
             layer.to(layer.weight.device)  # In the layout for that device.
         if not self.pre_quantized and self._pending is None:
@@ -329,8 +374,8 @@ def _mark_loaded(layer: torch.nn.Module) -> None:
         tensor._is_hf_initialized = True  # type: ignore[attr-defined]
 
 
-def _check_complete(layers: dict[str, Any]) -> None:
-    """Check that the checkpoint had every tensor of the layers, in its shape.
+def _check_complete(layers: dict[str, Any], expected: dict[str, tuple[torch.Size, torch.dtype]]) -> None:
+    """Check that the checkpoint had every tensor of the layers, in its shape and type.
 
     transformers marks what it has read, and leaves what was not there to chance.
     """
@@ -342,10 +387,14 @@ def _check_complete(layers: dict[str, Any]) -> None:
             f"{' ...' if lost[3:] else ''}; save or fetch it again",
             tensors=lost,
         )
-    for name, layer in layers.items():
-        if layer.weight_layout is None:
-            shape = tuple(layer.qweight.shape)
-            raise ConfigError(f"'{name}.qweight' must have shape {layer.config.W_shape} (got {shape})", layer=name)
+    for name, tensor in tensors.items():
+        shape, dtype = expected[name]
+        if tensor.shape != shape or tensor.dtype is not dtype:
+            raise ConfigError(
+                f"{name!r} must be {dtype}, shape {tuple(shape)} (got {tensor.dtype}, shape {tuple(tensor.shape)}); "
+                "save or fetch it again",
+                tensor=name,
+            )
 
 
 def _tied_modules(model: Any) -> set[str]:

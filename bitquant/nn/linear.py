@@ -10,7 +10,7 @@ import torch
 from tvm.target import Target
 
 from bitquant import packing
-from bitquant.config import MatmulConfig, ZerosMode
+from bitquant.config import MatmulConfig, ZerosMode, check_bool, check_group_size
 from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import CallError, ConfigError
 from bitquant.nn.activations import quantize_tokens
@@ -128,6 +128,12 @@ class Linear(KernelModule):
         quantize_activations: bool = False,
         with_permutation: bool = False,
     ) -> None:
+        for name, flag in (
+            ("with_activation_scale", with_activation_scale),
+            ("quantize_activations", quantize_activations),
+            ("with_permutation", with_permutation),
+        ):
+            check_bool(flag, name)
         config = MatmulConfig(
             M=opt_M,
             N=out_features,
@@ -436,9 +442,11 @@ class Linear(KernelModule):
         """
         if not isinstance(linear, torch.nn.Linear):
             raise ConfigError(f"'linear' must be a torch.nn.Linear (got {type(linear).__name__})", linear=linear)
+        check_group_size(group_size)
         own_type = str(linear.weight.dtype).removeprefix("torch.")
+        out_dtype = own_type if out_dtype is None else out_dtype
         fmt = number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES))
-        A = number_format(canonical_name(A_dtype or own_type, "A_dtype", ACTIVATION_DTYPES))
+        A = number_format(canonical_name(own_type if A_dtype is None else A_dtype, "A_dtype", ACTIVATION_DTYPES))
         with_zeros = fmt.kind == "uint"
         if zeros_mode is not None and not with_zeros:
             raise ConfigError(
@@ -455,7 +463,7 @@ class Linear(KernelModule):
                 bias=linear.bias is not None,
                 A_dtype=A.name,
                 W_dtype=W_dtype,
-                out_dtype=out_dtype or own_type,
+                out_dtype=out_dtype,
                 group_size=group_size if fmt.bits <= 8 else None,
                 with_scaling=fmt.bits <= 8 and not by_row,
                 with_zeros=with_zeros,
@@ -501,8 +509,11 @@ class Linear(KernelModule):
         ConfigError
             If `weight` is of several experts or not quantized, or a rule of `MatmulConfig` is broken.
         """
-        if weight.experts is not None or not weight.is_quantized:
-            raise ConfigError(f"'weight' must be quantized, and of one expert (got {weight!r})", weight=weight)
+        if not isinstance(weight, QuantizedWeight) or weight.experts is not None or not weight.is_quantized:
+            raise ConfigError(
+                f"'weight' must be a QuantizedWeight that is quantized, and of one expert (got {weight!r:.200})",
+                weight=weight,
+            )
         fields = weight.config_fields(A_dtype, out_dtype, scale_dtype)
         N, K = fields.pop("N"), fields.pop("K")
         with torch.device("meta"):

@@ -15,8 +15,11 @@ import torch
 
 from bitquant.config import ZerosMode
 from bitquant.dtypes import SCALE_DTYPES, canonical_name
-from bitquant.errors import CheckpointError, ConfigError, UnsupportedError
-from bitquant.nn.checkpoints import Checkpoint, read_checkpoint
+from bitquant.errors import BitquantError, CheckpointError, ConfigError, UnsupportedError
+from bitquant.nn.checkpoints.checkpoint import Checkpoint, checkpoint_path, find_weights, read_checkpoint
+from bitquant.nn.checkpoints.layer import checkpoint_error
+from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
+from bitquant.nn.device import present_device
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import merge_layers, unmerge_layers
 from bitquant.nn.progress import track
@@ -24,6 +27,8 @@ from bitquant.nn.rounding import Method
 from bitquant.nn.swap import (
     DEFAULT_SKIP,
     ModelWarning,
+    as_names,
+    check_dtype,
     check_options,
     dequantize_layers,
     layer_names,
@@ -33,8 +38,6 @@ from bitquant.nn.swap import (
 )
 
 __all__ = ["dequantize_model", "load_model", "quantize_as_read", "quantize_model"]
-
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
 def quantize_model(
@@ -103,7 +106,7 @@ def quantize_model(
     if not isinstance(model, torch.nn.Module):
         raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
     check_options(options)
-    skip = skip if isinstance(skip, str) else tuple(skip)
+    skip = as_names(skip)
     names = layer_names(model, skip)
     quantize_layers(model, names, W_dtype, group_size, zeros_mode=zeros, A_dtype=A_dtype, method=method, **options)
     warn_of_experts(model, "stay in 16 bits")
@@ -134,7 +137,7 @@ def dequantize_model(model: Any, dtype: torch.dtype | None = None) -> Any:
     Raises
     ------
     ConfigError
-        If `model` is none, or has adapters.
+        If `model` is none, or has adapters; if `dtype` is another type. Nothing has been changed then.
     """
     dequantize_layers(model, dtype)
     quantizer: Any = getattr(model, "hf_quantizer", None)
@@ -206,8 +209,8 @@ def load_model(
     check_options(options)
     if scale_dtype is not None:
         scale_dtype = canonical_name(scale_dtype, "scale_dtype", SCALE_DTYPES)
-    place = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
-    directory = Path(path)
+    place = present_device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
+    directory = checkpoint_path(path)
     if directory.is_file() or (directory.is_dir() and not (directory / "config.json").is_file()):
         raise CheckpointError(
             f"{directory}: must be a directory with a config.json, which says what the model is; read_checkpoint opens "
@@ -215,7 +218,10 @@ def load_model(
             file=str(directory),
         )
     transformers = _import_transformers()
-    if _is_saved_by_bitquant(directory) or not (checkpoint := read_checkpoint(path, on_unsupported, place)).format:
+    if _is_saved_by_bitquant(directory):
+        return _load_as_it_is(transformers, directory, place, dtype, merge)
+    checkpoint = read_checkpoint(directory, on_unsupported, place)
+    if not checkpoint.format:
         return _load_as_it_is(transformers, directory, place, dtype, merge)
     loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
     loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
@@ -224,11 +230,9 @@ def load_model(
 
 
 def _torch_dtype(dtype: Any) -> torch.dtype | None:
-    if isinstance(dtype, str):
-        dtype = getattr(torch, dtype.removeprefix("torch."), dtype)
-    if dtype is not None and dtype not in _DTYPES:
-        raise ConfigError(f"'dtype' must be float16, bfloat16 or float32 (got {dtype!r})", dtype=dtype)
-    return dtype
+    found: Any = getattr(torch, dtype.removeprefix("torch."), dtype) if isinstance(dtype, str) else dtype
+    check_dtype(found)
+    return found
 
 
 def _import_transformers() -> Any:
@@ -242,20 +246,67 @@ def _import_transformers() -> Any:
 
 
 def _is_saved_by_bitquant(directory: Path) -> bool:
-    from bitquant.nn.checkpoints.source import read_json_file
-
     if not directory.is_dir():
         return False  # read_checkpoint says what is wrong.
     quantization = read_json_file(directory / "config.json").get("quantization_config")
     return isinstance(quantization, dict) and quantization.get("quant_method") == "bitquant"
 
 
-def _model_class(transformers: Any, config: Any) -> Any:
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+#: Ways to compute attention that are part of transformers; others may be programs that it fetches from the hub.
+_ATTENTION = (None, "eager", "sdpa")
+
+
+def _read_config(transformers: Any, directory: Path) -> Any:
+    """Return the config of a directory's model, which runs no code of the directory's and fetches none.
+
+    Raises
+    ------
+    CheckpointError
+        If transformers has no such model, or it wants something of that kind.
+    """
+    file = directory / "config.json"
+    try:
+        config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        code = "; code that a checkpoint brings is not run" if "auto_map" in read_json_file(file) else ""
+        raise checkpoint_error(str(file), f"is of no model that transformers reads ({_brief(error)}){code}") from error
+    parts = [config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", ()))]
+    for part in parts:
+        attention = getattr(part, "_attn_implementation", None)
+        if attention not in _ATTENTION:
+            raise checkpoint_error(
+                str(file), f"'attn_implementation' must be 'eager', 'sdpa' or left out (got {attention!r:.80})",
+                fix="remove it, and call set_attn_implementation of the model that was loaded",
+            )  # fmt: skip
+    if (directory / "adapter_config.json").exists():
+        raise checkpoint_error(
+            str(directory), "has adapters (adapter_config.json), which are not read",
+            fix="move them elsewhere, load the model, and then them by peft",
+        )  # fmt: skip
+    return config
+
+
+def _brief(error: Exception) -> str:
+    """Return the kind of a foreign error and the beginning of what it says."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}{'...' if len(text) > 300 else ''}"
+
+
+def _model_class(transformers: Any, config: Any, directory: Path) -> Any:
     """Return the class that the checkpoint was saved from, or that of a causal language model."""
-    for name in config.architectures or ():
-        if (found := getattr(transformers, name, None)) is not None:
+    names = config.architectures if isinstance(config.architectures, list) else ()
+    for name in names:
+        found = getattr(transformers, name, None) if isinstance(name, str) else None
+        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
             return found
-    return transformers.AutoModelForCausalLM
+    try:
+        return transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    except KeyError as error:
+        raise checkpoint_error(
+            str(directory / "config.json"),
+            f"'architectures' must name a model of transformers (got {config.architectures!r:.200})",
+        ) from error
 
 
 def _load_as_it_is(
@@ -264,13 +315,27 @@ def _load_as_it_is(
     """Load a model that needs no reader: one that is not quantized, or that transformers and bitquant saved."""
     import bitquant.nn.hub  # noqa: F401  It registers the format.
 
-    config = transformers.AutoConfig.from_pretrained(directory)
-    model_class = _model_class(transformers, config)
-    model, info = model_class.from_pretrained(
-        directory, dtype=dtype or "auto", output_loading_info=True, **_placement(place)
-    )
-    _check_loaded(info, directory)
+    model = _load_directory(transformers, directory, place, dtype)
     (merge_layers if merge else unmerge_layers)(model)
+    return model
+
+
+def _load_directory(
+    transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None, **options: Any
+) -> Any:
+    """Load a directory whose tensors are those of its model, or of one with layers of bitquant."""
+    config, source = _read_config(transformers, directory), SafetensorsSource(find_weights(directory))
+    wanted = dtype or config.dtype
+    if wanted is None:  # As transformers: what the weights have.
+        wanted = next((t for t in map(source.dtype, source.names) if t in _DTYPES), torch.get_default_dtype())
+    if wanted not in _DTYPES:
+        raise checkpoint_error(
+            str(directory / "config.json"), f"'dtype' must be float16, bfloat16 or float32 (got {wanted!r:.80})"
+        )
+    model_class, state = _model_class(transformers, config, directory), {n: source.slice(n) for n in source.names}
+    model, info = _load(transformers, model_class, config, directory, state, wanted, place, **options)
+    _check_loaded(info, directory)
+    model.config.name_or_path = str(directory)
     return model
 
 
@@ -298,20 +363,52 @@ def quantize_as_read(directory: Path, place: torch.device, dtype: torch.dtype | 
         If transformers is not installed.
     """
     transformers = _import_transformers()
-    model_class = _model_class(transformers, transformers.AutoConfig.from_pretrained(directory))
-    model, info = model_class.from_pretrained(
-        directory,
-        dtype=dtype or "auto",
-        quantization_config=quantization,
-        output_loading_info=True,
-        **_placement(place),
-    )
-    _check_loaded(info, directory)
-    return model
+    return _load_directory(transformers, directory, place, dtype, quantization_config=quantization)
 
 
-def _placement(place: torch.device) -> dict[str, Any]:
-    return {} if place.type == "cpu" else {"device_map": {"": place}}
+def _load(
+    transformers: Any,
+    model_class: Any,
+    config: Any,
+    directory: Path,
+    state_dict: dict[str, Any],
+    dtype: torch.dtype,
+    place: torch.device,
+    **options: Any,
+) -> tuple[Any, dict[str, Any]]:
+    """Return the model that transformers makes of a state dict, and what it says of that; it opens no file of weights.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot.
+    """
+    generation_config = None
+    try:
+        if (directory / "generation_config.json").is_file():
+            generation_config = transformers.GenerationConfig.from_pretrained(directory)
+        model, info = model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=state_dict,
+            dtype=dtype,
+            output_loading_info=True,
+            generation_config=generation_config,
+            trust_remote_code=False,
+            **({} if place.type == "cpu" else {"device_map": {"": place}}),
+            **options,
+        )
+    except ImportError as error:
+        raise UnsupportedError(f"{directory}: transformers needs another package ({error})") from error
+    except (CheckpointError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except BitquantError as error:
+        if "quantization_config" in options:  # It is the caller's.
+            raise
+        raise CheckpointError(f"{directory}: {error}", **{**error.values, "file": str(directory)}) from error
+    except Exception as error:
+        raise checkpoint_error(str(directory), f"transformers cannot load it ({_brief(error)})") from error
+    return model, info
 
 
 def _check_loaded(info: dict[str, Any], path: Path) -> None:
@@ -358,11 +455,11 @@ class _Loader:
 
     def __init__(self, transformers: Any, checkpoint: Checkpoint, place: torch.device, dtype: torch.dtype) -> None:
         self.transformers, self.checkpoint, self.place, self.dtype = transformers, checkpoint, place, dtype
-        self.config = transformers.AutoConfig.from_pretrained(checkpoint.path)
+        self.config = _read_config(transformers, checkpoint.path)
         for holder in {id(c): c for c in (self.config, self.config.get_text_config())}.values():
             if hasattr(holder, "quantization_config"):
                 del holder.quantization_config
-        self.model_class = _model_class(transformers, self.config)
+        self.model_class = _model_class(transformers, self.config, checkpoint.path)
 
     def load(self) -> Any:
         """Return the model."""
@@ -382,16 +479,10 @@ class _Loader:
         del outline, modules
         quantization = BitquantConfig()
         quantization.pending = list(linear.values())  # type: ignore[attr-defined]
-        model, info = self.model_class.from_pretrained(
-            None,
-            config=self.config,
-            state_dict=self._state_dict(others),
-            dtype=self.dtype,
-            quantization_config=quantization,
-            output_loading_info=True,
-            generation_config=self._generation_config(),
-            **_placement(self.place),
-        )
+        model, info = _load(
+            self.transformers, self.model_class, self.config, self.checkpoint.path, self._state_dict(others),
+            self.dtype, self.place, quantization_config=quantization,
+        )  # fmt: skip
         self._check_experts(others, info)
         _check_loaded(info, self.checkpoint.path)
         self._check_shapes(model, shapes)
@@ -467,11 +558,6 @@ class _Loader:
     def _bias(self, path: str) -> torch.Tensor:
         bias: Any = self.checkpoint[path].bias
         return bias
-
-    def _generation_config(self) -> Any:
-        if not (self.checkpoint.path / "generation_config.json").is_file():
-            return None
-        return self.transformers.GenerationConfig.from_pretrained(self.checkpoint.path)
 
     def _check_experts(self, others: list[str], info: dict[str, Any]) -> None:
         """Check that the model has a place for each quantized weight that is no layer's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
 import weakref
@@ -13,7 +14,7 @@ from tvm.target import Target
 
 from bitquant import layouts
 from bitquant.arch import resolve_target
-from bitquant.config import MatmulConfig
+from bitquant.config import MatmulConfig, check_bool
 from bitquant.errors import CallError, ConfigError, UnsupportedError
 from bitquant.layouts import Layout
 from bitquant.matmul import Matmul
@@ -202,6 +203,10 @@ class KernelModule(torch.nn.Module):
 
     def __init__(self, config: MatmulConfig, target: str | Target | None = None, enable_tuning: bool = False) -> None:
         super().__init__()
+        check_bool(enable_tuning, "enable_tuning")
+        if target is not None:
+            with contextlib.suppress(UnsupportedError):  # The first call says that there is no GPU.
+                resolve_target(target)
         self.config = config
         self._kernels = _shared_kernels(config, target, enable_tuning)
 

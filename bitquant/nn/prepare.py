@@ -11,6 +11,7 @@ import torch
 
 from bitquant.build import watched
 from bitquant.errors import BitquantError, BuildError, ConfigError
+from bitquant.nn.device import as_device
 from bitquant.nn.module import KernelModule
 from bitquant.parallel import run_all
 
@@ -56,7 +57,7 @@ def prepare_model(model: torch.nn.Module, device: torch.device | str | None = No
     of the input. They are made for the types of the model's floating-point parameters, or torch's default type where it
     has none. A `BitLinear` that is not packed is left out.
     """
-    wanted = _wanted(model, None if device is None else _device_type(device))
+    wanted = _wanted(model, None if device is None else as_device(device).type)
     missing = []
     for (kernels, device_type), name in wanted.items():
         with _naming(name, kernels):
@@ -76,18 +77,6 @@ def prepare_model(model: torch.nn.Module, device: torch.device | str | None = No
         with _naming(name, kernels):
             kernels.prepare(device_type)  # It finds what is `built` in this process, and tunes if it is to.
     del built
-
-
-def _device_type(device: Any) -> str:
-    try:
-        kind = torch.device(device).type
-    except (RuntimeError, TypeError) as error:
-        raise ConfigError(
-            f"'device' must be a torch device, 'cuda' or 'cpu' (got {device!r})", device=device
-        ) from error
-    if kind not in _DEVICE_TYPES:
-        raise ConfigError(f"'device' must be a GPU or a CPU, 'cuda' or 'cpu' (got {device!r})", device=device)
-    return kind
 
 
 def _wanted(model: Any, device_type: str | None) -> dict[tuple[Any, str], str]:

@@ -12,7 +12,7 @@ from bitquant.errors import ConfigError
 from bitquant.nn.half_quadratic import optimise_zeros
 from bitquant.packing.checks import check_finite
 
-__all__ = ["Method", "quantize"]
+__all__ = ["Method", "check_method", "quantize"]
 
 #: How a weight is rounded.
 Method = Literal["rtn", "hqq"]
@@ -153,9 +153,20 @@ def _round_up(numbers: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return (bits + (nearest.to(torch.float32) < numbers)).view(dtype)
 
 
+def check_method(method: Any) -> None:
+    """Check how a weight is rounded.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such way.
+    """
+    if not isinstance(method, str) or method not in get_args(Method):
+        raise ConfigError(f"'method' must be 'rtn' or 'hqq' (got {method!r:.80})", method=method)
+
+
 def _check_method(method: Any, config: MatmulConfig) -> None:
-    if method not in get_args(Method):
-        raise ConfigError(f"'method' must be 'rtn' or 'hqq' (got {method!r})", method=method)
+    check_method(method)
     if method == "hqq" and (config.W_format.kind != "uint" or config.zeros_mode == "quantized"):
         raise ConfigError(
             "'method' hqq needs fractional zero points, an unsigned W with zeros_mode 'original' or 'rescale' "

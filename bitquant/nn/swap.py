@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from bitquant.config import check_group_size
 from bitquant.dtypes import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
 from bitquant.nn.bitlinear import BitLinear
@@ -24,6 +25,8 @@ __all__ = [
     "DEFAULT_SKIP",
     "LEAST_GROUP",
     "ModelWarning",
+    "as_names",
+    "check_dtype",
     "check_options",
     "check_weight_format",
     "dequantize_layers",
@@ -39,6 +42,7 @@ __all__ = [
 DEFAULT_SKIP: tuple[str, ...] = ("lm_head",)
 #: The smallest groups that a K which `group_size` does not divide is cut into.
 LEAST_GROUP = 16
+_MODEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _FORWARD_HOOKS = (
     "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
     "_forward_pre_hooks_with_kwargs",
@@ -62,21 +66,37 @@ def layer_names(model: torch.nn.Module, skip: Iterable[str] = ()) -> list[str]:
     Raises
     ------
     ConfigError
-        If `skip` is a string, or an entry of it, other than the default, names no module.
+        If `skip` is no sequence of names, or an entry of it, other than the default, names no module.
     """
-    if isinstance(skip, str):
-        raise ConfigError(f"'skip' must be a sequence of names (got {skip!r}); use skip=({skip!r},)", skip=skip)
-    skip = tuple(skip)
+    skip = as_names(skip)
     every = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for entry in skip:
         if entry not in DEFAULT_SKIP and not any(_is_named(name, entry) for name in every):
             near = difflib.get_close_matches(entry, {*every, *(part for n in every for part in n.split("."))}, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"'skip' must name modules of the model (got {entry!r}, which none has){hint}", skip=skip)
+            raise ConfigError(
+                f"'skip' must name modules of the model (got {entry!r:.80}, which none has){hint}", skip=skip
+            )
     output = getattr(model, "get_output_embeddings", lambda: None)()
     skipped = {id(output)} if any(entry in DEFAULT_SKIP for entry in skip) else set()
     skipped |= {id(m) for n, m in model.named_modules(remove_duplicate=False) if any(_is_named(n, e) for e in skip)}
     return [n for n, m in model.named_modules() if n and type(m) is torch.nn.Linear and id(m) not in skipped]
+
+
+def as_names(skip: Any) -> tuple[str, ...]:
+    """Return names of modules that are not to be quantized.
+
+    Raises
+    ------
+    ConfigError
+        If they are no names.
+    """
+    if isinstance(skip, str):
+        raise ConfigError(f"'skip' must be a sequence of names (got {skip!r:.80}); use skip=({skip!r:.80},)", skip=skip)
+    names = tuple(skip) if isinstance(skip, Iterable) and not isinstance(skip, torch.Tensor) else (skip,)
+    if other := [name for name in names if not isinstance(name, str)]:
+        raise ConfigError(f"'skip' must be a sequence of names (got {other[0]!r:.80} in place of one)", skip=skip)
+    return names
 
 
 def replace_layer(model: torch.nn.Module, name: str, layer: torch.nn.Module) -> None:
@@ -134,10 +154,9 @@ def fitting_group(K: int, group_size: int | None) -> int:
     ConfigError
         If that is below `LEAST_GROUP`.
     """
+    check_group_size(group_size)
     if group_size in (None, -1):
         return K
-    if isinstance(group_size, bool) or not isinstance(group_size, int) or group_size < 1:
-        raise ConfigError(f"'group_size' must be an int >= 1, -1 or None (got {group_size!r})", group_size=group_size)
     if K % group_size == 0:
         return group_size
     common = math.gcd(K, group_size)
@@ -148,6 +167,18 @@ def fitting_group(K: int, group_size: int | None) -> int:
             group_size=group_size, K=K,
         )  # fmt: skip
     return common
+
+
+def check_dtype(dtype: Any) -> None:
+    """Check a type that a model may compute in, or None.
+
+    Raises
+    ------
+    ConfigError
+        If it is another one, or no type.
+    """
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype in _MODEL_DTYPES):
+        raise ConfigError(f"'dtype' must be float16, bfloat16 or float32 (got {dtype!r:.80})", dtype=dtype)
 
 
 def check_options(options: dict[str, Any]) -> None:
@@ -273,8 +304,15 @@ def forget_tie(model: Any, parameter: str) -> None:
 
 
 def dequantize_layers(model: torch.nn.Module, dtype: torch.dtype | None = None) -> None:
-    """Replace each `Linear` and packed `BitLinear` by a torch.nn.Linear with the same weight, where it is."""
+    """Replace each `Linear` and packed `BitLinear` by a torch.nn.Linear with the same weight, where it is.
+
+    Raises
+    ------
+    ConfigError
+        If `model` is none or has adapters, or `dtype` is none of float16, bfloat16, float32 and None.
+    """
     _check_model(model)
+    check_dtype(dtype)
     unmerge_layers(model)
     names = [
         name

@@ -130,6 +130,7 @@ def _autocast(A: Any, signature: Signature) -> Any:
     if (
         not isinstance(A, torch.Tensor)
         or A.dtype is wanted
+        or A.is_meta  # For which torch has no autocast, and raises.
         or not torch.is_autocast_enabled(A.device.type)
         or wanted.itemsize == 1
         or A.dtype not in (torch.float16, torch.bfloat16, torch.float32)  # As autocast, which leaves float64.

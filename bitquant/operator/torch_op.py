@@ -44,9 +44,9 @@ def check_decoded_dtype(dtype: Any) -> None:
     CallError
         If it cannot.
     """
-    if dtype not in DECODED_DTYPES:
+    if not isinstance(dtype, torch.dtype) or dtype not in DECODED_DTYPES:
         names = ", ".join(str(d) for d in DECODED_DTYPES)
-        raise CallError(f"'dtype' must be one of {names} (got {dtype!r})")
+        raise CallError(f"'dtype' must be one of {names} (got {dtype!r:.80})")
 
 
 # The operations.

@@ -294,8 +294,8 @@ FEW_ELEMENTS = 16
 _PEAK = 8
 
 
-def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> None:
-    """Check a kernel's output against `oracle`: as a whole, and each element.
+def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> float:
+    """Check a kernel's output against `oracle`: as a whole, and each element; return how near to a bound it came.
 
     - int32 sums with an integer output and no output scales: equal to ``round_to_output(ref)``.
     - other integer outputs: each element rounds a value within ``8 * tolerance * max(|ref|, rms(ref))`` of ref, so
@@ -314,6 +314,12 @@ def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> None:
     config
         The problem.
 
+    Returns
+    -------
+    float
+        The largest share of a bound that an error takes, 0 to 1. Of an integer output the error is what its own
+        rounding does not explain.
+
     Raises
     ------
     AssertionError
@@ -323,7 +329,7 @@ def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> None:
     if got.shape != ref.shape:
         raise AssertionError(f"{config}: shape {got.shape}, expected {ref.shape}")
     if ref.size == 0:
-        return
+        return 0.0
     bound = tolerance(config) * (2 if ref.size <= FEW_ELEMENTS else 1)
     if not np.isfinite(got).all():
         index = np.unravel_index(np.argmin(np.isfinite(got)), got.shape)
@@ -338,13 +344,21 @@ def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> None:
                 f"{config}: {np.count_nonzero(excess > 0)} of {ref.size} elements are wrong; "
                 f"{_element(got, ref, index)}, may be {low[index]:g} to {high[index]:g}"
             )
-        return
+        end = 2.0 ** (config.out_format.bits - 1)
+        return _largest_share(np.abs(got - np.clip(ref, -end, end - 1)) - 0.5, slack)
     error = relative_error(got, ref)
     index = np.unravel_index(np.argmax(np.abs(got - ref) - slack), got.shape)
     if error > bound:
         raise AssertionError(f"{config}: relative error {error:.3g} > {bound:.3g}; {_element(got, ref, index)}")
     if abs(got[index] - ref[index]) > slack[index]:
         raise AssertionError(f"{config}: {_element(got, ref, index)}, off by more than {slack[index]:.3g}")
+    return max(error / bound if error else 0.0, _largest_share(np.abs(got - ref), slack))
+
+
+def _largest_share(errors: np.ndarray, slack: np.ndarray) -> float:
+    """Return the largest quotient of an error and its bound; errors at or below 0 are none."""
+    is_error = errors > 0
+    return float((errors[is_error] / slack[is_error]).max(initial=0.0))
 
 
 def _element(got: np.ndarray, ref: np.ndarray, index: tuple[Any, ...]) -> str:

@@ -6,25 +6,21 @@ BITQUANT_FUZZ=20 draws 20 times as many.
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from random import Random
 
 import pytest
-import tvm
-from tvm.ir import IRModule
 
 import bitquant as bq
 from bitquant.arch import cpu_target, cuda_target
-from bitquant.build import build
-from bitquant.compute.matmul import matmul_dequantize_b, symbol
+from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.schedule.apply import refusal, schedule_with
 from bitquant.schedule.rules import CpuRule, default_rules
 from bitquant.schedule.tuned import read_hint
 from bitquant.testing.check import check_call
 from bitquant.testing.hints import WILD, legal_values, random_hint, wild_hint
+from tests import fuzz
 
-FACTOR = int(os.environ.get("BITQUANT_FUZZ", "1"))
 RULES = {rule.name: rule for rule in default_rules()}
 #: Longest time to refuse a hint or to schedule with it, on a busy machine; an endless loop takes longer.
 TIME_LIMIT_S = 30
@@ -66,6 +62,11 @@ PROBLEMS = {
     ],
     "wgmma_dense": [(bq.MatmulConfig(M=(64, 256), N=512, K=1024), "sm_90a")],
 }
+#: Architectures that random problems of a rule are compiled for.
+ARCHS = {
+    "gemv": ("sm_75", "sm_90a"), "fallback": ("sm_75", "sm_90a"), "mma": ("sm_75", "sm_80", "sm_90a"),
+    "decode": ("sm_80", "sm_90a", "sm_120a"), "wgmma": ("sm_90a", "sm_90a"), "wgmma_dense": ("sm_90a",),
+}  # fmt: skip
 
 
 def functions(name):
@@ -139,7 +140,7 @@ def test_hint_of_another_rule_is_refused(name):
 def test_wild_hints_are_refused_or_right(name):
     """Any mixture of legal and wild fields is refused in bitquant's words or scheduled, and soon."""
     random, found = Random(name), list(functions(name))
-    for _ in range(30 * FACTOR):
+    for _ in range(30 * fuzz.FACTOR):
         rule, config, rung, layout, target = random.choice(found)
         hint, start = wild_hint(rule, config, rung, target, random), time.monotonic()
         try:
@@ -151,22 +152,21 @@ def test_wild_hints_are_refused_or_right(name):
 
 
 @pytest.mark.parametrize("name", [name for name in RULES if name != "cpu"])
-def test_random_hints_compile(name):
-    """A hint that passes is a kernel: it is lowered and compiled for its architecture."""
-    random, found = Random(name), list(functions(name))
-    for _ in range(FACTOR):
-        rule, config, rung, layout, target = random.choice(found)
-        hint = random_hint(rule, config, rung, target, random)
-        scheduled = schedule(rule, config, rung, layout, target, hint)
-        with tvm.transform.PassContext():
-            assert build(IRModule({symbol(rung): scheduled}), target, config.problem()).programs
+def test_random_problems_compile(name, monkeypatch):
+    """What the fuzzer of a GPU draws is a kernel: a hint that passes is lowered and compiled for its architecture."""
+    monkeypatch.setenv("BITQUANT_CACHE", "0")
+    random = Random(f"compile {name}")
+    for arch in ARCHS[name] * fuzz.FACTOR:
+        config, rung, plan = fuzz.draw(random, name, cuda_target(arch))
+        operator = bq.Matmul(config, target=arch, records=plan)
+        assert (operator.choices[rung].rule, operator.choices[rung].origin) == (name, "fuzz")
 
 
 def test_random_hints_are_right_on_the_cpu():
     """Kernels of random hints agree with the oracle, for few rows and for more than the last rung."""
     random = Random(0)
     configs = [config for config, _ in PROBLEMS["cpu"]]
-    for i in range(4 * FACTOR):
+    for i in range(4 * fuzz.FACTOR):
         config = configs[i % len(configs)]
 
         class Drawn(CpuRule):

@@ -76,6 +76,20 @@ def test_default_kernels_fit_registers_and_shared_memory(arch: str, config: Matm
 
 
 @pytest.mark.parametrize(
+    ("arch", "config"),
+    [
+        ("sm_90a", _config(256, 512, 1216, A_dtype="float8_e5m2", W_dtype="int3", out_dtype="float32")),
+        ("sm_90a", _config(100, 64, 1344, A_dtype="float8_e4m3", W_dtype="float8_e4m3", out_dtype="float32")),
+        ("sm_120a", _config([33], 512, 464, A_dtype="int8", W_dtype="int5")),
+    ],
+    ids=str,
+)
+def test_two_copies_of_a_ragged_part_of_a_compile(arch: str, config: MatmulConfig) -> None:
+    """64 rows of A are copied in two steps; where the last part of k is not whole, both have one size."""
+    assert _build(config, arch).programs
+
+
+@pytest.mark.parametrize(
     ("arch", "weight", "K"),
     [("sm_90a", "uint2", 1004), *itertools.product(("sm_80", "sm_90a"), ("uint1", "uint2", "int3"), (4096,))],
 )

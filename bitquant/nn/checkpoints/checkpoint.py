@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 import torch
 
-from bitquant.errors import ConfigError
+from bitquant.errors import CheckpointError, ConfigError
+from bitquant.files import as_path
 from bitquant.nn.checkpoints.layer import StoredLayer, TensorSource, checkpoint_error
 from bitquant.nn.checkpoints.reader import Inexpressible, Reader, all_readers, find_reader
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
 from bitquant.nn.checkpoints.weight import QuantizedWeight
+from bitquant.nn.device import present_device
 
-__all__ = ["Checkpoint", "find_weights", "model_dtype", "read_checkpoint"]
+__all__ = ["Checkpoint", "checkpoint_path", "find_weights", "model_dtype", "read_checkpoint"]
 
 #: Where packers put their parameters, besides config.json (in the order of preference).
 _PARAMETER_FILES = (
@@ -218,9 +220,9 @@ def read_checkpoint(
         an access, if a tensor breaks a rule of the format. The message names file, layer, tensor,
         rule and fix.
     ConfigError
-        If `on_unsupported` is another word.
+        If `on_unsupported` is another word, or `device` is no CPU and no GPU.
     UnsupportedError
-        If the package safetensors (or gguf) is not installed.
+        If the package safetensors (or gguf) is not installed, or the GPU is not there.
 
     Examples
     --------
@@ -230,12 +232,12 @@ def read_checkpoint(
     >>> weights["model.layers.0.mlp.up_proj"]
     QuantizedWeight(N=14336, K=4096, uint4, groups of 128, float16 scales, quantized zero points)
     """
-    if on_unsupported not in ("error", "dequantize"):
+    if not isinstance(on_unsupported, str) or on_unsupported not in ("error", "dequantize"):
         raise ConfigError(
-            f"'on_unsupported' must be 'error' or 'dequantize' (got {on_unsupported!r})",
+            f"'on_unsupported' must be 'error' or 'dequantize' (got {on_unsupported!r:.80})",
             on_unsupported=on_unsupported,
         )
-    place = Path(path)
+    device, place = present_device(device), checkpoint_path(path)
     directory = place if place.is_dir() else place.parent
     weights = find_weights(place)
     config_file = directory / "config.json"
@@ -251,6 +253,22 @@ def read_checkpoint(
     dtype = model_dtype(config, config_file)
     found = None if parameters is None else _make_reader(source, parameters, origin, dtype)
     return Checkpoint(place, source, found, config, dtype, on_unsupported, device)
+
+
+def checkpoint_path(path: Any) -> Path:
+    """Return the path of a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no path, or one that this system cannot have.
+    """
+    place = as_path(path, "path", CheckpointError)
+    try:
+        place.is_dir()
+    except OSError as error:
+        raise checkpoint_error(f"{place!s:.200}", f"cannot be read ({error.strerror})") from error
+    return place
 
 
 def find_weights(place: Path) -> Path:

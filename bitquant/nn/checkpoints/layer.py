@@ -130,7 +130,7 @@ class StoredLayer:
         text = self.read(role, torch.uint8, (None,))
         try:
             value = json.loads(bytes(text.tolist()).decode())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self.error(f"must hold JSON text ({error})", role) from error
         if not isinstance(value, dict):
             raise self.error(f"must hold a JSON object (got {type(value).__name__})", role)

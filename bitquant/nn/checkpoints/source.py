@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from bitquant.errors import UnsupportedError
+from bitquant.files import read_regular
 from bitquant.nn.checkpoints.layer import checkpoint_error
 
 __all__ = ["SafetensorsSource", "read_json_file", "require"]
@@ -31,6 +33,10 @@ _DTYPES: dict[str, torch.dtype] = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+
+
+#: Most bytes of a JSON file; the index of the largest model has some ten million.
+_MAX_JSON_BYTES = 1 << 28
 
 
 def require(module: str, extra: str) -> Any:
@@ -60,8 +66,8 @@ def read_json_file(path: Path) -> dict[str, Any]:
         If it cannot be read or holds something else.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(read_regular(path, _MAX_JSON_BYTES)[0].decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # The last where it is nested too deep.
         raise checkpoint_error(str(path), f"must be a JSON file ({error})", fix="fetch it again") from error
     if not isinstance(value, dict):
         raise checkpoint_error(str(path), f"must hold a JSON object (got {type(value).__name__})")
@@ -107,11 +113,11 @@ class SafetensorsSource:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor, from the header."""
-        return tuple(self._slice(name).get_shape())
+        return tuple(self.slice(name).get_shape())
 
     def dtype(self, name: str) -> torch.dtype | str:
         """Return the type of a tensor, from the header; safetensors' own name where torch has no such type."""
-        stored = self._slice(name).get_dtype()
+        stored = self.slice(name).get_dtype()
         return _DTYPES.get(stored, stored)
 
     def nbytes(self, name: str) -> int:
@@ -137,7 +143,8 @@ class SafetensorsSource:
                 fix="fetch the file again",
             ) from error
 
-    def _slice(self, name: str) -> Any:
+    def slice(self, name: str) -> Any:
+        """Return what reads a part of a tensor, and knows shape and type: safetensors' own."""
         return self._handles[self._files[name]].get_slice(name)
 
     def _open(self, path: Path) -> Any:
@@ -159,11 +166,12 @@ class SafetensorsSource:
         for shard in shards:
             # An index names files beside it; a path would read files elsewhere.
             if Path(shard).name != shard:
-                raise checkpoint_error(str(path), f"must name files of its own directory (got {shard!r})")
-        missing = [shard for shard in shards if not (directory / shard).is_file()]
+                raise checkpoint_error(str(path), f"must name files of its own directory (got {shard!r:.80})")
+        missing = [shard for shard in shards if not os.path.isfile(directory / shard)]  # noqa: PTH113  never raises
         if missing:
+            named = ", ".join(f"{name:.80}" for name in missing[:3]) + (" ..." if missing[3:] else "")
             raise checkpoint_error(
-                str(path), f"names {len(missing)} of {len(shards)} files that are not there: {', '.join(missing)}",
+                str(path), f"names {len(missing)} of {len(shards)} files that are not there: {named}",
                 fix="fetch them into the same directory", missing=missing,
             )  # fmt: skip
         held = {shard: set(self._open(directory / shard).keys()) for shard in shards}

@@ -23,7 +23,7 @@ from bitquant.intrin.launch import (
     wait_for_cluster,
     with_dependent_launch,
 )
-from bitquant.intrin.mma import Tile, copy_tile, load_fragments, store_local, sum_value, zero_local
+from bitquant.intrin.mma import Tile, copy_tile, load_fragments, local, store_local, sum_value, zero_local
 from bitquant.schedule.rules.base import Epilogue, operands, row_index, when
 from bitquant.schedule.rules.decode_products import Product
 from bitquant.schedule.rules.decode_shape import Shape
@@ -349,8 +349,11 @@ class Kernel(Shape):
         part_bytes = tile.row_bytes // h.warps_k
         begin = self.warp_k * part_bytes
         bytes_: Expr = part_bytes
+        size: Expr = T.uint32(part_bytes)
         if self.has_ragged_k:
             bytes_ = T.max(T.min(bytes_left - begin, part_bytes), 0)
+            # In a register: TVM's simplifier fails on a cast of what has bounds below 0, where several copies share it.
+            size = local("int32", bytes_).astype("uint32")
         rows: Expr = self.rows_of_a if rows_left is None else T.min(rows_left, self.rows_of_a)
         barrier = self._barrier(buffer, self.warp_k)
         name, mask = "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes", []
@@ -366,7 +369,7 @@ class Kernel(Shape):
                 row = first + self.lane
                 with T.If(tirx.all(row < rows, bytes_ > 0)), T.Then():
                     target = self.arena.ptr_to([tile.offset(buffer, row, begin)])
-                    T.evaluate(T.ptx[name](target, source(row, begin), T.cast(bytes_, "uint32"), barrier, *mask))
+                    T.evaluate(T.ptx[name](target, source(row, begin), size, barrier, *mask))
 
         with T.If(self.warp_n == 0), T.Then():
             with T.If(self.lane == 0), T.Then():

@@ -1,0 +1,54 @@
+"""Random legal problems and hints on a CPU, as an adversary would call them (`tests.fuzz`).
+
+BITQUANT_FUZZ=20 draws 20 times as many.
+"""
+
+from __future__ import annotations
+
+import threading
+from random import Random
+
+import pytest
+import torch
+
+import bitquant as bq
+from bitquant.arch import cpu_target
+from tests import fuzz
+
+
+def check_problem(random, operator, m):
+    """Call an operator in several ways; return the call and how near to a bound its result came."""
+    call, share = fuzz.first_call(random, operator, m, torch.device("cpu"))
+    failures = []
+
+    def in_a_thread():
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test shall show it
+            failures.append(error)
+
+    thread = threading.Thread(target=in_a_thread)
+    thread.start()
+    thread.join()
+    assert failures == []
+    call.same("another thread")
+    operands = {**call.operands, "A": call.operands["A"].view(m, 1, operator.config.K)}
+    if "activation_scale" in operands:
+        operands["activation_scale"] = operands["activation_scale"].view(m, 1, 1)
+    call.output.copy_(operator(**operands).view(m, operator.config.N))
+    call.calls += 1
+    call.same("a further dimension")
+    return call, share
+
+
+@pytest.mark.parametrize("seed", range(12 * fuzz.FACTOR))
+def test_random_problem(seed, record_property, monkeypatch):
+    """A random problem by a random hint: right, in bounds, and the same bits however it is called."""
+    monkeypatch.setenv("BITQUANT_CACHE", "0")
+    random, target = Random(f"cpu {seed}"), cpu_target()
+    config, rung, plan = fuzz.draw(random, "cpu", target)
+    operator = bq.Matmul(config, target="cpu", records=plan)
+    tally = fuzz.tally(plan, config, rung, target)
+    for m in fuzz.rows_of(random, config, rung):
+        tally.add(*check_problem(random, operator, m))
+    record_property(fuzz.PROPERTY, tally.to_text())
