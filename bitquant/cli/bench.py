@@ -71,7 +71,13 @@ Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
 @target_option
 @click.option("--replays", type=click.IntRange(5), default=5, show_default=True, help="Samples; their median counts.")
 @click.option("--target-ms", type=float, default=10.0, show_default=True, help="Length of a sample.")
-@click.option("--time-limit", type=float, default=None, metavar="SECONDS", help="End in this time, with what there is.")
+@click.option(
+    "--time-limit",
+    type=float,
+    default=None,
+    metavar="SECONDS",
+    help="End in this time, with what there is. With --model: the longest preparation of a method.",
+)
 @click.option(
     "--peer-limit",
     type=click.FloatRange(0, min_open=True),
@@ -164,7 +170,15 @@ def bench(
         from bitquant.testing.bench.generation import GenerationOptions
 
         chosen_options = GenerationOptions(
-            model, batch, prompt, cache_length, layers, _device_type(target), is_compiled, jobs or 1
+            model,
+            batch,
+            prompt,
+            cache_length,
+            layers,
+            _device_type(target),
+            is_compiled,
+            jobs or 1,
+            prepare_limit_s=time_limit,
         )
         with progress:
             return bench_model(chosen_options, methods.split(","), json_path, progress.say)

@@ -76,7 +76,7 @@ def model_table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return headers and rows of the figures, a row for each method and batch.
 
     "floor" is the time in which the GPU reads the linear layers, without lm_head, and does nothing else; "layers" the
-    time of bitquant's kernels in a step.
+    time that bitquant's kernels add to a step.
     """
     headers = ["method", "batch", "tokens/s", "x first", "prefill tokens/s", "GiB", "step us", "layers us", "floor us"]
     headers += ["layers / floor", "logits differ"]

@@ -238,14 +238,14 @@ class Linear(KernelModule):
             raise CallError(f"'A' must be a tensor of floats of shape (..., {self.in_features}) (got {got})")
         if activation_scale is not None:
             raise CallError("'activation_scale' must be None: the layer scales its input itself; leave it out")
-        values, factor = quantize_tokens(x, self.config.A_format.name)
+        values, scale = quantize_tokens(x, self.config.A_format.name, inverse=True)
         D = self._multiply(
             values,
             self.scales,
             self.zeros,
             self.bias,
             output,
-            activation_scale=factor.reciprocal(),
+            activation_scale=scale,
             channel_scale=self.channel_scale,
         )
         if output is None and may_have_gradient(x, D):

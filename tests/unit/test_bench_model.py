@@ -13,6 +13,7 @@ from bitquant.cli.app import cli
 from bitquant.errors import ConfigError
 from bitquant.nn import Linear
 from bitquant.testing.bench import generation
+from bitquant.testing.bench import methods as methods_module
 from bitquant.testing.bench.methods import MODELS, make_model, parse_method
 
 CPU = torch.device("cpu")
@@ -34,6 +35,7 @@ def test_command(tmp_path):
         assert all(run["decode_ms"][batch] > 0 and run["prefill_ms"][batch] > 0 for batch in ("1", "3"))
         assert sum(line.startswith(f"{name} ") for line in answer.output.splitlines()) == 2
         assert run["graph_error"] == 0  # Nothing is compiled here.
+        assert name == "float16" or 0 < run["weight_error"] < 2e-3
     assert runs["float16"]["logits_error"] == 0
     assert 0 < runs["int8-row+int8-row"]["logits_error"] < 0.03 < runs["uint4-g32-zeros"]["logits_error"] < 0.3
     # Per value: 16 bits; 8 and a float16 scale a row; 4, and for 32 a float16 scale and zero point.
@@ -59,7 +61,7 @@ def test_a_method_that_fails_does_not_end_the_others(monkeypatch):
     assert runs[1].failure == "RuntimeError: no such kernel"
 
 
-def _faulty_child(connection, _options, name):
+def _faulty_child(connection, _options, name, _making):
     if name == "float16":
         raise SystemExit(3)
     connection.send(generation.Run(name, failure="RuntimeError: no such kernel"))
@@ -115,6 +117,28 @@ def test_a_peer_is_an_operation(monkeypatch):
     assert 0.03 < np.linalg.norm(got - wanted) / np.linalg.norm(wanted) < 0.3
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     assert torch.equal(compiled(ids).logits, model(ids).logits)
+
+
+def test_overlapping_kernels_count_once():
+    """A kernel counts from the end of those before it."""
+    spans = [(0, 10, "a"), (8, 15, "b"), (9, 12, "c"), (20, 21, "a")]
+    assert generation.kernel_sums(spans, 1) == [("a", 2, 11), ("b", 1, 5), ("c", 1, 0)]
+    assert generation.kernel_sums(spans * 2, 2)[0][1] == 2
+
+
+def test_attention_without_copies_of_grouped_heads():
+    """Attention of the harness equals that of transformers, for prompts and steps, with a static cache."""
+    model = make_model("tiny", parse_method("bfloat16"), 2, CPU).float()
+    wanted = {}
+    for name in ("sdpa", methods_module.ATTENTION):
+        model.set_attn_implementation(name)
+        options = generation.GenerationOptions("tiny", device="cpu", is_compiled=False, prompt=5, cache=9)
+        generator = generation._Generator(model, 2, options)
+        with torch.inference_mode():
+            generator.prefill()
+            generator.step()
+            wanted[name] = generator.logits.clone()
+    torch.testing.assert_close(*wanted.values(), rtol=1e-4, atol=1e-5)
 
 
 def test_parts():

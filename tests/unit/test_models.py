@@ -60,13 +60,14 @@ def logits(model, tokens=None):
 # quantize_model and dequantize_model.
 
 
-def models():
+def models(**fields):
     """Models of several architectures, with biases, tied embeddings and norms of their own."""
     torch.manual_seed(0)
-    gemma = Gemma3TextConfig(**SIZES, head_dim=16, sliding_window=16)
+    sizes = {**SIZES, **fields}
+    gemma = Gemma3TextConfig(**sizes, head_dim=16, sliding_window=16)
     return {
-        "llama": llama(),
-        "qwen2, biases": Qwen2ForCausalLM(Qwen2Config(**SIZES)).eval(),
+        "llama": llama(**fields),
+        "qwen2, biases": Qwen2ForCausalLM(Qwen2Config(**sizes)).eval(),
         "gemma3, tied": Gemma3ForCausalLM(gemma).eval(),
     }
 

@@ -19,20 +19,22 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 import torch
 
+from bitquant.nn.models import dequantize_model
 from bitquant.nn.module import KernelModule
 from bitquant.nn.prepare import prepare_model
 from bitquant.testing.bench.methods import Method, make_model, parse_method
 
 __all__ = ["GenerationOptions", "Run", "parts_of", "read_bandwidth", "time_methods"]
 
-#: Longest wait for a process that prepares, or that times, in seconds.
-_PREPARE_S, _TIME_S = 900.0, 300.0
+#: Longest wait for a process that times, in seconds.
+_TIME_S = 300.0
 #: A kernel's part of a token, by its name; the first that matches.
 _PARTS = (
     ("bitquant", r"^(matmul_m|dequantize|quantize_tokens)"),
@@ -67,6 +69,8 @@ class GenerationOptions:
         Methods that prepare at once. Each holds a model on the GPU meanwhile.
     samples
         Times that decoding fills the cache; the median counts.
+    prepare_limit_s
+        Seconds after which a method that still prepares is left out; None: it may take any time.
     """
 
     model: str
@@ -78,6 +82,7 @@ class GenerationOptions:
     is_compiled: bool = True
     jobs: int = 1
     samples: int = 5
+    prepare_limit_s: float | None = None
 
 
 @dataclass
@@ -106,6 +111,9 @@ class Run:
         Relative distance, in the Euclidean norm, from those of the first method.
     graph_error
         Relative distance of the replayed graph's logits from those of the model, neither compiled nor captured.
+    weight_error
+        Of bitquant's layers: relative distance of the model's logits from those of torch's layers with the same
+        weights (`dequantize_model`).
     failure
         Why there are no figures.
     """
@@ -126,6 +134,7 @@ class Run:
     logits: Any = None
     logits_error: float = math.nan
     graph_error: float = math.nan
+    weight_error: float = math.nan
     failure: str | None = None
 
 
@@ -151,17 +160,19 @@ class _Generator:
         vocabulary = model.config.get_text_config().vocab_size
         self.prompt = torch.randint(vocabulary, (batch, options.prompt), generator=generator).to(device)
         self.tokens = torch.zeros((batch, 1), dtype=torch.long, device=device)
+        #: Of the last step.
         self.logits = torch.zeros(0)
-        self._cache = StaticCache(config=model.config, max_cache_len=options.cache)
+        self._cache: Any = StaticCache(config=model.config, max_cache_len=options.cache)
         # transformers 5.22 renamed it.
         names = inspect.signature(type(model).forward).parameters
         self._cache_name = "cache" if "cache" in names else "past_key_values"
-        self._step = torch.compile(self._eager, fullgraph=True, dynamic=False) if options.is_compiled else self._eager
+        self._next = torch.compile(self._eager, fullgraph=True, dynamic=False) if options.is_compiled else self._eager
 
-    def _eager(self, tokens: torch.Tensor) -> torch.Tensor:
+    def _eager(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits behind the tokens, and the most likely next ones."""
         arguments = {self._cache_name: self._cache, "use_cache": True, "logits_to_keep": 1}
         logits: torch.Tensor = self._model(tokens, **arguments).logits[:, -1]
-        return logits
+        return logits, logits.argmax(-1, keepdim=True)
 
     def _set_length(self, length: int) -> None:
         """Say how many tokens are in the cache."""
@@ -178,20 +189,17 @@ class _Generator:
         self._read_prompt()
 
     def _read_prompt(self) -> None:
-        self.logits = self._eager(self.prompt)
-        self.tokens.copy_(self.logits.argmax(-1, keepdim=True))
+        self.tokens.copy_(self._eager(self.prompt)[1])
 
     def step(self) -> None:
         """Decode one token of each sequence."""
-        self.logits = self._step(self.tokens)
-        self.tokens.copy_(self.logits.argmax(-1, keepdim=True))
+        self.logits, tokens = self._next(self.tokens)
+        self.tokens.copy_(tokens)
 
     def eager_logits(self) -> torch.Tensor:
         """Return the logits behind the prompt's first token, without compiling."""
         self.prefill()
-        logits = self._eager(self.tokens)
-        self._set_length(self._options.prompt)
-        return logits.float()
+        return self._eager(self.tokens)[0].float()
 
     def prepare(self) -> None:
         """Compile and capture."""
@@ -242,11 +250,19 @@ class _Generator:
         times = []
         for _ in range(self._options.samples):
             self.prefill()
-            times.append(_elapsed_ms(lambda: [self._run_step() for _ in range(steps)], self._options.device) / steps)
+            times.append(_elapsed_ms(partial(self._run_steps, steps), self._options.device) / steps)
         return statistics.median(times)
 
+    def _run_steps(self, count: int) -> None:
+        for _ in range(count):
+            self._run_step()
+
     def kernel_times(self) -> list[tuple[str, int, float]]:
-        """Return name, launches and microseconds of the kernels of a step on a GPU, the longest first."""
+        """Return name, launches and microseconds of the kernels of a step on a GPU, the longest first.
+
+        A kernel that starts before the one ahead of it has ended, as those of bitquant do to read their weight, counts
+        from that end: the times of all kernels, and the gaps between them, are the step.
+        """
         from torch.profiler import ProfilerActivity, profile
 
         self.prefill()
@@ -254,15 +270,14 @@ class _Generator:
         self._run_step()
         torch.cuda.synchronize()
         with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-            for _ in range(steps):
-                self._run_step()
+            self._run_steps(steps)
             torch.cuda.synchronize()
-        rows = [
-            (event.key, round(event.count / steps), event.self_device_time_total / steps)
-            for event in profiler.key_averages()
-            if event.self_device_time_total > 0
+        spans = [
+            (event.time_range.start, event.time_range.end, event.name)
+            for event in profiler.events()
+            if event.device_type.name == "CUDA"
         ]
-        return sorted(rows, key=lambda row: -row[2])
+        return kernel_sums(spans, steps)
 
 
 def _elapsed_ms(call: Callable[[], object], device: str) -> float:
@@ -277,6 +292,26 @@ def _elapsed_ms(call: Callable[[], object], device: str) -> float:
     end_event.record()
     torch.cuda.synchronize()
     return begin_event.elapsed_time(end_event)
+
+
+def kernel_sums(spans: Sequence[tuple[float, float, str]], steps: int) -> list[tuple[str, int, float]]:
+    """Return name, launches and time by step of kernels, of which each counts from the end of those before it.
+
+    Parameters
+    ----------
+    spans
+        Start, end and name of each launch, in one unit of time.
+    steps
+        How many steps they are of.
+    """
+    sums: dict[str, list[float]] = {}
+    end = -math.inf
+    for start, stop, name in sorted(spans):
+        times = sums.setdefault(name, [])
+        times.append(max(0.0, stop - max(start, end)))
+        end = max(end, stop)
+    rows = [(name, round(len(times) / steps), sum(times) / steps) for name, times in sums.items()]
+    return sorted(rows, key=lambda row: -row[2])
 
 
 def parts_of(kernels: Sequence[tuple[str, int, float]]) -> dict[str, float]:
@@ -330,21 +365,20 @@ def _bytes_of(tensor: torch.Tensor) -> int:
     return size + (_bytes_of(state.absmax) if state is not None else 0)
 
 
-def _prepared(options: GenerationOptions, method: Method, run: Run) -> Iterator[None]:
-    """Prepare, yield, and time, into `run`."""
+def _prepared(options: GenerationOptions, method: Method, run: Run, making: Any) -> Iterator[None]:
+    """Prepare, yield, and time, into `run`; `making` is a lock under which the float model is on the GPU."""
     device = torch.device(options.device)
     is_cuda = device.type == "cuda"
     run.version = method.version()
     begin = time.perf_counter()
-    if is_cuda:
-        torch.cuda.reset_peak_memory_stats()
-    model = make_model(options.model, method, options.layers, device)
-    gc.collect()
-    if is_cuda:
-        torch.cuda.synchronize()
-        run.peak_bytes = torch.cuda.max_memory_allocated()
-        torch.cuda.empty_cache()
-        run.model_bytes = torch.cuda.memory_allocated()
+    with making:
+        model = make_model(options.model, method, options.layers, device)
+        gc.collect()
+        if is_cuda:
+            torch.cuda.synchronize()
+            run.peak_bytes = torch.cuda.max_memory_allocated()
+            torch.cuda.empty_cache()
+            run.model_bytes = torch.cuda.memory_allocated()
     run.linear_bytes, run.head_bytes = _weight_bytes(model)
     made = time.perf_counter()
     prepare_model(model, progress=False)
@@ -368,13 +402,19 @@ def _prepared(options: GenerationOptions, method: Method, run: Run) -> Iterator[
             if is_cuda:
                 kernels = generator.kernel_times()
                 run.parts[batch], run.kernels[batch] = parts_of(kernels), kernels[:30]
+        if any(isinstance(module, KernelModule) for module in model.modules()):
+            generator = generators[options.batches[0]]
+            ours = generator.eager_logits()
+            dequantize_model(model)
+            plain = generator.eager_logits()
+            run.weight_error = float((ours - plain).norm() / plain.norm())
 
 
-def _child(connection: Connection, options: GenerationOptions, name: str) -> None:
+def _child(connection: Connection, options: GenerationOptions, name: str, making: Any) -> None:
     """Prepare, say so, wait to be asked, and answer with the figures."""
     run = Run(name)
     try:
-        steps = _prepared(options, parse_method(name), run)
+        steps = _prepared(options, parse_method(name), run, making)
         next(steps)
         connection.send("ready")
         connection.recv()
@@ -422,6 +462,7 @@ def time_methods(options: GenerationOptions, methods: Sequence[str], say: Callab
         parse_method(name)
     reference: Any = None
     context = multiprocessing.get_context("spawn")
+    making = context.Lock()
     for first in range(0, len(methods), options.jobs):
         names = methods[first : first + options.jobs]
         say(f"preparing {', '.join(names)}")
@@ -429,12 +470,12 @@ def time_methods(options: GenerationOptions, methods: Sequence[str], say: Callab
         with _few_compiler_threads(len(names)):
             for name in names:
                 here, there = context.Pipe()
-                process = context.Process(target=_child, args=(there, options, name), daemon=False)
+                process = context.Process(target=_child, args=(there, options, name, making), daemon=False)
                 process.start()
                 there.close()
                 children.append((name, process, here))
         try:
-            answers = [_answer(name, process, here, _PREPARE_S) for name, process, here in children]
+            answers = [_answer(name, process, here, options.prepare_limit_s) for name, process, here in children]
             for (name, process, here), answer in zip(children, answers, strict=True):
                 if answer == "ready":
                     say(f"timing {name}")
@@ -453,7 +494,7 @@ def time_methods(options: GenerationOptions, methods: Sequence[str], say: Callab
                     process.kill()
 
 
-def _answer(name: str, process: Any, connection: Connection, seconds: float) -> Any:
+def _answer(name: str, process: Any, connection: Connection, seconds: float | None) -> Any:
     """Return what a process sends, or a run that failed."""
     try:
         if connection.poll(seconds):

@@ -22,7 +22,7 @@ from bitquant.nn.swap import layer_names, replace_layer
 from bitquant.testing.bench.peers import Peer, peers_by_name
 from bitquant.testing.bench.problems import Kind, Weights, parse_kind
 
-__all__ = ["MODELS", "Method", "make_model", "parse_method"]
+__all__ = ["ATTENTION", "MODELS", "Method", "make_model", "parse_method"]
 
 #: Sizes of models, as the config.json of each on the Hugging Face hub states them, in the terms of transformers.
 MODELS: dict[str, dict[str, Any]] = {
@@ -47,6 +47,9 @@ MODELS: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 512,
     },
 }  # fmt: skip
+
+#: Name under which transformers knows `_attention`.
+ATTENTION = "bitquant_bench"
 
 #: Standard deviation of random weights. Every model above was initialised so.
 _WEIGHT_STD = 0.02
@@ -173,6 +176,8 @@ def _rounded(weight: torch.Tensor, config: Any) -> Weights:
         return Weights(config, values, scale, None, None)
     packed = replace(config, zeros_mode="quantized")
     values, scale, zeros = quantize(weight, packed)
+    if zeros is None:
+        raise ConfigError(f"{config} has no zero points")
     points = packing.unpack_zeros(zeros, packed).to(torch.float32).T.contiguous()
     return Weights(packed, values, scale, zeros, points)
 
@@ -204,6 +209,13 @@ def _(A: torch.Tensor, index: int, N: int) -> torch.Tensor:
     return A.new_empty(*A.shape[:-1], N)
 
 
+#: Methods that are named as their package.
+_PACKAGES: dict[str, Callable[[], Method]] = {
+    "bitsandbytes": lambda: _BitsAndBytes("bitsandbytes"),
+    "torchao": lambda: _TorchAO("torchao", torch.bfloat16),
+}
+
+
 def _replaced(model: Any, make: Callable[[torch.nn.Linear], torch.nn.Module]) -> Any:
     for name in layer_names(model, ("lm_head",)):
         replace_layer(model, name, make(model.get_submodule(name)))
@@ -233,13 +245,9 @@ def parse_method(text: str) -> Method:
     """
     if text in ("float16", "bfloat16"):
         return _AsItIs(text, getattr(torch, text))
-    for name, kind, dtype in (
-        ("bitsandbytes", _BitsAndBytes, torch.float16),
-        ("torchao", _TorchAO, torch.bfloat16),
-    ):
-        if text == name:
-            _check_installed(name)
-            return kind(text, dtype)
+    if text in _PACKAGES:
+        _check_installed(text)
+        return _PACKAGES[text]()
     before, colon, rest = text.partition(":")
     if colon and (peer := _peer(before)) is not None:
         kind = parse_kind(rest)
@@ -311,12 +319,15 @@ def make_model(source: str, method: Method, layers: int | None, device: torch.de
         return method.convert(load_model(source, device, method.dtype)).eval()
     if source not in MODELS:
         raise ConfigError(f"'model' must be a directory or one of {', '.join(MODELS)} (got {source!r})", model=source)
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM
+    from transformers.masking_utils import sdpa_mask
 
+    AttentionInterface.register(ATTENTION, _attention)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     fields = {**MODELS[source], **({} if layers is None else {"num_hidden_layers": layers})}
     config = AutoConfig.for_model(**fields, tie_word_embeddings=False, initializer_range=_WEIGHT_STD)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=method.dtype)
+        model = AutoModelForCausalLM.from_config(config, dtype=method.dtype, attn_implementation=ATTENTION)
     model = model.to_empty(device=device)
     generator = torch.Generator(device=device).manual_seed(0)
     with torch.no_grad():
@@ -328,3 +339,33 @@ def make_model(source: str, method: Method, layers: int | None, device: torch.de
     rotary = type(model.model.rotary_emb)(config=config).to(device)  # Its buffers are of no use after to_empty.
     model.model.rotary_emb = rotary
     return method.convert(model).eval()
+
+
+def _attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return attention, (batch, length, heads, size), as transformers calls it.
+
+    torch has no fused kernel for grouped heads with a mask, and transformers then copies keys and values of the whole
+    cache for each head. Here the query heads of a group become rows of one head, of the same length-1 query.
+    """
+    batch, heads, length, size = query.shape
+    groups = heads // key.shape[1]
+    if length > 1:
+        key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
+    else:
+        query = query.reshape(batch, heads // groups, groups, size)
+    is_causal = attention_mask is None and length > 1
+    if attention_mask is not None and length == 1:
+        attention_mask = attention_mask.expand(-1, -1, groups, -1)
+    D = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=attention_mask, scale=scaling, is_causal=is_causal
+    )
+    del module
+    return D.reshape(batch, heads, length, size).transpose(1, 2).contiguous(), None
