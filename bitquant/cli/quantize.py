@@ -98,11 +98,11 @@ Examples:
 def quantize(
     directory: Path, out: Path, skip: str, dtype: str | None, device: str | None, overwrite: bool, **fields: Any
 ) -> None:
-    """Quantize the model in DIR and save it in OUT, with its tokenizer and generation config.
+    """Quantize the model in DIR, and save it in OUT.
 
-    DIR is a directory in the hub's layout that is not quantized. Layers are rounded as they are read, one at a time, so
-    that the float model is never in memory as a whole. OUT appears once it is complete. load_model, from_pretrained
-    (once bitquant.transformers is imported) and bitquant generate read it.
+    Tokenizer and generation config are copied. DIR is a directory in the hub's layout that is not quantized. Layers are
+    rounded as they are read, one at a time, so that the float model is never in memory as a whole. OUT appears once it
+    is complete. load_model, from_pretrained (once bitquant.transformers is imported) and bitquant generate read it.
     """
     begin = time.perf_counter()
     check_directory(directory)

@@ -43,8 +43,9 @@ Examples:
   bitquant show weights.gguf --all
   bitquant show path/to/checkpoint --json | jq .steps
 \b
-Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]: the type of A where that has 8 bits, the type of W, the size
-of groups that share a scale (row: one a row), the mode of zero points.
+Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]: the type of A where
+that has 8 bits, the type of W, the size of groups that share a scale (row: one
+a row), the mode of zero points.
 """,
 )
 @click.argument("path", type=click.Path(path_type=Path))
@@ -66,7 +67,7 @@ of groups that share a scale (row: one a row), the mode of zero points.
 @click.option("--check", is_flag=True, help="Read and check every layer, not one of each kind.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def show(path: Path, target: str | None, rows: tuple[int, ...], every: bool, check: bool, as_json: bool) -> None:
-    """Show what the checkpoint PATH holds, and which rules will serve it.
+    """Show what a checkpoint holds, and which rules serve it.
 
     PATH is a directory in the hub's layout, quantized or not, or a .safetensors or .gguf file. Headers are read, and
     one layer of each kind, as load_model would load it: sizes are those of the loaded model. Times are those of the
