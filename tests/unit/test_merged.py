@@ -124,6 +124,9 @@ def test_products_of_a_model(model, plain):
     results, found = graphs(lambda x: model(x, use_cache=False).logits, ids(), calls=3)
     assert found == [[128, 64, 192, 64] * 2]  # One graph: the second and the third call recompile nothing.
     assert all(torch.equal(result, wanted) for result in results)
+    # CUDA graphs read the common tensors where they are, as a module's own; others they would copy at each replay.
+    whole = model.get_submodule(Q)._merged.whole.layer
+    assert all(hasattr(tensor, "_dynamo_static_input_type") for tensor in whole.buffers())
 
 
 def test_equal_blocks_share_a_graph(model):
@@ -171,6 +174,10 @@ def test_checkpoints(name, options):
     assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
     assert all(tensor.is_contiguous() for tensor in model.state_dict().values())
     assert torch.equal(logits(copy.deepcopy(model)), logits(plain))
+    assert torch.equal(model(ids()).logits, plain(ids()).logits)  # With gradients, so that each layer computes alone.
+    for layer, other in zip(model.modules(), plain.modules(), strict=True):
+        if isinstance(layer, Linear):
+            assert torch.equal(layer.dequantize(), other.dequantize())
     bq.dequantize_model(model)
     bq.dequantize_model(plain)
     assert torch.equal(logits(model), logits(plain))
