@@ -217,7 +217,7 @@ def resolve_target(target: str | Target | None) -> Target:
     if isinstance(target, Target):
         return _from_tvm(target)
     if not isinstance(target, str):
-        raise ConfigError(f"'target' must be a string or a tvm Target (got {target!r})", target=target)
+        raise ConfigError(f"'target' must be a string or a tvm Target (got {target!r:.200})", target=target)
     text = target.strip()
     if text in ("cpu", "llvm", "c"):
         return cpu_target()
@@ -236,7 +236,7 @@ def resolve_target(target: str | Target | None) -> Target:
         resolved = Target(text)
     except Exception as error:
         raise ConfigError(
-            f"'target' must be 'cpu', 'cuda' or an architecture such as 'sm_90a' (got {target!r})", target=target
+            f"'target' must be 'cpu', 'cuda' or an architecture such as 'sm_90a' (got {target!r:.200})", target=target
         ) from error
     return _from_tvm(resolved)
 

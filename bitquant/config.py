@@ -427,7 +427,9 @@ def _validate(c: MatmulConfig) -> None:
         check_bool(getattr(c, flag), flag)
     for flag in ("fast_decoding", "propagate_a", "propagate_b"):  # BitBLAS has an enumeration for the last two.
         if getattr(c, flag) is not None and not isinstance(getattr(c, flag), (bool, int)):
-            raise ConfigError(f"{flag!r} must be a bool or None (got {getattr(c, flag)!r})", **{flag: getattr(c, flag)})
+            raise ConfigError(
+                f"{flag!r} must be a bool or None (got {getattr(c, flag)!r:.200})", **{flag: getattr(c, flag)}
+            )
     _validate_formats(c)
     _validate_groups(c)
     _validate_packing(c)
@@ -454,7 +456,7 @@ def _validate_formats(c: MatmulConfig) -> None:
             accum_dtype=c.accum_dtype, A_dtype=c.A_dtype,
         )  # fmt: skip
     if not isinstance(c.layout, str) or c.layout not in ("nt", "nn"):
-        raise ConfigError(f"'layout' must be 'nt' or 'nn' (got {c.layout!r})", layout=c.layout)
+        raise ConfigError(f"'layout' must be 'nt' or 'nn' (got {c.layout!r:.200})", layout=c.layout)
     if c.layout == "nn" and (w.is_packed or w != a):
         raise ConfigError(
             f"'layout' nn needs a W that is not quantized (got W_dtype={w.name!r}, A_dtype={a.name!r}); "
@@ -463,7 +465,7 @@ def _validate_formats(c: MatmulConfig) -> None:
         )  # fmt: skip
     if not isinstance(c.storage_dtype, str) or c.storage_dtype != "int8":
         raise ConfigError(
-            f"'storage_dtype' must be 'int8', the type of every packed weight (got {c.storage_dtype!r})",
+            f"'storage_dtype' must be 'int8', the type of every packed weight (got {c.storage_dtype!r:.200})",
             storage_dtype=c.storage_dtype,
         )
 
@@ -481,7 +483,7 @@ def _validate_groups(c: MatmulConfig) -> None:
     is_mode = isinstance(c.zeros_mode, str) and c.zeros_mode in modes
     if not is_mode and (c.with_zeros or c.zeros_mode is not None):
         raise ConfigError(
-            f"'zeros_mode' must be one of {', '.join(modes)} (got {c.zeros_mode!r})", zeros_mode=c.zeros_mode
+            f"'zeros_mode' must be one of {', '.join(modes)} (got {c.zeros_mode!r:.200})", zeros_mode=c.zeros_mode
         )
     if c.has_packed_zeros and c.W_format.kind != "uint":
         raise ConfigError(

@@ -181,18 +181,18 @@ def canonical_name(name: str, argument: str, allowed: tuple[str, ...]) -> str:
     """
     if not isinstance(name, str):
         raise ConfigError(
-            f"{argument!r} must be a string (got {name!r} of type {type(name).__name__}); "
+            f"{argument!r} must be a string (got {name!r:.200} of type {type(name).__name__}); "
             f"for example {argument}={allowed[0]!r}",
             **{argument: name},
         )
     canonical = _ALIASES.get(name, name)
     if canonical in allowed:
         return canonical
-    near = difflib.get_close_matches(name.lower(), [*allowed, *_ALIASES], n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:80].lower(), [*allowed, *_ALIASES], n=1, cutoff=0.5)
     near_name = _ALIASES.get(near[0], near[0]) if near else None
     hint = f"; did you mean {near_name!r}?" if near_name in allowed else ""
     raise ConfigError(
-        f"{argument!r} must be one of {', '.join(allowed)} (got {name!r}){hint}",
+        f"{argument!r} must be one of {', '.join(allowed)} (got {name!r:.200}){hint}",
         **{argument: name},
     )
 

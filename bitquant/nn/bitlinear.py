@@ -94,9 +94,9 @@ class BitLinear(KernelModule):
         dtype: torch.dtype | None = None,
     ) -> None:
         for name, bits, only in (("weight_bits", weight_bits, 1), ("input_bits", input_bits, 8)):
-            if bits != only:
+            if type(bits) is not int or bits != only:
                 raise ConfigError(
-                    f"{name!r} must be {only} (got {bits!r}); for other formats use Linear", **{name: bits}
+                    f"{name!r} must be {only} (got {bits!r:.80}); for other formats use Linear", **{name: bits}
                 )
         if not isinstance(bias, bool):
             raise ConfigError(f"'bias' must be a bool (got {bias!r:.80})", bias=bias)

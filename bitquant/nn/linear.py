@@ -310,7 +310,7 @@ class Linear(KernelModule):
         }  # fmt: skip
         for name, flag, is_present, shape, dtype in self._optional:
             _check_operand(name, operands[name], flag, is_present, shape, dtype)
-        if permutation is not None and not permutation.is_meta:
+        if permutation is not None:
             _check_permutation(permutation)
         here = self.qweight.device
         device = packed.device if packed.device.type != "cpu" or here.type == "meta" else here
@@ -624,5 +624,10 @@ def _check_operand(
     if not isinstance(tensor, torch.Tensor) or tensor.dtype is not dtype:
         got = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
         raise ConfigError(f"{name!r} must be a tensor of type {dtype} (got {got}); use .to({dtype})", **{name: tensor})
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        kind = "nested" if tensor.is_nested else tensor.layout
+        raise ConfigError(f"{name!r} must be dense (got a tensor that is {kind}); use .to_dense()", **{name: tensor})
     if tuple(tensor.shape) != tuple(shape):
         raise ConfigError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)})", **{name: tensor})
+    if tensor.is_meta:
+        raise ConfigError(f"{name!r} must hold numbers (got a tensor on the meta device)", **{name: tensor})

@@ -8,7 +8,7 @@ import fnmatch
 import inspect
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -93,7 +93,7 @@ def as_names(skip: Any) -> tuple[str, ...]:
     """
     if isinstance(skip, str):
         raise ConfigError(f"'skip' must be a sequence of names (got {skip!r:.80}); use skip=({skip!r:.80},)", skip=skip)
-    names = tuple(skip) if isinstance(skip, Iterable) and not isinstance(skip, torch.Tensor) else (skip,)
+    names = tuple(skip) if isinstance(skip, Iterable) and not isinstance(skip, (torch.Tensor, Mapping)) else (skip,)
     if other := [name for name in names if not isinstance(name, str)]:
         raise ConfigError(f"'skip' must be a sequence of names (got {other[0]!r:.80} in place of one)", skip=skip)
     return names

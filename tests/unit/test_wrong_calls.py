@@ -17,6 +17,7 @@ import bitquant as bq
 from bitquant.cli.app import cli
 from bitquant.operator.persistence import problem_parts
 from bitquant.schedule import Record, Records, load_records, save_records
+from bitquant.transformers import BitquantConfig
 
 #: What stands where something else is meant.
 ODD = {
@@ -103,6 +104,116 @@ def test_arguments_of_another_kind(argument, value):
     with pytest.raises(bq.BitquantError) as error:
         ARGUMENTS[argument](ODD[value])
     check_words(error)
+
+
+# Layers and models.
+
+
+def layers():
+    """A model with layers that can be quantized."""
+    return torch.nn.Sequential(torch.nn.Linear(32, 16), torch.nn.Linear(16, 16))
+
+
+def small(**fields):
+    """A layer with all operands that it may have."""
+    options = dict(group_size=16, with_scaling=True, with_zeros=True, opt_M=(1,), with_channel_scale=True)
+    return bq.Linear(32, 16, True, W_dtype="uint4", with_permutation=True, **options, **fields)
+
+
+def arguments_of(call, *names):
+    """One function for each of these keyword arguments."""
+    return {name: lambda value, name=name: call(**{name: value}) for name in names}
+
+
+def nowhere(**arguments):
+    return bq.load_model("nowhere", **arguments)
+
+
+def quantized(**arguments):
+    return bq.quantize_model(layers(), **{"group_size": 16, **arguments})
+
+
+LAYER_ARGUMENTS = ("A_dtype", "W_dtype", "accum_dtype", "out_dtype", "group_size", "zeros_mode", "opt_M", "scale_dtype")
+LAYER_FLAGS = (
+    "bias", "with_scaling", "with_zeros", "enable_tuning", "with_activation_scale", "with_channel_scale",
+    "quantize_activations", "with_permutation",
+)  # fmt: skip
+#: What takes models and layers, by the function's name and the argument's.
+NN_ARGUMENTS = {
+    "load_model": {
+        "path": bq.load_model, **arguments_of(nowhere, "device", "dtype", "on_unsupported", "scale_dtype"),
+    },
+    "read_checkpoint": {
+        "path": bq.read_checkpoint,
+        **arguments_of(lambda **a: bq.read_checkpoint("nowhere", **a), "on_unsupported", "device"),
+    },
+    "quantize_model": {
+        "model": bq.quantize_model,
+        **arguments_of(quantized, "W_dtype", "group_size", "zeros", "A_dtype", "skip", "method"),
+        **arguments_of(quantized, "opt_M", "scale_dtype", "out_dtype", "accum_dtype", "target", "enable_tuning"),
+    },
+    "dequantize_model": {
+        "model": bq.dequantize_model, "dtype": lambda value: bq.dequantize_model(layers(), value),
+    },
+    "prepare_model": {"model": bq.prepare_model, "device": lambda value: bq.prepare_model(layers(), value)},
+    "BitquantConfig": arguments_of(
+        BitquantConfig, "W_dtype", "group_size", "zeros", "A_dtype", "skip", "method", "opt_M", "layers", "bits",
+    ),
+    "Linear": {
+        **arguments_of(lambda **a: bq.Linear(**{"in_features": 32, "out_features": 16, **a}), *LAYER_FLAGS),
+        **arguments_of(lambda **a: bq.Linear(32, 16, **a), *LAYER_ARGUMENTS, "target"),
+        **arguments_of(lambda **a: bq.Linear(**{"in_features": 32, "out_features": 16, **a}), "in_features"),
+        **arguments_of(lambda **a: bq.Linear(**{"in_features": 32, "out_features": 16, **a}), "out_features"),
+    },
+    "Linear.from_float": arguments_of(
+        lambda **a: bq.Linear.from_float(torch.nn.Linear(32, 16), **{"group_size": 16, **a}),
+        "W_dtype", "group_size", "A_dtype", "out_dtype", "zeros_mode", "method", "opt_M",
+    ),
+    "Linear.from_quantized": {"weight": bq.Linear.from_quantized},
+    "Linear.dequantize": {"dtype": lambda value: bq.Linear(32, 16, W_dtype="uint4", opt_M=1).dequantize(value)},
+    "BitLinear": arguments_of(lambda **a: bq.BitLinear(32, 16, **a), "bias", "opt_M", "target", "weight_bits"),
+}  # fmt: skip
+#: What is right after all: a group may be as long as a row or longer, and a ladder may have one rung.
+NN_RIGHT = {
+    ("quantize_model", "group_size", "huge"), ("BitquantConfig", "group_size", "huge"),
+    *((function, "opt_M", "list") for function in NN_ARGUMENTS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"), [(function, name) for function, names in NN_ARGUMENTS.items() for name in names]
+)
+def test_arguments_of_layers_and_models(function, argument):
+    """What is no model, layer, path, device, type, name or flag is refused where it comes in, before anything else."""
+    values = {**ODD, "infinite": float("inf"), "mapping": {"a": 1}, "NUL": "a\0b", "long": "[" * 5000}
+    if argument in LAYER_FLAGS:
+        values |= {"int": 1, "zero": 0}
+    for name, value in values.items():
+        if (function, argument, name) not in NN_RIGHT:
+            with pytest.raises(bq.BitquantError) as error:
+                NN_ARGUMENTS[function][argument](value)
+            check_words(error)
+
+
+@pytest.mark.parametrize("operand", ["weight", "scales", "zeros", "bias", "channel_scale", "permutation"])
+def test_operands_of_a_layer(operand):
+    """A tensor that is none, or of another kind than the layer's, is refused by name, and nothing has been loaded."""
+    right = {
+        "weight": torch.ones(16, 32, dtype=torch.int8), "scales": torch.ones(16, 2).half(),
+        "zeros": torch.ones(16, 2).half(), "bias": torch.zeros(16).half(), "channel_scale": torch.ones(16),
+        "permutation": torch.arange(32),
+    }  # fmt: skip
+    layer = small()
+    wrong = {
+        **ODD, **ODD_TENSORS, "far": torch.arange(32) + 2**62, "twice": torch.arange(32) // 2,
+        "nowhere": right[operand].to("meta"), "nothing": right[operand][:0],
+    }  # fmt: skip
+    for value in wrong.values():
+        with pytest.raises(bq.ConfigError, match=f"'{operand}'") as error:
+            layer.load_and_transform_weight(**{**right, operand: value})
+        check_words(error)
+    assert not layer.qweight.any()
+    layer.load_and_transform_weight(**right)
 
 
 @pytest.mark.parametrize("value", [v for v in ODD if v not in ("numpy int", "huge")])

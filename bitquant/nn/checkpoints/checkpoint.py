@@ -296,7 +296,7 @@ def find_weights(place: Path) -> Path:
         if (place / name).is_file():
             return place / name
     for pattern in ("*.safetensors.index.json", "*.safetensors", "*.gguf"):
-        if len(files := sorted(place.glob(pattern))) == 1:
+        if len(files := sorted(f for f in place.glob(pattern) if f.is_file())) == 1:
             return files[0]
         if files:
             names = ", ".join(file.name for file in files)
