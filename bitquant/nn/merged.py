@@ -148,7 +148,7 @@ class Part:
         if not whole.is_on or torch.is_grad_enabled() or torch.compiler.is_exporting():
             return None
         # In a program it would be a guard for each layer, and only copies that share `_merged` have other dicts.
-        if buffers is not self.rows and not torch.compiler.is_dynamo_compiling():
+        if not torch.compiler.is_dynamo_compiling() and buffers is not self.rows:
             return None
         D = whole.product(A, self.index)
         return None if D is None else D.narrow(-1, self.start, self.length)
