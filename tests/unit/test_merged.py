@@ -776,6 +776,7 @@ def test_copies(copied):
         assert torch.equal(block(x), wanted)
         one = copied(block.b)
         assert not is_merged(one)
+        assert type(one._buffers) is dict
         assert torch.equal(one(x), wanted[:, 64:96])
         shallow = copy.copy(block.b)
         assert torch.equal(shallow(x), wanted[:, 64:96])
