@@ -31,8 +31,6 @@ __all__ = ["merge_layers", "unmerge_layers"]
 #: Rounds in a row that may end before every part was asked for its product, by an exception for one, until the parts
 #: compute alone.
 _PATIENCE = 3
-#: Every buffer of a `Linear`.
-_BUFFERS = ("qweight", "scales", "zeros", "bias", "channel_scale", "permutation")
 
 
 def merge_layers(model: torch.nn.Module) -> list[tuple[str, ...]]:
@@ -134,26 +132,24 @@ class Part:
         The merged operator.
     index, start, length
         Which part it is, and its columns of the product.
-    buffers
-        The buffers that are rows of the merged operands, in the order of `_BUFFERS`. Where the layer has others, it
-        computes alone.
+    rows
+        The buffers of the layer where they are rows of the merged operands. A layer with others computes alone.
     """
 
     start = length = 0
 
     def __init__(self, whole: _Merged, index: int) -> None:
         self.whole, self.index = whole, index
-        self.buffers: tuple[torch.Tensor | None, ...] = ()
-        self.addresses: tuple[int, ...] = ()
+        self.rows: _Rows | None = None
 
     def product(self, A: torch.Tensor, buffers: dict[str, torch.Tensor | None]) -> torch.Tensor | None:
         """Return what the layer with these buffers returns for A; None: it is to compute alone."""
         whole = self.whole
         if not whole.is_on or torch.is_grad_enabled() or torch.compiler.is_exporting():
             return None
-        for name, buffer in zip(_BUFFERS, self.buffers):  # noqa: B905 - as short as it can be.
-            if buffers[name] is not buffer:
-                return None
+        # In a program it would be a guard for each layer, and only copies that share `_merged` have other dicts.
+        if not torch.compiler.is_dynamo_compiling() and buffers is not self.rows:
+            return None
         D = whole.product(A, self.index)
         return None if D is None else D.narrow(-1, self.start, self.length)
 
@@ -162,6 +158,37 @@ class Part:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["whole"], state["index"])  # type: ignore[misc]
+
+
+class _Rows(dict[str, "torch.Tensor | None"]):
+    """The buffers of a layer that is part of a merged operator: rows of its operands, until one is replaced.
+
+    Whoever replaces one (an attribute that is set, ``.to``, ``torch.func.functional_call``) writes to this; that layers
+    look at each buffer at each call would double the guards of a compiled program.
+    """
+
+    def __init__(self, buffers: dict[str, torch.Tensor | None], whole: _Merged) -> None:
+        super().__init__(buffers)
+        self.whole = whole
+        self.rows = [(name, tensor, tensor.data_ptr()) for name, tensor in buffers.items() if tensor is not None]
+
+    def __setitem__(self, name: str, tensor: torch.Tensor | None) -> None:
+        self.whole.is_on = False
+        super().__setitem__(name, tensor)
+
+    def __delitem__(self, name: str) -> None:
+        self.whole.is_on = False
+        super().__delitem__(name)
+
+    def are_rows(self) -> bool:
+        """Return whether all are the tensors that they were, in the same memory."""
+        present = sum(tensor is not None for tensor in self.values())
+        return present == len(self.rows) and all(
+            self.get(name) is tensor and tensor.data_ptr() == address for name, tensor, address in self.rows
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
 
 class _Round(weakref.ref[torch.Tensor]):
@@ -351,11 +378,8 @@ class _Merged:
             for row, tensor in zip(rows, tensors, strict=True):
                 row[name] = tensor
         for part, row in zip(parts, rows, strict=True):
-            for name, tensor in row.items():
-                setattr(part, name, tensor)
+            part._buffers = part._merged.rows = _Rows({**part._buffers, **row}, self)
             part._merged.start, part._merged.length = start, part.out_features
-            part._merged.buffers = tuple(map(part._buffers.__getitem__, _BUFFERS))
-            part._merged.addresses = _addresses(part)
             start += part.out_features
         if self.layer.qweight.is_cuda:
             # As where a weight is converted (`bitquant.layouts.to_layout`): kernels may read it before the kernel ahead
@@ -368,8 +392,11 @@ class _Merged:
         for part in (p for ref in self._parts if ref is not None and (p := ref()) is not None):
             if _is_row(part):
                 with torch.inference_mode(False):
-                    for name, tensor in _operands(part):
-                        setattr(part, name, tensor.clone(memory_format=torch.contiguous_format))
+                    own = {
+                        name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in _operands(part)
+                    }
+                part._buffers.update(own)
+            part._buffers = dict(part._buffers)
             part._merged = None
         self.layer.to("meta")
 
@@ -395,18 +422,9 @@ class _Merged:
 
 def _operands(part: Linear) -> list[tuple[str, torch.Tensor]]:
     """Return the buffers that a layer has, with their names."""
-    return [(name, tensor) for name in _BUFFERS if (tensor := part._buffers[name]) is not None]
-
-
-def _addresses(part: Linear) -> tuple[int, ...]:
-    return tuple(tensor.data_ptr() for _, tensor in _operands(part))
+    return [(name, tensor) for name, tensor in part._buffers.items() if tensor is not None]
 
 
 def _is_row(part: Linear) -> bool:
     """Whether the buffers of a part are still rows of merged operands."""
-    own = part._merged
-    return (
-        bool(own.buffers)
-        and all(part._buffers[name] is tensor for name, tensor in zip(_BUFFERS, own.buffers, strict=True))
-        and own.addresses == _addresses(part)
-    )
+    return isinstance(part._buffers, _Rows) and part._buffers.are_rows()

@@ -501,6 +501,24 @@ def test_an_input_that_changes_in_place():
         assert torch.equal(block.b(x), alone(x))
 
 
+def test_inputs_that_differ_in_a_program():
+    """Layers that a program calls with different tensors compute alone in it, and are right the first time."""
+    block = Block()
+    merge_layers(block)
+    alone = copy.deepcopy(block)
+    unmerge_layers(alone)
+
+    def call(block, x, y):
+        return block.a(x), block.b(y), block.c(y)
+
+    x, y = torch.randn(2, 64), torch.randn(2, 64)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        results = torch.compile(call, fullgraph=True, backend="eager")(block, x, y)
+        assert all(map(torch.equal, results, call(alone, x, y)))
+    assert merged._trace.current is None
+
+
 class Sometimes(Block):
     def forward(self, x, skip=True):
         a = self.a(x)
@@ -547,23 +565,53 @@ def test_threads(model, plain):
         thread.join()
     assert not wrong
     assert is_merged(model.get_submodule(Q))
+    x, block = torch.randn(2, 64), model.model.layers[0].mlp
+    with torch.no_grad():
+        block.gate_proj(x)
+        round_ = merged._rounds.current
+        thread = threading.Thread(target=lambda: products(block, x + 1))
+        thread.start()
+        thread.join()
+        assert merged._rounds.current is round_  # Another thread's calls end no round of this one.
+        block.up_proj(x)
+        assert merged._rounds.current is None
 
 
-@pytest.mark.parametrize("is_compiled", [False, True])
-def test_functional_call(model, plain, is_compiled):
-    """Buffers that a call is given for a layer count, merged or not; afterwards the layers are merged as before."""
+@pytest.mark.parametrize("way", ["eager", "inside", "around"])
+def test_functional_call(model, plain, way):
+    """Buffers that a call is given for a layer count, in and around a program; a move merges the layers again."""
     block, name = model.model.layers[0].mlp, "up_proj.scales"
     other, x = {name: torch.rand_like(block.up_proj.scales)}, torch.randn(2, 64)
 
     def call(x, tensors):
         return torch.func.functional_call(block, tensors, (x,))
 
+    torch._dynamo.reset()
     with torch.no_grad():
         wanted = torch.func.functional_call(plain.model.layers[0].mlp, other, (x,))
-        torch._dynamo.reset()
-        got = (torch.compile(call, backend="eager") if is_compiled else call)(x, other)
-    assert torch.equal(got, wanted)
+        if way == "around":
+            block.compile(backend="eager", fullgraph=True)
+            assert torch.equal(block(x), plain.model.layers[0].mlp(x))
+        if way == "inside":
+            call = torch.compile(call, backend="eager")
+        assert torch.equal(call(x, other), wanted)
+        assert torch.equal(block(x), plain.model.layers[0].mlp(x))
+    model.to("cpu")
+    block._compiled_call_impl = None
     assert products(block, x) == [192, 64]
+
+
+def test_replicas(model):
+    """What torch.nn.DataParallel makes of a layer computes with its own buffers, and disturbs no one."""
+    layer, x = model.get_submodule(K), torch.randn(2, 64)
+    replica = layer._replicate_for_data_parallel()
+    replica._buffers["scales"] = layer.scales * 2
+    with torch.no_grad():
+        alone = copy.deepcopy(layer)
+        assert torch.equal(layer(x), alone(x))
+        alone.scales.mul_(2)
+        assert torch.equal(replica(x), alone(x))
+    assert is_merged(layer)
 
 
 def test_vmap_and_make_fx(model, plain):
@@ -728,6 +776,7 @@ def test_copies(copied):
         assert torch.equal(block(x), wanted)
         one = copied(block.b)
         assert not is_merged(one)
+        assert type(one._buffers) is dict
         assert torch.equal(one(x), wanted[:, 64:96])
         shallow = copy.copy(block.b)
         assert torch.equal(shallow(x), wanted[:, 64:96])
