@@ -196,23 +196,11 @@ def _load(directory: Path, place: Any, dtype: Any, opt_M: Any, on_unsupported: A
     what = f"{type(model).__name__}, {str(model.dtype).removeprefix('torch.')}, on {model.device}"
     click.echo(f"loaded     {what}, {format_bytes(memory)}, in {loaded - begin:.1f} s", err=True)
     layers = [module for module in model.modules() if isinstance(module, (BitLinear, Linear))]
-    _check_rungs(layers, opt_M)
     if layers:
         loaded = time.perf_counter()
         prepare_model(model)
         click.echo(f"kernels    of {len(layers)} layers, in {time.perf_counter() - loaded:.1f} s", err=True)
     return model
-
-
-def _check_rungs(layers: list[Any], opt_M: Any) -> None:
-    """Check that the layers have the rungs that were asked for: those of a saved model keep theirs."""
-    if opt_M is None:
-        return
-    wanted = (opt_M,) if isinstance(opt_M, int) else tuple(sorted(opt_M))
-    other = next((layer.config.ladder for layer in layers if layer.config.ladder != wanted), None)
-    if not layers or other is not None:
-        why = f"were saved with {', '.join(map(str, other))}" if other else "are not quantized"
-        raise ConfigError(f"'--opt_M' cannot be chosen for this model, whose layers {why}; leave it out", opt_M=opt_M)
 
 
 def _room(model: Any, length: int, wanted: int) -> int:

@@ -30,6 +30,7 @@ from bitquant.nn.rounding import Method, check_method
 from bitquant.nn.swap import (
     DEFAULT_SKIP,
     as_names,
+    check_weight_format,
     dequantize_layers,
     fitting_group,
     forget_tie,
@@ -85,7 +86,7 @@ class BitquantConfig(QuantizationConfigMixin):
                 "A_dtype, skip, method, opt_M, merge",
                 **others,
             )
-        canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES)
+        check_weight_format(W_dtype)
         check_group_size(group_size)
         if zeros is not None:
             canonical_name(zeros, "zeros", get_args(ZerosMode))
@@ -278,6 +279,12 @@ class BitquantQuantizer(HfQuantizer):
             self._build(model)
         else:
             names = layer_names(model, config.skip)
+            if not names:
+                raise ConfigError(
+                    f"the model must have torch.nn.Linear layers that 'skip' does not name ({type(model).__name__} has "
+                    f"none; skip={config.skip!r})",
+                    skip=config.skip,
+                )
             tied = _tied_modules(model)
             self._tied = [name for name in names if name in tied]
             self._names = {name for name in names if name not in tied}

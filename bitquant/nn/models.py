@@ -196,7 +196,8 @@ def load_model(
     CheckpointError
         If a file is missing or damaged, a format is not read, or layers do not fit the model. There is no model then.
     ConfigError
-        If an argument is wrong.
+        If an argument is wrong, or an option would not be used: a model that bitquant saved says itself how its layers
+        are constructed, and one that is not quantized has none.
     UnsupportedError
         If transformers is not installed.
 
@@ -218,15 +219,29 @@ def load_model(
             file=str(directory),
         )
     transformers = _import_transformers()
+    unused = {**options, **({} if scale_dtype is None else {"scale_dtype": scale_dtype})}
     if _is_saved_by_bitquant(directory):
+        if not quantize_activations:
+            unused["quantize_activations"] = False
+        _refuse_unused(unused, directory, "says itself how its layers are constructed")
         return _load_as_it_is(transformers, directory, place, dtype, merge)
     checkpoint = read_checkpoint(directory, on_unsupported, place)
     if not checkpoint.format:
+        _refuse_unused(unused, directory, "is not quantized; quantize_model takes them")
         return _load_as_it_is(transformers, directory, place, dtype, merge)
     loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
     loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
     loader.merge = merge
     return loader.load()
+
+
+def _refuse_unused(options: dict[str, Any], directory: Path, why: str) -> None:
+    """Check that no option was given that would be left unused."""
+    if options:
+        name = next(iter(options))
+        raise ConfigError(
+            f"{name!r} must be left out for this checkpoint (got {options[name]!r}): {directory} {why}", **options
+        )
 
 
 def _torch_dtype(dtype: Any) -> torch.dtype | None:

@@ -497,6 +497,11 @@ def test_unquantized_directories(tmp_path):
     other = bq.load_model(tmp_path, "cpu")
     assert other.dtype == torch.float16
     assert torch.equal(logits(other), logits(AutoModelForCausalLM.from_pretrained(tmp_path)))
+    for options in (dict(opt_M=(16,)), dict(scale_dtype="float16")):
+        with pytest.raises(
+            bq.ConfigError, match=f"'{next(iter(options))}' must be left out.*quantize_model takes them"
+        ):
+            bq.load_model(tmp_path, "cpu", **options)
 
 
 def test_experts_of_qwen3_moe(tmp_path):

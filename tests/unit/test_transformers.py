@@ -284,6 +284,25 @@ def test_torch_compile_with_a_static_cache(saved):
     assert torch.equal(step(compiled), wanted)
 
 
+def test_options_of_a_saved_model_are_its_own(saved):
+    """What would not be used is refused: a saved model says how its layers are constructed."""
+    _, directory = saved
+    for options in (dict(opt_M=(1,)), dict(scale_dtype="float32"), dict(quantize_activations=False)):
+        with pytest.raises(bq.ConfigError, match=f"'{next(iter(options))}' must be left out.*says itself how"):
+            bq.load_model(directory, "cpu", **options)
+
+
+def test_models_without_layers_are_refused(tmp_path):
+    """A model that has nothing to quantize, and a format that is none, are refused, as by quantize_model."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=64, n_positions=16)).save_pretrained(tmp_path)
+    with pytest.raises(bq.ConfigError, match=r"must have torch.nn.Linear layers.*GPT2LMHeadModel has none"):
+        AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=BitquantConfig(**OPTIONS))
+    with pytest.raises(bq.ConfigError, match="'W_dtype' must have at most 8 bits"):
+        BitquantConfig("float16")
+
+
 def test_experts_are_named(tmp_path):
     """Quantizing a model with stacked experts on load says that they stay, and what they take."""
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
