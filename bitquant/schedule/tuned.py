@@ -53,12 +53,25 @@ class Planned:
         As in `Choice`.
     is_required
         Whether it is an error if it does not fit; otherwise the default takes its place.
+
+    Raises
+    ------
+    RecordError
+        If a field of the hint is no int, string or bool: it is part of keys before a rule sees it.
     """
 
     rule: str
     hint: dict[str, Any]
     origin: str
     is_required: bool = True
+
+    def __post_init__(self) -> None:
+        for name, value in self.hint.items():
+            if not isinstance(value, (int, str)):
+                raise RecordError(
+                    f"{self.origin}: the hint's field {name!r} must be an int, a string or a bool (got {value!r:.80})",
+                    **{str(name): value},
+                )
 
 
 @dataclass(frozen=True)
