@@ -217,7 +217,7 @@ def load_model(
 
 
 def _torch_dtype(dtype: Any) -> torch.dtype | None:
-    found = getattr(torch, dtype.removeprefix("torch."), dtype) if isinstance(dtype, str) else dtype
+    found: Any = getattr(torch, dtype.removeprefix("torch."), dtype) if isinstance(dtype, str) else dtype
     check_dtype(found)
     return found
 
