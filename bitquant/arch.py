@@ -23,7 +23,9 @@ __all__ = [
     "default_target",
     "detected_cuda_arch",
     "driver_version",
+    "find_gpu",
     "gpu_arch",
+    "resolve_gpu",
     "resolve_target",
 ]
 
@@ -98,6 +100,24 @@ _ARCHS = {
     )
 }
 
+#: Words of a name that say which product is meant, and its facts. Multiprocessors and bandwidths in bytes a second are
+#: those of NVIDIA's data sheets, where it is not the `example` of its architecture.
+_PRODUCTS: dict[tuple[str, ...], GpuArch] = {
+    **{(key,): _ARCHS[arch] for key, arch in (
+        ("t4", "sm_75"), ("a100", "sm_80"), ("a6000", "sm_86"), ("orin", "sm_87"), ("l40s", "sm_89"),
+        ("h200", "sm_90a"), ("b200", "sm_100a"), ("b300", "sm_103a"), ("5090", "sm_120a"),
+    )},
+    **{keys: replace(_ARCHS[arch], example=name, sm_count=sm_count, bandwidth_bytes_per_s=bandwidth)
+       for keys, name, arch, sm_count, bandwidth in (
+        (("a100", "40gb"), "A100 40GB SXM", "sm_80", 108, 1555e9),
+        (("3090",), "RTX 3090", "sm_86", 82, 936e9),
+        (("l4",), "L4", "sm_89", 58, 300e9),
+        (("4090",), "RTX 4090", "sm_89", 128, 1008e9),
+        (("h100",), "H100 SXM", "sm_90a", 132, 3350e9),
+        (("h100", "pcie"), "H100 PCIe", "sm_90a", 114, 2000e9),
+    )},
+}  # fmt: skip
+
 #: Compiler targets that bitquant knows; from sm_90 on the architecture-specific ones.
 SUPPORTED_ARCHS: tuple[str, ...] = tuple(_ARCHS)
 
@@ -123,6 +143,13 @@ def gpu_arch(name: str) -> GpuArch:
             smem_per_block_bytes=small.smem_per_block_bytes, smem_per_sm_bytes=small.smem_per_sm_bytes,
         )  # fmt: skip
     raise ConfigError(f"'target' must name one of {', '.join(_ARCHS)} (got {name!r})", target=name)
+
+
+def find_gpu(name: str) -> GpuArch | None:
+    """Return the facts of a product, "h200", "RTX 4090" or "NVIDIA H100 80GB HBM3"; None for one that is not known."""
+    words = set(re.findall(r"[a-z0-9]+", re.sub(r"nvidia|geforce|rtx", " ", name.lower())))
+    known = [keys for keys in _PRODUCTS if words.issuperset(keys)]
+    return _PRODUCTS[max(known, key=len)] if known else None
 
 
 def cuda_target(arch: str) -> Target:
@@ -212,6 +239,38 @@ def resolve_target(target: str | Target | None) -> Target:
             f"'target' must be 'cpu', 'cuda' or an architecture such as 'sm_90a' (got {target!r:.200})", target=target
         ) from error
     return _from_tvm(resolved)
+
+
+def resolve_gpu(target: str | None) -> tuple[Target, GpuArch | None]:
+    """Return the target that a word stands for, and the product whose times are asked for; None for a CPU.
+
+    Parameters
+    ----------
+    target
+        As in `resolve_target`, or the name of a product, as in `find_gpu`. An architecture stands for its
+        `GpuArch.example`, "cuda" and None for the GPU that is here.
+
+    Raises
+    ------
+    UnsupportedError, ConfigError
+        As `resolve_target` does.
+    """
+    if target is not None and (named := find_gpu(target)) is not None:
+        return cuda_target(named.name), named
+    try:
+        resolved = resolve_target(target)
+    except ConfigError as error:
+        products = ", ".join(" ".join(keys) for keys in _PRODUCTS)
+        raise ConfigError(f"{error}; or a product: {products}", target=target) from error
+    if resolved.kind.name != "cuda":
+        return resolved, None
+    here = None
+    if target is None or target.strip() in ("cuda", "gpu"):
+        import torch
+
+        here = find_gpu(torch.cuda.get_device_name())
+    arch = gpu_arch(str(resolved.arch))
+    return resolved, here if here is not None and here.name == arch.name else arch
 
 
 def _from_tvm(target: Target) -> Target:

@@ -72,7 +72,7 @@ struct alignas(64) CUtensorMap_st { unsigned long long opaque[16]; };
 typedef struct CUtensorMap_st CUtensorMap;
 """
 
-# Subnormals are kept: --use_fast_math would flush them, and no kernel here divides or calls a math function.
+# Subnormals are kept and quotients rounded once: --use_fast_math would flush the ones and approximate the others.
 _COMMON_OPTIONS = (
     "-U__CUDA_NO_HALF_OPERATORS__",
     "-U__CUDA_NO_HALF_CONVERSIONS__",

@@ -22,7 +22,7 @@ from peft.tuners.tuners_utils import (
 )
 
 from bitquant.errors import ConfigError
-from bitquant.nn import BitLinear, Linear
+from bitquant.nn import BitLinear, Linear, unmerge_layers
 
 __all__ = ["LoraLinear", "register"]
 
@@ -106,6 +106,7 @@ class LoraLinear(lora.Linear):
 
     def __init__(self, base_layer: torch.nn.Module, adapter_name: str, config: LoraConfig, **kwargs: Any) -> None:
         _check_layer(base_layer, kwargs.get("target_name", "base_layer"))
+        unmerge_layers(base_layer)
         super().__init__(base_layer, adapter_name, config=config, **kwargs)
         self.fan_in_fan_out = False  # A quantized weight is (N, K), whatever the model's others are.
         #: The layer that a merged one stands for. In a list, so that it is no submodule.

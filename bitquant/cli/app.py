@@ -14,8 +14,11 @@ import bitquant
 from bitquant.cli.bench import bench
 from bitquant.cli.cache import cache
 from bitquant.cli.doctor import doctor
+from bitquant.cli.generate import generate
 from bitquant.cli.inspect import inspect
+from bitquant.cli.quantize import quantize
 from bitquant.cli.run import run
+from bitquant.cli.show import show
 from bitquant.cli.tune import tune
 from bitquant.errors import BitquantError
 
@@ -115,6 +118,7 @@ def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
 \b
 Examples:
   bitquant doctor
+  bitquant generate path/to/checkpoint --prompt "The capital of France is"
   bitquant run --M 1 --N 4096 --K 4096 --W_dtype uint4 --group_size 128 --with_scaling
   bitquant inspect --stage cuda --target sm_90a --M 1 --N 4096 --K 4096 --W_dtype uint4
 \b
@@ -125,12 +129,12 @@ that this machine lacks; 3 an unexpected error (BITQUANT_DEBUG=1 shows its trace
 @click.version_option(bitquant.__version__, prog_name="bitquant", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Compile, check, time and read mixed-precision matrix multiplications, D = A x decode(W)^T (+ Bias)."""
+    """Run and quantize language models; compile, check, time and read their products, D = A x decode(W)^T (+ Bias)."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
 
-for _command in (run, inspect, bench, doctor, cache, tune):
+for _command in (run, inspect, bench, doctor, cache, tune, quantize, generate, show):
     cli.add_command(_command)
 
 

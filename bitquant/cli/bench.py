@@ -47,6 +47,7 @@ Examples:
   bitquant bench --shapes llama-3-70b,4096x4096 --formats nf4-g64 --m 1 --peers "torch linear,bitsandbytes"
   bitquant bench --host --shapes 4096x4096 --formats uint4-g128-zeros
   bitquant bench --from-json decode.json --markdown docs/benchmarks.md --plots plots
+  bitquant bench --model llama-3-8b --methods float16,uint4-g128-zeros,uint4-g128-zeros+int8-row,bitsandbytes
 \b
 Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized][-scaled]: the type of A where it is not --A_dtype, the type
 of W, the size of groups that share a scale (row: one a row; nothing: no scales), the mode of zero points, and whether
@@ -70,7 +71,13 @@ Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
 @target_option
 @click.option("--replays", type=click.IntRange(5), default=5, show_default=True, help="Samples; their median counts.")
 @click.option("--target-ms", type=float, default=10.0, show_default=True, help="Length of a sample.")
-@click.option("--time-limit", type=float, default=None, metavar="SECONDS", help="End in this time, with what there is.")
+@click.option(
+    "--time-limit",
+    type=float,
+    default=None,
+    metavar="SECONDS",
+    help="End in this time, with what there is. With --model: the longest preparation of a method.",
+)
 @click.option(
     "--peer-limit",
     type=click.FloatRange(0, min_open=True),
@@ -98,6 +105,27 @@ Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
 )
 @click.option("--plots", "plot_folder", type=click.Path(path_type=Path), help="Folder for plots, PNG and SVG.")
 @click.option("--host", is_flag=True, help="Time the host's part of a call instead, of each problem.")
+@click.option("--model", default=None, metavar="NAME|DIR", help="Time a whole model instead: tokens a second.")
+@click.option(
+    "--methods",
+    default="float16,uint4-g128-zeros,int8-row",
+    show_default=True,
+    help="With --model: what its linear layers are, the first being what others are compared with.",
+)
+@click.option("--batch", type=_RowList(), default="1,16", show_default=True, help="With --model: sequences.")
+@click.option(
+    "--prompt", type=click.IntRange(1), default=32, show_default=True, help="With --model: tokens of a prompt."
+)
+@click.option(
+    "--cache",
+    "cache_length",
+    type=click.IntRange(4),
+    default=256,
+    show_default=True,
+    help="With --model: tokens that the static cache holds.",
+)
+@click.option("--layers", type=click.IntRange(1), default=None, help="With --model NAME: fewer blocks than it has.")
+@click.option("--compile/--no-compile", "is_compiled", default=True, help="With --model: whether by torch.compile.")
 def bench(
     shapes: str,
     formats: str,
@@ -116,6 +144,13 @@ def bench(
     markdown_path: Path | None,
     plot_folder: Path | None,
     host: bool,
+    model: str | None,
+    methods: str,
+    batch: tuple[int, ...],
+    prompt: int,
+    cache_length: int,
+    layers: int | None,
+    is_compiled: bool,
 ) -> int:
     """Time kernels against the memory's speed and against other libraries.
 
@@ -123,9 +158,30 @@ def bench(
     implementations replayed in turn, the median of their samples. The floor is a kernel that reads as many bytes and
     does nothing else. Results are checked against float64 in the same run. The exit code is 1 if one of ours is wrong
     or fails.
+
+    With --model, whole models: random weights of a model's sizes, or a checkpoint. The static cache, attention and
+    all else but the linear layers is the same for every method, each of which has a process of its own.
     """
     begin = time.perf_counter()
     progress = _Progress(begin)
+    if model is not None:
+        progress.say("importing torch and TVM", is_lasting=True)
+        from bitquant.cli.bench_model import bench_model
+        from bitquant.testing.bench.generation import GenerationOptions
+
+        chosen_options = GenerationOptions(
+            model,
+            batch,
+            prompt,
+            cache_length,
+            layers,
+            _device_type(target),
+            is_compiled,
+            jobs or 1,
+            prepare_limit_s=time_limit,
+        )
+        with progress:
+            return bench_model(chosen_options, methods.split(","), json_path, progress.say)
     if not sources:
         progress.say("importing torch and TVM", is_lasting=True)
     from bitquant.testing.bench import report
@@ -161,6 +217,17 @@ def bench(
         for path in report.plot(results, plot_folder):
             click.echo(f"wrote {path}")
     return int(any("complaint" in entry["ours"] for entry in results["cells"]))
+
+
+def _device_type(target: str | None) -> str:
+    """Return where whole models are timed."""
+    import torch
+
+    if target in ("cuda", "cpu"):
+        return target
+    if target is not None:
+        raise click.BadParameter(f"{target!r}: with --model it is cuda or cpu", param_hint="--target")
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _peers(names: str | None) -> tuple[Peer, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-__all__ = ["format_bytes", "print_source", "print_table"]
+__all__ = ["format_bytes", "print_source", "print_table", "three_digits"]
 
 #: Columns of a pipe, which has no width: no line is ever wrapped or cut there.
 _PIPE_WIDTH = 10_000
@@ -84,3 +85,8 @@ def format_bytes(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def three_digits(x: float) -> str:
+    """Return a number with three significant digits and without an exponent; 0 for what is not positive."""
+    return f"{x:.{max(0, 2 - math.floor(math.log10(x)))}f}" if x > 0 else "0"

@@ -12,10 +12,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 
-__all__ = ["ProblemCommand", "parse_rows", "target_option"]
+__all__ = ["DASHES", "LADDER", "ProblemCommand", "RowList", "Value", "parse_rows", "target_option"]
+
+#: Settings of a command whose options may be spelled with dashes as well as underscores.
+DASHES: dict[str, Any] = {"token_normalize_func": lambda name: name.replace("_", "-")}
 
 
-class _Value(click.ParamType):
+class Value(click.ParamType):
     """A field that is read from text by `parse`; "none" stands for None where the field may be that."""
 
     def __init__(self, name: str, parse: Callable[[str], Any], is_optional: bool) -> None:
@@ -47,10 +50,30 @@ def parse_rows(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.removesuffix(",").split(","))
 
 
+class RowList(click.ParamType):
+    """Numbers from 1 on, such as 1,16,256."""
+
+    name = "rows"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the numbers of a list."""
+        try:
+            rows = value if isinstance(value, tuple) else parse_rows(value)
+        except ValueError:
+            rows = ()
+        if not rows or min(rows) < 1:
+            self.fail(f"{value!r} is not a list of numbers from 1 on, such as 1,16,64", param, ctx)
+        return rows
+
+
 def _parse_M(text: str) -> int | tuple[int, ...]:
     """Return a static M for "16", a ladder for "1,16,64", and one of a single rung for "16,"."""
     rows = parse_rows(text)
     return rows if "," in text else rows[0]
+
+
+#: A field that is a number of rows or a ladder.
+LADDER = Value("a number or a list such as 1,16,64", _parse_M, is_optional=True)
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
@@ -76,11 +99,11 @@ def _option(field: dataclasses.Field[Any], hint: Any, text: str) -> click.Option
         return click.Option([flag, field.name], default=field.default, show_default=True, help=text)
     choices = [value for member in members if get_origin(member) is Literal for value in get_args(member)]
     if any(get_origin(member) is Sequence for member in members):
-        kind, metavar = _Value("a number or a list such as 1,16,64", _parse_M, is_optional), "INT|INT,INT,...|none"
+        kind, metavar = LADDER, "INT|INT,INT,...|none"
     elif int in members:
-        kind, metavar = _Value("a whole number", int, is_optional), "INT"
+        kind, metavar = Value("a whole number", int, is_optional), "INT"
     else:
-        kind, metavar = _Value("a name", str, is_optional), "|".join(choices) or "TYPE"
+        kind, metavar = Value("a name", str, is_optional), "|".join(choices) or "TYPE"
     return click.Option(
         [f"--{field.name}", field.name],
         type=kind,
@@ -109,7 +132,7 @@ class ProblemCommand(click.Command):
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
-        self.context_settings["token_normalize_func"] = lambda name: name.replace("_", "-")
+        self.context_settings.update(DASHES)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the fields of the problem, then the command's own options."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bitquant.cli.output import print_table
+from bitquant.cli.output import print_table, three_digits
 from bitquant.cli.problem import ProblemCommand, parse_rows, target_option
 from bitquant.errors import ConfigError, UnsupportedError
 
@@ -219,18 +218,13 @@ def _print_results(operator: Operator, results: list[_Result]) -> None:
             f"{r.error:.1e}",
             bound,
             Text("FAIL", style="bold red") if r.complaint else Text("pass", style="green"),
-            _three_digits(r.latency_us),
-            _three_digits(operator.bytes_per_call(r.m) / r.latency_us / 1e3),
-            _three_digits(flop / r.latency_us / 1e6),
+            three_digits(r.latency_us),
+            three_digits(operator.bytes_per_call(r.m) / r.latency_us / 1e3),
+            three_digits(flop / r.latency_us / 1e6),
             _rule(operator, r.m),
         ])  # fmt: skip
     headers = ["m", "rel. error", "tolerance", "result", "latency us", "GB/s", "TFLOP/s", "rule"]
     print_table(headers, rows, right=[h for h in headers if h not in ("result", "rule")])
-
-
-def _three_digits(x: float) -> str:
-    """Return a positive number with three significant digits and without an exponent."""
-    return f"{x:.{max(0, 2 - math.floor(math.log10(x)))}f}"
 
 
 def _rule(operator: Operator, m: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.linear import Linear
+from bitquant.nn.merged import merge_layers, unmerge_layers
 from bitquant.nn.models import dequantize_model, load_model, quantize_model
 from bitquant.nn.prepare import prepare_model
 from bitquant.nn.rounding import quantize
@@ -15,7 +16,9 @@ __all__ = [
     "ModelWarning",
     "dequantize_model",
     "load_model",
+    "merge_layers",
     "prepare_model",
     "quantize",
     "quantize_model",
+    "unmerge_layers",
 ]

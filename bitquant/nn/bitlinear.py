@@ -15,7 +15,7 @@ from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
 from bitquant.nn.activations import quantize_tokens
 from bitquant.nn.format import format_fields
-from bitquant.nn.module import KernelModule
+from bitquant.nn.module import KernelModule, check_device
 from bitquant.nn.stand_in import weight_stand_in
 from bitquant.operator.dispatch import may_have_gradient, straight_through
 from bitquant.packing.checks import check_finite
@@ -163,18 +163,19 @@ class BitLinear(KernelModule):
         if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.shape[-1:] != (self.in_features,):
             got = f"{x.dtype}, shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
             raise CallError(f"'x' must be a tensor of floats of shape (..., {self.in_features}) (got {got})")
-        tokens, token_scale = self.activation_quant(x)
         weight_scale: Any = self.weight_scale
+        if self.qweight is None:
+            values, weight_scale = self._round_weight()
+        check_device(x, weight_scale.device)
+        tokens, scale = quantize_tokens(x, "int8", _LEAST, inverse=True, weight_scale=weight_scale)
         if self.qweight is not None:
             # A bias is added in float32, with a rounding of its own: the same bits in both states.
-            D = self._multiply(
-                tokens, kernels=self._kernels_for(x.dtype), activation_scale=(token_scale * weight_scale).reciprocal()
-            )
+            D = self._multiply(tokens, kernels=self._kernels_for(x.dtype), activation_scale=scale)
         else:
-            values, weight_scale = self._round_weight()
-            with torch.autocast(x.device.type, enabled=False):  # float32 holds the sums, float16 does not.
+            device_type = "cuda" if x.is_cuda else "cpu"  # There is no autocast for meta tensors.
+            with torch.autocast(device_type, enabled=False):  # float32 holds the sums, float16 does not.
                 product = torch.nn.functional.linear(tokens.to(torch.float32), values.to(torch.float32))
-            D = product * (token_scale * weight_scale).reciprocal()
+            D = product * scale
         if self.bias is not None:
             D = D + self.bias
         D = D.to(x.dtype)
@@ -194,7 +195,10 @@ class BitLinear(KernelModule):
 
     def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[Any]:
         """Return the kernels that calls with inputs of these types run; none before the weight is packed."""
-        return [] if self.qweight is None else [self._kernels_for(dtype) for dtype in dtypes]
+        if self.qweight is None:
+            return []
+        products = [self._kernels_for(dtype) for dtype in dtypes]
+        return [*products, *self._rounding_kernels(dtypes, with_weight_scale=True)]
 
     def _round_weight(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `weight_quant` of the float weight.

@@ -8,6 +8,7 @@ take tensors and nothing else.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ import torch
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError
 
-__all__ = ["describe_format", "format_difference", "format_fields", "pack_format", "unpack_format"]
+__all__ = ["describe_format", "format_difference", "format_fields", "name_pattern", "pack_format", "unpack_format"]
 
 #: Version of what the fields and the plain layout of a weight mean.
 VERSION = 1
@@ -111,3 +112,8 @@ def format_difference(stored: dict[str, Any], own: dict[str, Any]) -> str | None
         return None
     said = [f"{n:.40} is {stored.get(n)!r:.40} and not {own.get(n)!r}" for n in different]
     return ", ".join(said[:_MOST_DIFFERENCES]) + (" ..." if len(said) > _MOST_DIFFERENCES else "")
+
+
+def name_pattern(name: str) -> re.Pattern[str]:
+    """Return what matches the layers that a saved quantization config means by a name, in which "*" is any number."""
+    return re.compile(re.escape(name).replace(r"\*", r"\d+"))

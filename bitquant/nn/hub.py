@@ -23,7 +23,9 @@ from bitquant.config import ZerosMode, check_group_size, check_rows
 from bitquant.dtypes import ACTIVATION_DTYPES, OUT_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
 from bitquant.nn.bitlinear import BitLinear
+from bitquant.nn.format import name_pattern
 from bitquant.nn.linear import Linear
+from bitquant.nn.merged import merge_layers
 from bitquant.nn.rounding import Method, check_method
 from bitquant.nn.swap import (
     DEFAULT_SKIP,
@@ -49,7 +51,7 @@ class BitquantConfig(QuantizationConfigMixin):
 
     Parameters
     ----------
-    W_dtype, group_size, zeros, A_dtype, skip, method
+    W_dtype, group_size, zeros, A_dtype, skip, method, merge
         As in `bitquant.quantize_model`.
     opt_M
         As in `Linear`: numbers of rows to make kernels for.
@@ -73,13 +75,14 @@ class BitquantConfig(QuantizationConfigMixin):
         method: Method = "rtn",
         opt_M: int | Sequence[int] | None = None,
         layers: dict[str, dict[str, Any]] | None = None,
+        merge: bool = True,
         **others: Any,
     ) -> None:
         others.pop("quant_method", None)
         if others:
             raise ConfigError(
                 f"'{next(iter(others))}' is no field of a BitquantConfig; fields are W_dtype, group_size, zeros, "
-                "A_dtype, skip, method, opt_M",
+                "A_dtype, skip, method, opt_M, merge",
                 **others,
             )
         canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES)
@@ -95,7 +98,7 @@ class BitquantConfig(QuantizationConfigMixin):
         method_name: Any = METHOD  # transformers has an enumeration, of its own methods.
         self.quant_method = method_name
         self.W_dtype, self.group_size, self.zeros, self.A_dtype = W_dtype, group_size, zeros, A_dtype
-        self.skip, self.method, self.layers = list(as_names(skip)), method, layers
+        self.skip, self.method, self.layers, self.merge = list(as_names(skip)), method, layers, merge
         self.opt_M = list(opt_M) if isinstance(opt_M, Sequence) else opt_M
 
 
@@ -314,7 +317,7 @@ class BitquantQuantizer(HfQuantizer):
                 "the quantization_config of a saved model must name its 'layers' (got none); save the model again",
                 layers=None,
             )
-        left = {name: _pattern(name) for name in self.quantization_config.layers}
+        left = {name: name_pattern(name) for name in self.quantization_config.layers}
         fields_of = dict(self.quantization_config.layers)
         for name, module in list(model.named_modules()):
             if type(module) is not torch.nn.Linear:
@@ -355,6 +358,8 @@ class BitquantQuantizer(HfQuantizer):
             layer.to(layer.weight.device)  # In the layout for that device.
         if not self.pre_quantized and self._pending is None:
             warn_of_experts(model, "stay in 16 bits")
+        if config.merge and self._pending is None:
+            merge_layers(model)
         return model
 
     def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
@@ -396,10 +401,6 @@ def _tied_modules(model: Any) -> set[str]:
     """Return the names of modules whose weight is another's."""
     tied = getattr(model, "all_tied_weights_keys", None) or {}
     return {name.rpartition(".")[0] for pair in tied.items() for name in pair}
-
-
-def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile(re.escape(name).replace(r"\*", r"\d+"))
 
 
 def layer_fields(model: torch.nn.Module) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -101,6 +101,8 @@ class Linear(KernelModule):
     bias: torch.Tensor | None
     channel_scale: torch.Tensor | None
     permutation: torch.Tensor | None
+    #: Its place in a merged operator (`bitquant.nn.merged`), if it is part of one.
+    _merged: Any = None
 
     def __init__(
         self,
@@ -198,8 +200,8 @@ class Linear(KernelModule):
         Parameters
         ----------
         A
-            (..., K), contiguous, of type `A_dtype`; it is not cast. Of a floating-point type where the layer has
-            `quantize_activations`.
+            (..., K), of type `A_dtype`, or of a floating-point type where the layer has `quantize_activations`. It is
+            not cast; it is copied where it is not contiguous.
         output
             Where to write D, (..., N), contiguous; allocated where None.
         activation_scale
@@ -211,6 +213,10 @@ class Linear(KernelModule):
         CallError
             If shape, type, device or strides do not fit.
         """
+        if self._merged is not None and output is None and activation_scale is None:
+            D = self._merged.product(A, self._buffers)
+            if D is not None:
+                return D
         if self.permutation is not None:
             A = self._gathered(A)
         if self.quantize_activations:
@@ -218,7 +224,7 @@ class Linear(KernelModule):
         return self._multiply(
             A,
             self.scales,
-            self.zeros,
+            self._dense_zeros(),
             self.bias,
             output,
             activation_scale=activation_scale,
@@ -244,20 +250,24 @@ class Linear(KernelModule):
             raise CallError(f"'A' must be a tensor of floats of shape (..., {self.in_features}) (got {got})")
         if activation_scale is not None:
             raise CallError("'activation_scale' must be None: the layer scales its input itself; leave it out")
-        values, factor = quantize_tokens(x, self.config.A_format.name)
+        values, scale = quantize_tokens(x, self.config.A_format.name, inverse=True)
         D = self._multiply(
             values,
             self.scales,
-            self.zeros,
+            self._dense_zeros(),
             self.bias,
             output,
-            activation_scale=factor.reciprocal(),
+            activation_scale=scale,
             channel_scale=self.channel_scale,
         )
         if output is None and may_have_gradient(x, D):
-            operands = {"scale": self.scales, "zeros": self.zeros, "channel_scale": self.channel_scale}
+            operands = {"scale": self.scales, "zeros": self._dense_zeros(), "channel_scale": self.channel_scale}
             D = straight_through(x, D, self.qweight, self.operator(x.device.type).problem, **operands)
         return D
+
+    def _dense_zeros(self) -> torch.Tensor | None:
+        """Return the zero points as operators take them: packed ones of a merged layer are columns of the whole's."""
+        return None if self.zeros is None else self.zeros.contiguous()
 
     def load_and_transform_weight(
         self,
@@ -309,6 +319,7 @@ class Linear(KernelModule):
             # Own memory: what the caller does to his tensor later is not the layer's.
             setattr(self, name, None if tensor is None else tensor.detach().to(device, copy=True).contiguous())
         self._arrange_weight()
+        self._join()
 
     def dequantize(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Return the weight W, (N, K), on the device of the layer: D = A x W^T (+ bias). It has no gradient.
@@ -330,7 +341,7 @@ class Linear(KernelModule):
         """
         operator = self.operator(self.qweight.device.type)
         self._arrange_weight()
-        weight = operator.dequantize(self.qweight, self.scales, self.zeros, dtype)
+        weight = operator.dequantize(self.qweight, self.scales, self._dense_zeros(), dtype)
         if self.channel_scale is not None:
             weight = (weight * self.channel_scale.unsqueeze(-1)).to(weight.dtype)
         if self.permutation is not None:
@@ -384,7 +395,7 @@ class Linear(KernelModule):
             )
         for name, buffer in self.named_buffers():
             is_scale = name == "scales" or (name == "zeros" and not self.config.has_packed_zeros)
-            setattr(layer, name, buffer.to(layer.config.scale_format.torch_dtype) if is_scale else buffer)
+            setattr(layer, name, buffer.to(layer.config.scale_format.torch_dtype) if is_scale else buffer.contiguous())
         layer.qweight = self._arranged(self.qweight, "plain")
         layer._arrange_weight()
         return layer.train(self.training)
@@ -525,6 +536,57 @@ class Linear(KernelModule):
             weight.permutation,
         )
         return layer
+
+    # Layers that are merged (`bitquant.nn.merged`).
+
+    def _join(self) -> None:
+        """Make the buffers rows of the merged operands again, where they may be others now."""
+        if self._merged is not None:
+            self._merged.whole.join()
+
+    def _take_apart(self) -> None:
+        if self._merged is not None:
+            self._merged.whole.take_apart()
+
+    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[Any]:
+        """Return the kernels that calls run: those of the merged operator for a layer that is part of one."""
+        if self._merged is not None and self._merged.whole.is_wanted:
+            return self._merged.whole.layer.needed_kernels(dtypes)
+        return super().needed_kernels(dtypes)
+
+    def register_forward_hook(self, *arguments: Any, **options: Any) -> Any:
+        """Register a hook as torch.nn.Module does. A layer that is merged becomes one of its own before."""
+        self._take_apart()
+        return super().register_forward_hook(*arguments, **options)
+
+    def register_forward_pre_hook(self, *arguments: Any, **options: Any) -> Any:
+        """Register a hook as torch.nn.Module does. A layer that is merged becomes one of its own before."""
+        self._take_apart()
+        return super().register_forward_pre_hook(*arguments, **options)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_old_forward":  # What accelerate sets first where it adds a hook.
+            self._take_apart()
+        super().__setattr__(name, value)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        self._join()
+        return self
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._join()
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.zeros is not None:
+            destination[f"{prefix}zeros"] = destination[f"{prefix}zeros"].contiguous()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._merged is not None and not self._merged.whole.adopt(self._merged.index, self):
+            self._merged = None
 
     def extra_repr(self) -> str:
         """Return sizes and formats for ``repr``."""

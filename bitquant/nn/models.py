@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from bitquant.config import ZerosMode
+from bitquant.config import ZerosMode, check_bool
 from bitquant.dtypes import SCALE_DTYPES, canonical_name
 from bitquant.errors import BitquantError, CheckpointError, ConfigError, UnsupportedError
 from bitquant.nn.checkpoints.checkpoint import Checkpoint, checkpoint_path, find_weights, read_checkpoint
@@ -21,6 +21,7 @@ from bitquant.nn.checkpoints.layer import checkpoint_error
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
 from bitquant.nn.device import present_device
 from bitquant.nn.linear import Linear
+from bitquant.nn.merged import merge_layers, unmerge_layers
 from bitquant.nn.progress import track
 from bitquant.nn.rounding import Method
 from bitquant.nn.swap import (
@@ -36,7 +37,7 @@ from bitquant.nn.swap import (
     warn_of_experts,
 )
 
-__all__ = ["dequantize_model", "load_model", "quantize_model"]
+__all__ = ["dequantize_model", "load_model", "quantize_as_read", "quantize_model"]
 
 
 def quantize_model(
@@ -47,6 +48,7 @@ def quantize_model(
     A_dtype: str | None = None,
     skip: Iterable[str] = DEFAULT_SKIP,
     method: Method = "rtn",
+    merge: bool = True,
     **options: Any,
 ) -> Any:
     """Replace the torch.nn.Linear layers of a model by `Linear` layers, in place, and return the model.
@@ -77,6 +79,9 @@ def quantize_model(
         own from then on; the other module keeps its weight.
     method
         "rtn": to nearest. "hqq": zero points are optimised (`bitquant.nn.quantize`).
+    merge
+        Whether layers that share an input (q, k and v; gate and up) are merged into one operator
+        (`bitquant.nn.merge_layers`).
     **options
         Further parameters of `Linear`: scale_dtype, out_dtype, opt_M, target ...
 
@@ -101,14 +106,19 @@ def quantize_model(
     if not isinstance(model, torch.nn.Module):
         raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
     check_options(options)
+    check_bool(merge, "merge")
     skip = as_names(skip)
     names = layer_names(model, skip)
     quantize_layers(model, names, W_dtype, group_size, zeros_mode=zeros, A_dtype=A_dtype, method=method, **options)
     warn_of_experts(model, "stay in 16 bits")
+    if merge:
+        merge_layers(model)
     if _is_of_transformers(model):
         from bitquant.nn.hub import BitquantConfig, attach_quantizer
 
-        attach_quantizer(model, BitquantConfig(W_dtype, group_size, zeros, A_dtype, skip, method, options.get("opt_M")))
+        opt_M = options.get("opt_M")
+        config = BitquantConfig(W_dtype, group_size, zeros, A_dtype, skip, method, opt_M, merge=merge)
+        attach_quantizer(model, config)
     return model
 
 
@@ -149,6 +159,7 @@ def load_model(
     on_unsupported: Literal["error", "dequantize"] = "error",
     scale_dtype: str | None = None,
     quantize_activations: bool = True,
+    merge: bool = True,
     **options: Any,
 ) -> Any:
     """Return the transformers model of a checkpoint, with `Linear` layers where the checkpoint is quantized.
@@ -176,6 +187,8 @@ def load_model(
         Whether layers round their input to 8 bits where the checkpoint's own runtime does (W8A8, fp8, BitNet), token by
         token, with a scale that is computed at the call, also where the checkpoint has a static one. False: inputs stay
         in `dtype`, which is at least as exact.
+    merge
+        As in `quantize_model`.
     **options
         Further parameters of `Linear`: opt_M, target ...
 
@@ -195,6 +208,8 @@ def load_model(
     """
     dtype = _torch_dtype(dtype)
     check_options(options)
+    check_bool(quantize_activations, "quantize_activations")
+    check_bool(merge, "merge")
     if scale_dtype is not None:
         scale_dtype = canonical_name(scale_dtype, "scale_dtype", SCALE_DTYPES)
     place = present_device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
@@ -207,12 +222,13 @@ def load_model(
         )
     transformers = _import_transformers()
     if _is_saved_by_bitquant(directory):
-        return _load_as_it_is(transformers, directory, place, dtype)
+        return _load_as_it_is(transformers, directory, place, dtype, merge)
     checkpoint = read_checkpoint(directory, on_unsupported, place)
     if not checkpoint.format:
-        return _load_as_it_is(transformers, directory, place, dtype)
+        return _load_as_it_is(transformers, directory, place, dtype, merge)
     loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
     loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
+    loader.merge = merge
     return loader.load()
 
 
@@ -227,7 +243,7 @@ def _import_transformers() -> Any:
         import transformers
     except ImportError as error:
         raise UnsupportedError(
-            f"load_model needs the package transformers ({error}); install it with: pip install 'bitquant[models]'"
+            f"models need the package transformers ({error}); install it with: pip install 'bitquant[models]'"
         ) from error
     return transformers
 
@@ -296,10 +312,21 @@ def _model_class(transformers: Any, config: Any, directory: Path) -> Any:
         ) from error
 
 
-def _load_as_it_is(transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None) -> Any:
+def _load_as_it_is(
+    transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None, merge: bool
+) -> Any:
     """Load a model that needs no reader: one that is not quantized, or that transformers and bitquant saved."""
     import bitquant.nn.hub  # noqa: F401  It registers the format.
 
+    model = _load_directory(transformers, directory, place, dtype)
+    (merge_layers if merge else unmerge_layers)(model)
+    return model
+
+
+def _load_directory(
+    transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None, **options: Any
+) -> Any:
+    """Load a directory whose tensors are those of its model, or of one with layers of bitquant."""
     config, source = _read_config(transformers, directory), SafetensorsSource(find_weights(directory))
     wanted = dtype or config.dtype
     if wanted is None:  # As transformers: what the weights have.
@@ -309,10 +336,37 @@ def _load_as_it_is(transformers: Any, directory: Path, place: torch.device, dtyp
             str(directory / "config.json"), f"'dtype' must be float16, bfloat16 or float32 (got {wanted!r:.80})"
         )
     model_class, state = _model_class(transformers, config, directory), {n: source.slice(n) for n in source.names}
-    model, info = _load(transformers, model_class, config, directory, state, wanted, place)
+    model, info = _load(transformers, model_class, config, directory, state, wanted, place, **options)
     _check_loaded(info, directory)
     model.config.name_or_path = str(directory)
     return model
+
+
+def quantize_as_read(directory: Path, place: torch.device, dtype: torch.dtype | None, quantization: Any) -> Any:
+    """Return the model of a directory that is not quantized, each layer quantized as it is read.
+
+    Parameters
+    ----------
+    directory
+        Where it is.
+    place
+        Where its layers are rounded, and stay.
+    dtype
+        Its type; None: as it was saved.
+    quantization
+        A `BitquantConfig`.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint lacks tensors of the model.
+    ConfigError
+        If a layer cannot have the format.
+    UnsupportedError
+        If transformers is not installed.
+    """
+    transformers = _import_transformers()
+    return _load_directory(transformers, directory, place, dtype, quantization_config=quantization)
 
 
 def _load(
@@ -351,7 +405,9 @@ def _load(
         raise UnsupportedError(f"{directory}: transformers needs another package ({error})") from error
     except (CheckpointError, MemoryError, torch.OutOfMemoryError):
         raise
-    except BitquantError as error:  # Of the quantization_config.
+    except BitquantError as error:
+        if "quantization_config" in options:  # It is the caller's.
+            raise
         raise CheckpointError(f"{directory}: {error}", **{**error.values, "file": str(directory)}) from error
     except Exception as error:
         raise checkpoint_error(str(directory), f"transformers cannot load it ({_brief(error)})") from error
@@ -397,6 +453,7 @@ class _Loader:
 
     scale_dtype: str | None
     quantize_activations: bool
+    merge: bool
     options: dict[str, Any]
 
     def __init__(self, transformers: Any, checkpoint: Checkpoint, place: torch.device, dtype: torch.dtype) -> None:
@@ -421,6 +478,7 @@ class _Loader:
         if any(modules[name] is output for name in linear.values()):
             for holder in (self.config, self.config.get_text_config()):
                 holder.tie_word_embeddings = False
+        shapes = {name: parameter.shape for name, parameter in outline.named_parameters()}
         del outline, modules
         quantization = BitquantConfig()
         quantization.pending = list(linear.values())  # type: ignore[attr-defined]
@@ -430,14 +488,27 @@ class _Loader:
         )  # fmt: skip
         self._check_experts(others, info)
         _check_loaded(info, self.checkpoint.path)
+        self._check_shapes(model, shapes)
         for path, name in track(linear.items(), "Loading layers", len(linear)):
             replace_layer(model, name, self._layer(path, model.get_submodule(name)))
         self._unify_scales(model)
         if others:
             warn_of_experts(model, f"are kept in {str(self.dtype).removeprefix('torch.')}")
+        if self.merge:
+            merge_layers(model)
         model.config.name_or_path = str(self.checkpoint.path)
-        attach_quantizer(model, BitquantConfig())
+        attach_quantizer(model, BitquantConfig(merge=self.merge))
         return model.eval()
+
+    def _check_shapes(self, model: Any, shapes: dict[str, torch.Size]) -> None:
+        """Check that what was loaded is as large as the config says; transformers before 5.22 takes what there is."""
+        for name, parameter in model.named_parameters():
+            if name in shapes and parameter.shape != shapes[name]:
+                raise CheckpointError(
+                    f"{self.checkpoint.path}, tensor {name!r}: is in another shape than the model of config.json has, "
+                    f"{tuple(shapes[name])} (got {tuple(parameter.shape)}); save or fetch the checkpoint again",
+                    file=str(self.checkpoint.path), tensor=name,
+                )  # fmt: skip
 
     def _module_name(self, path: str, model: Any, modules: dict[str, Any]) -> str | None:
         """Return the name of the linear layer that a path of the checkpoint stands for; None where it is none."""

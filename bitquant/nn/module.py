@@ -18,10 +18,12 @@ from bitquant.config import MatmulConfig, check_bool
 from bitquant.errors import CallError, ConfigError, UnsupportedError
 from bitquant.layouts import Layout
 from bitquant.matmul import Matmul
+from bitquant.nn.activations import token_kernels
 from bitquant.nn.format import describe_format, format_difference, pack_format, unpack_format
+from bitquant.operator.tokens import TokenKernel
 from bitquant.schedule import preferred_layout
 
-__all__ = ["KernelModule"]
+__all__ = ["KernelModule", "check_device"]
 
 #: Where a state dict has the format, behind the prefix of the layer; the name is torch's.
 _FORMAT_KEY = "_extra_state"
@@ -49,7 +51,7 @@ class _Kernels:
     """
 
     def __init__(self, config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> None:
-        self.config, self._target, self._enable_tuning = config, target, enable_tuning
+        self.config, self._target, self.enable_tuning = config, target, enable_tuning
         self.operators: dict[str, Matmul] = {}
         #: Shapes of the weights that they read.
         self.weight_shapes: dict[str, tuple[int, int]] = {}
@@ -61,11 +63,20 @@ class _Kernels:
         """Make the operator for a type of device. torch.compile runs this where it stands, and does not trace it."""
         if device_type not in self.operators:
             target = self.target_on(device_type)
-            self._keep(device_type, Matmul(self.config, target=target, enable_tuning=self._enable_tuning))
+            self._keep(device_type, Matmul(self.config, target=target, enable_tuning=self.enable_tuning))
+
+    def build(self, device_type: str) -> Matmul:
+        """Return an operator for a type of device, without tuning, and keep none: it leaves kernels in the cache."""
+        return Matmul(self.config, target=self.target_on(device_type))
+
+    @property
+    def rungs(self) -> int:
+        """How many functions are built for it."""
+        return len(self.config.ladder)
 
     def find(self, device_type: str) -> bool:
         """Return whether the operator for a type of device is there now, made without compiling or tuning anything."""
-        if device_type not in self.operators and not self._enable_tuning:
+        if device_type not in self.operators and not self.enable_tuning:
             operator = Matmul.find(self.config, self.target_on(device_type))
             if operator is not None:
                 self._keep(device_type, operator)
@@ -101,10 +112,10 @@ class _Kernels:
     def with_output(self, out_dtype: str) -> _Kernels:
         """Return those of the same problem with another type of D; they read the weight in the same layout."""
         config = dataclasses.replace(self.config, out_dtype=out_dtype)
-        return _shared_kernels(config, self._target, self._enable_tuning)
+        return _shared_kernels(config, self._target, self.enable_tuning)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _shared_kernels, (self.config, self._target, self._enable_tuning)
+        return _shared_kernels, (self.config, self._target, self.enable_tuning)
 
 
 #: It keeps nothing alive.
@@ -136,6 +147,21 @@ def _converted(weight: torch.Tensor, config: MatmulConfig, layout: Layout, wante
         return torch.empty(shape, dtype=dtype, device="meta")
     with torch.inference_mode(False):  # What is made in inference mode, load_state_dict could not write to later.
         return layouts.to_layout(layouts.from_layout(weight, config, layout), config, wanted)
+
+
+def check_device(A: torch.Tensor, device: torch.device) -> None:
+    """Check that an input is on the device of a layer.
+
+    Raises
+    ------
+    CallError
+        If it is not.
+    """
+    if A.device != device:
+        raise CallError(
+            f"the input must be on {device}, where the layer is (got {A.device}); use .to('{device}'), or move "
+            "the layer"
+        )
 
 
 class KernelModule(torch.nn.Module):
@@ -172,6 +198,8 @@ class KernelModule(torch.nn.Module):
     """
 
     qweight: torch.Tensor | None
+    #: Whether a call rounds its input, of any floating-point type, to the type of A.
+    quantize_activations: bool = False
 
     def __init__(self, config: MatmulConfig, target: str | Target | None = None, enable_tuning: bool = False) -> None:
         super().__init__()
@@ -216,20 +244,27 @@ class KernelModule(torch.nn.Module):
         )
 
     def operator(self, device_type: str) -> Matmul:
-        """Return the operator that serves tensors on a device of that type, "cuda" or "cpu".
+        """Return the operator that serves tensors on a device of that type, "cuda" or "cpu"; else that for a CPU.
 
         Raises
         ------
         UnsupportedError
             If it is for a GPU and there is none.
         """
+        device_type = "cuda" if device_type == "cuda" else "cpu"
         self._kernels.prepare(device_type)
         return self._kernels.operators[device_type]
 
-    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[_Kernels]:
+    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[_Kernels | TokenKernel]:
         """Return the kernels that calls run, with inputs of these types where the layer takes any."""
-        del dtypes
-        return [self._kernels]
+        return [self._kernels, *(self._rounding_kernels(dtypes) if self.quantize_activations else ())]
+
+    def _rounding_kernels(
+        self, dtypes: Collection[torch.dtype], *, with_weight_scale: bool = False
+    ) -> list[TokenKernel]:
+        """Return the kernels that round inputs of these types."""
+        c = self.config
+        return token_kernels(dtypes, c.A_format.name, c.K, self._kernels.target, with_weight_scale)
 
     @property
     def weight_layout(self) -> Layout | None:
@@ -262,6 +297,8 @@ class KernelModule(torch.nn.Module):
         device_type = "cuda" if isinstance(A, torch.Tensor) and A.is_cuda else "cpu"
         kernels = kernels or self._kernels
         kernels.prepare(device_type)
+        if isinstance(A, torch.Tensor) and A.layout is torch.strided and not A.is_contiguous():
+            A = A.contiguous()  # As torch's layers do, for models pass slices. Operators refuse them.
         weight = self.qweight
         if weight is None or weight.shape != kernels.weight_shapes[device_type]:
             weight = self._mended_weight(A)
@@ -286,11 +323,8 @@ class KernelModule(torch.nn.Module):
         weight = self.qweight
         if weight is None:
             raise CallError("the layer has no weight yet; pack one, or load a state dict")
-        if isinstance(A, torch.Tensor) and A.device != weight.device:
-            raise CallError(
-                f"the input must be on {weight.device}, where the layer is (got {A.device}); "
-                f"use .to('{weight.device}'), or move the layer"
-            )
+        if isinstance(A, torch.Tensor):
+            check_device(A, weight.device)
         self.qweight = weight = self._arranged(weight)
         return weight
 

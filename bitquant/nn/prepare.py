@@ -11,7 +11,6 @@ import torch
 
 from bitquant.build import watched
 from bitquant.errors import BitquantError, BuildError, ConfigError
-from bitquant.matmul import Matmul
 from bitquant.nn.device import as_device
 from bitquant.nn.module import KernelModule
 from bitquant.parallel import run_all
@@ -54,8 +53,9 @@ def prepare_model(model: torch.nn.Module, device: torch.device | str | None = No
 
     Notes
     -----
-    A `BitLinear` without bias has kernels for each type of its input. They are made for the types of the model's
-    floating-point parameters, or torch's default type where it has none. A `BitLinear` that is not packed needs none.
+    Layers that round their input have a kernel for that, and a `BitLinear` without bias has all kernels, for each type
+    of the input. They are made for the types of the model's floating-point parameters, or torch's default type where it
+    has none. A `BitLinear` that is not packed is left out.
     """
     wanted = _wanted(model, None if device is None else as_device(device).type)
     missing = []
@@ -66,17 +66,17 @@ def prepare_model(model: torch.nn.Module, device: torch.device | str | None = No
     if not missing:
         return
 
-    def build(item: tuple[Any, str, str]) -> Matmul:
+    def build(item: tuple[Any, str, str]) -> Any:
         kernels, device_type, name = item
         with _naming(name, kernels):
-            return Matmul(kernels.config, target=kernels.target_on(device_type))
+            return kernels.build(device_type)
 
-    with _shown(sum(len(kernels.config.ladder) for kernels, _, _ in missing), progress) as advance, watched(advance):
-        operators = run_all(build, missing)
+    with _shown(sum(kernels.rungs for kernels, _, _ in missing), progress) as advance, watched(advance):
+        built = run_all(build, missing)
     for kernels, device_type, name in missing:
         with _naming(name, kernels):
-            kernels.prepare(device_type)  # It finds the archives of `operators` in this process, and tunes if it is to.
-    del operators
+            kernels.prepare(device_type)  # It finds what is `built` in this process, and tunes if it is to.
+    del built
 
 
 def _wanted(model: Any, device_type: str | None) -> dict[tuple[Any, str], str]:

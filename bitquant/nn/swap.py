@@ -18,6 +18,7 @@ from bitquant.dtypes import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.linear import Linear
+from bitquant.nn.merged import unmerge_layers
 from bitquant.nn.progress import track
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "as_names",
     "check_dtype",
     "check_options",
+    "check_weight_format",
     "dequantize_layers",
     "expert_bytes",
     "fitting_group",
@@ -195,6 +197,18 @@ def check_options(options: dict[str, Any]) -> None:
             raise ConfigError(f"{name!r} must be a parameter of this function or of Linear{hint}", **options)
 
 
+def check_weight_format(W_dtype: str) -> None:
+    """Check that a format is one to quantize to.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of this name, or it has more than 8 bits.
+    """
+    if number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES)).bits > 8:
+        raise ConfigError(f"'W_dtype' must have at most 8 bits (got {W_dtype!r})", W_dtype=W_dtype)
+
+
 def _check_model(model: Any) -> None:
     if not isinstance(model, torch.nn.Module):
         raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
@@ -222,9 +236,7 @@ def quantize_layers(
         If a layer cannot have the format; its name comes first.
     """
     _check_model(model)
-    fmt = number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES))
-    if fmt.bits > 8:
-        raise ConfigError(f"'W_dtype' must have at most 8 bits (got {W_dtype!r})", W_dtype=W_dtype)
+    check_weight_format(W_dtype)
     if not names:
         raise ConfigError("'model' must have torch.nn.Linear layers that 'skip' does not name (got none)", model=model)
     for name in names:
@@ -301,6 +313,7 @@ def dequantize_layers(model: torch.nn.Module, dtype: torch.dtype | None = None) 
     """
     _check_model(model)
     check_dtype(dtype)
+    unmerge_layers(model)
     names = [
         name
         for name, module in model.named_modules()

@@ -2,7 +2,8 @@
 
 `core` makes them, `signature` says what their operands must be, `call` launches kernels. `dispatch` chooses between
 that and the operations that `torch_op` registers, for which `registry` finds operators. `weight` decodes whole weights,
-`archives` builds kernels or finds them, `report` and `persistence` are for reading and keeping.
+`tokens` rounds inputs to 8 bits, `archives` builds kernels or finds them, `report` and `persistence` are for reading
+and keeping.
 """
 
 from __future__ import annotations

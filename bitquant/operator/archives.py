@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import tvm
 from tvm.ir import IRModule
@@ -16,10 +16,17 @@ from bitquant import cache
 from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compiler import cuda_compiler, find_linker
-from bitquant.config import MatmulConfig
 from bitquant.parallel import Turn
 
 __all__ = ["compile_archive", "find_archive", "present_archive"]
+
+
+class Problem(Protocol):
+    """What kernels are built for: a `MatmulConfig`, or a config of another operation. Its text names it in messages."""
+
+    def problem(self) -> dict[str, Any]:
+        """Return the fields in canonical spelling."""
+
 
 #: Archives in use, so that equal operators share one module. It keeps nothing alive.
 _in_use: weakref.WeakValueDictionary[str, Archive] = weakref.WeakValueDictionary()
@@ -56,7 +63,7 @@ def _forget_locks() -> None:
 os.register_at_fork(after_in_child=_forget_locks)
 
 
-def compile_archive(schedule: Callable[[], IRModule], config: MatmulConfig, target: Target) -> Archive:
+def compile_archive(schedule: Callable[[], IRModule], config: Problem, target: Target) -> Archive:
     """Return what `schedule` returns, built."""
     with tvm.transform.PassContext():  # Not the caller's: what is built here, others take from the cache.
         with _locks.scheduling:
@@ -64,7 +71,7 @@ def compile_archive(schedule: Callable[[], IRModule], config: MatmulConfig, targ
         return build(scheduled, target, config.problem())
 
 
-def _key(parts: dict[str, Any], config: MatmulConfig, target: Target) -> str:
+def _key(parts: dict[str, Any], config: Problem, target: Target) -> str:
     parts = {
         "problem": config.problem(),
         "target": str(target),
@@ -76,7 +83,7 @@ def _key(parts: dict[str, Any], config: MatmulConfig, target: Target) -> str:
     return cache.cache_key(parts)
 
 
-def present_archive(parts: dict[str, Any], config: MatmulConfig, target: Target) -> Archive | None:
+def present_archive(parts: dict[str, Any], config: Problem, target: Target) -> Archive | None:
     """Return the archive of a problem from this process or the disk cache; None where neither has it.
 
     Parameters
@@ -92,9 +99,7 @@ def present_archive(parts: dict[str, Any], config: MatmulConfig, target: Target)
     return archive
 
 
-def find_archive(
-    parts: dict[str, Any], schedule: Callable[[], IRModule], config: MatmulConfig, target: Target
-) -> Archive:
+def find_archive(parts: dict[str, Any], schedule: Callable[[], IRModule], config: Problem, target: Target) -> Archive:
     """Return the archive of a problem, compiled where neither this process nor the disk has it.
 
     Parameters

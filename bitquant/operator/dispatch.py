@@ -12,9 +12,10 @@ from bitquant.operator import torch_op
 from bitquant.operator.call import functorch_level, is_watched, needs_gradient
 from bitquant.operator.registry import Registered
 from bitquant.operator.signature import Operands, Signature
+from bitquant.operator.tokens import check_tokens, compute_tokens, token_format
 from bitquant.operator.torch_op import DirectMatmul, check_decoded_dtype, matmul
 
-__all__ = ["dequantize", "dispatch", "may_have_gradient", "straight_through"]
+__all__ = ["dequantize", "dispatch", "may_have_gradient", "quantize_tokens", "straight_through"]
 
 
 def may_have_gradient(*tensors: torch.Tensor) -> bool:
@@ -78,6 +79,31 @@ def dequantize(
                 operator.signature.check_weight(W, scale, zeros)
         check_decoded_dtype(dtype)
     return torch_op.dequantize(W, scale, zeros, dtype, problem)
+
+
+def quantize_tokens(
+    x: torch.Tensor, weight_scale: torch.Tensor | None, dtype: Any, least: float, inverse: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Round tokens to 8 bits: with a kernel where torch only computes, else as the registered operation.
+
+    Under torch.compile it is the operation, too. From operations of torch Inductor would make one kernel together with
+    what computes x (a norm, say), and save a pass over x. But it divides approximately on a GPU and contracts products
+    with sums, so that compiled and eager results would differ.
+
+    Raises
+    ------
+    CallError
+        As `bitquant.nn.activations.quantize_tokens`.
+    """
+    torch_dtype = token_format(dtype).torch_dtype
+    if not torch.compiler.is_compiling():
+        if not isinstance(x, torch.Tensor) or not isinstance(weight_scale, (torch.Tensor, type(None))):
+            check_tokens(x, weight_scale, torch_dtype, least, inverse)  # Something is no tensor; this says what.
+        if not is_watched((x, weight_scale)):
+            return compute_tokens(x, weight_scale, torch_dtype, least, inverse)
+    scale = None if weight_scale is None else weight_scale.detach()
+    result: tuple[torch.Tensor, torch.Tensor] = torch_op.quantize_tokens(x.detach(), scale, torch_dtype, least, inverse)
+    return result
 
 
 def _refuse_tangents(tensors: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ bitquant::matmul               D = A x decode(W)^T (* activation_scale) (* chann
 bitquant::matmul_out           the same, written to a given tensor
 bitquant::dequantize           decode(W), (N, K)
 bitquant::straight_through     D, with the gradient for x that it has if x is not rounded
+bitquant::quantize_tokens      x rounded to 8 bits, each token with a factor of its own
 =============================  =======================================================================================
 
 The first three take the *problem* as their last argument: a text that says what is computed, for which architecture and
@@ -15,7 +16,7 @@ Gradients. For dD, the gradient of D::
 
     dA = (dD * activation_scale * channel_scale) x decode(W)          dbias = sum of dD over rows
 
-W, scales and zero points have none, and A of 8 bits neither: a call that asks for one is an error.
+W, scales and zero points have none, and A of 8 bits and rounded tokens neither: a call that asks for one is an error.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from bitquant.errors import CallError
 from bitquant.operator.call import functorch_level, is_watched, needs_gradient
 from bitquant.operator.registry import operator_of
 from bitquant.operator.signature import Operands
+from bitquant.operator.tokens import check_tokens, compute_tokens, empty_tokens
 from bitquant.operator.weight import DECODED_DTYPES
 
-__all__ = ["DirectMatmul", "check_decoded_dtype", "dequantize", "matmul", "straight_through"]
+__all__ = ["DirectMatmul", "check_decoded_dtype", "dequantize", "matmul", "quantize_tokens", "straight_through"]
 
 
 def check_decoded_dtype(dtype: Any) -> None:
@@ -108,6 +110,11 @@ def _fake_straight_through(x: Any, D: Any, *_others: Any) -> torch.Tensor:
     return torch.empty_like(D)
 
 
+def _fake_quantize_tokens(x: Any, weight_scale: Any, dtype: Any, least: Any, inverse: Any) -> tuple[Any, Any]:
+    check_tokens(x, weight_scale, dtype, least, inverse)
+    return empty_tokens(x, dtype)
+
+
 _define("matmul", f"({_OPERANDS}, str problem) -> Tensor", _run_matmul, _fake_matmul)
 _define("matmul_out", f"({_OPERANDS}, Tensor(a!) output, str problem) -> ()", _run_matmul_out, _fake_matmul_out)
 _define(
@@ -123,6 +130,12 @@ _define(
     _run_straight_through,
     _fake_straight_through,
 )
+_define(
+    "quantize_tokens",
+    "(Tensor x, Tensor? weight_scale, ScalarType dtype, float least, bool inverse) -> (Tensor, Tensor)",
+    compute_tokens,
+    _fake_quantize_tokens,
+)
 
 
 # Gradients, and rules of vmap.
@@ -130,7 +143,7 @@ _define(
 
 def _differentiable(
     name: str, setup_context: Callable[..., None], backward: Callable[..., Any], vmap: Callable[..., Any]
-) -> Callable[..., torch.Tensor]:
+) -> Callable[..., Any]:
     """Register what an operation does under autograd and vmap; return the function that calls it.
 
     torch.func does not see the gradient of a registered operation. Below its transforms the function calls the
@@ -151,7 +164,7 @@ def _differentiable(
         {name: staticmethod(method) for name, method in methods.items()},
     )
 
-    def call(*arguments: Any) -> torch.Tensor:
+    def call(*arguments: Any) -> Any:
         return (transformed.apply if _is_transformed() else operation)(*arguments)
 
     return call
@@ -351,6 +364,39 @@ def _map_straight_through(info: Any, in_dims: tuple[int | None, ...], *arguments
 straight_through = _differentiable(
     "straight_through", _keep_straight_through, _grad_straight_through, _map_straight_through
 )
+
+
+def _keep_quantize_tokens(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Refuse to be differentiated."""
+    del output, inputs
+    for name, is_wanted in zip(("x", "weight_scale"), ctx.needs_input_grad, strict=False):
+        if is_wanted:
+            _refuse_gradient(name)
+
+
+def _grad_quantize_tokens(ctx: Any, *grads: torch.Tensor) -> tuple[None, ...]:
+    """Nothing that asks for a gradient comes so far."""
+    del ctx, grads
+    return None, None, None, None, None
+
+
+def _map_quantize_tokens(
+    info: Any, in_dims: tuple[int | None, ...], *arguments: Any
+) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[int, int]]:
+    """Map over x, whose tokens are one call, or over scales of the weight, a call an element."""
+    given, weight_scale, *options = arguments
+    x: Any = _in_front(given, in_dims[0], info.batch_size)
+    if in_dims[1] is None:
+        return quantize_tokens(x, weight_scale, *options), (0, 0)
+    if not info.batch_size:
+        return empty_tokens(x, options[0]), (0, 0)
+    scales = weight_scale.movedim(in_dims[1], 0).contiguous()
+    results = [quantize_tokens(*pair, *options) for pair in zip(x, scales, strict=True)]
+    values, factors = zip(*results, strict=True)
+    return (torch.stack(values), torch.stack(factors)), (0, 0)
+
+
+quantize_tokens = _differentiable("quantize_tokens", _keep_quantize_tokens, _grad_quantize_tokens, _map_quantize_tokens)
 
 
 # What writes to a given tensor: no gradient passes through it, and autograd is told that the tensor is another.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +52,8 @@ class Planned:
         As in `Choice`.
     is_required
         Whether it is an error if it does not fit; otherwise the default takes its place.
+    record
+        The record that says so, with its measurement; not part of what is kept of a plan.
 
     Raises
     ------
@@ -64,6 +65,7 @@ class Planned:
     hint: dict[str, Any]
     origin: str
     is_required: bool = True
+    record: Record | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, value in self.hint.items():
@@ -72,6 +74,10 @@ class Planned:
                     f"{self.origin}: the hint's field {name!r} must be an int, a string or a bool (got {value!r:.80})",
                     **{str(name): value},
                 )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, ready for JSON, all but the record."""
+        return {"rule": self.rule, "hint": self.hint, "origin": self.origin, "is_required": self.is_required}
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON; part of the key under which kernels are kept."""
         return {
-            "planned": {str(rung): dataclasses.asdict(p) for rung, p in sorted(self.planned.items())},
+            "planned": {str(rung): p.to_dict() for rung, p in sorted(self.planned.items())},
             "refusals": {str(rung): reason for rung, reason in sorted(self.refusals.items())},
         }
 
@@ -211,7 +217,7 @@ def plan(
             record = found.find(config, rung, arch, device)
             if record is None:
                 continue
-            candidate = Planned(record.rule, dict(record.hint), _origin(record, folder), is_required)
+            candidate = Planned(record.rule, dict(record.hint), _origin(record, folder), is_required, record)
             try:
                 _fit(candidate, config, rung, layout, target, rules)
             except RecordError as error:

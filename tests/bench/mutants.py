@@ -54,6 +54,11 @@ MUTANTS = (
         ("unit/test_correctness.py",),
     ),
     Mutant(
+        "tokens: halves of a float8 are rounded up",
+        "compute/tokens.py", "- 1) + is_odd,", "- 1) + word(1),",
+        ("unit/test_tokens.py",), "halves",
+    ),
+    Mutant(
         "cpu rule: one element beyond K is multiplied",
         "schedule/rules/cpu.py", "v * K_LANES + l - K if", "v * K_LANES + l - K - 1 if",
         ("unit/test_rule_cpu.py",),

@@ -74,13 +74,17 @@ def test_help_of_the_group_names_every_command():
     """Without arguments and with --help the group prints its help."""
     text = printed("--help")
     assert printed() == text
-    for name in ("run", "inspect", "tune", "bench", "doctor", "cache"):
+    for name in ("run", "inspect", "tune", "bench", "doctor", "cache", "quantize", "generate", "show"):
         assert re.search(rf"^  {name} +\w", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["run"], ["inspect"], ["tune"], ["bench"], ["doctor"], ["cache"], ["cache", "clear"]]
-)
+    "command",
+    [
+        [], ["run"], ["inspect"], ["tune"], ["bench"], ["doctor"], ["cache"], ["cache", "clear"], ["quantize"],
+        ["generate"], ["show"],
+    ],
+)  # fmt: skip
 def test_help_has_examples(command):
     """Each command's help has an example of its use."""
     assert re.search(r"Examples?:\n  +bitquant " + " ".join(command), printed(*command, "--help"))

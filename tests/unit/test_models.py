@@ -60,13 +60,14 @@ def logits(model, tokens=None):
 # quantize_model and dequantize_model.
 
 
-def models():
+def models(**fields):
     """Models of several architectures, with biases, tied embeddings and norms of their own."""
     torch.manual_seed(0)
-    gemma = Gemma3TextConfig(**SIZES, head_dim=16, sliding_window=16)
+    sizes = {**SIZES, **fields}
+    gemma = Gemma3TextConfig(**sizes, head_dim=16, sliding_window=16)
     return {
-        "llama": llama(),
-        "qwen2, biases": Qwen2ForCausalLM(Qwen2Config(**SIZES)).eval(),
+        "llama": llama(**fields),
+        "qwen2, biases": Qwen2ForCausalLM(Qwen2Config(**sizes)).eval(),
         "gemma3, tied": Gemma3ForCausalLM(gemma).eval(),
     }
 
@@ -453,7 +454,7 @@ LOAD_ERRORS = {
     "sizes": (dict(intermediate_size=700), "layer 'model.layers.0.mlp.down_proj': must be"),
     "layers": (dict(num_hidden_layers=1), "has no such module|belong to no module"),
     "more layers": (dict(num_hidden_layers=3), r"lacks \d+ tensors of the model, model.layers.2"),
-    "vocabulary": (dict(vocab_size=500), "has in another shape|mismatch"),
+    "vocabulary": (dict(vocab_size=500), "in another shape|mismatch"),
 }
 
 

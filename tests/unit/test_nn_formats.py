@@ -243,6 +243,17 @@ def test_errors_of_layers_that_round_their_input():
         Linear(K, N, W_dtype="int4", quantize_activations=True)
 
 
+def test_layers_that_round_their_input_on_the_meta_device():
+    """They give shape and type there; an input elsewhere than the layer is refused."""
+    plain = BitLinear(K, N, opt_M=1)
+    layers = [layer(A_dtype="int8", W_dtype="int8", group_size=-1), BitLinear.from_bit_linear(plain, opt_M=1), plain]
+    for module in layers:
+        with pytest.raises(bq.CallError, match=r"must be on cpu, .*\(got meta\); use .to\('cpu'\)"):
+            module(torch.zeros(2, K, device="meta"))
+        result = module.to("meta")(torch.zeros(2, K, device="meta"))
+        assert (result.device.type, result.shape) == ("meta", (2, N))
+
+
 def test_permuted_columns():
     """A layer gathers A by its permutation, keeps it in its state dict, and dequantizes to the order of A."""
     plain = layer()

@@ -17,7 +17,7 @@ import bitquant as bq
 from bitquant import build as build_module
 from bitquant import cache, parallel
 from bitquant.nn import module
-from bitquant.operator import archives
+from bitquant.operator import archives, tokens
 from bitquant.parallel import in_one_thread
 from bitquant.schedule import Record, save_records
 from bitquant.schedule import records as records_module
@@ -41,6 +41,8 @@ def start_again():
     gc.collect()
     archives._in_use.clear()
     module._in_use.clear()
+    tokens._archives.clear()
+    tokens._function.cache_clear()
 
 
 @pytest.fixture
@@ -54,6 +56,16 @@ def built(monkeypatch):
 
     monkeypatch.setattr(archives, "build", counting)
     return problems
+
+
+def products(problems):
+    """Those of what is built that multiply; the others round inputs."""
+    return [problem for problem in problems if "operation" not in problem]
+
+
+def roundings(problems):
+    """Types of x and x' of what is built to round inputs, in the order of names."""
+    return sorted((p["x_dtype"], p["dtype"]) for p in problems if p.get("operation") == "quantize_tokens")
 
 
 def linear(out_features=N, **fields):
@@ -131,7 +143,8 @@ def bit_linear(**fields):
 def test_bit_linear_has_kernels_for_the_types_of_the_model(other, wanted, built):
     """Its kernels write the type of its input, which is one of those of the model's parameters, or torch's default."""
     bq.prepare_model(torch.nn.Sequential(other, bit_linear()))
-    assert sorted(p["out_dtype"] for p in built) == wanted
+    assert sorted(p["out_dtype"] for p in products(built)) == wanted
+    assert roundings(built) == [(dtype, "int8") for dtype in wanted]
 
 
 def test_bit_linear_before_and_with_a_bias(built):
@@ -140,9 +153,34 @@ def test_bit_linear_before_and_with_a_bias(built):
     assert built == []
     layer = bq.BitLinear.from_bit_linear(torch.nn.Linear(K, N), opt_M=1)
     bq.prepare_model(torch.nn.Sequential(layer, torch.nn.LayerNorm(8).half()))
-    assert [p["out_dtype"] for p in built] == ["float32"]
+    assert [p["out_dtype"] for p in products(built)] == ["float32"]
     layer(torch.randn(1, K).half())
-    assert len(built) == 1
+    assert len(built) == 2
+
+
+def test_layers_that_round_their_input_have_a_kernel_for_that(built, cache_folder):
+    """It is built with the others, for the types of the model, once for layers with equal K, and then found on disk."""
+    fields = dict(A_dtype="int8", W_dtype="int8", quantize_activations=True, out_dtype="float32", accum_dtype="int32")
+    model = stack(bq.Linear(K, N, opt_M=1, **fields), bq.Linear(K, 24, opt_M=1, **fields))
+    model["norm"] = torch.nn.LayerNorm(8).bfloat16()
+    bq.prepare_model(model)
+    assert roundings(built) == [("bfloat16", "int8")]
+    assert len(products(built)) == 2
+    model["blocks"][0]["q"](torch.randn(2, K).bfloat16()[:1])
+    assert len(built) == 3
+    del model
+    start_again()
+    model = stack(bq.Linear(K, N, opt_M=1, **fields), torch.nn.LayerNorm(8).bfloat16())
+    bq.prepare_model(model)
+    model["blocks"][0]["q"](torch.randn(1, K).bfloat16())
+    assert len(built) == 3
+
+
+def test_the_kernel_that_rounds_is_for_the_target_of_the_layer(built):
+    """It is made without a GPU, for the architecture that the layer names."""
+    bq.prepare_model(bit_linear(target="sm_80"), "cuda")
+    assert roundings(built) == [("float32", "int8")]
+    assert [key.target for key in tokens._archives] == [str(bq.arch.cuda_target("sm_80"))]
 
 
 def test_a_layer_to_be_tuned_is(monkeypatch, built):
@@ -278,7 +316,7 @@ import sys, time
 from pathlib import Path
 import torch
 import bitquant as bq
-from bitquant.operator import archives
+from bitquant.operator import archives, tokens
 folder = Path(sys.argv[1])
 build = archives.build
 

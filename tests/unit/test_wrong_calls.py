@@ -150,7 +150,8 @@ LAYER_FLAGS = (
 #: What takes models and layers, by the function's name and the argument's.
 NN_ARGUMENTS = {
     "load_model": {
-        "path": bq.load_model, **arguments_of(nowhere, "device", "dtype", "on_unsupported", "scale_dtype"),
+        "path": bq.load_model,
+        **arguments_of(nowhere, "device", "dtype", "on_unsupported", "scale_dtype", "merge", "quantize_activations"),
     },
     "read_checkpoint": {
         "path": bq.read_checkpoint,

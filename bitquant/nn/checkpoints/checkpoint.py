@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
 from bitquant.nn.checkpoints.weight import QuantizedWeight
 from bitquant.nn.device import present_device
 
-__all__ = ["Checkpoint", "checkpoint_path", "find_weights", "read_checkpoint"]
+__all__ = ["Checkpoint", "checkpoint_path", "find_weights", "model_dtype", "read_checkpoint"]
 
 #: Where packers put their parameters, besides config.json (in the order of preference).
 _PARAMETER_FILES = (
@@ -111,18 +111,13 @@ class Checkpoint(Mapping[str, QuantizedWeight]):
         self._check_plain(rest)
 
     def __getitem__(self, path: str) -> QuantizedWeight:
-        layer, reader = self._layers[path], self._reader
-        if reader is None:  # Then there are no layers.
-            raise KeyError(path)
-        try:
-            with _foreign_values(layer.error):
-                weight = reader.read(layer)
-        except ConfigError as error:  # A rule of QuantizedWeight that the reader's own checks let pass.
-            raise layer.error(str(error)) from error
+        weight = self.read(path)
         if isinstance(weight, QuantizedWeight):
             return weight
         if self._on_unsupported == "error":
-            raise layer.error(weight.rule, fix="on_unsupported='dequantize' gives such layers as plain floats")
+            raise self._layers[path].error(
+                weight.rule, fix="on_unsupported='dequantize' gives such layers as plain floats"
+            )
         return _as_plain(weight, self.dtype)
 
     def __iter__(self) -> Iterator[str]:
@@ -134,9 +129,50 @@ class Checkpoint(Mapping[str, QuantizedWeight]):
     def __contains__(self, path: object) -> bool:
         return path in self._layers
 
+    def read(self, path: str) -> QuantizedWeight | Inexpressible:
+        """Return the weight of a layer, whatever `on_unsupported` says: or why no kernel computes it exactly.
+
+        Raises
+        ------
+        CheckpointError
+            If a tensor breaks a rule of the format.
+        """
+        layer, reader = self._layers[path], self._reader
+        if reader is None:  # Then there are no layers.
+            raise KeyError(path)
+        try:
+            with _foreign_values(layer.error):
+                return reader.read(layer)
+        except ConfigError as error:  # A rule of QuantizedWeight that the reader's own checks let pass.
+            raise layer.error(str(error)) from error
+
     def tensors(self, path: str) -> dict[str, str]:
         """Return the full names of the tensors of a layer by role."""
         return dict(self._layers[path].tensors)
+
+    def signature(self, path: str) -> Hashable:
+        """Return what headers say of a layer: those with equal signatures differ in the numbers of their tensors alone.
+
+        Raises
+        ------
+        CheckpointError
+            If a small tensor that says how the layer is stored breaks a rule of the format.
+        """
+        layer, reader = self._layers[path], self._reader
+        stored = sorted((role, self.shape(name), str(self.dtype_of(name))) for role, name in layer.tensors.items())
+        return (*stored, reader.variant(layer) if reader is not None else None)
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Return the shape of a tensor by its full name, from the header."""
+        return self._source.shape(tensor)
+
+    def dtype_of(self, tensor: str) -> torch.dtype | str:
+        """Return the type of a tensor by its full name, from the header; the file's own name where torch has none."""
+        return self._source.dtype(tensor)
+
+    def nbytes(self, tensor: str) -> int:
+        """Return the bytes of a tensor in its file by its full name, from the header."""
+        return self._source.nbytes(tensor)
 
     def __repr__(self) -> str:
         return f"Checkpoint({str(self.path)!r}, {self.format}, {len(self)} layers, {len(self.plain)} other tensors)"
@@ -236,7 +272,7 @@ def read_checkpoint(
         return Checkpoint(place, gguf, reader, config, "float16", on_unsupported, device)
     source = SafetensorsSource(weights)
     parameters, origin = _quantization_parameters(directory, config)
-    dtype = _model_dtype(config, config_file)
+    dtype = model_dtype(config, config_file)
     found = None if parameters is None else _make_reader(source, parameters, origin, dtype)
     return Checkpoint(place, source, found, config, dtype, on_unsupported, device)
 
@@ -339,7 +375,14 @@ def _make_reader(source: TensorSource, parameters: dict[str, Any], origin: str, 
         return reader(source, parameters, dtype, origin)
 
 
-def _model_dtype(config: Mapping[str, Any], file: Path) -> str:
+def model_dtype(config: Mapping[str, Any], file: Path) -> str:
+    """Return the type that a model computes in, by its config.json; float16 where that does not say.
+
+    Raises
+    ------
+    CheckpointError
+        If it is none of float16, bfloat16 and float32; `file` is named.
+    """
     for holder in (config, config.get("text_config")):
         for key in ("dtype", "torch_dtype"):
             name = holder.get(key) if isinstance(holder, dict) else None

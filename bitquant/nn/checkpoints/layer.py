@@ -32,6 +32,9 @@ class TensorSource(Protocol):
     def dtype(self, name: str) -> torch.dtype | str:
         """Return the type of a tensor; a string where torch has no such type."""
 
+    def nbytes(self, name: str) -> int:
+        """Return the bytes of a tensor in its file."""
+
     def read(self, name: str) -> torch.Tensor:
         """Return a tensor."""
 

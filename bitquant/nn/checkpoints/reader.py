@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -155,6 +155,13 @@ class Reader(ABC):
                 if role not in layer:
                     raise layer.missing(role)
         return layers
+
+    def variant(self, layer: StoredLayer) -> Hashable:  # noqa: ARG002  most formats have none
+        """Return what decides how a layer is read, and shapes and types of its tensors do not tell; of headers' size.
+
+        Layers of equal `variant`, shapes and types differ in their numbers alone.
+        """
+        return None
 
     @abstractmethod
     def read(self, layer: StoredLayer) -> QuantizedWeight | Inexpressible:

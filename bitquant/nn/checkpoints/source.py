@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,6 +119,11 @@ class SafetensorsSource:
         """Return the type of a tensor, from the header; safetensors' own name where torch has no such type."""
         stored = self.slice(name).get_dtype()
         return _DTYPES.get(stored, stored)
+
+    def nbytes(self, name: str) -> int:
+        """Return the bytes of a tensor, from the header; those of a type that torch has not are taken for one each."""
+        dtype = self.dtype(name)
+        return math.prod(self.shape(name)) * (dtype.itemsize if isinstance(dtype, torch.dtype) else 1)
 
     def read(self, name: str) -> torch.Tensor:
         """Return a tensor.

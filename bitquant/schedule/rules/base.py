@@ -11,6 +11,7 @@ from tvm.script import tirx as T
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
+from bitquant.arch import GpuArch
 from bitquant.compute.matmul import config_of, layout_of, rung_of, tag
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
@@ -47,6 +48,13 @@ class Rule(ABC):
     def space(self, config: MatmulConfig, rung: int, target: Target) -> Iterator[Hint]:
         """Yield the hints worth measuring, in the order of the rule's model of the hardware: the default first."""
         yield self.default_hint(config, rung, target)
+
+    def predicted_us(self, config: MatmulConfig, m: int, arch: GpuArch, hint: Hint) -> float | None:
+        """Return the time of a call with `m` rows that the rule's model predicts, in microseconds; None without one.
+
+        Models are made to put hints in order, and were fitted to measurements on an H200: their times are estimates.
+        """
+        return None
 
     def hint_problem(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> str | None:
         """Return why a hint does not fit the problem or the target, as "needs ...", or None where it does.

@@ -127,8 +127,7 @@ class DecodeRule(Rule):
         """Yield the hints worth measuring, in the order of the time that the model predicts (`decode_model`)."""
         arch = gpu_arch(str(target.arch))
         first = DecodeHint(block_m=min(64, max(8, 1 << (rung - 1).bit_length())))
-        decoder = RegisterDecoder(config.W_format, fragment_layout(config), operand_type(config), arch.capability)
-        work = Work(config, rung, arch, decoder)
+        work = _work(config, rung, arch)
         is_empty = True
         for hint in decode_model.space(work, first):
             if _hint_problem(config, rung, arch, hint) is None and _blocks_fit(config, rung, arch, hint):
@@ -136,6 +135,11 @@ class DecodeRule(Rule):
                 yield hint
         if is_empty:
             yield from (hint for hint in decode_model.least(first) if _hint_problem(config, rung, arch, hint) is None)
+
+    def predicted_us(self, config: MatmulConfig, m: int, arch: GpuArch, hint: Hint) -> float:
+        """Return the time that `decode_model` predicts."""
+        assert isinstance(hint, DecodeHint)
+        return decode_model.predicted_us(_work(config, m, arch), hint)
 
     def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
         """Return the bytes of a block's shared memory."""
@@ -153,6 +157,11 @@ class DecodeRule(Rule):
         """Refuse sizes that do not fit each other, the architecture or shared memory."""
         assert isinstance(hint, DecodeHint)
         return _hint_problem(config, rung, gpu_arch(str(target.arch)), hint)
+
+
+def _work(config: MatmulConfig, rung: int, arch: GpuArch) -> Work:
+    decoder = RegisterDecoder(config.W_format, fragment_layout(config), operand_type(config), arch.capability)
+    return Work(config, rung, arch, decoder)
 
 
 def _blocks_fit(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> bool:

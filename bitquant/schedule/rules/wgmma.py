@@ -79,6 +79,11 @@ class WgmmaRule(Rule):
         fitting = [hint for hint in sized if hint is not None]
         yield from sorted(fitting, key=predicted)[:SPACE]
 
+    def predicted_us(self, config: MatmulConfig, m: int, arch: GpuArch, hint: Hint) -> float:
+        """Return the time that `wgmma_model` predicts."""
+        assert isinstance(hint, WgmmaHint)
+        return predicted_us(config, m, arch, hint)
+
     def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
         """Return the bytes of the ring, its barriers and what the end of a tile needs."""
         assert isinstance(hint, WgmmaHint)

@@ -17,6 +17,7 @@ greatest that lie in one block and one row.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -65,6 +66,11 @@ class BitsandbytesReader(Reader):
                     "must have one quant_state tensor, bitsandbytes__nf4 or bitsandbytes__fp4",
                 )
         return layers
+
+    def variant(self, layer: StoredLayer) -> Hashable:
+        """Return the sizes that the JSON text gives."""
+        role = _NF4 if _NF4 in layer else _FP4
+        return _sizes(layer, role, layer.read_json(role))
 
     def read(self, layer: StoredLayer) -> QuantizedWeight | Inexpressible:
         """Return the weight; fp4, and nf4 with other levels, no kernel has."""

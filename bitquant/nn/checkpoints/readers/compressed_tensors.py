@@ -17,9 +17,10 @@ tells which.
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -42,6 +43,8 @@ _FORMATS = (
 _GRANULARITIES: dict[str, Literal["token", "tensor", "group"]] = {
     "token": "token", "channel": "token", "tensor": "tensor",
 }  # fmt: skip
+#: Types of the tensor `weight_shape`.
+_INTEGERS = (torch.int64, torch.int32)
 
 
 class CompressedTensorsReader(Reader):
@@ -82,6 +85,11 @@ class CompressedTensorsReader(Reader):
                     f"must have one of 'weight' and 'weight_packed' (it has {', '.join(sorted(layer.tensors))})",
                 )
         return layers
+
+    def variant(self, layer: StoredLayer) -> Hashable:
+        """Return the config group, and (N, K) where that is a tensor of its own."""
+        shape = layer.read("weight_shape", _INTEGERS, (2,), "(2,)").tolist() if "weight_shape" in layer else ()
+        return (json.dumps(self._scheme(layer), sort_keys=True), *shape)
 
     def read(self, layer: StoredLayer) -> QuantizedWeight:
         """Return the weight, by the format that its tensors show."""
@@ -125,7 +133,7 @@ class CompressedTensorsReader(Reader):
             raise layer.unread(f"must have 2 to 8 bits (got num_bits={bits!r} in {self.origin})")
         if "weight_shape" not in layer:
             raise layer.missing("weight_shape")
-        shape = layer.read("weight_shape", (torch.int64, torch.int32), (2,), "(2,)").tolist()
+        shape = layer.read("weight_shape", _INTEGERS, (2,), "(2,)").tolist()
         stored = layer.shape("weight_packed")
         if len(stored) != 2 or shape[0] != stored[0] or shape[1] < 1:
             raise layer.error(

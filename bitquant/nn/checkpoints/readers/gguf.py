@@ -103,6 +103,10 @@ class GgufSource:
         kind = self._tensors[name].tensor_type.name
         return _PLAIN.get(kind, kind)
 
+    def nbytes(self, name: str) -> int:
+        """Return the bytes of a tensor in the file."""
+        return int(self._tensors[name].n_bytes)
+
     def read(self, name: str) -> torch.Tensor:
         """Return a tensor; one in blocks as its bytes, (..., bytes of a row) uint8."""
         data = np.array(self._tensors[name].data)  # a copy: torch does not take memory that it may not write

@@ -16,6 +16,7 @@ K).
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ _PACKINGS: dict[str, tuple[int, tuple[int, ...]]] = {
     "2bit_u8": (2, (6, 4, 2, 0)),
     "1bit_u8": (1, tuple(range(7, -1, -1))),
 }
+#: Types of the tensor `shape`.
+_INTEGERS = (torch.int64, torch.int32)
 
 
 class HqqReader(Reader):
@@ -49,13 +52,17 @@ class HqqReader(Reader):
     )  # fmt: skip
     marks = ("W_q", "zero", "nbits", "axis", "packing")
 
+    def variant(self, layer: StoredLayer) -> Hashable:
+        """Return bits, axis and (N, K), which are tensors of their own."""
+        return (_number(layer, "nbits"), _number(layer, "axis"), *layer.read("shape", _INTEGERS, (2,), "(2,)").tolist())
+
     def read(self, layer: StoredLayer) -> QuantizedWeight | Inexpressible:
         """Return the weight."""
         self._check_variant(layer)
         bits = float(_number(layer, "nbits"))
         W_bits = 2 if round(bits, 2) == 1.58 else int(bits)
         axis = _number(layer, "axis")
-        shape = layer.read("shape", (torch.int64, torch.int32), (2,), "(2,)").tolist()
+        shape = layer.read("shape", _INTEGERS, (2,), "(2,)").tolist()
         if axis not in (0, 1) or W_bits not in range(1, 9) or min(shape) < 1:
             raise layer.error(f"must have axis 0 or 1 and 1 to 8 bits (got axis {axis}, {bits} bits, shape {shape})")
         N, K = shape

@@ -1,0 +1,472 @@
+"""What a checkpoint holds, layer by layer, and how long a token will take: from headers, and one layer of each kind."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tvm.target import Target
+
+from bitquant.arch import GpuArch
+from bitquant.config import MatmulConfig
+from bitquant.errors import CheckpointError, ConfigError
+from bitquant.nn.bitlinear import BitLinear
+from bitquant.nn.checkpoints.checkpoint import Checkpoint, find_weights, model_dtype, read_checkpoint
+from bitquant.nn.checkpoints.reader import Inexpressible
+from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
+from bitquant.nn.format import name_pattern, unpack_format
+from bitquant.nn.linear import Linear
+from bitquant.nn.progress import track
+from bitquant.operator.prediction import Prediction, floor_us, predict
+from bitquant.operator.report import bytes_per_call
+
+__all__ = ["Contents", "LayerKind", "Step", "format_name", "predict_step", "read_contents"]
+
+#: "quantized": a kernel of bitquant multiplies by it. "float": torch does, by a weight that is not quantized.
+#: "unsupported": by one that no kernel expresses, once it is dequantized. "rest": what is no matrix.
+Role = Literal["quantized", "float", "embedding", "experts", "unsupported", "rest"]
+
+_EMBEDDING = re.compile(r"(^|\.)(\w*embed(ding)?s?|wte|wpe|embed_tokens|word_embeddings|\w*_embeddings?|token_embd)$")
+_POSITIONS = re.compile(r"(^|\.)(wpe|\w*position\w*|embed_positions)$")
+_OUTPUT = re.compile(r"(^|\.)(lm_head|output|embed_out|output_layer)$")
+_EXPERTS = re.compile(r"(^|\.)(experts|\w+_exps)(\.|_|$)")
+_GENERATES = re.compile(r"ForCausalLM|LMHeadModel|ForConditionalGeneration")
+#: What config.json, and GGUF behind the model's name, call the number of experts and of those that a token meets.
+_EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "expert_count")
+_EXPERTS_USED = ("num_experts_per_tok", "num_experts_per_token", "expert_used_count")
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """Layers of one shape and format.
+
+    Attributes
+    ----------
+    names
+        Paths of their modules; of what is no layer, names of tensors.
+    role
+        What becomes of them.
+    N, K
+        Their sizes; 0 where `role` is "rest".
+    shape
+        Shape of the tensors where `role` is "rest".
+    experts
+        Matrices in each of `names`: 1, or E where experts are stacked.
+    config
+        The problem of a call: of quantized layers with the ladder that they get, of others with W in the type of the
+        model. None where nothing is multiplied.
+    dtype
+        Type of W as stored, where it is not quantized.
+    file_bytes
+        Bytes of all of them in the files.
+    memory_bytes
+        Bytes of all of them in a model that `load_model` returns.
+    is_permuted
+        Whether columns were sorted (act-order), so that a call gathers A.
+    is_tied
+        Whether an embedding is the output layer as well.
+    reason
+        Why no kernel expresses them, where `role` is "unsupported".
+    """
+
+    names: tuple[str, ...]
+    role: Role
+    N: int = 0
+    K: int = 0
+    experts: int = 1
+    config: MatmulConfig | None = None
+    dtype: str = ""
+    file_bytes: int = 0
+    memory_bytes: int = 0
+    is_permuted: bool = False
+    is_tied: bool = False
+    reason: str = ""
+    shape: tuple[int, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Matrices, or tensors that are none."""
+        return len(self.names) * self.experts
+
+    @property
+    def bits(self) -> float | None:
+        """Bits of an element of W in memory, with its share of scales and zero points; None where there is no W."""
+        if not self.N:
+            return None
+        bias = 0
+        if self.config is not None and self.config.with_bias:
+            bias = self.count * self.N * self.config.out_format.torch_dtype.itemsize
+        return 8 * (self.memory_bytes - bias) / (self.count * self.N * self.K)
+
+    @property
+    def format(self) -> str:
+        """The format as `format_name` says it; the type where W is not quantized."""
+        return self.dtype if self.config is None or self.role != "quantized" else format_name(self.config)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a checkpoint holds.
+
+    Attributes
+    ----------
+    path
+        What was opened.
+    format
+        Name of the format as in `Checkpoint.format`; "bitquant" for what `save_pretrained` wrote of quantized layers;
+        None where nothing is quantized.
+    model
+        The class that config.json names; empty where it names none.
+    dtype
+        float16, bfloat16 or float32: the type that the model computes in.
+    kinds
+        Layers by shape and format, quantized ones first, in the order of the file.
+    experts_used
+        Share of the experts that one token meets.
+    was_checked
+        Whether every quantized layer was read, and not one of each kind.
+    """
+
+    path: Path
+    format: str | None
+    model: str
+    dtype: str
+    kinds: tuple[LayerKind, ...]
+    experts_used: float = 1.0
+    was_checked: bool = False
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of all tensors in the files."""
+        return sum(kind.file_bytes for kind in self.kinds)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of all tensors of the loaded model."""
+        return sum(kind.memory_bytes for kind in self.kinds)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a forward pass with `m` rows takes: tokens of as many sequences, or of a prompt.
+
+    Attributes
+    ----------
+    m
+        Rows of A.
+    predictions
+        One a kind, of a single matrix; None where nothing is multiplied.
+    times_us
+        One a kind: time of all its layers in microseconds; None on a CPU.
+    """
+
+    m: int
+    predictions: tuple[Prediction | None, ...]
+    times_us: tuple[float, ...] | None
+
+    @property
+    def time_us(self) -> float | None:
+        """The sum, in microseconds: neither attention nor what lies between kernels is in it."""
+        return None if self.times_us is None else sum(self.times_us)
+
+
+def format_name(config: MatmulConfig) -> str:
+    """Return formats in the words of ``bitquant bench``: ``[A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]``.
+
+    The type of A is named where it has 8 bits. One scale a row is "row" wherever it is applied.
+    """
+    c = config
+    A = f"{c.A_format.name}:" if c.A_format.bits == 8 else ""
+    grouped = c.with_scaling or c.with_zeros
+    groups = f"-g{c.group}" if grouped and c.num_groups > 1 else "-row" if grouped or c.with_channel_scale else ""
+    zeros = {"original": "-zeros"}.get(str(c.zeros_mode), f"-{c.zeros_mode}") if c.with_zeros else ""
+    return f"{A}{c.W_format.name}{groups}{zeros}"
+
+
+def read_contents(path: str | os.PathLike[str], *, check: bool = False) -> Contents:
+    """Return what a checkpoint holds, as `load_model` loads it by default.
+
+    Of layers that headers do not tell apart one is read, and stands for the others: whether zero points are all the
+    same, or scales are numbers of another type, can be seen in the numbers alone. Nothing is kept of what is read.
+
+    Parameters
+    ----------
+    path
+        As in `read_checkpoint`; or a directory that `save_pretrained` of a model with layers of bitquant wrote.
+    check
+        Whether to read every layer, with the checks of its format.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or damaged, or the format is not read.
+    """
+    place = Path(path)
+    config_file = place / "config.json"
+    config = read_json_file(config_file) if config_file.is_file() else {}
+    quantization = config.get("quantization_config")
+    if isinstance(quantization, dict) and quantization.get("quant_method") == "bitquant":
+        return _read_saved(place, config, quantization)
+    checkpoint = read_checkpoint(path)
+    dtype = checkpoint.dtype
+    quantized = _quantized(checkpoint, check)
+    tensors = {
+        name: (checkpoint.shape(name), checkpoint.dtype_of(name), checkpoint.nbytes(name)) for name in checkpoint.plain
+    }
+    counts = dict(checkpoint.config) or {str(k).rpartition(".")[2]: v for k, v in checkpoint.parameters.items()}
+    return _contents(place, checkpoint.format, counts, dtype, [*quantized, *_plain(tensors, dtype)], check)
+
+
+def predict_step(contents: Contents, m: int, target: Target, gpu: GpuArch | None) -> Step:
+    """Return which rules serve a forward pass with `m` rows, and how long its products take.
+
+    Of experts, E of which a token meets k, m rows read a share of 1 - (1 - k / E)^m where they are chosen evenly.
+
+    Parameters
+    ----------
+    contents
+        What is loaded.
+    m
+        Rows of A.
+    target, gpu
+        As in `bitquant.operator.prediction.predict`; `gpu` is None for a CPU.
+    """
+    used = contents.experts_used
+    share = 1 - (1 - used) ** m
+    rows = {"experts": math.ceil(m * used / share)}
+    predictions = tuple(_predict_kind(kind, rows.get(kind.role, m), target, gpu) for kind in contents.kinds)
+    if gpu is None:
+        return Step(m, predictions, None)
+    times = []
+    for kind, prediction in zip(contents.kinds, predictions, strict=True):
+        if prediction is not None and prediction.time_us is not None:
+            times.append(prediction.time_us * kind.count * (share if kind.role == "experts" else 1))
+        else:
+            read = m * kind.memory_bytes // kind.N if kind.role == "embedding" else kind.memory_bytes
+            times.append(read / gpu.bandwidth_bytes_per_s * 1e6)
+    return Step(m, predictions, tuple(times))
+
+
+def _predict_kind(kind: LayerKind, m: int, target: Target, gpu: GpuArch | None) -> Prediction | None:
+    """Return what runs for a layer; "torch" stands for products of torch, of which the floor alone is known."""
+    if kind.config is None or (kind.role == "embedding" and not kind.is_tied):
+        return None
+    if kind.role == "quantized":
+        return predict(kind.config, m, target, gpu)
+    if gpu is None:
+        return Prediction("torch", m, "torch", None, None)
+    return Prediction("torch", m, "torch", floor_us(kind.config, m, gpu), "floor")
+
+
+# Quantized layers of other programs.
+
+
+def _role_of(path: str) -> Role:
+    return "experts" if _EXPERTS.search(path) else "embedding" if _EMBEDDING.search(path) else "quantized"
+
+
+def _quantized(checkpoint: Checkpoint, check: bool) -> list[LayerKind]:
+    groups: dict[Hashable, list[str]] = {}
+    for path in checkpoint:
+        key = (_role_of(path), checkpoint.signature(path), path if check else None)
+        groups.setdefault(key, []).append(path)
+    found: dict[Hashable, LayerKind] = {}
+    for paths in track(groups.values(), "Reading layers", len(groups)):
+        kind = _read_kind(checkpoint, paths)
+        alike = dataclasses.replace(kind, names=(), file_bytes=0, memory_bytes=0)
+        found[alike] = kind if alike not in found else _joined(found[alike], kind)
+    return _with_common_scales(list(found.values()))
+
+
+def _read_kind(checkpoint: Checkpoint, paths: list[str]) -> LayerKind:
+    """Return the kind of layers of which the first is read."""
+    weight, dtype = checkpoint.read(paths[0]), checkpoint.dtype
+    file_bytes = sum(checkpoint.nbytes(name) for path in paths for name in checkpoint.tensors(path).values())
+    kind = LayerKind(tuple(paths), _role_of(paths[0]), dtype=dtype, file_bytes=file_bytes)
+    has_bias = weight.bias is not None
+    if isinstance(weight, Inexpressible):
+        *experts, N, K = weight.dequantize().shape
+        kind = dataclasses.replace(
+            kind, role="unsupported", N=N, K=K, experts=math.prod(experts), reason=weight.rule, dtype=dtype
+        )
+        return _as_float(kind, dtype, has_bias)
+    kind = dataclasses.replace(
+        kind, N=weight.N, K=weight.K, experts=weight.experts or 1, is_permuted=weight.permutation is not None,
+        dtype=weight.W_dtype,
+    )  # fmt: skip
+    if kind.role != "quantized":
+        return _as_float(kind, dtype, has_bias)
+    scheme = weight.activation.A_dtype if weight.activation is not None else None
+    return _with_config(kind, MatmulConfig(M=None, **weight.config_fields(scheme or dtype, dtype)))
+
+
+def _with_config(kind: LayerKind, config: MatmulConfig) -> LayerKind:
+    layer_bytes = bytes_per_call(config, 0) + 8 * config.K * kind.is_permuted
+    return dataclasses.replace(kind, config=config, memory_bytes=kind.count * layer_bytes)
+
+
+def _as_float(kind: LayerKind, dtype: str, has_bias: bool = False) -> LayerKind:
+    """Return a kind that is kept in the type of the model, `dtype`."""
+    config = MatmulConfig(
+        M=None, N=kind.N, K=kind.K, A_dtype=dtype, out_dtype=dtype, accum_dtype="float32", with_bias=has_bias
+    )
+    return _with_config(dataclasses.replace(kind, is_permuted=False), config)
+
+
+def _joined(kind: LayerKind, other: LayerKind) -> LayerKind:
+    return dataclasses.replace(
+        kind,
+        names=(*kind.names, *other.names),
+        file_bytes=kind.file_bytes + other.file_bytes,
+        memory_bytes=kind.memory_bytes + other.memory_bytes,
+    )
+
+
+def _with_common_scales(kinds: list[LayerKind]) -> list[LayerKind]:
+    """Return kinds with scales of one type, as `load_model` gives them to all layers."""
+    types = set()
+    for kind in kinds:
+        if kind.role == "quantized" and kind.config is not None and kind.config.scale_dtype is not None:
+            types.add(kind.config.scale_format.name if kind.config.A_format.bits > 8 else None)
+    types.discard(None)
+    if len(types) <= 1:
+        return kinds
+    result = []
+    for kind in kinds:
+        c = kind.config
+        is_scaled = kind.role == "quantized" and c is not None and c.scale_dtype is not None and c.A_format.bits > 8
+        if is_scaled and c is not None:
+            kind = _with_config(kind, dataclasses.replace(c, scale_dtype="float32"))  # noqa: PLW2901
+        result.append(kind)
+    return result
+
+
+# Tensors that are not quantized.
+
+
+def _plain(tensors: Mapping[str, tuple[tuple[int, ...], Any, int]], dtype: str) -> Iterator[LayerKind]:
+    """Yield the kinds of tensors that no layer of a format claims, all in the type of the model once it is loaded."""
+    itemsize = getattr(torch, dtype).itemsize
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for name, (shape, stored, _) in tensors.items():
+        path = name.removesuffix(".weight")
+        is_float = _is_float(stored)
+        role: Role = "rest"
+        if is_float and len(shape) >= 2 and _EXPERTS.search(path):
+            role = "experts" if len(shape) in (2, 3) and min(shape) > 1 and not name.endswith("bias") else "rest"
+        elif is_float and len(shape) == 2 and path != name:
+            role = "embedding" if _EMBEDDING.search(path) else "float"
+        groups.setdefault((role, shape, stored), []).append(name)
+    for (role, shape, stored), names in groups.items():
+        file_bytes = len(names) * tensors[names[0]][2]
+        own_type = str(stored).removeprefix("torch.")
+        if role == "rest":
+            memory_bytes = len(names) * math.prod(shape) * itemsize if _is_float(stored) else file_bytes
+            yield LayerKind(
+                tuple(names), role, dtype=own_type, file_bytes=file_bytes, memory_bytes=memory_bytes, shape=shape
+            )
+            continue
+        *experts, N, K = shape
+        paths = tuple(name.removesuffix(".weight") for name in names)
+        yield _as_float(LayerKind(paths, role, N, K, math.prod(experts), dtype=own_type, file_bytes=file_bytes), dtype)
+
+
+def _is_float(dtype: Any) -> bool:
+    return isinstance(dtype, torch.dtype) and dtype.is_floating_point
+
+
+# Models that bitquant saved.
+
+
+def _read_saved(directory: Path, config: Mapping[str, Any], quantization: Mapping[str, Any]) -> Contents:
+    """Return what `save_pretrained` of a model with layers of bitquant wrote; headers and formats say all."""
+    source = SafetensorsSource(find_weights(directory))
+    dtype = model_dtype(config, directory / "config.json")
+    fields_of = [(name_pattern(name), fields) for name, fields in (quantization.get("layers") or {}).items()]
+    ending = "._extra_state"
+    layers = {n.removesuffix(ending): unpack_format(source.read(n)) for n in source.names if n.endswith(ending)}
+    tensors: dict[str, list[str]] = {path: [] for path in layers}
+    plain = {}
+    for name in source.names:
+        path = name.rpartition(".")[0]
+        if path in tensors:
+            tensors[path].append(name)
+        else:
+            plain[name] = (source.shape(name), source.dtype(name), source.nbytes(name))
+    found: dict[Hashable, LayerKind] = {}
+    for path, stored in layers.items():
+        fields = next((dict(fields) for pattern, fields in fields_of if pattern.fullmatch(path)), None)
+        if fields is None:
+            raise CheckpointError(
+                f"{directory / 'config.json'}, layer {path!r}: the quantization_config must say how the layer is "
+                "constructed; save the model again",
+                file=str(directory / "config.json"), layer=path,
+            )  # fmt: skip
+        problem = _saved_problem(stored, fields, f"{path}.bias" in tensors[path], dtype)
+        kind = _with_config(
+            LayerKind(
+                (path,), "quantized", problem.N, problem.K, is_permuted=bool(stored.get("with_permutation")),
+                file_bytes=sum(source.nbytes(name) for name in tensors[path]),
+            ),
+            problem,
+        )  # fmt: skip
+        key = (problem.key(), kind.is_permuted)
+        found[key] = kind if key not in found else _joined(found[key], kind)
+    return _contents(directory, "bitquant", config, dtype, [*found.values(), *_plain(plain, dtype)], True)
+
+
+def _saved_problem(stored: Mapping[str, Any], fields: dict[str, Any], has_bias: bool, dtype: str) -> MatmulConfig:
+    kind: Callable[..., Any] = BitLinear if fields.pop("layer", "Linear") == "BitLinear" else Linear
+    try:
+        with torch.device("meta"):
+            layer = kind(stored["K"], stored["N"], has_bias, **fields)
+    except (KeyError, TypeError) as error:
+        raise ConfigError(
+            f"the quantization_config constructs a layer in a way that there is none ({error}); use the bitquant that "
+            "saved it, or a newer one"
+        ) from error
+    problem: MatmulConfig = layer.config
+    return problem if kind is Linear else dataclasses.replace(problem, out_dtype=dtype)
+
+
+# The whole.
+
+
+def _contents(
+    path: Path, format_name: str | None, config: Mapping[str, Any], dtype: str, kinds: list[LayerKind], checked: bool
+) -> Contents:
+    architectures = config.get("architectures") or ("",)
+    model = str(architectures[0])
+    has_output = any(_OUTPUT.search(name) for kind in kinds for name in kind.names)
+    if not has_output and (format_name == "gguf" or _GENERATES.search(model)):
+        kinds = _with_tie(kinds)
+    order = ("quantized", "unsupported", "experts", "float", "embedding", "rest")
+    kinds = sorted(kinds, key=lambda kind: order.index(kind.role))
+    return Contents(path, format_name, model, dtype, tuple(kinds), _experts_used(config), checked)
+
+
+def _with_tie(kinds: list[LayerKind]) -> list[LayerKind]:
+    """Return kinds of which the first embedding of tokens is the output layer as well."""
+    result = list(kinds)
+    for index, kind in enumerate(kinds):
+        if kind.role == "embedding" and not any(_POSITIONS.search(name) for name in kind.names):
+            result[index] = dataclasses.replace(kind, is_tied=True)
+            break
+    return result
+
+
+def _experts_used(config: Mapping[str, Any]) -> float:
+    for holder in (config, config.get("text_config")):
+        if isinstance(holder, Mapping):
+            total = next((holder[key] for key in _EXPERT_COUNTS if holder.get(key)), None)
+            used = next((holder[key] for key in _EXPERTS_USED if holder.get(key)), None)
+            if isinstance(total, int) and isinstance(used, int) and 0 < used <= total:
+                return used / total
+    return 1.0

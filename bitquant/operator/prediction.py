@@ -1,0 +1,103 @@
+"""Which kernel a call of a problem will run, and how long it will take, without building anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tvm.target import Target
+
+from bitquant.arch import GpuArch, find_gpu, gpu_arch
+from bitquant.config import MatmulConfig
+from bitquant.errors import ScheduleError
+from bitquant.operator.report import bytes_per_call
+from bitquant.schedule import plan, preferred_layout
+from bitquant.schedule.apply import refusal
+from bitquant.schedule.rules import default_rules
+from bitquant.schedule.tuned import read_hint
+
+__all__ = ["Basis", "Prediction", "floor_us", "predict"]
+
+#: Where a time is from: a record's measurement, the model of the rule, or bytes by bandwidth, below which no call is.
+Basis = Literal["record", "model", "floor"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a call will run.
+
+    Attributes
+    ----------
+    rule
+        Name of the rule.
+    rung
+        The rung of the ladder that serves the call.
+    origin
+        Where rule and hint come from, as in `Choice`.
+    time_us
+        Time of the call in microseconds; None on a CPU, of which no bandwidth is known.
+    basis
+        Where `time_us` is from.
+    """
+
+    rule: str
+    rung: int
+    origin: str
+    time_us: float | None
+    basis: Basis | None
+
+
+def floor_us(config: MatmulConfig, m: int, gpu: GpuArch) -> float:
+    """Return what a call takes at least, in microseconds: `bytes_per_call` by the bandwidth of the data sheet."""
+    return bytes_per_call(config, m) / gpu.bandwidth_bytes_per_s * 1e6
+
+
+def predict(config: MatmulConfig, m: int, target: Target, gpu: GpuArch | None = None) -> Prediction:
+    """Return which rule serves a call with `m` rows, and how long it will take.
+
+    Rule and hint are those that `Matmul` takes, records included. The time is that of the record, where one was
+    measured on `gpu` for as many rows; else what the rule's model predicts for the rung (for `m` beyond the last one);
+    else the floor.
+
+    Parameters
+    ----------
+    config
+        The problem, with its ladder.
+    m
+        Rows of A.
+    target
+        What the kernel is compiled for.
+    gpu
+        The product that it runs on; default: the one that stands for the architecture (`GpuArch.example`).
+
+    Raises
+    ------
+    ScheduleError
+        If no rule serves the problem.
+    RecordError
+        If a record of the user's own does not fit.
+    """
+    ladder = config.ladder
+    rung = next((rung for rung in ladder if m <= rung), ladder[-1])
+    layout = preferred_layout(config, target)
+    planned = plan(config, target, layout, rungs=(rung,)).planned.get(rung)
+    rules = default_rules()
+    if planned is not None:
+        rule = next(rule for rule in rules if rule.name == planned.rule)
+        hint, origin = read_hint(rule, planned.hint), planned.origin
+    else:
+        found = next((rule for rule in rules if refusal(rule, config, rung, layout, target) is None), None)
+        if found is None:
+            raise ScheduleError(f"no schedule for {config.with_M(rung)} on {target.kind.name}")
+        rule, origin = found, "default"
+        hint = rule.default_hint(config, rung, target)
+    if target.kind.name != "cuda":
+        return Prediction(rule.name, rung, origin, None, None)
+    gpu = gpu or gpu_arch(str(target.arch))
+    record = planned.record if planned is not None else None
+    if record is not None and m == rung and find_gpu(record.device) == gpu:
+        return Prediction(rule.name, rung, origin, record.latency_us, "record")
+    predicted = rule.predicted_us(config, max(m, rung), gpu, hint)
+    if predicted is not None:
+        return Prediction(rule.name, rung, origin, predicted, "model")
+    return Prediction(rule.name, rung, origin, floor_us(config, m, gpu), "floor")
