@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -75,8 +76,8 @@ def _save(results: dict[str, Any], path: Path | None) -> None:
 def model_table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return headers and rows of the figures, a row for each method and batch.
 
-    "floor" is the time in which the GPU reads the linear layers, without lm_head, and does nothing else; "layers" the
-    time that bitquant's kernels add to a step.
+    "layers" is the time that bitquant's kernels add to a step, "floor" that in which the GPU reads their weights and
+    does nothing else; "logits differ" is how far logits are from those of torch's layers with the same weights.
     """
     headers = ["method", "batch", "tokens/s", "x first", "prefill tokens/s", "GiB", "step us", "layers us", "floor us"]
     headers += ["layers / floor", "logits differ"]
@@ -103,7 +104,7 @@ def model_table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
                     f"{ours:.0f}" if ours else "",
                     f"{floor:.0f}" if floor else "",
                     f"{ours / floor:.2f}" if ours and floor else "",
-                    f"{run['logits_error']:.3f}",
+                    "" if math.isnan(run["weight_error"]) else f"{run['weight_error']:.4f}",
                 ]
             )
     return headers, rows

@@ -25,6 +25,7 @@ from bitquant.layouts import TILE_N
 from bitquant.nn.linear import Linear
 from bitquant.nn.module import KernelModule
 from bitquant.nn.siblings import children_of_one_input
+from bitquant.operator.dispatch import is_exporting
 
 __all__ = ["merge_layers", "unmerge_layers"]
 
@@ -145,7 +146,7 @@ class Part:
     def product(self, A: torch.Tensor, buffers: dict[str, torch.Tensor | None]) -> torch.Tensor | None:
         """Return what the layer with these buffers returns for A; None: it is to compute alone."""
         whole = self.whole
-        if not whole.is_on or torch.is_grad_enabled() or torch.compiler.is_exporting():
+        if not whole.is_on or torch.is_grad_enabled() or is_exporting():
             return None
         # In a program it would be a guard for each layer, and only copies that share `_merged` have other dicts.
         if not torch.compiler.is_dynamo_compiling() and buffers is not self.rows:

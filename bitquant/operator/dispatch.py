@@ -15,7 +15,15 @@ from bitquant.operator.signature import Operands, Signature
 from bitquant.operator.tokens import check_tokens, compute_tokens, token_format
 from bitquant.operator.torch_op import DirectMatmul, check_decoded_dtype, matmul
 
-__all__ = ["dequantize", "dispatch", "may_have_gradient", "quantize_tokens", "straight_through"]
+__all__ = ["dequantize", "dispatch", "is_exporting", "may_have_gradient", "quantize_tokens", "straight_through"]
+
+
+def is_exporting() -> bool:
+    """Return whether torch.export traces this, and not torch.compile alone.
+
+    In a trace, torch.compiler.is_exporting says so of torch.compile as well before torch 2.13.
+    """
+    return torch.compiler._is_exporting_flag
 
 
 def may_have_gradient(*tensors: torch.Tensor) -> bool:
@@ -23,7 +31,7 @@ def may_have_gradient(*tensors: torch.Tensor) -> bool:
 
     In a trace, an exported program or below a transform of torch.func that cannot be known yet: it may.
     """
-    if torch.compiler.is_exporting():
+    if is_exporting():
         return True
     if torch.compiler.is_compiling():
         return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)

@@ -108,7 +108,8 @@ class Run:
     logits
         Of the first step after the prompt, of the first sequence.
     logits_error
-        Relative distance, in the Euclidean norm, from those of the first method.
+        Relative distance, in the Euclidean norm, from those of the first method; of random weights and many layers it
+        says little, for each layer amplifies it.
     graph_error
         Relative distance of the replayed graph's logits from those of the model, neither compiled nor captured.
     weight_error
@@ -197,8 +198,8 @@ class _Generator:
         self.tokens.copy_(tokens)
 
     def eager_logits(self) -> torch.Tensor:
-        """Return the logits behind the prompt's first token, without compiling."""
-        self.prefill()
+        """Return the logits behind one token after the prompt, without compiling."""
+        self._begin_decoding()
         return self._eager(self.tokens)[0].float()
 
     def prepare(self) -> None:
@@ -224,10 +225,15 @@ class _Generator:
         return graph
 
     def first_logits(self) -> torch.Tensor:
-        """Return the logits behind the prompt's first token, as they are timed."""
-        self.prefill()
+        """Return the logits behind one token after the prompt, by what is timed."""
+        self._begin_decoding()
         self._run_step()
         return self.logits.float()
+
+    def _begin_decoding(self) -> None:
+        """Run the prompt, and take a token that does not depend on what the model makes of it."""
+        self.prefill()
+        self.tokens.copy_(self.prompt[:, :1])
 
     def _run_step(self) -> None:
         if self._options.device == "cuda":

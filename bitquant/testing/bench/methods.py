@@ -127,7 +127,7 @@ class _BitsAndBytes(Method):
                 linear.in_features, linear.out_features, has_bias, compute_dtype=self.dtype, device="meta", **options
             )
             weight = linear.weight.detach()
-            packed = bnb.nn.Params4bit(weight.cpu(), requires_grad=False, blocksize=64, **options)
+            packed = bnb.nn.Params4bit(weight, requires_grad=False, blocksize=64, **options)
             layer.weight, layer.bias = packed, linear.bias
             return layer.to(weight.device)  # Quantizes.
 
