@@ -169,7 +169,7 @@ class Archive:
                 for name in manifest["kernels"]
             }
         except Exception as error:  # zipfile alone raises a dozen types on damaged files.
-            raise BuildError(f"{name} is not an exported operator: {error}") from error
+            raise BuildError(f"{name} is not an exported operator: {error!s:.500}") from error
         return cls(
             manifest={key: value for key, value in manifest.items() if key not in _OF_THE_FILE},
             host_library=members.get(_HOST_LIBRARY),

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 import os
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -34,6 +35,8 @@ __all__ = ["Archive", "build", "share_equal_functions", "watched"]
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.
 _source_only: contextvars.ContextVar[bool] = contextvars.ContextVar("source_only", default=False)
 _callback_lock = threading.Lock()
+#: More bytes than the host code of any operator has, by some ten times.
+_OBJECT_BYTES = 16 << 20
 #: What is told of progress (`watched`).
 _on_progress: contextvars.ContextVar[Callable[[int], object]] = contextvars.ContextVar(
     "on_progress", default=lambda _done: None
@@ -141,7 +144,19 @@ def _object_code(module: Any) -> bytes:
     """Return the object file of an LLVM module.
 
     LLVM ends the process where it cannot write one, on a full disk say. So it writes to memory.
+
+    Raises
+    ------
+    BuildError
+        If this process may not write files of that size, for which memory counts as well.
     """
+    limit_bytes, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit_bytes != resource.RLIM_INFINITY and limit_bytes < _OBJECT_BYTES:
+        raise BuildError(
+            f"the limit on the size of files must be at least {_OBJECT_BYTES} bytes to compile (got {limit_bytes}); "
+            "raise it with: ulimit -f unlimited",
+            RLIMIT_FSIZE=limit_bytes,
+        )
     descriptor = os.memfd_create("bitquant-host.o", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         module.write_to_file(f"/proc/self/fd/{descriptor}", "o")

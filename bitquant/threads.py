@@ -63,7 +63,7 @@ def _arrange() -> None:
     _pool.asked = _get_num_threads()
     if wanted := os.environ.get("TVM_NUM_THREADS"):
         most = _MOST_A_CPU * (os.cpu_count() or 1)
-        if not wanted.isdecimal() or not 1 <= int(wanted[:10]) <= most:
+        if not (wanted.isascii() and wanted.isdecimal()) or not 1 <= int(wanted[:10]) <= most:
             raise UnsupportedError(
                 f"'TVM_NUM_THREADS' must be a number from 1 to {most}, {_MOST_A_CPU} for each CPU (got "
                 f"{wanted!r:.80}): waiting threads keep CPUs busy",

@@ -21,7 +21,7 @@ from bitquant.bitblas.matmul import Matmul
 from bitquant.bitblas.utils import auto_detect_nvidia_target
 from bitquant.cache import cache_dir
 from bitquant.errors import BitquantError, BuildError, RecordError
-from bitquant.files import read_regular, write_whole
+from bitquant.files import as_path, read_regular, write_whole
 from bitquant.schedule.records import Record
 
 __all__ = ["OperatorCache", "get_database_path", "global_operator_cache"]
@@ -77,22 +77,22 @@ class OperatorCache:
         BuildError
             If the folder cannot be written to.
         """
-        folder = Path(get_database_path() if database_path is None else database_path)
+        folder = as_path(get_database_path() if database_path is None else database_path, "database_path", BuildError)
         with self._lock:
             operators = list(self._operators.items())
         for config, operator in operators:
             path = folder / _folder_name(operator.target) / f"{_digest(config)}.json"
-            if path.exists() and not operator.records:
-                continue
             content = {"config": config.to_dict(), "records": [r.to_dict() for r in operator.records]}
             try:
+                if path.exists() and not operator.records:
+                    continue
                 if cache_dir() in folder.parents:  # Kernels are read from it if nobody else can write.
                     cache_dir().mkdir(mode=0o700, parents=True, exist_ok=True)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(path, json.dumps(content, indent=1, sort_keys=True).encode())
             except OSError as error:
                 raise BuildError(
-                    f"{path} cannot be written: {error}; pass another folder, or set BITQUANT_CACHE_DIR"
+                    f"{path!s:.200} cannot be written: {error!s:.200}; pass another folder, or set BITQUANT_CACHE_DIR"
                 ) from error
 
     def load_from_database(self, database_path: str | Path, target: str | Target | None = None) -> None:
@@ -107,9 +107,19 @@ class OperatorCache:
             The folder.
         target
             As in `Matmul`.
+
+        Raises
+        ------
+        RecordError
+            If `database_path` is no path, or the folder cannot be read.
         """
         resolved = resolve_target(auto_detect_nvidia_target() if target is None else target)
-        for path in sorted((Path(database_path) / _folder_name(resolved)).glob("*.json")):
+        folder = as_path(database_path, "database_path", RecordError) / _folder_name(resolved)
+        try:
+            paths = sorted(folder.glob("*.json"))
+        except OSError as error:
+            raise RecordError(f"{folder!s:.200} cannot be read: {error.strerror}", path=folder) from error
+        for path in paths:
             try:
                 config, records = _read(path)
                 operator = Matmul(config, target=resolved, records=records)
@@ -131,6 +141,7 @@ def _read(path: Path) -> tuple[MatmulConfig, tuple[Record, ...]]:
     try:
         content: Any = json.loads(read_regular(path, _MAX_BYTES)[0])
         config = MatmulConfig(**content["config"])
+        hash(config)  # A field of another type may have none.
         return config, tuple(Record.from_dict(values, path) for values in content["records"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:  # The last where it is nested too deep.
         raise RecordError(f"it holds no operator: {error}", path=path) from error

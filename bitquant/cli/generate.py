@@ -152,7 +152,7 @@ def generate(
 
 def _load_tokenizer(transformers: Any, directory: Path) -> Any:
     try:
-        return transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        return transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds, for files that are missing as for packages
         reason = " ".join(str(error).split())
         raise CheckpointError(

@@ -15,9 +15,11 @@ from typing import Any
 import torch
 
 from bitquant.errors import CheckpointError, ConfigError
-from bitquant.nn.checkpoints.checkpoint import read_checkpoint
+from bitquant.files import as_path, read_regular
+from bitquant.nn.checkpoints.checkpoint import checkpoint_path, read_checkpoint
 from bitquant.nn.checkpoints.source import read_json_file
 from bitquant.nn.contents import format_name
+from bitquant.nn.device import present_device
 from bitquant.nn.linear import Linear
 from bitquant.nn.models import quantize_as_read
 from bitquant.nn.swap import check_weight_format
@@ -100,12 +102,13 @@ def quantize_directory(
     UnsupportedError
         If transformers is not installed.
     """
-    source, destination = Path(source), Path(destination)
+    place_of_layers = present_device(device)
+    source, destination = checkpoint_path(source), as_path(destination, "destination", ConfigError)
     check_weight_format(quantization.W_dtype)
     _check_source(source)
     _check_destination(source, destination, overwrite)
     with _appearing(destination) as place:
-        model = quantize_as_read(source, torch.device(device), dtype, quantization)
+        model = quantize_as_read(source, place_of_layers, dtype, quantization)
         formats = Counter(format_name(module.config) for module in model.modules() if isinstance(module, Linear))
         if not formats:
             raise ConfigError(
@@ -215,10 +218,15 @@ def _copy_others(source: Path, destination: Path) -> tuple[str, ...]:
     found = sorted({path for pattern in _COPIED for path in source.glob(pattern)})
     for path in found:
         if path.is_dir():
-            shutil.copytree(path, destination / path.name, dirs_exist_ok=True)
+            shutil.copytree(path, destination / path.name, dirs_exist_ok=True, copy_function=_copy_file)
         else:
-            shutil.copyfile(path, destination / path.name)
+            _copy_file(path, destination / path.name)
     return tuple(path.name for path in found)
+
+
+def _copy_file(source: str | Path, destination: str | Path) -> None:
+    """Copy a file, and nothing that has no end."""
+    Path(destination).write_bytes(read_regular(Path(source))[0])
 
 
 def _weight_bytes(directory: Path) -> int:

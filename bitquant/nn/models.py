@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from bitquant.config import ZerosMode
+from bitquant.config import ZerosMode, check_bool
 from bitquant.dtypes import SCALE_DTYPES, canonical_name
 from bitquant.errors import BitquantError, CheckpointError, ConfigError, UnsupportedError
 from bitquant.nn.checkpoints.checkpoint import Checkpoint, checkpoint_path, find_weights, read_checkpoint
@@ -106,6 +106,7 @@ def quantize_model(
     if not isinstance(model, torch.nn.Module):
         raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
     check_options(options)
+    check_bool(merge, "merge")
     skip = as_names(skip)
     names = layer_names(model, skip)
     quantize_layers(model, names, W_dtype, group_size, zeros_mode=zeros, A_dtype=A_dtype, method=method, **options)
@@ -208,6 +209,8 @@ def load_model(
     """
     dtype = _torch_dtype(dtype)
     check_options(options)
+    check_bool(quantize_activations, "quantize_activations")
+    check_bool(merge, "merge")
     if scale_dtype is not None:
         scale_dtype = canonical_name(scale_dtype, "scale_dtype", SCALE_DTYPES)
     place = present_device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")

@@ -218,7 +218,13 @@ class Operator:
 
         It takes (A, W, [scale], [zeros], [bias], [activation_scale], [channel_scale], D): A and D with two dimensions,
         activation_scale and channel_scale, like bias, with one.
+
+        Raises
+        ------
+        CallError
+            If `m` is no number of rows.
         """
+        _check_rows(m, 0)
         return self._launcher.kernel_for(m)
 
     def forward(
@@ -388,7 +394,14 @@ class Operator:
         return join_programs(sass) or ""
 
     def bytes_per_call(self, m: int) -> int:
-        """Return the least bytes that a call of `m` rows moves: every operand read once, D written once."""
+        """Return the least bytes that a call of `m` rows moves: every operand read once, D written once.
+
+        Raises
+        ------
+        CallError
+            If `m` is no number of rows.
+        """
+        _check_rows(m, 0)
         return bytes_per_call(self.config, m)
 
     def report(self) -> str:
@@ -418,9 +431,9 @@ class Operator:
             If `m` is not what the config serves.
         """
         m = self.config.ladder[0] if m is None else m
-        if m < 1 or (self.config.is_static and m != self.config.M):
-            wanted = f"{self.config.M}, the static M of the config" if self.config.is_static else "at least 1"
-            raise CallError(f"'m' must be {wanted} (got {m})")
+        _check_rows(m, 1)
+        if self.config.is_static and m != self.config.M:
+            raise CallError(f"'m' must be {self.config.M}, the static M of the config (got {m})")
         return profiling.operator_latency_us(self, m)
 
     # Keeping.
@@ -463,6 +476,18 @@ class Operator:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.config}, target={self.arch})"
+
+
+def _check_rows(m: Any, least: int) -> None:
+    """Check a number of rows that a caller names.
+
+    Raises
+    ------
+    CallError
+        If it is no int from `least` on, or beyond what 32-bit indices reach.
+    """
+    if isinstance(m, bool) or not isinstance(m, int) or not least <= m < 2**31:
+        raise CallError(f"'m' must be an int, at least {least} and below 2^31 (got {m!r:.80})")
 
 
 def _rebuild(cls: type[Operator], config: MatmulConfig, target: str, plan: Mapping[str, Any]) -> Operator:

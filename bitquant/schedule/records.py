@@ -304,9 +304,13 @@ def records_for(path: str | Path, config: MatmulConfig, arch: str) -> Records:
 
 def _is_folder(path: Path) -> bool:
     try:
-        return path.is_dir()
+        is_folder = path.is_dir()
+        if is_folder:
+            with os.scandir(path):  # What cannot be listed would look as if it held nothing.
+                pass
     except OSError as error:
         raise RecordError(f"{path!s:.200}: cannot be read: {error.strerror or error}", path=path) from error
+    return is_folder
 
 
 def _read(path: Path) -> tuple[Record, ...]:
@@ -322,7 +326,9 @@ def _parse(path: Path, _mtime_ns: int, _size: int) -> tuple[Record, ...]:
     """Return the records of a file in the state that time and size name."""
     try:
         content = json.loads(read_regular(path, _LIMIT_BYTES)[0].decode())
-    except (OSError, ValueError, RecursionError) as error:  # The last where it is nested too deep.
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror or error}", path=path) from error
+    except (ValueError, RecursionError) as error:  # The latter where it is nested too deep.
         raise RecordError(f"{path}: is no JSON file: {error}", path=path) from error
     if not isinstance(content, dict) or "schema" not in content or not isinstance(content.get("records"), list):
         raise RecordError(f"{path}: must be an object with the fields 'schema' and 'records'", path=path)

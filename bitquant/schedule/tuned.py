@@ -54,6 +54,11 @@ class Planned:
         Whether it is an error if it does not fit; otherwise the default takes its place.
     record
         The record that says so, with its measurement; not part of what is kept of a plan.
+
+    Raises
+    ------
+    RecordError
+        If a field of the hint is no int, string or bool: it is part of keys before a rule sees it.
     """
 
     rule: str
@@ -61,6 +66,14 @@ class Planned:
     origin: str
     is_required: bool = True
     record: Record | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, value in self.hint.items():
+            if not isinstance(value, (int, str)):
+                raise RecordError(
+                    f"{self.origin}: the hint's field {name!r} must be an int, a string or a bool (got {value!r:.80})",
+                    **{str(name): value},
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON, all but the record."""

@@ -14,6 +14,7 @@ import pytest
 import bitquant as bq
 from bitquant.arch import cpu_target, cuda_target
 from bitquant.compute.matmul import matmul_dequantize_b
+from bitquant.schedule import Plan, Planned
 from bitquant.schedule.apply import refusal, schedule_with
 from bitquant.schedule.rules import CpuRule, default_rules
 from bitquant.schedule.tuned import read_hint
@@ -125,6 +126,22 @@ def test_field_of_a_stranger_is_named(name):
                 assert word in str(caught.value)
             with pytest.raises(bq.RecordError, match=f"'{f.name}'"):
                 read_hint(rule, {**default.to_dict(), f.name: value})
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_plans_of_strangers_are_refused(name):
+    """A plan with a field that is none is a RecordError, whatever it holds, before any kernel's key is made of it."""
+    rule, config, rung, _, target = next(functions(name))
+    default = rule.default_hint(config, rung, target)
+
+    def make(fields):
+        return bq.Matmul(config, target=target, records=Plan({rung: Planned(name, fields, "stranger")}))
+
+    for f in dataclasses.fields(default):
+        for value in WILD:
+            if not is_legal(f, value):
+                with pytest.raises(bq.RecordError, match=f"'{f.name}'"):
+                    make({**default.to_dict(), f.name: value})
 
 
 @pytest.mark.parametrize("name", RULES)

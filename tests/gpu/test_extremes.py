@@ -9,6 +9,7 @@ from tests.unit.test_extremes import (
     check_integers_of_what_is_no_number,
     check_integers_saturate,
     check_not_finite_stays_in_its_row,
+    check_subnormals_count,
 )
 
 PLAIN = {"fast_decoding": False}
@@ -42,3 +43,10 @@ def test_integers_of_what_is_no_number(fields, out_dtype):
 def test_not_finite_stays_in_its_row(fields):
     """What no number is can be seen in the result of its row, and there alone."""
     check_not_finite_stays_in_its_row("cuda", **fields)
+
+
+@pytest.mark.parametrize("out_dtype", ["float16", "float32"])
+@pytest.mark.parametrize("fields", [{}, PLAIN], ids=str)
+def test_subnormals_count(fields, out_dtype):
+    """Nothing is flushed to zero."""
+    check_subnormals_count("cuda", out_dtype=out_dtype, **fields)

@@ -75,6 +75,24 @@ def check_not_finite_stays_in_its_row(target, **fields):
         assert not D[m - 1].isfinite().any(), (m, value)
 
 
+def check_subnormals_count(target, **fields):
+    """Subnormal float16 numbers in A, Scale and D are what they are: each result here has few digits, and is exact."""
+    operator = make(target, K=128, W_dtype="uint4", group_size=64, with_scaling=True, **fields)
+    device, config = ("cpu" if target == "cpu" else "cuda"), operator.config
+    codes = torch.arange(16, device=device).to(torch.int8).repeat(16)[: 32 * 8].view(32, 8).repeat(1, 16)
+    W = operator.transform_weight(codes)
+    least = 2.0**-24
+    # A, a scale, and what a product of A and a scale is: subnormal in turn.
+    for a, s in ((least, 1.0), (3 * least, 0.25), (1.0, least), (4.0, 5 * least), (2.0**-12, 2.0**-12)):
+        scale = torch.full(config.scale_shape, s, device=device).to(config.scale_format.torch_dtype)
+        for m in ROWS:
+            A = torch.zeros(m, 128, device=device)
+            A[:, 0] = a
+            D = operator(A.half(), W, scale=scale).double().cpu()
+            expected = (a * s * codes[:, 0].double().cpu()).to(config.out_format.torch_dtype).double()
+            assert torch.equal(D, expected.expand(m, 32)), (a, s, m)
+
+
 @pytest.mark.parametrize("out_dtype", INTEGERS)
 @pytest.mark.parametrize("W_dtype", ["int8", "uint4"])
 def test_integers_saturate(W_dtype, out_dtype):
@@ -99,6 +117,12 @@ def test_not_finite_stays_in_its_row(fields):
     check_not_finite_stays_in_its_row("cpu", **fields)
 
 
+@pytest.mark.parametrize("out_dtype", ["float16", "float32"])
+def test_subnormals_count(out_dtype):
+    """Nothing is flushed to zero."""
+    check_subnormals_count("cpu", out_dtype=out_dtype)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize("zeros", [False, True])
 def test_numbers_near_overflow_do_not_depend_on_the_number_of_rows(dtype, zeros):
@@ -117,3 +141,20 @@ def test_numbers_near_overflow_do_not_depend_on_the_number_of_rows(dtype, zeros)
     for m in (1, 2, 3, 4, 8, 40):
         D = operator(torch.full((m, 128), 2.0**124).to(kind), W, **optional)
         assert D.double().sub(expected).abs().max() <= 2.0**-7 * expected, m
+
+
+@pytest.mark.parametrize(("A_dtype", "W_dtype"), [("int8", "int8"), ("int8", "uint4"), ("float8_e4m3", "float8_e4m3")])
+def test_not_finite_tokens_of_layers_that_round(A_dtype, W_dtype):
+    """A token with NaN or an infinity, which 8 bits do not hold, can be seen in its row of D, and there alone."""
+    torch.manual_seed(0)
+    layer = bq.Linear.from_float(torch.nn.Linear(64, 8), W_dtype, group_size=-1, A_dtype=A_dtype, opt_M=(1, 4))
+    packed = bq.BitLinear.from_bit_linear(torch.nn.Linear(64, 8))
+    for m, value in itertools.product((1, 3), (float("nan"), float("inf"), float("-inf"))):
+        x = torch.randn(m, 64)
+        for module in (layer, packed):
+            right = module(x)
+            changed = x.clone()
+            changed[m - 1, 5] = value
+            D = module(changed)
+            assert torch.equal(D[: m - 1], right[: m - 1])
+            assert not D[m - 1].isfinite().any()

@@ -137,6 +137,27 @@ def test_full_temporary_folder_is_an_error_and_not_the_end(tmp_path):
         assert line.endswith("[]")
 
 
+SMALL_FILES = """
+import os, resource, signal
+import bitquant as bq
+os.environ["BITQUANT_CACHE"] = "0"
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+try:
+    bq.Matmul(bq.MatmulConfig(M=1, N=16, K=32, W_dtype="uint4"), target="cpu")
+except bq.BuildError as error:
+    print("BuildError:", error)
+"""
+
+
+def test_limit_on_the_size_of_files_is_an_error_and_not_the_end():
+    """LLVM would end the process: a limit that its object files may not fit is refused before."""
+    answer = subprocess.run([sys.executable, "-c", SMALL_FILES], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("BuildError: the limit on the size of files must be at least 16777216 bytes")
+    assert "ulimit -f" in answer.stdout
+
+
 def test_no_temporary_folder_at_all(monkeypatch):
     """Where no temporary folder can be made, the error says what to set."""
     monkeypatch.setattr("tempfile.tempdir", "/proc/nowhere")

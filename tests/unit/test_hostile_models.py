@@ -14,10 +14,12 @@ import sys
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import bitquant as bq
+from bitquant.cli.generate import _load_tokenizer
 from bitquant.nn import Linear
 from bitquant.nn.hub import BitquantConfig, BitquantQuantizer, layer_fields
 
@@ -81,6 +83,15 @@ def test_code_of_a_checkpoint_does_not_run(directory, no_evil):
     assert type(bq.load_model(directory, "cpu")) is LlamaForCausalLM
     change(directory, model_type="evil")
     refused(directory, "is of no model that transformers reads.*code that a checkpoint brings is not run")
+
+
+def test_code_of_a_tokenizer_does_not_run(directory, no_evil):
+    """`bitquant generate` asks transformers for a tokenizer, and not for one of the checkpoint's own."""
+    (directory / "evil.py").write_text(no_evil)
+    fields = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}}
+    (directory / "tokenizer_config.json").write_text(json.dumps(fields))
+    with pytest.raises(bq.CheckpointError, match="has no tokenizer that transformers can load"):
+        _load_tokenizer(transformers, directory)
 
 
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])

@@ -149,7 +149,7 @@ def test_file_that_is_a_trap_is_named(tmp_path, monkeypatch, kind):
     else:
         monkeypatch.setattr(records_module, "_LIMIT_BYTES", 1000)
         path.write_text(" " * 2000)
-    with pytest.raises(bq.RecordError, match=r"records\.json: is no JSON file"):
+    with pytest.raises(bq.RecordError, match=r"records\.json: (is no JSON file|cannot be read)"):
         load_records(path)
 
 
@@ -477,3 +477,16 @@ def test_every_shipped_record_applies(path):
 def test_shipped_records_stand_in_the_checkout():
     """The folder is found, so that the test above does not pass for want of files."""
     assert (shipped_directory() / "README.md").is_file()
+
+
+def test_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    """A folder that this user may not read is an error, and does not count as one without records."""
+
+    def denied(_path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("bitquant.schedule.records.os.scandir", denied)
+    config = bq.MatmulConfig(M=1, N=16, K=32, W_dtype="uint4")
+    for read in (load_records, lambda path: bq.Matmul(config, target="cpu", records=path)):
+        with pytest.raises(bq.RecordError, match="cannot be read: Permission denied"):
+            read(tmp_path)

@@ -106,6 +106,15 @@ def test_arguments_of_another_kind(argument, value):
     check_words(error)
 
 
+@pytest.mark.parametrize("value", [v for v in ODD if v != "none"])
+@pytest.mark.parametrize("method", ["profile_latency", "kernel_for", "bytes_per_call"])
+def test_rows_of_another_kind(operators, method, value):
+    """`m` is a number of rows wherever a method takes one."""
+    with pytest.raises(bq.CallError, match="'m' must be") as error:
+        getattr(operators["uint4"], method)(ODD[value])
+    check_words(error)
+
+
 # Layers and models.
 
 
@@ -141,7 +150,8 @@ LAYER_FLAGS = (
 #: What takes models and layers, by the function's name and the argument's.
 NN_ARGUMENTS = {
     "load_model": {
-        "path": bq.load_model, **arguments_of(nowhere, "device", "dtype", "on_unsupported", "scale_dtype"),
+        "path": bq.load_model,
+        **arguments_of(nowhere, "device", "dtype", "on_unsupported", "scale_dtype", "merge", "quantize_activations"),
     },
     "read_checkpoint": {
         "path": bq.read_checkpoint,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 
-from bitquant.errors import CheckpointError, ConfigError
+from bitquant.errors import BitquantError, CheckpointError, ConfigError
 from bitquant.files import as_path
 from bitquant.nn.checkpoints.layer import StoredLayer, TensorSource, checkpoint_error
 from bitquant.nn.checkpoints.reader import Inexpressible, Reader, all_readers, find_reader
@@ -97,7 +99,10 @@ class Checkpoint(Mapping[str, QuantizedWeight]):
         self.parameters: Mapping[str, Any] = MappingProxyType(reader.parameters if reader is not None else {})
         self.config: Mapping[str, Any] = MappingProxyType(dict(config))
         self._on_unsupported = on_unsupported
-        self._layers: dict[str, StoredLayer] = reader.layers() if reader is not None else {}
+        self._layers: dict[str, StoredLayer] = {}
+        if reader is not None:
+            with _foreign_values(partial(checkpoint_error, reader.origin)):
+                self._layers = reader.layers()
         for layer in self._layers.values():
             layer.device = torch.device(device)
         claimed = {name for layer in self._layers.values() for name in layer.tensors.values()}
@@ -136,7 +141,8 @@ class Checkpoint(Mapping[str, QuantizedWeight]):
         if reader is None:  # Then there are no layers.
             raise KeyError(path)
         try:
-            return reader.read(layer)
+            with _foreign_values(layer.error):
+                return reader.read(layer)
         except ConfigError as error:  # A rule of QuantizedWeight that the reader's own checks let pass.
             raise layer.error(str(error)) from error
 
@@ -182,6 +188,22 @@ class Checkpoint(Mapping[str, QuantizedWeight]):
                     tensor=name,
                     fix="tensors or parameters beside it are lost, or the format is one that is not read",
                 )
+
+
+@contextlib.contextmanager
+def _foreign_values(make_error: Callable[[str], CheckpointError]) -> Iterator[None]:
+    """Say what is wrong where a quantization config has values of other types than its packer writes.
+
+    Readers check the values that decide how a weight is read, and not each one's type.
+    """
+    try:
+        yield
+    except BitquantError:
+        raise
+    except (TypeError, ValueError, AttributeError, LookupError, OverflowError, RecursionError) as error:
+        raise make_error(
+            f"the quantization config has a value that is none of its format ({type(error).__name__}: {error!s:.200})"
+        ) from error
 
 
 def _as_plain(weight: Inexpressible, dtype: str) -> QuantizedWeight:
@@ -349,7 +371,8 @@ def _make_reader(source: TensorSource, parameters: dict[str, Any], origin: str, 
             f"quantization method {parameters.get('quant_method')!r} is not read",
             fix=f"read are {', '.join(names)}",
         )
-    return reader(source, parameters, dtype, origin)
+    with _foreign_values(partial(checkpoint_error, origin)):
+        return reader(source, parameters, dtype, origin)
 
 
 def model_dtype(config: Mapping[str, Any], file: Path) -> str:

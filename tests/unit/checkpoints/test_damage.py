@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from random import Random
+
 import pytest
 import torch
 
@@ -185,3 +188,56 @@ def test_a_gguf_of_no_sense(tmp_path):
     file.write_bytes(b"GGUF" + bytes(range(200)))
     with pytest.raises(bq.CheckpointError, match="must be a whole GGUF file"):
         bq.read_checkpoint(file)
+
+
+ODD = (None, -1, 10**40, 1.5, True, "../x", [], {}, [1], {"a": 1}, [[]])
+
+
+def paths_of(value, before=()):
+    """Paths to everything in nested JSON."""
+    items = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    for key, inside in items:
+        yield (*before, key)
+        yield from paths_of(inside, (*before, key))
+
+
+@pytest.mark.parametrize("name", SAFETENSORS)
+def test_a_quantization_config_with_odd_values(name, tmp_path):
+    """Whatever stands in a field of the parameters, layers are read as before or refused in bitquant's words."""
+    tensors, config = fixture(name)
+    quantization = config.pop("quantization_config")
+    right = bq.read_checkpoint(FIXTURES / name)
+    path = next(iter(right))
+    directory = write(tmp_path, tensors, quantization, **config)
+    for number, place in enumerate(paths_of(quantization)):
+        changed = json.loads(json.dumps(quantization))
+        inside = changed
+        for key in place[:-1]:
+            inside = inside[key]
+        for value in (ODD[number % len(ODD)], ODD[(number + 5) % len(ODD)]):
+            inside[place[-1]] = value
+            (directory / "config.json").write_text(json.dumps({**config, "quantization_config": changed}))
+            try:
+                checkpoint = bq.read_checkpoint(directory)
+                weight = checkpoint.get(path)
+            except bq.BitquantError as error:
+                assert len(str(error)) < 1500  # noqa: PT017
+            else:
+                assert weight is None or weight.values.shape == right[path].values.shape
+
+
+def test_bytes_of_a_gguf_file_that_are_others(tmp_path):
+    """A header with other bytes, or a part of a file, is read or refused in bitquant's words; nothing is waited for."""
+    content, random = (FIXTURES / "gguf-blocks" / "weights.gguf").read_bytes(), Random(0)
+    file = tmp_path / "weights.gguf"
+    for i in range(150):
+        changed = bytearray(content if i % 3 else content[: random.randrange(1200)])
+        for _ in range(random.choice((1, 2, 8))):
+            changed[random.randrange(min(1200, len(changed)))] = random.randrange(256)
+        file.write_bytes(changed)
+        try:
+            checkpoint = bq.read_checkpoint(file)
+            for path in checkpoint:
+                checkpoint[path]
+        except bq.BitquantError as error:
+            assert str(file) in str(error)  # noqa: PT017

@@ -63,7 +63,14 @@ class GgufSource:
         self._path = str(path)
         try:
             reader = self._gguf.GGUFReader(path)
-        except Exception as error:  # Damage shows as errors of NumPy, of enumerations, of memory.
+            self._tensors = {tensor.name: tensor for tensor in reader.tensors}
+            self.parameters = {
+                name: field.contents()
+                for name, field in reader.fields.items()
+                if field.types and field.types[0] is not self._gguf.GGUFValueType.ARRAY
+            }
+            parts = int(self.parameters.get("split.count", 1))
+        except Exception as error:  # Damage shows as errors of NumPy, of enumerations, of text, of memory.
             raise checkpoint_error(
                 self._path,
                 f"must be a whole GGUF file ({type(error).__name__}: {error})",
@@ -71,15 +78,9 @@ class GgufSource:
             ) from error
         if reader.byte_order != "I":
             raise checkpoint_error(self._path, "has another byte order than this machine", fix="convert it again")
-        self._tensors = {tensor.name: tensor for tensor in reader.tensors}
-        self.parameters = {
-            name: field.contents()
-            for name, field in reader.fields.items()
-            if field.types and field.types[0] is not self._gguf.GGUFValueType.ARRAY
-        }
-        if int(self.parameters.get("split.count", 1)) > 1:
+        if parts > 1:
             raise checkpoint_error(
-                self._path, f"is one of {self.parameters['split.count']} parts, which are not read",
+                self._path, f"is one of {parts} parts, which are not read",
                 fix="join them with: llama-gguf-split --merge FIRST OUT",
             )  # fmt: skip
 
