@@ -173,10 +173,16 @@ class Call:
     ----------
     operator
         What is called.
+    guarded
+        The guards.
     operands
         By the names of `Operator.forward`, without `output`.
     output
         Where it writes.
+    first
+        The result of the first call.
+    calls
+        How often it was called.
     """
 
     operator: bq.Matmul

@@ -12,6 +12,7 @@ from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
+from bitquant.dtypes import WEIGHT_DTYPES, number_format
 from bitquant.errors import ScheduleError
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule, hint_problem
@@ -192,3 +193,15 @@ def test_space_scales_sums_only_where_that_is_legal(fields: dict, has_sums: bool
         assert not summing
     elif m == 16:
         assert summing
+
+
+@pytest.mark.parametrize("group_size", [32, 64, 128])
+@pytest.mark.parametrize("W_dtype", [name for name in WEIGHT_DTYPES if number_format(name).is_integer])
+def test_every_problem_that_is_taken_has_a_default(W_dtype: str, group_size: int) -> None:
+    """Codes of three planes and short groups leave few registers for sums: tiles of few rows of A then serve any M."""
+    for m in (128, 2048):
+        config = MatmulConfig(
+            M=(m,), N=246, K=1920, A_dtype="int8", W_dtype=W_dtype, group_size=group_size, with_scaling=True
+        )
+        assert RULE.refuses(config, m, TARGET) is None
+        RULE.check_hint(config, m, TARGET, RULE.default_hint(config, m, TARGET))

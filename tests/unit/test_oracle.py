@@ -626,3 +626,24 @@ def test_small_results_do_not_cancel(config, m, seed):
     columns = 1 if x.channel_scale is None else x.channel_scale.double().numpy()
     terms = np.sqrt((((x.A.double().numpy() * rows) ** 2 @ weight.T**2) * columns**2).sum())
     assert np.linalg.norm(x.reference(config)) >= 0.499 * terms
+
+
+@pytest.mark.parametrize("out_dtype", ["float32", "int8"])
+def test_share_of_the_bound(out_dtype):
+    """`assert_close` says how near to a bound a result came; of integers, what their own rounding does not explain."""
+    config = MatmulConfig(M=4, N=64, K=64, W_dtype="uint4", out_dtype=out_dtype)
+    ref = np.random.default_rng(0).normal(size=(4, 64)) * 30
+    if out_dtype == "int8":
+        assert assert_close(np.rint(ref).clip(-128, 127), ref, config) == 0
+        ref[0, 0] = 0.5 - 1e-9
+        got = np.rint(ref).clip(-128, 127)
+        got[0, 0] = 1.0
+        assert 0 < assert_close(got, ref, config) < 1
+        return
+    assert assert_close(ref, ref, config) == 0
+    for share in (0.25, 0.75):
+        error = share * tolerance(config) * ref
+        assert assert_close(ref + error, ref, config) == pytest.approx(share, rel=1e-6)
+    one = np.zeros_like(ref)
+    one[1, 1] = 0.5 * 8 * tolerance(config) * max(abs(ref[1, 1]), np.sqrt((ref**2).mean()))
+    assert assert_close(ref + one, ref, config) == pytest.approx(0.5, rel=1e-6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from bitquant.arch import GpuArch
@@ -269,8 +269,17 @@ def tile_waves(tiles: int, resident: int, tail_split: int) -> tuple[float, bool]
 
 def likely_hints(config: MatmulConfig, m: int, arch: GpuArch) -> Iterator[WgmmaHint]:
     """Yield hints, all but their stages, that registers allow and that m rows of A do not waste."""
+    unit = 16 if config.A_format.is_integer else 8
+    sizes = _block_sizes(m, unit)
+    found = list(_hints_of(config, m, arch, sizes))
+    # Codes of several planes and short groups leave registers for few rows alone.
+    yield from found or _hints_of(config, m, arch, range(unit, sizes[0], unit))
+
+
+def _hints_of(config: MatmulConfig, m: int, arch: GpuArch, sizes: Iterable[int]) -> Iterator[WgmmaHint]:
+    """Yield hints, all but their stages, with these rows of A of a block, that registers allow."""
     least_k = unit_k(config)
-    for block_m in _block_sizes(m, 16 if config.A_format.is_integer else 8):
+    for block_m in sizes:
         if not has_columns(config, block_m):
             continue
         for rows, consumers_n, consumers_k, split_k, blocks_per_sm in _SHAPES:
