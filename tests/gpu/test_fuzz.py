@@ -23,10 +23,12 @@ from bitquant.arch import resolve_target
 from bitquant.compiler import compile_cuda_source
 from tests import fuzz
 
-#: Rules whose kernels begin before the kernel before them has ended, and then fetch W, Scale and Zeros at once.
-FETCH_EARLY = ("decode", "wgmma")
-#: Operands that no rule's kernel touches before the kernel before has ended.
-READ_LATE = ("A", "bias", "activation_scale", "channel_scale")
+#: What kernels that begin before the kernel before them has ended may read before it has (docs/architecture.md).
+_CONSTANTS = ("bias", "channel_scale")
+READ_EARLY = {
+    "decode": ("weight", "scale", "zeros", *_CONSTANTS), "wgmma": ("weight", "scale", "zeros", *_CONSTANTS),
+    "wgmma_dense": _CONSTANTS,
+}  # fmt: skip
 
 MOST_COPIES = 8
 #: A user's kernel: it lets the next one in, takes its time, and only then writes what that one reads.
@@ -93,8 +95,8 @@ def check_problem(random: Random, operator: bq.Matmul, rule: str, m: int, device
     """Call an operator in every way there is; return the call and how near to a bound its result came."""
     call, share = fuzz.first_call(random, operator, m, device)
     right = {name: tensor.clone() for name, tensor in call.operands.items()}
-    late = [name for name in call.operands if name in READ_LATE or rule not in FETCH_EARLY]
-    early = [name for name in call.operands if name not in late]
+    early = [name for name in call.operands if name in READ_EARLY.get(rule, ())]
+    late = [name for name in call.operands if name not in early]
     copies = [(right[name], call.operands[name]) for name in late] + [(call.output.clone(), call.output)]
 
     def behind_a_producer() -> None:

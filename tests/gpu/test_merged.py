@@ -99,7 +99,9 @@ def test_decoding_compiled(model, plain):
         compiled = torch.compile(each, mode="reduce-overhead", fullgraph=True)
         token, position = torch.tensor([[7]], device="cuda"), torch.tensor([0], device="cuda")
         with torch.no_grad():
-            for i in range(5):
+            # As generate does: the cache is made outside of compiled programs, whose memory graphs use again.
+            each(token, past_key_values=cache, cache_position=position)
+            for i in range(1, 5):
                 position.fill_(i)
                 result = compiled(token, past_key_values=cache, cache_position=position).logits.clone()
             logits.append(result)
@@ -120,7 +122,7 @@ def test_moving(model, plain):
         assert layer._merged.whole.is_on
         assert layer.qweight.device.type == device
         state = model.state_dict()
-        assert all(torch.equal(tensor.cuda(), wanted[name]) for name, tensor in state.items())
+        assert all(torch.equal(tensor.cpu(), wanted[name].cpu()) for name, tensor in state.items())
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     unmerge_layers(model)

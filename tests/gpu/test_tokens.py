@@ -140,7 +140,7 @@ def test_a_call_is_two_kernels(m):
             with torch.profiler.profile(activities=activities) as profile:
                 layer(x)
                 torch.cuda.synchronize()
-        kernels = [e.name for e in profile.events() if e.device_type is torch.autograd.DeviceType.CUDA]
+        kernels = [e.name for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
         assert len(kernels) == 2, (name, kernels)
         assert kernels[0].startswith("quantize_tokens"), (name, kernels)
 
