@@ -26,7 +26,7 @@ from tests import fuzz
 #: What kernels that begin before the kernel before them has ended may read before it has (docs/architecture.md).
 _CONSTANTS = ("bias", "channel_scale")
 READ_EARLY = {
-    "decode": ("weight", "scale", "zeros", *_CONSTANTS), "wgmma": ("weight", "scale", "zeros", *_CONSTANTS),
+    "decode": ("W", "scale", "zeros", *_CONSTANTS), "wgmma": ("W", "scale", "zeros", *_CONSTANTS),
     "wgmma_dense": _CONSTANTS,
 }  # fmt: skip
 
