@@ -282,7 +282,7 @@ class BitquantQuantizer(HfQuantizer):
             if not names:
                 raise ConfigError(
                     f"the model must have torch.nn.Linear layers that 'skip' does not name ({type(model).__name__} has "
-                    f"none; skip={config.skip!r})",
+                    "none)",
                     skip=config.skip,
                 )
             tied = _tied_modules(model)
