@@ -169,6 +169,7 @@ def test_wild_hints_are_refused_or_right(name):
 
 
 @pytest.mark.parametrize("name", [name for name in RULES if name != "cpu"])
+@pytest.mark.thorough
 def test_random_problems_compile(name, monkeypatch):
     """What the fuzzer of a GPU draws is a kernel: a hint that passes is lowered and compiled for its architecture."""
     monkeypatch.setenv("BITQUANT_CACHE", "0")

@@ -642,6 +642,7 @@ with limits.time_bound(0.1):
     assert "line 7" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_slow_peer_is_broken_off_and_left_out(monkeypatch):
     """It costs its limit once; ours and the other peers have their figures in every cell."""
     slow, quick_peer = Slow(30), Slow(0)
@@ -700,6 +701,7 @@ def test_stages_are_said_in_order():
 
 
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.thorough
 def test_time_limit_breaks_off_a_peer(count):
     """In the first and in the last cell too: what is there stays, the peer is not called slow, and the run ends."""
     slow = Slow(30)

@@ -19,6 +19,7 @@ from bitquant.testing.bench.methods import MODELS, make_model, parse_method
 CPU = torch.device("cpu")
 
 
+@pytest.mark.thorough
 def test_command(tmp_path):
     """A table with figures for each method and batch, the same in JSON, and logits as near as the formats are."""
     path = tmp_path / "figures.json"
@@ -52,6 +53,7 @@ def test_command(tmp_path):
     assert {name: (run["linear_bytes"], run["head_bytes"]) for name, run in runs.items()} == expected
 
 
+@pytest.mark.thorough
 def test_a_method_that_fails_does_not_end_the_others(monkeypatch):
     """A fault of one method, and the end of its process, are words in its row."""
     monkeypatch.setattr(generation, "_child", _faulty_child)

@@ -118,6 +118,7 @@ def test_not_finite_stays_in_its_row(fields):
 
 
 @pytest.mark.parametrize("out_dtype", ["float16", "float32"])
+@pytest.mark.thorough
 def test_subnormals_count(out_dtype):
     """Nothing is flushed to zero."""
     check_subnormals_count("cpu", out_dtype=out_dtype)
@@ -144,6 +145,7 @@ def test_numbers_near_overflow_do_not_depend_on_the_number_of_rows(dtype, zeros)
 
 
 @pytest.mark.parametrize(("A_dtype", "W_dtype"), [("int8", "int8"), ("int8", "uint4"), ("float8_e4m3", "float8_e4m3")])
+@pytest.mark.thorough
 def test_not_finite_tokens_of_layers_that_round(A_dtype, W_dtype):
     """A token with NaN or an infinity, which 8 bits do not hold, can be seen in its row of D, and there alone."""
     torch.manual_seed(0)

@@ -150,6 +150,7 @@ except bq.BuildError as error:
 """
 
 
+@pytest.mark.thorough
 def test_limit_on_the_size_of_files_is_an_error_and_not_the_end():
     """LLVM would end the process: a limit that its object files may not fit is refused before."""
     answer = subprocess.run([sys.executable, "-c", SMALL_FILES], capture_output=True, text=True, check=False)

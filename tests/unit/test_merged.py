@@ -165,6 +165,7 @@ def test_biases():
         pytest.param("gptq-w3g64-asym", {}, marks=pytest.mark.thorough),
     ],
 )
+@pytest.mark.thorough
 def test_checkpoints(name, options):
     """Packed zero points, permutations, channel scales and inputs of 8 bits are merged; state dicts are the same."""
     plain = bq.load_model(FIXTURES / name, "cpu", opt_M=(16,), merge=False, **options)
@@ -455,6 +456,7 @@ def test_modes(model, plain):
     assert q.shape == (2, 64)
 
 
+@pytest.mark.thorough
 def test_training_compiled(model, plain):
     """Compiled with gradients, checkpointing included, nothing is merged and nothing breaks."""
     x = torch.randn(1, 3, 64, requires_grad=True)
@@ -629,6 +631,7 @@ def test_vmap_and_make_fx(model, plain):
     })  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_generate(model, plain):
     """Generating with a static cache, eager and compiled, gives the tokens that layers apart give."""
     prompt = ids(1, 5)

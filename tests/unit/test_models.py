@@ -101,7 +101,10 @@ def test_layers_are_those_of_from_float(W_dtype):
     assert defaults.config == Linear.from_float(torch.nn.Linear(256, 8)).config
 
 
-@pytest.mark.parametrize(("A_dtype", "W_dtype", "bound"), [("int8", "int8", 0.05), ("float8_e4m3", "float8_e4m3", 0.2)])
+@pytest.mark.parametrize(
+    ("A_dtype", "W_dtype", "bound"),
+    [("int8", "int8", 0.05), pytest.param("float8_e4m3", "float8_e4m3", 0.2, marks=pytest.mark.thorough)],
+)
 def test_eight_bit_activations(A_dtype, W_dtype, bound):
     """W8A8: inputs are rounded by token, weights by channel; a forward with gradients passes."""
     model = llama().bfloat16()
@@ -115,6 +118,7 @@ def test_eight_bit_activations(A_dtype, W_dtype, bound):
     assert model.model.embed_tokens.weight.grad.isfinite().all()
 
 
+@pytest.mark.thorough
 def test_hqq_of_a_model():
     """Zero points are optimised in every layer: their errors are smaller than by rounding to nearest."""
     model = llama()
@@ -143,6 +147,7 @@ def test_skip():
     assert isinstance(model.lm_head, Linear)
 
 
+@pytest.mark.thorough
 def test_ragged_sizes():
     """Where group_size does not divide K, groups are the greatest common divisor, if that is 16 or more."""
     model = torch.nn.Sequential(torch.nn.Linear(160, 96), torch.nn.Linear(96, 40), torch.nn.Linear(40, 7))

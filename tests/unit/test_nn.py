@@ -264,6 +264,7 @@ def test_from_float_is_near_the_float_layer(W_dtype, bound, dtype):
     assert torch.linalg.norm((got - wanted).double()) <= bound * torch.linalg.norm(wanted.double())
 
 
+@pytest.mark.thorough
 def test_from_float_in_other_zeros_modes():
     """Packed zero points give the same numbers; those of "rescale" meet the float layer as nearly."""
     torch.manual_seed(0)

@@ -140,6 +140,7 @@ def bit_linear(**fields):
         (torch.nn.ModuleList([torch.nn.LayerNorm(8).half(), torch.nn.Embedding(2, 2)]), ["float16", "float32"]),
     ],
 )
+@pytest.mark.thorough
 def test_bit_linear_has_kernels_for_the_types_of_the_model(other, wanted, built):
     """Its kernels write the type of its input, which is one of those of the model's parameters, or torch's default."""
     bq.prepare_model(torch.nn.Sequential(other, bit_linear()))
@@ -198,6 +199,7 @@ def test_a_layer_to_be_tuned_is(monkeypatch, built):
     assert len(built) == 1
 
 
+@pytest.mark.thorough
 def test_threads_build_what_one_thread_builds(monkeypatch):
     """Programs, resources and choices are the same bytes, whichever threads compile them beside one another."""
     config = bq.MatmulConfig(M=(1, 64), N=64, K=128, W_dtype="uint4", group_size=32, with_scaling=True)
@@ -229,6 +231,7 @@ def test_from_the_cache_nothing_is_built_and_no_thread_starts(built, monkeypatch
     assert all(operators(model))
 
 
+@pytest.mark.thorough
 def test_without_a_cache_kernels_are_kept_by_the_model(built, monkeypatch):
     """With BITQUANT_CACHE=0 each process builds, and each problem once."""
     monkeypatch.setenv("BITQUANT_CACHE", "0")
@@ -262,6 +265,7 @@ def record_for(layer, stages):
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_a_stale_decision_is_never_used(built, monkeypatch, tmp_path):
     """Another BITQUANT_SCHEDULES, another record in a file, other sources: each time the kernel is the right one."""
     monkeypatch.setattr(records_module, "shipped_directory", lambda: None)
@@ -298,6 +302,7 @@ def test_a_stale_decision_is_never_used(built, monkeypatch, tmp_path):
 # At once.
 
 
+@pytest.mark.thorough
 def test_threads_that_want_one_problem_build_it_once(built, monkeypatch):
     """Also without a disk cache, whose locks do that among processes."""
     monkeypatch.setenv("BITQUANT_CACHE", "0")
@@ -335,6 +340,7 @@ assert all(layer._kernels.operators for layer in layers)
 """
 
 
+@pytest.mark.thorough
 def test_processes_that_prepare_one_model_share_the_work(tmp_path):
     """Two at once build each problem once between them, and both end with all operators."""
     (tmp_path / "counted").mkdir()
@@ -394,6 +400,7 @@ def test_a_layer_that_fails_is_named(threads, error, kind, words, monkeypatch):
         model["blocks"][1]["q"](torch.zeros(1, K).half())
 
 
+@pytest.mark.thorough
 def test_an_interrupt_leaves_the_model_to_be_prepared_again(monkeypatch, built):
     """Ctrl-C ends it, leaves no lock, and what was built before is found."""
     failing(monkeypatch, KeyboardInterrupt())
@@ -460,6 +467,7 @@ class Terminal:
     ("is_terminal", "progress", "is_shown"),
     [(True, True, True), (True, False, False), (False, True, False)],
 )
+@pytest.mark.thorough
 def test_progress_is_for_a_terminal(is_terminal, progress, is_shown, monkeypatch, capsys):
     """It is shown on one, unless it is not wanted, or all kernels come from the cache."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
@@ -496,6 +504,7 @@ def test_progress_counts_rungs(monkeypatch):
         assert len([d for d in done if d]) == (1 if target == "cpu" else len(set(operator._archive.symbols.values())))
 
 
+@pytest.mark.thorough
 def test_the_registry_of_kernels_is_not_kept_alive():
     """When a model is gone, so are its operators."""
     model = stack(linear())

@@ -131,12 +131,14 @@ found.update(used=followed(2), stays=os.sched_getaffinity(0) == {last})
 
 
 @needs_two_cpus
+@pytest.mark.thorough
 def test_environment_variable_of_tvm_decides():
     """Where TVM_NUM_THREADS is set, torch's number is not looked at."""
     assert run("found['used'] = followed(2, 1)", TVM_NUM_THREADS="2") == {"used": [2, 2]}
 
 
 @needs_two_cpus
+@pytest.mark.thorough
 def test_child_of_a_fork_computes_on_one_thread():
     """It has none of the pool's threads and does not wait for them; a thread that it starts has a pool of its own."""
     found = run("""

@@ -308,6 +308,7 @@ print(values.sum().item(), factor.view(torch.int32).sum().item())
 """
 
 
+@pytest.mark.thorough
 def test_an_exported_program_runs_in_a_new_process(tmp_path):
     """A program that rounds tokens needs bitquant.operator alone, and serves other numbers of rows."""
 

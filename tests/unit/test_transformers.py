@@ -99,6 +99,7 @@ def test_saved_models_load_in_a_new_process(saved, tmp_path, load):
 
 
 @pytest.mark.parametrize("name", ["gemma3, tied", pytest.param("qwen2, biases", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
 def test_other_architectures(tmp_path, name):
     """Biases and tied embeddings survive quantizing on load, saving and loading."""
     models()[name].half().save_pretrained(tmp_path / "plain")
@@ -124,6 +125,7 @@ FORMATS = [
 
 @pytest.mark.sample(shows=lambda config: {config.A_dtype == "int8", config.zeros == "quantized"})
 @pytest.mark.parametrize("config", FORMATS, ids=lambda c: f"{c.W_dtype}-{c.zeros}-{c.A_dtype}-{c.method}")
+@pytest.mark.thorough
 def test_formats_survive(plain, tmp_path, config):
     """Other formats, activations of 8 bits and layers that were skipped are what they were after loading again."""
     model = AutoModelForCausalLM.from_pretrained(plain, quantization_config=config)
@@ -142,6 +144,7 @@ def test_loaded_checkpoints_can_be_saved(tmp_path, name):
     assert torch.equal(logits(again), logits(model))
 
 
+@pytest.mark.thorough
 def test_packed_bitlinear_layers_can_be_saved(tmp_path):
     """A model with packed BitLinear layers is saved and loaded, too."""
     model = bq.quantize_model(llama(), **OPTIONS)
@@ -303,6 +306,7 @@ def test_models_without_layers_are_refused(tmp_path):
         BitquantConfig("float16")
 
 
+@pytest.mark.thorough
 def test_experts_are_named(tmp_path):
     """Quantizing a model with stacked experts on load says that they stay, and what they take."""
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM

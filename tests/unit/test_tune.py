@@ -275,6 +275,7 @@ def test_spaces_are_interleaved():
 # Compiling in other processes.
 
 
+@pytest.mark.thorough
 def test_workers_build_what_this_process_builds(operator, config):
     """A worker gets the problem in JSON and sends an archive; its errors come back."""
     rule = CpuRule()
@@ -430,6 +431,7 @@ def test_command_shows_a_table(monkeypatch):
     assert "'rungs' must be of the config's ladder" in refused.stderr
 
 
+@pytest.mark.thorough
 def test_command_reports_wrong_results(monkeypatch):
     """A wrong result is named on standard error, and the exit code is 1."""
     from bitquant.tune import search

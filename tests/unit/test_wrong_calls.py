@@ -381,6 +381,7 @@ except bq.UnsupportedError as error:
 """
 
 
+@pytest.mark.thorough
 def test_more_threads_than_a_machine_bears():
     """TVM_NUM_THREADS=100000 is an error, and not a call that waits for ever."""
     environment = {**os.environ, "TVM_NUM_THREADS": "100000"}

@@ -37,6 +37,7 @@ def test_tensors_are_read_at_access(monkeypatch):
     assert read == ["model.norm.weight"]
 
 
+@pytest.mark.thorough
 def test_importing_bitquant_needs_no_safetensors():
     """The core stays light: safetensors and gguf are imported when a checkpoint is opened; what is missing is named."""
     program = f"""
