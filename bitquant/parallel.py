@@ -1,8 +1,7 @@
 """Work over several threads. What is built spends its time in compilers, which let other threads run.
 
 Threads, and not processes: a process that can build has imported torch and TVM, which takes as long as several kernels,
-and each thread of this process begins at once. Python's lock is held for an eighth of a build (docs/architecture.md,
-"What a start costs").
+and each thread of this process begins at once (docs/architecture.md, "What a start costs").
 """
 
 from __future__ import annotations
