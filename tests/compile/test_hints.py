@@ -29,6 +29,7 @@ def test_hints_of_the_list_are_legal(kernel: HintedKernel) -> None:
     assert rung in kernel.rows or not config.is_static
 
 
+@pytest.mark.thorough
 def test_list_has_no_kernel_twice_and_no_default() -> None:
     """Names tell the kernels apart, and none is what its rule takes by itself."""
     assert len({str(kernel) for kernel in HINTED_KERNELS}) == len(HINTED_KERNELS)

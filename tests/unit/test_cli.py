@@ -460,6 +460,7 @@ def test_colours_change_no_character(stage, monkeypatch):
     assert ANSI.sub("", coloured) == plain
 
 
+@pytest.mark.thorough
 def test_a_closed_pipe_ends_a_command_quietly():
     """A reader that has read enough, such as head, ends the command without a word."""
     ladder = ",".join(map(str, range(1, 81)))  # More text than a pipe holds.

@@ -253,6 +253,7 @@ def test_from_float_against_the_oracle(W_dtype):
 )
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.sample(shows=lambda W_dtype, bound, dtype: {W_dtype, (dtype, bound)})
+@pytest.mark.thorough
 def test_from_float_is_near_the_float_layer(W_dtype, bound, dtype):
     """The replaced layer's result is met as nearly as the format allows, in the type that the layer had."""
     torch.manual_seed(0)

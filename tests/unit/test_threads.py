@@ -120,6 +120,7 @@ def test_results_are_the_same_bits_on_any_number(found):
 
 
 @needs_two_cpus
+@pytest.mark.thorough
 def test_process_that_may_use_one_cpu_stays_there():
     """TVM's own pool would bind the caller to the first CPUs of the machine, whatever it was restricted to."""
     found = run("""

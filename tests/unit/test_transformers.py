@@ -136,6 +136,7 @@ def test_formats_survive(plain, tmp_path, config):
 
 
 @pytest.mark.parametrize("name", ["gptq-w4g64-asym-actorder", "ct-w8a8-int8"])
+@pytest.mark.thorough
 def test_loaded_checkpoints_can_be_saved(tmp_path, name):
     """A checkpoint of another program is saved in bitquant's own form, permutations and scales of channels included."""
     model = bq.load_model(FIXTURES / name, "cpu", opt_M=(16,))

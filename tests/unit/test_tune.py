@@ -197,6 +197,7 @@ def test_arguments(operator):
 # Tuning an operator.
 
 
+@pytest.mark.thorough
 def test_an_operator_follows_its_tuning(config):
     """After tuning the same operator, weight and compiled call give the results of the best kernel."""
     rule = rule_with(("wrong", 1), ("right", 2))
