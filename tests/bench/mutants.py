@@ -50,7 +50,7 @@ MUTANTS = (
     ),
     Mutant(
         "outputs: integers are rounded down",
-        "compute/matmul.py", "x = tirx.nearbyint(x)", "x = tirx.floor(x)",
+        "compute/matmul.py", "tirx.isnan(x), tirx.nearbyint(x)", "tirx.isnan(x), tirx.floor(x)",
         ("unit/test_correctness.py",),
     ),
     Mutant(
@@ -95,7 +95,7 @@ MUTANTS = (
     ),
     Mutant(
         "config: a last group of less than half the size is taken",
-        "config.py", "if K % g:", "if K % g > g // 2:",
+        "config.py", "if g is not None and K % g:", "if g is not None and K % g > g // 2:",
         ("unit/test_config.py",),
     ),
     Mutant(
