@@ -95,7 +95,7 @@ MUTANTS = (
     ),
     Mutant(
         "config: a last group of less than half the size is taken",
-        "config.py", "if g is not None and K % g:", "if g is not None and K % g > g // 2:",
+        "config.py", "if g is not None and K % g:", "if g is not None and K % g > abs(g) // 2:",
         ("unit/test_config.py",),
     ),
     Mutant(
