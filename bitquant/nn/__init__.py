@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.linear import Linear
+from bitquant.nn.loading import load_model
 from bitquant.nn.merged import merge_layers, unmerge_layers
-from bitquant.nn.models import dequantize_model, load_model, quantize_model
+from bitquant.nn.models import dequantize_model, quantize_model
 from bitquant.nn.prepare import prepare_model
 from bitquant.nn.rounding import quantize
 from bitquant.nn.swap import ModelWarning

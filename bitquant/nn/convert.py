@@ -21,7 +21,7 @@ from bitquant.nn.checkpoints.source import read_json_file
 from bitquant.nn.contents import format_name
 from bitquant.nn.device import present_device
 from bitquant.nn.linear import Linear
-from bitquant.nn.models import quantize_as_read
+from bitquant.nn.loading import quantize_as_read
 from bitquant.nn.swap import check_weight_format
 
 __all__ = ["Conversion", "quantize_directory"]

@@ -16,7 +16,8 @@ import bitquant
 from bitquant import packing
 from bitquant.dtypes import number_format
 from bitquant.errors import ConfigError, UnsupportedError
-from bitquant.nn.models import load_model, quantize_model
+from bitquant.nn.loading import load_model
+from bitquant.nn.models import quantize_model
 from bitquant.nn.rounding import quantize
 from bitquant.nn.swap import layer_names, replace_layer
 from bitquant.testing.bench.peers import Peer, peers_by_name
