@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bitquant.cli.output import print_table
-from bitquant.cli.problem import parse_rows, target_option
+from bitquant.cli.problem import RowList, target_option
 
 if TYPE_CHECKING:
     from bitquant.testing.bench.peers import Peer
@@ -23,20 +23,6 @@ __all__ = ["bench"]
 
 #: In docs/benchmarks.md, the tables stand between these lines.
 _BEGIN, _END = "<!-- begin: bitquant bench -->", "<!-- end: bitquant bench -->"
-
-
-class _RowList(click.ParamType):
-    name = "rows"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return the numbers of a list such as "1,16,64"."""
-        try:
-            rows = value if isinstance(value, tuple) else parse_rows(value)
-        except ValueError:
-            rows = ()
-        if not rows or min(rows) < 1:
-            self.fail(f"{value!r} is not a list of numbers from 1 on, such as 1,16,64", param, ctx)
-        return rows
 
 
 @click.command(
@@ -57,7 +43,7 @@ Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
 )
 @click.option("--shapes", default="decode", show_default=True, help="Sizes NxK and names of sets.")
 @click.option("--formats", default="uint4-g128-zeros", show_default=True, help="Formats of A and W.")
-@click.option("--m", "rows", type=_RowList(), default="1,16,64", show_default=True, help="Rows of A, each static.")
+@click.option("--m", "rows", type=RowList(), default="1,16,64", show_default=True, help="Rows of A, each static.")
 @click.option("--A_dtype", "a_dtype", default="float16", show_default=True, help="Type of A where a format names none.")
 @click.option(
     "--order",
@@ -112,7 +98,7 @@ Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
     show_default=True,
     help="With --model: what its linear layers are, the first being what others are compared with.",
 )
-@click.option("--batch", type=_RowList(), default="1,16", show_default=True, help="With --model: sequences.")
+@click.option("--batch", type=RowList(), default="1,16", show_default=True, help="With --model: sequences.")
 @click.option(
     "--prompt", type=click.IntRange(1), default=32, show_default=True, help="With --model: tokens of a prompt."
 )

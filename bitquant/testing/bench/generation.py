@@ -344,25 +344,20 @@ def read_bandwidth(device: torch.device, size: int = 1 << 30) -> float:
 def _weight_bytes(model: Any) -> tuple[int, int]:
     """Return the bytes of linear layers, and of lm_head, that a decoded token reads."""
     head = model.get_output_embeddings()
-    embedding = model.get_input_embeddings()
     total = of_head = 0
-    for name, module in model.named_modules():
-        if module is embedding or any(True for _ in module.children()):
-            continue
-        tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-        size = getattr(module, "bytes", None)
-        size = sum(map(_bytes_of, tensors)) if size is None else size
-        is_linear = isinstance(module, (torch.nn.Linear, KernelModule)) or hasattr(module, "bytes")
+    for module in model.modules():
+        size = getattr(module, "bytes", None)  # Of a layer that a peer's function computes.
+        if size is None and isinstance(module, (torch.nn.Linear, KernelModule)):
+            size = sum(map(_bytes_of, (*module.parameters(recurse=False), *module.buffers(recurse=False))))
         if module is head:
-            of_head += size
-        elif is_linear and "rotary" not in name:
-            total += size
+            of_head = size or 0
+        else:
+            total += size or 0
     return total, of_head
 
 
 def _bytes_of(tensor: torch.Tensor) -> int:
     """Return the bytes of a tensor; of a subclass with tensors inside, those of these."""
-    size = 0
     if hasattr(tensor, "__tensor_flatten__"):
         names, _ = tensor.__tensor_flatten__()
         return sum(_bytes_of(getattr(tensor, name)) for name in names)

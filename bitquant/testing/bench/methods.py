@@ -20,7 +20,7 @@ from bitquant.nn.loading import load_model
 from bitquant.nn.models import quantize_model
 from bitquant.nn.rounding import quantize
 from bitquant.nn.swap import layer_names, replace_layer
-from bitquant.testing.bench.peers import Peer, peers_by_name
+from bitquant.testing.bench.peers import Peer, Refusal, peers_by_name
 from bitquant.testing.bench.problems import Kind, Weights, parse_kind
 
 __all__ = ["ATTENTION", "MODELS", "Method", "make_model", "parse_method"]
@@ -266,12 +266,13 @@ def parse_method(text: str) -> Method:
 
 
 def _peer(name: str) -> Peer | None:
-    from bitquant.testing.bench.peers import PEERS
-
-    found = next((peer for peer in PEERS if peer.name.lower() == name.lower()), None)
-    if found is not None and found.package is not None:
-        _check_installed(found.package[0], found.package[1])
-    return found and peers_by_name([found.name])[0]
+    try:
+        (found,) = peers_by_name([name])
+    except Refusal:  # It is the type of A.
+        return None
+    if found.package is not None:
+        _check_installed(*found.package)
+    return found
 
 
 def _check_installed(package: str, distribution: str | None = None) -> None:
