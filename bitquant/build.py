@@ -30,7 +30,7 @@ from bitquant.intrin.launch import LAUNCH_ATTR
 from bitquant.parallel import run_all
 from bitquant.schedule.apply import CHOICE_ATTR, choice_of
 
-__all__ = ["Archive", "build", "share_equal_functions", "watched"]
+__all__ = ["Archive", "build", "share_equal_functions", "tell", "watched"]
 
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.
 _source_only: contextvars.ContextVar[bool] = contextvars.ContextVar("source_only", default=False)
@@ -188,6 +188,11 @@ def watched(on_progress: Callable[[int], object]) -> Iterator[None]:
         _on_progress.reset(token)
 
 
+def tell(done: int) -> None:
+    """Say that so many more rungs are done, for builds that run elsewhere."""
+    _on_progress.get()(done)
+
+
 def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archive:
     """Compile a scheduled module, several functions at a time.
 
@@ -227,7 +232,7 @@ def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archi
                 done = 0 if is_cuda else len(symbols)
             else:
                 result, done = _program(lowered[symbol][1], target), served[symbol]
-        _on_progress.get()(done)
+        tell(done)
         return result
 
     (library, ir), *programs = run_all(generate, [None, *(functions if is_cuda else ())], is_leaf=True)

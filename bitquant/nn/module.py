@@ -69,6 +69,9 @@ class _Kernels:
         """Return an operator for a type of device, without tuning, and keep none: it leaves kernels in the cache."""
         return Matmul(self.config, target=self.target_on(device_type))
 
+    #: Whether it takes long enough to build for a worker process.
+    is_heavy = True
+
     @property
     def rungs(self) -> int:
         """How many functions are built for it."""
@@ -119,11 +122,11 @@ class _Kernels:
 
 
 #: It keeps nothing alive.
-_in_use: weakref.WeakValueDictionary[tuple[MatmulConfig, str, bool], _Kernels] = weakref.WeakValueDictionary()
+_in_use: weakref.WeakValueDictionary[tuple[str, str, bool], _Kernels] = weakref.WeakValueDictionary()
 
 
 def _shared_kernels(config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> _Kernels:
-    key = (config, str(target), enable_tuning)
+    key = (config.key(), str(target), enable_tuning)  # Of texts: it is hashed when a process ends.
     if (kernels := _in_use.get(key)) is None:
         kernels = _in_use[key] = _Kernels(config, target, enable_tuning)
     return kernels
