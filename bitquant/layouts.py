@@ -30,10 +30,15 @@ from typing import Any, Literal, get_args
 import torch
 from tvm import tirx
 
+from bitquant import packing
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError
 from bitquant.packing import general_compress, general_decompress
+from bitquant.packing.arrays import chunk_elements
+from bitquant.packing.bits import compress_rows
 from bitquant.packing.checks import check_dense
+from bitquant.packing.codes import cast, encode_rows
+from bitquant.packing.operands import checked_weight
 
 __all__ = [
     "TILE_N",
@@ -45,6 +50,7 @@ __all__ = [
     "fragment_layout",
     "fragment_refusal",
     "from_layout",
+    "pack",
     "to_layout",
     "weight_dtype",
     "weight_shape",
@@ -64,9 +70,6 @@ TILE_N = 16
 #: Bytes that a lane loads at once, the widest load there is, and those that its warp then loads.
 _LANE_CHUNK_BYTES = 16
 _CHUNK_BYTES = 32 * _LANE_CHUNK_BYTES
-
-#: Elements that are converted at a time; `bitquant.packing` handles as many.
-_CHUNK_ELEMENTS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -319,25 +322,69 @@ def to_layout(packed_plain: torch.Tensor, config: MatmulConfig, layout: Layout) 
     ConfigError
         If the shape or type of `packed_plain` are other ones, or the weight cannot have that layout.
     """
-    shape = weight_shape(config, layout)
+    weight_shape(config, layout)  # Whether there is one.
     _check_stored(packed_plain, config, "plain", "packed_plain")
     if layout == "plain":
         return packed_plain
-    fragments = fragment_layout(config)
-    stored = torch.empty(shape, dtype=torch.int8, device=packed_plain.device)
+    bits = config.W_format.bits
+
+    def codes(rows: slice) -> torch.Tensor:
+        packed = packed_plain[rows].detach().view(torch.int8)
+        return packed if bits == 8 else general_decompress(packed, bits)
+
+    return _in_fragments(codes, config, packed_plain.device)
+
+
+def pack(weight: torch.Tensor, config: MatmulConfig, layout: Layout) -> torch.Tensor:
+    """Turn a weight into the tensor that an operator of `config` stores, in a layout: `to_layout` of what is packed.
+
+    Parameters
+    ----------
+    weight
+        As `bitquant.packing.pack` takes it.
+    config, layout
+        The problem, and the layout wanted.
+
+    Returns
+    -------
+    torch.Tensor
+        As `to_layout` returns it, on the device of `weight`.
+
+    Raises
+    ------
+    ConfigError
+        As `bitquant.packing.pack` and `to_layout` do.
+    """
+    weight_shape(config, layout)
+    if layout == "plain":
+        return packing.pack(weight, config)
+    values, fmt = checked_weight(weight, config), config.W_format
+
+    def codes(rows: slice) -> torch.Tensor:
+        part = values[rows].contiguous()
+        return (encode_rows(part, fmt) if fmt.is_packed else cast(part, fmt)).view(torch.int8)
+
+    return _in_fragments(codes, config, values.device)
+
+
+def _in_fragments(
+    codes_of: Callable[[slice], torch.Tensor], config: MatmulConfig, device: torch.device
+) -> torch.Tensor:
+    """Return the weight in the fragment layout whose codes, one a byte, `codes_of` gives for rows of it."""
+    fragments, fmt = fragment_layout(config), config.W_format
+    stored = torch.empty(fragments.stored_shape(config.N, config.K), dtype=torch.int8, device=device)
     tiles_k = fragments.tiles_k(config.K)
-    for first, last in _tile_rows(fragments, config):
-        rows = packed_plain[first * TILE_N : last * TILE_N].detach().view(torch.int8)
-        codes = rows if fragments.bits == 8 else general_decompress(rows, fragments.bits)
-        padding = (0, tiles_k * fragments.tile_k - config.K, 0, (last - first) * TILE_N - rows.shape[0])
+    for first, last in _tile_rows(fragments, config, device):
+        codes = codes_of(slice(first * TILE_N, last * TILE_N))
+        padding = (0, tiles_k * fragments.tile_k - config.K, 0, (last - first) * TILE_N - codes.shape[0])
         if any(padding):
             codes = torch.nn.functional.pad(codes, padding)
         tiles = stored[first:last].view(last - first, tiles_k, fragments.tile_bytes)
         for plane, part in zip(fragments.planes, _split_planes(tiles, fragments), strict=True):
-            bits = codes if plane.bits == fragments.bits else (codes >> plane.shift) & ((1 << plane.bits) - 1)
+            bits = codes if plane.bits == fmt.bits else (codes >> plane.shift) & ((1 << plane.bits) - 1)
             shape_by_axis, order = _fragment_order(fragments, plane, last - first, tiles_k)
             fields = bits.reshape(shape_by_axis).permute(order).reshape(last - first, tiles_k, -1)
-            part.copy_(general_compress(fields, plane.bits))
+            part.copy_(fields if plane.bits == 8 else compress_rows(fields, plane.bits))
     if stored.is_cuda:
         # Kernels of sm_90 read the weight before the kernel ahead of them has ended (dependent launch). So let that one
         # be another than the last that writes it.
@@ -373,7 +420,7 @@ def from_layout(stored: torch.Tensor, config: MatmulConfig, layout: Layout) -> t
     fragments = fragment_layout(config)
     plain = torch.empty(config.W_shape, dtype=torch.int8, device=stored.device)
     tiles_k = fragments.tiles_k(config.K)
-    for first, last in _tile_rows(fragments, config):
+    for first, last in _tile_rows(fragments, config, stored.device):
         tiles = stored[first:last].detach().reshape(last - first, tiles_k, fragments.tile_bytes)
         planes = []
         for plane, part in zip(fragments.planes, _split_planes(tiles, fragments), strict=True):
@@ -387,10 +434,10 @@ def from_layout(stored: torch.Tensor, config: MatmulConfig, layout: Layout) -> t
     return plain.view(config.W_format.torch_dtype)
 
 
-def _tile_rows(layout: FragmentLayout, config: MatmulConfig) -> Iterator[tuple[int, int]]:
+def _tile_rows(layout: FragmentLayout, config: MatmulConfig, device: torch.device) -> Iterator[tuple[int, int]]:
     """Yield ranges (first, last) of rows of tiles: few at a time, which bounds the memory of temporaries."""
     count = layout.tiles_n(config.N)
-    step = max(1, _CHUNK_ELEMENTS // (TILE_N * layout.tiles_k(config.K) * layout.tile_k))
+    step = max(1, chunk_elements(device) // (TILE_N * layout.tiles_k(config.K) * layout.tile_k))
     for first in range(0, count, step):
         yield first, min(count, first + step)
 

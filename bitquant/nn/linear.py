@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tvm.target import Target
 
-from bitquant import packing
+from bitquant import layouts
 from bitquant.config import MatmulConfig, ZerosMode, check_bool, check_group_size
 from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import CallError, ConfigError
@@ -304,7 +304,8 @@ class Linear(KernelModule):
             If an operand is missing, is not part of the layer, or has the wrong shape, type or values. Nothing has been
             loaded then.
         """
-        packed = packing.pack(weight, self.config)
+        where = weight.device.type if isinstance(weight, torch.Tensor) else "cpu"
+        packed = layouts.pack(weight, self.config, self._kernels.layout(where))
         operands = {
             "scales": scales, "zeros": zeros, "bias": bias, "channel_scale": channel_scale, "permutation": permutation,
         }  # fmt: skip

@@ -25,9 +25,9 @@ from bitquant.nn.merged import merge_layers, unmerge_layers
 from bitquant.nn.progress import track
 from bitquant.nn.swap import (
     ModelWarning,
+    Places,
     check_dtype,
     check_options,
-    replace_layer,
     warn_of_experts,
 )
 
@@ -232,7 +232,10 @@ def _load_directory(
         raise checkpoint_error(
             str(directory / "config.json"), f"'dtype' must be float16, bfloat16 or float32 (got {wanted!r:.80})"
         )
-    model_class, state = _model_class(transformers, config, directory), {n: source.slice(n) for n in source.names}
+    model_class = _model_class(transformers, config, directory)
+    state: dict[str, Any] = {name: source.slice(name) for name in source.names}
+    if place.type == "cuda":
+        state = {name: _LazyTensor(partial(source.read, name, place)) for name in source.names}
     model, info = _load(transformers, model_class, config, directory, state, wanted, place, **options)
     _check_loaded(info, directory)
     model.config.name_or_path = str(directory)
@@ -341,6 +344,14 @@ class _LazyTensor:
         return self._make()[index]
 
 
+def _renamings(model: Any) -> list[Any]:
+    """Return how transformers renames what its checkpoints of a model call otherwise."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming
+
+    return [entry for entry in get_model_conversion_mapping(model) if isinstance(entry, WeightRenaming)]
+
+
 class _Loader:
     """Loads one quantized checkpoint.
 
@@ -368,7 +379,8 @@ class _Loader:
         with torch.device("meta"):
             outline = self.model_class._from_config(self.config, dtype=self.dtype)
         modules = dict(outline.named_modules())
-        names = {path: self._module_name(path, outline, modules) for path in self.checkpoint}
+        renamings = _renamings(outline)
+        names = {path: self._module_name(path, outline, modules, renamings) for path in self.checkpoint}
         linear = {p: n for p, n in names.items() if n is not None}
         others = [p for p, n in names.items() if n is None and not self._is_ignored(outline, p)]
         output = outline.get_output_embeddings()
@@ -386,9 +398,10 @@ class _Loader:
         self._check_experts(others, info)
         _check_loaded(info, self.checkpoint.path)
         self._check_shapes(model, shapes)
-        for path, name in track(linear.items(), "Loading layers", len(linear)):
-            replace_layer(model, name, self._layer(path, model.get_submodule(name)))
-        self._unify_scales(model)
+        places = Places(model)
+        for path in track(self.checkpoint.in_turn(list(linear)), "Loading layers", len(linear)):
+            places.replace(linear[path], self._layer(path, model.get_submodule(linear[path])))
+        self._unify_scales(model, places)
         if others:
             warn_of_experts(model, f"are kept in {str(self.dtype).removeprefix('torch.')}")
         if self.merge:
@@ -407,25 +420,17 @@ class _Loader:
                     file=str(self.checkpoint.path), tensor=name,
                 )  # fmt: skip
 
-    def _module_name(self, path: str, model: Any, modules: dict[str, Any]) -> str | None:
+    @staticmethod
+    def _module_name(path: str, model: Any, modules: dict[str, Any], renamings: list[Any]) -> str | None:
         """Return the name of the linear layer that a path of the checkpoint stands for; None where it is none."""
         prefix = f"{model.base_model_prefix}."
-        for name in (path, prefix + path, path.removeprefix(prefix), self._renamed(path, model)):
-            if name is not None and type(modules.get(name)) is torch.nn.Linear:
+        renamed = f"{path}.weight"
+        for entry in renamings:
+            renamed, _ = entry.rename_source_key(renamed)
+        for name in (path, prefix + path, path.removeprefix(prefix), renamed.removesuffix(".weight")):
+            if type(modules.get(name)) is torch.nn.Linear:
                 return name
         return None
-
-    @staticmethod
-    def _renamed(path: str, model: Any) -> str | None:
-        """Return what transformers calls a layer that its checkpoints call otherwise."""
-        from transformers.conversion_mapping import get_model_conversion_mapping
-        from transformers.core_model_loading import WeightRenaming
-
-        name = f"{path}.weight"
-        for entry in get_model_conversion_mapping(model):
-            if isinstance(entry, WeightRenaming):
-                name, _ = entry.rename_source_key(name)
-        return name.removesuffix(".weight")
 
     @staticmethod
     def _is_ignored(model: Any, path: str) -> bool:
@@ -436,7 +441,7 @@ class _Loader:
     def _state_dict(self, others: list[str]) -> dict[str, _LazyTensor]:
         """Return what transformers is to load: plain tensors, and quantized ones of modules that are no layers."""
         checkpoint = self.checkpoint
-        state = {name: _LazyTensor(partial(checkpoint.plain.__getitem__, name)) for name in checkpoint.plain}
+        state = {name: _LazyTensor(partial(checkpoint.read_plain, name, self.place)) for name in checkpoint.plain}
         for path in others:
             is_stacked = checkpoint.format == "mxfp4"  # Experts of gpt-oss, whose parameter is the transpose.
             weight, bias = (path, f"{path}_bias") if is_stacked else (f"{path}.weight", f"{path}.bias")
@@ -498,14 +503,14 @@ class _Loader:
             file=str(self.checkpoint.path), layer=path,
         )  # fmt: skip
 
-    def _unify_scales(self, model: Any) -> None:
+    def _unify_scales(self, model: Any, places: Places) -> None:
         """Give all layers scales of one type, and say so where that is not the type of A."""
         layers = {n: m for n, m in model.named_modules() if isinstance(m, Linear) and m.has_scale_type}
         sixteen = {n: m for n, m in layers.items() if m.config.A_format.bits > 8}
         types = {m.config.scale_format.name for m in sixteen.values()}
         if len(types) > 1:
             for name, layer in sixteen.items():
-                replace_layer(model, name, layer.with_scale_dtype("float32"))
+                places.replace(name, layer.with_scale_dtype("float32"))
             types = {"float32"}
         A = str(self.dtype).removeprefix("torch.")
         if self.scale_dtype is None and types - {A}:
