@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import re
@@ -19,9 +20,12 @@ from bitquant.errors import BitquantError, CheckpointError, ConfigError, Unsuppo
 from bitquant.nn.checkpoints.checkpoint import Checkpoint, checkpoint_path, find_weights, read_checkpoint
 from bitquant.nn.checkpoints.layer import checkpoint_error
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
+from bitquant.nn.checkpoints.weight import QuantizedWeight
 from bitquant.nn.device import present_device
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import merge_layers, unmerge_layers
+from bitquant.nn.outline import make_outline, module_names, outline_operators
+from bitquant.nn.prepare import Preparation, may_prepare
 from bitquant.nn.progress import track
 from bitquant.nn.swap import (
     ModelWarning,
@@ -344,12 +348,9 @@ class _LazyTensor:
         return self._make()[index]
 
 
-def _renamings(model: Any) -> list[Any]:
-    """Return how transformers renames what its checkpoints of a model call otherwise."""
-    from transformers.conversion_mapping import get_model_conversion_mapping
-    from transformers.core_model_loading import WeightRenaming
-
-    return [entry for entry in get_model_conversion_mapping(model) if isinstance(entry, WeightRenaming)]
+def _has_own_scales(layer: Linear) -> bool:
+    """Whether the type of a layer's scales is to be that of all layers."""
+    return layer.has_scale_type and layer.config.A_format.bits > 8
 
 
 class _Loader:
@@ -374,21 +375,59 @@ class _Loader:
 
     def load(self) -> Any:
         """Return the model."""
-        from bitquant.nn.hub import BitquantConfig, attach_quantizer
-
-        with torch.device("meta"):
-            outline = self.model_class._from_config(self.config, dtype=self.dtype)
-        modules = dict(outline.named_modules())
-        renamings = _renamings(outline)
-        names = {path: self._module_name(path, outline, modules, renamings) for path in self.checkpoint}
+        outline = make_outline(self.model_class, self.config, self.dtype)
+        names = module_names(self.checkpoint, outline)
         linear = {p: n for p, n in names.items() if n is not None}
         others = [p for p, n in names.items() if n is None and not self._is_ignored(outline, p)]
         output = outline.get_output_embeddings()
-        if any(modules[name] is output for name in linear.values()):
+        if any(outline.get_submodule(name) is output for name in linear.values()):
             for holder in (self.config, self.config.get_text_config()):
                 holder.tie_word_embeddings = False
         shapes = {name: parameter.shape for name, parameter in outline.named_parameters()}
-        del outline, modules
+        preparation = self._begin_kernels(outline, linear)
+        del outline, output
+        try:
+            return self._load_layers(linear, others, shapes)
+        except BaseException:
+            if preparation is not None:
+                preparation.cancel()
+            raise
+
+    def _begin_kernels(self, outline: Any, linear: dict[str, str]) -> Preparation | None:
+        """Have the kernels of the model built while its weights are read, where another process can do that.
+
+        One layer is read of those that headers do not tell apart. What turns out to be another kernel is built later.
+        """
+        name = str(self.dtype).removeprefix("torch.")
+        try:
+            signatures = {path: self.checkpoint.signature(path) for path in linear}
+            first = {signature: path for path, signature in reversed(signatures.items())}
+            if not may_prepare(len(first), self.place.type):
+                return None
+            layers = {}
+            for signature, path in first.items():
+                weight = self._fitting_bias(path, outline.get_submodule(linear[path]).bias is not None)
+                if weight.is_quantized:
+                    scheme = self._scheme(weight) or name
+                    layers[signature] = Linear.empty_for(weight, scheme, name, self.scale_dtype, **self.options)
+            if len({layer.config.scale_format for layer in layers.values() if _has_own_scales(layer)}) > 1:
+                for signature, layer in layers.items():
+                    if _has_own_scales(layer):
+                        layers[signature] = layer.with_scale_dtype("float32")
+            kinds = {linear[path]: signature for path, signature in signatures.items() if signature in layers}
+            outline_operators(outline, kinds, lambda signature: copy.deepcopy(layers[signature]), merge=self.merge)
+            return Preparation(outline, self.place)
+        except Exception:  # noqa: BLE001  reading all layers, and their first calls, say what is wrong
+            return None
+
+    def _scheme(self, weight: QuantizedWeight) -> str | None:
+        """Return the type to which a layer rounds its input; None where it does not."""
+        return weight.activation.A_dtype if weight.activation is not None and self.quantize_activations else None
+
+    def _load_layers(self, linear: dict[str, str], others: list[str], shapes: dict[str, torch.Size]) -> Any:
+        """Return the model, with the linear layers of `linear` by path, and what `others` need."""
+        from bitquant.nn.hub import BitquantConfig, attach_quantizer
+
         quantization = BitquantConfig()
         quantization.pending = list(linear.values())  # type: ignore[attr-defined]
         model, info = _load(
@@ -419,18 +458,6 @@ class _Loader:
                     f"{tuple(shapes[name])} (got {tuple(parameter.shape)}); save or fetch the checkpoint again",
                     file=str(self.checkpoint.path), tensor=name,
                 )  # fmt: skip
-
-    @staticmethod
-    def _module_name(path: str, model: Any, modules: dict[str, Any], renamings: list[Any]) -> str | None:
-        """Return the name of the linear layer that a path of the checkpoint stands for; None where it is none."""
-        prefix = f"{model.base_model_prefix}."
-        renamed = f"{path}.weight"
-        for entry in renamings:
-            renamed, _ = entry.rename_source_key(renamed)
-        for name in (path, prefix + path, path.removeprefix(prefix), renamed.removesuffix(".weight")):
-            if type(modules.get(name)) is torch.nn.Linear:
-                return name
-        return None
 
     @staticmethod
     def _is_ignored(model: Any, path: str) -> bool:
@@ -477,16 +504,10 @@ class _Loader:
 
     def _layer(self, path: str, place: Any) -> torch.nn.Module:
         """Return the layer of a path, for the place that a `PendingLayer` keeps."""
-        weight = self.checkpoint[path]
+        weight = self._fitting_bias(path, place.has_bias)
         wanted = (place.out_features, place.in_features)
         if weight.experts is not None or wanted != (weight.N, weight.K):
             raise self._error(path, f"must be (N, K) = {wanted}, as the module is (got {tuple(weight.values.shape)})")
-        if place.has_bias and weight.bias is None:
-            raise self._error(path, "has no bias, which the module has")
-        if not place.has_bias and weight.bias is not None and weight.bias.any():
-            raise self._error(path, "has a bias, which the module has not")
-        if not place.has_bias and weight.bias is not None:  # Some packers write zeros for every layer.
-            weight = dataclasses.replace(weight, bias=None)
         name = str(self.dtype).removeprefix("torch.")
         if not weight.is_quantized:
             result = torch.nn.Linear(weight.K, weight.N, weight.bias is not None, device="meta")
@@ -494,8 +515,18 @@ class _Loader:
             if weight.bias is not None:
                 result.bias = torch.nn.Parameter(weight.bias.to(self.dtype), requires_grad=False)
             return result
-        scheme = weight.activation.A_dtype if weight.activation is not None and self.quantize_activations else None
-        return Linear.from_quantized(weight, scheme or name, name, self.scale_dtype, **self.options)
+        return Linear.from_quantized(weight, self._scheme(weight) or name, name, self.scale_dtype, **self.options)
+
+    def _fitting_bias(self, path: str, has_bias: bool) -> QuantizedWeight:
+        """Return the weight of a path, with a bias exactly where its module has one."""
+        weight = self.checkpoint[path]
+        if has_bias and weight.bias is None:
+            raise self._error(path, "has no bias, which the module has")
+        if has_bias or weight.bias is None:
+            return weight
+        if weight.bias.any():
+            raise self._error(path, "has a bias, which the module has not")
+        return dataclasses.replace(weight, bias=None)  # Some packers write zeros for every layer.
 
     def _error(self, path: str, rule: str) -> CheckpointError:
         return CheckpointError(
@@ -505,8 +536,7 @@ class _Loader:
 
     def _unify_scales(self, model: Any, places: Places) -> None:
         """Give all layers scales of one type, and say so where that is not the type of A."""
-        layers = {n: m for n, m in model.named_modules() if isinstance(m, Linear) and m.has_scale_type}
-        sixteen = {n: m for n, m in layers.items() if m.config.A_format.bits > 8}
+        sixteen = {n: m for n, m in model.named_modules() if isinstance(m, Linear) and _has_own_scales(m)}
         types = {m.config.scale_format.name for m in sixteen.values()}
         if len(types) > 1:
             for name, layer in sixteen.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from bitquant.nn.module import KernelModule
 from bitquant.parallel import run_all
 from bitquant.workers import Crew, Worker
 
-__all__ = ["Preparation", "prepare_model"]
+__all__ = ["Preparation", "may_prepare", "prepare_model"]
 
 _DEVICE_TYPES = ("cpu", "cuda")
 #: Types of inputs that BitLinear has kernels for.
@@ -28,6 +27,8 @@ _INPUT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 #: Where workers pay: they take as long to start as one CPU for five kernels, and threads of one process share one
 #: interpreter, which has two fifths of the work (docs/architecture.md, "What a start costs").
 _LEAST_CPUS, _LEAST_KERNELS = 4, 10
+#: Kernels of a problem with the default ladder: a CPU's rungs share two.
+_KERNELS = {"cuda": 8, "cpu": 2}
 #: What serves requests.
 _WORKER = "bitquant.worker"
 #: How often progress of another thread is looked at, in seconds.
@@ -87,6 +88,13 @@ def prepare_model(model: torch.nn.Module, device: torch.device | str | None = No
             _build(missing, advance)
 
 
+def may_prepare(problems: int, device_type: str) -> bool:
+    """Return whether a `Preparation` of so many problems may build anything on this machine."""
+    return (
+        problems > 1 and parallel.thread_count() >= _LEAST_CPUS and problems * _KERNELS[device_type] >= _LEAST_KERNELS
+    )
+
+
 class Preparation:
     """The kernels of a model under way, while the caller does something else.
 
@@ -103,11 +111,12 @@ class Preparation:
     Notes
     -----
     What fails is not said here: who needs the kernel builds it again, and gets the error. `prepare_model` waits for
-    what is under way in its process, and so does the first call of a layer.
+    what is under way in its process, and so does the first call of a layer. Layers find their kernels while this lives,
+    or the disk cache has them.
     """
 
     def __init__(self, model: torch.nn.Module, device: torch.device) -> None:
-        items = [item for item in _missing(model, device.type) if not item.kernels.enable_tuning]
+        self._items = items = [item for item in _missing(model, device.type) if not item.kernels.enable_tuning]
         self.rungs = self._done = 0
         self._crew = _crew_for(items)
         self._thread: threading.Thread | None = None
@@ -121,7 +130,7 @@ class Preparation:
 
     def _run(self, items: list[_Item], crew: Crew) -> None:
         try:
-            with crew.at_work(), warnings.catch_warnings():
+            with crew.at_work():
                 built = run_all(lambda item: _build_item(item, self._advance), items)
             for item in items:
                 item.kernels.prepare(item.device_type)  # It finds what is `built`.
@@ -210,8 +219,7 @@ def _crew_for(items: list[_Item]) -> Crew | None:
     """Return the workers that build some items, started; None where threads of this process are as fast."""
     cpus = parallel.thread_count()
     by_workers = [item for item in items if item.kernels.is_heavy]
-    # A CPU's rungs share two kernels.
-    kernels = sum(item.kernels.rungs if item.device_type == "cuda" else 2 for item in by_workers)
+    kernels = sum(min(item.kernels.rungs, _KERNELS[item.device_type]) for item in by_workers)
     if cpus < _LEAST_CPUS or kernels < _LEAST_KERNELS or len(by_workers) < 2:
         return None
     workers = min(cpus, len(by_workers))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +20,11 @@ import torch
 import bitquant as bq
 from bitquant import parallel
 from bitquant.archive import Archive
-from bitquant.nn import module, prepare
+from bitquant.nn import loading, module, prepare
 from bitquant.operator import archives
 from bitquant.workers import BuildWarning, Crew, Worker
+
+from .checkpoints.packers import FIXTURES
 
 K = 64
 #: What a worker's process is like before it answers.
@@ -59,7 +63,7 @@ def built_here(monkeypatch):
     problems, build = [], archives.build
 
     def counting(scheduled, target, problem):
-        problems.append(problem["N"])
+        problems.append(problem.get("N"))
         return build(scheduled, target, problem)
 
     monkeypatch.setattr(archives, "build", counting)
@@ -262,6 +266,51 @@ def test_a_preparation_may_have_nothing_to_do(monkeypatch):
     preparation.wait(lambda _: pytest.fail("nothing is built"))
     preparation.cancel()
     assert prepare._running == set()
+
+
+@pytest.mark.parametrize("name", ["gptq-w4g64-asym-actorder", "ct-w8a8-int8"])
+def test_load_model_builds_the_kernels_that_its_model_needs(name, crews, built_here, monkeypatch):
+    """Those of merged layers, before they are there: prepare_model finds all of them."""
+    requests, build = [], Crew.build
+
+    def counting(crew, request, on_progress):
+        requests.append(request["problem"])
+        return build(crew, request, on_progress)
+
+    prepare.Crew.build = counting
+    loaded = bq.load_model(FIXTURES / name, device="cpu", opt_M=1)
+    bq.prepare_model(loaded)
+    assert [N for N in built_here if N] == []
+    kernels = {module._kernels.config.key(): module._kernels for module in merged_layers(loaded)}
+    assert sorted(kernels) == sorted(json.dumps(p, sort_keys=True, separators=(",", ":")) for p in requests)
+    assert len(crews) == 1
+
+
+def merged_layers(loaded):
+    """The layers whose operators a model calls."""
+    layers = [m for m in loaded.modules() if isinstance(m, bq.Linear)]
+    return [layer._merged.whole.layer if layer._merged is not None else layer for layer in layers]
+
+
+def test_load_model_that_fails_ends_its_workers(crews, monkeypatch, tmp_path):
+    """No process and no thread stays, and the error is that of the checkpoint."""
+    directory = tmp_path / "damaged"
+    shutil.copytree(FIXTURES / "gptq-w4g64-asym-actorder", directory)
+    threads = threading.active_count()
+
+    def failing(loader, path, place):
+        raise loader._error(path, "is damaged")
+
+    monkeypatch.setattr(loading._Loader, "_layer", failing)
+    with pytest.raises(bq.CheckpointError, match="is damaged"):
+        bq.load_model(directory, device="cpu", opt_M=1)
+    pids = [worker.pid for worker in crews[0].members if worker.pid is not None]
+    assert all(map(is_gone, pids))
+    for _ in range(100):
+        if threading.active_count() == threads:
+            break
+        time.sleep(0.05)
+    assert threading.active_count() == threads
 
 
 @pytest.mark.thorough
