@@ -24,7 +24,15 @@ from bitquant.nn.checkpoints.weight import QuantizedWeight
 from bitquant.nn.device import present_device
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import merge_layers, unmerge_layers
-from bitquant.nn.outline import make_outline, module_names, outline_operators
+from bitquant.nn.outline import (
+    brief,
+    import_transformers,
+    make_outline,
+    model_class_of,
+    module_names,
+    outline_operators,
+    read_model_config,
+)
 from bitquant.nn.prepare import Preparation, may_prepare
 from bitquant.nn.progress import track
 from bitquant.nn.swap import (
@@ -107,7 +115,7 @@ def load_model(
             "single files",
             file=str(directory),
         )
-    transformers = _import_transformers()
+    transformers = import_transformers()
     unused = {**options, **({} if scale_dtype is None else {"scale_dtype": scale_dtype})}
     if _is_saved_by_bitquant(directory):
         if not quantize_activations:
@@ -139,16 +147,6 @@ def _torch_dtype(dtype: Any) -> torch.dtype | None:
     return found
 
 
-def _import_transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise UnsupportedError(
-            f"models need the package transformers ({error}); install it with: pip install 'bitquant[models]'"
-        ) from error
-    return transformers
-
-
 def _is_saved_by_bitquant(directory: Path) -> bool:
     if not directory.is_dir():
         return False  # read_checkpoint says what is wrong.
@@ -157,60 +155,6 @@ def _is_saved_by_bitquant(directory: Path) -> bool:
 
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-#: Ways to compute attention that are part of transformers; others may be programs that it fetches from the hub.
-_ATTENTION = (None, "eager", "sdpa")
-
-
-def _read_config(transformers: Any, directory: Path) -> Any:
-    """Return the config of a directory's model, which runs no code of the directory's and fetches none.
-
-    Raises
-    ------
-    CheckpointError
-        If transformers has no such model, or it wants something of that kind.
-    """
-    file = directory / "config.json"
-    try:
-        config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-    except Exception as error:
-        code = "; code that a checkpoint brings is not run" if "auto_map" in read_json_file(file) else ""
-        raise checkpoint_error(str(file), f"is of no model that transformers reads ({_brief(error)}){code}") from error
-    parts = [config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", ()))]
-    for part in parts:
-        attention = getattr(part, "_attn_implementation", None)
-        if attention not in _ATTENTION:
-            raise checkpoint_error(
-                str(file), f"'attn_implementation' must be 'eager', 'sdpa' or left out (got {attention!r:.80})",
-                fix="remove it, and call set_attn_implementation of the model that was loaded",
-            )  # fmt: skip
-    if (directory / "adapter_config.json").exists():
-        raise checkpoint_error(
-            str(directory), "has adapters (adapter_config.json), which are not read",
-            fix="move them elsewhere, load the model, and then them by peft",
-        )  # fmt: skip
-    return config
-
-
-def _brief(error: Exception) -> str:
-    """Return the kind of a foreign error and the beginning of what it says."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}{'...' if len(text) > 300 else ''}"
-
-
-def _model_class(transformers: Any, config: Any, directory: Path) -> Any:
-    """Return the class that the checkpoint was saved from, or that of a causal language model."""
-    names = config.architectures if isinstance(config.architectures, list) else ()
-    for name in names:
-        found = getattr(transformers, name, None) if isinstance(name, str) else None
-        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            return found
-    try:
-        return transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    except KeyError as error:
-        raise checkpoint_error(
-            str(directory / "config.json"),
-            f"'architectures' must name a model of transformers (got {config.architectures!r:.200})",
-        ) from error
 
 
 def _load_as_it_is(
@@ -228,7 +172,7 @@ def _load_directory(
     transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None, **options: Any
 ) -> Any:
     """Load a directory whose tensors are those of its model, or of one with layers of bitquant."""
-    config, source = _read_config(transformers, directory), SafetensorsSource(find_weights(directory))
+    config, source = read_model_config(transformers, directory), SafetensorsSource(find_weights(directory))
     wanted = dtype or config.dtype
     if wanted is None:  # As transformers: what the weights have.
         wanted = next((t for t in map(source.dtype, source.names) if t in _DTYPES), torch.get_default_dtype())
@@ -236,7 +180,7 @@ def _load_directory(
         raise checkpoint_error(
             str(directory / "config.json"), f"'dtype' must be float16, bfloat16 or float32 (got {wanted!r:.80})"
         )
-    model_class = _model_class(transformers, config, directory)
+    model_class = model_class_of(transformers, config, directory)
     state: dict[str, Any] = {name: source.slice(name) for name in source.names}
     if place.type == "cuda":
         state = {name: _LazyTensor(partial(source.read, name, place)) for name in source.names}
@@ -269,7 +213,7 @@ def quantize_as_read(directory: Path, place: torch.device, dtype: torch.dtype | 
     UnsupportedError
         If transformers is not installed.
     """
-    transformers = _import_transformers()
+    transformers = import_transformers()
     return _load_directory(transformers, directory, place, dtype, quantization_config=quantization)
 
 
@@ -314,7 +258,7 @@ def _load(
             raise
         raise CheckpointError(f"{directory}: {error}", **{**error.values, "file": str(directory)}) from error
     except Exception as error:
-        raise checkpoint_error(str(directory), f"transformers cannot load it ({_brief(error)})") from error
+        raise checkpoint_error(str(directory), f"transformers cannot load it ({brief(error)})") from error
     return model, info
 
 
@@ -334,7 +278,7 @@ def _check_loaded(info: dict[str, Any], path: Path) -> None:
             f"{path}: {len(keys)} tensors belong to no module of the model and were left out, "
             f"{', '.join(keys[:3])}{' ...' if keys[3:] else ''}",
             ModelWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -367,11 +311,11 @@ class _Loader:
 
     def __init__(self, transformers: Any, checkpoint: Checkpoint, place: torch.device, dtype: torch.dtype) -> None:
         self.transformers, self.checkpoint, self.place, self.dtype = transformers, checkpoint, place, dtype
-        self.config = _read_config(transformers, checkpoint.path)
+        self.config = read_model_config(transformers, checkpoint.path)
         for holder in {id(c): c for c in (self.config, self.config.get_text_config())}.values():
             if hasattr(holder, "quantization_config"):
                 del holder.quantization_config
-        self.model_class = _model_class(transformers, self.config, checkpoint.path)
+        self.model_class = model_class_of(transformers, self.config, checkpoint.path)
 
     def load(self) -> Any:
         """Return the model."""
@@ -549,5 +493,5 @@ class _Loader:
                 f"many rows on Hopper need scales of A's type: scale_dtype={A!r} rounds them"
                 + (", or dtype='float16' keeps them" if types == {"float16"} else ""),
                 ModelWarning,
-                stacklevel=4,
+                stacklevel=5,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -149,7 +150,7 @@ class Checkpoint(Mapping[str, QuantizedWeight]):
     def in_turn(self, paths: Sequence[str]) -> Iterator[str]:
         """Yield paths of layers; the tensors of the next one are on their way to its device meanwhile."""
         try:
-            for path, following in zip(paths, [*paths[1:], None], strict=True):
+            for path, following in itertools.zip_longest(paths, paths[1:]):
                 for one in (path, following):
                     if one is not None:
                         layer = self._layers[one]
