@@ -31,9 +31,9 @@ from bitquant.nn.outline import (
     outline_operators,
     read_model_config,
 )
-from bitquant.nn.progress import track
 from bitquant.operator.prediction import Prediction, floor_us, predict
 from bitquant.operator.report import bytes_per_call
+from bitquant.progress import track
 
 __all__ = ["Contents", "LayerKind", "Step", "format_name", "predict_step", "read_contents"]
 

@@ -34,7 +34,6 @@ from bitquant.nn.outline import (
     read_model_config,
 )
 from bitquant.nn.prepare import Preparation, may_prepare
-from bitquant.nn.progress import track
 from bitquant.nn.swap import (
     ModelWarning,
     Places,
@@ -42,6 +41,7 @@ from bitquant.nn.swap import (
     check_options,
     warn_of_experts,
 )
+from bitquant.progress import track, working
 
 __all__ = ["load_model", "quantize_as_read"]
 
@@ -115,21 +115,24 @@ def load_model(
             "single files",
             file=str(directory),
         )
-    transformers = import_transformers()
     unused = {**options, **({} if scale_dtype is None else {"scale_dtype": scale_dtype})}
-    if _is_saved_by_bitquant(directory):
-        if not quantize_activations:
-            unused["quantize_activations"] = False
-        _refuse_unused(unused, directory, "says itself how its layers are constructed")
-        return _load_as_it_is(transformers, directory, place, dtype, merge)
-    checkpoint = read_checkpoint(directory, on_unsupported, place)
-    if not checkpoint.format:
-        _refuse_unused(unused, directory, "is not quantized; quantize_model takes them")
-        return _load_as_it_is(transformers, directory, place, dtype, merge)
-    loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
-    loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
-    loader.merge = merge
-    return loader.load()
+    loader = None
+    with working("Opening the model"):
+        transformers = import_transformers()
+        is_saved = _is_saved_by_bitquant(directory)
+        checkpoint = None if is_saved else read_checkpoint(directory, on_unsupported, place)
+        if checkpoint is not None and checkpoint.format:
+            loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
+            loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
+            loader.merge = merge
+            loader.open()
+    if loader is not None:
+        return loader.load()
+    if is_saved and not quantize_activations:
+        unused["quantize_activations"] = False
+    why = "says itself how its layers are constructed" if is_saved else "is not quantized; quantize_model takes them"
+    _refuse_unused(unused, directory, why)
+    return _load_as_it_is(transformers, directory, place, dtype, merge)
 
 
 def _refuse_unused(options: dict[str, Any], directory: Path, why: str) -> None:
@@ -172,18 +175,19 @@ def _load_directory(
     transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None, **options: Any
 ) -> Any:
     """Load a directory whose tensors are those of its model, or of one with layers of bitquant."""
-    config, source = read_model_config(transformers, directory), SafetensorsSource(find_weights(directory))
-    wanted = dtype or config.dtype
-    if wanted is None:  # As transformers: what the weights have.
-        wanted = next((t for t in map(source.dtype, source.names) if t in _DTYPES), torch.get_default_dtype())
-    if wanted not in _DTYPES:
-        raise checkpoint_error(
-            str(directory / "config.json"), f"'dtype' must be float16, bfloat16 or float32 (got {wanted!r:.80})"
-        )
-    model_class = model_class_of(transformers, config, directory)
-    state: dict[str, Any] = {name: source.slice(name) for name in source.names}
-    if place.type == "cuda":
-        state = {name: _LazyTensor(partial(source.read, name, place)) for name in source.names}
+    with working("Opening the model"):
+        config, source = read_model_config(transformers, directory), SafetensorsSource(find_weights(directory))
+        wanted = dtype or config.dtype
+        if wanted is None:  # As transformers: what the weights have.
+            wanted = next((t for t in map(source.dtype, source.names) if t in _DTYPES), torch.get_default_dtype())
+        if wanted not in _DTYPES:
+            raise checkpoint_error(
+                str(directory / "config.json"), f"'dtype' must be float16, bfloat16 or float32 (got {wanted!r:.80})"
+            )
+        model_class = model_class_of(transformers, config, directory)
+        state: dict[str, Any] = {name: source.slice(name) for name in source.names}
+        if place.type == "cuda":
+            state = {name: _LazyTensor(partial(source.read, name, place)) for name in source.names}
     model, info = _load(transformers, model_class, config, directory, state, wanted, place, **options)
     _check_loaded(info, directory)
     model.config.name_or_path = str(directory)
@@ -317,32 +321,35 @@ class _Loader:
                 del holder.quantization_config
         self.model_class = model_class_of(transformers, self.config, checkpoint.path)
 
-    def load(self) -> Any:
-        """Return the model."""
+    def open(self) -> None:
+        """Find the places of all layers in the model, and begin to build its kernels."""
         outline = make_outline(self.model_class, self.config, self.dtype)
         names = module_names(self.checkpoint, outline)
-        linear = {p: n for p, n in names.items() if n is not None}
-        others = [p for p, n in names.items() if n is None and not self._is_ignored(outline, p)]
+        #: Names of linear layers by their paths, and the paths of what is none.
+        self.linear = {p: n for p, n in names.items() if n is not None}
+        self.others = [p for p, n in names.items() if n is None and not self._is_ignored(outline, p)]
         output = outline.get_output_embeddings()
-        if any(outline.get_submodule(name) is output for name in linear.values()):
+        if any(outline.get_submodule(name) is output for name in self.linear.values()):
             for holder in (self.config, self.config.get_text_config()):
                 holder.tie_word_embeddings = False
-        shapes = {name: parameter.shape for name, parameter in outline.named_parameters()}
-        preparation = self._begin_kernels(outline, linear)
-        del outline, output
+        self.shapes = {name: parameter.shape for name, parameter in outline.named_parameters()}
+        self.preparation = self._begin_kernels(outline)
+
+    def load(self) -> Any:
+        """Return the model that was opened."""
         try:
-            return self._load_layers(linear, others, shapes)
+            return self._load_layers()
         except BaseException:
-            if preparation is not None:
-                preparation.cancel()
+            if self.preparation is not None:
+                self.preparation.cancel()
             raise
 
-    def _begin_kernels(self, outline: Any, linear: dict[str, str]) -> Preparation | None:
+    def _begin_kernels(self, outline: Any) -> Preparation | None:
         """Have the kernels of the model built while its weights are read, where another process can do that.
 
         One layer is read of those that headers do not tell apart. What turns out to be another kernel is built later.
         """
-        name = str(self.dtype).removeprefix("torch.")
+        name, linear = str(self.dtype).removeprefix("torch."), self.linear
         try:
             signatures = {path: self.checkpoint.signature(path) for path in linear}
             first = {signature: path for path, signature in reversed(signatures.items())}
@@ -368,10 +375,10 @@ class _Loader:
         """Return the type to which a layer rounds its input; None where it does not."""
         return weight.activation.A_dtype if weight.activation is not None and self.quantize_activations else None
 
-    def _load_layers(self, linear: dict[str, str], others: list[str], shapes: dict[str, torch.Size]) -> Any:
-        """Return the model, with the linear layers of `linear` by path, and what `others` need."""
+    def _load_layers(self) -> Any:
         from bitquant.nn.hub import BitquantConfig, attach_quantizer
 
+        linear, others = self.linear, self.others
         quantization = BitquantConfig()
         quantization.pending = list(linear.values())  # type: ignore[attr-defined]
         model, info = _load(
@@ -380,7 +387,7 @@ class _Loader:
         )  # fmt: skip
         self._check_experts(others, info)
         _check_loaded(info, self.checkpoint.path)
-        self._check_shapes(model, shapes)
+        self._check_shapes(model, self.shapes)
         places = Places(model)
         for path in track(self.checkpoint.in_turn(list(linear)), "Loading layers", len(linear)):
             places.replace(linear[path], self._layer(path, model.get_submodule(linear[path])))

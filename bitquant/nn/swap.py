@@ -19,7 +19,7 @@ from bitquant.errors import ConfigError
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import unmerge_layers
-from bitquant.nn.progress import track
+from bitquant.progress import track
 
 __all__ = [
     "DEFAULT_SKIP",
