@@ -1,6 +1,7 @@
 """The process that builds the kernels of operators (`bitquant.workers`), and what it is told.
 
-It needs no torch, and imports none: that would take as long as TVM.
+It needs no torch, and is started without (`bitquant.nn.prepare`): TVM imports torch where it is there, which takes
+longer than TVM itself.
 """
 
 from __future__ import annotations

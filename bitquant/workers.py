@@ -37,9 +37,11 @@ __all__ = ["BuildWarning", "Crew", "Outcome", "Worker", "current_crew", "describ
 
 #: Longest time for one request to a tuning worker; the slowest candidates take some 20 s.
 _TIMEOUT_S = 300.0
+#: A module in `sys.modules` as None cannot be imported. The collector has nothing to find among imports.
 _START = (
     "import gc, importlib, json, sys; gc.disable(); sys.path[:] = json.loads(sys.argv[1]); "
-    "main = importlib.import_module(sys.argv[2]).main; gc.freeze(); gc.enable(); main()"
+    "sys.modules.update(dict.fromkeys(sys.argv[3:])); main = importlib.import_module(sys.argv[2]).main; "
+    "gc.freeze(); gc.enable(); main()"
 )
 
 #: What was built, or why it could not be.
@@ -101,9 +103,12 @@ class Worker:
         self._errors: IO[bytes] | None = None
 
     @staticmethod
-    def for_module(module: str) -> list[str]:
-        """Return the command that runs the ``main`` of a module in this interpreter, with its module path."""
-        return [sys.executable, "-c", _START, json.dumps(sys.path), module]
+    def for_module(module: str, without: Sequence[str] = ()) -> list[str]:
+        """Return the command that runs the ``main`` of a module in this interpreter, with its module path.
+
+        Modules of `without` cannot be imported there: packages that would like to have them do without.
+        """
+        return [sys.executable, "-c", _START, json.dumps(sys.path), module, *without]
 
     @property
     def pid(self) -> int | None:
@@ -120,11 +125,12 @@ class Worker:
         """
         if self._process is not None:
             return
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        settings = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        settings["CUDA_VISIBLE_DEVICES"] = ""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `stop`
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
-            env={**os.environ, **threads, "CUDA_VISIBLE_DEVICES": ""}, start_new_session=self._is_apart,
+            env={**os.environ, **settings}, start_new_session=self._is_apart,
         )  # fmt: skip
 
     def build(

@@ -20,7 +20,7 @@ from tvm.target import Target
 
 import bitquant as bq
 from bitquant import packing
-from bitquant.layouts import to_layout
+from bitquant.relayout import to_layout
 from bitquant.schedule import Plan, Planned
 from bitquant.schedule.apply import preferred_layout, refusal
 from bitquant.schedule.rules import Rule, default_rules

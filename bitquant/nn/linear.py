@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tvm.target import Target
 
-from bitquant import layouts
+from bitquant import relayout
 from bitquant.config import MatmulConfig, ZerosMode, check_bool, check_group_size
 from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import CallError, ConfigError
@@ -305,7 +305,7 @@ class Linear(KernelModule):
             loaded then.
         """
         where = weight.device.type if isinstance(weight, torch.Tensor) else "cpu"
-        packed = layouts.pack(weight, self.config, self._kernels.layout(where))
+        packed = relayout.pack(weight, self.config, self._kernels.layout(where))
         operands = {
             "scales": scales, "zeros": zeros, "bias": bias, "channel_scale": channel_scale, "permutation": permutation,
         }  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from tvm.target import Target
 
-from bitquant import layouts
+from bitquant import layouts, relayout
 from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig, check_bool
 from bitquant.errors import CallError, ConfigError, UnsupportedError
@@ -149,7 +149,7 @@ def _converted(weight: torch.Tensor, config: MatmulConfig, layout: Layout, wante
         shape, dtype = layouts.weight_shape(config, wanted), layouts.weight_dtype(config, wanted)
         return torch.empty(shape, dtype=dtype, device="meta")
     with torch.inference_mode(False):  # What is made in inference mode, load_state_dict could not write to later.
-        return layouts.to_layout(layouts.from_layout(weight, config, layout), config, wanted)
+        return relayout.to_layout(relayout.from_layout(weight, config, layout), config, wanted)
 
 
 def check_device(A: torch.Tensor, device: torch.device) -> None:

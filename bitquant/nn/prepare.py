@@ -29,8 +29,6 @@ _INPUT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _LEAST_CPUS, _LEAST_KERNELS = 4, 10
 #: Kernels of a problem with the default ladder: a CPU's rungs share two.
 _KERNELS = {"cuda": 8, "cpu": 2}
-#: What serves requests.
-_WORKER = "bitquant.worker"
 #: How often progress of another thread is looked at, in seconds.
 _LOOK_S = 0.1
 
@@ -223,7 +221,7 @@ def _crew_for(items: list[_Item]) -> Crew | None:
     if cpus < _LEAST_CPUS or kernels < _LEAST_KERNELS or len(by_workers) < 2:
         return None
     workers = min(cpus, len(by_workers))
-    return Crew(workers, -(-cpus // workers), Worker.for_module(_WORKER))
+    return Crew(workers, -(-cpus // workers), Worker.for_module("bitquant.worker", without=("torch",)))
 
 
 def _wanted(model: Any, device_type: str | None) -> dict[tuple[Any, str], str]:
