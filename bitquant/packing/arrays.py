@@ -19,8 +19,8 @@ Array = TypeVar("Array", torch.Tensor, np.ndarray)
 #: Elements handled at a time: temporaries, of at most 8 bytes an element, stay below 32 MiB each. On a CPU larger
 #: chunks measured no faster.
 _CHUNK_ELEMENTS = 1 << 22
-#: On a GPU, where each step of a chunk is a launch: enough for a whole weight of most layers, where memory allows it.
-_GPU_CHUNK_ELEMENTS = 1 << 26
+#: On a GPU, where each step of a chunk is a launch and takes some 5 us, these take several times as long.
+_GPU_CHUNK_ELEMENTS = 1 << 24
 #: Bytes of all temporaries of an element at a time.
 _TEMPORARY_BYTES = 16
 
