@@ -152,3 +152,12 @@ def test_parts():
     assert generation.parts_of(kernels) == {
         "bitquant": 70.0, "Inductor": 5.0, "dense": 20.0, "attention": 4.0, "torch": 1.0, "other": 20.0,
     }  # fmt: skip
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_here_is_one_error(monkeypatch):
+    """It is said once, before any method starts."""
+    monkeypatch.setattr("bitquant.cli.bench_model.bench_model", lambda *_: pytest.fail("a method has started"))
+    answer = CliRunner().invoke(cli, ["bench", "--model", "llama-3-8b", "--target", "cuda"])
+    assert answer.exit_code != 0
+    assert "'--target' cuda needs a GPU and none is visible; use --target cpu" in answer.output
