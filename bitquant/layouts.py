@@ -48,7 +48,6 @@ __all__ = [
     "to_layout",
     "weight_dtype",
     "weight_shape",
-    "weight_tvm_dtype",
 ]
 
 Expr = Any  # A TVM expression; TVM ships no type stubs.
@@ -280,11 +279,6 @@ def weight_shape(config: MatmulConfig, layout: Layout) -> tuple[int, int]:
 def weight_dtype(config: MatmulConfig, layout: Layout) -> torch.dtype:
     """Return the torch type of the stored weight: int8 in the fragment layout, whatever the format."""
     return config.W_format.torch_dtype if _check_layout(layout) == "plain" else torch.int8
-
-
-def weight_tvm_dtype(config: MatmulConfig, layout: Layout) -> str:
-    """Return the TVM type of the stored weight: int8 in the fragment layout, whatever the format."""
-    return config.W_format.tvm_dtype if _check_layout(layout) == "plain" else "int8"
 
 
 def _check_layout(layout: Layout) -> Layout:

@@ -14,9 +14,9 @@ PACKAGE = Path(bitquant.__file__).parent
 
 #: From the bottom up; `testing` may import anything, and only the command line imports it.
 ORDER = (
-    "errors", "files", "dtypes", "arch", "threads", "parallel", "config", "packing", "layouts", "compute", "intrin",
-    "schedule", "cache", "compiler", "archive", "build", "profiling", "operator", "tune", "matmul", "nn", "peft",
-    "transformers", "bitblas", "testing", "cli", "__main__",
+    "errors", "files", "dtypes", "arch", "threads", "parallel", "config", "packing", "layouts", "operands", "inputs",
+    "compute", "intrin", "schedule", "cache", "compiler", "archive", "build", "profiling", "operator", "tune", "matmul",
+    "nn", "peft", "transformers", "bitblas", "testing", "cli", "__main__",
 )  # fmt: skip
 
 _RULES = "bitquant.schedule.rules."
