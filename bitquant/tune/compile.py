@@ -31,7 +31,7 @@ from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError
 from bitquant.files import scratch_folder
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules.base import Rule
+from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.tuned import read_hint
 from bitquant.tune.candidates import Candidate
 

@@ -21,7 +21,7 @@ from bitquant.operator import archives, tokens
 from bitquant.parallel import in_one_thread
 from bitquant.schedule import Record, save_records
 from bitquant.schedule import records as records_module
-from bitquant.schedule.rules.mma import MmaHint
+from bitquant.schedule.rules.mma.hint import MmaHint
 
 N, K = 16, 64
 

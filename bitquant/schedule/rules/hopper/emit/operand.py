@@ -14,10 +14,10 @@ from tvm.script import tirx as T
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.intrin.fragments import RegisterDecoder, TirxOps
 from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, local, rounded_pair, store_local
-from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
+from bitquant.schedule.rules.hopper.emit.factors import TURN, FactorLoads, unpacked
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma_kernel import Kernel
+    from bitquant.schedule.rules.hopper.emit.kernel import Kernel
 
 __all__ = ["Factors", "HeldMasks", "Words", "record"]
 

@@ -11,8 +11,8 @@ from tvm.script import tirx as T
 from bitquant.intrin.fragments import TirxOps
 from bitquant.intrin.mma import load_words, local, store_local, sum_value, word_like, zero_local
 from bitquant.layouts import Plane
-from bitquant.schedule.rules.decode_digits import DIGIT_BITS, DigitPlan, digit_words
-from bitquant.schedule.rules.decode_kernel import Kernel
+from bitquant.schedule.rules.decode.digits import DIGIT_BITS, DigitPlan, digit_words
+from bitquant.schedule.rules.decode.emit.kernel import Kernel
 
 __all__ = ["DigitKernel"]
 
