@@ -136,8 +136,7 @@ def output_value(config: MatmulConfig, c: Expr, bias: Expr, activation_scale: Ex
     c
         The sum, of type `config.reduce_dtype`.
     bias, activation_scale, channel_scale
-        Bias[n], of the output's type, ActivationScale[m] and ChannelScale[n], float32: the order of
-        `bitquant.operands.EPILOGUE`.
+        Bias[n], of the output's type, ActivationScale[m] and ChannelScale[n], float32: `bitquant.operands.EPILOGUE`.
     """
     c_dtype = config.reduce_dtype
     if config.has_output_scales:
@@ -220,8 +219,10 @@ def matmul_dequantize_b(
     C = te.compute((M, N), product, name="C")
 
     def output(i: Expr, j: Expr) -> Expr:
-        values = (given[o.name][i if o.rows == "A" else j] if o.name in given else None for o in EPILOGUE)
-        return output_value(config, C[i, j], *values)
+        def value(operand: Operand) -> Expr:
+            return given[operand.name][i if operand.rows == "A" else j] if operand.name in given else None
+
+        return output_value(config, C[i, j], **{operand.argument: value(operand) for operand in EPILOGUE})
 
     D = te.compute((M, N), output, name="D")
     func = te.create_prim_func([*given.values(), D])
