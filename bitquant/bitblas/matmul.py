@@ -232,7 +232,7 @@ class Matmul:
 
     def as_stored(self, W: torch.Tensor) -> torch.Tensor:
         """Return a weight in the type that the kernels read, bit by bit."""
-        wanted = self.operator.signature.W_dtype
+        wanted = self.operator.signature.expected["W"].dtype
         if isinstance(W, torch.Tensor) and W.dtype is torch.int8 and wanted is not torch.int8 and wanted.itemsize == 1:
             return W.view(wanted)
         return W

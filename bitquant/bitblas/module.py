@@ -102,7 +102,7 @@ class Linear(torch.nn.Module):
         self.consistent = native.W_format == native.A_format
         self.torch_dtype, self.zeros_mode = native.A_format.torch_dtype, config.zeros_mode
         shape = self.bitblas_matmul.retrieve_weight_shape()
-        stored_dtype = self.bitblas_matmul.operator.signature.W_dtype if self.consistent else torch.int8
+        stored_dtype = self.bitblas_matmul.operator.signature.expected["W"].dtype if self.consistent else torch.int8
         self.register_buffer(self._weight_name, torch.zeros(shape, dtype=stored_dtype))
         if not self.consistent:  # As in BitBLAS they are there whether they are used or not.
             scale_dtype = native.scale_format.torch_dtype

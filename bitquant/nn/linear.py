@@ -19,9 +19,17 @@ from bitquant.nn.format import format_fields
 from bitquant.nn.module import KernelModule
 from bitquant.nn.rounding import Method, quantize
 from bitquant.nn.stand_in import weight_stand_in
+from bitquant.operands import INPUTS
 from bitquant.operator.dispatch import may_have_gradient, straight_through
 
 __all__ = ["Linear"]
+
+#: The operands that a layer holds beside its weight, with the names of their buffers and flags: those of BitBLAS.
+_HELD = tuple(
+    (operand, {"scale": "scales"}.get(operand.argument, operand.argument), operand.field.replace("with_bias", "bias"))
+    for operand in INPUTS
+    if operand.rows == "W" and operand.field is not None
+)
 
 
 class Linear(KernelModule):
@@ -170,14 +178,12 @@ class Linear(KernelModule):
         self.in_features, self.out_features = in_features, out_features
         self.quantize_activations = quantize_activations
         self.register_buffer("qweight", torch.zeros(config.W_shape, dtype=config.W_format.torch_dtype))
-        scale_type = config.scale_format.torch_dtype
-        zeros_type = torch.int8 if config.has_packed_zeros else scale_type
         # Name, the flag that decides on it, its value, shape, type.
         self._optional = (
-            ("scales", "with_scaling", config.with_scaling, config.scale_shape, scale_type),
-            ("zeros", "with_zeros", config.with_zeros, config.zeros_shape, zeros_type),
-            ("bias", "bias", config.with_bias, (out_features,), config.out_format.torch_dtype),
-            ("channel_scale", "with_channel_scale", config.with_channel_scale, (out_features,), torch.float32),
+            *(
+                (name, flag, o.is_present(config), o.row_shape(config), o.dtype(config, "plain"))
+                for o, name, flag in _HELD
+            ),
             ("permutation", "with_permutation", with_permutation, (in_features,), torch.int64),
         )
         for name, _, is_present, shape, dtype in self._optional:

@@ -269,14 +269,14 @@ class Operator:
             `output` shares memory with another operand; if a gradient is wanted that is not there. Nothing has been
             launched then.
         """
+        operands = (A, W, scale, zeros, bias, activation_scale, channel_scale)
         if not torch.compiler.is_compiling():
             try:
-                result = self._launcher.short(A, W, scale, zeros, bias, activation_scale, channel_scale, output)
+                result = self._launcher.short(*operands, output)
             except Exception:  # noqa: BLE001 - whatever is wrong, `dispatch` finds it and says it in the user's words.
                 result = None
             if result is not None:
                 return result
-        operands = Operands(A, W, scale, zeros, bias, activation_scale, channel_scale)
         return dispatch(self, self.problem, operands, output)
 
     __call__ = forward

@@ -105,7 +105,7 @@ MUTANTS = (
     ),
     Mutant(
         "call: a later call reads a scale that is a negated view as it lies",
-        "operator/call.py", "            or (has_scale and scale.is_neg())\n", "",
+        "operator/call.py", 'f"{name}.is_neg()" for name in there', 'f"{name}.is_neg()" for name in ("A", "W")',
         ("unit/test_operator.py",), "call",
     ),
     Mutant(

@@ -338,11 +338,11 @@ def test_faults_do_not_pass(config):
         scale = x.scale.clone()
         scale[:, 0] = x.scale[:, 1]
         with pytest.raises(AssertionError, match="relative error"):
-            assert_close(rounded_product(config, type(x)(**{**vars(x), "scale": scale})), ref, config)
+            assert_close(rounded_product(config, x.replace(scale=scale)), ref, config)
     for name in ("activation_scale", "channel_scale") if config.has_output_scales else ():
         shifted = torch.roll(getattr(x, name), 1, 0)
         with pytest.raises(AssertionError, match="relative error"):
-            assert_close(rounded_product(config, type(x)(**{**vars(x), name: shifted})), ref, config)
+            assert_close(rounded_product(config, x.replace(**{name: shifted})), ref, config)
     with pytest.raises(AssertionError):
         assert_close(torch.roll(right, 1, 0), ref, config)
 

@@ -174,13 +174,17 @@ def _rounded(weight: torch.Tensor, config: Any) -> Weights:
     """Return a weight rounded to nearest, with integer zero points, which every library can hold."""
     if not config.with_zeros:
         values, scale, _ = quantize(weight, config)
-        return Weights(config, values, scale, None, None)
+        return Weights(config, values, _there(scale=scale))
     packed = replace(config, zeros_mode="quantized")
     values, scale, zeros = quantize(weight, packed)
     if zeros is None:
         raise ConfigError(f"{config} has no zero points")
     points = packing.unpack_zeros(zeros, packed).to(torch.float32).T.contiguous()
-    return Weights(packed, values, scale, zeros, points)
+    return Weights(packed, values, _there(scale=scale, zeros=zeros), zeros_values=points.T, zero_points=points)
+
+
+def _there(**operands: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in operands.items() if tensor is not None}
 
 
 class _PeerLayer(torch.nn.Module):
