@@ -287,10 +287,9 @@ class Crew:
         finally:
             _crew.reset(token)
             self.stop()
-            idle = []
+            idle: list[Worker] = []
             with contextlib.suppress(queue.Empty):  # Ctrl-C may have come before a worker was given back.
-                for _ in self.members:
-                    idle.append(self._idle.get(timeout=_GIVE_BACK_S))
+                idle.extend(self._idle.get(timeout=_GIVE_BACK_S) for _ in self.members)
             for worker in idle:
                 worker.stop()
                 self._idle.put(worker)  # Who has waited for one is told.
