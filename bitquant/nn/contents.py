@@ -554,7 +554,7 @@ def _empty_layer(kind: LayerKind) -> Linear | torch.nn.Linear:
             c.N,
             c.with_bias,
             A_dtype=c.A_dtype,
-            W_dtype=c.W_dtype,
+            W_dtype=c.W_format.name,
             accum_dtype=c.accum_dtype,
             out_dtype=c.out_dtype,
             group_size=c.group_size,

@@ -90,7 +90,7 @@ def _fill(file: BinaryIO, piece: torch.Tensor) -> None:
     OSError
         If the file ends before.
     """
-    memory = memoryview(piece.numpy())
+    memory = memoryview(piece.numpy())  # type: ignore[arg-type]
     while memory:
         count = file.readinto(memory)  # type: ignore[attr-defined]
         if not count:
@@ -185,10 +185,11 @@ class SafetensorsSource:
     def read_ahead(self, names: Iterable[str], device: torch.device) -> None:
         """Begin to read tensors to a GPU that will be asked for, in threads that `close` ends."""
         wanted = [name for name in names if (name, device) not in self._ahead and self._goes_directly(name, device)]
-        if wanted and self._readers is None:
-            self._readers = ThreadPoolExecutor(_READERS, "bitquant-read")
+        if not wanted:
+            return
+        readers = self._readers = self._readers or ThreadPoolExecutor(_READERS, "bitquant-read")
         for name in wanted:
-            self._ahead[name, device] = self._readers.submit(self._read_directly, name, device)
+            self._ahead[name, device] = readers.submit(self._read_directly, name, device)
 
     def close(self) -> None:
         """End the threads that read ahead, and let go of what was not asked for."""
