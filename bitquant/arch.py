@@ -58,6 +58,20 @@ class GpuArch:
         Memory bandwidth of `example`, by its data sheet.
     example
         The product that the last two describe.
+    registers_per_sm
+        32-bit registers of a multiprocessor: 64 K in every architecture from sm_75 on.
+    clock_hz
+        Clock of the multiprocessors while a kernel is bound by instructions, in cycles a second. That of an H200 was
+        fitted to decode kernels; it stands in for other products.
+    l2_bytes_per_s
+        Bandwidth from L2 to all multiprocessors, as decode kernels reach it, fitted on an H200; it stands in for other
+        products.
+    in_flight_bytes
+        Bytes of loads that a multiprocessor should have in flight. Little's law for an H200, 4.6 TB/s and 0.7 us over
+        132 multiprocessors, gives 24 KB; latency grows with load. It stands in for other products.
+    cluster_shares
+        Share of the multiprocessors that clusters of 1, 2, 4 and 8 blocks can fill together, since those of a
+        processing cluster need not be a multiple; fitted to decode kernels on an H200. It stands in for other products.
     """
 
     name: str
@@ -68,11 +82,20 @@ class GpuArch:
     sm_count: int
     bandwidth_bytes_per_s: float
     example: str
+    registers_per_sm: int = 64 * KiB
+    clock_hz: float = 1755e6
+    l2_bytes_per_s: float = 5.5e12
+    in_flight_bytes: int = 32 * KiB
+    cluster_shares: tuple[float, float, float, float] = (1.0, 1.0, 0.85, 0.73)
 
     @property
     def capability(self) -> int:
         """Compute capability as one number, 90 for 9.0."""
         return self.major * 10 + self.minor
+
+    def cluster_share(self, blocks: int) -> float:
+        """Return the share of the multiprocessors that clusters of 1, 2, 4 or 8 blocks can fill together."""
+        return self.cluster_shares[blocks.bit_length() - 1]
 
     @property
     def has_mma_m16n8k16(self) -> bool:

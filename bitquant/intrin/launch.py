@@ -13,15 +13,15 @@ from tvm.tirx import PrimFunc
 __all__ = [
     "DEPENDENT_LAUNCH",
     "LAUNCH_ATTR",
-    "admit_next_kernel",
     "arrive",
     "arrive_at_cluster",
-    "await_previous_kernel",
     "cluster_rank",
     "expect_bytes",
     "fence_barriers",
     "initialize_barrier",
+    "trigger_dependent_launch",
     "wait_for_cluster",
+    "wait_for_dependency",
     "with_dependent_launch",
 ]
 
@@ -36,12 +36,12 @@ def with_dependent_launch(func: PrimFunc) -> PrimFunc:
     return func.with_attr(LAUNCH_ATTR, [DEPENDENT_LAUNCH])
 
 
-def await_previous_kernel() -> None:
+def wait_for_dependency() -> None:
     """Emit the wait for the end of the kernel before this one, whose results can be seen then."""
     T.evaluate(T.ptx["griddepcontrol.wait"]())
 
 
-def admit_next_kernel() -> None:
+def trigger_dependent_launch() -> None:
     """Emit that the next kernel may begin: after the wait, so that no kernel begins before the last but one ended."""
     T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
 
