@@ -1,4 +1,4 @@
-"""What blocks do with those beside them: dependent launch, clusters, and mbarriers before their first use.
+"""Dependent launch, barriers of clusters, and mbarriers before their first use.
 
 All functions but `with_dependent_launch` emit TIRx statements and are called while a kernel's body is built.
 """
@@ -37,12 +37,15 @@ def with_dependent_launch(func: PrimFunc) -> PrimFunc:
 
 
 def wait_for_dependency() -> None:
-    """Emit the wait for the end of the kernel before this one, whose results can be seen then."""
+    """Emit griddepcontrol.wait: it returns when the kernel before this one has ended and its results are visible."""
     T.evaluate(T.ptx["griddepcontrol.wait"]())
 
 
 def trigger_dependent_launch() -> None:
-    """Emit that the next kernel may begin: after the wait, so that no kernel begins before the last but one ended."""
+    """Emit griddepcontrol.launch_dependents, by which the next kernel may begin.
+
+    It stands after the wait, so that no kernel begins before the last but one has ended.
+    """
     T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
 
 

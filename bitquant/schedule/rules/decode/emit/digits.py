@@ -251,6 +251,6 @@ def _transposed(words: Sequence[Expr], count: int, ops: RegisterOps) -> list[Exp
     found: list[Expr] = []
     for first in range(0, count, 2):
         selector = 0x5140 + 0x2222 * (first // 2)
-        low, high = (ops.hold(ops.byte_perm(*pair, selector)) for pair in (words[:2], words[2:]))
+        low, high = (ops.hold(ops.byte_perm(words[i], words[i + 1], selector)) for i in (0, 2))
         found += [ops.byte_perm(low, high, 0x5410), ops.byte_perm(low, high, 0x7632)]
     return found[:count]

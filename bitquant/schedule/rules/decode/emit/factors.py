@@ -43,10 +43,13 @@ class Factors:
         g0, n0 = context.first_k // c.group, at.n0
         for tile, operand in ((g.smem.scale_tile, context.Scale), (g.smem.zero_tile, context.Zeros)):
             if tile is not None:
+
+                def source(row: Expr, byte: Expr, operand: Any = operand) -> Expr:
+                    return operand.ptr_to([n0 + row, g0 + byte // size])
+
                 copy_tile(
-                    context.arena, tile, at.iteration % tile.slots,
-                    lambda row, byte, operand=operand: operand.ptr_to([n0 + row, g0 + byte // size]),
-                    context.thread, g.threads, g.smem.scale_width, c.N - n0 if g.has_ragged_n else None,
+                    context.arena, tile, at.iteration % tile.slots, source, context.thread, g.threads,
+                    g.smem.scale_width, c.N - n0 if g.has_ragged_n else None,
                     (c.num_groups - g0) * size if g.has_ragged_k else None, use_async=True,
                 )  # fmt: skip
 
