@@ -61,8 +61,9 @@ class GpuArch:
     registers_per_sm
         32-bit registers of a multiprocessor: 64 K in every architecture from sm_75 on.
     clock_hz
-        Clock of the multiprocessors while a kernel is bound by instructions, in cycles a second. That of an H200 was
-        fitted to decode kernels; it stands in for other products.
+        Clock of the multiprocessors while a kernel is bound by instructions, in cycles a second: the boost clock of
+        `example` by NVIDIA's specifications. That of an H200 was fitted to decode kernels, and stands in for B200 and
+        B300, which have no published one, and for an H100 SXM.
     l2_bytes_per_s
         Bandwidth from L2 to all multiprocessors, as decode kernels reach it, fitted on an H200; it stands in for other
         products.
@@ -136,15 +137,15 @@ class GpuArch:
 _ARCHS = {
     a.name: a
     for a in (
-        GpuArch("sm_75", 7, 5, 64 * KiB, 64 * KiB, 40, 320e9, "T4"),
-        GpuArch("sm_80", 8, 0, 163 * KiB, 164 * KiB, 108, 2039e9, "A100 80GB SXM"),
-        GpuArch("sm_86", 8, 6, 99 * KiB, 100 * KiB, 84, 768e9, "RTX A6000"),
-        GpuArch("sm_87", 8, 7, 163 * KiB, 164 * KiB, 16, 205e9, "Jetson AGX Orin"),
-        GpuArch("sm_89", 8, 9, 99 * KiB, 100 * KiB, 142, 864e9, "L40S"),
+        GpuArch("sm_75", 7, 5, 64 * KiB, 64 * KiB, 40, 320e9, "T4", clock_hz=1590e6),
+        GpuArch("sm_80", 8, 0, 163 * KiB, 164 * KiB, 108, 2039e9, "A100 80GB SXM", clock_hz=1410e6),
+        GpuArch("sm_86", 8, 6, 99 * KiB, 100 * KiB, 84, 768e9, "RTX A6000", clock_hz=1800e6),
+        GpuArch("sm_87", 8, 7, 163 * KiB, 164 * KiB, 16, 205e9, "Jetson AGX Orin", clock_hz=1300e6),
+        GpuArch("sm_89", 8, 9, 99 * KiB, 100 * KiB, 142, 864e9, "L40S", clock_hz=2520e6),
         GpuArch("sm_90a", 9, 0, 227 * KiB, 228 * KiB, 132, 4800e9, "H200 SXM"),
         GpuArch("sm_100a", 10, 0, 227 * KiB, 228 * KiB, 148, 8000e9, "B200"),
         GpuArch("sm_103a", 10, 3, 227 * KiB, 228 * KiB, 148, 8000e9, "B300"),
-        GpuArch("sm_120a", 12, 0, 99 * KiB, 100 * KiB, 170, 1792e9, "RTX 5090"),
+        GpuArch("sm_120a", 12, 0, 99 * KiB, 100 * KiB, 170, 1792e9, "RTX 5090", clock_hz=2407e6),
     )
 }
 
@@ -155,14 +156,15 @@ _PRODUCTS: dict[tuple[str, ...], GpuArch] = {
         ("t4", "sm_75"), ("a100", "sm_80"), ("a6000", "sm_86"), ("orin", "sm_87"), ("l40s", "sm_89"),
         ("h200", "sm_90a"), ("b200", "sm_100a"), ("b300", "sm_103a"), ("5090", "sm_120a"),
     )},
-    **{keys: replace(_ARCHS[arch], example=name, sm_count=sm_count, bandwidth_bytes_per_s=bandwidth)
-       for keys, name, arch, sm_count, bandwidth in (
-        (("a100", "40gb"), "A100 40GB SXM", "sm_80", 108, 1555e9),
-        (("3090",), "RTX 3090", "sm_86", 82, 936e9),
-        (("l4",), "L4", "sm_89", 58, 300e9),
-        (("4090",), "RTX 4090", "sm_89", 128, 1008e9),
-        (("h100",), "H100 SXM", "sm_90a", 132, 3350e9),
-        (("h100", "pcie"), "H100 PCIe", "sm_90a", 114, 2000e9),
+    **{keys: replace(
+        _ARCHS[arch], example=name, sm_count=sm_count, bandwidth_bytes_per_s=bandwidth, clock_hz=clock)
+       for keys, name, arch, sm_count, bandwidth, clock in (
+        (("a100", "40gb"), "A100 40GB SXM", "sm_80", 108, 1555e9, 1410e6),
+        (("3090",), "RTX 3090", "sm_86", 82, 936e9, 1695e6),
+        (("l4",), "L4", "sm_89", 58, 300e9, 2040e6),
+        (("4090",), "RTX 4090", "sm_89", 128, 1008e9, 2520e6),
+        (("h100",), "H100 SXM", "sm_90a", 132, 3350e9, 1755e6),
+        (("h100", "pcie"), "H100 PCIe", "sm_90a", 114, 2000e9, 1755e6),
     )},
 }  # fmt: skip
 
