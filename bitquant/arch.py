@@ -39,8 +39,8 @@ class GpuArch:
     """One CUDA architecture, as a kernel sees it.
 
     Constants are those of the CUDA C++ Programming Guide 13.0, tables "Technical Specifications per Compute Capability"
-    and "Arithmetic Instructions"; the number of multiprocessors and the bandwidth are those of the product named in
-    `example`, and stand in where no GPU is there to be asked.
+    and "Arithmetic Instructions"; the number of multiprocessors, the bandwidth and the clock are those of the product
+    named in `example`, and stand in where no GPU is there to be asked.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class GpuArch:
     bandwidth_bytes_per_s
         Memory bandwidth of `example`, by its data sheet.
     example
-        The product that the last two describe.
+        The product that these describe.
     registers_per_sm
         32-bit registers of a multiprocessor: 64 K in every architecture from sm_75 on.
     clock_hz
@@ -149,8 +149,8 @@ _ARCHS = {
     )
 }
 
-#: Words of a name that say which product is meant, and its facts. Multiprocessors and bandwidths in bytes a second are
-#: those of NVIDIA's data sheets, where it is not the `example` of its architecture.
+#: Words of a name that say which product is meant, and its facts. Multiprocessors, bandwidths in bytes a second and
+#: clocks are those of NVIDIA's data sheets, where it is not the `example` of its architecture (`GpuArch.clock_hz`).
 _PRODUCTS: dict[tuple[str, ...], GpuArch] = {
     **{(key,): _ARCHS[arch] for key, arch in (
         ("t4", "sm_75"), ("a100", "sm_80"), ("a6000", "sm_86"), ("orin", "sm_87"), ("l40s", "sm_89"),
