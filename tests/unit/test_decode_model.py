@@ -159,6 +159,12 @@ def test_shared_memory_is_estimated_closely(fields: dict) -> None:
         assert abs(estimated_smem_bytes(g) - g.smem_bytes) < g.smem_bytes / 6, hint
 
 
+def test_more_blocks_than_registers_have_a_time() -> None:
+    """A hint of anybody may ask for more blocks than registers leave room for; the model says that this is slow."""
+    many = replace(FIRST, warps_k=16, warps_n=2, blocks_per_sm=32)
+    assert predicted_us(_problem(), replace(many, blocks_per_sm=1)) < predicted_us(_problem(), many)
+
+
 def test_geometry_is_frozen_and_shares_decoders() -> None:
     """Nothing of a geometry changes; one of another hint takes the decoders of the first, and has sizes of its own."""
     g = DecodeGeometry(_problem(), FIRST)

@@ -148,8 +148,8 @@ def estimated_registers(g: DecodeGeometry) -> int:
 
 
 def register_limit(gpu: GpuArch, threads: int) -> int:
-    """Return the registers that each of a multiprocessor's threads may have: they are given out in units of 8."""
-    return min(255, gpu.registers_per_sm // threads // 8 * 8)
+    """Return the registers that each of so many threads of a multiprocessor may have: they come in units of 8."""
+    return max(8, min(255, gpu.registers_per_sm // threads // 8 * 8))
 
 
 def estimated_smem_bytes(g: DecodeGeometry) -> int:
