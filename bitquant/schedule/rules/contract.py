@@ -33,6 +33,9 @@ class Geometry:
 
     Attributes
     ----------
+    fault
+        The requirement that the hint does not meet, as "needs ...", or None where it fits the problem and the target.
+        Sizes that do not fit each other leave the attributes of `_measure` unset.
     smem_bytes
         Dynamic shared memory of a block, in bytes; what is static the compiler reports.
     """
@@ -49,7 +52,7 @@ class Geometry:
 
     @cached_property
     def fault(self) -> str | None:
-        """The requirement that the hint does not meet, as "needs ...", or None where it fits problem and target."""
+        """The requirement that the hint does not meet; computed when it is first asked for."""
         return self._fault_of_measures() if self._size_fault is None else self._size_fault
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -62,7 +65,7 @@ class Geometry:
         return None
 
     def _measure(self) -> None:
-        """Compute the attributes, unless they are properties; a fault of sizes leaves them unset."""
+        """Compute the attributes."""
 
     def _fault_of_measures(self) -> str | None:
         """Return the requirement on what `_measure` has computed that is not met, or None."""
