@@ -64,13 +64,13 @@ class GpuArch:
         Clock of the multiprocessors while a kernel is bound by instructions, in cycles a second: the boost clock of
         `example` by NVIDIA's specifications. That of an H200 was fitted to decode kernels, and stands in for B200 and
         B300, which have no published one, and for an H100 SXM.
-    l2_bytes_per_s
+    decode_l2_bytes_per_s
         Bandwidth from L2 to all multiprocessors, as decode kernels reach it, fitted on an H200; it stands in for other
         products.
     in_flight_bytes
         Bytes of loads that a multiprocessor should have in flight. Little's law for an H200, 4.6 TB/s and 0.7 us over
         132 multiprocessors, gives 24 KB; latency grows with load. It stands in for other products.
-    cluster_shares
+    decode_cluster_shares
         Share of the multiprocessors that clusters of 1, 2, 4 and 8 blocks can fill together, since those of a
         processing cluster need not be a multiple; fitted to decode kernels on an H200. It stands in for other products.
     """
@@ -85,18 +85,18 @@ class GpuArch:
     example: str
     registers_per_sm: int = 64 * KiB
     clock_hz: float = 1755e6
-    l2_bytes_per_s: float = 5.5e12
+    decode_l2_bytes_per_s: float = 5.5e12
     in_flight_bytes: int = 32 * KiB
-    cluster_shares: tuple[float, float, float, float] = (1.0, 1.0, 0.85, 0.73)
+    decode_cluster_shares: tuple[float, float, float, float] = (1.0, 1.0, 0.85, 0.73)
 
     @property
     def capability(self) -> int:
         """Compute capability as one number, 90 for 9.0."""
         return self.major * 10 + self.minor
 
-    def cluster_share(self, blocks: int) -> float:
-        """Return the share of the multiprocessors that clusters of 1, 2, 4 or 8 blocks can fill together."""
-        return self.cluster_shares[blocks.bit_length() - 1]
+    def decode_cluster_share(self, blocks: int) -> float:
+        """Return the share of the multiprocessors that clusters of 1, 2, 4 or 8 blocks of decode kernels fill."""
+        return self.decode_cluster_shares[blocks.bit_length() - 1]
 
     @property
     def has_mma_m16n8k16(self) -> bool:

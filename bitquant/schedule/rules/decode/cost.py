@@ -93,8 +93,8 @@ def cost_us(g: DecodeGeometry) -> float:
     """Return the time of a call that the model predicts, in microseconds."""
     c, h, gpu = g.config, g.hint, g.gpu
     warps = h.warps_n * h.warps_k
-    sm_count = gpu.sm_count * gpu.cluster_share(h.cluster)
-    clock, l2_bytes = gpu.clock_hz / 1e6, gpu.l2_bytes_per_s / 1e6
+    sm_count = gpu.sm_count * gpu.decode_cluster_share(h.cluster)
+    clock, l2_bytes = gpu.clock_hz / 1e6, gpu.decode_l2_bytes_per_s / 1e6
     busiest = math.ceil(g.grid_n * h.split_k * g.grid_m / sm_count)
     costs, digits_us = _VALUE_COSTS, 0.0
     if g.is_digits:

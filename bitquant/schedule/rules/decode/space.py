@@ -59,7 +59,7 @@ def by_cost(first: DecodeGeometry) -> Iterator[DecodeHint]:
         tried = itertools.chain(tried, _tiles(first.with_hint(replace(first.hint, block_m=1, activations="digits"))))
     for g in tried:
         h = g.hint
-        slots = g.gpu.sm_count * g.gpu.cluster_share(h.split_k) * h.blocks_per_sm / h.split_k / g.grid_m
+        slots = g.gpu.sm_count * g.gpu.decode_cluster_share(h.split_k) * h.blocks_per_sm / h.split_k / g.grid_m
         one_wave = max(1, math.ceil(g.blocks_n / slots))
         for n_blocks, multicast in itertools.product(sorted({1, one_wave}), _multicasts(g)):
             if math.gcd(g.blocks_n, -(-g.blocks_n // n_blocks)) % multicast:
