@@ -75,7 +75,7 @@ MUTANTS = (
     ),
     Mutant(
         "decode rule: the next kernel may start before the one before has ended",
-        "schedule/rules/decode/emit/kernel.py", "            await_previous_kernel()", "            pass",
+        "schedule/rules/decode/emit/kernel.py", "            wait_for_dependency()", "            pass",
         ("compile/test_rule_decode.py",),
     ),
     Mutant(

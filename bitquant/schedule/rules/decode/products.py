@@ -1,7 +1,7 @@
 """Which registers one mma instruction of the decode kernel takes, and which of its sums may be added up.
 
-Weights that are decoded in place (`bitquant.intrin.fragments`) become numbers that are 2^exponent(r) too great, and an
-mma adds the products of a row's two registers. But it does not ask where in k its registers come from, as long as both
+Weights that are decoded in place (`bitquant.intrin.fragments`) become numbers scaled by 2^exponent(r), and an mma adds
+the products of a row's two registers. But it does not ask where in k its registers come from, as long as both
 operands agree. So registers are put together anew: the left operand of an mma is made of two *columns*, the registers
 of rows g and g + 8 for the same k, with the same exponents, and the right operand of the registers of A for that k.
 Sums of columns with other exponents are of another *class* and are kept apart until the end of a run::

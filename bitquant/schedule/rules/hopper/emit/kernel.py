@@ -25,11 +25,11 @@ from tvm.tirx import PrimFunc
 
 from bitquant.intrin.fragments import PairTable
 from bitquant.intrin.launch import (
-    admit_next_kernel,
     arrive_at_cluster,
-    await_previous_kernel,
     cluster_rank,
+    trigger_dependent_launch,
     wait_for_cluster,
+    wait_for_dependency,
     with_dependent_launch,
 )
 from bitquant.intrin.mma import local, store_local, zero_local
@@ -263,14 +263,14 @@ class Kernel(Shape):
             first = local("int32", T.Select(self.first_job < self.jobs, T.min(first, job.stages), 0))
         for_w, for_both = Cursor(self.hint.stages), Cursor(self.hint.stages)
         if not self.fetches_weight_early:
-            await_previous_kernel()
+            wait_for_dependency()
         with T.serial(first) as stage:
             self.ring.expect(for_w, self.slot_bytes)
             self._load_w(job, stage, for_w)
             for_w.advance()
         if self.fetches_weight_early:
-            await_previous_kernel()
-        admit_next_kernel()
+            wait_for_dependency()
+        trigger_dependent_launch()
         if self.hint.multicast > 1:
             # That the barriers of the others are there.
             self.wait_for_cluster()
