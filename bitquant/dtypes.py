@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 from bitquant.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "ACCUM_DTYPES",
@@ -68,9 +70,9 @@ class NumberFormat:
         ``code``: a 4-bit index into a table of values.
     bits
         Bits a value.
-    torch_dtype, tvm_dtype
-        The type of a tensor that holds values of this format one an element; for packed formats the type of the
-        packed storage (int8).
+    tvm_dtype
+        The type of a tensor that holds values of this format one an element; for packed formats the type of the packed
+        storage (int8). torch calls it the same.
     codebook
         The value of each code, for ``kind == "code"``.
     """
@@ -78,9 +80,16 @@ class NumberFormat:
     name: str
     kind: Literal["uint", "int", "float", "code"]
     bits: int
-    torch_dtype: torch.dtype
     tvm_dtype: str
     codebook: tuple[float, ...] | None = None
+
+    @cached_property
+    def torch_dtype(self) -> torch.dtype:
+        """The type of torch. What only compiles needs none, and imports no torch (`bitquant.worker`)."""
+        import torch
+
+        found: Any = getattr(torch, self.tvm_dtype)
+        return found
 
     @property
     def is_packed(self) -> bool:
@@ -122,20 +131,20 @@ class NumberFormat:
 
 def _table() -> dict[str, NumberFormat]:
     formats = [
-        NumberFormat("float32", "float", 32, torch.float32, "float32"),
-        NumberFormat("float16", "float", 16, torch.float16, "float16"),
-        NumberFormat("bfloat16", "float", 16, torch.bfloat16, "bfloat16"),
-        NumberFormat("float8_e4m3", "float", 8, torch.float8_e4m3fn, "float8_e4m3fn"),
-        NumberFormat("float8_e5m2", "float", 8, torch.float8_e5m2, "float8_e5m2"),
-        NumberFormat("int32", "int", 32, torch.int32, "int32"),
-        NumberFormat("int8", "int", 8, torch.int8, "int8"),
-        NumberFormat("uint8", "uint", 8, torch.uint8, "uint8"),
-        NumberFormat("nf4", "code", 4, torch.int8, "int8", NF4_VALUES),
-        NumberFormat("fp4_e2m1", "code", 4, torch.int8, "int8", FP4_E2M1_VALUES),
+        NumberFormat("float32", "float", 32, "float32"),
+        NumberFormat("float16", "float", 16, "float16"),
+        NumberFormat("bfloat16", "float", 16, "bfloat16"),
+        NumberFormat("float8_e4m3", "float", 8, "float8_e4m3fn"),
+        NumberFormat("float8_e5m2", "float", 8, "float8_e5m2"),
+        NumberFormat("int32", "int", 32, "int32"),
+        NumberFormat("int8", "int", 8, "int8"),
+        NumberFormat("uint8", "uint", 8, "uint8"),
+        NumberFormat("nf4", "code", 4, "int8", NF4_VALUES),
+        NumberFormat("fp4_e2m1", "code", 4, "int8", FP4_E2M1_VALUES),
     ]
     for bits in range(1, 8):
-        formats.append(NumberFormat(f"uint{bits}", "uint", bits, torch.int8, "int8"))
-        formats.append(NumberFormat(f"int{bits}", "int", bits, torch.int8, "int8"))
+        formats.append(NumberFormat(f"uint{bits}", "uint", bits, "int8"))
+        formats.append(NumberFormat(f"int{bits}", "int", bits, "int8"))
     return {f.name: f for f in formats}
 
 

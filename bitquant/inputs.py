@@ -17,9 +17,10 @@ import torch
 
 from bitquant.config import MatmulConfig
 from bitquant.dtypes import NumberFormat
-from bitquant.layouts import Layout, to_layout
+from bitquant.layouts import Layout
 from bitquant.operands import ARGUMENTS, EPILOGUE, INPUTS, present
 from bitquant.packing import pack, pack_zeros
+from bitquant.relayout import to_layout
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -228,7 +229,7 @@ def _draw_epilogue(
             numbers = unit * _draw_signed(shape, (0.5, 1.0), generator, is_portable)
         else:
             numbers = _draw_addend(config, shape, sizes.sums * (sizes.unit if factors else 1.0), generator)
-        drawn[operand.argument] = numbers.to(operand.dtype(config, "plain"))
+        drawn[operand.argument] = numbers.to(operand.torch_dtype(config))
     return drawn
 
 

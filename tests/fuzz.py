@@ -20,8 +20,8 @@ from tvm.target import Target
 
 import bitquant as bq
 from bitquant import packing
-from bitquant.layouts import to_layout
 from bitquant.problem import Problem
+from bitquant.relayout import to_layout
 from bitquant.schedule import Plan, Planned
 from bitquant.schedule.apply import preferred_layout
 from bitquant.schedule.rules import Rule, default_rules

@@ -372,7 +372,7 @@ def test_permuted_words():
     others = tuple(range(16))
     layout = FragmentLayout(4, 16, is_adjacent=True)
     for levels, expected in ((signs, [2, 1]), (others, [0, 2])):
-        fmt = NumberFormat("levels", "code", 4, torch.int8, "int8", tuple(map(float, levels)))
+        fmt = NumberFormat("levels", "code", 4, "int8", tuple(map(float, levels)))
         assert [permuted_words(fmt, layout, is_busy) for is_busy in (False, True)] == expected
     for name in ("uint4", "fp4_e2m1"):
         assert permuted_words(number_format(name), FragmentLayout(4, 16), True) == 0

@@ -39,9 +39,9 @@ _TIME_S = 300.0
 _PARTS = (
     ("bitquant", r"^(matmul_m|dequantize|quantize_tokens)"),
     ("attention", r"flash|fmha|attention|sdpa|softmax"),
-    ("dense", r"(?<!k)gemm(?!lite)|gemv2|cutlass|nvjet|cublas|splitK"),
+    ("dense", r"(?<!k)(?<!tiny)gemm(?!lite|_4bit)|gemv2|cutlass|nvjet|cublas|splitK"),
     ("Inductor", r"^triton_"),
-    ("torch", r"at::native|Memcpy|Memset"),
+    ("torch", r"at::native::(?!tinygemm)|Memcpy|Memset"),
 )
 
 
