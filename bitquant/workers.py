@@ -35,8 +35,10 @@ from bitquant.parallel import in_threads
 
 __all__ = ["BuildWarning", "Crew", "Outcome", "Worker", "current_crew", "describe", "serve"]
 
-#: Longest time for one request to a tuning worker; the slowest candidates take some 20 s.
+#: Longest time for one request; the slowest candidates of tuning take some 20 s.
 _TIMEOUT_S = 300.0
+#: Longest time until a thread has given back a worker that was killed.
+_GIVE_BACK_S = 10.0
 #: A module in `sys.modules` as None cannot be imported. The collector has nothing to find among imports.
 _START = (
     "import gc, importlib, json, sys; gc.disable(); sys.path[:] = json.loads(sys.argv[1]); "
@@ -224,7 +226,7 @@ class Worker:
 class Crew:
     """Workers for the threads of one `run_all`: as a context, `current_crew` finds it in these.
 
-    All of them start at once, and need some seconds to import torch and TVM.
+    All of them start at once, and need a second or more to import TVM.
 
     Parameters
     ----------
@@ -237,14 +239,13 @@ class Crew:
     """
 
     def __init__(self, workers: int, threads: int, command: Sequence[str]) -> None:
-        self._threads, self._is_stopped, self._count = threads, False, 0
+        self._threads, self._is_stopped = threads, False
         self.members = [Worker(command, is_apart=True) for _ in range(workers)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self.members:
             with contextlib.suppress(OSError):  # `build` says it.
                 worker.start()
             self._idle.put(worker)
-        self._lock = threading.Lock()
 
     def build(self, request: dict[str, Any], on_progress: Callable[[int], object]) -> Outcome:
         """Return the archive that a worker made of a request, or why there is none; wait until one is free.
@@ -286,8 +287,12 @@ class Crew:
         finally:
             _crew.reset(token)
             self.stop()
-            for worker in self.members:
+            idle: list[Worker] = []
+            with contextlib.suppress(queue.Empty):  # Ctrl-C may have come before a worker was given back.
+                idle.extend(self._idle.get(timeout=_GIVE_BACK_S) for _ in self.members)
+            for worker in idle:
                 worker.stop()
+                self._idle.put(worker)  # Who has waited for one is told.
 
 
 _crew: contextvars.ContextVar[Crew | None] = contextvars.ContextVar("crew", default=None)

@@ -126,7 +126,8 @@ _in_use: weakref.WeakValueDictionary[tuple[str, str, bool], _Kernels] = weakref.
 
 
 def _shared_kernels(config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> _Kernels:
-    key = (config.key(), str(target), enable_tuning)  # Of texts: it is hashed when a process ends.
+    fields = [getattr(config, field.name) for field in dataclasses.fields(config)]
+    key = (repr(fields), str(target), enable_tuning)  # Of texts: it is hashed when a process ends.
     if (kernels := _in_use.get(key)) is None:
         kernels = _in_use[key] = _Kernels(config, target, enable_tuning)
     return kernels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -219,6 +220,8 @@ def _crew_for(items: list[_Item]) -> Crew | None:
     by_workers = [item for item in items if item.kernels.is_heavy]
     kernels = sum(min(item.kernels.rungs, _KERNELS[item.device_type]) for item in by_workers)
     if cpus < _LEAST_CPUS or kernels < _LEAST_KERNELS or len(by_workers) < 2:
+        return None
+    if getattr(sys, "frozen", False):  # An application that contains its interpreter: it would start itself.
         return None
     workers = min(cpus, len(by_workers))
     return Crew(workers, -(-cpus // workers), Worker.for_module("bitquant.worker", without=("torch",)))

@@ -16,8 +16,8 @@ PACKAGE = Path(bitquant.__file__).parent
 ORDER = (
     "errors", "files", "progress", "dtypes", "arch", "threads", "parallel", "config", "packing", "layouts",
     "relayout", "problem", "operands", "inputs", "compute", "intrin", "schedule", "cache", "compiler", "archive",
-    "build", "workers", "worker", "profiling", "operator", "tune", "matmul", "nn", "peft", "transformers", "bitblas",
-    "testing", "cli", "__main__",
+    "build", "workers", "worker", "profiling", "operator", "tune", "matmul", "nn", "peft", "transformers",
+    "bitblas", "testing", "cli", "__main__",
 )  # fmt: skip
 
 _DECODE, _HOPPER = "bitquant.schedule.rules.decode.", "bitquant.schedule.rules.hopper."

@@ -206,6 +206,21 @@ def test_few_kernels_and_few_cpus_take_threads(monkeypatch):
     assert made == [(4, 1), (4, 4), (4, 5)]
 
 
+def test_ctrl_c_ends_the_workers(crews, monkeypatch):
+    """It is not for them to say when they have answered; the error is Ctrl-C's own, and nothing is built here."""
+    busy = [sys.executable, "-c", SERVER + "time.sleep(60)"]
+    monkeypatch.setattr(prepare.Worker, "for_module", staticmethod(lambda *_, **__: busy))
+    monkeypatch.setattr(archives, "build", lambda *_: pytest.fail("built here"))
+    begin = time.monotonic()
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        bq.prepare_model(model(16, 24, 32))
+    assert time.monotonic() - begin < 20
+    assert all(worker.pid is None for worker in crews[0].members)
+    timer.join()
+
+
 SCRIPT = """
 import torch
 import bitquant as bq
