@@ -229,7 +229,7 @@ def _draw_epilogue(
             numbers = unit * _draw_signed(shape, (0.5, 1.0), generator, is_portable)
         else:
             numbers = _draw_addend(config, shape, sizes.sums * (sizes.unit if factors else 1.0), generator)
-        drawn[operand.argument] = numbers.to(operand.dtype(config, "plain"))
+        drawn[operand.argument] = numbers.to(operand.torch_dtype(config))
     return drawn
 
 

@@ -48,6 +48,7 @@ __all__ = [
     "fragment_refusal",
     "weight_dtype",
     "weight_shape",
+    "weight_tvm_dtype",
 ]
 
 Expr = Any  # A TVM expression; TVM ships no type stubs.
@@ -277,6 +278,11 @@ def weight_dtype(config: MatmulConfig, layout: Layout) -> torch.dtype:
     """Return the torch type of the stored weight: int8 in the fragment layout, whatever the format."""
     fmt = config.W_format if _check_layout(layout) == "plain" else number_format("int8")
     return fmt.torch_dtype
+
+
+def weight_tvm_dtype(config: MatmulConfig, layout: Layout) -> str:
+    """Return the TVM type of the stored weight: int8 in the fragment layout, whatever the format."""
+    return config.W_format.tvm_dtype if _check_layout(layout) == "plain" else "int8"
 
 
 def _check_layout(layout: Layout) -> Layout:

@@ -10,12 +10,13 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal
 
 from bitquant.config import MatmulConfig
-from bitquant.layouts import Layout, weight_dtype, weight_shape
+from bitquant.layouts import Layout, weight_shape, weight_tvm_dtype
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["ARGUMENTS", "EPILOGUE", "INPUTS", "OPERANDS", "OUTPUT", "WEIGHT", "Operand", "present", "without_epilogue"]
 
@@ -50,7 +51,7 @@ class Operand:
     shape
         Shape for a problem, a number of rows m (an int or an expression) and a layout of the weight.
     dtype
-        Type for a problem and a layout of the weight.
+        Type for a problem and a layout of the weight, by the name that TVM and torch have for it.
     field
         The field of `MatmulConfig` that asks for it; None: every problem has it.
     is_wide
@@ -62,7 +63,7 @@ class Operand:
     role: Literal["product", "factor", "addend", "output"]
     rows: Literal["A", "W"] | None
     shape: Callable[[MatmulConfig, Any, Layout], tuple[Any, ...]]
-    dtype: Callable[[MatmulConfig, Layout], torch.dtype]
+    dtype: Callable[[MatmulConfig, Layout], str]
     field: str | None = None
     is_wide: Callable[[MatmulConfig], bool] = _never
 
@@ -70,9 +71,12 @@ class Operand:
         """Return whether a problem has it."""
         return self.field is None or bool(getattr(config, self.field))
 
-    def tvm_dtype(self, config: MatmulConfig, layout: Layout = "plain") -> str:
-        """Return its type as TVM names it: as torch does."""
-        return str(self.dtype(config, layout)).removeprefix("torch.")
+    def torch_dtype(self, config: MatmulConfig, layout: Layout = "plain") -> torch.dtype:
+        """Return its type as torch has it. What only compiles needs none, and imports no torch."""
+        import torch
+
+        found: Any = getattr(torch, self.dtype(config, layout))
+        return found
 
     def row_shape(self, config: MatmulConfig, layout: Layout = "plain") -> tuple[int, ...]:
         """Return its shape without rows of A: those come from the leading dimensions of A at a call."""
@@ -83,7 +87,7 @@ class Operand:
         """Return its bytes in a call of `m` rows; 0 where the problem does not have it."""
         if not self.is_present(config):
             return 0
-        return math.prod(self.shape(config, m, layout)) * self.dtype(config, layout).itemsize
+        return math.prod(self.shape(config, m, layout)) * self.torch_dtype(config, layout).itemsize
 
     def alignment(self, config: MatmulConfig, layout: Layout = "plain") -> int:
         """Return what its address must be a multiple of on a GPU, in bytes.
@@ -92,7 +96,8 @@ class Operand:
         """
         if not self.is_wide(config):
             return 1
-        return math.gcd(_WIDEST_LOAD_BYTES, self.shape(config, 0, layout)[-1] * self.dtype(config, layout).itemsize)
+        row_bytes = self.shape(config, 0, layout)[-1] * self.torch_dtype(config, layout).itemsize
+        return math.gcd(_WIDEST_LOAD_BYTES, row_bytes)
 
 
 #: Every operand that a problem may have, in the order of the kernels' parameters. Scales of outputs are float32.
@@ -100,51 +105,51 @@ OPERANDS: tuple[Operand, ...] = (
     Operand(
         "A", "A", "product", "A",
         shape=lambda c, m, _: (m, c.K),
-        dtype=lambda c, _: c.A_format.torch_dtype,
+        dtype=lambda c, _: c.A_format.tvm_dtype,
         is_wide=_always,
     ),
     Operand(
         "B", "W", "product", "W",
         shape=lambda c, _, layout: weight_shape(c, layout),
-        dtype=weight_dtype,
+        dtype=weight_tvm_dtype,
         is_wide=_always,
     ),
     Operand(
         "Scale", "scale", "product", "W",
         shape=lambda c, _m, _: c.scale_shape,
-        dtype=lambda c, _: c.scale_format.torch_dtype,
+        dtype=lambda c, _: c.scale_format.tvm_dtype,
         field="with_scaling",
         is_wide=_always,
     ),
     Operand(
         "Zeros", "zeros", "product", "W",
         shape=lambda c, _m, _: c.zeros_shape,
-        dtype=lambda c, _: torch.int8 if c.has_packed_zeros else c.scale_format.torch_dtype,
+        dtype=lambda c, _: "int8" if c.has_packed_zeros else c.scale_format.tvm_dtype,
         field="with_zeros",
         is_wide=lambda c: not c.has_packed_zeros,
     ),
     Operand(
         "Bias", "bias", "addend", "W",
         shape=lambda c, _m, _: (c.N,),
-        dtype=lambda c, _: c.out_format.torch_dtype,
+        dtype=lambda c, _: c.out_format.tvm_dtype,
         field="with_bias",
     ),
     Operand(
         "ActivationScale", "activation_scale", "factor", "A",
         shape=lambda _c, m, _: (m,),
-        dtype=lambda _c, _: torch.float32,
+        dtype=lambda _c, _: "float32",
         field="with_activation_scale",
     ),
     Operand(
         "ChannelScale", "channel_scale", "factor", "W",
         shape=lambda c, _m, _: (c.N,),
-        dtype=lambda _c, _: torch.float32,
+        dtype=lambda _c, _: "float32",
         field="with_channel_scale",
     ),
     Operand(
         "D", "output", "output", "A",
         shape=lambda c, m, _: (m, c.N),
-        dtype=lambda c, _: c.out_format.torch_dtype,
+        dtype=lambda c, _: c.out_format.tvm_dtype,
         is_wide=_always,
     ),
 )  # fmt: skip

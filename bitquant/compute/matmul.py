@@ -267,7 +267,7 @@ def dequantize_b(config: MatmulConfig, dtype: str, layout: Layout = "plain") -> 
 
 def _placeholder(operand: Operand, config: MatmulConfig, m: Any, layout: Layout) -> Expr:
     """Return an operand as the tensor that an expression reads."""
-    shape, dtype = operand.shape(config, m, layout), operand.tvm_dtype(config, layout)
+    shape, dtype = operand.shape(config, m, layout), operand.dtype(config, layout)
     return te.placeholder(shape, name=operand.name, dtype=dtype)
 
 

@@ -181,7 +181,7 @@ class Linear(KernelModule):
         # Name, the flag that decides on it, its value, shape, type.
         self._optional = (
             *(
-                (name, flag, o.is_present(config), o.row_shape(config), o.dtype(config, "plain"))
+                (name, flag, o.is_present(config), o.row_shape(config), o.torch_dtype(config))
                 for o, name, flag in _HELD
             ),
             ("permutation", "with_permutation", with_permutation, (in_features,), torch.int64),

@@ -87,7 +87,7 @@ class Signature:
                 is_present=o.is_present(config),
                 by_row=o.rows == "A",
                 shape=o.row_shape(config, layout),
-                dtype=o.dtype(config, layout),
+                dtype=o.torch_dtype(config, layout),
                 alignment=o.alignment(config, layout),
             )
             for o in OPERANDS

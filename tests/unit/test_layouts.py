@@ -24,6 +24,7 @@ from bitquant.layouts import (
     fragment_refusal,
     weight_dtype,
     weight_shape,
+    weight_tvm_dtype,
 )
 from bitquant.packing import general_compress, pack
 from bitquant.relayout import from_layout, to_layout
@@ -330,11 +331,11 @@ def test_shapes_tell_the_layouts_apart(W_dtype):
 
 
 def test_dtypes():
-    """A stored fragment is int8 whatever the format; a plain weight has the format's own type."""
+    """A stored fragment is int8 in torch and TVM whatever the format; a plain weight has the format's own type."""
     assert WEIGHT_LAYOUTS == ("plain", "fragment")
     config = problem("float8_e4m3", 16, 64)
-    assert weight_dtype(config, "plain") == torch.float8_e4m3fn
-    assert weight_dtype(config, "fragment") == torch.int8
+    assert (weight_dtype(config, "plain"), weight_tvm_dtype(config, "plain")) == (torch.float8_e4m3fn, "float8_e4m3fn")
+    assert (weight_dtype(config, "fragment"), weight_tvm_dtype(config, "fragment")) == (torch.int8, "int8")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import torch
 
 import bitquant as bq
 from bitquant.compute.matmul import matmul_dequantize_b
-from bitquant.dtypes import OUT_DTYPES, WEIGHT_DTYPES, number_format
 from bitquant.inputs import draw_inputs
 from bitquant.operands import ARGUMENTS, EPILOGUE, INPUTS, OPERANDS, OUTPUT, WEIGHT, present, without_epilogue
 from bitquant.operator import Operator
@@ -49,7 +48,7 @@ def test_kernels_declare_every_operand():
         assert [str(p.name) for p in func.params][:-1] == [o.name for o in there][:-1]
         for param, operand in zip(func.params, there, strict=True):
             assert tuple(map(int, param.shape)) == operand.shape(config, 5, "plain")
-            assert str(param.dtype) == operand.tvm_dtype(config)
+            assert str(param.dtype) == operand.dtype(config, "plain")
     assert operands(EVERYTHING, 5).Zeros_shape == EVERYTHING.zeros_shape
     assert operands(without_epilogue(EVERYTHING), 5).D == "bfloat16"
 
@@ -59,13 +58,6 @@ def test_no_epilogue_is_left():
     config = without_epilogue(EVERYTHING)
     assert present(config, EPILOGUE) == ()
     assert present(config, WEIGHT) == WEIGHT
-
-
-@pytest.mark.parametrize("name", [*WEIGHT_DTYPES, *OUT_DTYPES])
-def test_torch_and_tvm_have_the_same_names_for_types(name):
-    """A type of TVM is that of torch without its prefix."""
-    fmt = number_format(name)
-    assert str(fmt.torch_dtype) == f"torch.{fmt.tvm_dtype}"
 
 
 @pytest.mark.parametrize("is_portable", [False, True])
@@ -79,7 +71,7 @@ def test_drawn_operands_are_those_of_the_list(is_portable):
         for operand in present(config):
             tensor = stored[operand.argument]
             assert tuple(tensor.shape) == operand.shape(config, m, "plain")
-            assert tensor.dtype is operand.dtype(config, "plain")
+            assert tensor.dtype is operand.torch_dtype(config)
         assert (inputs.zero_points is not None) == (is_portable and config.with_zeros)
         few = inputs.rows(slice(1)).columns(torch.arange(min(config.N, 8)))
         for operand in present(few.config):

@@ -346,3 +346,21 @@ def test_two_threads_prepare_one_model(crews, built_here):
     assert sorted(requests) == [16, 24]
     assert built_here == []
     assert all(isinstance(operator._archive, Archive) for operator in operators(layers))
+
+
+def test_a_worker_needs_no_torch():
+    """All that schedules and compiles runs where torch cannot be imported: importing it takes longer than TVM."""
+    script = """
+import sys
+sys.modules["torch"] = None
+import bitquant.worker
+from bitquant.arch import cuda_target
+from bitquant.compute import select_implementation
+from bitquant.config import MatmulConfig
+from bitquant.schedule import schedule_module
+config = MatmulConfig(M=(1, 16), N=64, K=128, W_dtype="uint4", with_scaling=True, with_zeros=True, with_bias=True)
+for layout in ("plain", "fragment"):
+    schedule_module(select_implementation(config, layout), cuda_target("sm_90a"))
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert answer.returncode == 0, answer.stderr

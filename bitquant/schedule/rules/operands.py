@@ -76,7 +76,7 @@ def row_index(config: MatmulConfig, rung: int, row: Any) -> Any:
 
 def operands(config: MatmulConfig, rung: int, layout: Layout = "plain") -> Operands:
     """Return the operands of a problem, with the weight in `layout`."""
-    dtypes = {o.name: o.tvm_dtype(config, layout) for o in OPERANDS}
+    dtypes = {o.name: o.dtype(config, layout) for o in OPERANDS}
     shapes = {o.name: o.row_shape(config, layout) if o.is_present(config) else (1, 1) for o in WEIGHT}
     return Operands(
         config=config,
