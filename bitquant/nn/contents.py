@@ -553,7 +553,7 @@ def _empty_layer(kind: LayerKind) -> Linear | torch.nn.Linear:
             c.K,
             c.N,
             c.with_bias,
-            A_dtype=c.A_dtype,
+            A_dtype=c.A_format.name,
             W_dtype=c.W_format.name,
             accum_dtype=c.accum_dtype,
             out_dtype=c.out_dtype,

@@ -27,7 +27,7 @@ _TEMPORARY_BYTES = 16
 
 def chunk_elements(device: torch.device) -> int:
     """Return how many elements to handle at a time: on a GPU a quarter of its free memory holds the temporaries."""
-    if device.type != "cuda":
+    if device.type != "cuda" or not torch.cuda.is_available():  # A tensor of a trace may be on a GPU that is not here.
         return _CHUNK_ELEMENTS
     free, _ = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

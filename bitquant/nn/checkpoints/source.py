@@ -90,7 +90,8 @@ def _fill(file: BinaryIO, piece: torch.Tensor) -> None:
     OSError
         If the file ends before.
     """
-    memory = memoryview(piece.numpy())  # type: ignore[arg-type]
+    array: Any = piece.numpy()
+    memory = memoryview(array)
     while memory:
         count = file.readinto(memory)  # type: ignore[attr-defined]
         if not count:
@@ -188,8 +189,9 @@ class SafetensorsSource:
         if not wanted:
             return
         readers = self._readers = self._readers or ThreadPoolExecutor(_READERS, "bitquant-read")
+        stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
         for name in wanted:
-            self._ahead[name, device] = readers.submit(self._read_directly, name, device)
+            self._ahead[name, device] = readers.submit(self._read_directly, name, device, stream)
 
     def close(self) -> None:
         """End the threads that read ahead, and let go of what was not asked for."""
@@ -202,8 +204,15 @@ class SafetensorsSource:
         """Whether a tensor is read past the mapped file."""
         return device.type == "cuda" and self.nbytes(name) >= _LEAST_DIRECT_BYTES
 
-    def _read_directly(self, name: str, device: torch.device) -> torch.Tensor:
-        """Return a tensor on a device, read in pieces into memory that a GPU copies from by itself."""
+    def _read_directly(self, name: str, device: torch.device, stream: Any = None) -> torch.Tensor:
+        """Return a tensor on a device, read in pieces into memory that a GPU copies from by itself.
+
+        It belongs to a stream of the caller's, where another thread reads for him.
+        """
+        with torch.cuda.stream(stream):
+            return self._read_in_pieces(name, device)
+
+    def _read_in_pieces(self, name: str, device: torch.device) -> torch.Tensor:
         path, shape, dtype = self._files[name], self.shape(name), self.dtype(name)
         if not isinstance(dtype, torch.dtype):
             raise TypeError(f"torch has no type {dtype}")
@@ -217,6 +226,8 @@ class SafetensorsSource:
                 piece = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
                 _fill(file, piece)
                 stored[start : start + size].copy_(piece, non_blocking=True)
+        if device.type == "cuda":
+            torch.cuda.current_stream(device).synchronize()  # Whoever asks may use it on another stream.
         return stored.view(dtype).view(shape)
 
     def _spans(self, path: str) -> dict[str, tuple[int, int]]:
