@@ -9,13 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from bitquant import dtypes
-from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import (
+    ACCUM_DTYPES,
+    ACTIVATION_DTYPES,
+    OUT_DTYPES,
+    SCALE_DTYPES,
+    WEIGHT_DTYPES,
+    NumberFormat,
+    ZerosMode,
+    canonical_name,
+    number_format,
+)
 
 __all__ = ["DEFAULT_LADDER", "MatmulConfig", "ZerosMode", "check_bool", "check_group_size", "check_rows"]
-
-ZerosMode = Literal["original", "rescale", "quantized"]
 
 #: Most rungs of a ladder: more than any use of them, and fewer than a hostile file needs to keep a compiler busy.
 _MOST_RUNGS = 256
@@ -192,7 +199,7 @@ class MatmulConfig:
         if self.A_format.bits > 8:
             return self.A_format.tvm_dtype
         if self.A_format.is_integer and self.decodes_to_integer:
-            widest = self.W_format.bits == 8 and (self.W_format.kind == "uint" or self.has_packed_zeros)
+            widest = self.W_format.bits == 8 and (self.W_format.is_unsigned or self.has_packed_zeros)
             return "int16" if widest else "int8"
         # The product of two float8 numbers needs more than float8, and B_decode holds no code but a value.
         return "float32" if self.with_scaling or self.with_zeros else "float16"
@@ -416,13 +423,13 @@ def _validate(c: MatmulConfig) -> None:
     check_rows(c.M, "M")
     _positive_int(c.N, "N")
     _positive_int(c.K, "K")
-    dtypes.canonical_name(c.A_dtype, "A_dtype", dtypes.ACTIVATION_DTYPES)
+    canonical_name(c.A_dtype, "A_dtype", ACTIVATION_DTYPES)
     if c.W_dtype is not None:
-        dtypes.canonical_name(c.W_dtype, "W_dtype", dtypes.WEIGHT_DTYPES)
-    dtypes.canonical_name(c.out_dtype, "out_dtype", dtypes.OUT_DTYPES)
-    dtypes.canonical_name(c.accum_dtype, "accum_dtype", dtypes.ACCUM_DTYPES)
+        canonical_name(c.W_dtype, "W_dtype", WEIGHT_DTYPES)
+    canonical_name(c.out_dtype, "out_dtype", OUT_DTYPES)
+    canonical_name(c.accum_dtype, "accum_dtype", ACCUM_DTYPES)
     if c.scale_dtype is not None:
-        dtypes.canonical_name(c.scale_dtype, "scale_dtype", dtypes.SCALE_DTYPES)
+        canonical_name(c.scale_dtype, "scale_dtype", SCALE_DTYPES)
     for flag in ("with_bias", "with_scaling", "with_zeros", "with_activation_scale", "with_channel_scale"):
         check_bool(getattr(c, flag), flag)
     for flag in ("fast_decoding", "propagate_a", "propagate_b"):  # BitBLAS has an enumeration for the last two.
@@ -437,17 +444,22 @@ def _validate(c: MatmulConfig) -> None:
 
 def _validate_formats(c: MatmulConfig) -> None:
     a, w = c.A_format, c.W_format
-    native = w.kind == "float" and w.bits > 8
-    if native and w != a:
+    if a.name not in w.activations and w.activations == (w.name,):
+        narrow = [name for name in WEIGHT_DTYPES if number_format(name).levels is not None]
         raise ConfigError(
             f"'W_dtype' {w.name} needs A of the same type (got A_dtype={a.name!r}); "
-            f"cast the weight to {a.name}, or choose an integer, nf4, fp4_e2m1 or float8 format",
+            f"cast the weight to {a.name}, or choose an integer, {', '.join(narrow)} or float8 format",
             A_dtype=c.A_dtype, W_dtype=c.W_dtype,
         )  # fmt: skip
-    if a.is_integer and not w.is_integer:
+    if a.is_integer and a.name not in w.activations:
         raise ConfigError(
             f"'W_dtype' must be an integer format where A is int8 (got W_dtype={w.name!r}); "
             "its values are fractions that an integer product cannot hold",
+            A_dtype=c.A_dtype, W_dtype=c.W_dtype,
+        )  # fmt: skip
+    if a.name not in w.activations:
+        raise ConfigError(
+            f"'W_dtype' {w.name} needs A of type {', '.join(w.activations)} (got A_dtype={a.name!r})",
             A_dtype=c.A_dtype, W_dtype=c.W_dtype,
         )  # fmt: skip
     if c.accum_dtype == "int32" and not a.is_integer:
@@ -485,10 +497,16 @@ def _validate_groups(c: MatmulConfig) -> None:
         raise ConfigError(
             f"'zeros_mode' must be one of {', '.join(modes)} (got {c.zeros_mode!r:.200})", zeros_mode=c.zeros_mode
         )
-    if c.has_packed_zeros and c.W_format.kind != "uint":
+    if c.has_packed_zeros and c.zeros_mode not in c.W_format.zeros_modes:
         raise ConfigError(
             f"'zeros_mode' quantized needs an unsigned W_dtype (got {c.W_format.name!r}); "
             "its zero points are unsigned integers of W's width. Use zeros_mode='original'",
+            zeros_mode=c.zeros_mode, W_dtype=c.W_dtype,
+        )  # fmt: skip
+    if c.with_zeros and c.zeros_mode not in c.W_format.zeros_modes:
+        raise ConfigError(
+            f"'zeros_mode' must be one of {', '.join(c.W_format.zeros_modes) or 'none'} where W is {c.W_format.name} "
+            f"(got {c.zeros_mode!r}); use one of them, or with_zeros=False",
             zeros_mode=c.zeros_mode, W_dtype=c.W_dtype,
         )  # fmt: skip
 

@@ -20,8 +20,8 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from bitquant.config import ZerosMode, check_group_size, check_rows
-from bitquant.dtypes import ACTIVATION_DTYPES, OUT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import ACTIVATION_DTYPES, OUT_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.format import name_pattern
 from bitquant.nn.linear import Linear

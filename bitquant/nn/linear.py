@@ -11,8 +11,8 @@ from tvm.target import Target
 
 from bitquant import packing
 from bitquant.config import MatmulConfig, ZerosMode, check_bool, check_group_size
-from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import CallError, ConfigError
+from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.activations import quantize_tokens
 from bitquant.nn.checkpoints.weight import QuantizedWeight
 from bitquant.nn.format import format_fields
@@ -447,7 +447,7 @@ class Linear(KernelModule):
         out_dtype = own_type if out_dtype is None else out_dtype
         fmt = number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES))
         A = number_format(canonical_name(own_type if A_dtype is None else A_dtype, "A_dtype", ACTIVATION_DTYPES))
-        with_zeros = fmt.kind == "uint"
+        with_zeros = fmt.is_unsigned
         if zeros_mode is not None and not with_zeros:
             raise ConfigError(
                 f"'zeros_mode' must be None where W has no zero points (got {zeros_mode!r} and W_dtype={fmt.name!r}); "

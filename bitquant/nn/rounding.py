@@ -102,21 +102,21 @@ def _quantize_rows(
     """Return values, scale and unpacked zero points, 0 where there are none, of a few rows."""
     fmt, scale_type = config.W_format, config.scale_format.torch_dtype
     groups = rows.to(torch.float32).reshape(rows.shape[0], config.num_groups, config.group)
-    if fmt.name == "int1":
+    if fmt.step == 2:
         sign = torch.where(groups < 0, -1, 1).to(fmt.torch_dtype)
         return sign.view(rows.shape), _round_up(groups.abs().mean(-1), scale_type), 0.0
     low, high = groups.amin(-1), groups.amax(-1)
-    if fmt.kind == "uint":
+    if fmt.is_unsigned:
         low, high = low.clamp(max=0), high.clamp(min=0)
         span, reach = high - low, float(fmt.max_value)
     else:
-        span, reach = torch.maximum(-low, high), _largest_value(config)
+        span, reach = torch.maximum(-low, high), float(fmt.max_value)
     # By a tensor: GPUs divide by a number through its reciprocal, which rounds twice.
     wanted = span / torch.full_like(span, reach)
     scale = torch.where(span > 0, _round_up(wanted, scale_type), 1)
     s = scale.to(torch.float32).unsqueeze(-1)
     steps = groups / s
-    if fmt.codebook is not None:
+    if fmt.levels is not None:
         return packing.encode(steps.view(rows.shape), fmt), scale, 0.0
     if not fmt.is_integer:
         return steps.view(rows.shape).to(fmt.torch_dtype), scale, 0.0
@@ -135,14 +135,6 @@ def _quantize_rows(
         zeros = zeros.squeeze(-1)
     values = steps.round().clamp(fmt.min_value, fmt.max_value)
     return values.view(rows.shape).to(fmt.torch_dtype), scale, zeros
-
-
-def _largest_value(config: MatmulConfig) -> float:
-    """Return the largest value of a signed format whose negative is in the format too."""
-    fmt = config.W_format
-    if fmt.codebook is not None:
-        return max(fmt.codebook)
-    return float(fmt.max_value) if fmt.is_integer else torch.finfo(fmt.torch_dtype).max
 
 
 def _round_up(numbers: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -167,7 +159,7 @@ def check_method(method: Any) -> None:
 
 def _check_method(method: Any, config: MatmulConfig) -> None:
     check_method(method)
-    if method == "hqq" and (config.W_format.kind != "uint" or config.zeros_mode == "quantized"):
+    if method == "hqq" and (not config.W_format.is_unsigned or config.zeros_mode == "quantized"):
         raise ConfigError(
             "'method' hqq needs fractional zero points, an unsigned W with zeros_mode 'original' or 'rescale' "
             f"(got W_dtype={config.W_format.name!r}, zeros_mode={config.zeros_mode!r}); use method='rtn'",
@@ -184,7 +176,7 @@ def _check_float_weight(weight: Any, config: MatmulConfig) -> None:
         raise ConfigError(
             f"'weight' must have shape (N, K) = {(config.N, config.K)} (got {tuple(weight.shape)})", weight=weight
         )
-    for flag, needed in (("with_scaling", fmt.bits <= 8), ("with_zeros", fmt.kind == "uint")):
+    for flag, needed in (("with_scaling", fmt.bits <= 8), ("with_zeros", fmt.is_unsigned)):
         if getattr(config, flag) != needed:
             raise ConfigError(
                 f"{flag!r} must be {needed} to quantize to {fmt.name} (got {getattr(config, flag)})",

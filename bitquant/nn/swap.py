@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from bitquant.config import check_group_size
-from bitquant.dtypes import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import unmerge_layers

@@ -10,7 +10,6 @@ from bitquant.errors import ConfigError
 from bitquant.packing.arrays import map_rows, to_tensor
 from bitquant.packing.bits import compress, compress_rows, decompress, general_decompress
 from bitquant.packing.checks import check_codes, check_dtype, check_shape, check_values
-from bitquant.packing.codes import cast, decode_rows, encode_rows, value_dtype
 
 __all__ = ["pack", "pack_zeros", "unpack", "unpack_zeros"]
 
@@ -40,8 +39,8 @@ def pack(weight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tenso
     check_shape(values, _value_shape(config), "weight", "(N, K)" if config.layout == "nt" else "(K, N)")
     check_values(values, fmt)
     if not fmt.is_packed:
-        return cast(values, fmt).contiguous()
-    return map_rows(values, config.W_shape[1], torch.int8, lambda rows: compress(encode_rows(rows, fmt), fmt.bits))
+        return fmt.encode(values).contiguous()
+    return map_rows(values, config.W_shape[1], torch.int8, lambda rows: compress(fmt.encode(rows), fmt.bits))
 
 
 def unpack(qweight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tensor:
@@ -71,7 +70,7 @@ def unpack(qweight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Te
     if not fmt.is_packed:
         return stored
     width = _value_shape(config)[1]
-    return map_rows(stored, width, value_dtype(fmt), lambda rows: decode_rows(decompress(rows, fmt.bits), fmt))
+    return map_rows(stored, width, fmt.value_dtype, lambda rows: fmt.decode(decompress(rows, fmt.bits)))
 
 
 def pack_zeros(zeros: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from bitquant.config import MatmulConfig, ZerosMode
-from bitquant.dtypes import ACTIVATION_DTYPES, OUT_DTYPES, SCALE_DTYPES, WEIGHT_DTYPES, NumberFormat, number_format
+from bitquant.formats import ACTIVATION_DTYPES, OUT_DTYPES, SCALE_DTYPES, WEIGHT_DTYPES, NumberFormat, number_format
 from bitquant.packing import pack_zeros
 from bitquant.testing.oracle import FEW_ELEMENTS, oracle, oracle_weight
 
@@ -76,16 +76,12 @@ def formats() -> tuple[str, ...]:
 
 def legal_activations(W_dtype: str) -> tuple[str, ...]:
     """Return the types that A may have with this W: its own if W is a native float, no int8 if W has fractions."""
-    fmt = number_format(W_dtype)
-    if fmt.kind == "float" and fmt.bits > 8:
-        return (fmt.name,)
-    return ACTIVATION_DTYPES if fmt.is_integer else tuple(a for a in ACTIVATION_DTYPES if a != "int8")
+    return number_format(W_dtype).activations
 
 
 def legal_zeros_modes(W_dtype: str) -> tuple[ZerosMode | None, ...]:
     """Return the modes of zero points that this W may have, None for no zero points."""
-    unsigned = number_format(W_dtype).kind == "uint"
-    return (None, "original", "rescale", "quantized") if unsigned else (None, "original", "rescale")
+    return (None, *number_format(W_dtype).zeros_modes)
 
 
 def legal_accumulators(A_dtype: str) -> tuple[str, ...]:
@@ -488,21 +484,21 @@ def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.G
 
 
 def _all_values(fmt: NumberFormat) -> torch.Tensor:
-    """Return every finite value of a format of 8 bits and fewer; codes for nf4 and fp4_e2m1."""
-    if fmt.codebook is not None:
-        return torch.arange(len(fmt.codebook), dtype=torch.int8)
-    if fmt.kind == "float":
-        patterns = torch.arange(256, dtype=torch.uint8)
-        return patterns[patterns.view(fmt.torch_dtype).to(torch.float32).isfinite()].view(fmt.torch_dtype)
-    step = 2 if fmt.name == "int1" else 1
-    return torch.arange(fmt.min_value, fmt.max_value + 1, step).to(fmt.torch_dtype)
+    """Return every finite value of a format of 8 bits and fewer; codes of formats that have levels."""
+    if fmt.is_integer:
+        return torch.arange(int(fmt.min_value), int(fmt.max_value) + 1, fmt.step).to(fmt.torch_dtype)
+    patterns = torch.arange(1 << fmt.bits, dtype=torch.uint8)
+    if fmt.is_packed:
+        return patterns.view(torch.int8)
+    return patterns[patterns.view(fmt.torch_dtype).to(torch.float32).isfinite()].view(fmt.torch_dtype)
 
 
 def _format_rms(fmt: NumberFormat) -> float:
     """Return the root mean square of the weights that `_draw_weight` draws."""
     if fmt.bits > 8:
         return 1.0
-    values = torch.tensor(fmt.codebook) if fmt.codebook else _all_values(fmt)
+    values = _all_values(fmt)
+    values = values if fmt.levels is None else fmt.decode(values)
     return float(values.to(torch.float64).pow(2).mean().sqrt())
 
 
@@ -535,8 +531,8 @@ def _draw_zeros(config: MatmulConfig, rms: float, generator: torch.Generator) ->
         zeros = torch.where(torch.rand(shape, generator=generator) < 0.5, zeros.round(), zeros)
     else:
         reach = 1.0 if config.zeros_mode == "rescale" and config.with_scaling else rms
-        if fmt.kind == "float" and fmt.bits == 8:  # w - z is kept within float16.
-            reach = min(reach, 0.9 * (_LARGEST_FLOAT16 - torch.finfo(fmt.torch_dtype).max))
+        if not fmt.is_integer and fmt.bits == 8:  # w - z is kept within float16.
+            reach = min(reach, 0.9 * (_LARGEST_FLOAT16 - fmt.max_value))
         zeros = _uniform(shape, -reach, reach, generator)
     return zeros.to(config.scale_format.torch_dtype)
 

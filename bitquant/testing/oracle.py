@@ -7,17 +7,19 @@ is slow on purpose where that keeps it obvious.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import NumberFormat
+from bitquant.formats import NumberFormat
 
 __all__ = [
     "FEW_ELEMENTS",
     "assert_close",
+    "code_values",
     "decode_plain",
     "oracle",
     "oracle_weight",
@@ -72,11 +74,32 @@ def _small_float(codes: np.ndarray, exponent_bits: int, mantissa_bits: int, has_
     return value
 
 
-def _code_values(codes: np.ndarray, fmt: NumberFormat) -> np.ndarray:
-    """Return the values of nf4 or fp4_e2m1 codes."""
-    if fmt.name == "nf4":
-        return _NF4_LEVELS[codes.astype(np.int64)]
-    return _small_float(codes, exponent_bits=2, mantissa_bits=1, has_infinity=False)
+#: The values of codes, for packed formats of other numbers than integers, by name. Each such format has an entry here.
+_CODE_VALUES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "nf4": lambda codes: _NF4_LEVELS[codes],
+    "fp4_e2m1": lambda codes: _small_float(codes, exponent_bits=2, mantissa_bits=1, has_infinity=False),
+}
+
+
+def code_values(codes: Any, fmt: NumberFormat) -> np.ndarray:
+    """Return the values of codes, the unsigned bits of numbers in that format, in float64; NaN and infinity too."""
+    codes = np.asarray(codes).astype(np.int64)
+    if fmt.is_packed and not fmt.is_integer:
+        return _CODE_VALUES[fmt.name](codes)
+    if fmt.is_integer and fmt.is_unsigned:
+        return codes.astype(np.float64)
+    if fmt.is_integer:
+        if fmt.bits == 1:
+            return np.where(codes == 1, 1.0, -1.0)
+        if fmt.bits < 8:
+            return np.asarray(codes - 2 ** (fmt.bits - 1), np.float64)
+        return np.where(codes >= 128, codes - 256, codes).astype(np.float64)
+    if fmt.name == "float8_e4m3":
+        return _small_float(codes, 4, 3, has_infinity=False)
+    if fmt.name == "float8_e5m2":
+        return _small_float(codes, 5, 2, has_infinity=True)
+    exponent_bits, mantissa_bits = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23)}[fmt.name]
+    return _small_float(codes, exponent_bits, mantissa_bits, has_infinity=True)
 
 
 def _float64(array: Any) -> np.ndarray:
@@ -111,22 +134,7 @@ def decode_plain(stored: Any, config: MatmulConfig) -> np.ndarray:
     codes = np.zeros(bits.shape[:2], np.int64)
     for i in range(fmt.bits):
         codes |= bits[..., i].astype(np.int64) << i
-    if fmt.kind == "code":
-        return _code_values(codes, fmt)
-    if fmt.kind == "uint":
-        return codes.astype(np.float64)
-    if fmt.kind == "int":
-        if fmt.bits == 1:
-            return np.where(codes == 1, 1.0, -1.0)
-        if fmt.bits < 8:
-            return np.asarray(codes - 2 ** (fmt.bits - 1), np.float64)
-        return np.where(codes >= 128, codes - 256, codes).astype(np.float64)
-    if fmt.name == "float8_e4m3":
-        return _small_float(codes, 4, 3, has_infinity=False)
-    if fmt.name == "float8_e5m2":
-        return _small_float(codes, 5, 2, has_infinity=True)
-    exponent_bits, mantissa_bits = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23)}[fmt.name]
-    return _small_float(codes, exponent_bits, mantissa_bits, has_infinity=True)
+    return code_values(codes, fmt)
 
 
 # Arithmetic.
@@ -147,7 +155,7 @@ def oracle_weight(
     config
         The problem.
     W_values
-        (N, K), or (K, N) for layout "nn": integers, floats, or for nf4 and fp4_e2m1 codes 0 ... 15.
+        (N, K), or (K, N) for layout "nn": integers, floats, or codes of packed formats of other numbers.
     scale
         (N, K / group), for ``config.with_scaling``.
     zeros
@@ -161,8 +169,8 @@ def oracle_weight(
         float64, (N, K) in both layouts.
     """
     w: Any = _float64((W_values.T if config.layout == "nn" else W_values)[rows])
-    if config.W_format.kind == "code":
-        w = _code_values(w, config.W_format)
+    if config.W_format.is_packed and not config.W_format.is_integer:
+        w = code_values(w, config.W_format)
     s = np.repeat(_float64(scale[rows]), config.group, axis=1) if config.with_scaling else 1.0
     z: Any = 0.0
     if config.with_zeros:

@@ -10,8 +10,9 @@ from tvm.script import tirx as T
 
 from bitquant.arch import cuda_target, gpu_arch
 from bitquant.compiler import compile_cuda_source
-from bitquant.dtypes import number_format
-from bitquant.intrin.fragments import PairTable, RegisterDecoder
+from bitquant.formats import number_format
+from bitquant.intrin.decoders import RegisterDecoder
+from bitquant.intrin.operations import PairTable
 from bitquant.layouts import FragmentLayout
 
 

@@ -15,9 +15,9 @@ from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
 from bitquant.errors import ScheduleError
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.formats import number_format
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import fragment_layout
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule, hint_problem
@@ -25,6 +25,7 @@ from bitquant.schedule.rules.wgmma_decode import Recorder, record
 from bitquant.schedule.rules.wgmma_kernel import Kernel
 from bitquant.schedule.rules.wgmma_model import predicted_us
 from bitquant.schedule.rules.wgmma_tiles import registers
+from bitquant.testing.oracle import code_values
 
 RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
 
@@ -138,7 +139,7 @@ def test_one_operation_decodes_every_code(weight: str, operand: str) -> None:
     recorder = record(RegisterDecoder(fmt, fragment_layout(config), operand, 90), 0)
     assert recorder.masks_found
     codes = np.arange(2**fmt.bits)
-    values = 2 * codes - 1 if weight == "int1" else codes - fmt.code_offset
+    values = code_values(codes, fmt)
     for mask in recorder.masks_found:
         bit = (mask & -mask).bit_length() - 1
         assert mask == ((1 << fmt.bits) - 1 << bit) * 0x10001
@@ -149,7 +150,7 @@ def test_one_operation_decodes_every_code(weight: str, operand: str) -> None:
         constant = recorder.constant(bit, operand)
         assert constant in recorder.constants
         assert abs(constant) <= most
-        assert np.array_equal(numbers * recorder.step + constant, values)
+        assert np.array_equal(numbers * fmt.step + constant, values)
 
 
 @pytest.mark.parametrize("m", [1, 16, 32, 100, 512, 4096])

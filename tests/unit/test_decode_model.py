@@ -9,7 +9,7 @@ import pytest
 
 from bitquant.arch import cuda_target, gpu_arch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import fragment_layout, fragment_refusal
 from bitquant.schedule.rules.decode import DecodeHint, DecodeRule
 from bitquant.schedule.rules.decode_model import Work, least, predicted_us, registers, space

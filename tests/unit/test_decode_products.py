@@ -9,8 +9,8 @@ import pytest
 
 from bitquant.arch import gpu_arch
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.formats import number_format
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import FragmentLayout
 from bitquant.schedule.rules.decode import DecodeHint
 from bitquant.schedule.rules.decode_products import decodes_in_place, products, run_k, sum_classes

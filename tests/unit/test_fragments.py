@@ -11,30 +11,29 @@ import torch
 from tvm import tirx
 from tvm.sym import Analyzer
 
-from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import ScheduleError
-from bitquant.intrin.fragments import (
-    RegisterDecoder,
-    decoder_refusal,
-    in_place_refusal,
-    permuted_words,
-    select_constant,
-    table_vectors,
-)
+from bitquant.formats import WEIGHT_DTYPES, NumberFormat, number_format
+from bitquant.formats.codebooks import Codebook
+from bitquant.intrin.decoders import RegisterDecoder, permuted_words
+from bitquant.intrin.operations import select_constant, table_vectors
 from bitquant.layouts import FragmentLayout
+from bitquant.testing.oracle import code_values
 
-INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 9)]
-FORMATS = [*INTEGERS, "fp4_e2m1", "nf4", "float8_e4m3", "float8_e5m2"]
+FORMATS = [name for name in WEIGHT_DTYPES if number_format(name).bits <= 8]
 PAIRS = ("float16", "bfloat16")
 OPERANDS = (*PAIRS, "int8", "uint8", "float8_e4m3", "float8_e5m2")
-#: Whether codes are looked up, and so stand side by side in a word.
-LOOKED_UP = {"nf4": (True,), "fp4_e2m1": (True, False)}
+#: Formats with a table: whether codes are looked up, and so stand side by side in a word.
+LOOKED_UP = {
+    name: (True,) if number_format(name).needs_table else (True, False)
+    for name in FORMATS
+    if number_format(name).codebook is not None
+}
 CASES = [
     (name, operand, operand_bits, is_adjacent, capability)
     for name, operand, operand_bits in itertools.product(FORMATS, OPERANDS, (16, 8))
     for is_adjacent in LOOKED_UP.get(name, (False,))
     for capability in ((80, 90) if name == "float8_e4m3" else (90,))
-    if decoder_refusal(number_format(name), operand) is None
+    if number_format(name).register_refusal(operand) is None
     and (operand in PAIRS or (operand_bits == 8 and not is_adjacent))
 ]
 
@@ -49,19 +48,11 @@ IN_PLACE = [
 
 
 def values_of(fmt: NumberFormat, operand: str) -> np.ndarray:
-    """Return the value of each code of a format by its definition; nf4's are rounded to the operand's type."""
-    codes = np.arange(1 << fmt.bits)
-    if fmt.name == "nf4":
-        return torch.tensor(fmt.codebook).to(number_format(operand).torch_dtype).double().numpy()
-    if fmt.codebook is not None:
-        return np.array(fmt.codebook)
-    if fmt.kind == "float":
-        return torch.arange(256, dtype=torch.uint8).view(fmt.torch_dtype).double().numpy()
-    if fmt.name == "int1":
-        return np.array([-1.0, 1.0])
-    if fmt.name == "int8":
-        return codes.astype(np.uint8).view(np.int8).astype(np.float64)
-    return codes - (1 << (fmt.bits - 1) if fmt.kind == "int" else 0.0)
+    """Return the value of each code of a format by its definition; those of a table rounded to the operand's type."""
+    values = code_values(np.arange(1 << fmt.bits), fmt)
+    if not fmt.needs_table:
+        return values
+    return torch.from_numpy(values).to(number_format(operand).torch_dtype).double().numpy()
 
 
 def numbers(words: np.ndarray, dtype: str) -> np.ndarray:
@@ -276,7 +267,7 @@ def test_exponents_in_place(bits, operand_bits, exponents, follow_rows):
 def test_refusals_in_place(name, operand, message):
     """What is not proportional to its code, or too small as a number, is refused."""
     fmt = number_format(name)
-    assert message in in_place_refusal(fmt, operand)
+    assert message in fmt.in_place_refusal(operand)
     with pytest.raises(ScheduleError, match=message):
         RegisterDecoder(fmt, FragmentLayout(fmt.bits, 16, name == "nf4"), operand, 90, in_place=True)
 
@@ -343,9 +334,9 @@ def test_pairs_of_values(name, operand):
     ],
 )
 def test_refusals(name, operand, message):
-    """A format that an operand's type cannot hold is refused, with the reason that `decoder_refusal` gives."""
+    """A format that an operand's type cannot hold is refused, with the reason that its `register_refusal` gives."""
     fmt = number_format(name)
-    assert message in decoder_refusal(fmt, operand)
+    assert message in fmt.register_refusal(operand)
     layout = FragmentLayout(min(fmt.bits, 8), 8, name == "nf4")
     with pytest.raises(ScheduleError, match=message):
         RegisterDecoder(fmt, layout, operand, 90)
@@ -372,7 +363,7 @@ def test_permuted_words():
     others = tuple(range(16))
     layout = FragmentLayout(4, 16, is_adjacent=True)
     for levels, expected in ((signs, [2, 1]), (others, [0, 2])):
-        fmt = NumberFormat("levels", "code", 4, torch.int8, "int8", tuple(map(float, levels)))
+        fmt = Codebook("levels", 4, levels=tuple(map(float, levels)))
         assert [permuted_words(fmt, layout, is_busy) for is_busy in (False, True)] == expected
     for name in ("uint4", "fp4_e2m1"):
         assert permuted_words(number_format(name), FragmentLayout(4, 16), True) == 0

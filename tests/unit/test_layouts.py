@@ -13,8 +13,8 @@ from tvm import te
 
 from bitquant import layouts
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import WEIGHT_DTYPES, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import WEIGHT_DTYPES, number_format
 from bitquant.layouts import (
     WEIGHT_LAYOUTS,
     FragmentLayout,

@@ -15,7 +15,8 @@ import torch
 from torch._dynamo.utils import counters
 
 import bitquant as bq
-from bitquant.dtypes import FP4_E2M1_VALUES, NF4_VALUES, SCALE_DTYPES
+from bitquant.formats import SCALE_DTYPES, number_format
+from bitquant.formats.codebooks import NF4_VALUES
 from bitquant.layouts import to_layout, weight_shape
 from bitquant.nn import BitLinear, Linear, module, quantize, rounding
 from bitquant.operator import core as operator_core
@@ -27,7 +28,7 @@ SIGNED = [f"int{b}" for b in range(2, 9)]
 UNSIGNED = [f"uint{b}" for b in range(1, 9)]
 TABLES = {
     "nf4": NF4_VALUES,
-    "fp4_e2m1": FP4_E2M1_VALUES,
+    "fp4_e2m1": number_format("fp4_e2m1").levels,
     "float8_e4m3": torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).double().tolist(),
     "float8_e5m2": torch.arange(256, dtype=torch.uint8).view(torch.float8_e5m2).double().tolist(),
 }

@@ -21,25 +21,16 @@ from bitquant.arch import cpu_target, cuda_target
 from bitquant.compute import matmul_dequantize_b
 from bitquant.compute.matmul import RUNG_ATTR
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import WEIGHT_DTYPES, number_format
 from bitquant.errors import ConfigError, ScheduleError
+from bitquant.formats import WEIGHT_DTYPES, number_format
 from bitquant.schedule.rules.cpu import CpuHint, CpuRule
+from bitquant.testing.oracle import code_values
 
 RULE = CpuRule()
 HASWELL = {"kind": "llvm", "mcpu": "haswell"}
 
 #: Relative Frobenius error by type of the output.
 TOLERANCE = {"float16": 1e-3, "bfloat16": 4e-3, "float32": 1e-5}
-
-#: QLoRA, appendix E, and OCP Microscaling 1.0, table 5.
-CODEBOOKS = {
-    "nf4": [
-        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
-        -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
-        0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
-    ],
-    "fp4_e2m1": [0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6],
-}  # fmt: skip
 
 
 # Operands and reference.
@@ -66,24 +57,14 @@ def unpacked(stored, bits):
 def random_weight(rng, config):
     """Return a stored weight of random bytes, and its values in float64."""
     fmt = config.W_format
-    if (fmt.kind == "float" and fmt.bits > 8) or fmt.name == "int8":
+    if fmt.bits > 8:
         stored = random_activations(rng, config.W_shape, fmt.name)
         return stored, stored.double().numpy()
     stored = torch.from_numpy(rng.integers(0, 256, config.W_shape, dtype=np.uint8))
-    if fmt.kind == "float":
-        exponent = 0x7C if fmt.name == "float8_e5m2" else 0x7F
+    if not fmt.is_integer and not fmt.is_packed:
+        exponent = 0x7C if fmt.has_infinity else 0x7F
         stored[(stored & exponent) == exponent] ^= 0x40  # no infinity, no NaN
-    if fmt.bits == 8:
-        stored = stored.view(fmt.torch_dtype)
-        return stored, stored.double().numpy()
-    codes = unpacked(stored, fmt.bits)
-    if fmt.name in CODEBOOKS:
-        values = np.array(CODEBOOKS[fmt.name])[codes]
-    elif fmt.name == "int1":
-        values = 2.0 * codes - 1
-    else:
-        values = codes - (2.0 ** (fmt.bits - 1) if fmt.kind == "int" else 0.0)
-    return stored.view(torch.int8), values
+    return stored.view(fmt.torch_dtype), code_values(unpacked(stored, fmt.bits), fmt)
 
 
 def problem(config, seed=0):
@@ -212,9 +193,9 @@ def shown(config):
     scaling = config.with_scaling, config.with_zeros and config.zeros_mode
     return {
         ("W", fmt.name),
-        ("A, kind of W", config.A_dtype, fmt.kind),
+        ("A, kind of W", config.A_dtype, type(fmt), fmt.is_unsigned),
         ("output", config.out_dtype),
-        ("scaling, kind of W", scaling, fmt.kind),
+        ("scaling, kind of W", scaling, type(fmt), fmt.is_unsigned),
         ("shape, bits", config.K, 32 % fmt.bits == 0),
     }
 

@@ -9,8 +9,8 @@ import torch
 
 from bitquant import packing
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import NumberFormat, number_format
 
 __all__ = ["ActivationScheme", "QuantizedWeight"]
 
@@ -269,12 +269,9 @@ class QuantizedWeight:
         The formula above in float32, one rounding an operation: the numbers that the format's own
         reference gives when it computes in float32 (docs/models.md lists each).
         """
-        fmt = self.W_format
-        if fmt.codebook is not None:
-            levels = torch.tensor(fmt.codebook, dtype=torch.float32, device=self.values.device)
-            w = levels[self.values.to(torch.int32)]
-        else:
-            w = self.values.to(torch.float32)
+        # Integers are values already; codes of levels are not.
+        w = self.values if self.W_format.levels is None else self.W_format.decode(self.values)
+        w = w.to(torch.float32)
         grouped = w.unflatten(-1, (self.K // self.group_size, self.group_size))
         zeros = None if self.zeros is None else self.zeros.to(torch.float32).unsqueeze(-1)
         if zeros is not None and self.zeros_mode != "rescale":

@@ -27,7 +27,7 @@ from tvm.tirx import PrimFunc
 
 from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch, gpu_arch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder, decoder_refusal
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import Layout, fragment_layout, fragment_refusal
 from bitquant.schedule.hint import Hint, one_of, size
 from bitquant.schedule.rules import decode_model
@@ -115,9 +115,9 @@ class DecodeRule(Rule):
         if reason := fragment_refusal(config):
             return reason
         a, w = config.A_format, config.W_format
-        if a.kind == "float" and a.bits == 8 and w.name == "nf4" and (config.with_scaling or config.with_zeros):
+        if not a.is_integer and a.bits == 8 and w.needs_table and (config.with_scaling or config.with_zeros):
             return f"needs a W whose values float16 holds where A is float8 and W is scaled (got {w.name})"
-        return decoder_refusal(config.W_format, operand_type(config))
+        return w.register_refusal(operand_type(config))
 
     def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> DecodeHint:
         """Return the first hint of `space`."""

@@ -8,8 +8,9 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.intrin.fragments import TirxOps
-from bitquant.intrin.mma import load_words, local, store_local, sum_value, word_like, zero_local
+from bitquant.formats.words import word_like
+from bitquant.intrin.decoders import TirxOps
+from bitquant.intrin.mma import load_words, local, store_local, sum_value, zero_local
 from bitquant.layouts import Plane
 from bitquant.schedule.rules.decode_digits import DIGIT_BITS, DigitPlan, digit_words
 from bitquant.schedule.rules.decode_kernel import Kernel

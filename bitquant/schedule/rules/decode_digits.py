@@ -25,9 +25,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import NumberFormat
-from bitquant.intrin.fragments import RegisterOps
-from bitquant.intrin.mma import float_like, word_like
+from bitquant.formats import NumberFormat
+from bitquant.formats.registers import RegisterOps
+from bitquant.formats.words import float_like, word_like
 from bitquant.layouts import FragmentLayout, Plane, fragment_layout
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class DigitPlan:
 
     @property
     def _value_scale(self) -> float:
-        return 2.0 if self.fmt.name == "int1" else 1.0
+        return float(self.fmt.step)
 
     def plane_bytes(self, phase_k: int) -> int:
         """Return the bytes that the digits of A take for each plane: eight a number, of which one is none."""

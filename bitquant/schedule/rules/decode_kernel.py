@@ -11,7 +11,6 @@ from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import zero_point
-from bitquant.intrin.fragments import PairTable
 from bitquant.intrin.launch import (
     admit_next_kernel,
     arrive_at_cluster,
@@ -24,6 +23,7 @@ from bitquant.intrin.launch import (
     with_dependent_launch,
 )
 from bitquant.intrin.mma import Tile, copy_tile, load_fragments, local, store_local, sum_value, zero_local
+from bitquant.intrin.operations import PairTable
 from bitquant.schedule.rules.base import Epilogue, operands, row_index, when
 from bitquant.schedule.rules.decode_products import Product
 from bitquant.schedule.rules.decode_shape import Shape
@@ -197,7 +197,7 @@ class Kernel(Shape):
         with T.If(tile < self.tiles_k):
             with T.Then():
                 loads()
-            if self.config.W_format.name == "float8_e5m2":
+            if self.config.W_format.has_infinity:
                 # A's zeros behind K cancel whatever an earlier tile has left here, but for infinity.
                 with T.Else(), T.unroll(h.rows * self.lane_words) as i:
                     store_local(self.words, slot * h.rows * self.lane_words + i, T.uint32(0))

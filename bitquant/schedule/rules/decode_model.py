@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import FragmentLayout
 from bitquant.schedule.rules.decode_digits import DigitPlan, digits_refusal
 from bitquant.schedule.rules.decode_products import decodes_in_place, run_k, shares_bytes, sum_classes
@@ -156,7 +156,7 @@ class Work:
     def needs_sum_of_a(self, hint: DecodeHint) -> bool:
         """Whether the sums of A over each run are wanted."""
         in_place = hint.activations == "digits" or self.decodes_in_place(hint)
-        has_offset = self.config.W_format.code_offset and in_place
+        has_offset = self.config.W_format.offset and in_place
         return bool(self.config.with_zeros or self.decoder.value_offset or has_offset)
 
     def sums(self, hint: DecodeHint) -> int:

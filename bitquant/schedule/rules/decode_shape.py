@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder, permuted_words
-from bitquant.intrin.mma import MmaOp, Tile, pair_of
+from bitquant.formats.words import pair_of
+from bitquant.intrin.decoders import RegisterDecoder, permuted_words
+from bitquant.intrin.mma import MmaOp, Tile
 from bitquant.layouts import FragmentLayout, fragment_layout
 from bitquant.schedule.rules.decode_digits import DigitPlan
 from bitquant.schedule.rules.decode_model import SCALE_BYTES

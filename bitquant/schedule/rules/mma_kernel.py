@@ -14,9 +14,9 @@ from bitquant.arch import GpuArch
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import output_value, zero_point
 from bitquant.config import MatmulConfig
+from bitquant.formats.words import MINUS_ZERO_PAIR, place
 from bitquant.intrin.mma import (
     CHUNK_BYTES,
-    MINUS_ZERO_PAIR,
     UNIT,
     MmaOp,
     Tile,
@@ -26,10 +26,6 @@ from bitquant.intrin.mma import (
     fragment_row_chunk,
     load_fragments,
     load_words,
-    packed_bytes,
-    packed_pair,
-    pair_offsets,
-    place,
     rounded_pair,
     store_local,
     sum_value,
@@ -297,7 +293,7 @@ class Kernel:
         store_local(
             near, 0, nearest if c.has_packed_zeros else T.max(T.min(nearest, T.float32(bound)), T.float32(-bound))
         )
-        low, high = pair_offsets(c.W_format, self.operand)
+        low, high = c.W_format.pair_offsets(self.operand)
         store_local(self.factors[1], index, self._spread(T.float32(low) - near[0], T.float32(high) - near[0]))
         if not c.has_packed_zeros:
             rest = apply_scale_and_zero(near[0], scale, near[1], c.zeros_mode)
@@ -341,7 +337,7 @@ class Kernel:
             for i in range(4):
                 word = chunk * 4 + i
                 if self.is_integer:
-                    store_local(out, i, packed_bytes(words, word, fmt))
+                    store_local(out, i, fmt.unit_bytes(words, word))
                 else:
                     value = self._decoded_pair(words, word, fmt, unit)
                     if unit is not None and self.has_ragged_k:
@@ -358,7 +354,7 @@ class Kernel:
             values = [self._table_value(words, 2 * pair + i) for i in range(2)]
             return self._scaled_pair(values, pair, unit)
         dtype = self.pair_dtype if fmt == self.config.W_format else "float16"
-        packed = packed_pair(words, pair, fmt, dtype, _byte_perm)
+        packed = fmt.unit_pair(words, pair, dtype, _byte_perm)
         add = packed.add
         is_packed = unit is not None and self.scales_packed
         index = 0 if unit is None else unit * (UNIT // self.run) + 2 * pair // self.run

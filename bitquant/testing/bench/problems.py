@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from bitquant.config import MatmulConfig, ZerosMode
-from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.packing import pack_zeros
 from bitquant.testing.generators import SHAPE_SETS
 from bitquant.testing.oracle import oracle_weight
@@ -265,10 +265,8 @@ class Weights:
     def codes(self) -> torch.Tensor:
         """Unsigned codes, uint8, (N, K): what other libraries pack. Integers, nf4 and fp4_e2m1 alone."""
         fmt = self.config.W_format
-        if fmt.name == "int1":
-            return (self.W > 0).to(torch.uint8)
-        if fmt.kind == "int":
-            return (self.W.to(torch.int16) + (1 << (fmt.bits - 1))).to(torch.uint8)
+        if fmt.is_integer:
+            return ((self.W.to(torch.int16) - int(fmt.min_value)) // fmt.step).to(torch.uint8)
         return self.W.view(torch.uint8)
 
     def affine(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -277,15 +275,13 @@ class Weights:
         shape = self.config.scale_shape
         s = torch.ones(shape, device=device) if self.scale is None else self.scale.float()
         z = torch.zeros(shape, device=device) if self.zero_points is None else self.zero_points
-        if fmt.name == "int1":
-            return 2 * s, (z + 1) / 2
-        return s, z + (1 << (fmt.bits - 1) if fmt.kind == "int" else 0)
+        return fmt.step * s, (z - fmt.min_value) / fmt.step
 
     def dequantized(self, dtype: torch.dtype) -> torch.Tensor:
         """Return decode(W) rounded to `dtype`, (N, K)."""
         result = torch.empty(self.W.shape, dtype=dtype, device=self.W.device)
-        table = self.config.W_format.codebook
-        values = torch.tensor(table, device=self.W.device) if table else None
+        levels = self.config.W_format.levels
+        values = torch.tensor(levels, device=self.W.device) if levels else None
         group = self.config.group
         step = max(1, (1 << 26) // self.W.shape[1])  # float32 temporaries of 256 MiB
         for first in range(0, len(self.W), step):
@@ -311,23 +307,23 @@ def draw_weights(config: MatmulConfig, device: torch.device, seed: int = 0) -> W
     def draw(low: int, high: int, size: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         return torch.randint(low, high, tuple(size), device=device, generator=generator, dtype=dtype)
 
-    if fmt.kind == "float":
+    if not fmt.is_integer and not fmt.is_packed:
         W = torch.empty(shape, dtype=fmt.torch_dtype, device=device)
         for row in range(0, shape[0], 4096):
             part = W[row : row + 4096]
             part.copy_(torch.randn(part.shape, device=device, generator=generator))
-    elif fmt.name == "int1":
-        W = draw(0, 2, shape, torch.int8) * 2 - 1
+    elif fmt.step != 1:
+        W = draw(0, 1 << fmt.bits, shape, torch.int8) * fmt.step + fmt.offset
     elif fmt.is_integer:
-        W = draw(fmt.min_value, fmt.max_value + 1, shape, fmt.torch_dtype)
+        W = draw(int(fmt.min_value), int(fmt.max_value) + 1, shape, fmt.torch_dtype)
     else:
-        W = draw(0, 16, shape, torch.int8)
+        W = draw(0, 1 << fmt.bits, shape, torch.int8)
     scale = zeros = zero_points = None
     if config.with_scaling:
         uniform = torch.rand(config.scale_shape, device=device, generator=generator) + 0.5
         scale = (uniform / _typical(config)).to(config.scale_format.torch_dtype)
     if config.with_zeros:
-        low, high = (fmt.min_value, fmt.max_value + 1) if fmt.is_integer else (-1, 2)
+        low, high = (int(fmt.min_value), int(fmt.max_value) + 1) if fmt.is_integer else (-1, 2)
         zero_points = draw(low, high, config.scale_shape, torch.int32).float()
         if config.has_packed_zeros:
             zeros = pack_zeros(zero_points.T.to(torch.uint8).contiguous(), config)
@@ -347,7 +343,7 @@ def _typical(config: MatmulConfig) -> float:
     fmt = config.W_format
     if fmt.is_integer:
         return max(1.0, (1 << fmt.bits) * math.sqrt((2 if config.with_zeros else 1) / 12))
-    return {"nf4": 0.5, "fp4_e2m1": 2.8}.get(fmt.name, 1.0)
+    return 1.0 if fmt.levels is None else math.sqrt(sum(level**2 for level in fmt.levels) / len(fmt.levels))
 
 
 def draw_activation(config: MatmulConfig, m: int, device: torch.device, seed: int) -> torch.Tensor:

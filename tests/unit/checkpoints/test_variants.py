@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 import bitquant as bq
-from bitquant.dtypes import FP4_E2M1_VALUES, NF4_VALUES
+from bitquant.formats import number_format
+from bitquant.formats.codebooks import NF4_VALUES
 
 from . import packers
 from .packers import draw, draw_scale, layer, pack_rows, spread, words_with_gaps, write
@@ -379,7 +380,7 @@ def test_modelopt_nvfp4_multiplies_by_its_common_scale(tmp_path):
     # As its reference: the product of the two scales is rounded to float32, then that with the
     # value.
     both = (scale.float() * 0.0123).repeat_interleave(16, 1)
-    assert torch.equal(weight.dequantize(), torch.tensor(FP4_E2M1_VALUES)[codes] * both)
+    assert torch.equal(weight.dequantize(), torch.tensor(number_format("fp4_e2m1").levels)[codes] * both)
     assert weight.activation.A_dtype is None
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from bitquant.dtypes import NF4_VALUES
+from bitquant.formats.codebooks import NF4_VALUES
 from bitquant.nn.checkpoints.bits import codes_of_bytes, swap_nibbles
 from bitquant.nn.checkpoints.groups import flat_blocks_to_groups
 from bitquant.nn.checkpoints.layer import StoredLayer

@@ -1,0 +1,88 @@
+"""4-bit codes that stand for any 16 levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+
+from bitquant.formats.levels import LevelFormat, looked_up
+from bitquant.formats.registers import LINEAR, Decoding, RegisterPlan
+
+__all__ = ["FORMATS", "NF4_VALUES", "Codebook"]
+
+Expr = Any
+
+#: The 16 levels of NF4, quantiles of a normal distribution scaled to [-1, 1] (Dettmers et al., "QLoRA:
+#: Efficient Finetuning of Quantized LLMs", 2023, appendix E), in float32 as bitsandbytes writes them.
+NF4_VALUES: tuple[float, ...] = (
+    -1.0,
+    -0.6961928009986877,
+    -0.5250730514526367,
+    -0.39491748809814453,
+    -0.28444138169288635,
+    -0.18477343022823334,
+    -0.09105003625154495,
+    0.0,
+    0.07958029955625534,
+    0.16093020141124725,
+    0.24611230194568634,
+    0.33791524171829224,
+    0.44070982933044434,
+    0.5626170039176941,
+    0.7229568362236023,
+    1.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Codebook(LevelFormat):
+    """A 4-bit index into 16 levels, which are looked up, and rounded to 16 bits for tensor cores.
+
+    Attributes
+    ----------
+    levels
+        The value of each code.
+    """
+
+    levels: tuple[float, ...] = ()
+
+    @property
+    def codebook(self) -> tuple[float, ...]:
+        """The levels."""
+        return self.levels
+
+    @property
+    def needs_table(self) -> bool:
+        """True."""
+        return True
+
+    def is_looked_up(self, operand_bits: int) -> bool:
+        """Return True."""
+        del operand_bits
+        return True
+
+    def value(self, code: Expr, dtype: str) -> Expr:
+        """Return the level, by selects on the bits of the code: no memory, and it vectorises."""
+        bound = tirx.Var("code", "uint8")
+        row: list[Expr] = [tirx.const(level, dtype) for level in self.levels]
+        for bit in range(self.bits):
+            is_set = tirx.bitwise_and(bound, tirx.const(1 << bit, "uint8")) != tirx.const(0, "uint8")
+            row = [tirx.Select(is_set, row[i + 1], row[i]) for i in range(0, len(row), 2)]
+        return tirx.Let(bound, code, row[0])
+
+    def register_refusal(self, operand: str) -> str | None:
+        """Take 16-bit floats."""
+        return None if operand in LINEAR else f"needs a format whose values {operand} holds (got {self.name})"
+
+    def register_decoding(self, plan: RegisterPlan) -> Decoding:
+        """Return the level, looked up or permuted."""
+        return looked_up(self.levels, plan)
+
+    def unit_refusal(self, operand: str) -> str | None:
+        """Take 16-bit floats: kernels read levels from a table in float32."""
+        return None if operand in LINEAR else super().unit_refusal(operand)
+
+
+FORMATS: tuple[Codebook, ...] = (Codebook("nf4", 4, levels=NF4_VALUES, aliases=("normal_float4",)),)
