@@ -58,7 +58,8 @@ class MatmulConfig:
     A_dtype
         float16, bfloat16, int8, float8_e4m3, float8_e5m2 or float32.
     W_dtype
-        The type of A; uint1 ... uint8, int1 ... int8; nf4; fp4_e2m1; float8_e4m3 and float8_e5m2. Default: that of A.
+        The type of A; uint1 ... uint8, int1 ... int8; nf4; fp4_e2m1; float6_e3m2 and float6_e2m3; float8_e4m3 and
+        float8_e5m2. Default: that of A.
     out_dtype
         float16, bfloat16, float32, int32 or int8; integers are rounded to nearest even and saturate.
     accum_dtype

@@ -1,4 +1,4 @@
-"""Floating point of fewer than 8 bits, without infinity and NaN (OCP Microscaling Formats specification v1.0, 5.3).
+"""Floating point of fewer than 8 bits, without infinity and NaN (OCP Microscaling Formats specification v1.0).
 
 ::
 
@@ -145,4 +145,6 @@ class SmallFloat(LevelFormat):
 
 FORMATS: tuple[SmallFloat, ...] = (
     SmallFloat("fp4_e2m1", 4, exponent_bits=2, mantissa_bits=1, aliases=("fp4", "e2m1_float4", "float4_e2m1fn")),
+    SmallFloat("float6_e3m2", 6, exponent_bits=3, mantissa_bits=2, aliases=("fp6", "fp6_e3m2", "e3m2")),
+    SmallFloat("float6_e2m3", 6, exponent_bits=2, mantissa_bits=3, aliases=("fp6_e2m3", "e2m3")),
 )

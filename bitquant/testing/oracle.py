@@ -78,6 +78,8 @@ def _small_float(codes: np.ndarray, exponent_bits: int, mantissa_bits: int, has_
 _CODE_VALUES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "nf4": lambda codes: _NF4_LEVELS[codes],
     "fp4_e2m1": lambda codes: _small_float(codes, exponent_bits=2, mantissa_bits=1, has_infinity=False),
+    "float6_e3m2": lambda codes: _small_float(codes, exponent_bits=3, mantissa_bits=2, has_infinity=False),
+    "float6_e2m3": lambda codes: _small_float(codes, exponent_bits=2, mantissa_bits=3, has_infinity=False),
 }
 
 

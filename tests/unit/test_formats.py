@@ -308,6 +308,22 @@ def test_fp4_e2m1_is_the_ocp_table():
 
 
 @pytest.mark.parametrize(
+    ("name", "least_subnormal", "greatest_subnormal", "least_normal", "greatest"),
+    [("float6_e3m2", 2.0**-4, 3 * 2.0**-4, 2.0**-2, 28.0), ("float6_e2m3", 2.0**-3, 7 * 2.0**-3, 1.0, 7.5)],
+)
+def test_fp6_is_that_of_ocp(name, least_subnormal, greatest_subnormal, least_normal, greatest):
+    """The ends of both FP6 formats are those of the OCP Microscaling specification v1.0."""
+    levels = number_format(name).levels
+    assert len(levels) == 64
+    subnormals = 4 if name == "float6_e3m2" else 8
+    assert (levels[1], levels[subnormals - 1], levels[subnormals], levels[31]) == (
+        least_subnormal, greatest_subnormal, least_normal, greatest,
+    )  # fmt: skip
+    assert levels[32:] == tuple(-level for level in levels[:32])
+    assert np.all(np.diff(levels[:32]) > 0)
+
+
+@pytest.mark.parametrize(
     ("name", "canonical"),
     [
         ("e4m3_float8", "float8_e4m3"),
@@ -317,6 +333,10 @@ def test_fp4_e2m1_is_the_ocp_table():
         ("bf16", "bfloat16"),
         ("fp4", "fp4_e2m1"),
         ("nf4", "nf4"),
+        ("fp6", "float6_e3m2"),
+        ("fp6_e3m2", "float6_e3m2"),
+        ("e3m2", "float6_e3m2"),
+        ("e2m3", "float6_e2m3"),
     ],
 )
 def test_other_spellings(name, canonical):
