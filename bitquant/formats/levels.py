@@ -23,7 +23,7 @@ from bitquant.formats.base import Bounds, NumberFormat
 from bitquant.formats.registers import Decoding, RegisterOps, RegisterPlan, Source
 from bitquant.formats.words import word_like
 
-__all__ = ["LevelFormat", "level_bits", "looked_up"]
+__all__ = ["LevelFormat", "differ_by_sign", "level_bits", "looked_up"]
 
 Expr = Any
 
@@ -103,6 +103,11 @@ def level_bits(codebook: tuple[float, ...], operand: str) -> np.ndarray:
     return (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) >> np.uint32(16)
 
 
+def differ_by_sign(bits: np.ndarray) -> bool:
+    """Whether the upper eight levels are the lower ones with the sign set, zero included."""
+    return np.array_equal(bits[8:], bits[:8] | 0x8000)
+
+
 def looked_up(codebook: tuple[float, ...], plan: RegisterPlan) -> Decoding:
     """Return the decoding of pairs of 4-bit codes that stand side by side, by a table of pairs (see the module)."""
     return Decoding(functools.partial(_looked_up, level_bits(codebook, plan.operand), plan.permutes))
@@ -130,7 +135,7 @@ def _permuted(bits: np.ndarray, word: Expr, byte: int, ops: RegisterOps) -> Expr
         mask = ops.hold(ops.repeat_signs(tops))
         return ops.hold((picked(0, shift) & ~mask) | (picked(8, shift) & mask))
 
-    has_signs = np.array_equal(bits[8:], bits[:8] | 0x8000)
+    has_signs = differ_by_sign(bits)
     upper = ops.hold(picked(0, 8) | (tops & word_like(0x80808080, word))) if has_signs else chosen(8)
     if not (bits & 0xFF).any():
         return ops.byte_perm(upper, 0, 0x3424 if byte else 0x1404)

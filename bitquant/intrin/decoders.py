@@ -13,7 +13,7 @@ import numpy as np
 
 from bitquant.errors import ScheduleError
 from bitquant.formats import NumberFormat
-from bitquant.formats.levels import level_bits
+from bitquant.formats.levels import differ_by_sign, level_bits
 from bitquant.formats.registers import LINEAR, RegisterOps, RegisterPlan, Source
 from bitquant.intrin.operations import TABLE_BYTES, TirxOps, fill_pair_table
 from bitquant.layouts import FragmentLayout
@@ -38,8 +38,7 @@ def permuted_words(fmt: NumberFormat, layout: FragmentLayout, is_busy: bool) -> 
     """
     if not layout.is_adjacent or fmt.codebook is None:
         return 0
-    has_signs = all(low == -high for low, high in zip(fmt.codebook[:8], fmt.codebook[8:], strict=True))
-    return _PERMUTED_WORDS[has_signs][is_busy]
+    return _PERMUTED_WORDS[differ_by_sign(level_bits(fmt.codebook, "float16"))][is_busy]
 
 
 class RegisterDecoder:

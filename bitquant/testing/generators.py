@@ -40,6 +40,8 @@ __all__ = [
     "legal_zeros_modes",
     "make_inputs",
     "packing_step",
+    "sample_format",
+    "weight_fields",
 ]
 
 #: Rows of A to call an operator with: none, a vector, fewer than a tile, a tile, a tile and one.
@@ -72,6 +74,16 @@ LLM_SHAPES: tuple[tuple[int, int], ...] = (*SHAPE_SETS["llama-3-8b"], *SHAPE_SET
 def formats() -> tuple[str, ...]:
     """Return the names of all weight formats."""
     return WEIGHT_DTYPES
+
+
+def weight_fields(W_dtype: str) -> dict[str, Any]:
+    """Return the fields of a config that say what its weight's format is."""
+    return {"W_dtype": W_dtype}
+
+
+def sample_format(W_dtype: str) -> NumberFormat:
+    """Return the format of that name that problems here have."""
+    return number_format(W_dtype)
 
 
 def legal_activations(W_dtype: str) -> tuple[str, ...]:
@@ -268,7 +280,7 @@ def _problem(
         N=shape.N,
         K=shape.K,
         A_dtype=A,
-        W_dtype=W,
+        **weight_fields(W),
         out_dtype=out,
         accum_dtype=dealer.deal("accum", legal_accumulators(A)),
         layout=dealer.deal("layout", legal_layouts(W, A)),
@@ -323,7 +335,7 @@ def configs(max_size: int = 200) -> SearchStrategy[MatmulConfig]:
             N=N_step * draw(st.integers(1, max_size // N_step)),
             K=K,
             A_dtype=A,
-            W_dtype=W,
+            **weight_fields(W),
             out_dtype=draw(st.sampled_from(OUT_DTYPES)),
             accum_dtype=draw(st.sampled_from(legal_accumulators(A))),
             layout=draw(st.sampled_from(legal_layouts(W, A))),

@@ -10,6 +10,7 @@ import bitquant as bq
 from bitquant.arch import cuda_target
 from bitquant.formats import WEIGHT_DTYPES, number_format
 from bitquant.schedule.rules import DecodeRule, FallbackRule, GemvRule, MmaRule, WgmmaRule
+from bitquant.testing.generators import weight_fields
 
 ARCHS = ("sm_75", "sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120a")
 
@@ -62,8 +63,9 @@ def test_every_rule_is_asked_in_order(arch):
 def test_every_rule_decodes_every_level(name, A_dtype):
     """Each packed format of other numbers than integers is served by all rules for Hopper."""
     config = bq.MatmulConfig(
-        M=(1, 64), N=64, K=512, A_dtype=A_dtype, W_dtype=name, group_size=64, with_scaling=True, out_dtype=A_dtype
-    )
+        M=(1, 64), N=64, K=512, A_dtype=A_dtype, group_size=64, with_scaling=True, out_dtype=A_dtype,
+        **weight_fields(name),
+    )  # fmt: skip
     for rules, plain, wanted in (
         ((WgmmaRule(), DecodeRule()), None, ["decode", "wgmma"]),
         ((GemvRule(), MmaRule()), False, ["gemv", "mma"]),

@@ -42,18 +42,19 @@ from bitquant.schedule import choice_of, preferred_layout, schedule_module
 from bitquant.schedule.rules import DecodeRule, MmaRule, WgmmaRule
 from bitquant.testing import oracle
 from bitquant.testing.check import check_call
+from bitquant.testing.generators import sample_format, weight_fields
 from bitquant.testing.oracle import code_values
 
 # Every format.
 
 #: Formats whose codes can be counted.
-NARROW = [name for name in WEIGHT_DTYPES if number_format(name).bits <= 8]
-PACKED = [name for name in NARROW if number_format(name).is_packed]
+NARROW = [name for name in WEIGHT_DTYPES if sample_format(name).bits <= 8]
+PACKED = [name for name in NARROW if sample_format(name).is_packed]
 
 
 def all_codes(name):
     """Every code of a format as it is stored, one an element, and its bits."""
-    fmt = number_format(name)
+    fmt = sample_format(name)
     bits = torch.arange(1 << fmt.bits, dtype=torch.uint8)
     return bits.view(fmt.torch_dtype), bits.numpy()
 
@@ -67,15 +68,15 @@ def expressions():
         return fmt.value(codes[i], "float32")
 
     for name in NARROW:
-        fmt = number_format(name)
+        fmt = sample_format(name)
         dtype = "uint8" if fmt.is_packed else fmt.tvm_dtype
         codes = te.placeholder((1 << fmt.bits,), dtype=dtype, name=f"codes_{name}")
         inputs.append(codes)
         outputs.append(te.compute(codes.shape, functools.partial(worth, fmt, codes)))
     kernel = tvm.compile(te.create_prim_func([*inputs, *outputs]), target="llvm")
-    stored = [torch.arange(1 << number_format(name).bits, dtype=torch.uint8) for name in NARROW]
+    stored = [torch.arange(1 << sample_format(name).bits, dtype=torch.uint8) for name in NARROW]
     arguments = [
-        tvm.runtime.from_dlpack(bits if number_format(name).is_packed else bits.view(number_format(name).torch_dtype))
+        tvm.runtime.from_dlpack(bits if sample_format(name).is_packed else bits.view(sample_format(name).torch_dtype))
         for name, bits in zip(NARROW, stored, strict=True)
     ]
     results = [torch.full(bits.shape, float("nan")) for bits in stored]
@@ -87,7 +88,7 @@ def expressions():
 def test_values_are_those_of_the_specification(name, expressions):
     """In torch and as an expression every code is worth what the oracle says, the sign of zero included."""
     codes, bits = all_codes(name)
-    fmt = number_format(name)
+    fmt = sample_format(name)
     wanted = code_values(bits, fmt).astype(np.float32)
     for found in (fmt.decode(codes).to(torch.float32), expressions[name]):
         np.testing.assert_array_equal(found.numpy(), wanted)
@@ -99,7 +100,7 @@ def test_values_are_those_of_the_specification(name, expressions):
 def test_codes_come_back(name):
     """The code of each value is its own, or one of the same value where there are two; NaN is taken by float8 alone."""
     codes, bits = all_codes(name)
-    fmt = number_format(name)
+    fmt = sample_format(name)
     values = fmt.decode(codes)
     again = fmt.encode(values).view(torch.uint8).numpy()
     np.testing.assert_array_equal(code_values(again, fmt), code_values(bits, fmt))
@@ -109,10 +110,10 @@ def test_codes_come_back(name):
         np.testing.assert_array_equal(again, bits)
 
 
-@pytest.mark.parametrize("name", [name for name in PACKED if number_format(name).levels is not None])
+@pytest.mark.parametrize("name", [name for name in PACKED if sample_format(name).levels is not None])
 def test_floats_go_to_the_nearest_level(name):
     """A float is stored as the level next to it, midway as the lower one; codes are stored as they are."""
-    fmt = number_format(name)
+    fmt = sample_format(name)
     levels = np.unique(code_values(all_codes(name)[1], fmt))
     x = torch.linspace(float(levels[0]), float(levels[-1]), 1001, dtype=torch.float64)
     distance = np.abs(x.numpy()[:, None] - levels)
@@ -124,10 +125,10 @@ def test_floats_go_to_the_nearest_level(name):
 @pytest.mark.parametrize("name", WEIGHT_DTYPES)
 def test_legal_and_illegal_neighbours(name):
     """A config takes the types of A and the modes of zero points that the format says, and no others."""
-    fmt = number_format(name)
+    fmt = sample_format(name)
     for A in ACTIVATION_DTYPES:
         for mode in get_args(ZerosMode):
-            options = dict(A_dtype=A, W_dtype=name, with_zeros=True, zeros_mode=mode)
+            options = dict(A_dtype=A, **weight_fields(name), with_zeros=True, zeros_mode=mode)
             is_legal = A in fmt.activations and mode in fmt.zeros_modes
             with contextlib.nullcontext() if is_legal else pytest.raises(ConfigError, match=r"'(W_dtype|zeros_mode)' "):
                 MatmulConfig(M=1, N=8, K=8, **options)

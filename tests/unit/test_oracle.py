@@ -31,6 +31,7 @@ from bitquant.testing.generators import (
     legal_layouts,
     legal_zeros_modes,
     make_inputs,
+    weight_fields,
 )
 from bitquant.testing.oracle import (
     assert_close,
@@ -448,7 +449,7 @@ def test_legality_is_that_of_the_config(W_dtype, A_dtype, zeros_mode):
                 and accum_dtype in legal_accumulators(A_dtype)
             )
             fields = {
-                "A_dtype": A_dtype, "W_dtype": W_dtype, "layout": layout, "accum_dtype": accum_dtype,
+                "A_dtype": A_dtype, **weight_fields(W_dtype), "layout": layout, "accum_dtype": accum_dtype,
                 "with_zeros": zeros_mode is not None, "zeros_mode": zeros_mode, "N": 8,
             }  # fmt: skip
             if legal:
@@ -557,7 +558,7 @@ def test_inputs_have_the_types_and_shapes_of_the_problem(config, m, seed):
 def test_weights_take_every_value(W_dtype):
     """All codes occur, float8 without infinities and NaN; few elements take no value twice."""
     fmt = number_format(W_dtype)
-    W = make_inputs(make(N=16, K=64, W_dtype=W_dtype), 1).W
+    W = make_inputs(make(N=16, K=64, **weight_fields(W_dtype)), 1).W
     patterns = set(W.reshape(-1).view(torch.uint8).tolist())
     count = {"float8_e4m3": 254, "float8_e5m2": 248}.get(W_dtype, 2**fmt.bits)
     assert len(patterns) == count

@@ -25,7 +25,7 @@ from bitquant.packing import (
     unpack,
     unpack_zeros,
 )
-from bitquant.testing.generators import configs, make_inputs, packing_step
+from bitquant.testing.generators import configs, make_inputs, packing_step, sample_format, weight_fields
 from bitquant.testing.oracle import decode_plain
 
 BITS = range(1, 9)
@@ -50,7 +50,7 @@ def packed_by_definition(row: list[int], bits: int) -> list[int]:
 
 def problem(W_dtype: str, N: int, K: int, **fields) -> MatmulConfig:
     """Return a problem with a packed W and A in float16."""
-    return MatmulConfig(M=1, N=N, K=K, W_dtype=W_dtype, **fields)
+    return MatmulConfig(M=1, N=N, K=K, **weight_fields(W_dtype), **fields)
 
 
 def all_integers(name: str) -> list[int]:
@@ -485,7 +485,7 @@ def test_parameters_can_be_packed():
 @pytest.mark.parametrize("name", WEIGHT_DTYPES)
 def test_pack_agrees_with_the_oracle_on_every_code(name):
     """All values of a format, each in each place of a byte, read back bit by bit as themselves."""
-    fmt = number_format(name)
+    fmt = sample_format(name)
     step = packing_step(name)
     if fmt.bits > 8:
         values = torch.randn(5, 24, generator=torch.Generator().manual_seed(0)).to(fmt.torch_dtype)
@@ -501,7 +501,7 @@ def test_pack_agrees_with_the_oracle_on_every_code(name):
         raw = values.view(torch.uint8) if values.element_size() == 1 else values
         values = raw[places].view(values.dtype) if values.element_size() == 1 else raw[places]
     N, K = values.shape
-    config = MatmulConfig(M=1, N=N, K=K, A_dtype=name if fmt.bits > 8 else "float16", W_dtype=name)
+    config = MatmulConfig(M=1, N=N, K=K, A_dtype=name if fmt.bits > 8 else "float16", **weight_fields(name))
     stored = pack(values, config)
     assert (tuple(stored.shape), stored.dtype) == (config.W_shape, fmt.torch_dtype)
     assert stored.is_contiguous()
@@ -518,7 +518,7 @@ def test_unpack_and_pack_is_the_identity_on_bytes(name):
     config = problem(name, 64, 48)
     stored = torch.randint(-128, 128, config.W_shape, dtype=torch.int8, generator=torch.Generator().manual_seed(3))
     values = unpack(stored, config)
-    assert values.dtype == (torch.float32 if number_format(name).levels else torch.int8)
+    assert values.dtype == (torch.float32 if sample_format(name).levels else torch.int8)
     assert torch.equal(pack(values, config), stored)
 
 

@@ -24,6 +24,7 @@ from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError, ScheduleError
 from bitquant.formats import WEIGHT_DTYPES, number_format
 from bitquant.schedule.rules.cpu import CpuHint, CpuRule
+from bitquant.testing.generators import weight_fields
 from bitquant.testing.oracle import code_values
 
 RULE = CpuRule()
@@ -175,7 +176,15 @@ def all_formats():
         if i % 2 and A in {"float32", "float8_e5m2"}:  # as float16 and the other float8, but for the cast of A
             continue
         N, K, group = SHAPES[i % len(SHAPES)]
-        options = {"M": [64], "N": N, "K": K, "A_dtype": A, "W_dtype": W, "group_size": group, "with_bias": i % 3 == 0}
+        options = {
+            "M": [64],
+            "N": N,
+            "K": K,
+            "A_dtype": A,
+            **weight_fields(W),
+            "group_size": group,
+            "with_bias": i % 3 == 0,
+        }
         # Sums of e5m2, whose values reach 57344, and of int8 may be beyond float16.
         outputs = OUTPUTS[1:] if A == "int8" or "float8_e5m2" in (A, W) else OUTPUTS
         options["out_dtype"] = outputs[i % len(outputs)]
@@ -218,7 +227,7 @@ def one_row():
         for i, scaling in enumerate(SCALINGS[2:5] if fmt.bits <= 8 else ()):
             A = "int8" if W_dtype == "int8" or (i == 2 and fmt.is_integer) else "float16"
             N, K, group = [(24, 256, 64), (16, 72, 24)][i % 2]
-            options = {"A_dtype": A, "W_dtype": W_dtype, "group_size": group, "out_dtype": "float32"}
+            options = {"A_dtype": A, **weight_fields(W_dtype), "group_size": group, "out_dtype": "float32"}
             configs.append(legal(M=1, N=N, K=K, **options, **scaling))
     return list(filter(None, configs))
 
