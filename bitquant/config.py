@@ -58,8 +58,8 @@ class MatmulConfig:
     A_dtype
         float16, bfloat16, int8, float8_e4m3, float8_e5m2 or float32.
     W_dtype
-        The type of A; uint1 ... uint8, int1 ... int8; nf4; fp4_e2m1; float6_e3m2 and float6_e2m3; float8_e4m3 and
-        float8_e5m2. Default: that of A.
+        The type of A; uint1 ... uint8, int1 ... int8; nf4; code4, with levels in `codebook`; fp4_e2m1; float6_e3m2 and
+        float6_e2m3; float8_e4m3 and float8_e5m2. Default: that of A.
     out_dtype
         float16, bfloat16, float32, int32 or int8; integers are rounded to nearest even and saturate.
     accum_dtype
@@ -87,6 +87,8 @@ class MatmulConfig:
         Whether there is an ActivationScale, (M,) float32: one factor a row of A (a token), applied to the sums.
     with_channel_scale
         Whether there is a ChannelScale, (N,) float32: one factor a row of W (an output channel), applied to the sums.
+    codebook
+        For W_dtype "code4", and for it alone: the values of its 16 codes, finite numbers, which are rounded to float32.
 
     Raises
     ------
@@ -114,6 +116,7 @@ class MatmulConfig:
     scale_dtype: str | None = None
     with_activation_scale: bool = False
     with_channel_scale: bool = False
+    codebook: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -154,7 +157,7 @@ class MatmulConfig:
     @cached_property
     def W_format(self) -> NumberFormat:
         """Format of W."""
-        return number_format(self.W_dtype or self.A_dtype)
+        return number_format(self.W_dtype or self.A_dtype, self.codebook)
 
     @cached_property
     def out_format(self) -> NumberFormat:
@@ -262,8 +265,9 @@ class MatmulConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as passed, ready for JSON."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        if fields["M"] is not None and not isinstance(fields["M"], int):
-            fields["M"] = list(fields["M"])
+        for name in ("M", "codebook"):
+            if fields[name] is not None and not isinstance(fields[name], int):
+                fields[name] = list(fields[name])
         return fields
 
     @classmethod
@@ -280,13 +284,16 @@ class MatmulConfig:
         known = [f.name for f in dataclasses.fields(cls)]
         if (unknown := next((name for name in fields if name not in known), None)) is not None:
             raise ConfigError(f"a config has no field {unknown!r}; its fields are {', '.join(known)}", field=unknown)
+        if isinstance(fields.get("codebook"), list):
+            fields = {**fields, "codebook": tuple(fields["codebook"])}
         return cls(**fields)
 
     def problem(self) -> dict[str, Any]:
         """Return what decides the kernels: the fields in canonical spelling, defaults and BitBLAS flags resolved.
 
         Two configs with equal problems get the same kernels. Keys of caches and records are made of this. Output
-        scales are named where they are there alone, so that keys from before there were any stay what they are.
+        scales and a codebook are named where they are there alone, so that keys from before there were any stay what
+        they are.
         """
         has_scale_type = self.with_scaling or (self.with_zeros and not self.has_packed_zeros)
         output_scales = ("with_activation_scale", "with_channel_scale")
@@ -307,6 +314,7 @@ class MatmulConfig:
             "scale_dtype": self.scale_format.name if has_scale_type else None,
             "plain_layout": self.wants_plain_layout,
             **{name: True for name in output_scales if getattr(self, name)},
+            **({"codebook": list(self.W_format.levels or ())} if self.W_format.takes_codebook else {}),
         }
 
     @classmethod
@@ -445,6 +453,12 @@ def _validate(c: MatmulConfig) -> None:
 
 def _validate_formats(c: MatmulConfig) -> None:
     a, w = c.A_format, c.W_format
+    if w.takes_codebook and c.codebook is None:
+        raise ConfigError(
+            f"'codebook' must be the values of the 16 codes where W is {w.name} (got None); for example "
+            "codebook=tuple(levels.tolist())",
+            codebook=None, W_dtype=c.W_dtype,
+        )  # fmt: skip
     if a.name not in w.activations and w.activations == (w.name,):
         narrow = [name for name in WEIGHT_DTYPES if number_format(name).levels is not None]
         raise ConfigError(

@@ -54,7 +54,8 @@ def config_of(func: tvm.tirx.PrimFunc) -> MatmulConfig | None:
     problem = func.attrs.get(CONFIG_ATTR) if func.attrs else None
     if problem is None:
         return None
-    fields = {k: list(v) if k == "M" and not isinstance(v, int) else v for k, v in problem.items()}
+    lists = ("M", "codebook")
+    fields = {k: list(v) if k in lists and not isinstance(v, int) else v for k, v in problem.items()}
     return MatmulConfig.from_problem(fields)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from bitquant.errors import ConfigError
 from bitquant.formats.registers import Decoding, RegisterPlan
 from bitquant.formats.words import PackedPair
 
@@ -129,6 +130,24 @@ class NumberFormat(ABC):
     def needs_table(self) -> bool:
         """Whether a code becomes a value by `codebook` alone."""
         return False
+
+    @property
+    def takes_codebook(self) -> bool:
+        """Whether the levels are those of a config's `codebook`."""
+        return False
+
+    def with_codebook(self, codebook: Any) -> NumberFormat:
+        """Return the format with these levels.
+
+        Raises
+        ------
+        ConfigError
+            If it takes no codebook, or this is none.
+        """
+        raise ConfigError(
+            f"'codebook' must be None where W has levels of its own (got W_dtype={self.name!r}); use W_dtype='code4'",
+            codebook=codebook, W_dtype=self.name,
+        )  # fmt: skip
 
     def is_looked_up(self, operand_bits: int) -> bool:
         """Whether tensor cores that take operands of so many bits get values from a table of pairs of codes."""

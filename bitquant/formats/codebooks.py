@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
+import numpy as np
+import torch
 from tvm import tirx
 
+from bitquant.errors import ConfigError
 from bitquant.formats.levels import LevelFormat, looked_up
 from bitquant.formats.registers import LINEAR, Decoding, RegisterPlan
 
-__all__ = ["FORMATS", "NF4_VALUES", "Codebook"]
+__all__ = ["FORMATS", "NF4_VALUES", "Codebook", "GivenCodebook"]
 
 Expr = Any
 
@@ -73,16 +78,55 @@ class Codebook(LevelFormat):
         return tirx.Let(bound, code, row[0])
 
     def register_refusal(self, operand: str) -> str | None:
-        """Take 16-bit floats."""
-        return None if operand in LINEAR else f"needs a format whose values {operand} holds (got {self.name})"
+        """Take 16-bit floats, whose range has room for the levels."""
+        if operand not in LINEAR:
+            return f"needs a format whose values {operand} holds (got {self.name})"
+        greatest, info = max(map(abs, self.levels), default=0.0), torch.finfo(getattr(torch, operand))
+        # Beyond, the greatest becomes infinite; below, levels are rounded to a spacing that is coarse beside them all.
+        if greatest == 0 or info.tiny <= greatest <= info.max:
+            return None
+        return (
+            f"needs a greatest level of {info.tiny:.3g} to {info.max:.5g}, to hold all in {operand} (got {greatest:g})"
+        )
 
     def register_decoding(self, plan: RegisterPlan) -> Decoding:
         """Return the level, looked up or permuted."""
         return looked_up(self.levels, plan)
 
     def unit_refusal(self, operand: str) -> str | None:
-        """Take 16-bit floats: kernels read levels from a table in float32."""
-        return None if operand in LINEAR else super().unit_refusal(operand)
+        """Take what registers take: kernels read levels from a table in float32, and make 16-bit floats of them."""
+        return self.register_refusal(operand) if operand in LINEAR else super().unit_refusal(operand)
 
 
-FORMATS: tuple[Codebook, ...] = (Codebook("nf4", 4, levels=NF4_VALUES, aliases=("normal_float4",)),)
+@dataclass(frozen=True)
+class GivenCodebook(Codebook):
+    """The levels that a config gives, in float32; without a config there are none."""
+
+    @property
+    def takes_codebook(self) -> bool:
+        """True."""
+        return True
+
+    def with_codebook(self, codebook: Any) -> GivenCodebook:
+        """Return the format with 16 levels, rounded to float32; -0 counts as 0."""
+        greatest = float(torch.finfo(torch.float32).max)
+        if (
+            isinstance(codebook, (str, bytes))
+            or not isinstance(codebook, Sequence)
+            or len(codebook) != 1 << self.bits
+            or not all(
+                isinstance(x, Real) and not isinstance(x, (bool, np.bool_)) and abs(x) <= greatest for x in codebook
+            )
+        ):
+            raise ConfigError(
+                f"'codebook' must be {1 << self.bits} finite numbers of float32, the value of each code "
+                f"(got {codebook!r:.200}); for example codebook=tuple(levels.tolist())",
+                codebook=codebook,
+            )
+        return replace(self, levels=tuple(float(np.float32(x)) + 0.0 for x in codebook))
+
+
+FORMATS: tuple[Codebook, ...] = (
+    Codebook("nf4", 4, levels=NF4_VALUES, aliases=("normal_float4",)),
+    GivenCodebook("code4", 4),
+)

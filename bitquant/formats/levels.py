@@ -58,7 +58,8 @@ class LevelFormat(NumberFormat):
             most = len(self.levels) - 1
             return Bounds(0, most, f"codes of {self.name} are 0..{most}")
         levels = sorted(set(self.levels))
-        low, high = levels[0] - (levels[1] - levels[0]) / 2, levels[-1] + (levels[-1] - levels[-2]) / 2
+        gaps = [b - a for a, b in itertools.pairwise(levels)] or [0.0]
+        low, high = levels[0] - gaps[0] / 2, levels[-1] + gaps[-1] / 2
         held = f"{self.name} reaches from {levels[0]:g} to {levels[-1]:g}"
         return Bounds(low, high, held, "divide it by its scale first")
 

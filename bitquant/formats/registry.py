@@ -7,6 +7,7 @@ A format is listed in ``FORMATS`` of the file that defines it, and that file her
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 from bitquant.errors import ConfigError
 from bitquant.formats import codebooks, float8, floats, integers, small_floats
@@ -55,17 +56,18 @@ def canonical_name(name: str, argument: str, allowed: tuple[str, ...]) -> str:
     )
 
 
-def number_format(name: str) -> NumberFormat:
-    """Return the format of that name, in any accepted spelling.
+def number_format(name: str, codebook: Sequence[float] | None = None) -> NumberFormat:
+    """Return the format of that name, in any accepted spelling, with the levels of a `codebook` if it takes one.
 
     Raises
     ------
     ConfigError
-        If no format has that name.
+        If no format has that name, or `codebook` does not go with it.
     """
     canonical = _ALIASES.get(name, name) if isinstance(name, str) else name
     try:
-        return _FORMATS[canonical]
+        fmt = _FORMATS[canonical]
     except (KeyError, TypeError):
         canonical_name(name, "dtype", tuple(_FORMATS))
         raise
+    return fmt if codebook is None else fmt.with_codebook(codebook)

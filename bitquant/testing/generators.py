@@ -68,6 +68,12 @@ SHAPE_SETS: dict[str, tuple[tuple[int, int], ...]] = {
 LLM_SHAPES: tuple[tuple[int, int], ...] = (*SHAPE_SETS["llama-3-8b"], *SHAPE_SETS["llama-3-70b"])
 
 
+#: Levels in no order, of which neither 16-bit type holds all, for formats that are given them.
+_CODEBOOK = (
+    0.25, -1.75, 0.0, 3.0, -0.0625, 0.7, -0.9, 1.2, 2.1, -2.6, 0.4, -0.33, 1.625, -1.1, 0.05, -3.5,
+)  # fmt: skip
+
+
 # What goes together.
 
 
@@ -78,12 +84,14 @@ def formats() -> tuple[str, ...]:
 
 def weight_fields(W_dtype: str) -> dict[str, Any]:
     """Return the fields of a config that say what its weight's format is."""
+    if number_format(W_dtype).takes_codebook:
+        return {"W_dtype": W_dtype, "codebook": _CODEBOOK}
     return {"W_dtype": W_dtype}
 
 
 def sample_format(W_dtype: str) -> NumberFormat:
     """Return the format of that name that problems here have."""
-    return number_format(W_dtype)
+    return number_format(W_dtype, weight_fields(W_dtype).get("codebook"))
 
 
 def legal_activations(W_dtype: str) -> tuple[str, ...]:

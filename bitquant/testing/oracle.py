@@ -75,8 +75,9 @@ def _small_float(codes: np.ndarray, exponent_bits: int, mantissa_bits: int, has_
 
 
 #: The values of codes, for packed formats of other numbers than integers, by name. Each such format has an entry here.
-_CODE_VALUES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+_CODE_VALUES: dict[str, Callable[..., np.ndarray]] = {
     "nf4": lambda codes: _NF4_LEVELS[codes],
+    "code4": lambda codes, levels: np.float32(levels).astype(np.float64)[codes],
     "fp4_e2m1": lambda codes: _small_float(codes, exponent_bits=2, mantissa_bits=1, has_infinity=False),
     "float6_e3m2": lambda codes: _small_float(codes, exponent_bits=3, mantissa_bits=2, has_infinity=False),
     "float6_e2m3": lambda codes: _small_float(codes, exponent_bits=2, mantissa_bits=3, has_infinity=False),
@@ -87,7 +88,7 @@ def code_values(codes: Any, fmt: NumberFormat) -> np.ndarray:
     """Return the values of codes, the unsigned bits of numbers in that format, in float64; NaN and infinity too."""
     codes = np.asarray(codes).astype(np.int64)
     if fmt.is_packed and not fmt.is_integer:
-        return _CODE_VALUES[fmt.name](codes)
+        return _CODE_VALUES[fmt.name](codes, *([fmt.levels] if fmt.takes_codebook else []))
     if fmt.is_integer and fmt.is_unsigned:
         return codes.astype(np.float64)
     if fmt.is_integer:
@@ -266,7 +267,7 @@ def tolerance(config: MatmulConfig) -> float:
     most u / sqrt(3). What is rounded:
 
     - the output, once, in its type;
-    - each weight in the type of B_decode: nf4 levels, the subtraction of a zero point that is not an integer, the
+    - each weight in the type of B_decode: levels of a codebook, the subtraction of a zero point that is no integer, the
       multiplication by the scale; and Scale and Zeros themselves where their type is wider than that of B_decode;
     - each of the K additions in float32. Their errors accumulate like sqrt(K); tensor cores truncate, which
       accumulates like the number of additions of whole blocks of 16, K / 16;
@@ -287,7 +288,7 @@ def tolerance(config: MatmulConfig) -> float:
         return _SAFETY * math.sqrt((output**2 + scalings * _UNIT_ROUNDOFF["float32"] ** 2) / 3)
     decode = _UNIT_ROUNDOFF.get(config.decode_dtype, 0.0)  # 0: integers and float8, decoded without rounding.
     operands_rounded = _UNIT_ROUNDOFF[config.scale_format.name] < decode
-    roundings = 1 if config.W_format.name == "nf4" else 0
+    roundings = 1 if config.W_format.needs_table else 0
     if config.with_scaling:
         roundings += 1 + operands_rounded
     if config.with_zeros and not config.has_packed_zeros:

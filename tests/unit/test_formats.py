@@ -325,6 +325,29 @@ def test_fp6_is_that_of_ocp(name, least_subnormal, greatest_subnormal, least_nor
 
 
 @pytest.mark.parametrize(
+    ("A_dtype", "factor", "is_refused"),
+    [
+        ("float16", 2.0**-12, False),
+        ("float16", 2.0**-17, True),
+        ("float16", 2.0**15, True),
+        ("bfloat16", 2.0**15, False),
+    ],
+)
+def test_levels_that_16_bits_do_not_hold_are_left_to_float32(A_dtype, factor, is_refused):
+    """Tensor cores refuse a codebook that is out of the range of A's type; gemv and fallback take it."""
+    codebook = [factor * level for level in sample_format("code4").levels]
+    config = MatmulConfig(
+        M=(1, 16), N=64, K=128, A_dtype=A_dtype, W_dtype="code4", codebook=codebook, group_size=64, with_scaling=True
+    )
+    target = cuda_target("sm_90a")
+    for rule in (DecodeRule(), WgmmaRule(), MmaRule()):
+        reason = rule.refuses(config, 16, target)
+        assert (reason is not None) is is_refused
+        assert reason is None or f"to hold all in {A_dtype} (got {3.5 * factor:g})" in reason
+    assert preferred_layout(config, target) == ("plain" if is_refused else "fragment")
+
+
+@pytest.mark.parametrize(
     ("name", "canonical"),
     [
         ("e4m3_float8", "float8_e4m3"),
