@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 
-__all__ = ["DASHES", "LADDER", "ProblemCommand", "RowList", "Value", "parse_rows", "target_option"]
+__all__ = ["DASHES", "LADDER", "NUMBERS", "ProblemCommand", "RowList", "Value", "parse_rows", "target_option"]
 
 #: Settings of a command whose options may be spelled with dashes as well as underscores.
 DASHES: dict[str, Any] = {"token_normalize_func": lambda name: name.replace("_", "-")}

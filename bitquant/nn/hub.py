@@ -54,8 +54,8 @@ class BitquantConfig(QuantizationConfigMixin):
     ----------
     W_dtype, group_size, zeros, A_dtype, skip, method, merge
         As in `bitquant.quantize_model`.
-    opt_M
-        As in `Linear`: numbers of rows to make kernels for.
+    opt_M, codebook
+        As in `Linear`: numbers of rows to make kernels for, and the 16 levels of W_dtype "code4".
     layers
         Constructor arguments of the quantized layers of a saved model by name; "*" stands for a number. Written by
         `save_pretrained`; leave it out.
@@ -65,6 +65,8 @@ class BitquantConfig(QuantizationConfigMixin):
     ConfigError
         If a field is none of these, or has a value that is none of its own.
     """
+
+    codebook: list[float] | None = None
 
     def __init__(
         self,
@@ -77,16 +79,17 @@ class BitquantConfig(QuantizationConfigMixin):
         opt_M: int | Sequence[int] | None = None,
         layers: dict[str, dict[str, Any]] | None = None,
         merge: bool = True,
+        codebook: Sequence[float] | None = None,
         **others: Any,
     ) -> None:
         others.pop("quant_method", None)
         if others:
             raise ConfigError(
                 f"'{next(iter(others))}' is no field of a BitquantConfig; fields are W_dtype, group_size, zeros, "
-                "A_dtype, skip, method, opt_M, merge",
+                "A_dtype, skip, method, opt_M, merge, codebook",
                 **others,
             )
-        check_weight_format(W_dtype)
+        check_weight_format(W_dtype, codebook)
         check_group_size(group_size)
         if zeros is not None:
             canonical_name(zeros, "zeros", get_args(ZerosMode))
@@ -101,6 +104,8 @@ class BitquantConfig(QuantizationConfigMixin):
         self.W_dtype, self.group_size, self.zeros, self.A_dtype = W_dtype, group_size, zeros, A_dtype
         self.skip, self.method, self.layers, self.merge = list(as_names(skip)), method, layers, merge
         self.opt_M = list(opt_M) if isinstance(opt_M, Sequence) else opt_M
+        if codebook is not None:  # Else the attribute of the class: what is saved without one stays what it is.
+            self.codebook = list(codebook)
 
 
 #: What `layers` may say of a layer: what decides its tensors and kernels, and nothing of where it runs.
@@ -297,7 +302,10 @@ class BitquantQuantizer(HfQuantizer):
 
     def _options(self) -> dict[str, Any]:
         config = self.quantization_config
-        return {"A_dtype": config.A_dtype, "zeros_mode": config.zeros, "method": config.method, "opt_M": config.opt_M}
+        return {
+            "A_dtype": config.A_dtype, "zeros_mode": config.zeros, "method": config.method, "opt_M": config.opt_M,
+            "codebook": config.codebook,
+        }  # fmt: skip
 
     def _make(self, linear: torch.nn.Linear) -> Linear:
         config = self.quantization_config

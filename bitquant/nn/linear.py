@@ -68,6 +68,8 @@ class Linear(KernelModule):
         (`bitquant.nn.activations.quantize_tokens`). It brings `with_activation_scale`; calls pass no scale.
     with_permutation
         Whether a call gathers the columns of A by `permutation` before it multiplies.
+    codebook
+        The 16 levels of W_dtype "code4", as in `MatmulConfig`.
 
     Attributes
     ----------
@@ -127,6 +129,7 @@ class Linear(KernelModule):
         with_channel_scale: bool = False,
         quantize_activations: bool = False,
         with_permutation: bool = False,
+        codebook: Sequence[float] | None = None,
     ) -> None:
         for name, flag in (
             ("with_activation_scale", with_activation_scale),
@@ -152,6 +155,7 @@ class Linear(KernelModule):
             scale_dtype=scale_dtype,
             with_activation_scale=with_activation_scale or quantize_activations,
             with_channel_scale=with_channel_scale,
+            codebook=codebook,
         )
         if group_size not in (None, -1, in_features) and not (config.with_scaling or config.with_zeros):
             raise ConfigError(
@@ -369,6 +373,7 @@ class Linear(KernelModule):
             "with_channel_scale": c.with_channel_scale,
             "quantize_activations": self.quantize_activations,
             "with_permutation": self.permutation is not None,
+            "codebook": None if c.codebook is None else list(c.W_format.levels or ()),
         }
         defaults = dict.fromkeys(("A_dtype", "W_dtype", "accum_dtype", "out_dtype"), "float16")
         stated = {name: value for name, value in values.items() if value not in (None, False, defaults.get(name))}
@@ -432,7 +437,7 @@ class Linear(KernelModule):
         method
             As in `quantize`: "rtn" rounds to nearest, "hqq" optimises zero points.
         **options
-            Further parameters of `Linear`: accum_dtype, opt_M, scale_dtype, target ...
+            Further parameters of `Linear`: accum_dtype, opt_M, scale_dtype, codebook, target ...
 
         Raises
         ------
