@@ -23,14 +23,15 @@ def encode(weight: torch.Tensor | np.ndarray, fmt: NumberFormat) -> torch.Tensor
     int2 ... int7    integers                                      int8, w + 2^(bits - 1)
     int1             integers -1 and +1                            int8, (w + 1) / 2
     uint8, int8      integers                                      the type itself
-    nf4, fp4_e2m1    integers: codes 0 ... 15                      int8, the codes
-    nf4, fp4_e2m1    floats                                        int8, code of the nearest level
+    levels           integers: codes 0 ... 2^bits - 1              int8, the codes
+    levels           floats                                        int8, code of the nearest level
     float8           floats                                        rounded to nearest; its own type passes untouched
     float8           int8, uint8: bit patterns (as in BitBLAS)     the same bits
     float16 ...      floats, integers                              rounded to nearest; its own type passes untouched
     ===============  ============================================  ===================================================
 
-    A float that lies midway between two levels of nf4 or fp4_e2m1 takes the lower level. A float that rounds to zero
+    Levels are those of nf4, code4, fp4_e2m1, float6_e3m2 and float6_e2m3 (`NumberFormat.levels`). A float that lies
+    midway between two levels takes the lower one. A float that rounds to zero
     takes the zero of its own sign where the format has two.
 
     Parameters
@@ -73,7 +74,7 @@ def decode(codes: torch.Tensor | np.ndarray, fmt: NumberFormat) -> torch.Tensor:
     Returns
     -------
     torch.Tensor
-        Same shape and device; int8 for packed integers, float32 for nf4 and fp4_e2m1; else `codes` itself.
+        Same shape and device; int8 for packed integers, float32 for levels (nf4 ...); else `codes` itself.
 
     Raises
     ------

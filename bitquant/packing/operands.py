@@ -56,7 +56,7 @@ def unpack(qweight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Te
     Returns
     -------
     torch.Tensor
-        Shape (N, K), or (K, N) for layout "nn"; int8 for packed integers, float32 for nf4 and fp4_e2m1, else `qweight`.
+        Shape (N, K), or (K, N) for layout "nn"; int8 for packed integers, float32 for levels (nf4 ...), else `qweight`.
 
     Raises
     ------

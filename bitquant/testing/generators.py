@@ -374,7 +374,7 @@ class Inputs:
         (m, K), the type of A.
     W
         Values, not packed: (N, K), or (K, N) for layout "nn". int8 or uint8 for integers, codes 0 ... 15 in int8 for
-        nf4 and fp4_e2m1, else the type of W. `bitquant.packing.pack` and `transform_weight` take it.
+        levels (nf4 ...), else the type of W. `bitquant.packing.pack` and `transform_weight` take it.
     scale
         (N, K / group), or None.
     zeros

@@ -215,7 +215,7 @@ class Weights:
     config
         The problem; its M means nothing here.
     W
-        (N, K) values as `Matmul.transform_weight` takes them; codes for nf4 and fp4_e2m1.
+        (N, K) values as `Matmul.transform_weight` takes them; codes of formats that have levels.
     scale
         (N, K / group) or None.
     zeros
@@ -263,7 +263,7 @@ class Weights:
 
     @property
     def codes(self) -> torch.Tensor:
-        """Unsigned codes, uint8, (N, K): what other libraries pack. Integers, nf4 and fp4_e2m1 alone."""
+        """Unsigned codes, uint8, (N, K): what other libraries pack. Packed formats and integers alone."""
         fmt = self.config.W_format
         if fmt.is_integer:
             return ((self.W.to(torch.int16) - int(fmt.min_value)) // fmt.step).to(torch.uint8)
