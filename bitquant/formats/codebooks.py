@@ -98,6 +98,12 @@ class Codebook(LevelFormat):
         return self.register_refusal(operand) if operand in LINEAR else super().unit_refusal(operand)
 
 
+def _is_float32(x: Any) -> bool:
+    """Whether x is a finite number within float32's range."""
+    is_number = isinstance(x, Real) and not isinstance(x, (bool, np.bool_))
+    return is_number and bool(abs(x) <= torch.finfo(torch.float32).max)
+
+
 @dataclass(frozen=True)
 class GivenCodebook(Codebook):
     """The levels that a config gives, in float32; without a config there are none."""
@@ -109,15 +115,8 @@ class GivenCodebook(Codebook):
 
     def with_codebook(self, codebook: Any) -> GivenCodebook:
         """Return the format with 16 levels, rounded to float32; -0 counts as 0."""
-        greatest = float(torch.finfo(torch.float32).max)
-        if (
-            isinstance(codebook, (str, bytes))
-            or not isinstance(codebook, Sequence)
-            or len(codebook) != 1 << self.bits
-            or not all(
-                isinstance(x, Real) and not isinstance(x, (bool, np.bool_)) and abs(x) <= greatest for x in codebook
-            )
-        ):
+        is_list = isinstance(codebook, Sequence) and not isinstance(codebook, (str, bytes))
+        if not is_list or len(codebook) != 1 << self.bits or not all(map(_is_float32, codebook)):
             raise ConfigError(
                 f"'codebook' must be {1 << self.bits} finite numbers of float32, the value of each code "
                 f"(got {codebook!r:.200}); for example codebook=tuple(levels.tolist())",

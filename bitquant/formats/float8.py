@@ -29,7 +29,7 @@ Expr = Any
 class Float8(NumberFormat):
     """A float8; `has_infinity` tells E5M2, which has infinities, from E4M3, whose codes 0x7f and 0xff are NaN."""
 
-    has_infinity: bool = False  # type: ignore[misc]
+    has_infinity: bool = False
 
     @property
     def min_value(self) -> float:

@@ -49,7 +49,7 @@ class SmallFloat(LevelFormat):
         return 2 ** (self.exponent_bits - 1) - 1
 
     @functools.cached_property
-    def levels(self) -> tuple[float, ...]:  # type: ignore[override]
+    def levels(self) -> tuple[float, ...]:
         """The value of each code, negative ones from 2^(bits - 1) on."""
         m = self.mantissa_bits
         magnitudes = []

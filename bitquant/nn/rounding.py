@@ -137,7 +137,9 @@ def _quantize_rows(
 
         zeros = (-low.unsqueeze(-1) / s).round()
         if method == "hqq":
-            zeros = optimise_zeros(steps, zeros, fmt.max_value, lambda z: stored(z) / s if is_rescaled else stored(z))
+            zeros = optimise_zeros(
+                steps, zeros, int(fmt.max_value), lambda z: stored(z) / s if is_rescaled else stored(z)
+            )
         zeros = stored(zeros)
         steps = steps + (zeros / s if is_rescaled else zeros)
         zeros = zeros.squeeze(-1)
