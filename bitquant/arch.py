@@ -84,6 +84,31 @@ class GpuArch:
         """Whether shared memory can be filled asynchronously from global memory (sm_80)."""
         return self.capability >= 80
 
+    @property
+    def has_float8_conversion(self) -> bool:
+        """Whether cvt converts between float8 and float16 (sm_89)."""
+        return self.capability >= 89
+
+    @property
+    def has_clusters(self) -> bool:
+        """Whether blocks can share their memory in clusters (sm_90)."""
+        return self.capability >= 90
+
+    @property
+    def has_bulk_copy(self) -> bool:
+        """Whether TMA copies whole rows, and boxes of tensors, to shared memory (sm_90)."""
+        return self.capability >= 90
+
+    @property
+    def has_dependent_launch(self) -> bool:
+        """Whether a kernel may begin before the one ahead of it has ended (griddepcontrol, sm_90)."""
+        return self.capability >= 90
+
+    @property
+    def has_wgmma(self) -> bool:
+        """Whether tensor cores multiply by wgmma: Hopper's alone, under its architecture-specific target."""
+        return self.name == "sm_90a"
+
 
 _ARCHS = {
     a.name: a

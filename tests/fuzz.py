@@ -20,9 +20,10 @@ from tvm.target import Target
 
 import bitquant as bq
 from bitquant import packing
-from bitquant.layouts import to_layout
+from bitquant.problem import Problem
+from bitquant.relayout import to_layout
 from bitquant.schedule import Plan, Planned
-from bitquant.schedule.apply import preferred_layout, refusal
+from bitquant.schedule.apply import preferred_layout
 from bitquant.schedule.rules import Rule, default_rules
 from bitquant.testing import generators
 from bitquant.testing.generators import make_inputs
@@ -103,12 +104,12 @@ def draw(random: Random, rule_name: str, target: Target) -> tuple[bq.MatmulConfi
     for _ in range(_TRIES):
         config = draw_config(random, rule_name)
         layout = preferred_layout(config, target)
-        fitting = [rung for rung in config.ladder if refusal(rule, config, rung, layout, target) is None]
+        fitting = [rung for rung in config.ladder if rule.refusal(Problem(config, rung, target, layout)) is None]
         if fitting:
             rung = random.choice(fitting)
-            hint = rule.default_hint(config, rung, target)
+            hint = rule.default_hint(Problem(config, rung, target))
             if random.random() < 0.75:
-                hint = random_hint(rule, config, rung, target, random)
+                hint = random_hint(rule, Problem(config, rung, target), random)
             return config, rung, Plan({rung: Planned(rule_name, hint.to_dict(), "fuzz")})
     return None
 
@@ -276,7 +277,7 @@ class Tally:
 def tally(plan: Plan, config: bq.MatmulConfig, rung: int, target: Target) -> Tally:
     """Return an empty `Tally` of a problem."""
     planned = plan.planned[rung]
-    default = RULES[planned.rule].default_hint(config, rung, target).to_dict()
+    default = RULES[planned.rule].default_hint(Problem(config, rung, target)).to_dict()
     return Tally(planned.rule, json.dumps(planned.hint, sort_keys=True), planned.hint == default)
 
 

@@ -12,8 +12,8 @@ from tvm.ir import IRModule
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant import layouts, packing
 from bitquant import matmul as native_matmul
+from bitquant import packing, relayout
 from bitquant.arch import resolve_target
 from bitquant.bitblas.config import MatmulConfig, TransformKind
 from bitquant.bitblas.quantization.utils import integers
@@ -135,7 +135,7 @@ class Matmul:
             return self.transform_weight(codes).to(codes.device)
         check_shape(codes, (native.N, native.K), "codes", "(N, K)")
         packed = packing.general_compress(integers(codes, "codes"), native.W_format.bits)
-        return layouts.to_layout(packed, native, self.operator.weight_layout)
+        return relayout.to_layout(packed, native, self.operator.weight_layout)
 
     def transform_weight(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bitquant import layouts
+from bitquant import layouts, relayout
 from bitquant.bitblas.cache import get_database_path, global_operator_cache
 from bitquant.bitblas.config import MatmulConfig
 from bitquant.bitblas.matmul import Matmul
@@ -192,7 +192,7 @@ class Linear(torch.nn.Module):
         config = self.bitblas_matmul.config
         values = unpack_serialized_weight(state_dict[name], config)
         stored = self.bitblas_matmul.transform_weight(values).to(getattr(self, name).device)
-        plain = layouts.from_layout(self.bitblas_matmul.as_stored(stored), config.native, self._layout)
+        plain = relayout.from_layout(self.bitblas_matmul.as_stored(stored), config.native, self._layout)
         self.load_state_dict({**state_dict, name: plain.view(stored.dtype), _TAG: self._tag()})
 
     def repack_from_gptq(self, gptq_module: torch.nn.Module, device: str | torch.device | None = None) -> None:
@@ -276,7 +276,7 @@ class Linear(torch.nn.Module):
         destination[f"{prefix}{_TAG}"] = self._tag()
         if self._layout != "plain":
             weight = destination[f"{prefix}{self._weight_name}"]
-            destination[f"{prefix}{self._weight_name}"] = layouts.from_layout(
+            destination[f"{prefix}{self._weight_name}"] = relayout.from_layout(
                 weight.detach(), self.bitblas_matmul.config.native, self._layout
             )
 
@@ -297,7 +297,7 @@ class Linear(torch.nn.Module):
                 error_msgs.append(f"{key}: must be {_text(own)!r} (got {_text(tag)!r})")
                 return
             if self._layout != "plain":
-                state_dict[key] = layouts.to_layout(state_dict[key], self.bitblas_matmul.config.native, self._layout)
+                state_dict[key] = relayout.to_layout(state_dict[key], self.bitblas_matmul.config.native, self._layout)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )

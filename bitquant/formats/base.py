@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
-
-import torch
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bitquant.errors import ConfigError
 from bitquant.formats.registers import Decoding, RegisterPlan
 from bitquant.formats.words import PackedPair
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["ACTIVATION_DTYPES", "Bounds", "NumberFormat", "ZerosMode"]
 
@@ -61,20 +63,27 @@ class NumberFormat(ABC):
         Canonical name, as `MatmulConfig` prints it.
     bits
         Bits a value.
-    torch_dtype, tvm_dtype
-        The type of a tensor that holds values of this format one an element; for packed formats the type of the
-        packed storage (int8).
+    tvm_dtype
+        The type of a tensor that holds values of this format one an element; for packed formats the type of the packed
+        storage (int8). torch calls it the same.
     aliases
         Other spellings of the name.
     """
 
     name: str
     bits: int
-    torch_dtype: torch.dtype = torch.int8
     tvm_dtype: str = "int8"
     aliases: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
 
     # What kind of format it is.
+
+    @cached_property
+    def torch_dtype(self) -> torch.dtype:
+        """The type of torch. What only compiles needs none, and imports no torch (`bitquant.worker`)."""
+        import torch
+
+        found: Any = getattr(torch, self.tvm_dtype)
+        return found
 
     @property
     def is_packed(self) -> bool:

@@ -8,7 +8,6 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-import torch
 from tvm import tirx
 
 from bitquant.errors import ConfigError
@@ -18,6 +17,9 @@ from bitquant.formats.registers import LINEAR, Decoding, RegisterPlan
 __all__ = ["FORMATS", "NF4_VALUES", "Codebook", "GivenCodebook"]
 
 Expr = Any
+
+#: The least and the greatest normal number of each 16-bit type.
+_NORMAL = {"float16": (2.0**-14, 65504.0), "bfloat16": (2.0**-126, 2.0**128 - 2.0**120)}
 
 #: The 16 levels of NF4, quantiles of a normal distribution scaled to [-1, 1] (Dettmers et al., "QLoRA:
 #: Efficient Finetuning of Quantized LLMs", 2023, appendix E), in float32 as bitsandbytes writes them.
@@ -81,13 +83,11 @@ class Codebook(LevelFormat):
         """Take 16-bit floats, whose range has room for the levels."""
         if operand not in LINEAR:
             return f"needs a format whose values {operand} holds (got {self.name})"
-        greatest, info = max(map(abs, self.levels), default=0.0), torch.finfo(getattr(torch, operand))
+        greatest, (least, most) = max(map(abs, self.levels), default=0.0), _NORMAL[operand]
         # Beyond, the greatest becomes infinite; below, levels are rounded to a spacing that is coarse beside them all.
-        if greatest == 0 or info.tiny <= greatest <= info.max:
+        if greatest == 0 or least <= greatest <= most:
             return None
-        return (
-            f"needs a greatest level of {info.tiny:.3g} to {info.max:.5g}, to hold all in {operand} (got {greatest:g})"
-        )
+        return f"needs a greatest level of {least:.3g} to {most:.5g}, to hold all in {operand} (got {greatest:g})"
 
     def register_decoding(self, plan: RegisterPlan) -> Decoding:
         """Return the level, looked up or permuted."""
@@ -101,7 +101,7 @@ class Codebook(LevelFormat):
 def _is_float32(x: Any) -> bool:
     """Whether x is a finite number within float32's range."""
     is_number = isinstance(x, Real) and not isinstance(x, (bool, np.bool_))
-    return is_number and bool(abs(x) <= torch.finfo(torch.float32).max)
+    return is_number and bool(abs(x) <= float(np.finfo(np.float32).max))
 
 
 @dataclass(frozen=True)

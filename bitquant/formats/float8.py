@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from tvm import tirx
 
 from bitquant.errors import ConfigError
@@ -19,6 +18,9 @@ from bitquant.formats.base import Bounds, NumberFormat
 from bitquant.formats.floats import float_bounds
 from bitquant.formats.registers import LINEAR, Decoding, RegisterPlan, Source, byte_pair
 from bitquant.formats.words import MINUS_ZERO_PAIR, PackedPair, pair_of, word_like
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["FORMATS", "Float8"]
 
@@ -34,11 +36,15 @@ class Float8(NumberFormat):
     @property
     def min_value(self) -> float:
         """Least finite number."""
+        import torch
+
         return float(torch.finfo(self.torch_dtype).min)
 
     @property
     def max_value(self) -> float:
         """Greatest finite number."""
+        import torch
+
         return float(torch.finfo(self.torch_dtype).max)
 
     def value(self, code: Expr, dtype: str) -> Expr:
@@ -64,7 +70,7 @@ class Float8(NumberFormat):
         """Numbers that round into the range; bytes are bit patterns."""
         if dtype.is_floating_point:
             return float_bounds(self, dtype)
-        if dtype not in (torch.int8, torch.uint8):
+        if dtype.itemsize != 1:
             raise ConfigError(
                 f"'weight' must hold floats, or bit patterns as int8 or uint8, where W is {self.name} "
                 f"(got {dtype}); cast it to float32 for values, to uint8 for bit patterns",
@@ -137,6 +143,6 @@ class Float8(NumberFormat):
 
 
 FORMATS: tuple[Float8, ...] = (
-    Float8("float8_e4m3", 8, torch.float8_e4m3fn, "float8_e4m3fn", aliases=("float8_e4m3fn", "e4m3_float8", "e4m3")),
-    Float8("float8_e5m2", 8, torch.float8_e5m2, "float8_e5m2", has_infinity=True, aliases=("e5m2_float8", "e5m2")),
+    Float8("float8_e4m3", 8, "float8_e4m3fn", aliases=("float8_e4m3fn", "e4m3_float8", "e4m3")),
+    Float8("float8_e5m2", 8, "float8_e5m2", has_infinity=True, aliases=("e5m2_float8", "e5m2")),
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bitquant.formats.base import Bounds, NumberFormat
 from bitquant.formats.words import PackedPair
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["FORMATS", "NativeFloat", "float_bounds"]
 
@@ -22,6 +23,8 @@ def float_bounds(fmt: NumberFormat, dtype: torch.dtype) -> Bounds | None:
 
     IEEE 754, 4.3.1.
     """
+    import torch
+
     if dtype == fmt.torch_dtype:
         return None
     info = torch.finfo(fmt.torch_dtype)
@@ -42,11 +45,15 @@ class NativeFloat(NumberFormat):
     @property
     def min_value(self) -> float:
         """Least finite number."""
+        import torch
+
         return float(torch.finfo(self.torch_dtype).min)
 
     @property
     def max_value(self) -> float:
         """Greatest finite number."""
+        import torch
+
         return float(torch.finfo(self.torch_dtype).max)
 
     @property
@@ -88,7 +95,7 @@ class NativeFloat(NumberFormat):
 
 
 FORMATS: tuple[NativeFloat, ...] = (
-    NativeFloat("float32", 32, torch.float32, "float32", aliases=("fp32",)),
-    NativeFloat("float16", 16, torch.float16, "float16", aliases=("fp16",)),
-    NativeFloat("bfloat16", 16, torch.bfloat16, "bfloat16", aliases=("bf16",)),
+    NativeFloat("float32", 32, "float32", aliases=("fp32",)),
+    NativeFloat("float16", 16, "float16", aliases=("fp16",)),
+    NativeFloat("bfloat16", 16, "bfloat16", aliases=("bf16",)),
 )

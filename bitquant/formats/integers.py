@@ -29,15 +29,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from tvm import tirx
 
 from bitquant.errors import ConfigError
 from bitquant.formats.base import ACTIVATION_DTYPES, Bounds, NumberFormat, ZerosMode
 from bitquant.formats.registers import LINEAR, Decoding, Field, RegisterPlan, Source, byte_pair, spread
 from bitquant.formats.words import PackedPair, merge, pair_bits, pair_of, place, shifted_right, word_like
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["FORMATS", "Integer"]
 
@@ -128,6 +130,8 @@ class Integer(NumberFormat):
         """Return (value - offset) / step."""
         if not self.is_packed:
             return values.to(self.torch_dtype)
+        import torch
+
         codes = values.to(torch.int8, memory_format=torch.contiguous_format) - self.offset
         return (codes // self.step if self.step != 1 else codes).view(torch.uint8)
 
@@ -336,8 +340,7 @@ class Integer(NumberFormat):
 
 def _format(bits: int, is_signed: bool) -> Integer:
     name = f"{'' if is_signed else 'u'}int{bits}"
-    own = name if bits >= 8 else "int8"
-    return Integer(name, bits, getattr(torch, own), own, is_signed=is_signed)
+    return Integer(name, bits, name if bits >= 8 else "int8", is_signed=is_signed)
 
 
 FORMATS: tuple[Integer, ...] = (

@@ -14,14 +14,16 @@ import itertools
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from bitquant.formats.base import Bounds, NumberFormat
 from bitquant.formats.registers import Decoding, RegisterOps, RegisterPlan, Source
 from bitquant.formats.words import word_like
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["LevelFormat", "differ_by_sign", "level_bits", "looked_up"]
 
@@ -50,6 +52,8 @@ class LevelFormat(NumberFormat):
     @property
     def value_dtype(self) -> torch.dtype:
         """float32, which holds all levels."""
+        import torch
+
         return torch.float32
 
     def bounds(self, dtype: torch.dtype) -> Bounds | None:
@@ -68,6 +72,8 @@ class LevelFormat(NumberFormat):
 
         What rounds to zero takes the zero of its own sign where there are two.
         """
+        import torch
+
         if not values.is_floating_point():
             return values.to(torch.int8, memory_format=torch.contiguous_format).view(torch.uint8)
         levels = sorted(set(self.levels))  # -0.0 and 0.0 are one level here.
@@ -87,6 +93,8 @@ class LevelFormat(NumberFormat):
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the levels of codes."""
+        import torch
+
         levels = torch.tensor(self.levels, dtype=torch.float32, device=codes.device)
         return levels.index_select(0, codes.reshape(-1).to(torch.int32)).view(codes.shape)
 

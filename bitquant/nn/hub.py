@@ -29,11 +29,12 @@ from bitquant.nn.merged import merge_layers
 from bitquant.nn.rounding import Method, check_method
 from bitquant.nn.swap import (
     DEFAULT_SKIP,
+    Places,
     as_names,
     check_weight_format,
     dequantize_layers,
     fitting_group,
-    forget_tie,
+    forget_ties,
     layer_names,
     quantize_layers,
     replace_layer,
@@ -276,10 +277,11 @@ class BitquantQuantizer(HfQuantizer):
     def _process_model_before_weight_loading(self, model: Any, **_: Any) -> None:
         config = self.quantization_config
         if self._pending is not None:
+            places = Places(model)
             for name in self._pending:
                 linear = model.get_submodule(name)
                 place = PendingLayer(linear.in_features, linear.out_features, linear.bias is not None)
-                replace_layer(model, name, place)
+                places.replace(name, place)
         elif self.pre_quantized:
             self._build(model)
         else:
@@ -333,7 +335,7 @@ class BitquantQuantizer(HfQuantizer):
                 layers=None,
             )
         left = {name: name_pattern(name) for name in self.quantization_config.layers}
-        fields_of = dict(self.quantization_config.layers)
+        fields_of, places = dict(self.quantization_config.layers), Places(model)
         for name, module in list(model.named_modules()):
             if type(module) is not torch.nn.Linear:
                 continue
@@ -355,7 +357,7 @@ class BitquantQuantizer(HfQuantizer):
             if kind is BitLinear:
                 layer.drop_weight()
             self._expected |= {f"{name}.{part}": (t.shape, t.dtype) for part, t in layer.named_buffers()}
-            replace_layer(model, name, layer)
+            places.replace(name, layer)
         for name, pattern in left.items():
             if not any(isinstance(m, (Linear, BitLinear)) and pattern.fullmatch(n) for n, m in model.named_modules()):
                 raise ConfigError(
@@ -452,6 +454,5 @@ def attach_quantizer(model: Any, config: BitquantConfig) -> None:
     model.hf_quantizer = quantizer
     model.config.quantization_config = config
     model.is_quantized, model.quantization_method = True, METHOD
-    for name, module in model.named_modules():
-        if isinstance(module, (Linear, BitLinear)):
-            forget_tie(model, f"{name}.weight")
+    layers = [name for name, module in model.named_modules() if isinstance(module, (Linear, BitLinear))]
+    forget_ties(model, [f"{name}.weight" for name in layers])

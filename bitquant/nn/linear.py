@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tvm.target import Target
 
-from bitquant import packing
+from bitquant import relayout
 from bitquant.config import MatmulConfig, ZerosMode, check_bool, check_group_size
 from bitquant.errors import CallError, ConfigError
 from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
@@ -308,7 +308,8 @@ class Linear(KernelModule):
             If an operand is missing, is not part of the layer, or has the wrong shape, type or values. Nothing has been
             loaded then.
         """
-        packed = packing.pack(weight, self.config)
+        where = weight.device.type if isinstance(weight, torch.Tensor) else "cpu"
+        packed = relayout.pack(weight, self.config, self._kernels.layout(where))
         operands = {
             "scales": scales, "zeros": zeros, "bias": bias, "channel_scale": channel_scale, "permutation": permutation,
         }  # fmt: skip
@@ -514,23 +515,7 @@ class Linear(KernelModule):
         ConfigError
             If `weight` is of several experts or not quantized, or a rule of `MatmulConfig` is broken.
         """
-        if not isinstance(weight, QuantizedWeight) or weight.experts is not None or not weight.is_quantized:
-            raise ConfigError(
-                f"'weight' must be a QuantizedWeight that is quantized, and of one expert (got {weight!r:.200})",
-                weight=weight,
-            )
-        fields = weight.config_fields(A_dtype, out_dtype, scale_dtype)
-        N, K = fields.pop("N"), fields.pop("K")
-        with torch.device("meta"):
-            layer = cls(
-                K,
-                N,
-                bias=fields.pop("with_bias"),
-                quantize_activations=fields["with_activation_scale"],
-                with_permutation=weight.permutation is not None,
-                **fields,
-                **options,
-            )
+        layer = cls.empty_for(weight, A_dtype, out_dtype, scale_dtype, **options)
         operands: dict[str, Any] = dict(weight.operands(layer.config))
         layer.load_and_transform_weight(
             operands["weight"],
@@ -541,6 +526,34 @@ class Linear(KernelModule):
             weight.permutation,
         )
         return layer
+
+    @classmethod
+    def empty_for(
+        cls,
+        weight: QuantizedWeight,
+        A_dtype: str | None = None,
+        out_dtype: str | None = None,
+        scale_dtype: str | None = None,
+        **options: Any,
+    ) -> Linear:
+        """Return the layer that `from_quantized` fills, on the meta device."""
+        if not isinstance(weight, QuantizedWeight) or weight.experts is not None or not weight.is_quantized:
+            raise ConfigError(
+                f"'weight' must be a QuantizedWeight that is quantized, and of one expert (got {weight!r:.200})",
+                weight=weight,
+            )
+        fields = weight.config_fields(A_dtype, out_dtype, scale_dtype)
+        N, K = fields.pop("N"), fields.pop("K")
+        with torch.device("meta"):
+            return cls(
+                K,
+                N,
+                bias=fields.pop("with_bias"),
+                quantize_activations=fields["with_activation_scale"],
+                with_permutation=weight.permutation is not None,
+                **fields,
+                **options,
+            )
 
     # Layers that are merged (`bitquant.nn.merged`).
 

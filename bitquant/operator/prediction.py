@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tvm.target import Target
 
-from bitquant.arch import GpuArch, find_gpu, gpu_arch
+from bitquant.arch import GpuArch, find_gpu
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.operator.report import bytes_per_call
+from bitquant.problem import Problem
 from bitquant.schedule import plan, preferred_layout
-from bitquant.schedule.apply import refusal
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.tuned import read_hint
 
@@ -81,23 +81,24 @@ def predict(config: MatmulConfig, m: int, target: Target, gpu: GpuArch | None = 
     rung = next((rung for rung in ladder if m <= rung), ladder[-1])
     layout = preferred_layout(config, target)
     planned = plan(config, target, layout, rungs=(rung,)).planned.get(rung)
+    problem = Problem(config, rung, target, layout, gpu)
     rules = default_rules()
     if planned is not None:
         rule = next(rule for rule in rules if rule.name == planned.rule)
         hint, origin = read_hint(rule, planned.hint), planned.origin
     else:
-        found = next((rule for rule in rules if refusal(rule, config, rung, layout, target) is None), None)
+        found = next((rule for rule in rules if rule.refusal(problem) is None), None)
         if found is None:
-            raise ScheduleError(f"no schedule for {config.with_M(rung)} on {target.kind.name}")
+            raise ScheduleError(f"no schedule for {problem}")
         rule, origin = found, "default"
-        hint = rule.default_hint(config, rung, target)
+        hint = rule.default_hint(Problem(config, rung, target, layout))
     if target.kind.name != "cuda":
         return Prediction(rule.name, rung, origin, None, None)
-    gpu = gpu or gpu_arch(str(target.arch))
+    gpu = problem.gpu
     record = planned.record if planned is not None else None
     if record is not None and m == rung and find_gpu(record.device) == gpu:
         return Prediction(rule.name, rung, origin, record.latency_us, "record")
-    predicted = rule.predicted_us(config, max(m, rung), gpu, hint)
+    predicted = rule.predicted_us(replace(problem, rung=max(m, rung)), hint)
     if predicted is not None:
         return Prediction(rule.name, rung, origin, predicted, "model")
     return Prediction(rule.name, rung, origin, floor_us(config, m, gpu), "floor")

@@ -75,6 +75,8 @@ class TokenKernel:
 
     #: How many functions are built for it.
     rungs = 1
+    #: It is built faster than a worker process starts, and is not tuned.
+    is_heavy = enable_tuning = False
 
     def find(self, device_type: str) -> bool:
         """Return whether the kernel is there now, made without compiling anything."""

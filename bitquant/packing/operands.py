@@ -11,7 +11,7 @@ from bitquant.packing.arrays import map_rows, to_tensor
 from bitquant.packing.bits import compress, compress_rows, decompress, general_decompress
 from bitquant.packing.checks import check_codes, check_dtype, check_shape, check_values
 
-__all__ = ["pack", "pack_zeros", "unpack", "unpack_zeros"]
+__all__ = ["checked_weight", "pack", "pack_zeros", "unpack", "unpack_zeros"]
 
 
 def pack(weight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tensor:
@@ -34,13 +34,24 @@ def pack(weight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tenso
     ConfigError
         If the shape is another one, or as `encode` says.
     """
-    values = to_tensor(weight, "weight")
-    fmt = config.W_format
-    check_shape(values, _value_shape(config), "weight", "(N, K)" if config.layout == "nt" else "(K, N)")
-    check_values(values, fmt)
+    values, fmt = checked_weight(weight, config), config.W_format
     if not fmt.is_packed:
         return fmt.encode(values).contiguous()
     return map_rows(values, config.W_shape[1], torch.int8, lambda rows: compress(fmt.encode(rows), fmt.bits))
+
+
+def checked_weight(weight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tensor:
+    """Return values that can be packed.
+
+    Raises
+    ------
+    ConfigError
+        As `pack` does.
+    """
+    values = to_tensor(weight, "weight")
+    check_shape(values, _value_shape(config), "weight", "(N, K)" if config.layout == "nt" else "(K, N)")
+    check_values(values, config.W_format)
+    return values
 
 
 def unpack(qweight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tensor:

@@ -12,13 +12,13 @@ from tvm.ir import IRModule
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.matmul import config_of, layout_of, rung_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.layouts import Layout, fragment_refusal
+from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules import default_rules
-from bitquant.schedule.rules.base import Rule
+from bitquant.schedule.rules.contract import Rule, problem_of
 
 __all__ = [
     "ApplyDefaultSchedule",
@@ -26,7 +26,6 @@ __all__ = [
     "choice_of",
     "chosen_rules",
     "preferred_layout",
-    "refusal",
     "schedule_module",
     "schedule_with",
 ]
@@ -84,13 +83,6 @@ def choice_of(func: PrimFunc) -> Choice | None:
     )
 
 
-def refusal(rule: Rule, config: MatmulConfig, rung: int, layout: str, target: Target) -> str | None:
-    """Return why `rule` does not apply to a function of this problem, rung and weight layout, or None where it does."""
-    if layout not in rule.weight_layouts:
-        return f"reads the {' or '.join(rule.weight_layouts)} weight layout (got {layout})"
-    return rule.refuses(config, rung, target)
-
-
 def schedule_with(
     func: PrimFunc,
     rule: Rule,
@@ -106,12 +98,11 @@ def schedule_with(
     ScheduleError
         If the hint is none of the rule's, or its sizes do not fit the problem (`Rule.check_hint`).
     """
-    config = config_of(func)
-    if config is None:
+    problem = problem_of(func, target)
+    if problem is None:
         raise ScheduleError(f"{rule.name}: needs a function made by bitquant")
-    rule.check_hint(config, rung_of(func), target, hint)
-    scheduled = rule.schedule_function(func, config, target, hint)
-    smem_bytes = rule.smem_bytes(config, rung_of(func), target, hint)
+    scheduled = rule.schedule(problem, hint)
+    smem_bytes = rule.smem_bytes(problem, hint)
     choice = Choice(rule.name, rule.pipeline, hint.to_dict(), smem_bytes, dict(refusals or {}), origin)
     return scheduled.with_attr(CHOICE_ATTR, choice.to_dict())
 
@@ -153,7 +144,8 @@ def preferred_layout(config: MatmulConfig, target: Target, rules: Sequence[Any] 
     if config.wants_plain_layout or target.kind.name != "cuda" or fragment_refusal(config) is not None:
         return "plain"
     readers = [rule for rule in rules if isinstance(rule, Rule) and rule.weight_layouts == ("fragment",)]
-    takes_all = all(any(rule.refuses(config, rung, target) is None for rule in readers) for rung in config.ladder)
+    problems = [Problem(config, rung, target, "fragment") for rung in config.ladder]
+    takes_all = all(any(rule.refuses(problem) is None for rule in readers) for problem in problems)
     return "fragment" if takes_all else "plain"
 
 
@@ -184,7 +176,7 @@ def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None =
 
 
 def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
-    config = config_of(func)
+    problem = problem_of(func, target)
     refusals = {str(k): str(v) for k, v in func.attrs.get(REFUSALS_ATTR, {}).items()} if func.attrs else {}
     for rule in rules:
         name = getattr(rule, "name", type(rule).__name__)
@@ -194,17 +186,16 @@ def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
                 choice = Choice(name, getattr(rule, "pipeline", "s_tir"), {}, 0, refusals)
                 return scheduled.with_attr(CHOICE_ATTR, choice.to_dict())
             refusals[name] = "does not apply"
-        elif config is None:
+        elif problem is None:
             refusals[name] = "needs a function made by bitquant"
-        elif reason := refusal(rule, config, rung_of(func), layout_of(func), target):
+        elif reason := rule.refusal(problem):
             refusals[name] = reason
         else:
-            hint = rule.default_hint(config, rung_of(func), target)
-            return schedule_with(func, rule, hint, target, refusals=refusals)
-    what = str(config.with_M(rung_of(func))) if config else str(func.attrs.get("global_symbol"))
+            return schedule_with(func, rule, rule.default_hint(problem), target, refusals=refusals)
     where = str(getattr(target, "arch", None) or target.kind.name)
+    what = problem or f"{func.attrs.get('global_symbol')} on {where}"
     reasons = "".join(f"\n  {name}: {reason}" for name, reason in refusals.items())
-    raise ScheduleError(f"no schedule for {what} on {where}{reasons}", refusals=refusals)
+    raise ScheduleError(f"no schedule for {what}{reasons}", refusals=refusals)
 
 
 @tvm.ir.transform.module_pass(opt_level=0, name="ApplyDefaultSchedule")

@@ -179,7 +179,7 @@ class _CudaKernel:
 
     def __init__(self, config: TokenConfig, hint: TokensHint, target: Target) -> None:
         self.config, self.hint = config, hint
-        self.capability = gpu_arch(str(target.arch)).capability
+        self.arch = gpu_arch(str(target.arch))
         self.threads = hint.warps * 32
         self.is_wide = hint.elements > 1
         #: 32-bit words of a load, and elements of a word.
@@ -189,7 +189,7 @@ class _CudaKernel:
     def function(self) -> PrimFunc:
         """Write the kernel."""
         x_format, fmt = self.config.x_format, self.config.format
-        has_dependents = self.capability >= 90
+        has_dependents = self.arch.has_dependent_launch
 
         @T.prim_func(check_well_formed=False)
         def kernel(
@@ -316,7 +316,7 @@ class _CudaKernel:
             name = "cvt_pack.sat.s8.s32.b32"
             T.evaluate(T.ptx[name](result[0], integers[3], integers[2], T.uint32(0)))
             T.evaluate(T.ptx[name](result[0], integers[1], integers[0], result[0]))
-        elif self.capability >= 89:
+        elif self.arch.has_float8_conversion:
             pairs = T.alloc_local((2,), "uint16")
             name = f"cvt.rn.satfinite.{fmt.name.removeprefix('float8_')}x2.f32"
             for i in range(2):

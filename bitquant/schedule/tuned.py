@@ -17,19 +17,20 @@ from bitquant.arch import detected_cuda_arch
 from bitquant.compute.matmul import config_of, layout_of, rung_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import RecordError
+from bitquant.layouts import Layout
+from bitquant.problem import Problem
 from bitquant.schedule.apply import (
     REFUSALS_ATTR,
     Choice,
     choice_of,
     chosen_rules,
     preferred_layout,
-    refusal,
     schedule_with,
 )
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.records import Record, Records, directories, records_for
 from bitquant.schedule.rules import default_rules
-from bitquant.schedule.rules.base import Rule
+from bitquant.schedule.rules.contract import Rule, problem_of
 
 __all__ = ["ApplyTunedSchedule", "Plan", "Planned", "RecordSource", "apply_plan", "plan", "read_hint"]
 
@@ -139,25 +140,24 @@ def _find_rule(name: str, rules: Sequence[Rule]) -> Rule:
     return known[name]
 
 
-def _fit(
-    planned: Planned, config: MatmulConfig, rung: int, layout: str, target: Target, rules: Sequence[Rule]
-) -> tuple[Rule, Hint]:
+def _fit(planned: Planned, problem: Problem, rules: Sequence[Rule]) -> tuple[Rule, Hint]:
     """Return rule and hint, or raise RecordError where they do not fit the problem."""
     rule = _find_rule(planned.rule, rules)
-    if reason := refusal(rule, config, rung, layout, target):
+    if reason := rule.refusal(problem):
         raise RecordError(f"rule {rule.name} refuses: {reason}", rule=rule.name)
     return rule, read_hint(rule, planned.hint)
 
 
-def _serves_elsewhere(planned: Planned, config: MatmulConfig, rung: int, target: Target, rules: Sequence[Rule]) -> bool:
+def _serves_elsewhere(planned: Planned, problem: Problem, rules: Sequence[Rule]) -> bool:
     """Return whether what is planned for `rung` fits the problem with that number of rows alone.
 
     A record serves a rung whether its function has fixed rows or a symbolic m, and whatever other rungs there are,
     which decide the layout of the weight. A rule may take the one and refuse the other; the record is not stale then.
     """
-    for alone in (config.with_M(rung), config.with_M((rung,))):
+    rung, target = problem.rung, problem.target
+    for alone in (problem.config.with_M(rung), problem.config.with_M((rung,))):
         try:
-            _fit(planned, alone, rung, preferred_layout(alone, target, rules), target, rules)
+            _fit(planned, Problem(alone, rung, target, preferred_layout(alone, target, rules)), rules)
         except RecordError:
             continue
         return True
@@ -171,7 +171,7 @@ def _stale(origin: str, what: object, error: Exception) -> RecordError:
 def plan(
     config: MatmulConfig,
     target: Target,
-    layout: str = "plain",
+    layout: Layout = "plain",
     records: RecordSource | None = None,
     rules: Sequence[Rule] | None = None,
     rungs: Iterable[int] | None = None,
@@ -213,15 +213,16 @@ def plan(
     planned: dict[int, Planned] = {}
     refusals: dict[int, str] = {}
     for rung in config.ladder if rungs is None else rungs:
+        problem = Problem(config, rung, target, layout)
         for found, folder, is_required in sources:
             record = found.find(config, rung, arch, device)
             if record is None:
                 continue
             candidate = Planned(record.rule, dict(record.hint), _origin(record, folder), is_required, record)
             try:
-                _fit(candidate, config, rung, layout, target, rules)
+                _fit(candidate, problem, rules)
             except RecordError as error:
-                if is_required and not _serves_elsewhere(candidate, config, rung, target, rules):
+                if is_required and not _serves_elsewhere(candidate, problem, rules):
                     raise _stale(candidate.origin, f"the record {record}", error) from error
                 refusals[rung] = f"{candidate.origin.removeprefix('record ')}: {error}"
                 continue
@@ -290,18 +291,18 @@ def apply_plan(mod: IRModule, target: Target, plan: Plan, rules: Sequence[Rule] 
 
 
 def _apply(func: PrimFunc, target: Target, plan: Plan, rules: Sequence[Rule]) -> PrimFunc:
-    config = config_of(func)
-    if config is None or choice_of(func) is not None:
+    problem = problem_of(func, target)
+    if problem is None or choice_of(func) is not None:
         return func
-    rung = rung_of(func)
+    rung = problem.rung
     planned, reason = plan.planned.get(rung), plan.refusals.get(rung)
     if planned is not None:
         try:
-            rule, hint = _fit(planned, config, rung, layout_of(func), target, rules)
+            rule, hint = _fit(planned, problem, rules)
             return schedule_with(func, rule, hint, target, planned.origin)
         except Exception as error:  # Sizes from a file may break a rule in any way.
             if planned.is_required:
-                what = f"rule {planned.rule} with {planned.hint} for {config.with_M(rung)}"
+                what = f"rule {planned.rule} with {planned.hint} for {problem.config.with_M(rung)}"
                 raise _stale(planned.origin, what, error) from error
             reason = f"{planned.origin.removeprefix('record ')}: {error}"
     return func if reason is None else func.with_attr(REFUSALS_ATTR, {_REFUSED: reason})

@@ -6,11 +6,9 @@ import dataclasses
 from random import Random
 from typing import Any
 
-from tvm.target import Target
-
-from bitquant.config import MatmulConfig
+from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
-from bitquant.schedule.rules.base import Rule
+from bitquant.schedule.rules.contract import Rule
 
 __all__ = ["WILD", "legal_values", "random_hint", "wild_hint"]
 
@@ -35,32 +33,32 @@ def legal_values(field: dataclasses.Field[Any]) -> tuple[Any, ...]:
     return (False, True)
 
 
-def random_hint(rule: Rule, config: MatmulConfig, rung: int, target: Target, random: Random, tries: int = 50) -> Hint:
+def random_hint(rule: Rule, problem: Problem, random: Random, tries: int = 50) -> Hint:
     """Return a hint that `Rule.check_hint` lets pass: the default with some or all fields drawn anew.
 
     Parameters
     ----------
-    rule, config, rung, target
+    rule, problem
         For what; the rule does not refuse it.
     random
         Where chance comes from.
     tries
         Draws that may fail before the default is returned.
     """
-    default = rule.default_hint(config, rung, target)
+    default = rule.default_hint(problem)
     fields = dataclasses.fields(default)
     for _ in range(tries):
         count = random.choice((1, 2, 3, len(fields)))
         drawn = random.sample(fields, min(count, len(fields)))
         hint = dataclasses.replace(default, **{f.name: random.choice(legal_values(f)) for f in drawn})
-        if hint != default and hint.fault() is None and rule.hint_problem(config, rung, target, hint) is None:
+        if hint != default and hint.fault() is None and rule.fault(problem, hint) is None:
             return hint
     return default
 
 
-def wild_hint(rule: Rule, config: MatmulConfig, rung: int, target: Target, random: Random) -> Hint:
+def wild_hint(rule: Rule, problem: Problem, random: Random) -> Hint:
     """Return a hint of which any field may hold anything; most often one that `Rule.check_hint` refuses."""
-    default = rule.default_hint(config, rung, target)
+    default = rule.default_hint(problem)
     fields = dataclasses.fields(default)
     drawn = random.sample(fields, random.randint(1, len(fields)))
     return dataclasses.replace(

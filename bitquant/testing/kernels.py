@@ -14,8 +14,8 @@ from typing import Any
 from bitquant.config import MatmulConfig
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.records import Record
-from bitquant.schedule.rules.decode import DecodeHint
-from bitquant.schedule.rules.wgmma_tiles import WgmmaHint
+from bitquant.schedule.rules.decode.hint import DecodeHint
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
 
 __all__ = ["HINTED_ARCH", "HINTED_KERNELS", "HintedKernel"]
 

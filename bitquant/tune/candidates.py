@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tvm.target import Target
-
-from bitquant.config import MatmulConfig
-from bitquant.schedule.apply import refusal
+from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
-from bitquant.schedule.rules.base import Rule
+from bitquant.schedule.rules.contract import Rule
 
 __all__ = ["Candidate", "candidates"]
 
@@ -32,16 +29,8 @@ class Candidate:
         return f"m <= {self.rung}: {self.rule.name} ({self.hint})"
 
 
-def candidates(
-    config: MatmulConfig,
-    rung: int,
-    target: Target,
-    layout: str,
-    rules: Sequence[Rule],
-    topk: int,
-    current: Candidate | None = None,
-) -> list[Candidate]:
-    """Return the candidates for a rung, at most `topk`, in the order in which they are worth a try.
+def candidates(problem: Problem, rules: Sequence[Rule], topk: int, current: Candidate | None = None) -> list[Candidate]:
+    """Return the candidates for a problem, at most `topk`, in the order in which they are worth a try.
 
     First comes `current`, so that tuning never makes a kernel slower. Then, of each rule that applies to the function,
     in order of preference, the first hint of its `Rule.space`, which is its default; then the second of each; and so
@@ -49,7 +38,7 @@ def candidates(
 
     Parameters
     ----------
-    config, rung, target, layout
+    problem
         The function.
     rules
         In order of preference.
@@ -58,13 +47,9 @@ def candidates(
     current
         What is used now.
     """
-    spaces = [
-        (rule, rule.space(config, rung, target))
-        for rule in rules
-        if refusal(rule, config, rung, layout, target) is None
-    ]
+    spaces = [(rule, rule.space(problem)) for rule in rules if rule.refusal(problem) is None]
     found = {current.key: current} if current is not None else {}
-    for candidate in _interleave(rung, spaces):
+    for candidate in _interleave(problem.rung, spaces):
         if len(found) >= topk:
             break
         found.setdefault(candidate.key, candidate)

@@ -10,7 +10,8 @@ import torch
 
 from bitquant import packing, profiling
 from bitquant.config import MatmulConfig
-from bitquant.layouts import Layout, to_layout
+from bitquant.layouts import Layout
+from bitquant.relayout import to_layout
 from bitquant.tune.candidates import Candidate
 
 __all__ = ["Clock", "Workbench", "clock_for", "decode_rows", "reference", "wrong"]

@@ -18,13 +18,15 @@ from bitquant.arch import detected_cuda_arch, driver_version, gpu_arch
 from bitquant.archive import Archive
 from bitquant.compiler import cuda_compiler
 from bitquant.errors import BuildError, CallError, UnsupportedError
+from bitquant.problem import Problem
 from bitquant.schedule.records import NOISE, Record, save_records
 from bitquant.schedule.rules import default_rules
-from bitquant.schedule.rules.base import Rule
+from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.tuned import Plan, Planned, read_hint
 from bitquant.tune.candidates import Candidate, candidates
-from bitquant.tune.compile import build_all, describe
+from bitquant.tune.compile import build_all
 from bitquant.tune.measure import Clock, Workbench, clock_for
+from bitquant.workers import describe
 
 if TYPE_CHECKING:
     from bitquant.operator import Operator
@@ -236,7 +238,7 @@ def tune(
         c
         for rung in rungs
         for c in candidates(
-            config, rung, operator.target, operator.weight_layout, rules, topk, _current(operator, rung, rules)
+            Problem(config, rung, operator.target, operator.weight_layout), rules, topk, _current(operator, rung, rules)
         )
     ]
     outcomes = build_all(

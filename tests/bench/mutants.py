@@ -75,17 +75,17 @@ MUTANTS = (
     ),
     Mutant(
         "mma rule: zero points are rounded away",
-        "schedule/rules/mma_kernel.py", "T.Select(near[0] == near[1], T.float32(0), rest)", "T.float32(0)",
+        "schedule/rules/mma/emit.py", "T.Select(near[0] == near[1], T.float32(0), rest)", "T.float32(0)",
         ("compile/test_golden.py",),
     ),
     Mutant(
         "decode rule: the next kernel may start before the one before has ended",
-        "schedule/rules/decode_kernel.py", "            await_previous_kernel()", "            pass",
+        "schedule/rules/decode/emit/kernel.py", "            await_previous_kernel()", "            pass",
         ("compile/test_rule_decode.py",),
     ),
     Mutant(
         "wgmma rule: a run crosses groups",
-        "schedule/rules/wgmma_tiles.py", "(config.with_scaling and config.num_groups > 1)", "config.with_scaling",
+        "schedule/rules/hopper/tiles.py", "(config.with_scaling and config.num_groups > 1)", "config.with_scaling",
         ("compile/test_rule_wgmma_narrow.py",),
     ),
     Mutant(

@@ -10,6 +10,7 @@ import pytest
 import bitquant as bq
 from bitquant.arch import cuda_target
 from bitquant.compute.matmul import matmul_dequantize_b
+from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules import MmaRule
 from tests.compile import digests
@@ -23,7 +24,7 @@ entries = functools.cache(digests.entries)
 
 def scheduled(config, hint=None, **options):
     rule, func = MmaRule(), matmul_dequantize_b(config, 16)
-    return schedule_with(func, rule, hint or rule.default_hint(config, 16, TARGET), TARGET, **options)
+    return schedule_with(func, rule, hint or rule.default_hint(Problem(config, 16, TARGET)), TARGET, **options)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_digest_does_not_tell_where_a_schedule_comes_from(config):
 def test_digest_tells_hints_and_functions_apart(config):
     """Another hint changes both parts; another problem with the same hint the second alone."""
     rule, how, function = digests.digest_of(scheduled(config)).split()
-    hint = MmaRule().default_hint(config, 16, TARGET)
+    hint = MmaRule().default_hint(Problem(config, 16, TARGET))
     other = type(hint)(**{**hint.to_dict(), "stages": hint.to_dict()["stages"] + 1})
     assert rule == "mma"
     of_hint = digests.digest_of(scheduled(config, other)).split()

@@ -14,8 +14,9 @@ import pytest
 import bitquant as bq
 from bitquant.arch import cpu_target, cuda_target
 from bitquant.compute.matmul import matmul_dequantize_b
+from bitquant.problem import Problem
 from bitquant.schedule import Plan, Planned
-from bitquant.schedule.apply import refusal, schedule_with
+from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules import CpuRule, default_rules
 from bitquant.schedule.tuned import read_hint
 from bitquant.testing.check import check_call
@@ -76,7 +77,7 @@ def functions(name):
     for config, where in PROBLEMS[name]:
         target, layout = cpu_target() if where == "cpu" else cuda_target(where), rule.weight_layouts[0]
         for rung in config.ladder:
-            assert refusal(rule, config, rung, layout, target) is None
+            assert rule.refusal(Problem(config, rung, target, layout)) is None
             yield rule, config, rung, layout, target
 
 
@@ -107,21 +108,21 @@ def test_every_field_of_a_hint_has_a_range(name):
 def test_hints_of_a_rule_s_own_space_pass(name):
     """What a rule proposes itself is never refused."""
     for rule, config, rung, _, target in functions(name):
-        for hint in rule.space(config, rung, target):
-            rule.check_hint(config, rung, target, hint)
+        for hint in rule.space(Problem(config, rung, target)):
+            rule.check_hint(Problem(config, rung, target), hint)
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_field_of_a_stranger_is_named(name):
     """Whatever no range holds is refused: by rule, field and value as a ScheduleError, in a record as a RecordError."""
     rule, config, rung, _, target = next(functions(name))
-    default = rule.default_hint(config, rung, target)
+    default = rule.default_hint(Problem(config, rung, target))
     for f in dataclasses.fields(default):
         for value in WILD:
             if is_legal(f, value):
                 continue
             with pytest.raises(bq.ScheduleError) as caught:
-                rule.check_hint(config, rung, target, dataclasses.replace(default, **{f.name: value}))
+                rule.check_hint(Problem(config, rung, target), dataclasses.replace(default, **{f.name: value}))
             for word in (f"{name}: ", f"'{f.name}'", f"{value!r}"[:60]):
                 assert word in str(caught.value)
             with pytest.raises(bq.RecordError, match=f"'{f.name}'"):
@@ -132,7 +133,7 @@ def test_field_of_a_stranger_is_named(name):
 def test_plans_of_strangers_are_refused(name):
     """A plan with a field that is none is a RecordError, whatever it holds, before any kernel's key is made of it."""
     rule, config, rung, _, target = next(functions(name))
-    default = rule.default_hint(config, rung, target)
+    default = rule.default_hint(Problem(config, rung, target))
 
     def make(fields):
         return bq.Matmul(config, target=target, records=Plan({rung: Planned(name, fields, "stranger")}))
@@ -159,7 +160,7 @@ def test_wild_hints_are_refused_or_right(name):
     random, found = Random(name), list(functions(name))
     for _ in range(30 * fuzz.FACTOR):
         rule, config, rung, layout, target = random.choice(found)
-        hint, start = wild_hint(rule, config, rung, target, random), time.monotonic()
+        hint, start = wild_hint(rule, Problem(config, rung, target), random), time.monotonic()
         try:
             schedule(rule, config, rung, layout, target, hint)
         except bq.ScheduleError as error:
@@ -188,8 +189,8 @@ def test_random_hints_are_right_on_the_cpu():
         config = configs[i % len(configs)]
 
         class Drawn(CpuRule):
-            def default_hint(self, config, rung, target):
-                return random_hint(CpuRule(), config, rung, target, random)
+            def default_hint(self, problem):
+                return random_hint(CpuRule(), problem, random)
 
         operator = bq.Operator(config, target="cpu", rules=(Drawn(),))
         for m in (1, 3, config.ladder[-1] + 5):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 import bitquant as bq
-from bitquant.arch import cuda_target, gpu_arch
+from bitquant.arch import cuda_target
+from bitquant.problem import Problem
 from bitquant.schedule.apply import preferred_layout
-from bitquant.schedule.rules import decode, default_rules
-from bitquant.schedule.rules.wgmma import WgmmaRule, hint_problem
+from bitquant.schedule.rules import default_rules
 from bitquant.testing.kernels import HINTED_ARCH, HINTED_KERNELS, HintedKernel
 
 RULES = {rule.name: rule for rule in default_rules()}
-TARGET, ARCH = cuda_target(HINTED_ARCH), gpu_arch(HINTED_ARCH)
+TARGET = cuda_target(HINTED_ARCH)
 
 
 @pytest.mark.parametrize("kernel", HINTED_KERNELS, ids=str)
@@ -20,12 +20,9 @@ def test_hints_of_the_list_are_legal(kernel: HintedKernel) -> None:
     """The rule takes the problem in the layout that an operator chooses, and the hint's sizes fit it."""
     config, hint, rule = kernel.config, kernel.hint, RULES[kernel.rule]
     (rung,) = config.ladder
-    assert rule.refuses(config, rung, TARGET) is None
+    assert rule.refuses(Problem(config, rung, TARGET)) is None
     assert preferred_layout(config, TARGET) in rule.weight_layouts
-    if isinstance(rule, WgmmaRule):
-        assert hint_problem(config, ARCH, hint, rule.kernel_type) is None
-    else:
-        assert decode._hint_problem(config, rung, ARCH, hint) is None
+    assert rule.fault(Problem(config, rung, TARGET), hint) is None
     assert rung in kernel.rows or not config.is_static
 
 
@@ -35,7 +32,7 @@ def test_list_has_no_kernel_twice_and_no_default() -> None:
     assert len({str(kernel) for kernel in HINTED_KERNELS}) == len(HINTED_KERNELS)
     for kernel in HINTED_KERNELS:
         (rung,) = kernel.config.ladder
-        assert kernel.hint != RULES[kernel.rule].default_hint(kernel.config, rung, TARGET)
+        assert kernel.hint != RULES[kernel.rule].default_hint(Problem(kernel.config, rung, TARGET))
 
 
 @pytest.mark.parametrize("kernel", HINTED_KERNELS[4::16], ids=str)

@@ -13,6 +13,7 @@ from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
+from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules import default_rules
 
@@ -44,9 +45,9 @@ PROBLEMS = (
 def _built(rule: str, arch: str, config: MatmulConfig) -> Archive:
     target, rung = cuda_target(arch), config.ladder[-1]
     layout = "fragment" if rule in ("decode", "wgmma") else "plain"
-    assert RULES[rule].refuses(config, rung, target) is None
+    assert RULES[rule].refuses(Problem(config, rung, target)) is None
     func = matmul_dequantize_b(config, rung, layout=layout)
-    scheduled = schedule_with(func, RULES[rule], RULES[rule].default_hint(config, rung, target), target)
+    scheduled = schedule_with(func, RULES[rule], RULES[rule].default_hint(Problem(config, rung, target)), target)
     return build(tvm.IRModule({str(func.attrs["global_symbol"]): scheduled}), target, config.problem())
 
 

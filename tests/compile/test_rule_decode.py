@@ -16,10 +16,11 @@ from bitquant.compute.matmul import CONFIG_ATTR, RUNG_ATTR, matmul_dequantize_b,
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.intrin.launch import DEPENDENT_LAUNCH
+from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules import decode
-from bitquant.schedule.rules.decode import DecodeHint, DecodeRule
-from bitquant.schedule.rules.decode_shape import Shape
+from bitquant.schedule.rules.decode.geometry import Shape
+from bitquant.schedule.rules.decode.hint import DecodeHint
+from bitquant.schedule.rules.decode.rule import DecodeRule
 
 RULE = DecodeRule()
 GROUPS = {"group_size": 128, "with_scaling": True, "with_zeros": True}
@@ -31,7 +32,7 @@ def _config(M: int | list[int] = 1, N: int = 1024, K: int = 2048, **fields: obje
 
 def _scheduled(config: MatmulConfig, arch: str, hint: DecodeHint | None = None) -> tvm.tirx.PrimFunc:
     rung, target = config.ladder[-1], cuda_target(arch)
-    hint = hint or RULE.default_hint(config, rung, target)
+    hint = hint or RULE.default_hint(Problem(config, rung, target))
     return schedule_with(matmul_dequantize_b(config, rung, layout="fragment"), RULE, hint, target)
 
 
@@ -61,7 +62,7 @@ COMPILED = [
 def test_default_kernels_fit_registers_and_shared_memory(arch: str, config: MatmulConfig) -> None:
     """Nothing spills, and as many blocks fit a multiprocessor as the hint says, by what ptxas reports."""
     rung, facts = config.ladder[-1], gpu_arch(arch)
-    hint = RULE.default_hint(config, rung, cuda_target(arch))
+    hint = RULE.default_hint(Problem(config, rung, cuda_target(arch)))
     shape = Shape(config, rung, facts, hint)
     archive = _build(config, arch)
     (resources,) = archive.resources.values()
@@ -216,7 +217,7 @@ def test_kernel_declares_the_shared_memory_that_the_rule_reports(fields: dict, h
     config = _config(1, 1024, 8192, **{**GROUPS, **fields})
     source = str(_scheduled(config, "sm_90a", hint).script())
     buffers = re.findall(r"alloc_buffer\(\((\d+),\), \"uint8\", scope=\"shared.dyn\"", source)
-    assert [int(size) for size in buffers] == [RULE.smem_bytes(config, 1, cuda_target("sm_90a"), hint)]
+    assert [int(size) for size in buffers] == [RULE.smem_bytes(Problem(config, 1, cuda_target("sm_90a")), hint)]
 
 
 # What lies where, and for how long.
@@ -256,7 +257,7 @@ def test_turns_cover_n_and_k_once(N: int, K: int) -> None:
     """Blocks, turns, warps and bodies name every tile of W once; a count that is not known serves as many at most."""
     config = _config(4, N, K, W_dtype="int8")
     for hint in _LAYOUTS:
-        if decode._hint_problem(config, 4, gpu_arch("sm_90a"), hint):
+        if RULE.fault(Problem(config, 4, cuda_target("sm_90a")), hint):
             continue
         s = Shape(config, 4, gpu_arch("sm_90a"), hint)
         blocks, phases = set(), []
@@ -308,12 +309,12 @@ def test_inner_rungs_hold_the_rows_that_they_serve() -> None:
 def test_space_is_legal_and_always_the_same(arch: str, config: MatmulConfig) -> None:
     """Hints of the space fit each other and the multiprocessor; none comes twice; the order never varies."""
     facts, target, rung = gpu_arch(arch), cuda_target(arch), config.ladder[-1]
-    hints = list(itertools.islice(RULE.space(config, rung, target), 40))
-    assert hints == list(itertools.islice(RULE.space(config, rung, target), 40))
-    assert hints[0] == RULE.default_hint(config, rung, target)
+    hints = list(itertools.islice(RULE.space(Problem(config, rung, target)), 40))
+    assert hints == list(itertools.islice(RULE.space(Problem(config, rung, target)), 40))
+    assert hints[0] == RULE.default_hint(Problem(config, rung, target))
     assert len(set(hints)) == len(hints) >= 1
     for hint in hints:
-        assert decode._hint_problem(config, rung, facts, hint) is None
+        assert RULE.fault(Problem(config, rung, target), hint) is None
         shape = Shape(config, rung, facts, hint)
         assert shape.smem_bytes <= facts.smem_per_block_bytes
         assert hint.blocks_per_sm * (shape.smem_bytes + 1024) <= facts.smem_per_sm_bytes
@@ -326,8 +327,8 @@ def test_space_is_legal_and_always_the_same(arch: str, config: MatmulConfig) -> 
 def test_long_k_in_small_shared_memory_has_a_default() -> None:
     """A block of 99 KB has a hint for a weight whose scales alone are larger."""
     config = _config(1, 4096, 131072, W_dtype="int1", group_size=64, with_scaling=True, with_zeros=True)
-    hint = RULE.default_hint(config, 1, cuda_target("sm_89"))
-    assert decode._hint_problem(config, 1, gpu_arch("sm_89"), hint) is None
+    problem = Problem(config, 1, cuda_target("sm_89"))
+    assert RULE.fault(problem, RULE.default_hint(problem)) is None
 
 
 @pytest.mark.parametrize(
@@ -374,7 +375,7 @@ def test_hints_that_do_not_fit_are_errors(arch: str, change: dict, message: str)
     """A hint whose sizes contradict each other, the target or shared memory is refused with the rule it breaks."""
     config = _config(64, **GROUPS)
     with pytest.raises(ScheduleError) as error:
-        RULE.schedule(config, 64, cuda_target(arch), dataclasses.replace(DecodeHint(), **change))
+        RULE.schedule(Problem(config, 64, cuda_target(arch)), dataclasses.replace(DecodeHint(), **change))
     assert message in str(error.value)
 
 
@@ -396,10 +397,10 @@ def test_hints_that_do_not_fit_are_errors(arch: str, change: dict, message: str)
 )
 def test_refusals_name_need_and_value(arch: str, fields: dict, message: str) -> None:
     """Each refusal says what is needed and what was there."""
-    assert RULE.refuses(_config(**fields), 1, cuda_target(arch)) == message
+    assert RULE.refuses(Problem(_config(**fields), 1, cuda_target(arch))) == message
 
 
 def test_only_gpus_and_the_fragment_layout() -> None:
     """CPUs are refused, and a function that reads the plain layout is left to others."""
-    assert RULE.refuses(_config(), 1, tvm.target.Target("llvm")) == "needs a CUDA target (got llvm)"
+    assert RULE.refuses(Problem(_config(), 1, tvm.target.Target("llvm"))) == "needs a CUDA target (got llvm)"
     assert RULE.apply(matmul_dequantize_b(_config(), 1), cuda_target("sm_90a")) is None

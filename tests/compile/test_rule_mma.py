@@ -22,7 +22,9 @@ from bitquant.intrin.mma import (
     fragment_row_chunk,
     transposed_fragment_row_chunk,
 )
-from bitquant.schedule.rules.mma import MmaHint, MmaRule
+from bitquant.problem import Problem
+from bitquant.schedule.rules.mma.hint import MmaHint
+from bitquant.schedule.rules.mma.rule import MmaRule
 from bitquant.testing.oracle import code_values
 
 RULE = MmaRule()
@@ -197,7 +199,7 @@ REFUSALS = [
 def test_refusals_name_need_and_value(arch, fields, reason):
     """Each refusal says what is needed and what was there."""
     config = MatmulConfig(M=[64], N=64, K=128, **fields)
-    assert RULE.refuses(config, 64, cuda_target(arch)) == reason
+    assert RULE.refuses(Problem(config, 64, cuda_target(arch))) == reason
     assert RULE.apply(matmul_dequantize_b(config, 64), cuda_target(arch)) is None
 
 
@@ -220,7 +222,7 @@ def test_hints_that_do_not_fit_are_errors(change, reason):
     config = MatmulConfig(M=[64], N=256, K=512, W_dtype="uint4")
     hint = dataclasses.replace(MmaHint(), **change)
     with pytest.raises(ScheduleError) as error:
-        RULE.schedule(config, 64, cuda_target("sm_90a"), hint)
+        RULE.schedule(Problem(config, 64, cuda_target("sm_90a")), hint)
     assert reason in str(error.value)
 
 
@@ -250,7 +252,7 @@ def test_signature_is_that_of_the_definition(M, fields):
 def test_rungs_with_equal_hints_are_equal():
     """Two rungs that get the same hint differ in name and rung alone."""
     config = MatmulConfig(M=[32, 64], N=64, K=128, W_dtype="uint4", with_scaling=True, group_size=32)
-    low, high = (RULE.schedule(config, rung, cuda_target("sm_90a"), MmaHint()) for rung in (32, 64))
+    low, high = (RULE.schedule(Problem(config, rung, cuda_target("sm_90a")), MmaHint()) for rung in (32, 64))
     tvm.ir.assert_structural_equal(low.body, high.body, map_free_vars=True)
 
 

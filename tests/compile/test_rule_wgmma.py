@@ -19,12 +19,14 @@ from bitquant.errors import ScheduleError
 from bitquant.formats import number_format
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import fragment_layout
+from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule, hint_problem
-from bitquant.schedule.rules.wgmma_decode import Recorder, record
-from bitquant.schedule.rules.wgmma_kernel import Kernel
-from bitquant.schedule.rules.wgmma_model import predicted_us
-from bitquant.schedule.rules.wgmma_tiles import registers
+from bitquant.schedule.rules.hopper.cost import predicted_us
+from bitquant.schedule.rules.hopper.emit.kernel import Kernel
+from bitquant.schedule.rules.hopper.emit.operand import Recorder, record
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.rule import WgmmaRule
+from bitquant.schedule.rules.hopper.tiles import registers
 from bitquant.testing.oracle import code_values
 
 RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
@@ -158,10 +160,10 @@ def test_one_operation_decodes_every_code(weight: str, operand: str) -> None:
 def test_space_is_legal_and_ordered(weight: str, m: int) -> None:
     """All hints of the space can be built, none comes twice, and predicted times rise from the default on."""
     config = _config(4096, 4096, W_dtype=weight, with_zeros=weight.startswith("uint"))
-    space = list(RULE.space(config, m, TARGET))
-    assert space[0] == RULE.default_hint(config, m, TARGET)
+    space = list(RULE.space(Problem(config, m, TARGET)))
+    assert space[0] == RULE.default_hint(Problem(config, m, TARGET))
     assert 1 <= len(set(space)) == len(space) <= 60
-    assert all(hint_problem(config, ARCH, hint) is None for hint in space)
+    assert all(RULE.fault(Problem(config, 64, TARGET), hint) is None for hint in space)
     times = [predicted_us(config, m, ARCH, hint) for hint in space]
     assert times == sorted(times)
 
@@ -171,8 +173,8 @@ def test_space_is_legal_and_ordered(weight: str, m: int) -> None:
 def test_small_and_odd_problems_have_a_default(N: int, K: int, weight: str) -> None:
     """A default exists wherever the rule does not refuse, also where K is shorter than a tile of the layout."""
     config = _config(N, K, W_dtype=weight, group_size=-1)
-    assert RULE.refuses(config, 64, TARGET) is None
-    assert hint_problem(config, ARCH, RULE.default_hint(config, 64, TARGET)) is None
+    assert RULE.refuses(Problem(config, 64, TARGET)) is None
+    assert RULE.fault(Problem(config, 64, TARGET), RULE.default_hint(Problem(config, 64, TARGET))) is None
 
 
 @pytest.mark.parametrize(
@@ -227,15 +229,15 @@ def test_illegal_hints_are_refused_by_name(hint: WgmmaHint, message: str) -> Non
 def test_refusals(fields: dict, message: str) -> None:
     """What the kernel cannot do is refused with the rule and the value."""
     K = fields.pop("K", 8192)
-    assert message in str(RULE.refuses(_config(256, K, **fields), 64, TARGET))
+    assert message in str(RULE.refuses(Problem(_config(256, K, **fields), 64, TARGET)))
 
 
 def test_few_rows_are_left_to_others() -> None:
     """Below 16 rows the rule refuses."""
-    assert RULE.refuses(_config(), 8, TARGET) == "needs M >= 16 (got 8)"
-    assert RULE.refuses(_config(), 16, TARGET) is None
+    assert RULE.refuses(Problem(_config(), 8, TARGET)) == "needs M >= 16 (got 8)"
+    assert RULE.refuses(Problem(_config(), 16, TARGET)) is None
 
 
 def test_other_gpus_are_refused() -> None:
     """Only Hopper has wgmma."""
-    assert "needs sm_90a (got sm_80)" in str(RULE.refuses(_config(), 64, cuda_target("sm_80")))
+    assert "needs sm_90a (got sm_80)" in str(RULE.refuses(Problem(_config(), 64, cuda_target("sm_80"))))

@@ -15,9 +15,10 @@ from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
+from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules import DenseRule
-from bitquant.schedule.rules.wgmma import WgmmaHint, hint_problem
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
 
 RULE, TARGET, ARCH = DenseRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
 
@@ -39,7 +40,7 @@ def test_default_kernels(dtype: str, ptx_type: str, m: int, monkeypatch: pytest.
     logs: list[str] = []
     parse = compiler._parse_ptxas
     monkeypatch.setattr(compiler, "_parse_ptxas", lambda log: (logs.append(log), parse(log))[1])
-    hint = RULE.default_hint(_config(dtype=dtype), m, TARGET)
+    hint = RULE.default_hint(Problem(_config(dtype=dtype), m, TARGET))
     archive = _build(_config(dtype=dtype), hint)
     (resources,) = archive.resources.values()
     assert resources.spill_bytes == resources.stack_bytes == 0
@@ -63,16 +64,16 @@ def test_weight_waits_for_the_kernel_before() -> None:
 @pytest.mark.parametrize("m", [16, 100, 4096])
 def test_hints_are_legal(m: int) -> None:
     """All hints of the space can be built."""
-    space = list(RULE.space(_config(4096, 4096), m, TARGET))
+    space = list(RULE.space(Problem(_config(4096, 4096), m, TARGET)))
     assert space
-    assert all(hint_problem(_config(4096, 4096), ARCH, hint, RULE.kernel_type) is None for hint in space)
+    assert all(RULE.fault(Problem(_config(4096, 4096), 64, TARGET), hint) is None for hint in space)
 
 
 @pytest.mark.parametrize(("N", "K"), [(64, 64), (200, 520), (5, 8), (33, 136)])
 def test_odd_problems_have_a_default(N: int, K: int) -> None:
     """A default exists for every N, and every K of whole 16 bytes."""
-    assert RULE.refuses(_config(N, K), 64, TARGET) is None
-    assert hint_problem(_config(N, K), ARCH, RULE.default_hint(_config(N, K), 64, TARGET), RULE.kernel_type) is None
+    assert RULE.refuses(Problem(_config(N, K), 64, TARGET)) is None
+    assert RULE.fault(Problem(_config(N, K), 64, TARGET), RULE.default_hint(Problem(_config(N, K), 64, TARGET))) is None
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_odd_problems_have_a_default(N: int, K: int) -> None:
 )
 def test_refusals(fields: dict, message: str) -> None:
     """What the kernel cannot do is refused with the rule and the value."""
-    assert message in str(RULE.refuses(_config(**fields), 64, TARGET))
+    assert message in str(RULE.refuses(Problem(_config(**fields), 64, TARGET)))
 
 
 def test_a_box_has_at_most_256_rows() -> None:

@@ -12,11 +12,13 @@ from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
+from bitquant.problem import Problem
 from bitquant.schedule.apply import preferred_layout, schedule_with
-from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule, hint_problem
-from bitquant.schedule.rules.wgmma_kernel import Kernel
-from bitquant.schedule.rules.wgmma_sums import Promotion
-from bitquant.schedule.rules.wgmma_tiles import promotes
+from bitquant.schedule.rules.hopper.emit.kernel import Kernel
+from bitquant.schedule.rules.hopper.emit.sums import Promotion
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.rule import WgmmaRule
+from bitquant.schedule.rules.hopper.tiles import promotes
 
 RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
 
@@ -54,7 +56,7 @@ def _build(config: MatmulConfig, hint: WgmmaHint) -> Archive:
 def test_default_kernels_stay_in_registers(fields: dict, types: str, m: int, ptxas_log: list[str]) -> None:
     """Default kernels multiply in the types meant, 32 k at a time, one product after the other, and nothing spills."""
     config = _config(**fields)
-    hint = RULE.default_hint(config, m, TARGET)
+    hint = RULE.default_hint(Problem(config, m, TARGET))
     archive = _build(config, hint)
     (resources,) = archive.resources.values()
     assert resources.spill_bytes == resources.stack_bytes == 0
@@ -63,7 +65,7 @@ def test_default_kernels_stay_in_registers(fields: dict, types: str, m: int, ptx
     assert "serialized" not in ptxas_log[-1]
     assert hint.stages >= 2
     # A ring of few slots is one of large ones.
-    assert 90_000 < RULE.smem_bytes(config, m, TARGET, hint) <= 232448
+    assert 90_000 < RULE.smem_bytes(Problem(config, m, TARGET), hint) <= 232448
 
 
 @pytest.mark.parametrize("m", [16, 100, 256, 4096])
@@ -71,9 +73,9 @@ def test_default_kernels_stay_in_registers(fields: dict, types: str, m: int, ptx
 def test_hints_are_legal(fields: dict, types: str, m: int) -> None:
     """The space has no hint that cannot be built, and integers no number of columns that wgmma lacks."""
     config = _config(4096, 4096, **fields)
-    space = list(RULE.space(config, m, TARGET))
+    space = list(RULE.space(Problem(config, m, TARGET)))
     assert space
-    assert all(hint_problem(config, ARCH, hint) is None for hint in space)
+    assert all(RULE.fault(Problem(config, 64, TARGET), hint) is None for hint in space)
     if config.A_format.is_integer:
         assert all(hint.block_m % 16 == 0 or hint.block_m in (8, 24) for hint in space)
 
@@ -83,8 +85,8 @@ def test_hints_are_legal(fields: dict, types: str, m: int) -> None:
 def test_odd_problems_have_a_default(weight: str, N: int, K: int) -> None:
     """A default exists for every N, and every K of whole 16 bytes of A."""
     config = _config(N, K, W_dtype=weight, **INT8)
-    assert RULE.refuses(config, 64, TARGET) is None
-    assert hint_problem(config, ARCH, RULE.default_hint(config, 64, TARGET)) is None
+    assert RULE.refuses(Problem(config, 64, TARGET)) is None
+    assert RULE.fault(Problem(config, 64, TARGET), RULE.default_hint(Problem(config, 64, TARGET))) is None
 
 
 @pytest.mark.parametrize("rows", [1, 2])
@@ -138,4 +140,4 @@ def test_every_layout_and_rung_is_served() -> None:
     """A ladder with A of 8 bits has one weight layout, which decode and wgmma read."""
     config = MatmulConfig(M=[1, 16, 256], N=256, K=1024, W_dtype="int4", **INT8)
     assert preferred_layout(config, TARGET) == "fragment"
-    assert RULE.refuses(config, 256, TARGET) is None
+    assert RULE.refuses(Problem(config, 256, TARGET)) is None

@@ -14,10 +14,12 @@ from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.formats import WEIGHT_DTYPES, number_format
+from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule, hint_problem
-from bitquant.schedule.rules.wgmma_kernel import Kernel
-from bitquant.schedule.rules.wgmma_tiles import hint_registers
+from bitquant.schedule.rules.hopper.emit.kernel import Kernel
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.rule import WgmmaRule
+from bitquant.schedule.rules.hopper.tiles import hint_registers
 
 RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
 ZEROS = {"W_dtype": "uint4", "with_zeros": True}
@@ -134,7 +136,7 @@ def test_runs_are_groups_or_parts_of_them(group_size: int, block_k: int, run_ste
 @pytest.mark.parametrize("block_k", [192, 320])
 def test_slots_hold_whole_runs(block_k: int) -> None:
     """A run that begins in one slot and ends within another has no place for its sums of A."""
-    problem = hint_problem(_config(**ZEROS), ARCH, _sums(block_k=block_k, stages=3))
+    problem = RULE.fault(Problem(_config(**ZEROS), 64, TARGET), _sums(block_k=block_k, stages=3))
     assert problem == "needs a block_k that holds whole runs of 128 k, or parts of one"
 
 
@@ -185,9 +187,9 @@ def test_illegal_hints_are_refused_by_name(fields: dict, hint: WgmmaHint, messag
 def test_space_scales_sums_only_where_that_is_legal(fields: dict, has_sums: bool, m: int) -> None:
     """With few rows of A hints of scaled sums are among those worth measuring, where the problem allows them."""
     config = _config(4096, 4096, **fields)
-    space = list(RULE.space(config, m, TARGET))
+    space = list(RULE.space(Problem(config, m, TARGET)))
     summing = [hint for hint in space if hint.scaling == "sums"]
-    assert all(hint_problem(config, ARCH, hint) is None for hint in space)
+    assert all(RULE.fault(Problem(config, 64, TARGET), hint) is None for hint in space)
     assert all(hint.block_m <= 64 for hint in summing)
     if not has_sums:
         assert not summing
@@ -203,5 +205,5 @@ def test_every_problem_that_is_taken_has_a_default(W_dtype: str, group_size: int
         config = MatmulConfig(
             M=(m,), N=246, K=1920, A_dtype="int8", W_dtype=W_dtype, group_size=group_size, with_scaling=True
         )
-        assert RULE.refuses(config, m, TARGET) is None
-        RULE.check_hint(config, m, TARGET, RULE.default_hint(config, m, TARGET))
+        assert RULE.refuses(Problem(config, m, TARGET)) is None
+        RULE.check_hint(Problem(config, m, TARGET), RULE.default_hint(Problem(config, m, TARGET)))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import bitquant as bq
-from bitquant.schedule.rules.decode import DecodeHint
+from bitquant.schedule.rules.decode.hint import DecodeHint
 from bitquant.testing.kernels import HintedKernel
 
 N, K = 320, 2048

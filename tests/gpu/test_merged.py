@@ -108,7 +108,8 @@ def test_decoding_compiled(model, plain):
             with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
                 compiled(token, past_key_values=cache, cache_position=position)
                 torch.cuda.synchronize()
-        counts.append(sum(event.count for event in profile.key_averages() if "matmul" in event.key))
+        # Inductor's own kernels carry the names of operations beside them, "triton_..._matmul_...".
+        counts.append(sum(event.count for event in profile.key_averages() if event.key.startswith("matmul_m")))
     assert (logits[0] - logits[1]).norm() <= 1e-2 * logits[0].norm()
     assert counts[0] - counts[1] == 2 * 3
 

@@ -11,10 +11,12 @@ from bitquant.arch import cuda_target, gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.formats import number_format
 from bitquant.layouts import FragmentLayout
-from bitquant.schedule.rules.decode import DecodeHint, DecodeRule
-from bitquant.schedule.rules.decode_digits import DIGIT_BITS, DIGITS, DigitPlan, digit_words, digits_refusal
-from bitquant.schedule.rules.decode_model import Work
-from bitquant.schedule.rules.decode_shape import Shape
+from bitquant.problem import Problem
+from bitquant.schedule.rules.decode.cost import Work
+from bitquant.schedule.rules.decode.digits import DIGIT_BITS, DIGITS, DigitPlan, digit_words, digits_refusal
+from bitquant.schedule.rules.decode.geometry import Shape
+from bitquant.schedule.rules.decode.hint import DecodeHint
+from bitquant.schedule.rules.decode.rule import DecodeRule
 from tests.unit.test_fragments import NumpyOps, lanes, values_of
 
 FORMATS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (1, 2, 3)]
@@ -158,5 +160,5 @@ def test_digits_are_the_default_where_decoding_is_the_limit(name: str, N: int, e
     """One row, large weights of few bits; not for two rows."""
     for rung, is_expected in ((1, expected), (2, False)):
         config = MatmulConfig(M=rung, N=N, K=8192, W_dtype=name, group_size=128, with_scaling=True, with_zeros=True)
-        hint = DecodeRule().default_hint(config, rung, cuda_target("sm_90a"))
+        hint = DecodeRule().default_hint(Problem(config, rung, cuda_target("sm_90a")))
         assert (hint.activations == "digits") is is_expected

@@ -11,9 +11,11 @@ from bitquant.arch import cuda_target, gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import fragment_layout, fragment_refusal
-from bitquant.schedule.rules.decode import DecodeHint, DecodeRule
-from bitquant.schedule.rules.decode_model import Work, least, predicted_us, registers, space
-from bitquant.schedule.rules.decode_shape import Shape, operand_type
+from bitquant.problem import Problem
+from bitquant.schedule.rules.decode.cost import Work, least, predicted_us, registers, space
+from bitquant.schedule.rules.decode.geometry import Shape, operand_type
+from bitquant.schedule.rules.decode.hint import DecodeHint
+from bitquant.schedule.rules.decode.rule import DecodeRule
 from bitquant.testing.generators import SHAPE_SETS, cases
 
 RULE = DecodeRule()
@@ -159,8 +161,8 @@ def test_every_problem_has_a_default(arch: str) -> None:
         if fragment_refusal(config) is not None:
             continue
         for rung in config.ladder:
-            if RULE.refuses(config, rung, target) is None:
-                assert next(RULE.space(config, rung, target), None) is not None, (config, rung)
+            if RULE.refuses(Problem(config, rung, target)) is None:
+                assert next(RULE.space(Problem(config, rung, target)), None) is not None, (config, rung)
                 found += 1
     assert found > 300
 
@@ -178,7 +180,7 @@ LONG = [
 def test_long_problems_have_a_default(arch: str, rung: int, N: int, K: int, fields: dict) -> None:
     """Also where A, scales and a table crowd small shared memory; what fits there is no more than a block may have."""
     config = MatmulConfig(M=rung, N=N, K=K, with_scaling=True, with_zeros=True, **fields)
-    hint = RULE.default_hint(config, rung, cuda_target(arch))
+    hint = RULE.default_hint(Problem(config, rung, cuda_target(arch)))
     assert Shape(config, rung, gpu_arch(arch), hint).smem_bytes <= gpu_arch(arch).smem_per_block_bytes
 
 
@@ -199,6 +201,6 @@ def test_a_default_is_found_at_once(N: int, K: int, rung: int) -> None:
     seconds = []
     for _ in range(3):
         start = time.process_time()
-        RULE.default_hint(config, rung, cuda_target("sm_90a"))
+        RULE.default_hint(Problem(config, rung, cuda_target("sm_90a")))
         seconds.append(time.process_time() - start)
     assert min(seconds) < 0.1

@@ -12,9 +12,9 @@ from bitquant.config import MatmulConfig
 from bitquant.formats import number_format
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import FragmentLayout
-from bitquant.schedule.rules.decode import DecodeHint
-from bitquant.schedule.rules.decode_products import decodes_in_place, products, run_k, sum_classes
-from bitquant.schedule.rules.decode_shape import Shape
+from bitquant.schedule.rules.decode.geometry import Shape
+from bitquant.schedule.rules.decode.hint import DecodeHint
+from bitquant.schedule.rules.decode.products import decodes_in_place, products, run_k, sum_classes
 from tests.unit.test_fragments import NumpyOps, lanes, numbers, values_of
 
 FORMATS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 8)]

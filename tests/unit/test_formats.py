@@ -38,6 +38,7 @@ from bitquant.formats.codebooks import NF4_VALUES
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import fragment_layout
 from bitquant.matmul import Matmul
+from bitquant.problem import Problem
 from bitquant.schedule import choice_of, preferred_layout, schedule_module
 from bitquant.schedule.rules import DecodeRule, MmaRule, WgmmaRule
 from bitquant.testing import oracle
@@ -206,7 +207,7 @@ def test_kernels_refuse_what_they_were_not_told(pow2, A):
         (WgmmaRule(), f"needs a format whose registers are decoded to {left} (got pow2)"),
         (MmaRule(), f"needs a format whose plain layout is decoded to {operand} (got pow2)"),
     ):
-        assert rule.refuses(config, 16, target) == reason
+        assert rule.refuses(Problem(config, 16, target)) == reason
     with pytest.raises(ScheduleError, match="registers are decoded to"):
         RegisterDecoder(pow2, fragment_layout(config), operand, 90)
     assert preferred_layout(config, target) == "plain"
@@ -341,7 +342,7 @@ def test_levels_that_16_bits_do_not_hold_are_left_to_float32(A_dtype, factor, is
     )
     target = cuda_target("sm_90a")
     for rule in (DecodeRule(), WgmmaRule(), MmaRule()):
-        reason = rule.refuses(config, 16, target)
+        reason = rule.refuses(Problem(config, 16, target))
         assert (reason is not None) is is_refused
         assert reason is None or f"to hold all in {A_dtype} (got {3.5 * factor:g})" in reason
     assert preferred_layout(config, target) == ("plain" if is_refused else "fragment")

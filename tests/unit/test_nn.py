@@ -18,10 +18,11 @@ from torch._dynamo.utils import counters
 import bitquant as bq
 from bitquant.formats import SCALE_DTYPES, number_format
 from bitquant.formats.codebooks import NF4_VALUES
-from bitquant.layouts import to_layout, weight_shape
+from bitquant.layouts import weight_shape
 from bitquant.nn import BitLinear, Linear, module, quantize, rounding
 from bitquant.operator import core as operator_core
 from bitquant.packing import pack, unpack_zeros
+from bitquant.relayout import to_layout
 from bitquant.testing.oracle import assert_close, decode_plain, oracle, oracle_weight
 
 N, K, GROUP = 24, 96, 32
@@ -670,7 +671,7 @@ def test_a_weight_is_converted_where_it_leaves(gpu, monkeypatch):
     assert weight_shape(layer.config, "fragment") not in moved
     gpu.layout = "fragment"
     layer.to("cpu")
-    monkeypatch.setattr("bitquant.layouts.from_layout", None)
+    monkeypatch.setattr("bitquant.relayout.from_layout", None)
     assert layer.to("meta").qweight.shape == layer.config.W_shape
 
 

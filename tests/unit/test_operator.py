@@ -21,6 +21,7 @@ from bitquant import build as build_module
 from bitquant.archive import FORMAT
 from bitquant.operator import archives, call, core, registry
 from bitquant.operator.signature import Operands
+from bitquant.problem import Problem
 from bitquant.profiling import random_operands
 from bitquant.schedule import Plan, Planned, Record
 from bitquant.testing.check import check_call
@@ -644,10 +645,9 @@ def test_a_kernel_with_other_operands_is_refused(fields, words):
     from bitquant.schedule.rules import CpuRule
 
     class OtherRule(CpuRule):
-        def schedule(self, config, rung, target, hint):
-            other = dataclasses.replace(config, **fields)
-            scheduled = super().schedule(other, rung, target, self.default_hint(other, rung, target))
-            return tag(scheduled, config, rung)
+        def schedule(self, problem, hint):
+            other = dataclasses.replace(problem, config=dataclasses.replace(problem.config, **fields))
+            return tag(super().schedule(other, self.default_hint(other)), problem.config, problem.rung)
 
     config = bq.MatmulConfig(M=(16,), N=8, K=64, W_dtype="uint4")
     with pytest.raises(bq.ScheduleError, match=f"^cpu: {words}"):
@@ -871,7 +871,7 @@ def test_records_of_ones_own(monkeypatch):
     config = bq.MatmulConfig(M=16, N=64, K=128, W_dtype="uint4", fast_decoding=False)
     default = bq.Matmul(config, target="sm_90a")
     rule = MmaRule()
-    hint = {**rule.default_hint(config, 16, default.target).to_dict(), "stages": 5}
+    hint = {**rule.default_hint(Problem(config, 16, default.target)).to_dict(), "stages": 5}
     record = Record(
         {k: v for k, v in config.problem().items() if k != "M"}, 16, "sm_90a", "NVIDIA H200", "mma", hint, 2.0, 1.0
     )

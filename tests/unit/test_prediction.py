@@ -11,10 +11,11 @@ from bitquant.arch import SUPPORTED_ARCHS, find_gpu, gpu_arch, resolve_gpu, reso
 from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
 from bitquant.operator.prediction import floor_us, predict
+from bitquant.problem import Problem
 from bitquant.schedule import apply_plan, choice_of, load_records, plan, preferred_layout, schedule_module
 from bitquant.schedule.records import shipped_directory
 from bitquant.schedule.rules import DecodeRule, WgmmaRule
-from bitquant.schedule.rules.wgmma_model import predicted_us
+from bitquant.schedule.rules.hopper.cost import predicted_us
 
 UINT4 = dict(W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)
 #: No record is of this shape.
@@ -51,7 +52,7 @@ def test_a_record_says_what_was_measured():
     other = predict(config, 1, target, h100)
     hint = DecodeRule.hint_type.from_dict(dict(record.hint))
     assert (other.rule, other.basis) == ("decode", "model")
-    assert other.time_us == DecodeRule().predicted_us(config, 1, h100, hint)
+    assert other.time_us == DecodeRule().predicted_us(Problem(config, 1, target, "fragment", h100), hint)
     assert other.time_us > found.time_us
 
 
@@ -61,7 +62,7 @@ def test_models_predict_what_no_record_says():
     rule = WgmmaRule()
     for m, rows in ((200, 256), (3000, 3000)):
         found = predict(OTHER, m, target)
-        hint = rule.default_hint(OTHER, found.rung, target)
+        hint = rule.default_hint(Problem(OTHER, found.rung, target))
         assert (found.rule, found.basis, found.origin) == ("wgmma", "model", "default")
         assert found.time_us == predicted_us(OTHER, rows, h200, hint)
 

@@ -16,6 +16,7 @@ import bitquant as bq
 from bitquant.arch import cpu_target, cuda_target
 from bitquant.compute import select_implementation
 from bitquant.files import lock_folder
+from bitquant.problem import Problem
 from bitquant.schedule import (
     ApplyDefaultSchedule,
     ApplyTunedSchedule,
@@ -33,7 +34,7 @@ from bitquant.schedule import records as records_module
 from bitquant.schedule.records import record_path, records_for, shipped_directory
 from bitquant.schedule.rules import MmaRule, default_rules
 from bitquant.schedule.rules.gemv import GemvHint
-from bitquant.schedule.rules.mma import MmaHint
+from bitquant.schedule.rules.mma.hint import MmaHint
 
 SM90 = cuda_target("sm_90a")
 #: Not the default, which has 4 slots.
@@ -302,7 +303,7 @@ def test_tuned_then_default():
     default = schedule_module(select_implementation(config), SM90)
     chosen = choices(mod)
     assert (chosen[16].rule, chosen[16].hint, chosen[16].origin) == ("mma", HINT.to_dict(), "record")
-    assert chosen[16].smem_bytes == MmaRule().smem_bytes(config, 16, SM90, HINT)
+    assert chosen[16].smem_bytes == MmaRule().smem_bytes(Problem(config, 16, SM90), HINT)
     assert choices(default)[16].hint != HINT.to_dict()
     assert not tvm_ffi.structural_equal(mod["matmul_m16"].body, default["matmul_m16"].body, map_free_vars=True)
     for rung in (1, 64):
@@ -364,8 +365,8 @@ class FragmentRule(MmaRule):
     name = "fragments"
     weight_layouts = ("fragment",)
 
-    def refuses(self, config, rung, target):
-        return None if rung <= 16 else f"needs at most 16 rows (got {rung})"
+    def refuses(self, problem):
+        return None if problem.rung <= 16 else f"needs at most 16 rows (got {problem.rung})"
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from bitquant.compute.matmul import RUNG_ATTR
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError, ScheduleError
 from bitquant.formats import WEIGHT_DTYPES, number_format
+from bitquant.problem import Problem
 from bitquant.schedule.rules.cpu import CpuHint, CpuRule
 from bitquant.testing.generators import weight_fields
 from bitquant.testing.oracle import code_values
@@ -330,7 +331,7 @@ def test_ragged_shapes(W_dtype, lanes):
         m = (1, 5)[(i + lanes // 8) % 2]
         options = {"W_dtype": W_dtype, "with_scaling": True, "with_bias": True, "out_dtype": "float32", **zeros}
         config = MatmulConfig(M=m, N=N, K=K, **options)
-        hint = RULE.default_hint(config, m, cpu_target())
+        hint = RULE.default_hint(Problem(config, m, cpu_target()))
         if i < 2:  # A chunk that does not divide K leaves whole vectors beyond it.
             hint = dataclasses.replace(hint, lanes=lanes, chunk=3, scale_sums=False)
         check(config, kernel(config, m, hint), m, *problem(config))
@@ -374,9 +375,9 @@ def test_equal_hints_give_equal_functions():
     """Rungs whose hints are equal differ in their symbol and rung alone, so that a later step can share the code."""
     config = MatmulConfig(M=None, N=256, K=256, W_dtype="uint4", group_size=64, with_scaling=True)
     target = cpu_target()
-    hints = {rung: RULE.default_hint(config, rung, target) for rung in config.ladder}
+    hints = {rung: RULE.default_hint(Problem(config, rung, target)) for rung in config.ladder}
     assert len(set(hints.values())) == 2
-    functions = [RULE.schedule(config, rung, target, hints[rung]) for rung in (16, 1024)]
+    functions = [RULE.schedule(Problem(config, rung, target), hints[rung]) for rung in (16, 1024)]
     plain = [f.without_attr(RUNG_ATTR).without_attr("global_symbol") for f in functions]
     assert tvm_ffi.structural_equal(*plain)
     assert not tvm_ffi.structural_equal(*functions)
@@ -411,16 +412,17 @@ def test_refuses_a_gpu():
     """A GPU is refused by name, and `apply` says None."""
     config = MatmulConfig(M=1, N=64, K=64)
     target = cuda_target("sm_80")
-    assert RULE.refuses(config, 1, target) == "needs a CPU target (got cuda)"
+    assert RULE.refuses(Problem(config, 1, target)) == "needs a CPU target (got cuda)"
     assert RULE.apply(matmul_dequantize_b(config, 1), target) is None
-    assert RULE.refuses(config, 1, cpu_target()) is None
+    assert RULE.refuses(Problem(config, 1, cpu_target())) is None
 
 
 def test_hint_follows_target():
     """Vectors are as wide as the widest registers of the target."""
     config = MatmulConfig(M=1, N=64, K=64)
     lanes = [
-        RULE.default_hint(config, 1, Target({"kind": "llvm", "mcpu": c})).lanes for c in ("haswell", "skylake-avx512")
+        RULE.default_hint(Problem(config, 1, Target({"kind": "llvm", "mcpu": c}))).lanes
+        for c in ("haswell", "skylake-avx512")
     ]
     assert lanes == [8, 16]
 
@@ -439,7 +441,7 @@ def test_wrong_hints_are_errors(fields, message):
     """A hint that would give a wrong kernel is refused by field, rule and value."""
     config = MatmulConfig(M=[16], N=64, K=128, W_dtype="uint4", group_size=64, with_scaling=True)
     with pytest.raises(ScheduleError, match=re.escape(message)):
-        RULE.schedule(config, 16, cpu_target(), dataclasses.replace(CpuHint(), **fields))
+        RULE.schedule(Problem(config, 16, cpu_target()), dataclasses.replace(CpuHint(), **fields))
 
 
 @pytest.mark.parametrize("A_dtype", ["int8", "float16"])

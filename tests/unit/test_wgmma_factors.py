@@ -13,8 +13,8 @@ from tvm.script import tirx as T
 
 from bitquant.config import MatmulConfig
 from bitquant.packing import pack_zeros
-from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, has_room, source_lane, vector_groups
-from bitquant.schedule.rules.wgmma_tiles import WgmmaHint
+from bitquant.schedule.rules.hopper.emit.factors import TURN, FactorLoads, has_room, source_lane, vector_groups
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
 
 ROOMY = WgmmaHint(block_m=128, consumers_n=2)
 #: Four registers are left of what the consumers have.

@@ -12,9 +12,10 @@ import pytest
 
 from bitquant.arch import gpu_arch
 from bitquant.config import MatmulConfig
-from bitquant.schedule.rules.wgmma import WgmmaHint, WgmmaRule
-from bitquant.schedule.rules.wgmma_dense import DenseRule
-from bitquant.schedule.rules.wgmma_kernel import Kernel
+from bitquant.schedule.rules.hopper.dense import DenseRule
+from bitquant.schedule.rules.hopper.emit.kernel import Kernel
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.testing.kernels import HINTED_ARCH, HINTED_KERNELS, HintedKernel
 
 RULES = {rule.name: rule for rule in (WgmmaRule(), DenseRule())}

@@ -6,11 +6,10 @@ import pytest
 
 from bitquant.arch import gpu_arch
 from bitquant.config import MatmulConfig
-from bitquant.schedule.rules import wgmma_tiles
-from bitquant.schedule.rules.wgmma_model import predicted_us, step_instructions
-from bitquant.schedule.rules.wgmma_tiles import (
-    ROWS,
-    WgmmaHint,
+from bitquant.schedule.rules.hopper import tiles
+from bitquant.schedule.rules.hopper.cost import predicted_us, step_instructions
+from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
+from bitquant.schedule.rules.hopper.tiles import (
     decodes_in_place,
     hint_registers,
     likely_hints,
@@ -43,9 +42,9 @@ def test_row_blocks_are_one_less_where_both_numbers_divide_n(
 ) -> None:
     """A tile of one block of 64 rows less is tried where N is a whole number of either, and consumers hold several."""
     hint = WgmmaHint(rows=rows, consumers_n=consumers_n)
-    assert wgmma_tiles._row_blocks(blocks * ROWS, hint) == wanted
+    assert tiles._row_blocks(blocks * ROWS, hint) == wanted
     # The last block may be a part of one.
-    assert wgmma_tiles._row_blocks(blocks * ROWS - 5, hint) == wanted
+    assert tiles._row_blocks(blocks * ROWS - 5, hint) == wanted
 
 
 @pytest.mark.parametrize(("row_blocks", "block_n"), [(0, 512), (7, 448), (1, 64)])

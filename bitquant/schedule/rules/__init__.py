@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bitquant.schedule.rules.base import Rule
+from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.cpu import CpuRule
-from bitquant.schedule.rules.decode import DecodeRule
+from bitquant.schedule.rules.decode.rule import DecodeRule
 from bitquant.schedule.rules.fallback import FallbackRule
 from bitquant.schedule.rules.gemv import GemvRule
-from bitquant.schedule.rules.mma import MmaRule
-from bitquant.schedule.rules.wgmma import WgmmaRule
-from bitquant.schedule.rules.wgmma_dense import DenseRule
+from bitquant.schedule.rules.hopper.dense import DenseRule
+from bitquant.schedule.rules.hopper.rule import WgmmaRule
+from bitquant.schedule.rules.mma.rule import MmaRule
 
 __all__ = [
     "CpuRule",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
@@ -16,8 +16,10 @@ from tvm.tirx import PrimFunc
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import output_value, zero_point
 from bitquant.config import MatmulConfig
+from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, one_of, size
-from bitquant.schedule.rules.base import Rule, operands
+from bitquant.schedule.rules.contract import Geometry, Rule
+from bitquant.schedule.rules.operands import operands
 
 __all__ = ["CpuHint", "CpuRule"]
 
@@ -85,30 +87,6 @@ _MAX_PADDING = 1024
 
 def _has_feature(target: Target, name: str) -> bool:
     return bool(tvm.get_global_func("target.target_has_feature")(name, target))
-
-
-def _hint_problem(config: MatmulConfig, target: Target, hint: CpuHint) -> str | None:
-    """Return the rule that a hint breaks, or None."""
-    group = _vectors_a_group(config, hint.lanes)
-    vectors = math.ceil(config.K / _k_lanes(config, hint.lanes))
-    if hint.rows * hint.cols > _MAX_SUMS:
-        return f"needs rows * cols <= {_MAX_SUMS}, the sums in registers"
-    if hint.row_tile % hint.rows:
-        return "needs row_tile % rows == 0"
-    if hint.col_tile % hint.cols:
-        return "needs col_tile % cols == 0"
-    if hint.chunk > max(vectors, _MAX_PADDING):
-        return f"needs chunk <= {max(vectors, _MAX_PADDING)}, the vectors of K"
-    if hint.scale_sums and hint.chunk != group:
-        return f"needs a chunk of one group, {group} vectors, with scale_sums"
-    if hint.simd_lookup and config.W_format.codebook is None:
-        return f"needs 4-bit codes for simd_lookup, and W is {config.W_format.name}"
-    if hint.simd_lookup and not _has_feature(target, feature := "avx512f" if hint.lanes == 16 else "avx2"):
-        return f"needs a CPU with {feature} for simd_lookup with {hint.lanes} lanes"
-    buffer_bytes = 4 * hint.lanes * hint.col_tile * max(hint.row_tile, hint.chunk if hint.buffered else 0)
-    if buffer_bytes > _MAX_BUFFER_BYTES:
-        return f"needs tiles of at most {_MAX_BUFFER_BYTES} bytes, and these have {buffer_bytes}"
-    return None
 
 
 def _chunk_size(vectors: int, step: int, most: int) -> int:
@@ -181,6 +159,37 @@ def _look_up(table: Expr, code: Expr, lane: Expr, lanes: int) -> Expr:
     return tirx.Select(code < 8, low, high)
 
 
+class CpuGeometry(Geometry):
+    """Which vectors share a scale, and whether tiles fit each other, K and the CPU."""
+
+    hint: CpuHint
+
+    def _fault_of_sizes(self) -> str | None:
+        config, hint = self.config, self.hint
+        group = _vectors_a_group(config, hint.lanes)
+        vectors = math.ceil(config.K / _k_lanes(config, hint.lanes))
+        if hint.rows * hint.cols > _MAX_SUMS:
+            return f"needs rows * cols <= {_MAX_SUMS}, the sums in registers"
+        if hint.row_tile % hint.rows:
+            return "needs row_tile % rows == 0"
+        if hint.col_tile % hint.cols:
+            return "needs col_tile % cols == 0"
+        if hint.chunk > max(vectors, _MAX_PADDING):
+            return f"needs chunk <= {max(vectors, _MAX_PADDING)}, the vectors of K"
+        if hint.scale_sums and hint.chunk != group:
+            return f"needs a chunk of one group, {group} vectors, with scale_sums"
+        if hint.simd_lookup and config.W_format.codebook is None:
+            return f"needs 4-bit codes for simd_lookup, and W is {config.W_format.name}"
+        if hint.simd_lookup and not _has_feature(
+            self.problem.target, feature := "avx512f" if hint.lanes == 16 else "avx2"
+        ):
+            return f"needs a CPU with {feature} for simd_lookup with {hint.lanes} lanes"
+        buffer_bytes = 4 * hint.lanes * hint.col_tile * max(hint.row_tile, hint.chunk if hint.buffered else 0)
+        if buffer_bytes > _MAX_BUFFER_BYTES:
+            return f"needs tiles of at most {_MAX_BUFFER_BYTES} bytes, and these have {buffer_bytes}"
+        return None
+
+
 class CpuRule(Rule):
     """Vectors along k (layout nt) or n (nn), a block of rows of A and of vectors of W in registers, threads over tiles.
 
@@ -193,45 +202,34 @@ class CpuRule(Rule):
     pipeline = "s_tir"
     hint_type = CpuHint
 
-    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
+    def refuses(self, problem: Problem) -> str | None:
         """Refuse nothing but other kinds of target."""
-        return None if target.kind.name == "llvm" else f"needs a CPU target (got {target.kind.name})"
+        return None if problem.target.kind.name == "llvm" else f"needs a CPU target (got {problem.target.kind.name})"
 
-    def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> CpuHint:
-        """Decode in registers where one block of rows holds all of A, else a tile at a time.
+    def shapes(self, problem: Problem) -> Iterator[CpuHint]:
+        """Yield the hint of `_wanted_hint`, then its neighbours: other blocks of sums, tiles and chunks."""
+        first = _wanted_hint(problem)
+        yield first
+        seen = {first}
+        for rows, cols in ((first.rows, first.cols), (4, 2), (4, 4), (2, 4), (1, 8), (1, 4), (8, 2)):
+            for tiles in ((1, 1), (1, 2), (2, 1), (2, 2)):
+                for chunk in (first.chunk, max(1, first.chunk // 2), 2 * first.chunk):
+                    row_tile = max(rows, first.row_tile * tiles[0] // rows * rows)
+                    col_tile = max(cols, first.col_tile * tiles[1] // cols * cols)
+                    if rows > max(4, problem.rung) or row_tile >= 2 * max(rows, problem.rung):
+                        continue
+                    hint = replace(first, rows=rows, cols=cols, row_tile=row_tile, col_tile=col_tile, chunk=chunk)
+                    if hint not in seen and hint.fault() is None:
+                        seen.add(hint)
+                        yield hint
 
-        4 x 2 sums and 6 operands fit the 16 registers of AVX2, and hide a latency of 4 cycles at 2 multiply-adds a
-        cycle. Sizes of tiles, and the 4 vectors from which sums are worth scaling, were measured on a Zen 3.
-        """
-        lanes = 16 if _has_feature(target, "avx512f") else 8
-        simd_lookup = config.W_format.codebook is not None and _has_feature(target, "avx2")
-        vectors = math.ceil(config.K / _k_lanes(config, lanes))
-        group = _vectors_a_group(config, lanes)
-        if rung > 4 or not (config.is_static or rung == 1):
-            # A tile of 16 x 64 vectors; nn reads it by rows of k, the longer the better.
-            most, col_tile = (64, 16) if config.layout == "nt" else (128, 8)
-            chunk = _chunk_size(vectors, group or 1, most)
-            return CpuHint(lanes, col_tile=col_tile, chunk=chunk, simd_lookup=simd_lookup)
-        has_scale = config.with_scaling or config.with_zeros
-        # Sums of what is not scaled yet must not leave float32, or results would depend on the number of rows.
-        has_room = config.A_format.bits == 8 or config.A_format.name == "float16"
-        scale_sums = has_scale and has_room and group is not None and group >= 4
-        if config.layout == "nt":
-            cols, col_tile, chunk = 4, 4, vectors
-        else:
-            cols, col_tile, chunk = 8, 32, _chunk_size(vectors, 1, 16)
-        chunk = group if scale_sums else chunk
-        return CpuHint(lanes, rung, cols, rung, col_tile, chunk, False, scale_sums, simd_lookup)
+    def geometry(self, problem: Problem, hint: Hint) -> CpuGeometry:
+        """Return how the kernel cuts the problem."""
+        return CpuGeometry(problem, hint)
 
-    def hint_problem(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> str | None:
-        """Refuse sizes that do not fit each other, K or the CPU."""
-        assert isinstance(hint, CpuHint)
-        return _hint_problem(config, target, hint)
-
-    def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
+    def emit(self, geometry: CpuGeometry) -> PrimFunc:
         """Write the kernel for this problem."""
-        assert isinstance(hint, CpuHint)
-        self.check_hint(config, rung, target, hint)
+        config, rung, hint = geometry.config, geometry.rung, geometry.hint
         N, K = config.N, config.K
         a_format, w_format = config.A_format, config.W_format
         LANES, ROWS, COLS, CHUNK = hint.lanes, hint.rows, hint.cols, hint.chunk
@@ -426,3 +424,31 @@ class CpuRule(Rule):
                         D[i, n] = output_value(config, c, Bias[n], ActivationScale[i], ChannelScale[n])
 
         return spec.bind(kernel)
+
+
+def _wanted_hint(problem: Problem) -> CpuHint:
+    """Return the hint that decodes in registers where one block of rows holds all of A, else a tile at a time.
+
+    4 x 2 sums and 6 operands fit the 16 registers of AVX2, and hide a latency of 4 cycles at 2 multiply-adds a cycle.
+    Sizes of tiles, and the 4 vectors from which sums are worth scaling, were measured on a Zen 3.
+    """
+    config, rung, target = problem.config, problem.rung, problem.target
+    lanes = 16 if _has_feature(target, "avx512f") else 8
+    simd_lookup = config.W_format.codebook is not None and _has_feature(target, "avx2")
+    vectors = math.ceil(config.K / _k_lanes(config, lanes))
+    group = _vectors_a_group(config, lanes)
+    if rung > 4 or not (config.is_static or rung == 1):
+        # A tile of 16 x 64 vectors; nn reads it by rows of k, the longer the better.
+        most, col_tile = (64, 16) if config.layout == "nt" else (128, 8)
+        chunk = _chunk_size(vectors, group or 1, most)
+        return CpuHint(lanes, col_tile=col_tile, chunk=chunk, simd_lookup=simd_lookup)
+    has_scale = config.with_scaling or config.with_zeros
+    # Sums of what is not scaled yet must not leave float32, or results would depend on the number of rows.
+    has_room = config.A_format.bits == 8 or config.A_format.name == "float16"
+    scale_sums = has_scale and has_room and group is not None and group >= 4
+    if config.layout == "nt":
+        cols, col_tile, chunk = 4, 4, vectors
+    else:
+        cols, col_tile, chunk = 8, 32, _chunk_size(vectors, 1, 16)
+    chunk = group if scale_sums else chunk
+    return CpuHint(lanes, rung, cols, rung, col_tile, chunk, False, scale_sums, simd_lookup)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tvm.script import tirx as T
-from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.matmul import decode_weight, layout_of, output_value, rung_of
-from bitquant.config import MatmulConfig
+from bitquant.compute.matmul import decode_weight, output_value
 from bitquant.layouts import WEIGHT_LAYOUTS, Layout
+from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, size
-from bitquant.schedule.rules.base import Rule, operands
+from bitquant.schedule.rules.contract import Geometry, Rule
+from bitquant.schedule.rules.operands import operands
 
 __all__ = ["FallbackHint", "FallbackRule"]
 
@@ -46,24 +47,25 @@ class FallbackRule(Rule):
     hint_type = FallbackHint
     weight_layouts: ClassVar[tuple[Layout, ...]] = WEIGHT_LAYOUTS
 
-    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
+    def refuses(self, problem: Problem) -> str | None:
         """Refuse nothing but other kinds of target."""
-        return None if target.kind.name == "cuda" else f"needs a CUDA target (got {target.kind.name})"
+        return None if problem.is_cuda else f"needs a CUDA target (got {problem.device_name})"
 
-    def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> FallbackHint:
-        """Share a decoded weight among up to eight rows: more would spill, fewer decode more often."""
-        return FallbackHint(rows=min(8, 1 << (rung - 1).bit_length()))
+    def shapes(self, problem: Problem) -> Iterator[FallbackHint]:
+        """Share a decoded weight among up to eight rows: more would spill, fewer decode more often. Then the others."""
+        first = FallbackHint(rows=min(8, 1 << (problem.rung - 1).bit_length()))
+        yield first
+        most = 1 << (min(problem.rung, 16) - 1).bit_length()
+        rows = [rows for rows in (16, 8, 4, 2, 1) if rows <= most]
+        yield from (hint for r in rows for warps in (4, 8, 2) if (hint := FallbackHint(warps, r)) != first)
 
-    def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
-        """Give every (rows of m) x (n) to a warp, with the weight in the plain layout."""
-        return self._kernel(config, rung, hint, "plain")
+    def geometry(self, problem: Problem, hint: Hint) -> Geometry:
+        """Return the hint and the problem: the kernel has no other sizes."""
+        return Geometry(problem, hint)
 
-    def schedule_function(self, func: PrimFunc, config: MatmulConfig, target: Target, hint: Hint) -> PrimFunc:
-        """Give every (rows of m) x (n) to a warp, with the weight in the layout of `func`."""
-        return self._kernel(config, rung_of(func), hint, layout_of(func))
-
-    def _kernel(self, config: MatmulConfig, rung: int, hint: Hint, layout: Layout) -> PrimFunc:
-        assert isinstance(hint, FallbackHint)
+    def emit(self, geometry: Geometry) -> PrimFunc:
+        """Give every (rows of m) x (n) to a warp, with the weight in the layout of the problem."""
+        config, rung, hint, layout = geometry.config, geometry.rung, geometry.hint, geometry.problem.layout
         WARPS, ROWS = hint.warps, hint.rows
         N, K = config.N, config.K
         dtype = config.reduce_dtype

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tvm.script import tirx as T
-from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.arch import gpu_arch
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import output_value, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.words import load_width_bytes, load_words, word_value
+from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, size
-from bitquant.schedule.rules.base import Rule, operands
+from bitquant.schedule.rules.contract import Geometry, Rule
+from bitquant.schedule.rules.operands import operands
 
 __all__ = ["GemvHint", "GemvRule"]
 
@@ -51,11 +52,12 @@ class GemvRule(Rule):
     pipeline = "tirx"
     hint_type = GemvHint
 
-    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
+    def refuses(self, problem: Problem) -> str | None:
         """Refuse other rungs than 1, W stored (K, N), and chunks that K or a group does not hold."""
+        config, rung = problem.config, problem.rung
         chunk = _chunk(config)
-        if target.kind.name != "cuda":
-            return f"needs a CUDA target (got {target.kind.name})"
+        if not problem.is_cuda:
+            return f"needs a CUDA target (got {problem.device_name})"
         if rung != 1:
             return f"needs M == 1 (got {rung})"
         if not config.has_fixed_rows(rung):
@@ -68,15 +70,19 @@ class GemvRule(Rule):
             return f"needs group_size % {chunk} == 0 (got {config.group})"
         return None
 
-    def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> GemvHint:
-        """Two rows a warp where that still leaves every multiprocessor 16 warps, else one."""
-        sm_count = gpu_arch(str(target.arch)).sm_count
-        return GemvHint(rows=2 if 2 * 16 * sm_count <= config.N else 1)
+    def shapes(self, problem: Problem) -> Iterator[GemvHint]:
+        """Yield two rows a warp where that still leaves every multiprocessor 16 warps, else one; then the others."""
+        first = GemvHint(rows=2 if 2 * 16 * problem.gpu.sm_count <= problem.config.N else 1)
+        yield first
+        yield from (hint for rows in (1, 2, 4) for warps in (2, 4, 8) if (hint := GemvHint(warps, rows)) != first)
 
-    def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
+    def geometry(self, problem: Problem, hint: Hint) -> Geometry:
+        """Return the hint and the problem: the kernel has no other sizes."""
+        return Geometry(problem, hint)
+
+    def emit(self, geometry: Geometry) -> PrimFunc:
         """Write the kernel for this problem."""
-        assert isinstance(hint, GemvHint)
-        self.check_hint(config, rung, target, hint)
+        config, rung, hint = geometry.config, geometry.rung, geometry.hint
         WARPS, ROWS = hint.warps, hint.rows
         N, K, CHUNK = config.N, config.K, _chunk(config)
         w_format, a_format = config.W_format, config.A_format

@@ -24,10 +24,10 @@ from bitquant.intrin.launch import (
 )
 from bitquant.intrin.mma import Tile, copy_tile, load_fragments, local, store_local, sum_value, zero_local
 from bitquant.intrin.operations import PairTable
-from bitquant.schedule.rules.base import Epilogue, operands, row_index, when
-from bitquant.schedule.rules.decode_products import Product
-from bitquant.schedule.rules.decode_shape import Shape
-from bitquant.schedule.rules.decode_store import SumStore
+from bitquant.schedule.rules.decode.emit.store import SumStore
+from bitquant.schedule.rules.decode.geometry import Shape
+from bitquant.schedule.rules.decode.products import Product
+from bitquant.schedule.rules.operands import Epilogue, operands, row_index, when
 
 __all__ = ["Kernel"]
 

@@ -12,8 +12,8 @@ from bitquant.formats.words import word_like
 from bitquant.intrin.decoders import TirxOps
 from bitquant.intrin.mma import load_words, local, store_local, sum_value, zero_local
 from bitquant.layouts import Plane
-from bitquant.schedule.rules.decode_digits import DIGIT_BITS, DigitPlan, digit_words
-from bitquant.schedule.rules.decode_kernel import Kernel
+from bitquant.schedule.rules.decode.digits import DIGIT_BITS, DigitPlan, digit_words
+from bitquant.schedule.rules.decode.emit.kernel import Kernel
 
 __all__ = ["DigitKernel"]
 

@@ -20,11 +20,11 @@ from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch
 from bitquant.config import MatmulConfig
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import FragmentLayout
-from bitquant.schedule.rules.decode_digits import DigitPlan, digits_refusal
-from bitquant.schedule.rules.decode_products import decodes_in_place, run_k, shares_bytes, sum_classes
+from bitquant.schedule.rules.decode.digits import DigitPlan, digits_refusal
+from bitquant.schedule.rules.decode.products import decodes_in_place, run_k, shares_bytes, sum_classes
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.decode import DecodeHint
+    from bitquant.schedule.rules.decode.hint import DecodeHint
 
 __all__ = ["SCALE_BYTES", "Work", "least", "predicted_us", "registers", "space"]
 
@@ -352,7 +352,7 @@ def least(first: DecodeHint) -> Iterator[DecodeHint]:
 def _shapes(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
     """Yield what is sensible by itself: 8 to 24 warps, enough bytes in flight, enough registers, no idle clusters."""
     tiles_k, tile_bytes = work.layout.tiles_k(work.config.K), work.layout.tile_bytes
-    splits = (1, 2, 4, 8) if work.arch.capability >= 90 else (1,)
+    splits = (1, 2, 4, 8) if work.arch.has_clusters else (1,)
     weight_bytes = math.prod(work.config.W_shape) * max(8, work.config.W_format.bits) / 8
     wanted = min(_IN_FLIGHT_BYTES, weight_bytes / work.arch.sm_count / 4)
     blocks_m = work.blocks_m(first)
@@ -384,7 +384,7 @@ def _shapes(work: Work, first: DecodeHint) -> Iterator[DecodeHint]:
 
 def _multicasts(work: Work, hint: DecodeHint) -> tuple[int, ...]:
     """Return the blocks worth sharing rows of A: in pairs, which leave no multiprocessor idle, where A has some."""
-    is_worth_it = work.rung > 1 and hint.split_k == 1 and work.arch.capability >= 90
+    is_worth_it = work.rung > 1 and hint.split_k == 1 and work.arch.has_clusters
     return (1, 2) if is_worth_it else (1,)
 
 

@@ -12,12 +12,12 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import output_value
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.intrin.wgmma import WARPGROUP, named_barrier, store_transposed
-from bitquant.schedule.rules.base import row_index
-from bitquant.schedule.rules.wgmma_sums import finished_sum, load_row_scales
-from bitquant.schedule.rules.wgmma_tiles import ROWS, WgmmaHint
+from bitquant.schedule.rules.hopper.emit.sums import finished_sum, load_row_scales
+from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
+from bitquant.schedule.rules.operands import row_index
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma_kernel import Job, Kernel
+    from bitquant.schedule.rules.hopper.emit.kernel import Job, Kernel
 
 __all__ = ["Exchange", "TileStore"]
 

@@ -16,10 +16,10 @@ from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
 from bitquant.intrin.wgmma import SWIZZLE_BYTES
 from bitquant.layouts import fragment_layout
-from bitquant.schedule.rules.wgmma_tiles import (
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.tiles import (
     FLOAT8_RUN_K,
     REGISTERS_OF_STEP,
-    WgmmaHint,
     decodes_in_place,
     is_dense,
     promotes,

@@ -21,10 +21,11 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.mma import local, store_local
-from bitquant.schedule.rules.wgmma_tiles import WgmmaHint, hint_registers, needed_registers, sum_sets
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.tiles import hint_registers, needed_registers, sum_sets
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma_kernel import Kernel
+    from bitquant.schedule.rules.hopper.emit.kernel import Kernel
 
 __all__ = [
     "TURN",

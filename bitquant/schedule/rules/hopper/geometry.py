@@ -10,12 +10,11 @@ from bitquant.intrin.decoders import RegisterDecoder, permuted_words
 from bitquant.intrin.operations import PairTable
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP, WgmmaOp
 from bitquant.layouts import TILE_N, fragment_layout
-from bitquant.schedule.rules.wgmma_store import Exchange
-from bitquant.schedule.rules.wgmma_sums import PTX_TYPES, left_operand
-from bitquant.schedule.rules.wgmma_tiles import (
+from bitquant.schedule.rules.hopper.emit.store import Exchange
+from bitquant.schedule.rules.hopper.emit.sums import PTX_TYPES, left_operand
+from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
+from bitquant.schedule.rules.hopper.tiles import (
     BUSY_M,
-    ROWS,
-    WgmmaHint,
     decodes_in_place,
     hint_registers,
     needed_registers,

@@ -19,82 +19,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
-from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch, gpu_arch
+from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch
 from bitquant.config import MatmulConfig
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import Layout, fragment_layout, fragment_refusal
-from bitquant.schedule.hint import Hint, one_of, size
-from bitquant.schedule.rules import decode_model
-from bitquant.schedule.rules.base import Rule
-from bitquant.schedule.rules.decode_digit_kernel import DigitKernel
-from bitquant.schedule.rules.decode_digits import digits_refusal
-from bitquant.schedule.rules.decode_kernel import Kernel
-from bitquant.schedule.rules.decode_model import Work
-from bitquant.schedule.rules.decode_shape import Shape, operand_type
+from bitquant.problem import Problem
+from bitquant.schedule.hint import Hint
+from bitquant.schedule.rules.contract import Rule
+from bitquant.schedule.rules.decode import cost
+from bitquant.schedule.rules.decode.cost import Work
+from bitquant.schedule.rules.decode.digits import digits_refusal
+from bitquant.schedule.rules.decode.emit.digit_kernel import DigitKernel
+from bitquant.schedule.rules.decode.emit.kernel import Kernel
+from bitquant.schedule.rules.decode.geometry import Shape, operand_type
+from bitquant.schedule.rules.decode.hint import DecodeHint
 
-__all__ = ["DecodeHint", "DecodeRule"]
-
-
-@dataclass(frozen=True)
-class DecodeHint(Hint):
-    """Shape of the decode kernel.
-
-    Attributes
-    ----------
-    block_m
-        Rows of A that a block multiplies: 8, 16, 32 or 64; one as digits.
-    rows
-        Tiles of 16 n that a warp owns.
-    warps_n, warps_k
-        Warps of a block along n and along k.
-    split_k
-        Blocks of a cluster that share k (sm_90).
-    ahead
-        Tiles of k that a warp has in flight, for each of its rows.
-    unroll
-        Tiles of k in the body of the loop.
-    phase
-        Tiles of k that a warp multiplies between two arrivals of A; 0: all of them, and A stays in shared memory.
-    waves
-        Blocks of n that a block multiplies one after the other, at most, where A stays.
-    chains
-        Independent sums of a product, which hide the latency of an mma.
-    blocks_per_sm
-        Blocks that registers must leave room for on a multiprocessor.
-    weights
-        How the weight travels: "registers" by loads into them, "shared" by asynchronous copies into a ring in shared
-        memory, from which each lane reads what it has copied itself.
-    multicast
-        Blocks of a cluster that lie side by side along n, and send each other their shares of A (sm_90).
-    activations
-        How A is multiplied: as its "values", or as the "digits" of one row, in integers (`decode_digits`).
-    """
-
-    block_m: int = one_of(8, 1, 16, 32, 64)
-    rows: int = size(1, 1, 16)
-    warps_n: int = size(1, 1, 32)
-    warps_k: int = size(8, 1, 32)
-    split_k: int = one_of(1, 2, 4, 8)
-    ahead: int = size(2, 1, 64)
-    unroll: int = size(4, 1, 16)
-    phase: int = size(0, 0, 1 << 16)
-    waves: int = size(1, 1, 1 << 20)
-    chains: int = size(4, 1, 8)
-    blocks_per_sm: int = size(1, 1, 32)
-    weights: str = one_of("registers", "shared")
-    multicast: int = one_of(1, 2, 4, 8)
-    activations: str = one_of("values", "digits")
-
-    @property
-    def cluster(self) -> int:
-        """Blocks of a cluster, which share k, or rows of A."""
-        return self.split_k * self.multicast
+__all__ = ["DecodeRule"]
 
 
 class DecodeRule(Rule):
@@ -105,11 +49,11 @@ class DecodeRule(Rule):
     hint_type = DecodeHint
     weight_layouts: ClassVar[tuple[Layout, ...]] = ("fragment",)
 
-    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
+    def refuses(self, problem: Problem) -> str | None:
         """Refuse what has no fragment layout, GPUs before sm_80, and formats that no tensor-core type holds."""
-        if target.kind.name != "cuda":
-            return f"needs a CUDA target (got {target.kind.name})"
-        arch = gpu_arch(str(target.arch))
+        if not problem.is_cuda:
+            return f"needs a CUDA target (got {problem.device_name})"
+        config, arch = problem.config, problem.gpu
         if not arch.has_mma_m16n8k16:
             return f"needs sm_80 or newer (got {arch.name})"
         if reason := fragment_refusal(config):
@@ -119,44 +63,37 @@ class DecodeRule(Rule):
             return f"needs a W whose values float16 holds where A is float8 and W is scaled (got {w.name})"
         return w.register_refusal(operand_type(config))
 
-    def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> DecodeHint:
-        """Return the first hint of `space`."""
-        return next(self.space(config, rung, target))
-
-    def space(self, config: MatmulConfig, rung: int, target: Target) -> Iterator[DecodeHint]:
-        """Yield the hints worth measuring, in the order of the time that the model predicts (`decode_model`)."""
-        arch = gpu_arch(str(target.arch))
+    def shapes(self, problem: Problem) -> Iterator[DecodeHint]:
+        """Yield hints in the order of the time that the model predicts (`cost`)."""
+        config, rung, arch = problem.config, problem.rung, problem.gpu
         first = DecodeHint(block_m=min(64, max(8, 1 << (rung - 1).bit_length())))
         work = _work(config, rung, arch)
         is_empty = True
-        for hint in decode_model.space(work, first):
-            if _hint_problem(config, rung, arch, hint) is None and _blocks_fit(config, rung, arch, hint):
+        for hint in cost.space(work, first):
+            if self.fault(problem, hint) is None and _blocks_fit(config, rung, arch, hint):
                 is_empty = False
                 yield hint
         if is_empty:
-            yield from (hint for hint in decode_model.least(first) if _hint_problem(config, rung, arch, hint) is None)
+            yield from cost.least(first)
 
-    def predicted_us(self, config: MatmulConfig, m: int, arch: GpuArch, hint: Hint) -> float:
-        """Return the time that `decode_model` predicts."""
-        assert isinstance(hint, DecodeHint)
-        return decode_model.predicted_us(_work(config, m, arch), hint)
-
-    def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
-        """Return the bytes of a block's shared memory."""
-        assert isinstance(hint, DecodeHint)
-        return Shape(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
-
-    def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
-        """Write the kernel for this problem."""
-        assert isinstance(hint, DecodeHint)
-        self.check_hint(config, rung, target, hint)
-        kernel_type = DigitKernel if hint.activations == "digits" else Kernel
-        return kernel_type(config, rung, gpu_arch(str(target.arch)), hint).build()
-
-    def hint_problem(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> str | None:
+    def fault(self, problem: Problem, hint: Hint) -> str | None:
         """Refuse sizes that do not fit each other, the architecture or shared memory."""
         assert isinstance(hint, DecodeHint)
-        return _hint_problem(config, rung, gpu_arch(str(target.arch)), hint)
+        return _hint_problem(problem.config, problem.rung, problem.gpu, hint)
+
+    def geometry(self, problem: Problem, hint: Hint) -> Shape:  # type: ignore[override]
+        """Return how the kernel cuts the problem."""
+        assert isinstance(hint, DecodeHint)
+        return Shape(problem.config, problem.rung, problem.gpu, hint)
+
+    def cost_us(self, geometry: Shape) -> float:
+        """Return the time that `cost` predicts."""
+        return cost.predicted_us(_work(geometry.config, geometry.rung, geometry.arch), geometry.hint)
+
+    def emit(self, geometry: Shape) -> PrimFunc:
+        """Write the kernel for this problem."""
+        kernel_type = DigitKernel if geometry.hint.activations == "digits" else Kernel
+        return kernel_type(geometry.config, geometry.rung, geometry.arch, geometry.hint).build()
 
 
 def _work(config: MatmulConfig, rung: int, arch: GpuArch) -> Work:
@@ -187,7 +124,7 @@ def _hint_problem(config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHi
         return "needs phase % unroll == 0"
     if hint.cluster > 8:
         return "needs split_k * multicast <= 8"
-    if hint.cluster > 1 and arch.capability < 90:
+    if hint.cluster > 1 and not arch.has_clusters:
         return f"needs sm_90 or newer for split_k or multicast > 1, and the target is {arch.name}"
     shape = Shape(config, rung, arch, hint)
     if shape.phases < hint.split_k:

@@ -20,11 +20,11 @@ from tvm.script import tirx as T
 from bitquant.config import MatmulConfig
 from bitquant.intrin.mma import local, store_local, sum_value, zero_local
 from bitquant.intrin.wgmma import pin, wait_for_products
-from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
-from bitquant.schedule.rules.wgmma_tiles import FLOAT8_RUN_K, promotes
+from bitquant.schedule.rules.hopper.emit.factors import TURN, FactorLoads, unpacked
+from bitquant.schedule.rules.hopper.tiles import FLOAT8_RUN_K, promotes
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma_kernel import Kernel, Place
+    from bitquant.schedule.rules.hopper.emit.kernel import Kernel, Place
 
 __all__ = ["PTX_TYPES", "Promotion", "finished_sum", "left_operand", "load_row_scales", "narrow_refusal"]
 

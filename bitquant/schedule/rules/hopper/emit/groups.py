@@ -23,11 +23,11 @@ from tvm.script import tirx as T
 from bitquant.intrin.launch import arrive, initialize_barrier
 from bitquant.intrin.mma import MmaOp, local, store_local, zero_local
 from bitquant.intrin.wgmma import BARRIER_BYTES, SWIZZLE_BYTES, Cursor, pin, wait_for_products
-from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
-from bitquant.schedule.rules.wgmma_tiles import SUMMING_WARPS
+from bitquant.schedule.rules.hopper.emit.factors import TURN, FactorLoads, unpacked
+from bitquant.schedule.rules.hopper.tiles import SUMMING_WARPS
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma_kernel import Kernel, Place
+    from bitquant.schedule.rules.hopper.emit.kernel import Kernel, Place
 
 __all__ = ["Grouping", "SumsOfA"]
 

@@ -46,19 +46,14 @@ from bitquant.intrin.wgmma import (
     wait_for_products,
 )
 from bitquant.layouts import TILE_N, Layout
-from bitquant.schedule.rules.base import Epilogue, operands, when
-from bitquant.schedule.rules.wgmma_decode import Factors, HeldMasks, Words, record
-from bitquant.schedule.rules.wgmma_groups import Grouping, SumsOfA
-from bitquant.schedule.rules.wgmma_shape import CHUNK_BYTES, MAX_MASKS, Shape
-from bitquant.schedule.rules.wgmma_store import TileStore
-from bitquant.schedule.rules.wgmma_sums import Promotion
-from bitquant.schedule.rules.wgmma_tiles import (
-    ROWS,
-    SUMMING_WARPS,
-    hint_registers,
-    promotes,
-    sum_sets,
-)
+from bitquant.schedule.rules.hopper.emit.groups import Grouping, SumsOfA
+from bitquant.schedule.rules.hopper.emit.operand import Factors, HeldMasks, Words, record
+from bitquant.schedule.rules.hopper.emit.store import TileStore
+from bitquant.schedule.rules.hopper.emit.sums import Promotion
+from bitquant.schedule.rules.hopper.geometry import CHUNK_BYTES, MAX_MASKS, Shape
+from bitquant.schedule.rules.hopper.hint import ROWS
+from bitquant.schedule.rules.hopper.tiles import SUMMING_WARPS, hint_registers, promotes, sum_sets
+from bitquant.schedule.rules.operands import Epilogue, operands, when
 
 __all__ = ["Kernel", "Place"]
 

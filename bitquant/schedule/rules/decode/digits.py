@@ -31,7 +31,7 @@ from bitquant.formats.words import float_like, word_like
 from bitquant.layouts import FragmentLayout, Plane, fragment_layout
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.decode_shape import Shape
+    from bitquant.schedule.rules.decode.geometry import Shape
 
 __all__ = ["DIGITS", "DIGIT_BITS", "DigitColumn", "DigitPlan", "digit_words", "digits_refusal"]
 

@@ -11,10 +11,10 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import output_value
 from bitquant.intrin.launch import arrive_at_cluster, wait_for_cluster
 from bitquant.intrin.mma import load_coherent, store_local
-from bitquant.schedule.rules.base import Epilogue, row_index
+from bitquant.schedule.rules.operands import Epilogue, row_index
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.decode_kernel import Kernel
+    from bitquant.schedule.rules.decode.emit.kernel import Kernel
 
 __all__ = ["SumStore"]
 

@@ -11,12 +11,12 @@ from bitquant.formats.words import pair_of
 from bitquant.intrin.decoders import RegisterDecoder, permuted_words
 from bitquant.intrin.mma import MmaOp, Tile
 from bitquant.layouts import FragmentLayout, fragment_layout
-from bitquant.schedule.rules.decode_digits import DigitPlan
-from bitquant.schedule.rules.decode_model import SCALE_BYTES
-from bitquant.schedule.rules.decode_products import decodes_in_place, products, run_k, shares_bytes
+from bitquant.schedule.rules.decode.cost import SCALE_BYTES
+from bitquant.schedule.rules.decode.digits import DigitPlan
+from bitquant.schedule.rules.decode.products import decodes_in_place, products, run_k, shares_bytes
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.decode import DecodeHint
+    from bitquant.schedule.rules.decode.hint import DecodeHint
 
 __all__ = ["Shape", "operand_type"]
 
@@ -130,9 +130,9 @@ class Shape:
         a_bytes = c.A_format.bits // 8
         self.a_tile = Tile(0, self.rows_of_a, self.phase_k * a_bytes, self.buffers, swizzled=False)
         self.a_width = math.gcd(c.K * a_bytes, self.a_tile.row_bytes, 16)
-        self.copies_bulk = self.arch.capability >= 90 and self.a_width == 16
+        self.copies_bulk = self.arch.has_bulk_copy and self.a_width == 16
         # The narrowest copies of A are non-coherent loads, which need an A that is whole before the kernel begins.
-        self.uses_dependent_launch = self.arch.capability >= 90 and self.a_width >= 4
+        self.uses_dependent_launch = self.arch.has_dependent_launch and self.a_width >= 4
         end = self.a_tile.end
         if self.digit_plan:
             self.digits_offset = -(-end // 128) * 128

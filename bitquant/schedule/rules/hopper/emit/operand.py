@@ -16,10 +16,10 @@ from bitquant.formats.words import MINUS_ZERO_PAIR
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.mma import fma_pair, local, rounded_pair, store_local
 from bitquant.intrin.operations import TirxOps
-from bitquant.schedule.rules.wgmma_factors import TURN, FactorLoads, unpacked
+from bitquant.schedule.rules.hopper.emit.factors import TURN, FactorLoads, unpacked
 
 if TYPE_CHECKING:
-    from bitquant.schedule.rules.wgmma_kernel import Kernel
+    from bitquant.schedule.rules.hopper.emit.kernel import Kernel
 
 __all__ = ["Factors", "HeldMasks", "Words", "record"]
 

@@ -13,9 +13,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from tvm.script import tirx as T
-from tvm.target import Target
 
-from bitquant.config import MatmulConfig
 from bitquant.intrin.mma import local, store_local, zero_local
 from bitquant.intrin.wgmma import (
     SWIZZLE_BYTES,
@@ -29,10 +27,12 @@ from bitquant.intrin.wgmma import (
     wait_for_products,
 )
 from bitquant.layouts import Layout
-from bitquant.schedule.rules.wgmma import WgmmaRule, hopper_refusal
-from bitquant.schedule.rules.wgmma_kernel import Job, Kernel
-from bitquant.schedule.rules.wgmma_store import TileStore
-from bitquant.schedule.rules.wgmma_tiles import ROWS, is_dense
+from bitquant.problem import Problem
+from bitquant.schedule.rules.hopper.emit.kernel import Job, Kernel
+from bitquant.schedule.rules.hopper.emit.store import TileStore
+from bitquant.schedule.rules.hopper.hint import ROWS
+from bitquant.schedule.rules.hopper.rule import WgmmaRule, hopper_refusal
+from bitquant.schedule.rules.hopper.tiles import is_dense
 
 __all__ = ["DenseKernel", "DenseRule"]
 
@@ -45,9 +45,10 @@ class DenseRule(WgmmaRule):
     name = "wgmma_dense"
     weight_layouts: ClassVar[tuple[Layout, ...]] = ("plain",)
 
-    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
+    def refuses(self, problem: Problem) -> str | None:
         """Refuse other GPUs than Hopper, a W that must be decoded, and rows that TMA does not fetch."""
-        if (reason := hopper_refusal(config, rung, target)) is not None:
+        config = problem.config
+        if (reason := hopper_refusal(problem)) is not None:
             return reason
         if config.needs_decode or not is_dense(config) or config.A_format.bits != 16:
             return f"needs W of A's type, float16 or bfloat16, without scales (got {config.W_format.name})"

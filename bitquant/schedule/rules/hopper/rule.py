@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch, gpu_arch
+from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch
 from bitquant.config import MatmulConfig
 from bitquant.intrin.wgmma import SWIZZLE_BYTES
 from bitquant.layouts import Layout, fragment_refusal
+from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
-from bitquant.schedule.rules.base import Rule
-from bitquant.schedule.rules.wgmma_kernel import Kernel
-from bitquant.schedule.rules.wgmma_model import predicted_us
-from bitquant.schedule.rules.wgmma_sums import narrow_refusal
-from bitquant.schedule.rules.wgmma_tiles import (
-    WgmmaHint,
+from bitquant.schedule.rules.contract import Rule
+from bitquant.schedule.rules.hopper.cost import predicted_us
+from bitquant.schedule.rules.hopper.emit.kernel import Kernel
+from bitquant.schedule.rules.hopper.emit.sums import narrow_refusal
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.tiles import (
     has_columns,
     hint_registers,
     launched_registers,
@@ -30,7 +30,7 @@ from bitquant.schedule.rules.wgmma_tiles import (
     unit_k,
 )
 
-__all__ = ["WgmmaHint", "WgmmaRule", "hint_problem", "hopper_refusal"]
+__all__ = ["WgmmaRule", "hint_problem", "hopper_refusal"]
 
 #: Rows of A from which this rule is worth its tiles; below, the decode rule reads the weight faster.
 LEAST_M = 16
@@ -48,9 +48,10 @@ class WgmmaRule(Rule):
     hint_type = WgmmaHint
     weight_layouts: ClassVar[tuple[Layout, ...]] = ("fragment",)
 
-    def refuses(self, config: MatmulConfig, rung: int, target: Target) -> str | None:
+    def refuses(self, problem: Problem) -> str | None:
         """Refuse other GPUs than Hopper, and rows or groups that TMA and the steps of k do not fit."""
-        if (reason := hopper_refusal(config, rung, target) or fragment_refusal(config)) is not None:
+        config = problem.config
+        if (reason := hopper_refusal(problem) or fragment_refusal(config)) is not None:
             return reason
         if config.A_format.bits == 8:
             return narrow_refusal(config)
@@ -65,13 +66,9 @@ class WgmmaRule(Rule):
             return f"needs a group_size of 16, 32 or a multiple of {step_k} (got {config.group})"
         return None
 
-    def default_hint(self, config: MatmulConfig, rung: int, target: Target) -> WgmmaHint:
-        """Return the hint of the least predicted time."""
-        return next(self.space(config, rung, target))
-
-    def space(self, config: MatmulConfig, rung: int, target: Target) -> Iterator[WgmmaHint]:
-        """Yield the hints worth measuring, in the order of the time that the model predicts."""
-        arch = gpu_arch(str(target.arch))
+    def shapes(self, problem: Problem) -> Iterator[WgmmaHint]:
+        """Yield hints in the order of the time that the model predicts (`cost`)."""
+        config, rung, arch = problem.config, problem.rung, problem.gpu
 
         def predicted(hint: WgmmaHint) -> float:
             return predicted_us(config, rung, arch, hint)
@@ -81,26 +78,23 @@ class WgmmaRule(Rule):
         fitting = [hint for hint in sized if hint is not None]
         yield from sorted(fitting, key=predicted)[:SPACE]
 
-    def predicted_us(self, config: MatmulConfig, m: int, arch: GpuArch, hint: Hint) -> float:
-        """Return the time that `wgmma_model` predicts."""
-        assert isinstance(hint, WgmmaHint)
-        return predicted_us(config, m, arch, hint)
-
-    def smem_bytes(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> int:
-        """Return the bytes of the ring, its barriers and what the end of a tile needs."""
-        assert isinstance(hint, WgmmaHint)
-        return self.kernel_type(config, rung, gpu_arch(str(target.arch)), hint).smem_bytes
-
-    def schedule(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> PrimFunc:
-        """Write the kernel for this problem."""
-        assert isinstance(hint, WgmmaHint)
-        self.check_hint(config, rung, target, hint)
-        return self.kernel_type(config, rung, gpu_arch(str(target.arch)), hint).build()
-
-    def hint_problem(self, config: MatmulConfig, rung: int, target: Target, hint: Hint) -> str | None:
+    def fault(self, problem: Problem, hint: Hint) -> str | None:
         """Refuse sizes that do not fit each other, the layout or the GPU."""
         assert isinstance(hint, WgmmaHint)
-        return hint_problem(config, gpu_arch(str(target.arch)), hint, self.kernel_type)
+        return hint_problem(problem.config, problem.gpu, hint, self.kernel_type)
+
+    def geometry(self, problem: Problem, hint: Hint) -> Kernel:  # type: ignore[override]
+        """Return how the kernel cuts the problem."""
+        assert isinstance(hint, WgmmaHint)
+        return self.kernel_type(problem.config, problem.rung, problem.gpu, hint)
+
+    def cost_us(self, geometry: Kernel) -> float:
+        """Return the time that `cost` predicts."""
+        return predicted_us(geometry.config, geometry.rung, geometry.arch, geometry.hint)
+
+    def emit(self, geometry: Kernel) -> PrimFunc:
+        """Write the kernel for this problem."""
+        return geometry.build()
 
     @property
     def kernel_type(self) -> type[Kernel]:
@@ -108,10 +102,11 @@ class WgmmaRule(Rule):
         return Kernel
 
 
-def hopper_refusal(config: MatmulConfig, rung: int, target: Target) -> str | None:
+def hopper_refusal(problem: Problem) -> str | None:
     """Return why no kernel by wgmma and TMA serves a problem, whatever W is, or None."""
-    if target.kind.name != "cuda" or str(target.arch) != "sm_90a":
-        return f"needs sm_90a (got {getattr(target, 'arch', target.kind.name)})"
+    config, rung = problem.config, problem.rung
+    if not (problem.is_cuda and problem.gpu.has_wgmma):
+        return f"needs sm_90a (got {problem.device_name})"
     if rung < LEAST_M:
         return f"needs M >= {LEAST_M} (got {rung})"
     if config.A_format.bits > 16:

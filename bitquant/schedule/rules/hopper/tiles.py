@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP
 from bitquant.layouts import fragment_layout
-from bitquant.schedule.hint import Hint, one_of, size
+from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
 
 __all__ = [
     "BUSY_M",
     "FLOAT8_RUN_K",
     "REGISTERS_OF_STEP",
-    "ROWS",
     "SUMMING_WARPS",
-    "WgmmaHint",
     "decodes_in_place",
     "has_columns",
     "hint_registers",
@@ -36,8 +34,6 @@ __all__ = [
     "unit_k",
 ]
 
-#: Rows of W that a warpgroup multiplies in one instruction.
-ROWS = 64
 #: Most rows of A in a tile whose sums are scaled: those take as many multiply-adds as there are sums.
 MAX_SUM_M = 64
 #: Longest slots that are tried, in elements of k: where sums are scaled; else half of it.
@@ -64,74 +60,6 @@ FLOAT8_RUN_K = 128
 BUSY_M = 48
 #: Registers of a left operand, which a step decodes.
 REGISTERS_OF_STEP = 16
-
-
-@dataclass(frozen=True)
-class WgmmaHint(Hint):
-    """Tile sizes of the wgmma kernel.
-
-    Attributes
-    ----------
-    block_m
-        Rows of A in a tile, the columns of a wgmma.
-    rows
-        Blocks of 64 rows of W that each consumer warpgroup holds sums of.
-    consumers_n, consumers_k
-        Consumer warpgroups along the rows of W, and those that share K.
-    block_k
-        Elements of k that a slot of the ring holds for each consumer along k.
-    stages
-        Slots of the ring.
-    split_k
-        Blocks of a cluster that share K.
-    raster
-        Tiles of m that are walked before n advances, so that blocks that run together share rows in L2.
-    blocks_per_sm
-        Blocks that registers and shared memory must leave room for on a multiprocessor.
-    row_blocks
-        Blocks of 64 rows of W in a tile, where fewer than the consumers could hold; 0: as many. It fills the
-        multiprocessors where no product of the other numbers does: the last consumer multiplies what is not stored.
-    scaling
-        What scales and zero points are applied to: "operand", the decoded weight, or "sums" of a group.
-    tail_split
-        Blocks of a cluster that share K of a tile of the last wave, where there are enough clusters for its tiles.
-    multicast
-        Blocks of a cluster whose tiles lie side by side along n, and which send each other their share of A.
-    """
-
-    block_m: int = size(128, 8, 256)
-    rows: int = size(1, 1, 8)
-    consumers_n: int = size(2, 1, 4)
-    consumers_k: int = size(1, 1, 4)
-    block_k: int = size(64, 16, 1024)
-    stages: int = size(4, 1, 32)
-    split_k: int = one_of(1, 2, 4, 8)
-    raster: int = size(8, 1, 256)
-    blocks_per_sm: int = one_of(1, 2)
-    row_blocks: int = size(0, 0, 32)
-    scaling: str = one_of("operand", "sums")
-    tail_split: int = one_of(1, 2, 4)
-    multicast: int = one_of(1, 2, 4)
-
-    @property
-    def consumers(self) -> int:
-        """Consumer warpgroups of a block."""
-        return self.consumers_n * self.consumers_k
-
-    @property
-    def parts(self) -> int:
-        """Parts that K is cut into."""
-        return self.consumers_k * self.split_k
-
-    @property
-    def cluster(self) -> int:
-        """Blocks of a cluster."""
-        return max(self.split_k, self.tail_split, self.multicast)
-
-    @property
-    def block_n(self) -> int:
-        """Rows of W in a tile."""
-        return ROWS * (self.row_blocks or self.rows * self.consumers_n)
 
 
 # Registers.

@@ -1,0 +1,57 @@
+"""A problem: one function to schedule, as every rule sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from tvm.target import Target
+
+from bitquant.arch import GpuArch, gpu_arch
+from bitquant.config import MatmulConfig
+from bitquant.layouts import Layout
+
+__all__ = ["Problem"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One rung of a config on one target: what is scheduled, or predicted.
+
+    Attributes
+    ----------
+    config
+        The matrix multiplication, with its ladder.
+    rung
+        The rung of the ladder: the most rows of A that the function is made for.
+    target
+        What it is compiled for.
+    layout
+        The layout of the weight that the function reads.
+    product
+        The GPU that runs it; None: the one that stands for the target's architecture (`GpuArch.example`).
+    """
+
+    config: MatmulConfig
+    rung: int
+    target: Target
+    layout: Layout = "plain"
+    product: GpuArch | None = None
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the target is a CUDA GPU; else it is a CPU."""
+        return bool(self.target.kind.name == "cuda")
+
+    @cached_property
+    def gpu(self) -> GpuArch:
+        """Facts of the GPU; of CUDA targets alone."""
+        return self.product or gpu_arch(str(self.target.arch))
+
+    @property
+    def device_name(self) -> str:
+        """What messages call the target: the architecture of a GPU, "llvm" for a CPU."""
+        return str(self.target.arch) if self.is_cuda else str(self.target.kind.name)
+
+    def __str__(self) -> str:
+        return f"{self.config.with_M(self.rung)} on {self.device_name}"

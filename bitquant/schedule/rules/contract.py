@@ -1,0 +1,177 @@
+"""What a rule is: hint -> geometry -> cost, and geometry -> kernel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from tvm.target import Target
+from tvm.tirx import PrimFunc
+
+from bitquant.compute.matmul import config_of, layout_of, rung_of
+from bitquant.errors import ScheduleError
+from bitquant.layouts import Layout
+from bitquant.problem import Problem
+from bitquant.schedule.hint import Hint
+
+__all__ = ["Geometry", "Rule", "problem_of"]
+
+
+class Geometry:
+    """What a hint makes of a problem: how the kernel cuts it, and where everything lies. It emits nothing.
+
+    Cost, report and emitters read it, and it says whether the hint fits. Nothing of it changes once it is made.
+
+    Parameters
+    ----------
+    problem
+        What the kernel is for; the rule does not refuse it.
+    hint
+        A hint of the rule whose fields are within their ranges (`Hint.fault`).
+
+    Attributes
+    ----------
+    fault
+        The requirement that the hint does not meet, as "needs ...", or None where it fits the problem and the target.
+        Sizes that do not fit each other leave the attributes of `_measure` unset.
+    smem_bytes
+        Dynamic shared memory of a block, in bytes; what is static the compiler reports.
+    """
+
+    smem_bytes: int = 0
+
+    def __init__(self, problem: Problem, hint: Any) -> None:
+        self.problem, self.hint = problem, hint
+        self.config, self.rung = problem.config, problem.rung
+        self.fault = self._fault_of_sizes()
+        if self.fault is None:
+            self._measure()
+            self.fault = self._fault_of_measures()
+        self._is_frozen = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if getattr(self, "_is_frozen", False):
+            raise AttributeError(f"{type(self).__name__} is frozen: {name!r} cannot be set")
+        super().__setattr__(name, value)
+
+    def _fault_of_sizes(self) -> str | None:
+        """Return the requirement on the hint's fields alone that is not met, or None."""
+        return None
+
+    def _measure(self) -> None:
+        """Compute the attributes."""
+
+    def _fault_of_measures(self) -> str | None:
+        """Return the requirement on what `_measure` has computed that is not met, or None."""
+        return None
+
+
+class Rule(ABC):
+    """A way to schedule the prim_func of a problem: TVM dlight's contract, `apply(func, target, hint)`.
+
+    A rule says what it takes (`refuses`), which hints are worth measuring (`shapes`), what a hint makes of a problem
+    (`geometry`), how long that takes (`cost_us`), and writes the kernel (`emit`): either it transforms the function
+    step by step (`tvm.s_tir.Schedule`), or it returns a kernel written in TIRx for the same signature. The rest follows
+    from these.
+    """
+
+    #: Name in reports, errors and records.
+    name: ClassVar[str]
+    #: TVM's lowering pipeline for the result: "s_tir" for schedules, "tirx" for kernels written thread by thread.
+    pipeline: ClassVar[str] = "s_tir"
+    #: The type of this rule's hints.
+    hint_type: ClassVar[type[Hint]]
+    #: The layouts of the weight that the rule's kernels read.
+    weight_layouts: ClassVar[tuple[Layout, ...]] = ("plain",)
+
+    @abstractmethod
+    def refuses(self, problem: Problem) -> str | None:
+        """Return why the rule does not apply, as "needs ... (got ...)", or None where it does."""
+
+    @abstractmethod
+    def shapes(self, problem: Problem) -> Iterator[Hint]:
+        """Yield the hints worth measuring, in the order of their predicted times. `refuses` has returned None."""
+
+    @abstractmethod
+    def geometry(self, problem: Problem, hint: Hint) -> Geometry:
+        """Return what a hint makes of a problem; the fields of the hint are within their ranges (`Hint.fault`)."""
+
+    def cost_us(self, geometry: Any) -> float | None:
+        """Return the time of a call that the rule's model predicts, in microseconds; None without a model.
+
+        Models are made to put hints in order, and were fitted to measurements on an H200: their times are estimates.
+        """
+        return None
+
+    @abstractmethod
+    def emit(self, geometry: Any) -> PrimFunc:
+        """Return the scheduled function; `geometry.fault` is None."""
+
+    # What follows from these.
+
+    def refusal(self, problem: Problem) -> str | None:
+        """Return why the rule does not apply, the layout of the weight included, or None where it does."""
+        if problem.layout not in self.weight_layouts:
+            return f"reads the {' or '.join(self.weight_layouts)} weight layout (got {problem.layout})"
+        return self.refuses(problem)
+
+    def fault(self, problem: Problem, hint: Hint) -> str | None:
+        """Return why a hint does not fit the problem or the target, as "needs ...", or None where it does."""
+        return self.geometry(problem, hint).fault
+
+    def space(self, problem: Problem) -> Iterator[Hint]:
+        """Yield the hints of `shapes` that fit; the first is the default."""
+        return (hint for hint in self.shapes(problem) if self.fault(problem, hint) is None)
+
+    def default_hint(self, problem: Problem) -> Hint:
+        """Return the hint that is used where no record says otherwise."""
+        return next(self.space(problem))
+
+    def smem_bytes(self, problem: Problem, hint: Hint) -> int:
+        """Return the dynamic shared memory of a block, in bytes."""
+        return self.geometry(problem, hint).smem_bytes
+
+    def predicted_us(self, problem: Problem, hint: Hint) -> float | None:
+        """Return `cost_us` of a hint."""
+        return self.cost_us(self.geometry(problem, hint))
+
+    def check_hint(self, problem: Problem, hint: Hint) -> None:
+        """Check a hint from wherever it comes, before anything is scheduled with it.
+
+        Raises
+        ------
+        ScheduleError
+            If it is another rule's, a field has another type or is out of range, or it does not fit the problem. The
+            message names the rule, the field and its value.
+        """
+        if type(hint) is not self.hint_type:
+            raise ScheduleError(f"{self.name}: the hint must be a {self.hint_type.__name__} (got {hint!r})", hint=hint)
+        if (fault := hint.fault()) is not None:
+            raise ScheduleError(f"{self.name}: {fault}", hint=hint)
+        if (reason := self.fault(problem, hint)) is not None:
+            raise ScheduleError(f"{self.name}: {reason} (got {hint})", hint=hint)
+
+    def schedule(self, problem: Problem, hint: Hint) -> PrimFunc:
+        """Return the scheduled function of a problem that the rule does not refuse.
+
+        Raises
+        ------
+        ScheduleError
+            As `check_hint` does.
+        """
+        self.check_hint(problem, hint)
+        return self.emit(self.geometry(problem, hint))
+
+    def apply(self, func: PrimFunc, target: Target, hint: Hint | None = None) -> PrimFunc | None:
+        """Return the scheduled form of `func`, or None where the rule does not apply."""
+        problem = problem_of(func, target)
+        if problem is None or self.refusal(problem) is not None:
+            return None
+        return self.schedule(problem, hint or self.default_hint(problem))
+
+
+def problem_of(func: PrimFunc, target: Target) -> Problem | None:
+    """Return the problem of a function on a target; None for a function that bitquant did not make."""
+    config = config_of(func)
+    return None if config is None else Problem(config, rung_of(func), target, layout_of(func))

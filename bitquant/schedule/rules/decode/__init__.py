@@ -1,0 +1,1 @@
+"""Few rows of A on the fragment layout: the time to read the weight."""

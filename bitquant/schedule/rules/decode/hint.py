@@ -1,0 +1,65 @@
+"""The hint of the decode rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bitquant.schedule.hint import Hint, one_of, size
+
+__all__ = ["DecodeHint"]
+
+
+@dataclass(frozen=True)
+class DecodeHint(Hint):
+    """Shape of the decode kernel.
+
+    Attributes
+    ----------
+    block_m
+        Rows of A that a block multiplies: 8, 16, 32 or 64; one as digits.
+    rows
+        Tiles of 16 n that a warp owns.
+    warps_n, warps_k
+        Warps of a block along n and along k.
+    split_k
+        Blocks of a cluster that share k (sm_90).
+    ahead
+        Tiles of k that a warp has in flight, for each of its rows.
+    unroll
+        Tiles of k in the body of the loop.
+    phase
+        Tiles of k that a warp multiplies between two arrivals of A; 0: all of them, and A stays in shared memory.
+    waves
+        Blocks of n that a block multiplies one after the other, at most, where A stays.
+    chains
+        Independent sums of a product, which hide the latency of an mma.
+    blocks_per_sm
+        Blocks that registers must leave room for on a multiprocessor.
+    weights
+        How the weight travels: "registers" by loads into them, "shared" by asynchronous copies into a ring in shared
+        memory, from which each lane reads what it has copied itself.
+    multicast
+        Blocks of a cluster that lie side by side along n, and send each other their shares of A (sm_90).
+    activations
+        How A is multiplied: as its "values", or as the "digits" of one row, in integers (`decode_digits`).
+    """
+
+    block_m: int = one_of(8, 1, 16, 32, 64)
+    rows: int = size(1, 1, 16)
+    warps_n: int = size(1, 1, 32)
+    warps_k: int = size(8, 1, 32)
+    split_k: int = one_of(1, 2, 4, 8)
+    ahead: int = size(2, 1, 64)
+    unroll: int = size(4, 1, 16)
+    phase: int = size(0, 0, 1 << 16)
+    waves: int = size(1, 1, 1 << 20)
+    chains: int = size(4, 1, 8)
+    blocks_per_sm: int = size(1, 1, 32)
+    weights: str = one_of("registers", "shared")
+    multicast: int = one_of(1, 2, 4, 8)
+    activations: str = one_of("values", "digits")
+
+    @property
+    def cluster(self) -> int:
+        """Blocks of a cluster, which share k, or rows of A."""
+        return self.split_k * self.multicast

@@ -1,0 +1,1 @@
+"""Tensor cores by wgmma, with TMA, on Hopper."""

@@ -1,0 +1,1 @@
+"""Tensor cores by mma.sync, on the plain weight layout."""
