@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import NumberFormat
+from bitquant.formats import NumberFormat
 from bitquant.layouts import Layout
 from bitquant.operands import ARGUMENTS, EPILOGUE, INPUTS, present
 from bitquant.packing import pack, pack_zeros
@@ -49,8 +49,8 @@ class Inputs:
     config
         The problem.
     W
-        Values, not packed: (N, K), or (K, N) for layout "nn". int8 or uint8 for integers, codes 0 ... 15 in int8 for
-        nf4 and fp4_e2m1, else the type of W. `bitquant.packing.pack` and `transform_weight` take it.
+        Values, not packed: (N, K), or (K, N) for layout "nn". int8 or uint8 for integers, codes in int8 for formats
+        that have levels (nf4 ...), else the type of W. `bitquant.packing.pack` and `transform_weight` take it.
     given
         All other operands that there are, by their names at the call.
     zeros_values
@@ -125,9 +125,9 @@ class Inputs:
 
     def decoded(self, rows: slice) -> torch.Tensor:
         """Return decode(W) for some n, (n, K) in float64: (w - z) * s, or w * s - z for zeros_mode "rescale"."""
-        c, table = self.config, self.config.W_format.codebook
+        c, levels = self.config, self.config.W_format.levels
         w = self.W[rows] if c.layout == "nt" else self.W[:, rows].T
-        w = torch.tensor(table, device=w.device, dtype=torch.float64)[w.int()] if table else w.double()
+        w = torch.tensor(levels, device=w.device, dtype=torch.float64)[w.int()] if levels else w.double()
 
         def of_groups(tensor: torch.Tensor | None, absent: float) -> Any:
             return absent if tensor is None else tensor[rows].double().repeat_interleave(c.group, 1)
@@ -264,26 +264,26 @@ def _uniform(shape: Sequence[int], low: float, high: float, generator: torch.Gen
 
 
 def _all_values(fmt: NumberFormat) -> torch.Tensor:
-    """Return every finite value of a format of 8 bits and fewer; codes for nf4 and fp4_e2m1."""
-    if fmt.codebook is not None:
-        return torch.arange(len(fmt.codebook), dtype=torch.int8)
-    if fmt.kind == "float":
-        patterns = torch.arange(256, dtype=torch.uint8)
-        return patterns[patterns.view(fmt.torch_dtype).to(torch.float32).isfinite()].view(fmt.torch_dtype)
-    step = 2 if fmt.name == "int1" else 1
-    return torch.arange(fmt.min_value, fmt.max_value + 1, step).to(fmt.torch_dtype)
+    """Return every finite value of a format of 8 bits and fewer; codes of formats that have levels."""
+    if fmt.is_integer:
+        return torch.arange(int(fmt.min_value), int(fmt.max_value) + 1, fmt.step).to(fmt.torch_dtype)
+    patterns = torch.arange(1 << fmt.bits, dtype=torch.uint8)
+    if fmt.is_packed:
+        return patterns.view(torch.int8)
+    return patterns[patterns.view(fmt.torch_dtype).to(torch.float32).isfinite()].view(fmt.torch_dtype)
 
 
 def _is_normal(fmt: NumberFormat, every_float8: bool) -> bool:
     """Whether W is drawn from normal numbers, not from all values of its format."""
-    return fmt.kind == "float" and (fmt.bits > 8 or not every_float8)
+    return not fmt.is_integer and not fmt.is_packed and (fmt.bits > 8 or not every_float8)
 
 
 def _rms(fmt: NumberFormat, every_float8: bool) -> float:
     """Return the root mean square of the weights that are drawn."""
     if _is_normal(fmt, every_float8):
         return 1.0
-    values = torch.tensor(fmt.codebook) if fmt.codebook else _all_values(fmt)
+    values = _all_values(fmt)
+    values = values if fmt.levels is None else fmt.decode(values)
     return float(values.to(torch.float64).square().mean().sqrt())
 
 
@@ -323,7 +323,7 @@ def _with_zeros(inputs: Inputs, rms: float, generator: torch.Generator, is_porta
         values = _draw_from(codes, (c.num_groups, c.N), generator)
         zeros, points = pack_zeros(values, c), values.T.float()
     elif is_portable:
-        low, high = (fmt.min_value, fmt.max_value) if fmt.is_integer else (-1, 1)
+        low, high = (int(fmt.min_value), int(fmt.max_value)) if fmt.is_integer else (-1, 1)
         drawn = torch.randint(low, high + 1, c.scale_shape, device=generator.device, generator=generator)
         points = drawn.float()
         scaled = points * inputs.scale.float() if c.zeros_mode == "rescale" and c.with_scaling else points
@@ -346,8 +346,8 @@ def _draw_fractions(config: MatmulConfig, rms: float, generator: torch.Generator
         is_whole = torch.rand(shape, device=generator.device, generator=generator) < 0.5
         return torch.where(is_whole, zeros.round(), zeros)
     reach = 1.0 if config.zeros_mode == "rescale" and config.with_scaling else rms
-    if fmt.kind == "float" and fmt.bits == 8:  # w - z is kept within float16.
-        reach = min(reach, 0.9 * (_LARGEST_FLOAT16 - torch.finfo(fmt.torch_dtype).max))
+    if not fmt.is_integer and fmt.bits == 8:  # w - z is kept within float16.
+        reach = min(reach, 0.9 * (_LARGEST_FLOAT16 - fmt.max_value))
     return _uniform(shape, -reach, reach, generator)
 
 

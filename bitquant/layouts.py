@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from tvm import tirx
 
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import number_format
 
 if TYPE_CHECKING:
     import torch
@@ -242,9 +242,7 @@ def fragment_refusal(config: MatmulConfig) -> str | None:
 
 def _fragment_layout(config: MatmulConfig) -> FragmentLayout:
     w, a = config.W_format, config.A_format
-    # What needs no table is a float8 after few instructions, but 16 bits are looked up in fewer than they are made.
-    is_looked_up = w.needs_table or (w.codebook is not None and a.bits == 16)
-    return FragmentLayout(w.bits, a.bits, is_looked_up)
+    return FragmentLayout(w.bits, a.bits, w.is_looked_up(a.bits))
 
 
 def fragment_layout(config: MatmulConfig) -> FragmentLayout:

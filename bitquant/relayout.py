@@ -26,7 +26,6 @@ from bitquant.packing import general_compress, general_decompress
 from bitquant.packing.arrays import chunk_elements
 from bitquant.packing.bits import compress_rows
 from bitquant.packing.checks import check_dense
-from bitquant.packing.codes import cast, encode_rows
 from bitquant.packing.operands import checked_weight
 
 __all__ = ["from_layout", "pack", "to_layout"]
@@ -95,7 +94,7 @@ def pack(weight: torch.Tensor, config: MatmulConfig, layout: Layout) -> torch.Te
 
     def codes(rows: slice) -> torch.Tensor:
         part = values[rows].contiguous()
-        return (encode_rows(part, fmt) if fmt.is_packed else cast(part, fmt)).view(torch.int8)
+        return fmt.encode(part).view(torch.int8)
 
     return _in_fragments(codes, config, values.device)
 

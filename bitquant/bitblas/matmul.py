@@ -18,8 +18,8 @@ from bitquant.arch import resolve_target
 from bitquant.bitblas.config import MatmulConfig, TransformKind
 from bitquant.bitblas.quantization.utils import integers
 from bitquant.bitblas.utils import auto_detect_nvidia_target
-from bitquant.dtypes import WEIGHT_DTYPES, NumberFormat, number_format
 from bitquant.errors import CallError, ConfigError
+from bitquant.formats import WEIGHT_DTYPES, NumberFormat, number_format
 from bitquant.packing.checks import check_shape
 from bitquant.schedule.records import Record, Records
 
@@ -31,7 +31,8 @@ logger = logging.getLogger("bitquant.bitblas")
 def _source(fmt: NumberFormat) -> tuple[str, int]:
     """Return what BitBLAS calls a format, and its bits."""
     special = {"bfloat16": "bf", "nf4": "nf", "fp4_e2m1": "fp", "float8_e4m3": "fp_e4m3", "float8_e5m2": "fp_e5m2"}
-    return special.get(fmt.name, "fp" if fmt.kind == "float" else fmt.kind), fmt.bits
+    kind = ("uint" if fmt.is_unsigned else "int") if fmt.is_integer else "fp"
+    return special.get(fmt.name, kind), fmt.bits
 
 
 class Matmul:

@@ -235,7 +235,7 @@ class Linear(torch.nn.Module):
                 "carry into the next; convert the layer to GPTQ's v2 format and use repack_from_gptq_v2"
             )
         zeros += zero_offset
-        if not native.with_zeros and not (fmt.kind == "int" and bool((zeros == middle).all())):
+        if not native.with_zeros and not (not fmt.is_unsigned and bool((zeros == middle).all())):
             raise ConfigError(
                 f"'gptq_module' must have zero points of {middle} throughout where the layer is {fmt.name} without "
                 f"zeros (got {int(zeros.min())}..{int(zeros.max())}); make the layer with W_dtype='uint{bits}', "
@@ -244,7 +244,7 @@ class Linear(torch.nn.Module):
         if device is None and matmul.operator.is_cuda and torch.cuda.is_available():
             device = "cuda"
         device = self.qweight.device if device is None else torch.device(device)
-        values = codes if fmt.kind == "uint" else (codes.to(torch.int16) - middle).to(torch.int8)
+        values = codes if fmt.is_unsigned else (codes.to(torch.int16) - middle).to(torch.int8)
         scales = _checked(source, "scales", (groups, N)).T.to(native.scale_format.torch_dtype).contiguous()
         self.qweight = matmul.transform_weight(values).to(device)
         self.scales = scales.to(device)

@@ -8,7 +8,7 @@ from typing import Any
 import tvm
 from tvm import te, tirx
 
-from bitquant.compute.decode import apply_scale_and_zero, code_to_value, unpack_code
+from bitquant.compute.decode import apply_scale_and_zero, unpack_code
 from bitquant.config import MatmulConfig
 from bitquant.layouts import Layout, fragment_code, fragment_layout
 from bitquant.operands import EPILOGUE, WEIGHT, Operand, present
@@ -55,7 +55,8 @@ def config_of(func: tvm.tirx.PrimFunc) -> MatmulConfig | None:
     problem = func.attrs.get(CONFIG_ATTR) if func.attrs else None
     if problem is None:
         return None
-    fields = {k: list(v) if k == "M" and not isinstance(v, int) else v for k, v in problem.items()}
+    lists = ("M", "codebook")
+    fields = {k: list(v) if k in lists and not isinstance(v, int) else v for k, v in problem.items()}
     return MatmulConfig.from_problem(fields)
 
 
@@ -96,7 +97,7 @@ def decode_weight(
     layout
         Layout of B.
     table
-        As `code_to_value` takes it, with values in float32.
+        Returns the value of a code in float32; None: `NumberFormat.value` does, without memory.
     """
     w_format = config.W_format
     work = dtype if config.decodes_to_integer else "float32"
@@ -110,7 +111,8 @@ def decode_weight(
     g = k // config.group if config.num_groups > 1 else 0
     scale = Scale[n, g].astype(work) if config.with_scaling else None
     zero = zero_point(config, Zeros, n, g).astype(work) if config.with_zeros else None
-    w = apply_scale_and_zero(code_to_value(code, w_format, work, table), scale, zero, config.zeros_mode)
+    w = w_format.value(code, work) if table is None else table(code)
+    w = apply_scale_and_zero(w, scale, zero, config.zeros_mode)
     return w.astype(dtype)
 
 
@@ -209,11 +211,11 @@ def matmul_dequantize_b(
     k = te.reduce_axis((0, K), name="k")
 
     def product(i: Expr, j: Expr) -> Expr:
-        a = code_to_value(A[i, k], config.A_format, reduce_dtype)
+        a = config.A_format.value(A[i, k], reduce_dtype)
         if needs_decode:
             b = B_decode[j, k].astype(reduce_dtype)
         else:
-            b = code_to_value(B[j, k] if config.layout == "nt" else B[k, j], config.W_format, reduce_dtype)
+            b = config.W_format.value(B[j, k] if config.layout == "nt" else B[k, j], reduce_dtype)
         return te.sum(a * b, axis=k)
 
     C = te.compute((M, N), product, name="C")
@@ -251,7 +253,7 @@ def dequantize_b(config: MatmulConfig, dtype: str, layout: Layout = "plain") -> 
     B, Scale, Zeros = given["B"], given.get("Scale"), given.get("Zeros")
     fmt, table = config.W_format, None
     if fmt.needs_table:
-        Table = te.compute((1 << fmt.bits,), lambda i: code_to_value(i.astype("uint8"), fmt, "float32"), name="Table")
+        Table = te.compute((1 << fmt.bits,), lambda i: fmt.value(i.astype("uint8"), "float32"), name="Table")
 
         def table(code: Expr) -> Expr:
             return Table[code.astype("int32")]

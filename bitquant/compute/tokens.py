@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import tirx
 
-from bitquant.dtypes import NumberFormat, number_format
+from bitquant.formats import NumberFormat, number_format
 
 __all__ = ["TokenConfig", "bits_of_maximum", "magnitude_bits", "maximum_of_bits", "rounded", "token_factor", "widened"]
 

@@ -20,8 +20,8 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from bitquant.config import ZerosMode, check_group_size, check_rows
-from bitquant.dtypes import ACTIVATION_DTYPES, OUT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import ACTIVATION_DTYPES, OUT_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.format import name_pattern
 from bitquant.nn.linear import Linear
@@ -55,8 +55,8 @@ class BitquantConfig(QuantizationConfigMixin):
     ----------
     W_dtype, group_size, zeros, A_dtype, skip, method, merge
         As in `bitquant.quantize_model`.
-    opt_M
-        As in `Linear`: numbers of rows to make kernels for.
+    opt_M, codebook
+        As in `Linear`: numbers of rows to make kernels for, and the 16 levels of W_dtype "code4".
     layers
         Constructor arguments of the quantized layers of a saved model by name; "*" stands for a number. Written by
         `save_pretrained`; leave it out.
@@ -66,6 +66,8 @@ class BitquantConfig(QuantizationConfigMixin):
     ConfigError
         If a field is none of these, or has a value that is none of its own.
     """
+
+    codebook: list[float] | None = None
 
     def __init__(
         self,
@@ -78,16 +80,17 @@ class BitquantConfig(QuantizationConfigMixin):
         opt_M: int | Sequence[int] | None = None,
         layers: dict[str, dict[str, Any]] | None = None,
         merge: bool = True,
+        codebook: Sequence[float] | None = None,
         **others: Any,
     ) -> None:
         others.pop("quant_method", None)
         if others:
             raise ConfigError(
                 f"'{next(iter(others))}' is no field of a BitquantConfig; fields are W_dtype, group_size, zeros, "
-                "A_dtype, skip, method, opt_M, merge",
+                "A_dtype, skip, method, opt_M, merge, codebook",
                 **others,
             )
-        check_weight_format(W_dtype)
+        check_weight_format(W_dtype, codebook)
         check_group_size(group_size)
         if zeros is not None:
             canonical_name(zeros, "zeros", get_args(ZerosMode))
@@ -102,6 +105,8 @@ class BitquantConfig(QuantizationConfigMixin):
         self.W_dtype, self.group_size, self.zeros, self.A_dtype = W_dtype, group_size, zeros, A_dtype
         self.skip, self.method, self.layers, self.merge = list(as_names(skip)), method, layers, merge
         self.opt_M = list(opt_M) if isinstance(opt_M, Sequence) else opt_M
+        if codebook is not None:  # Else the attribute of the class: what is saved without one stays what it is.
+            self.codebook = list(codebook)
 
 
 #: What `layers` may say of a layer: what decides its tensors and kernels, and nothing of where it runs.
@@ -299,7 +304,10 @@ class BitquantQuantizer(HfQuantizer):
 
     def _options(self) -> dict[str, Any]:
         config = self.quantization_config
-        return {"A_dtype": config.A_dtype, "zeros_mode": config.zeros, "method": config.method, "opt_M": config.opt_M}
+        return {
+            "A_dtype": config.A_dtype, "zeros_mode": config.zeros, "method": config.method, "opt_M": config.opt_M,
+            "codebook": config.codebook,
+        }  # fmt: skip
 
     def _make(self, linear: torch.nn.Linear) -> Linear:
         config = self.quantization_config

@@ -11,8 +11,8 @@ from tvm.target import Target
 
 from bitquant import relayout
 from bitquant.config import MatmulConfig, ZerosMode, check_bool, check_group_size
-from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import CallError, ConfigError
+from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.activations import quantize_tokens
 from bitquant.nn.checkpoints.weight import QuantizedWeight
 from bitquant.nn.format import format_fields
@@ -76,6 +76,8 @@ class Linear(KernelModule):
         (`bitquant.nn.activations.quantize_tokens`). It brings `with_activation_scale`; calls pass no scale.
     with_permutation
         Whether a call gathers the columns of A by `permutation` before it multiplies.
+    codebook
+        The 16 levels of W_dtype "code4", as in `MatmulConfig`.
 
     Attributes
     ----------
@@ -135,6 +137,7 @@ class Linear(KernelModule):
         with_channel_scale: bool = False,
         quantize_activations: bool = False,
         with_permutation: bool = False,
+        codebook: Sequence[float] | None = None,
     ) -> None:
         for name, flag in (
             ("with_activation_scale", with_activation_scale),
@@ -160,6 +163,7 @@ class Linear(KernelModule):
             scale_dtype=scale_dtype,
             with_activation_scale=with_activation_scale or quantize_activations,
             with_channel_scale=with_channel_scale,
+            codebook=codebook,
         )
         if group_size not in (None, -1, in_features) and not (config.with_scaling or config.with_zeros):
             raise ConfigError(
@@ -376,6 +380,7 @@ class Linear(KernelModule):
             "with_channel_scale": c.with_channel_scale,
             "quantize_activations": self.quantize_activations,
             "with_permutation": self.permutation is not None,
+            "codebook": None if c.codebook is None else list(c.W_format.levels or ()),
         }
         defaults = dict.fromkeys(("A_dtype", "W_dtype", "accum_dtype", "out_dtype"), "float16")
         stated = {name: value for name, value in values.items() if value not in (None, False, defaults.get(name))}
@@ -439,7 +444,7 @@ class Linear(KernelModule):
         method
             As in `quantize`: "rtn" rounds to nearest, "hqq" optimises zero points.
         **options
-            Further parameters of `Linear`: accum_dtype, opt_M, scale_dtype, target ...
+            Further parameters of `Linear`: accum_dtype, opt_M, scale_dtype, codebook, target ...
 
         Raises
         ------
@@ -454,7 +459,7 @@ class Linear(KernelModule):
         out_dtype = own_type if out_dtype is None else out_dtype
         fmt = number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES))
         A = number_format(canonical_name(own_type if A_dtype is None else A_dtype, "A_dtype", ACTIVATION_DTYPES))
-        with_zeros = fmt.kind == "uint"
+        with_zeros = fmt.is_unsigned
         if zeros_mode is not None and not with_zeros:
             raise ConfigError(
                 f"'zeros_mode' must be None where W has no zero points (got {zeros_mode!r} and W_dtype={fmt.name!r}); "

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import torch
 
 from bitquant.config import check_bool
-from bitquant.dtypes import SCALE_DTYPES, canonical_name
 from bitquant.errors import BitquantError, CheckpointError, ConfigError, UnsupportedError
+from bitquant.formats import SCALE_DTYPES, canonical_name
 from bitquant.nn.checkpoints.checkpoint import Checkpoint, checkpoint_path, find_weights, read_checkpoint
 from bitquant.nn.checkpoints.layer import checkpoint_error
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file

@@ -8,14 +8,14 @@ import fnmatch
 import inspect
 import math
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from bitquant.config import check_group_size
-from bitquant.dtypes import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import unmerge_layers
@@ -221,15 +221,15 @@ def check_options(options: dict[str, Any]) -> None:
             raise ConfigError(f"{name!r} must be a parameter of this function or of Linear{hint}", **options)
 
 
-def check_weight_format(W_dtype: str) -> None:
+def check_weight_format(W_dtype: str, codebook: Sequence[float] | None = None) -> None:
     """Check that a format is one to quantize to.
 
     Raises
     ------
     ConfigError
-        If there is none of this name, or it has more than 8 bits.
+        If there is none of this name, it has more than 8 bits, or the codebook does not go with it.
     """
-    if number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES)).bits > 8:
+    if number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES), codebook).bits > 8:
         raise ConfigError(f"'W_dtype' must have at most 8 bits (got {W_dtype!r})", W_dtype=W_dtype)
 
 

@@ -12,8 +12,8 @@ from tvm.target import Target
 from bitquant.arch import cpu_target, cuda_target, detected_cuda_arch, resolve_target
 from bitquant.archive import Archive
 from bitquant.compute.tokens import TokenConfig
-from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import CallError, UnsupportedError
+from bitquant.formats import NumberFormat, number_format
 from bitquant.operator.archives import find_archive, present_archive
 from bitquant.schedule.tokens import TOKENS_SYMBOL, TokensHint, schedule_tokens, tokens_hint
 from bitquant.threads import follow_torch_threads

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from tvm.target import Target
 
-from bitquant.dtypes import number_format
 from bitquant.errors import UnsupportedError
+from bitquant.formats import number_format
 from bitquant.operands import without_epilogue
 from bitquant.operator.archives import find_archive
 from bitquant.operator.signature import DeviceCheck, Signature

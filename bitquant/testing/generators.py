@@ -18,7 +18,7 @@ import torch
 
 from bitquant import inputs
 from bitquant.config import MatmulConfig, ZerosMode
-from bitquant.dtypes import ACTIVATION_DTYPES, OUT_DTYPES, SCALE_DTYPES, WEIGHT_DTYPES, number_format
+from bitquant.formats import ACTIVATION_DTYPES, OUT_DTYPES, SCALE_DTYPES, WEIGHT_DTYPES, NumberFormat, number_format
 from bitquant.operands import EPILOGUE, present
 from bitquant.testing.oracle import FEW_ELEMENTS, oracle, oracle_weight
 
@@ -41,6 +41,8 @@ __all__ = [
     "legal_zeros_modes",
     "make_inputs",
     "packing_step",
+    "sample_format",
+    "weight_fields",
 ]
 
 #: Rows of A to call an operator with: none, a vector, fewer than a tile, a tile, a tile and one.
@@ -67,6 +69,12 @@ SHAPE_SETS: dict[str, tuple[tuple[int, int], ...]] = {
 LLM_SHAPES: tuple[tuple[int, int], ...] = (*SHAPE_SETS["llama-3-8b"], *SHAPE_SETS["llama-3-70b"])
 
 
+#: Levels in no order, of which neither 16-bit type holds all, for formats that are given them.
+_CODEBOOK = (
+    0.25, -1.75, 0.0, 3.0, -0.0625, 0.7, -0.9, 1.2, 2.1, -2.6, 0.4, -0.33, 1.625, -1.1, 0.05, -3.5,
+)  # fmt: skip
+
+
 # What goes together.
 
 
@@ -75,18 +83,26 @@ def formats() -> tuple[str, ...]:
     return WEIGHT_DTYPES
 
 
+def weight_fields(W_dtype: str) -> dict[str, Any]:
+    """Return the fields of a config that say what its weight's format is."""
+    if number_format(W_dtype).takes_codebook:
+        return {"W_dtype": W_dtype, "codebook": _CODEBOOK}
+    return {"W_dtype": W_dtype}
+
+
+def sample_format(W_dtype: str) -> NumberFormat:
+    """Return the format of that name that problems here have."""
+    return number_format(W_dtype, weight_fields(W_dtype).get("codebook"))
+
+
 def legal_activations(W_dtype: str) -> tuple[str, ...]:
     """Return the types that A may have with this W: its own if W is a native float, no int8 if W has fractions."""
-    fmt = number_format(W_dtype)
-    if fmt.kind == "float" and fmt.bits > 8:
-        return (fmt.name,)
-    return ACTIVATION_DTYPES if fmt.is_integer else tuple(a for a in ACTIVATION_DTYPES if a != "int8")
+    return number_format(W_dtype).activations
 
 
 def legal_zeros_modes(W_dtype: str) -> tuple[ZerosMode | None, ...]:
     """Return the modes of zero points that this W may have, None for no zero points."""
-    unsigned = number_format(W_dtype).kind == "uint"
-    return (None, "original", "rescale", "quantized") if unsigned else (None, "original", "rescale")
+    return (None, *number_format(W_dtype).zeros_modes)
 
 
 def legal_accumulators(A_dtype: str) -> tuple[str, ...]:
@@ -273,7 +289,7 @@ def _problem(
         N=shape.N,
         K=shape.K,
         A_dtype=A,
-        W_dtype=W,
+        **weight_fields(W),
         out_dtype=out,
         accum_dtype=dealer.deal("accum", legal_accumulators(A)),
         layout=dealer.deal("layout", legal_layouts(W, A)),
@@ -328,7 +344,7 @@ def configs(max_size: int = 200) -> SearchStrategy[MatmulConfig]:
             N=N_step * draw(st.integers(1, max_size // N_step)),
             K=K,
             A_dtype=A,
-            W_dtype=W,
+            **weight_fields(W),
             out_dtype=draw(st.sampled_from(OUT_DTYPES)),
             accum_dtype=draw(st.sampled_from(legal_accumulators(A))),
             layout=draw(st.sampled_from(legal_layouts(W, A))),

@@ -33,8 +33,13 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "codes: a value near a midpoint goes to the farther level",
-        "packing/codes.py", "[(a + b) / 2 for", "[(a + b) / 2.01 for",
+        "formats/levels.py", "[(a + b) / 2 for", "[(a + b) / 2.01 for",
         ("unit/test_packing.py",),
+    ),
+    Mutant(
+        "formats: a zero among -1 and +1",
+        "formats/integers.py", "2 if self.is_signed and self.bits == 1 else 1", "1",
+        ("unit/test_formats.py",),
     ),
     Mutant(
         "fragment layout: values of a register change places",

@@ -15,9 +15,9 @@ from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
 from bitquant.errors import ScheduleError
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.formats import number_format
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import fragment_layout
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
@@ -27,6 +27,7 @@ from bitquant.schedule.rules.hopper.emit.operand import Recorder, record
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.schedule.rules.hopper.tiles import registers
+from bitquant.testing.oracle import code_values
 
 RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
 
@@ -140,7 +141,7 @@ def test_one_operation_decodes_every_code(weight: str, operand: str) -> None:
     recorder = record(RegisterDecoder(fmt, fragment_layout(config), operand, 90), 0)
     assert recorder.masks_found
     codes = np.arange(2**fmt.bits)
-    values = 2 * codes - 1 if weight == "int1" else codes - fmt.code_offset
+    values = code_values(codes, fmt)
     for mask in recorder.masks_found:
         bit = (mask & -mask).bit_length() - 1
         assert mask == ((1 << fmt.bits) - 1 << bit) * 0x10001
@@ -151,7 +152,7 @@ def test_one_operation_decodes_every_code(weight: str, operand: str) -> None:
         constant = recorder.constant(bit, operand)
         assert constant in recorder.constants
         assert abs(constant) <= most
-        assert np.array_equal(numbers * recorder.step + constant, values)
+        assert np.array_equal(numbers * fmt.step + constant, values)
 
 
 @pytest.mark.parametrize("m", [1, 16, 32, 100, 512, 4096])

@@ -25,8 +25,8 @@ from bitquant import profiling
 from bitquant.arch import cuda_target
 from bitquant.cli.app import cli
 from bitquant.compiler import disassemble, find_disassembler
-from bitquant.dtypes import number_format
 from bitquant.errors import ConfigError, UnsupportedError
+from bitquant.formats import number_format
 from bitquant.testing.bench import limits, protocol, report
 from bitquant.testing.bench import run as run_module
 from bitquant.testing.bench.floor import READ_SHAPES, FloorReader, build_floor
@@ -169,7 +169,7 @@ def test_weights_mean_the_same_to_the_oracle_and_to_peers(text):
 
 def _rms(text):
     fmt = number_format(parse_kind(text).W_dtype)
-    return (1 << fmt.bits) / 12**0.5 if fmt.is_integer and fmt.name != "int1" else 1
+    return (1 << fmt.bits) / 12**0.5 if fmt.is_integer and fmt.step == 1 else 1
 
 
 def test_reference_of_some_rows_is_that_of_all():

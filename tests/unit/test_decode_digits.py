@@ -9,7 +9,7 @@ import pytest
 
 from bitquant.arch import cuda_target
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
+from bitquant.formats import number_format
 from bitquant.layouts import FragmentLayout
 from bitquant.problem import Problem
 from bitquant.schedule.rules.decode.digits import DIGIT_BITS, DIGITS, DigitPlan, digits_refusal
@@ -50,7 +50,7 @@ def test_columns_hold_every_code_once(name: str) -> None:
                 if plane is plan.planes[0]:
                     ones = _bytes(np.array([plan.ones(column.bit, half)], dtype=np.uint32), 0xFFFFFFFF)[0]
                     sums_of_a[half] += ones @ met
-    offset = 1.0 if name == "int1" else float(fmt.code_offset)
+    offset = -float(fmt.offset)
     for half in range(2):
         found = plan.unit(half) * (sums[half] - sums_of_a[half] * plan.sum_of_a_factor * offset)
         np.testing.assert_array_equal(found, np.einsum("lre,re->l", values[:, half::2], a))

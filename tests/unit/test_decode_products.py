@@ -9,8 +9,8 @@ import pytest
 
 from bitquant.arch import cuda_target
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.formats import number_format
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import FragmentLayout
 from bitquant.problem import Problem
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry

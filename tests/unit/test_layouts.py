@@ -13,8 +13,8 @@ from tvm import te
 
 from bitquant import packing, relayout
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import WEIGHT_DTYPES, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import WEIGHT_DTYPES, number_format
 from bitquant.layouts import (
     WEIGHT_LAYOUTS,
     FragmentLayout,
@@ -28,6 +28,7 @@ from bitquant.layouts import (
 )
 from bitquant.packing import general_compress, pack
 from bitquant.relayout import from_layout, to_layout
+from bitquant.testing.generators import weight_fields
 
 BITS = range(1, 9)
 SMALL = [name for name in WEIGHT_DTYPES if number_format(name).bits <= 8]
@@ -45,7 +46,9 @@ ALL_LAYOUTS = [FragmentLayout(bits, operand_bits) for bits in BITS for operand_b
 def problem(W_dtype: str, N: int, K: int, operand_bits: int = 16, **fields) -> MatmulConfig:
     """Return a problem with that weight and an A of that width, of a type that goes with every format."""
     A_dtype = "float16" if operand_bits == 16 else "float8_e4m3"
-    return MatmulConfig(**{**dict(M=1, N=N, K=K, A_dtype=A_dtype, W_dtype=W_dtype, accum_dtype="float32"), **fields})
+    return MatmulConfig(
+        **{**dict(M=1, N=N, K=K, A_dtype=A_dtype, accum_dtype="float32"), **weight_fields(W_dtype), **fields}
+    )
 
 
 def random_codes(bits: int, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:

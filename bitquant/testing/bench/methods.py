@@ -14,8 +14,8 @@ import torch
 
 import bitquant
 from bitquant import packing
-from bitquant.dtypes import number_format
 from bitquant.errors import ConfigError, UnsupportedError
+from bitquant.formats import number_format
 from bitquant.nn.loading import load_model
 from bitquant.nn.models import quantize_model
 from bitquant.nn.rounding import quantize
@@ -289,7 +289,7 @@ def _check_installed(package: str, distribution: str | None = None) -> None:
 def _check_kind(kind: Kind, text: str) -> None:
     """Check that `quantize_model` makes layers of that kind."""
     fmt = number_format(kind.W_dtype)
-    if fmt.bits > 8 or kind.group_size is None or kind.is_scaled or (fmt.kind == "uint") != bool(kind.zeros_mode):
+    if fmt.bits > 8 or kind.group_size is None or kind.is_scaled or fmt.is_unsigned != bool(kind.zeros_mode):
         raise ConfigError(
             f"'methods' must name formats that quantize_model makes (got {text!r}): at most 8 bits, scales "
             "(-gSIZE or -row), and zero points for unsigned integers alone; for example uint4-g128-zeros, nf4-g64, "

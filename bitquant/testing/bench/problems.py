@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from bitquant.config import MatmulConfig, ZerosMode
-from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.inputs import Inputs, draw_inputs
 from bitquant.testing.generators import SHAPE_SETS
 from bitquant.testing.oracle import oracle_weight
@@ -238,12 +238,10 @@ class Weights(Inputs):
 
     @property
     def codes(self) -> torch.Tensor:
-        """Unsigned codes, uint8, (N, K): what other libraries pack. Integers, nf4 and fp4_e2m1 alone."""
+        """Unsigned codes, uint8, (N, K): what other libraries pack. Packed formats and integers alone."""
         fmt = self.config.W_format
-        if fmt.name == "int1":
-            return (self.W > 0).to(torch.uint8)
-        if fmt.kind == "int":
-            return (self.W.to(torch.int16) + (1 << (fmt.bits - 1))).to(torch.uint8)
+        if fmt.is_integer:
+            return ((self.W.to(torch.int16) - int(fmt.min_value)) // fmt.step).to(torch.uint8)
         return self.W.view(torch.uint8)
 
     def affine(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -252,15 +250,13 @@ class Weights(Inputs):
         shape = self.config.scale_shape
         s = torch.ones(shape, device=device) if self.scale is None else self.scale.float()
         z = torch.zeros(shape, device=device) if self.zero_points is None else self.zero_points
-        if fmt.name == "int1":
-            return 2 * s, (z + 1) / 2
-        return s, z + (1 << (fmt.bits - 1) if fmt.kind == "int" else 0)
+        return fmt.step * s, (z - fmt.min_value) / fmt.step
 
     def dequantized(self, dtype: torch.dtype) -> torch.Tensor:
         """Return decode(W) rounded to `dtype`, (N, K)."""
         result = torch.empty(self.W.shape, dtype=dtype, device=self.W.device)
-        table = self.config.W_format.codebook
-        values = torch.tensor(table, device=self.W.device) if table else None
+        levels = self.config.W_format.levels
+        values = torch.tensor(levels, device=self.W.device) if levels else None
         group = self.config.group
         step = max(1, (1 << 26) // self.W.shape[1])  # float32 temporaries of 256 MiB
         for first in range(0, len(self.W), step):

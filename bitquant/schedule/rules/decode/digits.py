@@ -24,7 +24,7 @@ from functools import cached_property
 from typing import Any
 
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import NumberFormat
+from bitquant.formats import NumberFormat
 from bitquant.layouts import FragmentLayout, Plane, fragment_layout
 
 __all__ = ["DIGITS", "DIGIT_BITS", "DigitColumn", "DigitPlan", "digits_refusal"]
@@ -169,7 +169,7 @@ class DigitPlan:
 
     @property
     def _value_scale(self) -> float:
-        return 2.0 if self.fmt.name == "int1" else 1.0
+        return float(self.fmt.step)
 
     def plane_bytes(self, phase_k: int) -> int:
         """Return the bytes that the digits of A take for each plane: eight a number, of which one is none."""

@@ -8,8 +8,9 @@ from functools import cached_property
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder, permuted_words
-from bitquant.intrin.mma import MmaOp, Tile, pair_of
+from bitquant.formats.words import pair_of
+from bitquant.intrin.decoders import RegisterDecoder, permuted_words
+from bitquant.intrin.mma import MmaOp, Tile
 from bitquant.layouts import FragmentLayout, fragment_layout
 from bitquant.problem import Problem
 from bitquant.schedule.rules.contract import Geometry

@@ -22,7 +22,6 @@ from typing import ClassVar
 
 from tvm.tirx import PrimFunc
 
-from bitquant.intrin.fragments import decoder_refusal
 from bitquant.layouts import Layout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
@@ -53,9 +52,9 @@ class DecodeRule(Rule):
         if reason := fragment_refusal(config):
             return reason
         a, w = config.A_format, config.W_format
-        if a.kind == "float" and a.bits == 8 and w.name == "nf4" and (config.with_scaling or config.with_zeros):
+        if not a.is_integer and a.bits == 8 and w.needs_table and (config.with_scaling or config.with_zeros):
             return f"needs a W whose values float16 holds where A is float8 and W is scaled (got {w.name})"
-        return decoder_refusal(config.W_format, operand_type(config))
+        return w.register_refusal(operand_type(config))
 
     def shapes(self, problem: Problem) -> Iterator[DecodeHint]:
         """Yield hints in the order of the time that the model predicts (`space`)."""

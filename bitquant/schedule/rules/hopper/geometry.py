@@ -6,7 +6,8 @@ import math
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import PairTable, RegisterDecoder, permuted_words
+from bitquant.intrin.decoders import RegisterDecoder, permuted_words
+from bitquant.intrin.operations import PairTable
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP, WgmmaOp
 from bitquant.layouts import TILE_N, fragment_layout
 from bitquant.schedule.rules.hopper.emit.store import Exchange

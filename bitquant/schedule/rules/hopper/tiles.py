@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder, in_place_refusal
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP
 from bitquant.layouts import fragment_layout
 from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
@@ -158,7 +158,7 @@ def sum_sets(config: MatmulConfig, hint: WgmmaHint) -> int:
 
 def decodes_in_place(config: MatmulConfig) -> bool:
     """Return whether codes need no more than masks where sums are scaled: powers of two go with the rows of W."""
-    if in_place_refusal(config.W_format, config.A_format.tvm_dtype) is not None:
+    if config.W_format.in_place_refusal(config.A_format.tvm_dtype) is not None:
         return False
     decoder = RegisterDecoder(config.W_format, fragment_layout(config), config.A_format.tvm_dtype, 90, in_place=True)
     return decoder.exponents_follow_rows

@@ -8,8 +8,10 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.intrin.fragments import RegisterOps, TirxOps
-from bitquant.intrin.mma import float_like, load_words, local, store_local, sum_value, word_like, zero_local
+from bitquant.formats.registers import RegisterOps
+from bitquant.formats.words import float_like, word_like
+from bitquant.intrin.mma import load_words, local, store_local, sum_value, zero_local
+from bitquant.intrin.operations import TirxOps
 from bitquant.layouts import Plane
 from bitquant.schedule.rules.decode.digits import DIGIT_BITS, DIGITS, DigitPlan
 from bitquant.schedule.rules.decode.emit.context import Context, Cursor

@@ -8,8 +8,8 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.intrin.fragments import PairTable
 from bitquant.intrin.mma import load_fragments, store_local, sum_value
+from bitquant.intrin.operations import PairTable
 from bitquant.schedule.rules.decode.emit.context import Context, Cursor
 from bitquant.schedule.rules.decode.emit.factors import Factors
 from bitquant.schedule.rules.decode.emit.sums import Sums, Total

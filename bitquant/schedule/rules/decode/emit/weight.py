@@ -79,7 +79,7 @@ class WeightLoads:
         with T.If(tile < g.tiles_k):
             with T.Then():
                 loads()
-            if self.context.config.W_format.name == "float8_e5m2":
+            if self.context.config.W_format.has_infinity:
                 # A's zeros behind K cancel whatever an earlier tile has left here, but for infinity.
                 with T.Else(), T.unroll(h.rows * g.lane_words) as i:
                     store_local(self.words, slot * h.rows * g.lane_words + i, T.uint32(0))

@@ -23,7 +23,6 @@ from typing import Any, ClassVar
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
-from bitquant.intrin.fragments import PairTable
 from bitquant.intrin.launch import (
     arrive_at_cluster,
     cluster_rank,
@@ -33,6 +32,7 @@ from bitquant.intrin.launch import (
     with_dependent_launch,
 )
 from bitquant.intrin.mma import local, store_local, zero_local
+from bitquant.intrin.operations import PairTable
 from bitquant.intrin.wgmma import (
     WARPGROUP,
     Cursor,

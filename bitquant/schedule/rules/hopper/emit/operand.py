@@ -12,8 +12,10 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.intrin.fragments import RegisterDecoder, TirxOps
-from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, local, rounded_pair, store_local
+from bitquant.formats.words import MINUS_ZERO_PAIR
+from bitquant.intrin.decoders import RegisterDecoder
+from bitquant.intrin.mma import fma_pair, local, rounded_pair, store_local
+from bitquant.intrin.operations import TirxOps
 from bitquant.schedule.rules.hopper.emit.factors import TURN, FactorLoads, unpacked
 
 if TYPE_CHECKING:
@@ -208,19 +210,14 @@ class _ExactOps(HeldMasks):
         if not fmt.is_integer or len(self.decoder.layout.planes) > 1 or fmt.bits == 8:
             return None
         # The product is the value over value_scale; codes at bit b are multiples of 2^b times the least number.
-        bit = round(math.log2(self.step / (_value(mul & 0xFFFF, dtype) * self.decoder.value_scale * _LEAST[dtype])))
+        bit = round(math.log2(fmt.step / (_value(mul & 0xFFFF, dtype) * self.decoder.value_scale * _LEAST[dtype])))
         fits = bit + fmt.bits <= _MANTISSA[dtype] and -self.constant(bit, dtype) <= _MOST[dtype]
         return bit if fits else None
-
-    @property
-    def step(self) -> int:
-        """Distance of neighbouring values."""
-        return 2 if self.decoder.fmt.name == "int1" else 1
 
     def constant(self, bit: int, dtype: str) -> float:
         """Return what takes the exponent and the code's offset away."""
         fmt = self.decoder.fmt
-        return -(2.0 ** (_MANTISSA[dtype] - bit)) * self.step - (1 if fmt.name == "int1" else fmt.code_offset)
+        return -(2.0 ** (_MANTISSA[dtype] - bit)) * fmt.step + fmt.offset
 
     def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
         """Emit x * mul + add, or the same number with its unit restored and the zero point subtracted."""
@@ -233,7 +230,7 @@ class _ExactOps(HeldMasks):
         x = (x.a & self.masks[int(x.b)]) | T.uint32(exponent * 0x10001)
         constant = self.constant(bit, dtype)
         offset = self.offsets.get(constant, _constant(constant, dtype))
-        return fma_pair(x, _constant(float(self.step), dtype), offset, dtype)
+        return fma_pair(x, _constant(float(self.decoder.fmt.step), dtype), offset, dtype)
 
 
 class Recorder(_ExactOps):

@@ -18,7 +18,6 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import decoder_refusal
 from bitquant.intrin.mma import local, store_local, sum_value, zero_local
 from bitquant.intrin.wgmma import pin, wait_for_products
 from bitquant.schedule.rules.hopper.emit.factors import TURN, FactorLoads, unpacked
@@ -52,15 +51,15 @@ def left_operand(config: MatmulConfig) -> str:
 def narrow_refusal(config: MatmulConfig) -> str | None:
     """Return what of a problem with A of 8 bits these kernels cannot do, as "needs ... (got ...)", or None."""
     a, w = config.A_format, config.W_format
-    if (reason := decoder_refusal(w, left_operand(config))) is not None:
+    if (reason := w.register_refusal(left_operand(config))) is not None:
         return reason
     if config.with_zeros:
         return f"needs no zero points where A has 8 bits, whose sums it does not make (got {config.zeros_mode})"
     if not a.is_integer and config.out_format.name not in ("float16", "bfloat16"):
         return f"needs an output of 16 bits where A is float8: its sums have some 14 (got {config.out_format.name})"
     # Unscaled codes as they are have sums that int32 is meant to hold; others may be 2^31 before they are scaled.
-    if a.is_integer and (config.with_scaling or w.code_offset) and not promotes(config):
-        greatest = 128 * (w.max_value if w.kind == "uint" else 128)
+    if a.is_integer and (config.with_scaling or w.offset) and not promotes(config):
+        greatest = 128 * (w.max_value if w.is_unsigned else 128)
         if config.K * greatest >= 1 << 31:
             return f"needs K < {-(-(1 << 31) // greatest)}, so that sums stay below 2^31 (got {config.K})"
     return None
