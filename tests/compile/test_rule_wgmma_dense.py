@@ -9,7 +9,7 @@ import tvm
 
 import bitquant as bq
 from bitquant import compiler
-from bitquant.arch import cuda_target, gpu_arch
+from bitquant.arch import cuda_target
 from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
@@ -20,7 +20,7 @@ from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules import DenseRule
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 
-RULE, TARGET, ARCH = DenseRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
+RULE, TARGET = DenseRule(), cuda_target("sm_90a")
 
 
 def _config(N: int = 8192, K: int = 8192, dtype: str = "float16", **fields: object) -> MatmulConfig:

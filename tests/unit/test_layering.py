@@ -19,11 +19,9 @@ ORDER = (
     "peft", "transformers", "bitblas", "testing", "cli", "__main__",
 )  # fmt: skip
 
-_DECODE, _HOPPER = "bitquant.schedule.rules.decode.", "bitquant.schedule.rules.hopper."
+_DECODE = "bitquant.schedule.rules.decode."
 #: Files that still import each other. Nothing is added here: what has become free of circles is taken out.
 CIRCLES = (
-    {_HOPPER + f"emit.{name}" for name in ("operand", "factors", "groups", "kernel", "store", "sums")}
-    | {_HOPPER + "geometry"},
     {_DECODE + name for name in ("cost", "digits", "geometry")},
     {_DECODE + name for name in ("emit.kernel", "emit.store")},
 )
