@@ -82,7 +82,7 @@ class Cursor:
 class Ring:
     """Two mbarriers a slot: `full` completes when a slot's bytes have arrived, `empty` when all its readers are done.
 
-    Blocks of a cluster that copy to each other's slots have rings alike, and read each slot at the same turn: a slot
+    Blocks of a cluster that copy to each other's slots have rings alike, and read each slot in the same round: a slot
     is empty when the readers of all of them are done.
 
     Attributes
@@ -259,7 +259,7 @@ def wait_wgmma(pending: int) -> None:
     T.evaluate(T.ptx["wgmma.wait_group.sync.aligned"](pending))
 
 
-_PIN = """
+_FENCE_REGISTER = """
 __device__ __forceinline__ void bitquant_pin_{name}({type}& x) {{
   asm volatile("" : "+{constraint}"(x) :: "memory");
 }}
@@ -274,7 +274,7 @@ def fence_registers(registers: Any) -> None:
     """
     is_float = str(registers.dtype) == "float32"
     name, kind, constraint = ("f32", "float", "f") if is_float else ("u32", "unsigned int", "r")
-    source = _PIN.format(name=name, type=kind, constraint=constraint)
+    source = _FENCE_REGISTER.format(name=name, type=kind, constraint=constraint)
     for i in range(int(registers.shape[0])):
         T.evaluate(T.cuda.func_call(f"bitquant_pin_{name}", registers[i], source_code=source))
 

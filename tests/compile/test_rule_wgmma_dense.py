@@ -36,7 +36,7 @@ def _build(config: MatmulConfig, hint: WgmmaHint) -> Archive:
 @pytest.mark.parametrize("m", [64, 256, 4096])
 @pytest.mark.parametrize(("dtype", "ptx_type"), [("float16", "f16"), ("bfloat16", "bf16")])
 def test_default_kernels(dtype: str, ptx_type: str, m: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Default kernels take both operands from shared memory, spill nothing, and run on without waits in between."""
+    """Default kernels take both operands from shared memory, spill nothing, and are not serialized."""
     logs: list[str] = []
     parse = compiler._parse_ptxas
     monkeypatch.setattr(compiler, "_parse_ptxas", lambda log: (logs.append(log), parse(log))[1])

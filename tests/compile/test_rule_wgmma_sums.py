@@ -58,7 +58,7 @@ KERNELS = [
 
 @pytest.mark.parametrize(("fields", "hint_fields", "needs_sums_of_a"), KERNELS, ids=str)
 def test_machine_code_scales_sums(fields: dict, hint_fields: dict, needs_sums_of_a: bool, ptxas_log: list[str]) -> None:
-    """Nothing spills, products run on, registers that are moved exist, codes are masked alone, A is summed or not."""
+    """Nothing spills, products are not serialized, codes are masked alone, and A is summed where that is needed."""
     config, hint = _config(1024, 2048, **fields), _sums(**hint_fields)
     archive = _build(config, hint)
     (resources,) = archive.resources.values()

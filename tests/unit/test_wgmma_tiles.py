@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bitquant.arch import cuda_target
+from bitquant.arch import cuda_target, find_gpu
 from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
 from bitquant.schedule.rules.hopper import cost, space
@@ -114,6 +114,21 @@ def test_sharing_a_costs_time_where_something_is_decoded() -> None:
         loss[weight] = shared / alone - 1
     assert loss["uint4"] > 0.05
     assert loss["float16"] < 0.02
+
+
+def test_memory_is_as_fast_as_the_products() -> None:
+    """A call that memory bounds takes longer on an H100 than on an H200, and one that tensor cores bound does not."""
+    config = _config(
+        W_dtype="int8", A_dtype="int8", out_dtype="int32", group_size=-1, with_scaling=False, with_zeros=False
+    )
+    hint = WgmmaHint(block_m=16, consumers_n=1, block_k=128, stages=12)
+    for m, hint_of_m, is_slower in ((16, hint, True), (4096, WgmmaHint(block_m=128, block_k=128), False)):
+        h200, h100 = (
+            cost.predicted_us(WgmmaGeometry(Problem(config, m, TARGET, "fragment", find_gpu(name)), hint_of_m))
+            for name in ("h200", "h100")
+        )
+        assert (h100 > h200) is is_slower
+        assert h100 >= h200
 
 
 def test_longer_groups_make_scaled_sums_cheaper() -> None:

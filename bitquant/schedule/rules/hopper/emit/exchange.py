@@ -10,7 +10,7 @@ from tvm.script import tirx as T
 from bitquant.intrin.mma import store_local
 from bitquant.intrin.wgmma import WARPGROUP, named_barrier
 from bitquant.schedule.rules.hopper.emit.context import Context
-from bitquant.schedule.rules.hopper.geometry import Exchange
+from bitquant.schedule.rules.hopper.memory import Exchange
 
 __all__ = ["SumExchange"]
 

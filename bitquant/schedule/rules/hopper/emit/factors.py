@@ -114,7 +114,7 @@ class FactorLoads:
 
         def distributed(operand: _Vectors | _Codes | None) -> list[Expr] | None:
             # Variables of their own: the next loads go to the registers of these.
-            return operand and [local("uint32", word) for word in operand.distribute(first)]
+            return None if operand is None else [local("uint32", word) for word in operand.distribute(first)]
 
         return distributed(self.scale), distributed(self.zero)
 
@@ -269,7 +269,7 @@ class _Vectors:
                 rows.append(T.Select(element == 1, words_of_group[1], words_of_group[0]))
             else:
                 rows.append(_permuted(words_of_group[0], words_of_group[-1], half_selector(element).astype("uint32")))
-        return rows if self.bytes == 4 else [_permuted(*rows, T.uint32(0x5410))]
+        return rows if self.bytes == 4 else [_permuted(rows[0], rows[1], T.uint32(0x5410))]
 
 
 class _Codes:

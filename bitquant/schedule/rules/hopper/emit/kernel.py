@@ -14,64 +14,18 @@ that share no K walk over tiles; the tiles of a last wave that would leave most 
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
-from bitquant.intrin.launch import arrive_at_cluster, cluster_rank, with_dependent_launch
+from bitquant.intrin.launch import cluster_rank, with_dependent_launch
 from bitquant.intrin.wgmma import tensor_map
-from bitquant.schedule.rules.hopper.emit.consumer import consume
-from bitquant.schedule.rules.hopper.emit.context import Context, Inputs
+from bitquant.schedule.rules.hopper.emit.body import Body
+from bitquant.schedule.rules.hopper.emit.context import Inputs
 from bitquant.schedule.rules.hopper.emit.operand import DenseSource, FragmentSource
-from bitquant.schedule.rules.hopper.emit.producer import Producer
-from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
-from bitquant.schedule.rules.hopper.emit.sums_of_a import SumsOfA
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.operands import Epilogue, operands
 
 __all__ = ["build"]
-
-Expr = Any
-
-
-class _Body:
-    """The body of a kernel, once the function's operands are there."""
-
-    def __init__(
-        self, source: FragmentSource | DenseSource, inputs: Inputs, block: Expr, blocks: Expr, rank: Expr,
-        thread: Expr, arena: Any,
-    ) -> None:  # fmt: skip
-        self.g, self.source, self.thread, self.arena = source.g, source, thread, arena
-        self.context = Context(source.g, inputs, block, rank, thread, arena)
-        self.sums_of_a = SumsOfA(self.context) if source.g.needs_sums_of_a else None
-        self.scheduler = TileScheduler(self.context, blocks)
-
-    def initialize(self) -> None:
-        """Emit the initialization of the barriers and of what decoding reads from shared memory."""
-        if isinstance(self.source, FragmentSource):
-            self.source.initialize(self.context, self.thread, self.arena, self.sums_of_a)
-        with T.If(self.thread == 0), T.Then():
-            self.context.ring.initialize()
-        T.evaluate(T.cuda.cta_sync())
-        h = self.g.hint
-        if h.cluster > 1 and (h.multicast > 1 or not self.g.memory.exchanges_in_ring):
-            arrive_at_cluster(relaxed=True)
-
-    def set_registers(self, is_producer: bool) -> None:
-        """Emit the move of registers from the producer to the consumers."""
-        producer, consumer = self.g.registers
-        if producer < consumer:
-            action, count = ("dec", producer) if is_producer else ("inc", consumer)
-            T.evaluate(T.ptx[f"setmaxnreg.{action}.sync.aligned.u32"](count))
-
-    def produce(self) -> None:
-        """Emit what the producing warpgroup does."""
-        Producer(self.context, self.scheduler, self.source, self.sums_of_a).produce()
-
-    def consume(self) -> None:
-        """Emit what a consuming warpgroup does."""
-        consume(self.context, self.scheduler, self.source)
 
 
 def build(geometry: WgmmaGeometry) -> PrimFunc:
@@ -121,7 +75,7 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
         arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=1024)
         epilogue = T.meta_var(Epilogue(Bias, ActivationScale, ChannelScale, D))
         inputs = T.meta_var(Inputs(Scale, Zeros, epilogue, m, T.address_of(A_map), T.address_of(W_map)))
-        body = T.meta_var(_Body(source, inputs, block, blocks, rank, thread, arena))
+        body = T.meta_var(Body(source, inputs, block, blocks, rank, thread, arena))
         body.initialize()
         if body.context.is_producer:
             body.set_registers(True)
