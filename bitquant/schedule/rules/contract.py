@@ -56,9 +56,9 @@ class Geometry:
         return self._fault_of_measures() if self._size_fault is None else self._size_fault
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if getattr(self, "_is_frozen", False):
+        if "_is_frozen" in self.__dict__:
             raise AttributeError(f"{type(self).__name__} is frozen: {name!r} cannot be set")
-        super().__setattr__(name, value)
+        object.__setattr__(self, name, value)
 
     def _fault_of_sizes(self) -> str | None:
         """Return the requirement on the hint's fields alone that is not met, or None."""
