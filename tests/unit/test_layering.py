@@ -93,6 +93,13 @@ def test_circles_of_the_list_are_there_still(circle):
         assert reached(inside, name) == circle
 
 
+@pytest.mark.parametrize("name", ["hint", "products", "registers", "memory", "geometry", "cost", "space"])
+def test_what_predicts_a_wgmma_kernel_does_not_import_what_emits_it(name):
+    """Geometry, cost and space reach no emitter."""
+    room = "bitquant.schedule.rules.hopper."
+    assert not {other for other in reached(GRAPH, room + name) if other.startswith((room + "emit", room + "rule"))}
+
+
 @pytest.mark.parametrize(
     "line",
     [

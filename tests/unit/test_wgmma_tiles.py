@@ -35,6 +35,32 @@ def likely_hints(config: MatmulConfig, m: int) -> list[WgmmaHint]:
     return list(space.likely_hints(problem, Products(problem)))
 
 
+def test_geometry_is_frozen_and_shares_what_all_hints_have() -> None:
+    """Nothing of it can be set, also before what is computed later has been asked for; another hint is another one."""
+    geometry = WgmmaGeometry(Problem(_config(), 64, TARGET), WgmmaHint(block_m=64))
+    for name in ("steps", "memory", "other"):
+        with pytest.raises(AttributeError, match=f"WgmmaGeometry is frozen: '{name}' cannot be set"):
+            setattr(geometry, name, 1)
+    other = geometry.with_hint(WgmmaHint(block_m=64, stages=5))
+    assert (geometry.hint.stages, other.hint.stages) == (4, 5)
+    assert other.memory.slot_bytes == geometry.memory.slot_bytes
+    assert other.smem_bytes == geometry.smem_bytes + geometry.memory.slot_bytes + geometry.memory.slot_extra_bytes
+    assert other.decoder is geometry.decoder
+
+
+@pytest.mark.parametrize("multicast", [1, 2])
+def test_sizes_that_do_not_fit_leave_nothing_to_compute(multicast: int) -> None:
+    """A fault of sizes is found before anything is computed from them, one of measures when it is asked for."""
+    problem = Problem(_config(), 64, TARGET)
+    wrong_size = WgmmaGeometry(problem, WgmmaHint(block_k=96, multicast=multicast))
+    assert wrong_size.fault == "needs block_k % 64 == 0"
+    assert not hasattr(wrong_size, "steps")
+    too_large = WgmmaGeometry(problem, WgmmaHint(stages=32, multicast=multicast))
+    assert "fault" not in vars(too_large)
+    assert too_large.steps == 1
+    assert str(too_large.fault).endswith("bytes of shared memory, and a block has 232448")
+
+
 @pytest.mark.parametrize(
     ("blocks", "rows", "consumers_n", "wanted"),
     [
