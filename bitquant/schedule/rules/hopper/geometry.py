@@ -85,14 +85,6 @@ class WgmmaGeometry(Geometry):
         As in `Geometry`.
     products
         The problem's, where another geometry has them already (`with_hint`).
-
-    Attributes
-    ----------
-    units, unit_steps, steps
-        Units of a slot, steps of a unit, and steps of a consumer in a slot.
-    scales_sums, scales_operand
-        Whether scales and zero points are applied to sums of a group, or to the left operand. With A of 8 bits neither
-        is: sums are scaled where they are promoted, or at the end.
     """
 
     hint: WgmmaHint
@@ -108,7 +100,7 @@ class WgmmaGeometry(Geometry):
     def _fault_of_sizes(self) -> str | None:
         h, products = self.hint, self.products
         least_k = products.unit_k
-        if not products.has_columns(h.block_m):
+        if h.block_m not in products.columns:
             sizes = "8, 16, 24, 32, 48 ... 224 where A is int8" if self.config.A_format.is_integer else "8, 16 ... 256"
             return f"needs block_m of {sizes}"
         if h.block_k % least_k or h.block_k < least_k:
@@ -124,15 +116,6 @@ class WgmmaGeometry(Geometry):
         if h.row_blocks > h.rows * h.consumers_n:
             return f"needs row_blocks <= {h.rows * h.consumers_n}, what the consumers hold"
         return products.sums_refusal(h.block_m) if h.scaling == "sums" else None
-
-    def _measure(self) -> None:
-        h, products = self.hint, self.products
-        self.unit_steps = products.unit_k // products.step_k
-        self.units = h.block_k // products.unit_k
-        self.steps = self.units * self.unit_steps
-        is_scaled = products.is_scaled and not products.is_narrow
-        self.scales_sums = is_scaled and h.scaling == "sums"
-        self.scales_operand = is_scaled and not self.scales_sums
 
     def _fault_of_measures(self) -> str | None:
         h, loop = self.hint, self.loop
@@ -166,6 +149,34 @@ class WgmmaGeometry(Geometry):
     def step_k(self) -> int:
         """Elements of k of a step."""
         return self.products.step_k
+
+    @property
+    def unit_steps(self) -> int:
+        """Steps of a unit."""
+        return self.products.unit_k // self.products.step_k
+
+    @property
+    def units(self) -> int:
+        """Units of a slot."""
+        return self.hint.block_k // self.products.unit_k
+
+    @cached_property
+    def steps(self) -> int:
+        """Steps of a consumer in a slot."""
+        return self.units * self.unit_steps
+
+    @cached_property
+    def scales_sums(self) -> bool:
+        """Whether scales and zero points are applied to sums of a group.
+
+        With A of 8 bits they are not: there sums are scaled where they are promoted, or at the end.
+        """
+        return self.products.scales_16_bits and self.hint.scaling == "sums"
+
+    @property
+    def scales_operand(self) -> bool:
+        """Whether scales and zero points are applied to the left operand."""
+        return self.products.scales_16_bits and not self.scales_sums
 
     @property
     def is_narrow(self) -> bool:

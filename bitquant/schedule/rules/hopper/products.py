@@ -88,7 +88,12 @@ class Products:
     promotes
         Whether sums over runs of k are added to totals in float32.
     is_scaled
-        Whether there are scales or zero points, of the weight or of groups of sums.
+        Whether there are scales or zero points.
+    scales_16_bits
+        Whether A has 16 bits besides, so that they are applied to the left operand or to sums of a group.
+    columns
+        The columns that a wgmma of the problem's types may have, rows of A (PTX ISA, ".shape" of wgmma.mma_async; TVM
+        0.27.0.post1 knows those of integers up to 224).
     step_k
         Elements of k of a *step*: 128 bytes of a row of A.
     layout
@@ -110,11 +115,13 @@ class Products:
         self.operand = left_operand(config)
         self.promotes = promotes(config)
         self.is_scaled = config.with_scaling or config.with_zeros
+        self.scales_16_bits = self.is_scaled and not self.is_narrow
         self.step_k = SWIZZLE_BYTES * 8 // a.bits
         self.layout: FragmentLayout | None = None if self.is_dense else fragment_layout(config)
         self.unit_k = self.step_k if self.layout is None else max(self.layout.tile_k, self.step_k)
         self.unit_words = 0 if self.layout is None else self.unit_k * self.layout.bits // 64
         self.planes = 0 if self.layout is None else len(self.layout.planes)
+        self.columns = frozenset((8, 24, *range(16, 225, 16)) if a.is_integer else range(8, 257, 8))
         self._decoders: dict[tuple[bool, int], RegisterDecoder] = {}
 
     def op(self, block_m: int) -> WgmmaOp:
@@ -144,8 +151,8 @@ class Products:
         c, layout = self.config, self.layout
         assert layout is not None
         in_place = scales_sums and self.decodes_in_place
-        scales_weight = self.is_scaled and not self.is_narrow and not scales_sums
-        permutes = permuted_words(c.W_format, layout, scales_weight and block_m >= BUSY_M)
+        scales_operand = self.scales_16_bits and not scales_sums
+        permutes = permuted_words(c.W_format, layout, scales_operand and block_m >= BUSY_M)
         key = (in_place, permutes)
         if key not in self._decoders:
             self._decoders[key] = RegisterDecoder(
@@ -164,12 +171,3 @@ class Products:
         if block_m > MAX_SUM_M:
             return f"needs block_m <= {MAX_SUM_M} where sums are scaled (got {block_m})"
         return None
-
-    def has_columns(self, block_m: int) -> bool:
-        """Return whether a wgmma of the problem's types has that many columns.
-
-        PTX ISA, ".shape" of wgmma.mma_async; TVM 0.27.0.post1 knows those of integers up to 224.
-        """
-        if self.config.A_format.is_integer:
-            return block_m in (8, 24) or block_m in range(16, 225, 16)
-        return block_m in range(8, 257, 8)

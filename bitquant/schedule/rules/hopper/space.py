@@ -56,7 +56,7 @@ def _hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Ite
     """Yield hints, all but their stages, with these rows of A of a block, that registers allow."""
     config, m, least_k = problem.config, problem.rung, products.unit_k
     for block_m in sizes:
-        if not products.has_columns(block_m):
+        if block_m not in products.columns:
             continue
         scalings = ("operand", "sums") if products.sums_refusal(block_m) is None else ("operand",)
         for rows, consumers_n, consumers_k, split_k, blocks_per_sm in _SHAPES:
@@ -67,18 +67,20 @@ def _hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Ite
                 split_k=split_k, blocks_per_sm=blocks_per_sm,
             )  # fmt: skip
             for scaling in scalings:
-                scaled = replace(hint, scaling=scaling)
+                scaled = hint if scaling == hint.scaling else replace(hint, scaling=scaling)
                 if needed_registers(products, scaled) > hint_registers(scaled)[1]:
                     continue
                 for row_blocks, clusters in itertools.product(_row_blocks(config.N, hint), _clusters(m, hint)):
                     tail_split, multicast = clusters
-                    tile = replace(scaled, row_blocks=row_blocks, tail_split=tail_split, multicast=multicast)
+                    tile = scaled
+                    if row_blocks or clusters != (1, 1):
+                        tile = replace(scaled, row_blocks=row_blocks, tail_split=tail_split, multicast=multicast)
                     if tail_split > 1 and (scaling == "sums" or not _shares_tail(problem, tile)):
                         continue
                     longest = MAX_BLOCK_K if scaling == "sums" else MAX_BLOCK_K // 2
-                    for times in (1, 2, 4):
-                        block_k = times * least_k
-                        if times == 1 or (block_k <= longest and block_k * hint.parts <= config.K):
+                    yield tile
+                    for block_k in (2 * least_k, 4 * least_k):
+                        if block_k <= longest and block_k * hint.parts <= config.K:
                             yield replace(tile, block_k=block_k)
 
 
