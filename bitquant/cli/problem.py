@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 
-__all__ = ["DASHES", "LADDER", "ProblemCommand", "RowList", "Value", "parse_rows", "target_option"]
+__all__ = ["DASHES", "LADDER", "NUMBERS", "ProblemCommand", "RowList", "Value", "parse_rows", "target_option"]
 
 #: Settings of a command whose options may be spelled with dashes as well as underscores.
 DASHES: dict[str, Any] = {"token_normalize_func": lambda name: name.replace("_", "-")}
@@ -76,6 +76,12 @@ def _parse_M(text: str) -> int | tuple[int, ...]:
 LADDER = Value("a number or a list such as 1,16,64", _parse_M, is_optional=True)
 
 
+#: A field that is a sequence of numbers.
+NUMBERS = Value(
+    "a list of numbers such as 0,0.5,-1", lambda text: tuple(float(part) for part in text.split(",")), is_optional=True
+)
+
+
 def _alternatives(hint: Any) -> tuple[Any, ...]:
     """Return the members of a union, or the type itself."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
@@ -98,7 +104,10 @@ def _option(field: dataclasses.Field[Any], hint: Any, text: str) -> click.Option
         flag = f"--{field.name}/--no-{field.name}"
         return click.Option([flag, field.name], default=field.default, show_default=True, help=text)
     choices = [value for member in members if get_origin(member) is Literal for value in get_args(member)]
-    if any(get_origin(member) is Sequence for member in members):
+    sequences = [get_args(member) for member in members if get_origin(member) is Sequence]
+    if (float,) in sequences:
+        kind, metavar = NUMBERS, "FLOAT,FLOAT,..."
+    elif sequences:
         kind, metavar = LADDER, "INT|INT,INT,...|none"
     elif int in members:
         kind, metavar = Value("a whole number", int, is_optional), "INT"

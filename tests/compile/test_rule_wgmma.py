@@ -15,9 +15,9 @@ from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
 from bitquant.errors import ScheduleError
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.formats import number_format
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import fragment_layout
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
@@ -26,6 +26,7 @@ from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.rules.hopper.registers import registers
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
+from bitquant.testing.oracle import code_values
 
 RULE, TARGET = WgmmaRule(), cuda_target("sm_90a")
 
@@ -141,7 +142,7 @@ def test_one_operation_decodes_every_code(weight: str, operand: str) -> None:
     trace = trace_decoding(RegisterDecoder(fmt, fragment_layout(config), operand, 90), 0)
     assert trace.masks_found
     codes = np.arange(2**fmt.bits)
-    values = 2 * codes - 1 if weight == "int1" else codes - fmt.code_offset
+    values = code_values(codes, fmt)
     for mask in trace.masks_found:
         bit = (mask & -mask).bit_length() - 1
         assert mask == ((1 << fmt.bits) - 1 << bit) * 0x10001
@@ -152,7 +153,7 @@ def test_one_operation_decodes_every_code(weight: str, operand: str) -> None:
         constant = trace.constant(bit, operand)
         assert constant in trace.constants
         assert abs(constant) <= most
-        assert np.array_equal(numbers * trace.step + constant, values)
+        assert np.array_equal(numbers * fmt.step + constant, values)
 
 
 @pytest.mark.parametrize("m", [1, 16, 32, 100, 512, 4096])

@@ -12,8 +12,8 @@ from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import WEIGHT_DTYPES, number_format
 from bitquant.errors import ScheduleError
+from bitquant.formats import WEIGHT_DTYPES, number_format
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry

@@ -22,11 +22,8 @@ def _operator(W_dtype: str) -> bq.Matmul:
 
 def _weight(config: bq.MatmulConfig) -> torch.Tensor:
     fmt = config.W_format
-    if fmt.name == "int1":
-        values = torch.randint(0, 2, (N, K)) * 2 - 1
-    else:
-        values = torch.randint(fmt.min_value, fmt.max_value + 1, (N, K))
-    return values.to(torch.uint8 if fmt.kind == "uint" else torch.int8)
+    values = torch.randint(0, 1 << fmt.bits, (N, K)) * fmt.step + fmt.offset
+    return values.to(torch.uint8 if fmt.is_unsigned else torch.int8)
 
 
 @pytest.mark.parametrize("W_dtype", ["uint1", "uint2", "uint3", "int1", "int2", "int3"])

@@ -9,7 +9,6 @@ from typing import ClassVar
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.decode import code_to_value
 from bitquant.compute.matmul import decode_weight, output_value
 from bitquant.layouts import WEIGHT_LAYOUTS, Layout
 from bitquant.problem import Problem
@@ -106,7 +105,7 @@ class FallbackRule(Rule):
                         w[0] = decode_weight(config, B, Scale, Zeros, n, k, dtype, layout)
                         for r in T.unroll(ROWS):
                             if first_row + r < rows_of_A:
-                                total[r] = total[r] + code_to_value(A[first_row + r, k], config.A_format, dtype) * w[0]
+                                total[r] = total[r] + config.A_format.value(A[first_row + r, k], dtype) * w[0]
             for r in T.unroll(ROWS):
                 for s in T.unroll(5):
                     total[r] = total[r] + T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), total[r], 16 >> s, 32, 32)

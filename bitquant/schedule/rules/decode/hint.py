@@ -41,7 +41,7 @@ class DecodeHint(Hint):
     multicast
         Blocks of a cluster that lie side by side along n, and send each other their shares of A (sm_90).
     activations
-        How A is multiplied: as its "values", or as the "digits" of one row, in integers (`decode_digits`).
+        How A is multiplied: as its "values", or as the "digits" of one row, in integers (`digits`).
     """
 
     block_m: int = one_of(8, 1, 16, 32, 64)

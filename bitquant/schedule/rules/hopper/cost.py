@@ -117,7 +117,7 @@ def step_instructions(geometry: WgmmaGeometry) -> float:
     if products.is_narrow:
         a, w = config.A_format, config.W_format
         # Registers of four: codes as they are, masked and moved, or turned into float8 with a sign.
-        is_signed_float8 = not a.is_integer and w.kind != "uint"
+        is_signed_float8 = not a.is_integer and not w.is_unsigned
         operations = 1 if w.bits == 8 else 4 if is_signed_float8 else 2 * planes
         return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations
     others = STEP_INSTRUCTIONS + (RAGGED_INSTRUCTIONS if config.K % (hint.block_k * hint.parts) else 0)
@@ -125,7 +125,7 @@ def step_instructions(geometry: WgmmaGeometry) -> float:
         operations = 2 * planes + config.with_scaling + config.with_zeros
         return others + REGISTERS_OF_STEP * operations
     operations = 2 * planes - products.decodes_in_place
-    subtracts = config.with_zeros or (products.decodes_in_place and config.W_format.code_offset != 0)
+    subtracts = config.with_zeros or (products.decodes_in_place and config.W_format.offset != 0)
     fold = FOLD_INSTRUCTIONS + hint.block_m // 2 * (1 + subtracts)
     return others + REGISTERS_OF_STEP * operations + fold / _steps_of_run(products)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bitquant.arch import RESERVED_SMEM_BYTES
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP, WgmmaOp
 from bitquant.layouts import TILE_N
 from bitquant.problem import Problem

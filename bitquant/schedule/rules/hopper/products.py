@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder, decoder_refusal, in_place_refusal, permuted_words
+from bitquant.intrin.decoders import RegisterDecoder, permuted_words
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WgmmaOp
 from bitquant.layouts import FragmentLayout, fragment_layout
 from bitquant.problem import Problem
@@ -58,15 +58,15 @@ def promotes(config: MatmulConfig) -> bool:
 def narrow_refusal(config: MatmulConfig) -> str | None:
     """Return what of a problem with A of 8 bits these kernels cannot do, as "needs ... (got ...)", or None."""
     a, w = config.A_format, config.W_format
-    if (reason := decoder_refusal(w, left_operand(config))) is not None:
+    if (reason := w.register_refusal(left_operand(config))) is not None:
         return reason
     if config.with_zeros:
         return f"needs no zero points where A has 8 bits, whose sums it does not make (got {config.zeros_mode})"
     if not a.is_integer and config.out_format.name not in ("float16", "bfloat16"):
         return f"needs an output of 16 bits where A is float8: its sums have some 14 (got {config.out_format.name})"
     # Unscaled codes as they are have sums that int32 is meant to hold; others may be 2^31 before they are scaled.
-    if a.is_integer and (config.with_scaling or w.code_offset) and not promotes(config):
-        greatest = 128 * (w.max_value if w.kind == "uint" else 128)
+    if a.is_integer and (config.with_scaling or w.offset) and not promotes(config):
+        greatest = 128 * (w.max_value if w.is_unsigned else 128)
         if config.K * greatest >= 1 << 31:
             return f"needs K < {-(-(1 << 31) // greatest)}, so that sums stay below 2^31 (got {config.K})"
     return None
@@ -132,7 +132,7 @@ class Products:
     def decodes_in_place(self) -> bool:
         """Whether codes need no more than masks where sums are scaled: powers of two go with the rows of W."""
         config = self.config
-        if self.is_dense or in_place_refusal(config.W_format, config.A_format.tvm_dtype) is not None:
+        if self.is_dense or config.W_format.in_place_refusal(config.A_format.tvm_dtype) is not None:
             return False
         dtype, capability = config.A_format.tvm_dtype, self.capability
         decoder = RegisterDecoder(config.W_format, fragment_layout(config), dtype, capability, in_place=True)

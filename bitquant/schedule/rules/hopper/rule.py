@@ -40,6 +40,8 @@ class WgmmaRule(Rule):
             return reason
         if config.A_format.bits == 8:
             return narrow_refusal(config)
+        if (reason := config.W_format.register_refusal(config.A_format.name)) is not None:
+            return reason
         step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
         if config.with_zeros and not config.W_format.is_integer:
             return f"needs integers where W has zero points (got {config.W_format.name})"

@@ -10,8 +10,9 @@ import numpy as np
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.intrin.fragments import RegisterDecoder, TirxOps
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.mma import fma_pair
+from bitquant.intrin.operations import TirxOps
 
 __all__ = ["MOST", "DecodingTrace", "ExactOps", "HeldMasks", "Words", "constant_pair", "trace_decoding"]
 
@@ -53,19 +54,14 @@ class ExactOps(HeldMasks):
         if not fmt.is_integer or len(self.decoder.layout.planes) > 1 or fmt.bits == 8:
             return None
         # The product is the value over value_scale; codes at bit b are multiples of 2^b times the least number.
-        bit = round(math.log2(self.step / (_value(mul & 0xFFFF, dtype) * self.decoder.value_scale * _LEAST[dtype])))
+        bit = round(math.log2(fmt.step / (_value(mul & 0xFFFF, dtype) * self.decoder.value_scale * _LEAST[dtype])))
         fits = bit + fmt.bits <= _MANTISSA[dtype] and -self.constant(bit, dtype) <= MOST[dtype]
         return bit if fits else None
-
-    @property
-    def step(self) -> int:
-        """Distance of neighbouring values."""
-        return 2 if self.decoder.fmt.name == "int1" else 1
 
     def constant(self, bit: int, dtype: str) -> float:
         """Return what takes the exponent and the code's offset away."""
         fmt = self.decoder.fmt
-        return -(2.0 ** (_MANTISSA[dtype] - bit)) * self.step - (1 if fmt.name == "int1" else fmt.code_offset)
+        return -(2.0 ** (_MANTISSA[dtype] - bit)) * fmt.step + fmt.offset
 
     def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
         """Emit x * mul + add, or the same number with its unit restored and the zero point subtracted."""
@@ -78,7 +74,7 @@ class ExactOps(HeldMasks):
         x = (x.a & self.masks[int(x.b)]) | T.uint32(exponent * 0x10001)
         constant = self.constant(bit, dtype)
         offset = self.offsets.get(constant, constant_pair(constant, dtype))
-        return fma_pair(x, constant_pair(float(self.step), dtype), offset, dtype)
+        return fma_pair(x, constant_pair(float(self.decoder.fmt.step), dtype), offset, dtype)
 
 
 class DecodingTrace(ExactOps):

@@ -9,8 +9,9 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.intrin.fragments import PairTable
-from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, local, rounded_pair, store_local
+from bitquant.formats.words import MINUS_ZERO_PAIR
+from bitquant.intrin.mma import fma_pair, local, rounded_pair, store_local
+from bitquant.intrin.operations import PairTable
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, load_box, row_descriptor, tensor_map
 from bitquant.layouts import TILE_N, FragmentLayout, Layout
 from bitquant.schedule.rules.hopper.emit.context import Context, Job, Place

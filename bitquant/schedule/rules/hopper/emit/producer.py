@@ -6,7 +6,7 @@ from typing import Any
 
 from tvm.script import tirx as T
 
-from bitquant.intrin.launch import admit_next_kernel, await_previous_kernel
+from bitquant.intrin.launch import trigger_dependent_launch, wait_for_dependency
 from bitquant.intrin.mma import local, store_local
 from bitquant.intrin.wgmma import Cursor, load_box
 from bitquant.schedule.rules.hopper.emit.context import Context, Job
@@ -80,14 +80,14 @@ class Producer:
             first = local("int32", T.Select(scheduler.first_job < scheduler.jobs, T.min(first, job.stages), 0))
         for_w, for_both = Cursor(h.stages), Cursor(h.stages)
         if not source.is_fetched_early:
-            await_previous_kernel()
+            wait_for_dependency()
         with T.serial(first) as stage:
             ring.expect(for_w, slot_bytes)
             source.load(context, job, stage, for_w)
             for_w.advance()
         if source.is_fetched_early:
-            await_previous_kernel()
-        admit_next_kernel()
+            wait_for_dependency()
+        trigger_dependent_launch()
         if h.multicast > 1:
             # That the barriers of the others are there.
             context.wait_for_cluster()
