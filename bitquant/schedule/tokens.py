@@ -127,7 +127,7 @@ def _cpu_kernel(config: TokenConfig) -> PrimFunc:
     def product(X: Any, row: Expr, k: Expr, factor: Expr) -> Expr:
         return widened(X[row, k], x_format) * factor
 
-    @T.prim_func(check_well_formed=False)
+    @T.prim_func
     def kernel(
         X_handle: T.handle, WeightScale_handle: T.handle, Values_handle: T.handle, Factor_handle: T.handle,
         least: T.float32, is_inverse: T.int32,
@@ -191,7 +191,7 @@ class _CudaKernel:
         x_format, fmt = self.config.x_format, self.config.format
         has_dependents = self.arch.has_dependent_launch
 
-        @T.prim_func(check_well_formed=False)
+        @T.prim_func
         def kernel(
             X_handle: T.handle, WeightScale_handle: T.handle, Values_handle: T.handle, Factor_handle: T.handle,
             least: T.float32, is_inverse: T.int32,

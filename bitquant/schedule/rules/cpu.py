@@ -329,7 +329,7 @@ class CpuRule(Rule):
                 terms = [x + y for x, y in zip(terms[:half], terms[half:], strict=True)]
             return terms[0]
 
-        @T.prim_func(s_tir=True, check_well_formed=False)
+        @T.prim_func(s_tir=True)
         def kernel(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
             Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,

@@ -72,7 +72,7 @@ class FallbackRule(Rule):
         zero = T.int32(0) if dtype == "int32" else T.float32(0)
         spec = operands(config, rung, layout)
 
-        @T.prim_func(check_well_formed=False)
+        @T.prim_func
         def kernel(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
             Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,

@@ -106,7 +106,7 @@ class GemvRule(Rule):
                 zero = zero_point(config, Zeros, n, g).astype(total_dtype) * sum_of_a.astype(total_dtype)
             return apply_scale_and_zero(dot.astype(total_dtype), scale, zero, config.zeros_mode)
 
-        @T.prim_func(check_well_formed=False)
+        @T.prim_func
         def kernel(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
             Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,

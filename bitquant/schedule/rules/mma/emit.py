@@ -478,7 +478,7 @@ class Kernel:
         pending = h.stages - (3 if self.g.decodes else 2)
         kernel = self
 
-        @T.prim_func(check_well_formed=False)
+        @T.prim_func
         def mma(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
             Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,

@@ -23,7 +23,7 @@ def decode_function(geometry: DecodeGeometry) -> PrimFunc:
     blocks_n, blocks_per_sm = g.grid_n * h.split_k, h.blocks_per_sm
 
     # The name of the outer loop's variable is part of what TVM prints; it counts iterations.
-    @T.prim_func(check_well_formed=False)
+    @T.prim_func
     def decode(
         A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
         Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
