@@ -133,6 +133,26 @@ class GpuArch:
         """Whether tensor cores multiply by wgmma: Hopper's alone, under its architecture-specific target."""
         return self.name == "sm_90a"
 
+    # What wgmma kernels reach, fitted to 8900 of them measured on H200s (`schedule/rules/hopper/cost.py`): those of a
+    # multiprocessor stand for all products of the architecture.
+
+    @property
+    def wgmma_sm_flops(self) -> float:
+        """16-bit products and sums a second of one multiprocessor by wgmma; power, not the clock, limits it."""
+        return 6.2e12
+
+    @property
+    def wgmma_l2_bytes_per_s(self) -> float:
+        """Bytes a second from L2 to all multiprocessors: 12.5 TB/s to the 132 of an H200."""
+        return 12.5e12 * self.sm_count / 132
+
+    def wgmma_cluster_share(self, blocks: int) -> float:
+        """Return the share of the multiprocessors that clusters of 1, 2, 4 or 8 blocks fill.
+
+        They do not divide all parts of the GPU evenly.
+        """
+        return {1: 1.0, 2: 1.0, 4: 0.91, 8: 0.85}[blocks]
+
 
 _ARCHS = {
     a.name: a

@@ -85,7 +85,7 @@ MUTANTS = (
     ),
     Mutant(
         "wgmma rule: a run crosses groups",
-        "schedule/rules/hopper/tiles.py", "(config.with_scaling and config.num_groups > 1)", "config.with_scaling",
+        "schedule/rules/hopper/products.py", "(config.with_scaling and config.num_groups > 1)", "config.with_scaling",
         ("compile/test_rule_wgmma_narrow.py",),
     ),
     Mutant(

@@ -7,7 +7,7 @@ import re
 import pytest
 import tvm
 
-from bitquant.arch import cuda_target, gpu_arch
+from bitquant.arch import cuda_target
 from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
@@ -16,12 +16,12 @@ from bitquant.errors import ScheduleError
 from bitquant.formats import WEIGHT_DTYPES, number_format
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules.hopper.emit.kernel import Kernel
+from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.registers import hint_registers
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
-from bitquant.schedule.rules.hopper.tiles import hint_registers
 
-RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
+RULE, TARGET = WgmmaRule(), cuda_target("sm_90a")
 ZEROS = {"W_dtype": "uint4", "with_zeros": True}
 BFLOAT16 = {"A_dtype": "bfloat16", "out_dtype": "bfloat16"}
 
@@ -58,7 +58,7 @@ KERNELS = [
 
 @pytest.mark.parametrize(("fields", "hint_fields", "needs_sums_of_a"), KERNELS, ids=str)
 def test_machine_code_scales_sums(fields: dict, hint_fields: dict, needs_sums_of_a: bool, ptxas_log: list[str]) -> None:
-    """Nothing spills, products run on, registers that are moved exist, codes are masked alone, A is summed or not."""
+    """Nothing spills, products are not serialized, codes are masked alone, and A is summed where that is needed."""
     config, hint = _config(1024, 2048, **fields), _sums(**hint_fields)
     archive = _build(config, hint)
     (resources,) = archive.resources.values()
@@ -129,8 +129,9 @@ def test_sums_of_one_block_stay_there() -> None:
 )
 def test_runs_are_groups_or_parts_of_them(group_size: int, block_k: int, run_steps: int, runs_in_slot: int) -> None:
     """A run is a group, or 128 k of a longer one; a slot ends several."""
-    kernel = Kernel(_config(group_size=group_size, **ZEROS), 1, ARCH, _sums(block_k=block_k))
-    assert (kernel.run_steps, kernel.runs_in_slot) == (run_steps, runs_in_slot)
+    problem = Problem(_config(group_size=group_size, **ZEROS), 64, TARGET)
+    loop = WgmmaGeometry(problem, _sums(block_k=block_k)).loop
+    assert (loop.run_steps, loop.runs_in_slot) == (run_steps, runs_in_slot)
 
 
 @pytest.mark.parametrize("block_k", [192, 320])
@@ -144,9 +145,9 @@ def test_slots_hold_whole_runs(block_k: int) -> None:
 def test_copies_of_w_are_of_row_blocks(row_blocks: int, tiles_of_w: int) -> None:
     """A slot holds the weight's tiles of 16 rows for the blocks of a tile, not for all that consumers could hold."""
     hint = _sums(rows=2, consumers_n=4, row_blocks=row_blocks) if row_blocks else _sums(rows=2, consumers_n=2)
-    kernel = Kernel(_config(**ZEROS), 1, ARCH, hint)
-    assert kernel.w_box[-1] == tiles_of_w
-    assert kernel.w_part_bytes == tiles_of_w * 16 * hint.block_k // 2
+    weight = WgmmaGeometry(Problem(_config(**ZEROS), 64, TARGET), hint).weight
+    assert weight.box[-1] == tiles_of_w
+    assert weight.part_bytes == tiles_of_w * 16 * hint.block_k // 2
 
 
 @pytest.mark.parametrize(
