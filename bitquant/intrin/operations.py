@@ -61,7 +61,8 @@ class TirxOps:
 
     def fma(self, x: Expr, mul: int | Expr, add: int | Expr, dtype: str) -> Expr:
         """Emit a multiply-add of pairs (bfloat16 from sm_80)."""
-        return fma_pair(x, *(T.uint32(y) if isinstance(y, int) else y for y in (mul, add)), dtype)
+        factor, addend = (T.uint32(y) if isinstance(y, int) else y for y in (mul, add))
+        return fma_pair(x, factor, addend, dtype)
 
     def byte_perm(self, x: Expr, y: int | Expr, selector: int | Expr) -> Expr:
         """Return PRMT as an expression, in PTX where CUDA's intrinsic would mask the selector."""

@@ -24,7 +24,7 @@ def load_width_bytes(chunk_bytes: int) -> int:
 
 
 @T.inline
-def load_words(words, first, pointer_to, chunk_bytes, width):
+def load_words(words, first, pointer_to, chunk_bytes, width):  # type: ignore[no-untyped-def]  # TVM parses it
     """Read `chunk_bytes` bytes into words[first:], `width` bytes an instruction; pointer_to maps a byte offset."""
     for part in T.unroll(chunk_bytes // width):
         at = T.meta_var(first + part * (width // 4))

@@ -78,10 +78,6 @@ def operands(config: MatmulConfig, rung: int, layout: Layout = "plain") -> Opera
     """Return the operands of a problem, with the weight in `layout`."""
     dtypes = {o.name: o.dtype(config, layout) for o in OPERANDS}
     shapes = {o.name: o.row_shape(config, layout) if o.is_present(config) else (1, 1) for o in WEIGHT}
-    return Operands(
-        config=config,
-        rung=rung,
-        layout=layout,
-        **{name: dtypes[name] for name in ("A", "B", "Scale", "Zeros", "D")},
-        **{f"{name}_shape": shape for name, shape in shapes.items()},
-    )
+    fields: dict[str, Any] = {name: dtypes[name] for name in ("A", "B", "Scale", "Zeros", "D")}
+    fields |= {f"{name}_shape": shape for name, shape in shapes.items()}
+    return Operands(config=config, rung=rung, layout=layout, **fields)
