@@ -100,7 +100,7 @@ def test_two_copies_of_a_ragged_part_of_a_compile(arch: str, config: MatmulConfi
 )
 def test_digits_are_multiplied_as_integers(arch: str, weight: str, K: int) -> None:
     """One row as digits: int8 products and no others, and A by bulk copies where its rows are whole 16 bytes."""
-    hint = DecodeHint(block_m=1, rows=2, warps_k=4, unroll=1, ahead=1, chains=1, activations="digits")
+    hint = DecodeHint(block_m=1, n_tiles_per_warp=2, warps_k=4, unroll=1, ahead=1, chains=1, activations="digits")
     archive = _build(_config(1, 1024, K, W_dtype=weight, with_zeros=True), arch, hint)
     (resources,) = archive.resources.values()
     assert resources.spill_bytes == 0
@@ -111,7 +111,7 @@ def test_digits_are_multiplied_as_integers(arch: str, weight: str, K: int) -> No
 
 def test_weights_are_read_16_bytes_at_a_time() -> None:
     """One row, uint4 on Hopper: weights go straight into registers, and A comes in bulk, before which it is awaited."""
-    ptx = _build(_config(1, 4096, 4096, **GROUPS), "sm_90a", DecodeHint(rows=2, chains=2)).ptx
+    ptx = _build(_config(1, 4096, 4096, **GROUPS), "sm_90a", DecodeHint(n_tiles_per_warp=2, chains=2)).ptx
     loads = re.findall(r"ld\.global\.nc\.L1::no_allocate\S*", ptx)
     assert loads
     assert all(load.endswith(".v4.u32") for load in loads)
@@ -123,7 +123,7 @@ def test_weights_are_read_16_bytes_at_a_time() -> None:
 
 def test_blocks_that_share_rows_of_a_begin_together() -> None:
     """Nothing is sent to a block before its barriers stand; the weight does not wait for that."""
-    ptx = _build(_config(8, 4096, 4096, **GROUPS), "sm_90a", DecodeHint(rows=2, chains=2, multicast=2)).ptx
+    ptx = _build(_config(8, 4096, 4096, **GROUPS), "sm_90a", DecodeHint(n_tiles_per_warp=2, chains=2, multicast=2)).ptx
     order = [
         r"mbarrier\.init", r"fence\.mbarrier_init", r"barrier\.cluster\.arrive\.relaxed",
         r"ld\.global\.nc\.L1::no_allocate", r"griddepcontrol\.wait", r"barrier\.cluster\.wait",
@@ -177,7 +177,7 @@ def test_units_are_applied_at_the_end(arch: str, is_scaled: bool) -> None:
 
 def test_codes_are_multiplied_where_they_stand() -> None:
     """In float16 the registers of one plane take no multiply-add, those of two take one: 8 for two rows of tiles."""
-    hint = DecodeHint(rows=2, chains=2)
+    hint = DecodeHint(n_tiles_per_warp=2, chains=2)
     for weight, planes in (("uint4", 1), ("int4", 1), ("uint3", 2), ("uint2", 1), ("int1", 1)):
         ptx = _build(_config(1, 4096, 4096, **{**GROUPS, "W_dtype": weight}), "sm_90a", hint).ptx
         # One of three is for the sums of A.
@@ -210,9 +210,9 @@ def test_signature_is_that_of_the_definition(M: int | list[int], fields: dict) -
     ("fields", "hint"),
     [
         ({}, DecodeHint()),
-        ({}, DecodeHint(weights="shared", ahead=8, unroll=2, waves=4)),
+        ({}, DecodeHint(weights="shared", ahead=8, unroll=2, n_blocks_per_cta=4)),
         ({}, DecodeHint(split_k=2, phase=4)),
-        ({"W_dtype": "nf4", "with_zeros": False}, DecodeHint(rows=2)),
+        ({"W_dtype": "nf4", "with_zeros": False}, DecodeHint(n_tiles_per_warp=2)),
     ],
     ids=str,
 )
@@ -227,7 +227,15 @@ def test_kernel_declares_the_shared_memory_that_the_rule_reports(fields: dict, h
 # What lies where, and for how long.
 
 _LAYOUTS = [
-    DecodeHint(rows=rows, warps_n=2, warps_k=4, split_k=split_k, phase=phase, waves=waves, weights=weights)
+    DecodeHint(
+        n_tiles_per_warp=rows,
+        warps_n=2,
+        warps_k=4,
+        split_k=split_k,
+        phase=phase,
+        n_blocks_per_cta=waves,
+        weights=weights,
+    )
     for rows, split_k, phase, waves, weights in itertools.product(
         (1, 2), (1, 2), (0, 4, 8), (1, 3), ("registers", "shared")
     )
@@ -348,7 +356,7 @@ def test_long_k_in_small_shared_memory_has_a_default() -> None:
             {"activations": "digits", "block_m": 1},
             "integers of at most 3 bits as W for digits (got block_m=1",
         ),
-        ("sm_90a", {"rows": 0}, "the hint's field 'rows' must be 1 to 16 (got 0)"),
+        ("sm_90a", {"n_tiles_per_warp": 0}, "the hint's field 'n_tiles_per_warp' must be 1 to 16 (got 0)"),
         ("sm_90a", {"phase": -4}, "the hint's field 'phase' must be 0 to 65536 (got -4)"),
         ("sm_90a", {"warps_n": 5}, "at most 32 warps"),
         ("sm_90a", {"ahead": 3}, "unroll % ahead == 0"),
@@ -366,12 +374,16 @@ def test_long_k_in_small_shared_memory_has_a_default() -> None:
         ),
         (
             "sm_90a",
-            {"multicast": 8, "rows": 4, "warps_n": 4},
+            {"multicast": 8, "n_tiles_per_warp": 4, "warps_n": 4},
             "multicast that divides 4 blocks of n, and the 4 that run",
         ),
-        ("sm_90a", {"multicast": 2, "waves": 64}, "multicast that divides 64 blocks of n, and the 1 that run together"),
+        (
+            "sm_90a",
+            {"multicast": 2, "n_blocks_per_cta": 64},
+            "multicast that divides 64 blocks of n, and the 1 that run together",
+        ),
         ("sm_90a", {"split_k": 4, "phase": 8}, "needs split_k <= 1, the phases of k"),
-        ("sm_90a", {"block_m": 64, "rows": 16}, "bytes of shared memory, and sm_90a has 232448"),
+        ("sm_90a", {"block_m": 64, "n_tiles_per_warp": 16}, "bytes of shared memory, and sm_90a has 232448"),
     ],
     ids=str,
 )

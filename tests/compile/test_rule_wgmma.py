@@ -59,7 +59,7 @@ HINTS = [
     WgmmaHint(block_m=64, consumers_n=4, split_k=2),
     WgmmaHint(block_m=128, consumers_n=3),
     WgmmaHint(block_m=256),
-    WgmmaHint(block_m=128, rows=2),
+    WgmmaHint(block_m=128, n_tiles_per_consumer=2),
     WgmmaHint(block_m=32, blocks_per_sm=2, consumers_n=1, consumers_k=2),
     WgmmaHint(block_m=64, consumers_n=1),
 ]
@@ -90,7 +90,7 @@ def test_machine_code_moves_registers_that_exist(hint: WgmmaHint) -> None:
 @pytest.mark.sample(shows=lambda rows, split_k, num_groups: {(0, rows, split_k), (1, rows, num_groups)})
 def test_every_row_block_has_its_factors(rows: int, split_k: int, num_groups: int) -> None:
     """Scales and zero points of all row blocks are loaded: ptxas would drop loads of factors that nothing uses."""
-    hint = WgmmaHint(block_m=64, rows=rows, consumers_n=1, consumers_k=2, stages=3, split_k=split_k)
+    hint = WgmmaHint(block_m=64, n_tiles_per_consumer=rows, consumers_n=1, consumers_k=2, stages=3, split_k=split_k)
     archive = _build(_config(N=256, K=64 * 12, group_size=64 * 12 // num_groups), hint)
     loads = re.findall(r"ld\.global[.\w]*\.[bu]16", archive.ptx)
     # Two rows of W a thread and row block, Scale and Zeros.

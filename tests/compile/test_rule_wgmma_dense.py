@@ -96,7 +96,7 @@ def test_refusals(fields: dict, message: str) -> None:
 def test_a_box_has_at_most_256_rows() -> None:
     """TMA copies no more at once."""
     with pytest.raises(ScheduleError, match="wgmma_dense: needs at most 256 rows of W"):
-        _build(_config(), WgmmaHint(block_m=16, rows=2, consumers_n=4, stages=2))
+        _build(_config(), WgmmaHint(block_m=16, n_tiles_per_consumer=2, consumers_n=4, stages=2))
 
 
 def test_many_rows_of_an_unquantized_weight_are_its() -> None:

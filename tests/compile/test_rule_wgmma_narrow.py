@@ -93,7 +93,7 @@ def test_odd_problems_have_a_default(weight: str, N: int, K: int) -> None:
 def test_products_are_not_serialized(fields: dict, rows: int, ptxas_log: list[str]) -> None:
     """The assembler has no reason to wait for each product, as it does where others touch its registers."""
     config = _config(N=256, K=2048, **fields)
-    _build(config, WgmmaHint(block_m=32, rows=rows, consumers_n=1, block_k=256, stages=3))
+    _build(config, WgmmaHint(block_m=32, n_tiles_per_consumer=rows, consumers_n=1, block_k=256, stages=3))
     assert "Compiling entry function" in ptxas_log[-1]
     assert "serialized" not in ptxas_log[-1]
 

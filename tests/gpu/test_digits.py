@@ -10,7 +10,9 @@ from bitquant.schedule.rules.decode.hint import DecodeHint
 from bitquant.testing.kernels import HintedKernel
 
 N, K = 320, 2048
-HINT = DecodeHint(block_m=1, rows=2, warps_k=4, split_k=2, ahead=1, unroll=1, chains=1, activations="digits")
+HINT = DecodeHint(
+    block_m=1, n_tiles_per_warp=2, warps_k=4, split_k=2, ahead=1, unroll=1, chains=1, activations="digits"
+)
 
 
 def _operator(W_dtype: str) -> bq.Matmul:

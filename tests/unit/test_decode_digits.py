@@ -124,7 +124,8 @@ def test_digits_have_a_place_of_their_own(name: str, weights: str, waves: int) -
     zeros = name[0] == "u"
     config = MatmulConfig(M=1, N=4096, K=8192, W_dtype=name, group_size=128, with_scaling=True, with_zeros=zeros)
     hint = DecodeHint(
-        block_m=1, rows=2, warps_k=8, ahead=1, unroll=1, waves=waves, weights=weights, activations="digits"
+        block_m=1, n_tiles_per_warp=2, warps_k=8, ahead=1, unroll=1, n_blocks_per_cta=waves, weights=weights,
+        activations="digits",
     )  # fmt: skip
     g = DecodeGeometry(Problem(config, 1, cuda_target("sm_90a")), hint)
     smem, planes = g.smem, len(g.layout.planes)

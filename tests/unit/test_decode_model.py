@@ -20,7 +20,7 @@ from bitquant.schedule.rules.decode.space import by_cost, least
 from bitquant.testing.generators import SHAPE_SETS, cases
 
 RULE = DecodeRule()
-FIRST = DecodeHint(rows=2, warps_k=4, ahead=2, unroll=2, chains=2, blocks_per_sm=2)
+FIRST = DecodeHint(n_tiles_per_warp=2, warps_k=4, ahead=2, unroll=2, chains=2, blocks_per_sm=2)
 
 
 def _problem(N: int = 8192, K: int = 8192, rung: int = 1, arch: str = "sm_90a", **fields: object) -> Problem:
@@ -61,7 +61,7 @@ def test_more_work_takes_longer(less: dict, more: dict) -> None:
 )
 def test_signed_weights_are_decoded_in_place_where_that_is_cheaper(bits, rows, block_m, is_in_place) -> None:
     """An mma a step and 8 rows of A against a multiply-add a register; unsigned ones always are."""
-    hint = replace(FIRST, rows=rows, block_m=block_m)
+    hint = replace(FIRST, n_tiles_per_warp=rows, block_m=block_m)
     for kind, expected in (("int", is_in_place), ("uint", True)):
         g = DecodeGeometry(_problem(W_dtype=f"{kind}{bits}", with_zeros=False, rung=block_m), hint)
         assert g.decoder.in_place is expected
@@ -136,7 +136,13 @@ def test_phases_cost() -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{"block_m": 16}, {"rows": 4}, {"ahead": 4, "unroll": 4}, {"chains": 4}, {"block_m": 64, "rows": 4}],
+    [
+        {"block_m": 16},
+        {"n_tiles_per_warp": 4},
+        {"ahead": 4, "unroll": 4},
+        {"chains": 4},
+        {"block_m": 64, "n_tiles_per_warp": 4},
+    ],
     ids=str,
 )
 def test_more_in_flight_takes_more_registers(more: dict) -> None:

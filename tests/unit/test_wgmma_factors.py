@@ -21,7 +21,7 @@ from bitquant.schedule.rules.hopper.hint import WgmmaHint
 
 ROOMY = WgmmaHint(block_m=128, consumers_n=2, block_k=256)
 #: Four registers are left of what the consumers have.
-NARROW = WgmmaHint(block_m=16, rows=2, consumers_n=4, block_k=256, scaling="sums")
+NARROW = WgmmaHint(block_m=16, n_tiles_per_consumer=2, consumers_n=4, block_k=256, scaling="sums")
 ROWS = 16
 
 

@@ -70,14 +70,14 @@ def test_sizes_that_do_not_fit_leave_nothing_to_compute(multicast: int) -> None:
         (64, 2, 4, [0]),  # Not whole tiles of 7,
         (49, 2, 4, [0]),  # and not whole ones of 8.
         (56, 1, 4, [0]),  # One block a consumer: one less would leave a consumer without any.
-        (12, 2, 1, [0]),  # Of two blocks one is what rows=1 has.
+        (12, 2, 1, [0]),  # Of two blocks one is what n_tiles_per_consumer=1 has.
     ],
 )
 def test_row_blocks_are_one_less_where_both_numbers_divide_n(
     blocks: int, rows: int, consumers_n: int, wanted: list[int]
 ) -> None:
     """A tile of one block of 64 rows less is tried where N is a whole number of either, and consumers hold several."""
-    hint = WgmmaHint(rows=rows, consumers_n=consumers_n)
+    hint = WgmmaHint(n_tiles_per_consumer=rows, consumers_n=consumers_n)
     assert space._row_blocks(blocks * ROWS, hint) == wanted
     # The last block may be a part of one.
     assert space._row_blocks(blocks * ROWS - 5, hint) == wanted
@@ -85,15 +85,16 @@ def test_row_blocks_are_one_less_where_both_numbers_divide_n(
 
 @pytest.mark.parametrize(("row_blocks", "block_n"), [(0, 512), (7, 448), (1, 64)])
 def test_row_blocks_are_the_rows_of_a_tile(row_blocks: int, block_n: int) -> None:
-    """Rows of W in a tile are those of `row_blocks`, or of all blocks that consumers hold."""
-    assert WgmmaHint(rows=2, consumers_n=4, row_blocks=row_blocks).block_n == block_n
+    """Rows of W in a tile are those of `n_tiles_per_cta`, or of all blocks that consumers hold."""
+    assert WgmmaHint(n_tiles_per_consumer=2, consumers_n=4, n_tiles_per_cta=row_blocks).block_n == block_n
 
 
 def test_tiles_of_seven_blocks_are_predicted_to_fill_the_gpu() -> None:
     """57344 rows of W: 112 tiles of 512 rows leave 20 of 132 multiprocessors idle, 128 tiles of 448 rows fewer."""
     config = _config(57344)
     hints = [
-        WgmmaHint(block_m=16, rows=2, consumers_n=4, scaling="sums", row_blocks=row_blocks) for row_blocks in (0, 7)
+        WgmmaHint(block_m=16, n_tiles_per_consumer=2, consumers_n=4, scaling="sums", n_tiles_per_cta=row_blocks)
+        for row_blocks in (0, 7)
     ]
     whole, fewer = (predicted_us(config, 16, hint) for hint in hints)
     assert fewer <= whole

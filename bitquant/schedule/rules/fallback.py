@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,12 +27,14 @@ class FallbackHint(Hint):
     ----------
     warps
         Warps a block; each computes the outputs of one n.
-    rows
+    m_per_warp
         Rows of A that a warp multiplies with one decoded weight.
     """
 
+    former_names: ClassVar[Mapping[str, str]] = {"rows": "m_per_warp"}
+
     warps: int = size(4, 1, 32)
-    rows: int = size(1, 1, 32)
+    m_per_warp: int = size(1, 1, 32)
 
 
 class FallbackRule(Rule):
@@ -53,7 +55,7 @@ class FallbackRule(Rule):
 
     def shapes(self, problem: Problem) -> Iterator[FallbackHint]:
         """Share a decoded weight among up to eight rows: more would spill, fewer decode more often. Then the others."""
-        first = FallbackHint(rows=min(8, 1 << (problem.rung - 1).bit_length()))
+        first = FallbackHint(m_per_warp=min(8, 1 << (problem.rung - 1).bit_length()))
         yield first
         most = 1 << (min(problem.rung, 16) - 1).bit_length()
         rows = [rows for rows in (16, 8, 4, 2, 1) if rows <= most]
@@ -66,7 +68,7 @@ class FallbackRule(Rule):
     def emit(self, geometry: Geometry) -> PrimFunc:
         """Give every (rows of m) x (n) to a warp, with the weight in the layout of the problem."""
         config, rung, hint, layout = geometry.config, geometry.rung, geometry.hint, geometry.problem.layout
-        WARPS, ROWS = hint.warps, hint.rows
+        WARPS, ROWS = hint.warps, hint.m_per_warp
         N, K = config.N, config.K
         dtype = config.reduce_dtype
         zero = T.int32(0) if dtype == "int32" else T.float32(0)

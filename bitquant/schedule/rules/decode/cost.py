@@ -104,7 +104,7 @@ def cost_us(g: DecodeGeometry) -> float:
     fitting = gpu.smem_per_sm_bytes // (estimated_smem_bytes(g) + RESERVED_SMEM_BYTES)
     resident = max(1, min(h.blocks_per_sm, busiest, fitting))
     blocks = busiest * g.n_blocks_per_cta / resident
-    tiles = busiest * g.n_blocks_per_cta * g.warp_tiles * h.rows * warps
+    tiles = busiest * g.n_blocks_per_cta * g.warp_tiles * h.n_tiles_per_warp * warps
     issue = tiles * _instructions(g) / 4 / clock
     issue *= costs.issue + costs.waits * (16 / max(4, resident * warps)) ** 2 + g.is_shared * costs.ring_issue
     a_bytes = g.rows_of_a * c.K / h.split_k * g.a_bytes
@@ -116,7 +116,7 @@ def cost_us(g: DecodeGeometry) -> float:
         issue *= 2  # Measured with groups of 32: scales that do not fit shared memory are loaded for each body.
     from_l2 = busiest * (a_bytes / h.multicast + scale_bytes) / (l2_bytes / gpu.sm_count)
     memory = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (gpu.bandwidth_bytes_per_s / 1e6)
-    in_flight = resident * warps * h.rows * h.ahead * g.layout.tile_bytes
+    in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.layout.tile_bytes
     loads = 0.0 if g.is_shared else tiles * g.layout.tile_bytes / min(in_flight, gpu.in_flight_bytes)
     phases = 1 if h.phase == 0 else g.warp_tiles / h.phase
     tightness = estimated_registers(g) / register_limit(gpu, g.threads * h.blocks_per_sm)
@@ -138,11 +138,13 @@ def cost_us(g: DecodeGeometry) -> float:
 def estimated_registers(g: DecodeGeometry) -> int:
     """Return about how many registers a thread of the kernel takes."""
     c, h = g.config, g.hint
-    words = g.lane_words * h.rows
+    words = g.lane_words * h.n_tiles_per_warp
     held = h.ahead if h.weights == "registers" else 0
-    sums = g.totals + 4 * h.rows * g.m_tiles * g.sums + (4 * g.a_chains * g.m_tiles if g.needs_sum_of_a else 0)
+    sums = (
+        g.totals + 4 * h.n_tiles_per_warp * g.m_tiles * g.sums + (4 * g.a_chains * g.m_tiles if g.needs_sum_of_a else 0)
+    )
     if g.is_digits:
-        factors = 2 * h.rows * g.runs * (c.with_scaling + c.with_zeros)
+        factors = 2 * h.n_tiles_per_warp * g.runs * (c.with_scaling + c.with_zeros)
         return _DIGIT_BASE_REGISTERS + words * (1 + held) + sums + factors
     return _BASE_REGISTERS + min(words, 32) + words * held + sums + 4 * g.m_tiles
 
@@ -156,7 +158,7 @@ def estimated_smem_bytes(g: DecodeGeometry) -> int:
     """Return about how much shared memory a block takes; `DecodeGeometry.smem_bytes` is the exact number."""
     c, h, layout = g.config, g.hint, g.layout
     a = g.rows_of_a * (g.phase_k * g.a_bytes + 16) * (1 if h.phase == 0 else 2)
-    ring = h.warps_n * h.warps_k * h.ahead * h.rows * layout.tile_bytes if h.weights == "shared" else 0
+    ring = h.warps_n * h.warps_k * h.ahead * h.n_tiles_per_warp * layout.tile_bytes if h.weights == "shared" else 0
     scales = g.block_n * c.num_groups // h.split_k * c.scale_format.bits // 8 * (c.with_scaling + c.with_zeros)
     sums = 4 * h.warps_k * g.rows_of_a * (g.block_n + 4)
     has_more = g.n_blocks_per_cta > 1
@@ -186,15 +188,15 @@ def _instructions(g: DecodeGeometry) -> float:
     per_sum = g.sums + (2.5 if decoder.shares_bytes else 2)
     scaling = runs * (4 * m_tiles * per_sum + 8)
     loads = layout.tile_bytes / 512 * (3 if g.is_shared else 1)
-    return count * per_register + products + shared / g.hint.rows + scaling + loads + 4
+    return count * per_register + products + shared / g.hint.n_tiles_per_warp + scaling + loads + 4
 
 
 def _digit_instructions(g: DecodeGeometry) -> float:
     """Return `_instructions` where A is multiplied as digits: a mask for four codes, an mma for 32 k of a plane."""
     layout, planes = g.layout, len(g.layout.planes)
     steps = layout.tile_k / 32
-    products = steps * (planes + (1 / g.hint.rows if g.needs_sum_of_a else 0))
+    products = steps * (planes + (1 / g.hint.n_tiles_per_warp if g.needs_sum_of_a else 0))
     runs = layout.tile_k / g.run_k
     scaling = runs * (4 * g.sums + 2 * planes + 14)
-    loads = layout.tile_bytes / 512 * (3 if g.is_shared else 1) + steps / 2 * planes / g.hint.rows
+    loads = layout.tile_bytes / 512 * (3 if g.is_shared else 1) + steps / 2 * planes / g.hint.n_tiles_per_warp
     return steps * 4 * planes + products + scaling + loads + 4

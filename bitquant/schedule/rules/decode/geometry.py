@@ -82,7 +82,7 @@ class _Formats:
         """Return how a kernel decodes the weight."""
         if hint.activations == "digits":
             return self._weight(True, False)
-        sizes = hint.rows, hint.block_m, hint.unroll
+        sizes = hint.n_tiles_per_warp, hint.block_m, hint.unroll
         if sizes not in self._chosen:
             in_place = decodes_in_place(self.config, self.layout, *sizes)
             self._chosen[sizes] = self._weight(in_place, shares_bytes(self.config, self.layout, *sizes))
@@ -219,9 +219,9 @@ class DecodeGeometry(Geometry):
         #: Right operands of 8 columns: rows of A, or the digits of one.
         self.m_tiles = 1 if self.is_digits else h.block_m // 8
         #: Totals of a thread: four for each product, so many rows of W and A; of digits two, one for each row of W.
-        self.totals = h.rows * 2 if self.is_digits else h.rows * self.m_tiles * 4
+        self.totals = h.n_tiles_per_warp * 2 if self.is_digits else h.n_tiles_per_warp * self.m_tiles * 4
         self.threads = 32 * h.warps_n * h.warps_k
-        self.block_n = 16 * h.rows * h.warps_n
+        self.block_n = 16 * h.n_tiles_per_warp * h.warps_n
         self.blocks_n = -(-c.N // self.block_n)
         #: Words of a lane's part of a tile.
         self.lane_words = layout.tile_bytes // 128
@@ -238,7 +238,7 @@ class DecodeGeometry(Geometry):
         #: Whether A stays in shared memory: a block has no more than one phase.
         self.a_stays = self.phases <= h.split_k
         #: Blocks of n that a block multiplies one after the other, at most, and blocks of the grid along n.
-        self.n_blocks_per_cta = h.waves if self.a_stays else 1
+        self.n_blocks_per_cta = h.n_blocks_per_cta if self.a_stays else 1
         self.grid_n = -(-self.blocks_n // self.n_blocks_per_cta)
 
     # Formats.
@@ -459,7 +459,7 @@ class DecodeGeometry(Geometry):
         end = max(end, *(tile.end for tile in (scale_tile, zero_tile) if tile), 0)
         sum_stride = self.block_n + _SUM_PAD
         sum_bytes = 4 * h.warps_k * self.rows_of_a * sum_stride
-        ring_offset, slot_bytes = -(-end // 128) * 128, h.rows * self.lane_words * 128
+        ring_offset, slot_bytes = -(-end // 128) * 128, h.n_tiles_per_warp * self.lane_words * 128
         if self.is_shared:
             end = ring_offset + self.threads // 32 * h.ahead * slot_bytes
         sum_offset = 0 if not self.a_stays or self.max_iterations == 1 else -(-end // 128) * 128

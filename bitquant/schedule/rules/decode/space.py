@@ -66,7 +66,7 @@ def by_cost(first: DecodeGeometry) -> Iterator[DecodeHint]:
                 continue
             is_same = n_blocks == multicast == 1
             candidate = _with_a_that_fits(
-                g if is_same else g.with_hint(replace(h, waves=n_blocks, multicast=multicast))
+                g if is_same else g.with_hint(replace(h, n_blocks_per_cta=n_blocks, multicast=multicast))
             )
             if candidate is not None:
                 found.append((cost_us(candidate), len(found), candidate.hint))
@@ -117,7 +117,7 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
                 if blocks_per_sm * in_flight < wanted:
                     continue
                 geometry = first.with_hint(replace(
-                    first.hint, rows=rows, warps_n=warps_n, warps_k=warps_k, split_k=split_k, unroll=unroll,
+                    first.hint, n_tiles_per_warp=rows, warps_n=warps_n, warps_k=warps_k, split_k=split_k, unroll=unroll,
                     ahead=ahead, weights=weights, blocks_per_sm=blocks_per_sm, chains=chains,
                 ))  # fmt: skip
                 if estimated_registers(geometry) <= register_limit(gpu, 32 * warps * blocks_per_sm):
@@ -141,7 +141,7 @@ def _with_a_that_fits(g: DecodeGeometry) -> DecodeGeometry | None:
     h, limit = g.hint, _smem_limit(g)
     if estimated_smem_bytes(g) <= limit:
         return g
-    if h.waves > 1 or h.multicast > 1 or g.is_digits:
+    if h.n_blocks_per_cta > 1 or h.multicast > 1 or g.is_digits:
         return None
     tile_bytes = g.rows_of_a * h.warps_k * g.layout.tile_k * g.a_bytes
     for phase in range(g.warp_tiles // 2 // h.unroll * h.unroll, 0, -h.unroll):

@@ -68,7 +68,7 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     flops = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
     tensor_us = flops * (products.a_bits / 16) / gpu.wgmma_sm_flops * 1e6
     instructions = step_instructions(geometry) + promotion_instructions(products, h.block_m)
-    instructions *= h.rows * (1 + ROWS_SHARE[h.scaling] * (h.rows - 1))
+    instructions *= h.n_tiles_per_consumer * (1 + ROWS_SHARE[h.scaling] * (h.n_tiles_per_consumer - 1))
     decode_us = INSTRUCTION_US * instructions * h.consumers * together
     decode_us += STEP_LATENCY_US + SLOT_US * step_k / h.block_k
     if h.scaling == "sums":
@@ -79,8 +79,10 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     if h.multicast > 1:
         step_us *= 1 + (DENSE_MULTICAST_SHARE if products.is_dense else MULTICAST_SHARE)
 
-    end_us = TILE_US + TILE_ROW_US * h.block_m * h.rows
-    exchange_us = EXCHANGE_US + EXCHANGE_PART_US * h.parts * h.tail_split + EXCHANGE_ROW_US * h.block_m * h.rows
+    end_us = TILE_US + TILE_ROW_US * h.block_m * h.n_tiles_per_consumer
+    exchange_us = (
+        EXCHANGE_US + EXCHANGE_PART_US * h.parts * h.tail_split + EXCHANGE_ROW_US * h.block_m * h.n_tiles_per_consumer
+    )
     if h.parts > 1:
         end_us += exchange_us
     a_bytes, w_bits, d_bytes = products.a_bits / 8, products.w_bits, products.out_bits / 8

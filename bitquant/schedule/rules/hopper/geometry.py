@@ -113,8 +113,8 @@ class WgmmaGeometry(Geometry):
             return f"needs consumers_k and split_k of 1, and tail_split of 1 or {h.multicast}, where multicast is more"
         if h.block_m % (8 * h.multicast):
             return f"needs block_m % {8 * h.multicast} == 0 where multicast is {h.multicast}"
-        if h.row_blocks > h.rows * h.consumers_n:
-            return f"needs row_blocks <= {h.rows * h.consumers_n}, what the consumers hold"
+        if h.n_tiles_per_cta > h.n_tiles_per_consumer * h.consumers_n:
+            return f"needs n_tiles_per_cta <= {h.n_tiles_per_consumer * h.consumers_n}, what the consumers hold"
         return products.sums_refusal(h.block_m) if h.scaling == "sums" else None
 
     def _fault_of_measures(self) -> str | None:
@@ -227,7 +227,7 @@ class WgmmaGeometry(Geometry):
     def loads_vectors(self) -> bool:
         """Whether registers allow loads of several groups: a word more for each row and operand than a group a lane."""
         c, h = self.config, self.hint
-        words = 2 * (c.with_scaling + (c.with_zeros and not c.has_packed_zeros)) * h.rows
+        words = 2 * (c.with_scaling + (c.with_zeros and not c.has_packed_zeros)) * h.n_tiles_per_consumer
         return needed_registers(self.products, h, self.sum_sets) + words <= self.registers[1]
 
     # Decoding.
@@ -296,8 +296,8 @@ class WgmmaGeometry(Geometry):
             count = 1
             while count < 4 and count * h.block_k < 2 * min(c.group, GROUP_K) and 2 * count * h.block_k * h.parts < c.K:
                 count *= 2
-            return count if count * self.steps * h.rows % 2 == 0 else 2
-        return 1 if self.steps * h.rows % 2 == 0 else 2
+            return count if count * self.steps * h.n_tiles_per_consumer % 2 == 0 else 2
+        return 1 if self.steps * h.n_tiles_per_consumer % 2 == 0 else 2
 
     @cached_property
     def peels(self) -> bool:
@@ -315,7 +315,7 @@ class WgmmaGeometry(Geometry):
             return h.tail_split == 1
         if h.cluster > 1 and self.sums > MAX_PEELED_SUMS:
             return False
-        return h.rows == 1 and self.needed_registers + PEELING_REGISTERS <= self.registers[1]
+        return h.n_tiles_per_consumer == 1 and self.needed_registers + PEELING_REGISTERS <= self.registers[1]
 
     @property
     def has_ragged_k(self) -> bool:

@@ -64,7 +64,7 @@ class Exchange:
         columns = -(-hint.block_m // (8 * parts))
         sharers = -(-hint.block_m // (8 * columns))
         in_block = -(-sharers // blocks)
-        nbytes = hint.consumers_n * in_block * parts * hint.rows * columns * WARPGROUP * 16
+        nbytes = hint.consumers_n * in_block * parts * hint.n_tiles_per_consumer * columns * WARPGROUP * 16
         return cls(parts, blocks, columns, sharers, in_block, nbytes)
 
 

@@ -89,7 +89,7 @@ def needed_registers(products: Products, hint: WgmmaHint, sets: int = 1) -> int:
     Where sums are scaled in groups there may be two sets of them.
     """
     if products.is_dense:
-        return hint.block_m // 2 * hint.rows + OTHER_REGISTERS
+        return hint.block_m // 2 * hint.n_tiles_per_consumer + OTHER_REGISTERS
     config, others = products.config, OTHER_REGISTERS
     row = hint.block_m // 2 + products.unit_words
     if hint.scaling == "sums":
@@ -103,7 +103,7 @@ def needed_registers(products: Products, hint: WgmmaHint, sets: int = 1) -> int:
                 # Where runs follow each other within a step, ptxas converts all sums before the next run begins.
                 others += CONVERSION_REGISTERS + (hint.block_m // 2 if is_short else 0)
                 others += PLANE_REGISTERS * (products.planes - 1)
-    return row * hint.rows + 2 * REGISTERS_OF_STEP + others
+    return row * hint.n_tiles_per_consumer + 2 * REGISTERS_OF_STEP + others
 
 
 def sum_sets(products: Products, hint: WgmmaHint) -> int:

@@ -63,8 +63,8 @@ def _hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Ite
             if consumers_k * split_k > 1 and least_k * consumers_k * split_k > config.K:
                 continue
             hint = WgmmaHint(
-                block_m=block_m, rows=rows, consumers_n=consumers_n, consumers_k=consumers_k, block_k=least_k,
-                split_k=split_k, blocks_per_sm=blocks_per_sm,
+                block_m=block_m, n_tiles_per_consumer=rows, consumers_n=consumers_n, consumers_k=consumers_k,
+                block_k=least_k, split_k=split_k, blocks_per_sm=blocks_per_sm,
             )  # fmt: skip
             for scaling in scalings:
                 scaled = hint if scaling == hint.scaling else replace(hint, scaling=scaling)
@@ -74,7 +74,7 @@ def _hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Ite
                     tail_split, multicast = clusters
                     tile = scaled
                     if row_blocks or clusters != (1, 1):
-                        tile = replace(scaled, row_blocks=row_blocks, tail_split=tail_split, multicast=multicast)
+                        tile = replace(scaled, n_tiles_per_cta=row_blocks, tail_split=tail_split, multicast=multicast)
                     if tail_split > 1 and (scaling == "sums" or not _shares_tail(problem, tile)):
                         continue
                     longest = MAX_BLOCK_K if scaling == "sums" else MAX_BLOCK_K // 2
@@ -101,8 +101,12 @@ def _shares_tail(problem: Problem, hint: WgmmaHint) -> bool:
 
 def _row_blocks(N: int, hint: WgmmaHint) -> list[int]:
     """Return the blocks of rows of a tile worth trying: all, and one less where tiles then fill the GPU better."""
-    most, total = hint.rows * hint.consumers_n, -(-N // ROWS)
-    return [0, most - 1] if hint.rows > 1 and most > 2 and total % (most - 1) == 0 and total % most == 0 else [0]
+    most, total = hint.n_tiles_per_consumer * hint.consumers_n, -(-N // ROWS)
+    return (
+        [0, most - 1]
+        if hint.n_tiles_per_consumer > 1 and most > 2 and total % (most - 1) == 0 and total % most == 0
+        else [0]
+    )
 
 
 def _block_sizes(m: int, unit: int) -> list[int]:

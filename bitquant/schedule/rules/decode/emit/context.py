@@ -87,7 +87,7 @@ class Context:
 
     def column(self, r: int, half: int) -> Expr:
         """Return the n in the block of this lane's row g (0) or g + 8 (1) of W, in the r-th tile of this warp."""
-        return (self.warp_n * self.hint.rows + r) * 16 + half * 8 + self.lane // 4
+        return (self.warp_n * self.hint.n_tiles_per_warp + r) * 16 + half * 8 + self.lane // 4
 
     def at(self, iteration: Expr, body: Expr = 0) -> Cursor:
         """Return the place of a body of an iteration."""

@@ -137,7 +137,7 @@ class DigitProducts:
             for index, plane in enumerate(plan.planes):
                 columns = [plan.column(plane, 2 * pair + i) for i in range(2)]
                 right = [digits[index][pair % 2 * 2 + i] for i in range(2)]
-                for r in range(self.hint.rows):
+                for r in range(self.hint.n_tiles_per_warp):
                     left = []
                     for column in columns:
                         word = words[r * g.lane_words + first_word + column.word]
@@ -173,12 +173,12 @@ class DigitProducts:
             for half in range(2):
                 total = joined(self.sums.a_sum, 2 * half, count, 4).astype(dtype)
                 sums_of_a[half] = local(dtype, total * T.float32(plan.sum_of_a_factor))
-        for r in range(h.rows):
+        for r in range(h.n_tiles_per_warp):
             for half in range(2):
                 dot: Expr = None
                 for index, plane in enumerate(plan.planes):
-                    first = (index * g.chains * h.rows + r) * 4 + 2 * half
-                    part = joined(self.sums.acc, first, min(g.chains, counts[index]), 4 * h.rows)
+                    first = (index * g.chains * h.n_tiles_per_warp + r) * 4 + 2 * half
+                    part = joined(self.sums.acc, first, min(g.chains, counts[index]), 4 * h.n_tiles_per_warp)
                     if (factor := plan.row_factor(plane, half)) > 1:
                         part = part * T.int32(factor)
                     dot = part if dot is None else dot + part
@@ -191,7 +191,7 @@ class DigitProducts:
         power = _power_of_two(lane % 4 * (2 * DIGIT_BITS))
         poison = local("float32", tirx.reinterpret("float32", self.activations.poison))
         value = T.alloc_local((1,), "float32")
-        for r in range(self.hint.rows):
+        for r in range(self.hint.n_tiles_per_warp):
             for half in range(2):
                 store_local(value, 0, sums.total[2 * r + half] * power)
                 for distance in (1, 2):

@@ -29,7 +29,7 @@ class Factors:
     def __init__(self, context: Context) -> None:
         g, c = context.g, context.config
         self.context, self.g, self.config = context, g, c
-        count = context.hint.rows * 2 * g.runs
+        count = context.hint.n_tiles_per_warp * 2 * g.runs
         zeros_dtype = "uint8" if c.has_packed_zeros else c.scale_format.tvm_dtype
         self.scale, self.zero = (T.alloc_local((count,), c.reduce_dtype) for _ in range(2))
         # Of the next body, as stored, since a cast would wait for the load.
@@ -58,9 +58,9 @@ class Factors:
         c, g, context, tile = self.config, self.g, self.context, at.tile
         loads_scale = c.with_scaling and g.smem.scale_tile is None
         loads_zero = c.with_zeros and g.smem.zero_tile is None
-        for r in range(context.hint.rows if loads_scale or loads_zero else 0):
+        for r in range(context.hint.n_tiles_per_warp if loads_scale or loads_zero else 0):
             for half in range(2):
-                n = at.n0 + (context.warp_n * context.hint.rows + r) * 16 + half * 8 + context.lane // 4
+                n = at.n0 + (context.warp_n * context.hint.n_tiles_per_warp + r) * 16 + half * 8 + context.lane // 4
                 n = T.min(n, c.N - 1) if g.has_ragged_n else n
                 if loads_zero and c.has_packed_zeros:
                     # In a register: TVM's simplifier fails on the shifts of 5 and 7 bits by sums of indices.
@@ -86,7 +86,7 @@ class Factors:
         """Emit the moves of a body's scales and zero points into the registers that the sums are scaled with."""
         c, g = self.config, self.g
         k = at.tile * g.layout.tile_k - self.context.first_k
-        for row in range(2 * self.context.hint.rows):
+        for row in range(2 * self.context.hint.n_tiles_per_warp):
             for run in range(g.runs):
                 index = row * g.runs + run
                 if c.with_scaling:
@@ -104,7 +104,7 @@ class Factors:
         if tile is None:
             return arrived[index].astype(c.reduce_dtype)
         size = c.scale_format.bits // 8
-        n = context.warp_n * context.hint.rows * 16 + row * 8 + context.lane // 4
+        n = context.warp_n * context.hint.n_tiles_per_warp * 16 + row * 8 + context.lane // 4
         group = k // c.group
         if self.g.has_ragged_k:
             group = T.min(group, tile.row_bytes // size - 1)

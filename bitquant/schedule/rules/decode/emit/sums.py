@@ -59,7 +59,7 @@ class Sums:
         g, h = context.g, context.hint
         self.g, self.config = g, context.config
         self.total = T.alloc_local((g.totals,), self.config.reduce_dtype)
-        self.acc = T.alloc_local((g.sums * h.rows * g.m_tiles * 4,), g.sum_dtype)
+        self.acc = T.alloc_local((g.sums * h.n_tiles_per_warp * g.m_tiles * 4,), g.sum_dtype)
         self.a_sum = T.alloc_local((g.a_chains * g.m_tiles * 4,), g.sum_dtype)
         self.counts: list[int] = []
 
@@ -73,7 +73,7 @@ class Sums:
     def accumulators(self, sum_class: int, r: int, j: int = 0) -> list[Expr]:
         """Return the registers of the next product of a class, for a row of tiles of W and 8 rows of A."""
         chain = sum_class * self.g.chains + self.counts[sum_class] % self.g.chains
-        first = ((chain * self.g.hint.rows + r) * self.g.m_tiles + j) * 4
+        first = ((chain * self.g.hint.n_tiles_per_warp + r) * self.g.m_tiles + j) * 4
         return [self.acc[first + i] for i in range(4)]
 
     def a_accumulators(self, count: int, j: int = 0) -> list[Expr]:

@@ -83,7 +83,7 @@ class ValueProducts:
         """Emit one product, by all rows of tiles and of A."""
         g, sums = self.g, self.sums
         sources = [[right(j, *register) for register in product.right] for j in range(g.m_tiles)]
-        for r in range(self.hint.rows):
+        for r in range(self.hint.n_tiles_per_warp):
             left = self._left_operand(words, r, product)
             for j in range(g.m_tiles):
                 g.mma.emit(sums.accumulators(product.sum_class, r, j), left, sources[j])
@@ -106,7 +106,7 @@ class ValueProducts:
     def _end_run(self, run: int) -> None:
         """Emit total += decode(sums of the run)."""
         g, h, dtype = self.g, self.hint, self.context.config.reduce_dtype
-        counts, stride = self.sums.counts, h.rows * g.m_tiles * 4
+        counts, stride = self.sums.counts, h.n_tiles_per_warp * g.m_tiles * 4
 
         def added(buffer: Any, first: int, chains: int, stride: int) -> Expr:
             sums = [sum_value(buffer[first + chain * stride]) for chain in range(chains)]
@@ -130,7 +130,7 @@ class ValueProducts:
                 for i in range(4):
                     chains = min(g.a_chains, sum(counts))
                     store_local(sum_of_a, i, added(self.sums.a_sum, 4 * j + i, chains, 4 * g.m_tiles))
-            for r in range(h.rows):
+            for r in range(h.n_tiles_per_warp):
                 for i in range(4):
                     at = (r * g.m_tiles + j) * 4 + i
                     dot = joined(at, i // 2)
@@ -141,7 +141,7 @@ class ValueProducts:
     def finished(self) -> Iterator[Total]:
         """Yield this thread's totals, scaled by the unit of sums."""
         g = self.g
-        for r in range(self.hint.rows):
+        for r in range(self.hint.n_tiles_per_warp):
             for j in range(g.m_tiles):
                 for i in range(4):
                     m = j * 8 + self.context.lane % 4 * 2 + i % 2

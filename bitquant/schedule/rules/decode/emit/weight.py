@@ -30,7 +30,7 @@ class WeightLoads:
         g, h = context.g, context.hint
         self.context, self.g, self.hint = context, g, h
         if not g.is_shared:
-            self.words = T.alloc_local((h.ahead * h.rows * g.lane_words,), "uint32")
+            self.words = T.alloc_local((h.ahead * h.n_tiles_per_warp * g.lane_words,), "uint32")
             if g.has_ragged_tiles:
                 zero_local(self.words)
 
@@ -43,14 +43,14 @@ class WeightLoads:
         g, config = self.g, self.context.config
         row_bytes = g.layout.stored_shape(config.N, config.K)[1]
         begin = at.tile * g.layout.tile_bytes + self.context.lane * _LOAD_BYTES
-        held = T.alloc_local((self.hint.rows if g.has_ragged_n else 1,), "int32")
+        held = T.alloc_local((self.hint.n_tiles_per_warp if g.has_ragged_n else 1,), "int32")
         for r in range(int(held.shape[0])):
             store_local(held, r, self._row_tile(at, r) * row_bytes + begin)
-        return [held[r] if g.has_ragged_n else held[0] + r * row_bytes for r in range(self.hint.rows)]
+        return [held[r] if g.has_ragged_n else held[0] + r * row_bytes for r in range(self.hint.n_tiles_per_warp)]
 
     def _row_tile(self, at: Cursor, r: int) -> Expr:
         """Return the index of the r-th row of tiles of this warp; the last one for those beyond N."""
-        tile = T.truncdiv(at.n0, 16) + self.context.warp_n * self.hint.rows + r
+        tile = T.truncdiv(at.n0, 16) + self.context.warp_n * self.hint.n_tiles_per_warp + r
         return T.min(tile, self.g.layout.tiles_n(self.context.config.N) - 1) if self.g.has_ragged_n else tile
 
     def load(self, sources: Sequence[Expr], at: Cursor, in_body: int, slot: Expr) -> None:
@@ -60,7 +60,7 @@ class WeightLoads:
         tile = at.tile + in_body
 
         def loads() -> None:
-            for r in range(h.rows):
+            for r in range(h.n_tiles_per_warp):
                 for part in range(g.lane_words // per_load):
                     source = self.context.B.ptr_to([0, sources[r] + (in_body * layout.tile_bytes + part * 512)])
                     if g.is_shared:
@@ -69,7 +69,7 @@ class WeightLoads:
                         name = "cp.async.cg.shared.global.L2::256B"
                         T.evaluate(T.ptx[name](target, source, 16, *(size if g.has_ragged_tiles else [])))
                         continue
-                    first = (slot * h.rows + r) * g.lane_words + part * per_load
+                    first = (slot * h.n_tiles_per_warp + r) * g.lane_words + part * per_load
                     registers = [self.words[first + j] for j in range(per_load)]
                     T.evaluate(T.ptx["ld.global.nc.L1::no_allocate.L2::256B.v4.u32"](*registers, source))
 
@@ -81,8 +81,8 @@ class WeightLoads:
                 loads()
             if self.context.config.W_format.has_infinity:
                 # A's zeros behind K cancel whatever an earlier tile has left here, but for infinity.
-                with T.Else(), T.unroll(h.rows * g.lane_words) as i:
-                    store_local(self.words, slot * h.rows * g.lane_words + i, T.uint32(0))
+                with T.Else(), T.unroll(h.n_tiles_per_warp * g.lane_words) as i:
+                    store_local(self.words, slot * h.n_tiles_per_warp * g.lane_words + i, T.uint32(0))
 
     def load_following(self, at: Cursor, tile: int, slot: Expr, sources: dict[int, list[Expr]]) -> None:
         """Emit the load of the tile that comes `ahead` tiles after one of a body, if any.
@@ -104,7 +104,7 @@ class WeightLoads:
 
     def take(self, slot: Expr) -> Any:
         """Emit the moves of a tile that has arrived to registers of its own."""
-        g, count = self.g, self.hint.rows * self.g.lane_words
+        g, count = self.g, self.hint.n_tiles_per_warp * self.g.lane_words
         words = T.alloc_local((count,), "uint32")
         if not g.is_shared:
             for j in range(count):

@@ -155,14 +155,14 @@ class Promotion(Accumulation):
     def add_previous(self, places: Sequence[Place], i: int, body: Expr) -> None:
         """Emit the addition of a run that the left operand before the i-th has ended, in other rows."""
         del body
-        if i and self.context.hint.rows > 1 and self._ends_run(places[i - 1]):
+        if i and self.context.hint.n_tiles_per_consumer > 1 and self._ends_run(places[i - 1]):
             self._add(places[i - 1].row)
 
     def add_own(self, places: Sequence[Place], i: int, body: Expr) -> None:
         """Emit the addition of a run that the i-th left operand has ended, where its sums are needed next."""
         del body
         is_last = i == len(places) - 1
-        if self._ends_run(places[i]) and (is_last or self.context.hint.rows == 1):
+        if self._ends_run(places[i]) and (is_last or self.context.hint.n_tiles_per_consumer == 1):
             wait_wgmma(0)
             self._add(places[i].row)
 

@@ -57,7 +57,7 @@ class DenseLoop:
     def __init__(self, context: Context, source: DenseSource) -> None:
         self.context, self.source = context, source
         g, h = context.g, context.hint
-        self.totals = [T.alloc_local((g.sums,), g.sum_dtype) for _ in range(h.rows)]
+        self.totals = [T.alloc_local((g.sums,), g.sum_dtype) for _ in range(h.n_tiles_per_consumer)]
         #: The slot that is multiplied next, and `Cursor.offset` of the one released next.
         self.multiplying, self.releasing = Cursor(h.stages), T.alloc_local((1,), "uint32")
         store_local(self.releasing, 0, T.uint32(0))
@@ -87,7 +87,7 @@ class DenseLoop:
         fence_wgmma()
         for step in range(g.steps):
             for j in range(STEP_OPS):
-                for row in range(g.hint.rows):
+                for row in range(g.hint.n_tiles_per_consumer):
                     left = self.source.left(w, step, j, row)
                     _product(g, self.totals[row], [left], a, step, j)
         commit_wgmma()
@@ -99,7 +99,9 @@ class FragmentLoop:
     def __init__(self, context: Context, source: FragmentSource) -> None:
         self.context = context
         g, h = context.g, context.hint
-        sets = [[T.alloc_local((g.sums,), g.sum_dtype) for _ in range(h.rows)] for _ in range(g.sum_sets)]
+        sets = [
+            [T.alloc_local((g.sums,), g.sum_dtype) for _ in range(h.n_tiles_per_consumer)] for _ in range(g.sum_sets)
+        ]
         self.operand = FragmentOperand(context, source)
         self.accumulation = _accumulation(context, sets)
         #: Slots that are read next and multiplied now, the address of the one read now, and `Cursor.offset` of the one
@@ -123,7 +125,7 @@ class FragmentLoop:
             for stage in range(loop.body_stages)
             for unit in range(g.units)
             for step in range(g.unit_steps)
-            for row in range(g.hint.rows)
+            for row in range(g.hint.n_tiles_per_consumer)
         ]
         self.accumulation.begin_tile(job.n0, first_step)
         self.operand.begin_tile(job.n0, first_step)

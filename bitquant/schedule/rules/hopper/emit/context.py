@@ -137,8 +137,14 @@ class Context:
 
     def row_of_w(self, n0: Expr, row: int, half: int) -> Expr:
         """Return the row of W that row g + 8 * half of a row block is, or the last one for those beyond N."""
-        n = n0 + (self.part_n * self.hint.rows + row) * ROWS + self.warp * 16 + self.lane // 4 + 8 * half
-        return T.min(n, self.config.N - 1) if self.g.has_ragged_n or self.hint.row_blocks else n
+        n = (
+            n0
+            + (self.part_n * self.hint.n_tiles_per_consumer + row) * ROWS
+            + self.warp * 16
+            + self.lane // 4
+            + 8 * half
+        )
+        return T.min(n, self.config.N - 1) if self.g.has_ragged_n or self.hint.n_tiles_per_cta else n
 
     def slot(self, cursor: Cursor) -> Expr:
         """Return the address of a slot of the ring."""

@@ -56,7 +56,7 @@ class SumExchange:
             self._meet()
         for share in range(exchange.sharers):
             place, rank = divmod(share, exchange.blocks)
-            for row in range(h.rows):
+            for row in range(h.n_tiles_per_consumer):
                 for column in range(exchange.share_columns):
                     first = (self.first_column(share) + column) * 4
                     values = [self.totals[row][first + i] for i in range(4)]
@@ -89,7 +89,7 @@ class SumExchange:
         """
         context, exchange, h = self.context, self.exchange, self.context.hint
         index = (context.part_n * exchange.shares_in_block + place) * exchange.parts + part
-        index = ((index * h.rows + row) * exchange.share_columns + column) * WARPGROUP + context.thread
+        index = ((index * h.n_tiles_per_consumer + row) * exchange.share_columns + column) * WARPGROUP + context.thread
         return context.base + (context.g.memory.exchange_offset + index * 16).astype("uint32")
 
     def _meet(self) -> None:

@@ -47,8 +47,8 @@ class GroupedSums(Accumulation):
     def __init__(self, context: Context, sets: Sequence[Sequence[Any]], sums_of_a: SumsOfA) -> None:
         self.context, self.sets, self.sums_of_a = context, sets, sums_of_a
         h = context.hint
-        self.totals = [T.alloc_local((context.g.sums,), "float32") for _ in range(h.rows)]
-        self.factors = [_Factors(context, row) for row in range(h.rows)]
+        self.totals = [T.alloc_local((context.g.sums,), "float32") for _ in range(h.n_tiles_per_consumer)]
+        self.factors = [_Factors(context, row) for row in range(h.n_tiles_per_consumer)]
         #: The slot whose sums of A are read next.
         self.cursor = Cursor(h.stages)
 
@@ -99,7 +99,7 @@ class GroupedSums(Accumulation):
         return self._ends(place, self.context.g.steps)
 
     def _ends(self, place: Place, steps: int) -> bool:
-        return place.row == self.context.hint.rows - 1 and (place.body_step + 1) % steps == 0
+        return place.row == self.context.hint.n_tiles_per_consumer - 1 and (place.body_step + 1) % steps == 0
 
     def _finish(self, place: Place, body: Expr) -> None:
         """Emit the addition of a run's sums, which are complete."""

@@ -70,7 +70,7 @@ class DenseSource:
         """Emit the descriptor of this consumer's rows of W in a slot; return it."""
         g = self.g
         part = g.memory.a_bytes + context.part_k * g.weight.part_bytes
-        first = context.base + (part + context.part_n * (g.hint.rows * _BLOCK)).astype("uint32")
+        first = context.base + (part + context.part_n * (g.hint.n_tiles_per_consumer * _BLOCK)).astype("uint32")
         return local("uint64", row_descriptor(first, cursor.distance(g.memory.slot_bytes // 16)))
 
     def left(self, descriptor: Expr, step: int, j: int, row: int) -> Expr:
@@ -143,7 +143,7 @@ class FragmentOperand:
         self.context, self.source = context, source
         products = context.g.products
         self.left = [T.alloc_local((16,), "uint32") for _ in range(2)]
-        self.words = [T.alloc_local((products.unit_words,), "uint32") for _ in range(context.hint.rows)]
+        self.words = [T.alloc_local((products.unit_words,), "uint32") for _ in range(context.hint.n_tiles_per_consumer)]
         self.factors: list[_Factors] = []
         self.masks: dict[int, Expr] = {}
 
@@ -151,7 +151,9 @@ class FragmentOperand:
         """Emit the variables that decoding and scaling need."""
         context, source = self.context, self.source
         if context.g.scales_operand:
-            self.factors = [_Factors(context, source, row, self.masks) for row in range(context.hint.rows)]
+            self.factors = [
+                _Factors(context, source, row, self.masks) for row in range(context.hint.n_tiles_per_consumer)
+            ]
         # From shared memory, or the compiler would load each constant anew for each use.
         for i, mask in enumerate(source.masks):
             register = T.alloc_local((1,), "uint32")
@@ -167,7 +169,7 @@ class FragmentOperand:
 
     def begin_part(self, slot: Expr) -> None:
         """Emit the loads of the first codes of this consumer's part of K, from a slot, and take the first scales."""
-        for row in range(self.context.hint.rows):
+        for row in range(self.context.hint.n_tiles_per_consumer):
             self.load_words(slot, 0, row)
             if self.factors:
                 self.factors[row].begin_part()
@@ -176,7 +178,7 @@ class FragmentOperand:
         """Emit the loads of this lane's codes of a unit of a slot, by the slot's address."""
         context, g = self.context, self.context.g
         unit_chunks = g.products.unit_words // 4
-        tile_row = (context.part_n * g.hint.rows + row) * 4 + context.warp
+        tile_row = (context.part_n * g.hint.n_tiles_per_consumer + row) * 4 + context.warp
         chunk = (tile_row * g.units + unit) * unit_chunks
         offset = g.memory.a_bytes + context.part_k * g.weight.part_bytes + chunk * CHUNK_BYTES + context.lane * 16
         address = local("uint32", slot + offset.astype("uint32"))

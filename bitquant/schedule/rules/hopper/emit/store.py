@@ -78,7 +78,7 @@ class TileStore:
         per_slice = context.g.memory.slice_m // 8
 
         def store(row: int) -> None:
-            n = local("int32", job.n0 + (context.part_n * h.rows + row) * ROWS)
+            n = local("int32", job.n0 + (context.part_n * h.n_tiles_per_consumer + row) * ROWS)
             bias = self._load_channels(epilogue.Bias, n) if c.with_bias else None
             scale = self._load_channels(epilogue.ChannelScale, n) if c.with_channel_scale else None
             row_scales = load_row_scales(context, job.n0, row)
@@ -95,10 +95,10 @@ class TileStore:
                 self._store_slice(m, n, count * 8)
                 named_barrier(context.group + 1, WARPGROUP)
 
-        for row in range(h.rows):
-            if h.row_blocks and (h.consumers_n - 1) * h.rows + row >= h.row_blocks:
+        for row in range(h.n_tiles_per_consumer):
+            if h.n_tiles_per_cta and (h.consumers_n - 1) * h.n_tiles_per_consumer + row >= h.n_tiles_per_cta:
                 # What the last consumer holds beyond the tile belongs to the next one.
-                with T.If(context.part_n * h.rows + row < h.row_blocks), T.Then():
+                with T.If(context.part_n * h.n_tiles_per_consumer + row < h.n_tiles_per_cta), T.Then():
                     store(row)
             else:
                 store(row)
