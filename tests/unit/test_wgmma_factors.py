@@ -151,7 +151,7 @@ def _function(config: MatmulConfig, hint: WgmmaHint, rounds: int) -> tirx.PrimFu
 
     dtype = config.scale_format.tvm_dtype
 
-    @T.prim_func(check_well_formed=False)
+    @T.prim_func
     def function(Scale_handle: T.handle, Zeros_handle: T.handle, Out_handle: T.handle, lane: T.int32, start: T.int32):
         Scale = T.match_buffer(Scale_handle, config.scale_shape, dtype)
         Zeros = T.match_buffer(Zeros_handle, config.zeros_shape, "int8" if config.has_packed_zeros else dtype)

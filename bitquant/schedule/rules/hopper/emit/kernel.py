@@ -42,7 +42,7 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
     w_dtype, w_dimensions, w_map = source.weight_map()
     most_clusters, blocks_per_sm = g.problem.gpu.sm_count * h.blocks_per_sm // cluster, h.blocks_per_sm
 
-    @T.prim_func(check_well_formed=False)
+    @T.prim_func
     def wgmma(
         A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
         Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
