@@ -187,11 +187,16 @@ def _statement(tokens: list[str], block: int, known: dict[str, Instruction]) -> 
         if value[-1] != ";" or " = " in value:
             raise Unknown("".join(tokens))
         return Statement("variable", value, names_in(value), block, "", name, first[:-1], name)
-    _check_form(tokens)
+    # TVM prints no jumps, no declarations of several variables, and one statement a line.
+    is_branch = first in _BRANCHES
+    if not is_branch and (
+        "; " in tokens or (len(tokens) > 1 and tokens[1] == " " and not _DECLARED.fullmatch("".join(tokens)))
+    ):
+        raise Unknown("".join(tokens))
     names = names_in(tokens)
     called = target = ""
     arguments: list[list[str]] = []
-    if len(tokens) > 1 and names and first.startswith(names[0]):
+    if not is_branch and len(tokens) > 1 and names and first.startswith(names[0]):
         if tokens[1] == "(" and first in known:
             called, arguments = first, _arguments(tokens)
             if len(arguments) != len(known[first].operands):
@@ -199,15 +204,6 @@ def _statement(tokens: list[str], block: int, known: dict[str, Instruction]) -> 
         elif tokens[1] == " = " or (tokens[1] == "[" and " = " in tokens):
             target = names[0]
     return Statement("code", tokens, names, block, called, target, arguments=arguments)
-
-
-def _check_form(tokens: list[str]) -> None:
-    """Raise `Unknown` for statements that TVM does not print: jumps, declarations of several, several in a line."""
-    first = tokens[0]
-    if len(tokens) > 1 and tokens[1] == " " and first not in _BRANCHES and not (_DECLARED.fullmatch("".join(tokens))):
-        raise Unknown("".join(tokens))
-    if "; " in tokens and first not in _BRANCHES:
-        raise Unknown("".join(tokens))
 
 
 def _arguments(tokens: list[str]) -> list[list[str]]:

@@ -79,18 +79,16 @@ class _Roles:
         self._loaded: set[str] = set()
         self._of_loops()
         for name in re.findall(r"\bint(?:64_t)? (\w+)[,)]", kernel.head):
-            if is_temporary(name):  # The one number that a kernel takes: rows of A.
-                self.types[name], self.sizes[name], self.found[name] = "int", 0, "m"
+            self._add(name, "m")  # The one number that a kernel takes: rows of A.
         calls = [(i, s, known[s.called]) for i, s in enumerate(kernel.statements) if s.called in known]
         calls = [(i, s, instruction) for i, s, instruction in calls if instruction.mnemonic]
         for _, statement, instruction in calls:
             self._of_copy(statement, instruction)
         for i, statement, instruction in calls:
             self._of_instruction(statement, instruction, kernel.outputs.get(i, []))
-        assigned = [(s.target, s) for s in kernel.statements if s.target]
-        assigned += [(o, kernel.statements[i]) for i, outputs in kernel.outputs.items() for o in outputs[:1]]
-        for target, statement in assigned:
-            self._of_assignment(target, statement)
+        for statement in kernel.statements:
+            if statement.target:
+                self._of_assignment(statement.target, statement)
         written = [
             (kernel.outputs.get(i) or [s.target], s)
             for i, s in enumerate(kernel.statements)
@@ -112,26 +110,25 @@ class _Roles:
             if role and name in self.types:
                 self.found.setdefault(name, role)
 
+    def _add(self, name: str, role: str) -> None:
+        if is_temporary(name):
+            self.types[name], self.sizes[name], self.found[name] = "int", 0, role
+
     def _of_loops(self) -> None:
         for statement in self._kernel.statements:
-            if statement.names[:1] == ["for"]:
-                name = statement.names[2]
-                if is_temporary(name):
-                    self.types.setdefault(name, "int")
-                    self.sizes.setdefault(name, 0)
-                    self.found[name] = "i"
+            if statement.names[:2] == ["for", "int"]:
+                self._add(statement.names[2], "i")
 
     def _of_copy(self, statement: Statement, instruction: Instruction) -> None:
-        """Note which operand a copy to shared memory takes, and what a store to global memory writes."""
+        """Note which operand a copy to shared memory takes, and call its coordinates so."""
         mnemonic = instruction.mnemonic
         if mnemonic.startswith(("cp.async.ca", "cp.async.cg", "cp.async.bulk", "mbarrier.init")):
             arguments = statement.arguments
             source = _operand(names_in(arguments[1])) if len(arguments) > 1 else ""
             if arguments and (offset := _offset(arguments[0])) is not None:
                 self._regions.setdefault(offset, source)
-            if (
-                ".tensor." in mnemonic and "mbar" in instruction.operands
-            ):  # The last coordinate counts rows of A, or of W.
+            if ".tensor." in mnemonic and "mbar" in instruction.operands:
+                # The last coordinate counts rows of A, or of W.
                 last = arguments[instruction.operands.index("mbar") - 1]
                 names = names_in(last)
                 if source in ("A", "W") and len(names) == 1 and self.types.get(names[0]) == "int":
@@ -176,7 +173,12 @@ class _Roles:
             self._call(names[1:], f"{operand}_offset")
 
     def _region(self, address: list[str]) -> str:
-        """Return the operand whose copy stands in shared memory at an address, if that is a scale or zero point."""
+        """Return the operand whose copy stands in shared memory at an address that depends on indices alone.
+
+        One that depends on values is that of a table.
+        """
+        if any(self.types.get(name, "int") != "int" for name in names_in(address)):
+            return ""
         offset = _offset(address)
         before = [o for o in self._regions if offset is not None and o <= offset]
         operand = self._regions[max(before)] if before else ""

@@ -256,6 +256,8 @@ class _NewTokens(dict[str, str]):
             if base not in self._scalars:
                 new += bracket + index
         elif token[-1] == "/" or (first == "(" and len(token) > 1 and token[-1] != ")"):
-            self.literals.add(token)
+            new = readable_literal(token, "", "")
+            if new != readable_literal(token, "", "", is_number=True):
+                self.literals.add(token)
         self[token] = new
         return new

@@ -28,6 +28,9 @@ _BY_MNEMONIC = (
 )
 #: A comment stands again after as many statements.
 _REPEAT = 32
+#: What holds codes of the weight or what is decoded of them, and what holds sums.
+_CODES = frozenset(("B_words", "W_words", "codes", "decoded", "word"))
+_SUMS = frozenset(("acc", "total", "sum"))
 _SOURCES = ("A", "B", "W", "Scale", "Zeros", "Bias", "ActivationScale", "ChannelScale")
 
 
@@ -74,6 +77,8 @@ def _part(statement: Statement, known: dict[str, Instruction], roles: dict[str, 
             return _of_barrier(statement) if "mbarrier_wait" in called else ""
         if outputs and roles.get(outputs[0]) in ("decoded", "left", "right") and not _is_memory(instruction):
             return "Decode W."
+        if instruction.mnemonic.startswith("st.shared") and any(roles.get(n) in _SUMS for n in statement.names):
+            return "Epilogue: sums through shared memory."
         for prefix, text in _BY_MNEMONIC:
             if instruction.mnemonic.startswith(prefix):
                 return text if text[-1] == "." else _with_source(text, statement)
@@ -89,9 +94,6 @@ def _part(statement: Statement, known: dict[str, Instruction], roles: dict[str, 
     if role == "D_words":
         return "Epilogue: D from the sums."
     return ""
-
-
-_CODES = frozenset(("B_words", "W_words", "codes", "decoded", "word"))
 
 
 def _is_memory(instruction: Instruction) -> bool:

@@ -123,11 +123,10 @@ def without_parentheses(tokens: list[str]) -> list[str]:
     dropped: list[int] = []
     lowest = _ATOM  # The operator that binds least, of those outside of the parentheses within.
     last = len(tokens) - 1
-    for i, level in enumerate(map(_level_of.__getitem__, tokens)):
-        if level == 0:
-            continue
+    for i, level in [pair for pair in enumerate(map(_level_of.__getitem__, tokens)) if pair[1]]:
         if level > 0:
-            lowest = min(lowest, level)
+            if level < lowest:  # noqa: PLR1730  a call of min costs more
+                lowest = level
         elif level in (_OPEN, _OPEN_INDEX):
             opened.append((i, lowest))
             lowest = _ATOM
