@@ -36,8 +36,9 @@ def readable(source: str) -> str:
     Parameters
     ----------
     source
-        What TVM's CUDA back end prints. Kernels that it does not print like that are left as they are, and so is text
-        that this function returned.
+        What TVM's CUDA back end prints. Kernels that it does not print like that are left as they are, but for the
+        names of functions; text that this function returned, and text in which a macro would mean something, is
+        returned as it is.
 
     Returns
     -------
@@ -47,7 +48,7 @@ def readable(source: str) -> str:
         blocks have names, functions are called as their PTX instruction, and parts have comments.
     """
     begin = source.find('extern "C" __global__')
-    if begin < 0 or _MARK in source:
+    if begin < 0 or _MARK in source or any(name in source for name in _INDICES.values()):
         return source
     preamble, rest = source[:begin], source[begin:]
     words = set(NAME.findall(preamble))
@@ -70,8 +71,6 @@ def _rewritten(text: str, known: dict[str, Instruction], functions: dict[str, st
     begin = text.find(" {\n")
     head = text[: text.rfind("\n", 0, begin) + 1] if begin >= 0 else ""
     definition = text[len(head) :]
-    if any(name in definition for name in _INDICES.values()):
-        return _renamed(text, functions)
     short = definition
     for index, name in _INDICES.items():
         short = short.replace(index, name)

@@ -162,8 +162,10 @@ def test_what_is_not_known_is_left_alone(line):
 
 
 def test_text_without_kernels_is_left_alone():
-    """A kernel that does not end is not rewritten, nor is text without any."""
+    """A kernel that does not end is not rewritten, nor is text without any, or with a macro's name."""
     assert readable("int x;\n") == "int x;\n"
+    taken = f"{PREAMBLE}{HEAD} {{\n  alignas(64) int BLOCK[1];\n}}\n"
+    assert readable(taken) == taken
     text = f"{PREAMBLE}{HEAD} {{\n  int v_1 = 1;\n"
     assert readable(text).endswith(f"{HEAD} {{\n  int v_1 = 1;\n")
 
