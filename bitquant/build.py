@@ -29,6 +29,7 @@ from bitquant.files import scratch_folder, write_scratch
 from bitquant.intrin.launch import LAUNCH_ATTR
 from bitquant.parallel import run_all
 from bitquant.schedule.apply import CHOICE_ATTR, choice_of
+from bitquant.source import readable
 
 __all__ = ["Archive", "build", "share_equal_functions", "tell", "watched"]
 
@@ -173,7 +174,7 @@ class _Compiled(NamedTuple):
 
 def _program(device: IRModule, target: Target) -> _Compiled:
     """Compile the device functions that one function was lowered to."""
-    source, arch = _cuda_source(device, target), str(target.arch)
+    source, arch = readable(_cuda_source(device, target)), str(target.arch)
     compiled = compile_cuda_source(source, arch)
     return _Compiled(Program(compiled.cubin, source, compiled.ptx), _kernel_info(device), compiled.resources)
 

@@ -15,9 +15,9 @@ PACKAGE = Path(bitquant.__file__).parent
 #: From the bottom up; `testing` may import anything, and only the command line imports it.
 ORDER = (
     "errors", "files", "progress", "formats", "arch", "threads", "parallel", "config", "packing", "layouts",
-    "relayout", "problem", "operands", "inputs", "compute", "intrin", "schedule", "cache", "compiler", "archive",
-    "build", "workers", "worker", "profiling", "operator", "tune", "matmul", "nn", "peft", "transformers",
-    "bitblas", "testing", "cli", "__main__",
+    "relayout", "problem", "operands", "inputs", "compute", "intrin", "schedule", "cache", "source", "compiler",
+    "archive", "build", "workers", "worker", "profiling", "operator", "tune", "matmul", "nn", "peft",
+    "transformers", "bitblas", "testing", "cli", "__main__",
 )  # fmt: skip
 
 
