@@ -253,7 +253,8 @@ def _short_call(launcher: Launcher) -> Callable[..., torch.Tensor | None]:
         "kernels": [*kernels, kernels[-1]],  # The last one again, for m beyond the last rung.
     }
     exec(_short_source(launcher.signature), names)  # noqa: S102 - of names of operands and numbers alone
-    attempt: Callable[..., torch.Tensor | None] = names["attempt"]
+    # Taken out, or the function and its names would hold each other, and the kernels until garbage is collected.
+    attempt: Callable[..., torch.Tensor | None] = names.pop("attempt")
     return attempt
 
 
