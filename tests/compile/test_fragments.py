@@ -10,10 +10,10 @@ from tvm.script import tirx as T
 
 from bitquant.arch import cuda_target, gpu_arch
 from bitquant.compiler import compile_cuda_source
-from bitquant.formats import number_format
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.operations import PairTable
 from bitquant.layouts import FragmentLayout
+from bitquant.testing.generators import sample_format
 
 
 def decode_kernel(decoder: RegisterDecoder) -> tvm.tirx.PrimFunc:
@@ -56,7 +56,7 @@ def decode_kernel(decoder: RegisterDecoder) -> tvm.tirx.PrimFunc:
 
 def compile_decoder(name: str, operand: str, operand_bits: int, arch: str, is_adjacent: bool, permutes: int = 0):
     """Return a decoder, its kernel as a TVM executable, and its machine code."""
-    fmt = number_format(name)
+    fmt = sample_format(name)
     layout = FragmentLayout(fmt.bits, operand_bits, is_adjacent)
     decoder = RegisterDecoder(fmt, layout, operand, gpu_arch(arch).capability, permutes=permutes)
     module = tvm.IRModule({"main": decode_kernel(decoder).with_attr("global_symbol", "main")})
