@@ -185,10 +185,10 @@ class _Team:
 
     def run(self, batch: _Batch, on_interrupt: Callable[[], object]) -> list[Any]:
         """Have a batch computed, and return its outcome."""
-        with self._condition:
-            self._batches.append(batch)
-            self._condition.notify_all()
         try:
+            with self._condition:
+                self._batches.append(batch)
+                self._condition.notify_all()
             while (index := self._take_from(batch)) is not None:
                 self._compute(batch, index)
             self.work(lambda: batch.is_over)
@@ -204,7 +204,8 @@ class _Team:
         finally:
             with self._condition:
                 self._condition.wait_for(lambda: batch.is_over)
-                self._batches.remove(batch)
+                if batch in self._batches:  # Ctrl-C may have come before.
+                    self._batches.remove(batch)
         return batch.outcome()
 
     def work(self, is_time: Callable[[], bool], look_s: float | None = None, *, leaves_only: bool = True) -> None:

@@ -142,6 +142,12 @@ def decompress(packed: torch.Tensor, bits: int) -> torch.Tensor:
     """Undo `compress`; returns uint8 (rows, K), or int8 where bits < 8."""
     count = _lane(bits)
     lanes = packed.reshape(-1, count * bits // 8).view(torch.uint8)
+    if 8 % bits == 0:  # A lane is made of one byte, and `used` <= `gap`: what is shifted meets nothing that stays.
+        words = lanes.view(-1).to(_LANE_DTYPES[count])
+        for low, used, gap in reversed(_halvings(bits)):
+            words |= words << gap
+            words &= low | low << (used + gap)
+        return words.view(torch.uint8 if bits == 8 else torch.int8).view(packed.shape[0], -1)
     if lanes.shape[1] < count:
         lanes = torch.nn.functional.pad(lanes, (0, count - lanes.shape[1]))
     words = lanes.contiguous().view(-1).view(_LANE_DTYPES[count])

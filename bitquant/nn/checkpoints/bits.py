@@ -36,22 +36,8 @@ def codes_of_bytes(stream: torch.Tensor, bits: int, count: int) -> torch.Tensor:
     needed = math.ceil(count / 8) * bits
     missing = max(0, needed - stream.shape[-1])
     rows = torch.nn.functional.pad(stream, (0, missing)) if missing else stream[..., :needed]
-    codes = _fields_of_bytes(rows, bits) if 8 % bits == 0 else general_decompress(rows, bits)
+    codes = rows if bits == 8 else general_decompress(rows, bits)
     return codes if codes.shape[-1] == count else codes[..., :count].contiguous()
-
-
-def _fields_of_bytes(stream: torch.Tensor, bits: int) -> torch.Tensor:
-    """Return the codes of bytes that hold whole ones: `general_decompress` takes seven times as long for 4 bits."""
-    if bits == 8:
-        return stream
-    per_byte = 8 // bits
-    codes = torch.empty((*stream.shape, per_byte), dtype=torch.uint8, device=stream.device)
-    for i in range(per_byte):
-        field = codes[..., i]
-        torch.bitwise_right_shift(stream, i * bits, out=field)
-        if i < per_byte - 1:
-            field &= (1 << bits) - 1
-    return codes.flatten(-2).view(torch.int8)
 
 
 def codes_of_words_with_gaps(words: torch.Tensor, bits: int, count: int) -> torch.Tensor:
