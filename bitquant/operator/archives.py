@@ -16,6 +16,7 @@ from bitquant import cache
 from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compiler import cuda_compiler, find_linker
+from bitquant.config import MatmulConfig
 from bitquant.parallel import Turn
 
 __all__ = ["compile_archive", "find_archive", "present_archive"]
@@ -83,6 +84,16 @@ def _key(parts: dict[str, Any], config: Problem, target: Target) -> str:
     return cache.cache_key(parts)
 
 
+def _title(parts: dict[str, Any], config: Problem, target: Target) -> str:
+    """Return what tells an entry of the cache from others, for people."""
+    words = [f"{parts['operation']} of {config}" if "operation" in parts else str(config)]
+    if isinstance(config, MatmulConfig):
+        words += [config.problem_summary(), f"{parts['weight_layout']} weight"]
+    if parts.get("plan", {}).get("planned"):
+        words.append("tuned")
+    return f"{', '.join(words)} on {target.arch if target.kind.name == 'cuda' else target.kind.name}"
+
+
 def present_archive(parts: dict[str, Any], config: Problem, target: Target) -> Archive | None:
     """Return the archive of a problem from this process or the disk cache; None where neither has it.
 
@@ -119,6 +130,6 @@ def find_archive(parts: dict[str, Any], schedule: Callable[[], IRModule], config
                 Archive.from_bytes,
                 lambda: compile_archive(schedule, config, target),
                 Archive.to_bytes,
-                f"{config} on {target.arch if target.kind.name == 'cuda' else target.kind.name}",
+                _title(parts, config, target),
             )
         return archive
