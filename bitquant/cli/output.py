@@ -69,7 +69,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[RenderableType]]
     with console.capture() as capture:
         console.print(table)
     # rich pads the last column; click writes, so that a closed pipe is an error like any other.
-    text = "\n".join(line.rstrip() for line in capture.get().splitlines())
+    text = "\n".join(re.sub(r" +(\x1b\[0m)?$", r"\1", line) for line in capture.get().splitlines())
     click.echo(text, color=True)
 
 

@@ -147,6 +147,15 @@ def test_documentation_has_the_order():
     assert tuple(listed.replace(",", " ").split()) == ORDER[:-1]
 
 
+def test_dir_shows_the_public_names():
+    """`dir(bitquant)` has the public names and modules, and nothing that the package itself needs."""
+    shown = {name for name in dir(bitquant) if not name.startswith("__")}
+    assert set(bitquant.__all__) - {"__version__"} <= shown
+    assert {"TYPE_CHECKING", "Any", "annotations", "importlib"}.isdisjoint(shown)
+    for name in shown:
+        assert getattr(bitquant, name) is not None
+
+
 def test_public_names_exist():
     """Everything in __all__ can be had."""
     for name in bitquant.__all__:
