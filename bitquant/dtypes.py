@@ -7,13 +7,13 @@ packed (see `bitquant.packing`); those of 8 bits and more are stored as tensors 
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from bitquant.errors import ConfigError
+from bitquant.spelling import did_you_mean
 
 __all__ = [
     "ACCUM_DTYPES",
@@ -188,11 +188,8 @@ def canonical_name(name: str, argument: str, allowed: tuple[str, ...]) -> str:
     canonical = _ALIASES.get(name, name)
     if canonical in allowed:
         return canonical
-    near = difflib.get_close_matches(name[:80].lower(), [*allowed, *_ALIASES], n=1, cutoff=0.5)
-    near_name = _ALIASES.get(near[0], near[0]) if near else None
-    hint = f"; did you mean {near_name!r}?" if near_name in allowed else ""
     raise ConfigError(
-        f"{argument!r} must be one of {', '.join(allowed)} (got {name!r:.200}){hint}",
+        f"{argument!r} must be one of {', '.join(allowed)} (got {name!r:.200}){did_you_mean(name, allowed, _ALIASES)}",
         **{argument: name},
     )
 

@@ -7,6 +7,7 @@ import gc
 import importlib.util
 import os
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,9 +43,14 @@ def import_libraries() -> None:
     if "tvm" in sys.modules:
         return
     with Progress() as progress, suppress(ImportError):
-        progress.say("loading torch and TVM")
+        indexing = threading.Thread(target=_index_symbols_early, daemon=True)
         if not is_debugging():
-            _index_symbols_early()
+            indexing.start()
+        progress.say("loading torch and TVM")
+        import rich.table  # noqa: F401  needed in any case, and time for the other thread
+
+        if indexing.is_alive():
+            indexing.join()
         import tvm  # noqa: F401  tvm_ffi imports torch
 
 

@@ -14,8 +14,8 @@ PACKAGE = Path(bitquant.__file__).parent
 
 #: From the bottom up; `testing` may import anything, and only the command line imports it.
 ORDER = (
-    "errors", "files", "dtypes", "arch", "threads", "parallel", "config", "packing", "layouts", "problem", "compute",
-    "intrin", "schedule", "cache", "compiler", "archive", "build", "profiling", "operator", "tune", "matmul", "nn",
+    "errors", "spelling", "files", "dtypes", "arch", "threads", "parallel", "config", "packing", "layouts", "problem",
+    "compute", "intrin", "schedule", "cache", "compiler", "archive", "build", "profiling", "operator", "tune", "matmul", "nn",
     "peft", "transformers", "bitblas", "testing", "cli", "__main__",
 )  # fmt: skip
 
