@@ -16,6 +16,7 @@ from bitquant.cli.cache import cache
 from bitquant.cli.doctor import doctor
 from bitquant.cli.generate import generate
 from bitquant.cli.inspect import inspect
+from bitquant.cli.output import wrapped
 from bitquant.cli.quantize import quantize
 from bitquant.cli.run import run
 from bitquant.cli.show import show
@@ -90,7 +91,7 @@ class _Commands(click.Group):
 def _fail(error: Exception, message: str, code: int) -> int:
     if is_debugging():
         traceback.print_exception(error)
-    click.echo(f"error: {message}", err=True)
+    click.echo(wrapped(f"error: {message}", is_error=True), err=True)
     if isinstance(error, click.UsageError) and error.ctx is not None:
         click.echo(f"see: {error.ctx.command_path} --help", err=True)
     return code
@@ -104,7 +105,7 @@ def _discard_stdout() -> None:
 
 def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
     """Print a warning as the user of a command wants it: without the line of source that gave it."""
-    click.echo(f"warning: {message}", err=True)
+    click.echo(wrapped(f"warning: {message}", is_error=True), err=True)
 
 
 @click.group(

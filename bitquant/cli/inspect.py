@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from bitquant.cli.output import print_source
+from bitquant.cli.output import print_source, wrapped
 from bitquant.cli.problem import ProblemCommand, target_option
 from bitquant.cli.progress import Progress
 from bitquant.errors import ConfigError, UnsupportedError
@@ -32,6 +32,8 @@ _LANGUAGES = {
     "sass": "gas",
     "report": "text",
 }
+#: Columns before what a line of the report says.
+_HANG = 13
 _CUDA_STAGES = ("cuda", "ptx", "sass")
 
 
@@ -76,8 +78,8 @@ def inspect(
 ) -> None:
     """Print what stands at one stage of the making of a kernel.
 
-    No GPU is needed: name the architecture with --target. Lines are printed whole, coloured on a terminal and plain
-    in a pipe.
+    No GPU is needed: name the architecture with --target. Sources are printed in whole lines, coloured on a terminal
+    and plain in a pipe.
     """
     from bitquant.arch import resolve_target
     from bitquant.build import watched
@@ -103,6 +105,8 @@ def inspect(
         text = strip_preamble(text)
     if out is not None:
         out.write(text.rstrip("\n") + "\n")
+    elif stage == "report" and not as_json:
+        click.echo(wrapped(text, hang=" " * _HANG))
     else:
         print_source(text, "json" if as_json else _LANGUAGES[stage])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
+import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -130,9 +132,35 @@ def three_digits(x: float) -> str:
     return f"{x:.{max(0, 2 - math.floor(math.log10(x)))}f}" if x > 0 else "0"
 
 
-def wrapped(text: str, indent: str = "") -> str:
-    """Return indented text, on a terminal in lines that fit it; no word is broken."""
-    width = _console().width
-    return textwrap.fill(
-        text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+def wrapped(text: str, indent: str = "", hang: str = "", is_error: bool = False) -> str:
+    """Return text, on a terminal in lines that fit it; no word is broken.
+
+    Parameters
+    ----------
+    text
+        Its lines are wrapped one by one.
+    indent, hang
+        What each line begins with, and what comes after that in lines that are continued.
+    is_error
+        Whether it is for standard error.
+    """
+    is_terminal = (sys.stderr if is_error else sys.stdout).isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else _PIPE_WIDTH
+    lines: list[str] = []
+    for line in text.split("\n"):
+        begin = indent + line[: len(line) - len(line.lstrip())]
+        following = indent + hang if hang else begin
+        lines += (
+            textwrap.wrap(
+                line.strip(),
+                width,
+                initial_indent=begin,
+                subsequent_indent=following,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            or [""]
+            if len(indent + line) > width
+            else [indent + line]
+        )
+    return "\n".join(lines)

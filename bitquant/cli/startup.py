@@ -43,13 +43,12 @@ def import_libraries() -> None:
     if "tvm" in sys.modules:
         return
     with Progress() as progress, suppress(ImportError):
-        indexing = threading.Thread(target=_index_symbols_early, daemon=True)
-        if not is_debugging():
-            indexing.start()
         progress.say("loading torch and TVM")
-        import rich.table  # noqa: F401  needed in any case, and time for the other thread
+        if not is_debugging():
+            indexing = threading.Thread(target=_index_symbols_early, daemon=True)
+            indexing.start()
+            import rich.table  # noqa: F401  needed in any case, and time for the other thread
 
-        if indexing.is_alive():
             indexing.join()
         import tvm  # noqa: F401  tvm_ffi imports torch
 

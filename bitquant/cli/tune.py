@@ -76,8 +76,8 @@ def tune(
     resolved = resolve_target(target)
     if directory is not None and resolved.kind.name != "cuda":
         raise UnsupportedError(
-            f"'--write' needs a CUDA target (got {target or 'no --target, and no GPU is here'}): on a CPU a problem "
-            "has one kernel, and nothing is chosen that could be recorded; leave --write out to see how fast it is",
+            f"'--write' needs a CUDA target (got {target or 'no --target, and no GPU is here'}): records are of "
+            "CUDA GPUs; leave --write out to see what is measured",
             directory=directory,
         )
     with Progress() as progress, watched(progress.advance):

@@ -1,6 +1,6 @@
 """Measure the likely kernels of a problem, take the best, and keep it as a record.
 
-On a CPU a problem has one kernel: it is measured, and there is nothing to record.
+On a CPU kernels are measured, too, and not recorded: records are of CUDA GPUs.
 """
 
 import os

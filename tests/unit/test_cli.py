@@ -22,7 +22,7 @@ from bitquant.cli import doctor as doctor_module
 from bitquant.cli import run as run_module
 from bitquant.cli.app import cli
 from bitquant.cli.inspect import te_source
-from bitquant.cli.output import print_table
+from bitquant.cli.output import print_table, wrapped
 from bitquant.compiler import find_disassembler
 from bitquant.compute import select_implementation
 from bitquant.testing.oracle import tolerance
@@ -273,6 +273,17 @@ def test_tables_are_wrapped_between_words(monkeypatch, capsys):
     assert ANSI.sub("", capsys.readouterr().out).splitlines() == [
         "a      b", "first  some words that are wrapped", f"       {long}", "       and more",
     ]  # fmt: skip
+
+
+def test_words_are_wrapped_on_a_terminal_alone(monkeypatch):
+    """A line that is too long is continued under what it says; in a pipe it stays whole."""
+    text = "title\n\n  rule   one two, three four\n  short"
+    assert wrapped(text, hang=" " * 9) == text
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "20")
+    assert wrapped(text, hang=" " * 9) == "title\n\n  rule   one two,\n         three four\n  short"
+    assert wrapped("one two three", "    ") == "    one two three"
+    assert wrapped("one two three four", "    ") == "    one two three\n    four"
 
 
 # run.

@@ -14,9 +14,9 @@ PACKAGE = Path(bitquant.__file__).parent
 
 #: From the bottom up; `testing` may import anything, and only the command line imports it.
 ORDER = (
-    "errors", "spelling", "files", "dtypes", "arch", "threads", "parallel", "config", "packing", "layouts", "problem",
-    "compute", "intrin", "schedule", "cache", "compiler", "archive", "build", "profiling", "operator", "tune", "matmul", "nn",
-    "peft", "transformers", "bitblas", "testing", "cli", "__main__",
+    "errors", "spelling", "files", "dtypes", "arch", "threads", "parallel", "config", "packing", "layouts",
+    "problem", "compute", "intrin", "schedule", "cache", "compiler", "archive", "build", "profiling", "operator",
+    "tune", "matmul", "nn", "peft", "transformers", "bitblas", "testing", "cli", "__main__",
 )  # fmt: skip
 
 _DECODE, _HOPPER = "bitquant.schedule.rules.decode.", "bitquant.schedule.rules.hopper."
