@@ -39,8 +39,8 @@ class GpuArch:
     """One CUDA architecture, as a kernel sees it.
 
     Constants are those of the CUDA C++ Programming Guide 13.0, tables "Technical Specifications per Compute Capability"
-    and "Arithmetic Instructions"; the number of multiprocessors and the bandwidth are those of the product named in
-    `example`, and stand in where no GPU is there to be asked.
+    and "Arithmetic Instructions"; the number of multiprocessors, the bandwidth and the clock are those of the product
+    named in `example`, and stand in where no GPU is there to be asked.
 
     Attributes
     ----------
@@ -57,7 +57,22 @@ class GpuArch:
     bandwidth_bytes_per_s
         Memory bandwidth of `example`, by its data sheet.
     example
-        The product that the last two describe.
+        The product that these describe.
+    registers_per_sm
+        32-bit registers of a multiprocessor: 64 K in every architecture from sm_75 on.
+    clock_hz
+        Clock of the multiprocessors while a kernel is bound by instructions, in cycles a second: the boost clock of
+        `example` by NVIDIA's specifications. That of an H200 was fitted to decode kernels, and stands in for B200 and
+        B300, which have no published one, and for an H100 SXM.
+    decode_l2_bytes_per_s
+        Bandwidth from L2 to all multiprocessors, as decode kernels reach it, fitted on an H200; it stands in for other
+        products.
+    in_flight_bytes
+        Bytes of loads that a multiprocessor should have in flight. Little's law for an H200, 4.6 TB/s and 0.7 us over
+        132 multiprocessors, gives 24 KB; latency grows with load. It stands in for other products.
+    decode_cluster_shares
+        Share of the multiprocessors that clusters of 1, 2, 4 and 8 blocks can fill together, since those of a
+        processing cluster need not be a multiple; fitted to decode kernels on an H200. It stands in for other products.
     """
 
     name: str
@@ -68,11 +83,20 @@ class GpuArch:
     sm_count: int
     bandwidth_bytes_per_s: float
     example: str
+    registers_per_sm: int = 64 * KiB
+    clock_hz: float = 1755e6
+    decode_l2_bytes_per_s: float = 5.5e12
+    in_flight_bytes: int = 32 * KiB
+    decode_cluster_shares: tuple[float, float, float, float] = (1.0, 1.0, 0.85, 0.73)
 
     @property
     def capability(self) -> int:
         """Compute capability as one number, 90 for 9.0."""
         return self.major * 10 + self.minor
+
+    def decode_cluster_share(self, blocks: int) -> float:
+        """Return the share of the multiprocessors that clusters of 1, 2, 4 or 8 blocks of decode kernels fill."""
+        return self.decode_cluster_shares[blocks.bit_length() - 1]
 
     @property
     def has_mma_m16n8k16(self) -> bool:
@@ -109,37 +133,58 @@ class GpuArch:
         """Whether tensor cores multiply by wgmma: Hopper's alone, under its architecture-specific target."""
         return self.name == "sm_90a"
 
+    # What wgmma kernels reach, fitted to 8900 of them measured on H200s (`schedule/rules/hopper/cost.py`): those of a
+    # multiprocessor stand for all products of the architecture.
+
+    @property
+    def wgmma_sm_flops(self) -> float:
+        """16-bit products and sums a second of one multiprocessor by wgmma; power, not the clock, limits it."""
+        return 6.2e12
+
+    @property
+    def wgmma_l2_bytes_per_s(self) -> float:
+        """Bytes a second from L2 to all multiprocessors: 12.5 TB/s to the 132 of an H200."""
+        return 12.5e12 * self.sm_count / 132
+
+    def wgmma_cluster_share(self, blocks: int) -> float:
+        """Return the share of the multiprocessors that clusters of 1, 2, 4 or 8 blocks fill.
+
+        They do not divide all parts of the GPU evenly.
+        """
+        return {1: 1.0, 2: 1.0, 4: 0.91, 8: 0.85}[blocks]
+
 
 _ARCHS = {
     a.name: a
     for a in (
-        GpuArch("sm_75", 7, 5, 64 * KiB, 64 * KiB, 40, 320e9, "T4"),
-        GpuArch("sm_80", 8, 0, 163 * KiB, 164 * KiB, 108, 2039e9, "A100 80GB SXM"),
-        GpuArch("sm_86", 8, 6, 99 * KiB, 100 * KiB, 84, 768e9, "RTX A6000"),
-        GpuArch("sm_87", 8, 7, 163 * KiB, 164 * KiB, 16, 205e9, "Jetson AGX Orin"),
-        GpuArch("sm_89", 8, 9, 99 * KiB, 100 * KiB, 142, 864e9, "L40S"),
+        GpuArch("sm_75", 7, 5, 64 * KiB, 64 * KiB, 40, 320e9, "T4", clock_hz=1590e6),
+        GpuArch("sm_80", 8, 0, 163 * KiB, 164 * KiB, 108, 2039e9, "A100 80GB SXM", clock_hz=1410e6),
+        GpuArch("sm_86", 8, 6, 99 * KiB, 100 * KiB, 84, 768e9, "RTX A6000", clock_hz=1800e6),
+        GpuArch("sm_87", 8, 7, 163 * KiB, 164 * KiB, 16, 205e9, "Jetson AGX Orin", clock_hz=1300e6),
+        GpuArch("sm_89", 8, 9, 99 * KiB, 100 * KiB, 142, 864e9, "L40S", clock_hz=2520e6),
         GpuArch("sm_90a", 9, 0, 227 * KiB, 228 * KiB, 132, 4800e9, "H200 SXM"),
         GpuArch("sm_100a", 10, 0, 227 * KiB, 228 * KiB, 148, 8000e9, "B200"),
         GpuArch("sm_103a", 10, 3, 227 * KiB, 228 * KiB, 148, 8000e9, "B300"),
-        GpuArch("sm_120a", 12, 0, 99 * KiB, 100 * KiB, 170, 1792e9, "RTX 5090"),
+        GpuArch("sm_120a", 12, 0, 99 * KiB, 100 * KiB, 170, 1792e9, "RTX 5090", clock_hz=2407e6),
     )
 }
 
-#: Words of a name that say which product is meant, and its facts. Multiprocessors and bandwidths in bytes a second are
-#: those of NVIDIA's data sheets, where it is not the `example` of its architecture.
+#: Words of a name that say which product is meant, and its facts. Multiprocessors, bandwidths in bytes a second and
+#: clocks are those of NVIDIA's data sheets, where it is not the `example` of its architecture (`GpuArch.clock_hz`).
 _PRODUCTS: dict[tuple[str, ...], GpuArch] = {
     **{(key,): _ARCHS[arch] for key, arch in (
         ("t4", "sm_75"), ("a100", "sm_80"), ("a6000", "sm_86"), ("orin", "sm_87"), ("l40s", "sm_89"),
         ("h200", "sm_90a"), ("b200", "sm_100a"), ("b300", "sm_103a"), ("5090", "sm_120a"),
     )},
-    **{keys: replace(_ARCHS[arch], example=name, sm_count=sm_count, bandwidth_bytes_per_s=bandwidth)
-       for keys, name, arch, sm_count, bandwidth in (
-        (("a100", "40gb"), "A100 40GB SXM", "sm_80", 108, 1555e9),
-        (("3090",), "RTX 3090", "sm_86", 82, 936e9),
-        (("l4",), "L4", "sm_89", 58, 300e9),
-        (("4090",), "RTX 4090", "sm_89", 128, 1008e9),
-        (("h100",), "H100 SXM", "sm_90a", 132, 3350e9),
-        (("h100", "pcie"), "H100 PCIe", "sm_90a", 114, 2000e9),
+    **{keys: replace(
+        _ARCHS[arch], example=name, sm_count=sm_count, bandwidth_bytes_per_s=bandwidth, clock_hz=clock)
+       for keys, name, arch, sm_count, bandwidth, clock in (
+        (("a100", "40gb"), "A100 40GB SXM", "sm_80", 108, 1555e9, 1410e6),
+        (("3090",), "RTX 3090", "sm_86", 82, 936e9, 1695e6),
+        (("l4",), "L4", "sm_89", 58, 300e9, 2040e6),
+        (("4090",), "RTX 4090", "sm_89", 128, 1008e9, 2520e6),
+        (("h100",), "H100 SXM", "sm_90a", 132, 3350e9, 1755e6),
+        (("h100", "pcie"), "H100 PCIe", "sm_90a", 114, 2000e9, 1755e6),
     )},
 }  # fmt: skip
 

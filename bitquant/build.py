@@ -29,8 +29,9 @@ from bitquant.files import scratch_folder, write_scratch
 from bitquant.intrin.launch import LAUNCH_ATTR
 from bitquant.parallel import run_all
 from bitquant.schedule.apply import CHOICE_ATTR, choice_of
+from bitquant.source import readable
 
-__all__ = ["Archive", "build", "share_equal_functions", "watched"]
+__all__ = ["Archive", "build", "share_equal_functions", "tell", "watched"]
 
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.
 _source_only: contextvars.ContextVar[bool] = contextvars.ContextVar("source_only", default=False)
@@ -173,7 +174,7 @@ class _Compiled(NamedTuple):
 
 def _program(device: IRModule, target: Target) -> _Compiled:
     """Compile the device functions that one function was lowered to."""
-    source, arch = _cuda_source(device, target), str(target.arch)
+    source, arch = readable(_cuda_source(device, target)), str(target.arch)
     compiled = compile_cuda_source(source, arch)
     return _Compiled(Program(compiled.cubin, source, compiled.ptx), _kernel_info(device), compiled.resources)
 
@@ -186,6 +187,11 @@ def watched(on_progress: Callable[[int], object]) -> Iterator[None]:
         yield
     finally:
         _on_progress.reset(token)
+
+
+def tell(done: int) -> None:
+    """Say that so many more rungs are done, for builds that run elsewhere."""
+    _on_progress.get()(done)
 
 
 def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archive:
@@ -227,11 +233,14 @@ def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archi
                 done = 0 if is_cuda else len(symbols)
             else:
                 result, done = _program(lowered[symbol][1], target), served[symbol]
-        _on_progress.get()(done)
+        tell(done)
         return result
 
-    (library, ir), *programs = run_all(generate, [None, *(functions if is_cuda else ())], is_leaf=True)
-    compiled: dict[str, _Compiled] = dict(zip(functions if is_cuda else (), programs, strict=True))
+    # Kernels for many rows take the longest, up to a third of all; they go first, so that no thread waits for the last.
+    kernels = [*reversed(functions)] if is_cuda else []
+    *programs, (library, ir) = run_all(generate, [*kernels, None], is_leaf=True)
+    by_symbol: dict[str, _Compiled] = dict(zip(kernels, programs, strict=True))
+    compiled = {symbol: by_symbol[symbol] for symbol in functions if symbol in by_symbol}
     choices = {rung_of(f): choice_of(f) for _, f in scheduled.functions_items()}
     manifest = {
         "format": FORMAT,

@@ -9,13 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from bitquant import dtypes
-from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import (
+    ACCUM_DTYPES,
+    ACTIVATION_DTYPES,
+    OUT_DTYPES,
+    SCALE_DTYPES,
+    WEIGHT_DTYPES,
+    NumberFormat,
+    ZerosMode,
+    canonical_name,
+    number_format,
+)
 
 __all__ = ["DEFAULT_LADDER", "MatmulConfig", "ZerosMode", "check_bool", "check_group_size", "check_rows"]
-
-ZerosMode = Literal["original", "rescale", "quantized"]
 
 #: Most rungs of a ladder: more than any use of them, and fewer than a hostile file needs to keep a compiler busy.
 _MOST_RUNGS = 256
@@ -51,7 +58,8 @@ class MatmulConfig:
     A_dtype
         float16, bfloat16, int8, float8_e4m3, float8_e5m2 or float32.
     W_dtype
-        The type of A; uint1 ... uint8, int1 ... int8; nf4; fp4_e2m1; float8_e4m3 and float8_e5m2. Default: that of A.
+        The type of A; uint1 ... uint8, int1 ... int8; nf4; code4, with levels in `codebook`; fp4_e2m1; float6_e3m2 and
+        float6_e2m3; float8_e4m3 and float8_e5m2. Default: that of A.
     out_dtype
         float16, bfloat16, float32, int32 or int8; integers are rounded to nearest even and saturate.
     accum_dtype
@@ -79,6 +87,8 @@ class MatmulConfig:
         Whether there is an ActivationScale, (M,) float32: one factor a row of A (a token), applied to the sums.
     with_channel_scale
         Whether there is a ChannelScale, (N,) float32: one factor a row of W (an output channel), applied to the sums.
+    codebook
+        For W_dtype "code4", and for it alone: the values of its 16 codes, finite numbers, which are rounded to float32.
 
     Raises
     ------
@@ -106,6 +116,7 @@ class MatmulConfig:
     scale_dtype: str | None = None
     with_activation_scale: bool = False
     with_channel_scale: bool = False
+    codebook: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -146,7 +157,7 @@ class MatmulConfig:
     @cached_property
     def W_format(self) -> NumberFormat:
         """Format of W."""
-        return number_format(self.W_dtype or self.A_dtype)
+        return number_format(self.W_dtype or self.A_dtype, self.codebook)
 
     @cached_property
     def out_format(self) -> NumberFormat:
@@ -192,7 +203,7 @@ class MatmulConfig:
         if self.A_format.bits > 8:
             return self.A_format.tvm_dtype
         if self.A_format.is_integer and self.decodes_to_integer:
-            widest = self.W_format.bits == 8 and (self.W_format.kind == "uint" or self.has_packed_zeros)
+            widest = self.W_format.bits == 8 and (self.W_format.is_unsigned or self.has_packed_zeros)
             return "int16" if widest else "int8"
         # The product of two float8 numbers needs more than float8, and B_decode holds no code but a value.
         return "float32" if self.with_scaling or self.with_zeros else "float16"
@@ -254,8 +265,9 @@ class MatmulConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as passed, ready for JSON."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        if fields["M"] is not None and not isinstance(fields["M"], int):
-            fields["M"] = list(fields["M"])
+        for name in ("M", "codebook"):
+            if fields[name] is not None and not isinstance(fields[name], int):
+                fields[name] = list(fields[name])
         return fields
 
     @classmethod
@@ -272,13 +284,16 @@ class MatmulConfig:
         known = [f.name for f in dataclasses.fields(cls)]
         if (unknown := next((name for name in fields if name not in known), None)) is not None:
             raise ConfigError(f"a config has no field {unknown!r}; its fields are {', '.join(known)}", field=unknown)
+        if isinstance(fields.get("codebook"), list):
+            fields = {**fields, "codebook": tuple(fields["codebook"])}
         return cls(**fields)
 
     def problem(self) -> dict[str, Any]:
         """Return what decides the kernels: the fields in canonical spelling, defaults and BitBLAS flags resolved.
 
         Two configs with equal problems get the same kernels. Keys of caches and records are made of this. Output
-        scales are named where they are there alone, so that keys from before there were any stay what they are.
+        scales and a codebook are named where they are there alone, so that keys from before there were any stay what
+        they are.
         """
         has_scale_type = self.with_scaling or (self.with_zeros and not self.has_packed_zeros)
         output_scales = ("with_activation_scale", "with_channel_scale")
@@ -299,6 +314,7 @@ class MatmulConfig:
             "scale_dtype": self.scale_format.name if has_scale_type else None,
             "plain_layout": self.wants_plain_layout,
             **{name: True for name in output_scales if getattr(self, name)},
+            **({"codebook": list(self.W_format.levels or ())} if self.W_format.takes_codebook else {}),
         }
 
     @classmethod
@@ -416,13 +432,13 @@ def _validate(c: MatmulConfig) -> None:
     check_rows(c.M, "M")
     _positive_int(c.N, "N")
     _positive_int(c.K, "K")
-    dtypes.canonical_name(c.A_dtype, "A_dtype", dtypes.ACTIVATION_DTYPES)
+    canonical_name(c.A_dtype, "A_dtype", ACTIVATION_DTYPES)
     if c.W_dtype is not None:
-        dtypes.canonical_name(c.W_dtype, "W_dtype", dtypes.WEIGHT_DTYPES)
-    dtypes.canonical_name(c.out_dtype, "out_dtype", dtypes.OUT_DTYPES)
-    dtypes.canonical_name(c.accum_dtype, "accum_dtype", dtypes.ACCUM_DTYPES)
+        canonical_name(c.W_dtype, "W_dtype", WEIGHT_DTYPES)
+    canonical_name(c.out_dtype, "out_dtype", OUT_DTYPES)
+    canonical_name(c.accum_dtype, "accum_dtype", ACCUM_DTYPES)
     if c.scale_dtype is not None:
-        dtypes.canonical_name(c.scale_dtype, "scale_dtype", dtypes.SCALE_DTYPES)
+        canonical_name(c.scale_dtype, "scale_dtype", SCALE_DTYPES)
     for flag in ("with_bias", "with_scaling", "with_zeros", "with_activation_scale", "with_channel_scale"):
         check_bool(getattr(c, flag), flag)
     for flag in ("fast_decoding", "propagate_a", "propagate_b"):  # BitBLAS has an enumeration for the last two.
@@ -437,17 +453,28 @@ def _validate(c: MatmulConfig) -> None:
 
 def _validate_formats(c: MatmulConfig) -> None:
     a, w = c.A_format, c.W_format
-    native = w.kind == "float" and w.bits > 8
-    if native and w != a:
+    if w.takes_codebook and c.codebook is None:
+        raise ConfigError(
+            f"'codebook' must be the values of the 16 codes where W is {w.name} (got None); for example "
+            "codebook=tuple(levels.tolist())",
+            codebook=None, W_dtype=c.W_dtype,
+        )  # fmt: skip
+    if a.name not in w.activations and w.activations == (w.name,):
+        narrow = [name for name in WEIGHT_DTYPES if number_format(name).levels is not None]
         raise ConfigError(
             f"'W_dtype' {w.name} needs A of the same type (got A_dtype={a.name!r}); "
-            f"cast the weight to {a.name}, or choose an integer, nf4, fp4_e2m1 or float8 format",
+            f"cast the weight to {a.name}, or choose an integer, {', '.join(narrow)} or float8 format",
             A_dtype=c.A_dtype, W_dtype=c.W_dtype,
         )  # fmt: skip
-    if a.is_integer and not w.is_integer:
+    if a.is_integer and a.name not in w.activations:
         raise ConfigError(
             f"'W_dtype' must be an integer format where A is int8 (got W_dtype={w.name!r}); "
             "its values are fractions that an integer product cannot hold",
+            A_dtype=c.A_dtype, W_dtype=c.W_dtype,
+        )  # fmt: skip
+    if a.name not in w.activations:
+        raise ConfigError(
+            f"'W_dtype' {w.name} needs A of type {', '.join(w.activations)} (got A_dtype={a.name!r})",
             A_dtype=c.A_dtype, W_dtype=c.W_dtype,
         )  # fmt: skip
     if c.accum_dtype == "int32" and not a.is_integer:
@@ -485,10 +512,16 @@ def _validate_groups(c: MatmulConfig) -> None:
         raise ConfigError(
             f"'zeros_mode' must be one of {', '.join(modes)} (got {c.zeros_mode!r:.200})", zeros_mode=c.zeros_mode
         )
-    if c.has_packed_zeros and c.W_format.kind != "uint":
+    if c.has_packed_zeros and c.zeros_mode not in c.W_format.zeros_modes:
         raise ConfigError(
             f"'zeros_mode' quantized needs an unsigned W_dtype (got {c.W_format.name!r}); "
             "its zero points are unsigned integers of W's width. Use zeros_mode='original'",
+            zeros_mode=c.zeros_mode, W_dtype=c.W_dtype,
+        )  # fmt: skip
+    if c.with_zeros and c.zeros_mode not in c.W_format.zeros_modes:
+        raise ConfigError(
+            f"'zeros_mode' must be one of {', '.join(c.W_format.zeros_modes) or 'none'} where W is {c.W_format.name} "
+            f"(got {c.zeros_mode!r}); use one of them, or with_zeros=False",
             zeros_mode=c.zeros_mode, W_dtype=c.W_dtype,
         )  # fmt: skip
 

@@ -22,20 +22,22 @@ The stored tensor is (tiles along n, bytes of all tiles along k), int8 for every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import torch
 from tvm import tirx
 
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError
-from bitquant.packing import general_compress, general_decompress
-from bitquant.packing.checks import check_dense
+from bitquant.formats import number_format
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
+    "CHUNK_BYTES",
     "TILE_N",
     "WEIGHT_LAYOUTS",
     "FragmentLayout",
@@ -44,8 +46,6 @@ __all__ = [
     "fragment_code",
     "fragment_layout",
     "fragment_refusal",
-    "from_layout",
-    "to_layout",
     "weight_dtype",
     "weight_shape",
     "weight_tvm_dtype",
@@ -63,10 +63,7 @@ TILE_N = 16
 
 #: Bytes that a lane loads at once, the widest load there is, and those that its warp then loads.
 _LANE_CHUNK_BYTES = 16
-_CHUNK_BYTES = 32 * _LANE_CHUNK_BYTES
-
-#: Elements that are converted at a time; `bitquant.packing` handles as many.
-_CHUNK_ELEMENTS = 1 << 22
+CHUNK_BYTES = 32 * _LANE_CHUNK_BYTES
 
 
 @dataclass(frozen=True)
@@ -193,7 +190,7 @@ class FragmentLayout:
         chunk
             Index of the chunk in its plane, 0 ... `Plane.chunks` - 1; a number or an expression.
         """
-        return self.planes[plane_index].byte_offset + chunk * _CHUNK_BYTES
+        return self.planes[plane_index].byte_offset + chunk * CHUNK_BYTES
 
     def bit_position(self, plane: Plane, register: Expr, e: Expr) -> tuple[Expr, Expr]:
         """Return (word, bit): where in a lane's part of a plane the bits of a value begin.
@@ -245,9 +242,7 @@ def fragment_refusal(config: MatmulConfig) -> str | None:
 
 def _fragment_layout(config: MatmulConfig) -> FragmentLayout:
     w, a = config.W_format, config.A_format
-    # What needs no table is a float8 after few instructions, but 16 bits are looked up in fewer than they are made.
-    is_looked_up = w.needs_table or (w.codebook is not None and a.bits == 16)
-    return FragmentLayout(w.bits, a.bits, is_looked_up)
+    return FragmentLayout(w.bits, a.bits, w.is_looked_up(a.bits))
 
 
 def fragment_layout(config: MatmulConfig) -> FragmentLayout:
@@ -279,7 +274,8 @@ def weight_shape(config: MatmulConfig, layout: Layout) -> tuple[int, int]:
 
 def weight_dtype(config: MatmulConfig, layout: Layout) -> torch.dtype:
     """Return the torch type of the stored weight: int8 in the fragment layout, whatever the format."""
-    return config.W_format.torch_dtype if _check_layout(layout) == "plain" else torch.int8
+    fmt = config.W_format if _check_layout(layout) == "plain" else number_format("int8")
+    return fmt.torch_dtype
 
 
 def weight_tvm_dtype(config: MatmulConfig, layout: Layout) -> str:
@@ -291,159 +287,6 @@ def _check_layout(layout: Layout) -> Layout:
     if layout not in WEIGHT_LAYOUTS:
         raise ConfigError(f"'layout' must be one of {', '.join(WEIGHT_LAYOUTS)} (got {layout!r})", layout=layout)
     return layout
-
-
-# Between layouts.
-
-
-def to_layout(packed_plain: torch.Tensor, config: MatmulConfig, layout: Layout) -> torch.Tensor:
-    """Return a plain weight in another layout.
-
-    Parameters
-    ----------
-    packed_plain
-        The weight as `bitquant.packing.pack` gives it.
-    config
-        The problem.
-    layout
-        The layout wanted.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape ``weight_shape(config, layout)``, type ``weight_dtype(config, layout)``, on the device of `packed_plain`;
-        the same tensor for "plain".
-
-    Raises
-    ------
-    ConfigError
-        If the shape or type of `packed_plain` are other ones, or the weight cannot have that layout.
-    """
-    shape = weight_shape(config, layout)
-    _check_stored(packed_plain, config, "plain", "packed_plain")
-    if layout == "plain":
-        return packed_plain
-    fragments = fragment_layout(config)
-    stored = torch.empty(shape, dtype=torch.int8, device=packed_plain.device)
-    tiles_k = fragments.tiles_k(config.K)
-    for first, last in _tile_rows(fragments, config):
-        rows = packed_plain[first * TILE_N : last * TILE_N].detach().view(torch.int8)
-        codes = rows if fragments.bits == 8 else general_decompress(rows, fragments.bits)
-        padding = (0, tiles_k * fragments.tile_k - config.K, 0, (last - first) * TILE_N - rows.shape[0])
-        if any(padding):
-            codes = torch.nn.functional.pad(codes, padding)
-        tiles = stored[first:last].view(last - first, tiles_k, fragments.tile_bytes)
-        for plane, part in zip(fragments.planes, _split_planes(tiles, fragments), strict=True):
-            bits = codes if plane.bits == fragments.bits else (codes >> plane.shift) & ((1 << plane.bits) - 1)
-            shape_by_axis, order = _fragment_order(fragments, plane, last - first, tiles_k)
-            fields = bits.reshape(shape_by_axis).permute(order).reshape(last - first, tiles_k, -1)
-            part.copy_(general_compress(fields, plane.bits))
-    if stored.is_cuda:
-        # Kernels of sm_90 read the weight before the kernel ahead of them has ended (dependent launch). So let that one
-        # be another than the last that writes it.
-        torch.zeros(1, device=stored.device)
-    return stored
-
-
-def from_layout(stored: torch.Tensor, config: MatmulConfig, layout: Layout) -> torch.Tensor:
-    """Return the plain form of a weight stored in another layout, the inverse of `to_layout`.
-
-    Parameters
-    ----------
-    stored
-        Shape ``weight_shape(config, layout)``, type ``weight_dtype(config, layout)``. What pads it is not looked at.
-    config
-        The problem.
-    layout
-        Its layout.
-
-    Returns
-    -------
-    torch.Tensor
-        As `bitquant.packing.pack` gives it, on the device of `stored`; the same tensor for "plain".
-
-    Raises
-    ------
-    ConfigError
-        If the shape or type of `stored` are other ones, or the weight cannot have that layout.
-    """
-    _check_stored(stored, config, layout, "stored")
-    if layout == "plain":
-        return stored
-    fragments = fragment_layout(config)
-    plain = torch.empty(config.W_shape, dtype=torch.int8, device=stored.device)
-    tiles_k = fragments.tiles_k(config.K)
-    for first, last in _tile_rows(fragments, config):
-        tiles = stored[first:last].detach().reshape(last - first, tiles_k, fragments.tile_bytes)
-        planes = []
-        for plane, part in zip(fragments.planes, _split_planes(tiles, fragments), strict=True):
-            fields = part if plane.bits == 8 else general_decompress(part, plane.bits)
-            shape_by_axis, order = _fragment_order(fragments, plane, last - first, tiles_k)
-            bits = fields.reshape([shape_by_axis[axis] for axis in order]).permute(_inverse(order))
-            planes.append(bits << plane.shift if plane.shift else bits)
-        codes = reduce(torch.bitwise_or, planes).reshape((last - first) * TILE_N, -1)
-        rows = plain[first * TILE_N : last * TILE_N]
-        rows.copy_(general_compress(codes[: rows.shape[0], : config.K], fragments.bits))
-    return plain.view(config.W_format.torch_dtype)
-
-
-def _tile_rows(layout: FragmentLayout, config: MatmulConfig) -> Iterator[tuple[int, int]]:
-    """Yield ranges (first, last) of rows of tiles: few at a time, which bounds the memory of temporaries."""
-    count = layout.tiles_n(config.N)
-    step = max(1, _CHUNK_ELEMENTS // (TILE_N * layout.tiles_k(config.K) * layout.tile_k))
-    for first in range(0, count, step):
-        yield first, min(count, first + step)
-
-
-def _split_planes(tiles: torch.Tensor, layout: FragmentLayout) -> list[torch.Tensor]:
-    """Return the part of each plane of tiles (..., tile bytes)."""
-    return list(tiles.split([_CHUNK_BYTES * plane.chunks for plane in layout.planes], dim=-1))
-
-
-def _fragment_order(layout: FragmentLayout, plane: Plane, rows: int, tiles_k: int) -> tuple[list[int], list[int]]:
-    """Return (shape, order): how to see codes (16 * rows, K) as axes, and the order in which a plane holds those axes.
-
-    In that order the codes' bits follow one another without gaps.
-    """
-    step_bits = layout.steps.bit_length() - 1
-    #         row,  p % 2, g, tile,    bits of j,         p // 2, t, e
-    shape = [rows, 2, 8, tiles_k, *([2] * step_bits), 2, 4, layout.values_per_register]
-    row, low, g, tile = range(4)
-    high, t, e = range(4 + step_bits, 7 + step_bits)
-    # The bits of a register's number 4 * j + p, the highest first: chunk, word in the chunk, field in the word.
-    register = [*range(4, 4 + step_bits), high, low]
-    field_bits = (layout.operand_bits // plane.bits).bit_length() - 1
-    split = len(register) - field_bits
-    fields = register[split:]
-    value = [*fields, e] if layout.is_adjacent else [e, *fields]
-    return shape, [row, tile, *register[: split - 2], g, t, *register[split - 2 : split], *value]
-
-
-def _inverse(order: list[int]) -> list[int]:
-    return sorted(range(len(order)), key=order.__getitem__)
-
-
-def _check_stored(tensor: torch.Tensor, config: MatmulConfig, layout: Layout, argument: str) -> None:
-    """Check that a tensor is a weight of that problem in that layout."""
-    if not isinstance(tensor, torch.Tensor):
-        raise ConfigError(f"{argument!r} must be a torch tensor (got {type(tensor).__name__})", **{argument: tensor})
-    check_dense(tensor, argument)
-    shape, dtype = weight_shape(config, layout), weight_dtype(config, layout)
-    if tuple(tensor.shape) != shape:
-        other = next((name for name in WEIGHT_LAYOUTS if _has_shape(tensor, config, name)), None)
-        hint = f", which is the layout {other!r}" if other else ""
-        raise ConfigError(
-            f"{argument!r} must have shape {shape}, W in the layout {layout!r} (got {tuple(tensor.shape)}{hint})",
-            **{argument: tuple(tensor.shape)},
-        )
-    if tensor.dtype != dtype:
-        raise ConfigError(f"{argument!r} must be {dtype} (got {tensor.dtype})", **{argument: tensor.dtype})
-
-
-def _has_shape(tensor: torch.Tensor, config: MatmulConfig, layout: Layout) -> bool:
-    if layout == "fragment" and fragment_refusal(config) is not None:
-        return False
-    return tuple(tensor.shape) == weight_shape(config, layout)
 
 
 # In kernels.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tvm.target import Target
 
-from bitquant import layouts, packing
+from bitquant import layouts, packing, relayout
 from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError, UnsupportedError
@@ -152,14 +152,14 @@ class Matmul(Operator):
         ConfigError
             If shape or type do not fit, or a value is out of the format's range.
         """
-        packed = layouts.to_layout(packing.pack(weight, self.config), self.config, self.weight_layout)
+        packed = relayout.pack(weight, self.config, self.weight_layout)
         if self.is_cuda and packed.device.type == "cpu" and torch.cuda.is_available():
             packed = packed.cuda()
         return packed
 
     def restore_weight(self, qweight: torch.Tensor) -> torch.Tensor:
         """Return the (N, K) values that `transform_weight` took: integers, or numbers for the other formats."""
-        return packing.unpack(layouts.from_layout(qweight, self.config, self.weight_layout), self.config)
+        return packing.unpack(relayout.from_layout(qweight, self.config, self.weight_layout), self.config)
 
     def transform_zeros(self, zeros: torch.Tensor) -> torch.Tensor:
         """Return zero points as the kernels read them, packed for zeros_mode "quantized", else unchanged.

@@ -1,7 +1,7 @@
-"""Work over several threads. What is built spends its time in compilers, which let other threads run.
+"""Work over several threads. What is built spends most of its time in compilers, which let other threads run.
 
-Threads, and not processes: a process that can build has imported torch and TVM, which takes as long as several kernels,
-and each thread of this process begins at once (docs/architecture.md, "What a start costs").
+A thread begins at once. A process that can build (`bitquant.workers`) has imported torch and TVM first, which takes as
+long as several kernels (docs/architecture.md, "What a start costs").
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-__all__ = ["Turn", "in_one_thread", "run_all", "thread_count"]
+__all__ = ["Turn", "in_threads", "run_all", "thread_count"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,7 +28,13 @@ def thread_count() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def run_all(function: Callable[[Item], Result], items: Iterable[Item], *, is_leaf: bool = False) -> list[Result]:
+def run_all(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    is_leaf: bool = False,
+    on_interrupt: Callable[[], object] = lambda: None,
+) -> list[Result]:
     """Return function(item) of each item, in their order, computed by several threads, the caller's among them.
 
     Calls may be nested: all of them together run on `thread_count` threads. Items see the caller's context variables.
@@ -41,6 +47,8 @@ def run_all(function: Callable[[Item], Result], items: Iterable[Item], *, is_lea
     is_leaf
         Whether `function` waits for no lock and calls no `run_all`. A thread that waits computes such items of others
         meanwhile.
+    on_interrupt
+        Called where the caller's thread is interrupted, before items under way are waited for: it may end them.
 
     Raises
     ------
@@ -51,17 +59,17 @@ def run_all(function: Callable[[Item], Result], items: Iterable[Item], *, is_lea
     items = list(items)
     team = _team.get()
     if team is not None:
-        return team.run(_Batch(function, items, _batch.get(), is_leaf))
+        return team.run(_Batch(function, items, _batch.get(), is_leaf), on_interrupt)
     if len(items) < 2:  # No work for several threads; what it calls may be.
         return [function(item) for item in items]
     with _assembled(thread_count()) as team:
-        return team.run(_Batch(function, items, None, is_leaf))
+        return team.run(_Batch(function, items, None, is_leaf), on_interrupt)
 
 
 @contextlib.contextmanager
-def in_one_thread() -> Iterator[None]:
-    """Let `run_all` compute in the caller's thread alone, for a process that is one of many."""
-    with _assembled(1):
+def in_threads(count: int) -> Iterator[None]:
+    """Let `run_all` compute in so many threads, the caller's among them, for a process that is one of many."""
+    with _assembled(count):
         yield
 
 
@@ -175,7 +183,7 @@ class _Team:
         for thread in self._helpers:
             thread.start()
 
-    def run(self, batch: _Batch) -> list[Any]:
+    def run(self, batch: _Batch, on_interrupt: Callable[[], object]) -> list[Any]:
         """Have a batch computed, and return its outcome."""
         with self._condition:
             self._batches.append(batch)
@@ -191,6 +199,7 @@ class _Team:
                     if other is batch or other.is_leaf:
                         other.forget()
                 self._condition.notify_all()
+            on_interrupt()
             raise
         finally:
             with self._condition:

@@ -17,7 +17,8 @@ import torch
 
 from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
-from bitquant.layouts import Layout, weight_dtype, weight_shape
+from bitquant.inputs import draw_inputs
+from bitquant.layouts import Layout
 from bitquant.threads import follow_torch_threads
 
 __all__ = [
@@ -66,32 +67,9 @@ class Timed(Protocol):
 
 
 def random_operands(operator: Timed, m: int, device: torch.device) -> dict[str, torch.Tensor]:
-    """Return operands of random bits and numbers by the names and in the order of `Operator.forward`."""
-    c, layout = operator.config, operator.weight_layout
+    """Return random operands by the names of `Operator.forward`, in the order of the kernels' parameters."""
     generator = torch.Generator(device=device).manual_seed(0)
-
-    def draw(shape: Sequence[int], dtype: torch.dtype, scale: float = 1.0) -> torch.Tensor:
-        if dtype in (torch.int8, torch.uint8):
-            return torch.randint(0, 256, shape, dtype=torch.uint8, device=device, generator=generator).view(dtype)
-        if dtype is torch.int32:
-            return torch.randint(-100, 100, shape, dtype=dtype, device=device, generator=generator)
-        return (torch.randn(shape, device=device, generator=generator) * scale).to(dtype)
-
-    operands = {
-        "A": draw((m, c.K), c.A_format.torch_dtype),
-        "W": draw(weight_shape(c, layout), weight_dtype(c, layout)),
-    }
-    if c.with_scaling:
-        operands["scale"] = draw(c.scale_shape, c.scale_format.torch_dtype, 0.01)
-    if c.with_zeros:
-        operands["zeros"] = draw(c.zeros_shape, torch.int8 if c.has_packed_zeros else c.scale_format.torch_dtype)
-    if c.with_bias:
-        operands["bias"] = draw((c.N,), c.out_format.torch_dtype)
-    if c.with_activation_scale:
-        operands["activation_scale"] = draw((m,), torch.float32, 0.01)
-    if c.with_channel_scale:
-        operands["channel_scale"] = draw((c.N,), torch.float32, 0.01)
-    return operands
+    return draw_inputs(operator.config, m, generator).stored(operator.weight_layout)
 
 
 class GraphTimer:

@@ -20,8 +20,8 @@ from tvm.target import Target
 
 import bitquant as bq
 from bitquant import packing
-from bitquant.layouts import to_layout
 from bitquant.problem import Problem
+from bitquant.relayout import to_layout
 from bitquant.schedule import Plan, Planned
 from bitquant.schedule.apply import preferred_layout
 from bitquant.schedule.rules import Rule, default_rules
@@ -224,17 +224,17 @@ def first_call(random: Random, operator: bq.Matmul, m: int, device: torch.device
     It is made three times: with other bytes beside the operands the result must have the same bits, so that what is
     read out of bounds shows.
     """
-    config, alignment = operator.config, operator.signature.alignment
+    config, expected = operator.config, operator.signature.expected
     inputs = make_inputs(config, m, device, seed=random.getrandbits(30))
     guarded = Guarded(device, random)
     W = to_layout(packing.pack(inputs.W, config), config, operator.weight_layout)
     is_gpu = device.type == "cuda"
     operands = {
-        name: guarded.place(tensor, alignment.get(name, 1) if is_gpu else 1)
+        name: guarded.place(tensor, expected[name].alignment if is_gpu else 1)
         for name, tensor in {"A": inputs.A, "W": W, **inputs.optional}.items()
     }
     out = torch.zeros(m, config.N, dtype=config.out_format.torch_dtype, device=device)
-    output = guarded.place(out, alignment["output"] if is_gpu else 1)
+    output = guarded.place(out, expected["output"].alignment if is_gpu else 1)
     call = Call(operator, guarded, operands, output, out)
     call.spoil()
     call()

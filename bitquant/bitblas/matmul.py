@@ -12,14 +12,14 @@ from tvm.ir import IRModule
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant import layouts, packing
 from bitquant import matmul as native_matmul
+from bitquant import packing, relayout
 from bitquant.arch import resolve_target
 from bitquant.bitblas.config import MatmulConfig, TransformKind
 from bitquant.bitblas.quantization.utils import integers
 from bitquant.bitblas.utils import auto_detect_nvidia_target
-from bitquant.dtypes import WEIGHT_DTYPES, NumberFormat, number_format
 from bitquant.errors import CallError, ConfigError
+from bitquant.formats import WEIGHT_DTYPES, NumberFormat, number_format
 from bitquant.packing.checks import check_shape
 from bitquant.schedule.records import Record, Records
 
@@ -31,7 +31,8 @@ logger = logging.getLogger("bitquant.bitblas")
 def _source(fmt: NumberFormat) -> tuple[str, int]:
     """Return what BitBLAS calls a format, and its bits."""
     special = {"bfloat16": "bf", "nf4": "nf", "fp4_e2m1": "fp", "float8_e4m3": "fp_e4m3", "float8_e5m2": "fp_e5m2"}
-    return special.get(fmt.name, "fp" if fmt.kind == "float" else fmt.kind), fmt.bits
+    kind = ("uint" if fmt.is_unsigned else "int") if fmt.is_integer else "fp"
+    return special.get(fmt.name, kind), fmt.bits
 
 
 class Matmul:
@@ -134,7 +135,7 @@ class Matmul:
             return self.transform_weight(codes).to(codes.device)
         check_shape(codes, (native.N, native.K), "codes", "(N, K)")
         packed = packing.general_compress(integers(codes, "codes"), native.W_format.bits)
-        return layouts.to_layout(packed, native, self.operator.weight_layout)
+        return relayout.to_layout(packed, native, self.operator.weight_layout)
 
     def transform_weight(
         self,
@@ -232,7 +233,7 @@ class Matmul:
 
     def as_stored(self, W: torch.Tensor) -> torch.Tensor:
         """Return a weight in the type that the kernels read, bit by bit."""
-        wanted = self.operator.signature.W_dtype
+        wanted = self.operator.signature.expected["W"].dtype
         if isinstance(W, torch.Tensor) and W.dtype is torch.int8 and wanted is not torch.int8 and wanted.itemsize == 1:
             return W.view(wanted)
         return W

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bitquant import layouts
+from bitquant import layouts, relayout
 from bitquant.bitblas.cache import get_database_path, global_operator_cache
 from bitquant.bitblas.config import MatmulConfig
 from bitquant.bitblas.matmul import Matmul
@@ -102,7 +102,7 @@ class Linear(torch.nn.Module):
         self.consistent = native.W_format == native.A_format
         self.torch_dtype, self.zeros_mode = native.A_format.torch_dtype, config.zeros_mode
         shape = self.bitblas_matmul.retrieve_weight_shape()
-        stored_dtype = self.bitblas_matmul.operator.signature.W_dtype if self.consistent else torch.int8
+        stored_dtype = self.bitblas_matmul.operator.signature.expected["W"].dtype if self.consistent else torch.int8
         self.register_buffer(self._weight_name, torch.zeros(shape, dtype=stored_dtype))
         if not self.consistent:  # As in BitBLAS they are there whether they are used or not.
             scale_dtype = native.scale_format.torch_dtype
@@ -192,7 +192,7 @@ class Linear(torch.nn.Module):
         config = self.bitblas_matmul.config
         values = unpack_serialized_weight(state_dict[name], config)
         stored = self.bitblas_matmul.transform_weight(values).to(getattr(self, name).device)
-        plain = layouts.from_layout(self.bitblas_matmul.as_stored(stored), config.native, self._layout)
+        plain = relayout.from_layout(self.bitblas_matmul.as_stored(stored), config.native, self._layout)
         self.load_state_dict({**state_dict, name: plain.view(stored.dtype), _TAG: self._tag()})
 
     def repack_from_gptq(self, gptq_module: torch.nn.Module, device: str | torch.device | None = None) -> None:
@@ -235,7 +235,7 @@ class Linear(torch.nn.Module):
                 "carry into the next; convert the layer to GPTQ's v2 format and use repack_from_gptq_v2"
             )
         zeros += zero_offset
-        if not native.with_zeros and not (fmt.kind == "int" and bool((zeros == middle).all())):
+        if not native.with_zeros and not (not fmt.is_unsigned and bool((zeros == middle).all())):
             raise ConfigError(
                 f"'gptq_module' must have zero points of {middle} throughout where the layer is {fmt.name} without "
                 f"zeros (got {int(zeros.min())}..{int(zeros.max())}); make the layer with W_dtype='uint{bits}', "
@@ -244,7 +244,7 @@ class Linear(torch.nn.Module):
         if device is None and matmul.operator.is_cuda and torch.cuda.is_available():
             device = "cuda"
         device = self.qweight.device if device is None else torch.device(device)
-        values = codes if fmt.kind == "uint" else (codes.to(torch.int16) - middle).to(torch.int8)
+        values = codes if fmt.is_unsigned else (codes.to(torch.int16) - middle).to(torch.int8)
         scales = _checked(source, "scales", (groups, N)).T.to(native.scale_format.torch_dtype).contiguous()
         self.qweight = matmul.transform_weight(values).to(device)
         self.scales = scales.to(device)
@@ -276,7 +276,7 @@ class Linear(torch.nn.Module):
         destination[f"{prefix}{_TAG}"] = self._tag()
         if self._layout != "plain":
             weight = destination[f"{prefix}{self._weight_name}"]
-            destination[f"{prefix}{self._weight_name}"] = layouts.from_layout(
+            destination[f"{prefix}{self._weight_name}"] = relayout.from_layout(
                 weight.detach(), self.bitblas_matmul.config.native, self._layout
             )
 
@@ -297,7 +297,7 @@ class Linear(torch.nn.Module):
                 error_msgs.append(f"{key}: must be {_text(own)!r} (got {_text(tag)!r})")
                 return
             if self._layout != "plain":
-                state_dict[key] = layouts.to_layout(state_dict[key], self.bitblas_matmul.config.native, self._layout)
+                state_dict[key] = relayout.to_layout(state_dict[key], self.bitblas_matmul.config.native, self._layout)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )

@@ -13,6 +13,7 @@ import click
 
 from bitquant.cli.output import print_table
 from bitquant.cli.problem import RowList, target_option
+from bitquant.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from bitquant.testing.bench.peers import Peer
@@ -211,9 +212,17 @@ def bench(
 
 
 def _device_type(target: str | None) -> str:
-    """Return where whole models are timed."""
+    """Return where whole models are timed.
+
+    Raises
+    ------
+    UnsupportedError
+        If that is a GPU and there is none.
+    """
     import torch
 
+    if target == "cuda" and not torch.cuda.is_available():
+        raise UnsupportedError("'--target' cuda needs a GPU and none is visible; use --target cpu", target=target)
     if target in ("cuda", "cpu"):
         return target
     if target is not None:

@@ -23,6 +23,7 @@ from bitquant.cli.checkpoint import (
 from bitquant.cli.output import format_bytes, three_digits
 from bitquant.cli.problem import DASHES, LADDER
 from bitquant.errors import CallError, CheckpointError, ConfigError, UnsupportedError
+from bitquant.progress import working
 
 __all__ = ["generate"]
 
@@ -123,14 +124,16 @@ def generate(
     if greedy and temperature:
         raise click.UsageError("--greedy takes no --temperature: it takes the likeliest token; leave one of them out")
     check_directory(directory)
-    place, torch_dtype = chosen_device(device), chosen_dtype(dtype)
+    with working("Importing torch"):
+        place, torch_dtype = chosen_device(device), chosen_dtype(dtype)
     if compiled and place.type != "cuda":
         raise UnsupportedError(f"'--compile' needs a GPU (got {place}); leave it out", device=place)
     if prompt == "-":
         prompt = sys.stdin.read().rstrip("\n")
-    transformers = import_transformers("generate")
-    tokenizer = _load_tokenizer(transformers, directory)
-    inputs = _encode(tokenizer, prompt, chat)
+    with working("Loading the tokenizer"):
+        transformers = import_transformers("generate")
+        tokenizer = _load_tokenizer(transformers, directory)
+        inputs = _encode(tokenizer, prompt, chat)
     model = _load(directory, place, torch_dtype, opt_M, on_unsupported)
     inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
     length = inputs["input_ids"].shape[1]
@@ -183,7 +186,8 @@ def _encode(tokenizer: Any, prompt: str, chat: bool) -> dict[str, Any]:
 
 def _load(directory: Path, place: Any, dtype: Any, opt_M: Any, on_unsupported: Any) -> Any:
     """Return the model with all its kernels, and say how long that took."""
-    from bitquant.nn import BitLinear, Linear, load_model, prepare_model
+    with working("Importing TVM"):
+        from bitquant.nn import BitLinear, Linear, load_model, prepare_model
 
     options = {} if opt_M is None else {"opt_M": opt_M}
     begin = time.perf_counter()

@@ -9,7 +9,7 @@ import click
 
 from bitquant.cli.startup import import_libraries
 
-__all__ = ["DASHES", "LADDER", "ProblemCommand", "RowList", "Value", "parse_rows", "target_option"]
+__all__ = ["DASHES", "LADDER", "NUMBERS", "ProblemCommand", "RowList", "Value", "parse_rows", "target_option"]
 
 #: Settings of a command whose options may be spelled with dashes as well as underscores.
 DASHES: dict[str, Any] = {"token_normalize_func": lambda name: name.replace("_", "-")}
@@ -73,6 +73,12 @@ def _parse_M(text: str) -> int | tuple[int, ...]:
 LADDER = Value("a number or a list such as 1,16,64", _parse_M, is_optional=True)
 
 
+#: A field that is a sequence of numbers.
+NUMBERS = Value(
+    "a list of numbers such as 0,0.5,-1", lambda text: tuple(float(part) for part in text.split(",")), is_optional=True
+)
+
+
 def _option(name: str, kind: click.ParamType | type[bool], metavar: str, default: Any, text: str) -> click.Option:
     if kind is bool:
         return click.Option([f"--{name}/--no-{name}", name], default=default, help=text)
@@ -113,6 +119,7 @@ _OPTIONS = tuple(
          "Type of Scale and Zeros: float16, bfloat16 or float32. Default: that of A; float32 where A has 8 bits."),
         ("with_activation_scale", bool, "", False, "Multiply sums by a float32 for each row of A, (M,)."),
         ("with_channel_scale", bool, "", False, "Multiply sums by a float32 for each row of W, (N,)."),
+        ("codebook", NUMBERS, "FLOAT,FLOAT,...", None, "The 16 values of W's codes, where W_dtype is code4."),
     )
 )  # fmt: skip
 

@@ -26,7 +26,7 @@ from bitquant.cli.checkpoint import (
     naming,
 )
 from bitquant.cli.output import format_bytes
-from bitquant.cli.problem import DASHES, LADDER, Value
+from bitquant.cli.problem import DASHES, LADDER, NUMBERS, Value
 
 if TYPE_CHECKING:
     from bitquant.nn.convert import Conversion
@@ -62,6 +62,12 @@ Examples:
     default=128,
     show_default=True,
     help="Consecutive k that share a scale; none: one group a row.",
+)
+@click.option(
+    "--codebook",
+    type=NUMBERS,
+    metavar="FLOAT,FLOAT,...",
+    help="The 16 levels of --W_dtype code4, the value of each code.",
 )
 @click.option(
     "--zeros",

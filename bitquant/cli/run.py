@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -262,21 +261,8 @@ def _checked_columns(
         return config, inputs, output
     generator = torch.Generator().manual_seed(seed)
     columns = torch.randperm(N, generator=generator)[:_CHECKED_COLUMNS].sort().values
-    there = columns.to(inputs.W.device)
-
-    def rows(tensor: torch.Tensor | None) -> torch.Tensor | None:
-        return None if tensor is None else tensor[there]
-
-    zeros = inputs.zeros_values
-    few = dataclasses.replace(
-        inputs,
-        W=inputs.W[there] if config.layout == "nt" else inputs.W[:, there],
-        scale=rows(inputs.scale),
-        zeros_values=zeros[:, there] if zeros is not None and config.has_packed_zeros else rows(zeros),
-        bias=rows(inputs.bias),
-        channel_scale=rows(inputs.channel_scale),
-    )
-    return dataclasses.replace(config, N=len(columns)), few, output[:, columns]
+    few = inputs.columns(columns.to(inputs.W.device))
+    return few.config, few, output[:, columns]
 
 
 def _print_results(operator: Operator, results: list[_Result]) -> None:

@@ -159,7 +159,7 @@ def _print_steps(contents: Contents, steps: list[Step], gpu: GpuArch | None) -> 
     """Print what serves each kind, and how long a forward pass takes."""
     headers = ["layers", "N x K", *(f"m = {step.m}" for step in steps)]
     rows, bases = [], set()
-    for index, kind in enumerate(contents.kinds):
+    for index, kind in enumerate(contents.operators):
         cells = []
         for step in steps:
             prediction = step.predictions[index]
@@ -178,7 +178,11 @@ def _print_steps(contents: Contents, steps: list[Step], gpu: GpuArch | None) -> 
     click.echo()
     for step in steps:
         click.echo(_summary(contents, step))
-    click.echo("each layer by itself, without attention and what lies between kernels")
+    is_merged = any("+" in name for kind in contents.operators for name in kind.names)
+    merging = "layers with a + are merged" if is_merged else "each layer by itself"
+    click.echo(f"{merging}, without attention and what lies between kernels")
+    if contents.unmerged:
+        click.echo(f"no layers are merged: {contents.unmerged}")
 
 
 def _cell(rule: str, basis: str | None, time_us: float | None) -> str:
@@ -189,7 +193,7 @@ def _summary(contents: Contents, step: Step) -> str:
     """Return one line on the sum of a forward pass."""
     times_us = step.times_us or ()  # There is a GPU.
     total_us = sum(times_us)
-    ours_us = sum(t for kind, t in zip(contents.kinds, times_us, strict=True) if kind.role == "quantized")
+    ours_us = sum(t for kind, t in zip(contents.operators, times_us, strict=True) if kind.role == "quantized")
     what = "a token" if step.m == 1 else f"{step.m} rows"
     rate = step.m / total_us * 1e6
     ours = f"; quantized layers take {_duration(ours_us)} of it" if 0 < ours_us < total_us else ""
@@ -246,6 +250,16 @@ def _as_json(contents: Contents, steps: list[Step], arch: str, gpu: GpuArch | No
             "product": gpu.example if gpu else None,
             "bandwidth_bytes_per_s": gpu.bandwidth_bytes_per_s if gpu else None,
         },
+        "unmerged": contents.unmerged or None,
+        "operators": [
+            {
+                "role": kind.role,
+                "names": list(kind.names),
+                "count": kind.count,
+                "problem": kind.config.problem() if kind.config is not None else None,
+            }
+            for kind in contents.operators
+        ],
         "kinds": [
             {
                 "role": kind.role,
@@ -270,7 +284,7 @@ def _as_json(contents: Contents, steps: list[Step], arch: str, gpu: GpuArch | No
             {
                 "m": step.m,
                 "time_us": step.time_us,
-                "kinds": [
+                "operators": [
                     None
                     if prediction is None and step.times_us is None
                     else {

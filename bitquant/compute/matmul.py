@@ -8,9 +8,10 @@ from typing import Any
 import tvm
 from tvm import te, tirx
 
-from bitquant.compute.decode import apply_scale_and_zero, code_to_value, unpack_code
+from bitquant.compute.decode import apply_scale_and_zero, unpack_code
 from bitquant.config import MatmulConfig
-from bitquant.layouts import Layout, fragment_code, fragment_layout, weight_shape, weight_tvm_dtype
+from bitquant.layouts import Layout, fragment_code, fragment_layout
+from bitquant.operands import EPILOGUE, WEIGHT, Operand, present
 
 __all__ = [
     "CONFIG_ATTR",
@@ -54,7 +55,8 @@ def config_of(func: tvm.tirx.PrimFunc) -> MatmulConfig | None:
     problem = func.attrs.get(CONFIG_ATTR) if func.attrs else None
     if problem is None:
         return None
-    fields = {k: list(v) if k == "M" and not isinstance(v, int) else v for k, v in problem.items()}
+    lists = ("M", "codebook")
+    fields = {k: list(v) if k in lists and not isinstance(v, int) else v for k, v in problem.items()}
     return MatmulConfig.from_problem(fields)
 
 
@@ -95,7 +97,7 @@ def decode_weight(
     layout
         Layout of B.
     table
-        As `code_to_value` takes it, with values in float32.
+        Returns the value of a code in float32; None: `NumberFormat.value` does, without memory.
     """
     w_format = config.W_format
     work = dtype if config.decodes_to_integer else "float32"
@@ -109,7 +111,8 @@ def decode_weight(
     g = k // config.group if config.num_groups > 1 else 0
     scale = Scale[n, g].astype(work) if config.with_scaling else None
     zero = zero_point(config, Zeros, n, g).astype(work) if config.with_zeros else None
-    w = apply_scale_and_zero(code_to_value(code, w_format, work, table), scale, zero, config.zeros_mode)
+    w = w_format.value(code, work) if table is None else table(code)
+    w = apply_scale_and_zero(w, scale, zero, config.zeros_mode)
     return w.astype(dtype)
 
 
@@ -134,10 +137,8 @@ def output_value(config: MatmulConfig, c: Expr, bias: Expr, activation_scale: Ex
         The problem; of the operands below those are used that it has.
     c
         The sum, of type `config.reduce_dtype`.
-    bias
-        Bias[n], of the output's type.
-    activation_scale, channel_scale
-        ActivationScale[m] and ChannelScale[n], float32.
+    bias, activation_scale, channel_scale
+        Bias[n], of the output's type, ActivationScale[m] and ChannelScale[n], float32: `bitquant.operands.EPILOGUE`.
     """
     c_dtype = config.reduce_dtype
     if config.has_output_scales:
@@ -190,26 +191,13 @@ def matmul_dequantize_b(
     Returns
     -------
     PrimFunc
-        Parameters A, B and D, with Scale, Zeros, Bias, ActivationScale, ChannelScale in this order before D where the
-        config has them. Blocks: B_decode (where W needs decoding), C (the reduction), D (output scales, bias, cast).
+        Parameters: the operands that the config has, in the order of `bitquant.operands.OPERANDS`. Blocks: B_decode
+        (where W needs decoding), C (the reduction), D (output scales, bias, cast).
     """
     N, K = config.N, config.K
     M = rung if config.has_fixed_rows(rung) else tirx.Var("m", "int32")
-    A = te.placeholder((M, K), name="A", dtype=config.A_format.tvm_dtype)
-    B, Scale, Zeros = _stored_weight(config, layout)
-    Bias: Expr = None
-    ActivationScale: Expr = None
-    ChannelScale: Expr = None
-    args = [A, *(operand for operand in (B, Scale, Zeros) if operand is not None)]
-    if config.with_bias:
-        Bias = te.placeholder((N,), name="Bias", dtype=config.out_format.tvm_dtype)
-        args.append(Bias)
-    if config.with_activation_scale:
-        ActivationScale = te.placeholder((M,), name="ActivationScale", dtype="float32")
-        args.append(ActivationScale)
-    if config.with_channel_scale:
-        ChannelScale = te.placeholder((N,), name="ChannelScale", dtype="float32")
-        args.append(ChannelScale)
+    given: dict[str, Expr] = {o.name: _placeholder(o, config, M, layout) for o in present(config)}
+    A, B, Scale, Zeros = given["A"], given["B"], given.get("Scale"), given.get("Zeros")
 
     reduce_dtype = config.reduce_dtype
     needs_decode = config.needs_decode or layout != "plain"
@@ -223,23 +211,23 @@ def matmul_dequantize_b(
     k = te.reduce_axis((0, K), name="k")
 
     def product(i: Expr, j: Expr) -> Expr:
-        a = code_to_value(A[i, k], config.A_format, reduce_dtype)
+        a = config.A_format.value(A[i, k], reduce_dtype)
         if needs_decode:
             b = B_decode[j, k].astype(reduce_dtype)
         else:
-            b = code_to_value(B[j, k] if config.layout == "nt" else B[k, j], config.W_format, reduce_dtype)
+            b = config.W_format.value(B[j, k] if config.layout == "nt" else B[k, j], reduce_dtype)
         return te.sum(a * b, axis=k)
 
     C = te.compute((M, N), product, name="C")
 
     def output(i: Expr, j: Expr) -> Expr:
-        bias = Bias[j] if config.with_bias else None
-        activation_scale = ActivationScale[i] if config.with_activation_scale else None
-        channel_scale = ChannelScale[j] if config.with_channel_scale else None
-        return output_value(config, C[i, j], bias, activation_scale, channel_scale)
+        def value(operand: Operand) -> Expr:
+            return given[operand.name][i if operand.rows == "A" else j] if operand.name in given else None
+
+        return output_value(config, C[i, j], **{operand.argument: value(operand) for operand in EPILOGUE})
 
     D = te.compute((M, N), output, name="D")
-    func = te.create_prim_func([*args, D])
+    func = te.create_prim_func([*given.values(), D])
     return tag(func, config, rung, layout)
 
 
@@ -258,13 +246,14 @@ def dequantize_b(config: MatmulConfig, dtype: str, layout: Layout = "plain") -> 
     Returns
     -------
     PrimFunc
-        Parameters B and D, with Scale and Zeros in this order before D where the config has them. Blocks: Table, the
-        values of all codes in float32, where the format needs one, and B_decode.
+        Parameters: those of `bitquant.operands.WEIGHT` that the config has, and D. Blocks: Table, the values of all
+        codes in float32, where the format needs one, and B_decode.
     """
-    B, Scale, Zeros = _stored_weight(config, layout)
+    given: dict[str, Expr] = {o.name: _placeholder(o, config, 0, layout) for o in present(config, WEIGHT)}
+    B, Scale, Zeros = given["B"], given.get("Scale"), given.get("Zeros")
     fmt, table = config.W_format, None
     if fmt.needs_table:
-        Table = te.compute((1 << fmt.bits,), lambda i: code_to_value(i.astype("uint8"), fmt, "float32"), name="Table")
+        Table = te.compute((1 << fmt.bits,), lambda i: fmt.value(i.astype("uint8"), "float32"), name="Table")
 
         def table(code: Expr) -> Expr:
             return Table[code.astype("int32")]
@@ -273,22 +262,15 @@ def dequantize_b(config: MatmulConfig, dtype: str, layout: Layout = "plain") -> 
         return decode_weight(config, B, Scale, Zeros, n, k, dtype, layout, table)
 
     D = te.compute((config.N, config.K), value, name="B_decode")
-    func = te.create_prim_func([*(operand for operand in (B, Scale, Zeros) if operand is not None), D])
+    func = te.create_prim_func([*given.values(), D])
     attrs = {"global_symbol": "dequantize", CONFIG_ATTR: config.problem(), RUNG_ATTR: 0, LAYOUT_ATTR: layout}
     return func.with_attrs(attrs)
 
 
-def _stored_weight(config: MatmulConfig, layout: Layout) -> tuple[Expr, Expr, Expr]:
-    """Return placeholders of B, Scale and Zeros; None for those that the problem has not."""
-    B = te.placeholder(weight_shape(config, layout), name="B", dtype=weight_tvm_dtype(config, layout))
-    Scale: Expr = None
-    Zeros: Expr = None
-    if config.with_scaling:
-        Scale = te.placeholder(config.scale_shape, name="Scale", dtype=config.scale_format.tvm_dtype)
-    if config.with_zeros:
-        zeros_dtype = "int8" if config.has_packed_zeros else config.scale_format.tvm_dtype
-        Zeros = te.placeholder(config.zeros_shape, name="Zeros", dtype=zeros_dtype)
-    return B, Scale, Zeros
+def _placeholder(operand: Operand, config: MatmulConfig, m: Any, layout: Layout) -> Expr:
+    """Return an operand as the tensor that an expression reads."""
+    shape, dtype = operand.shape(config, m, layout), operand.dtype(config, layout)
+    return te.placeholder(shape, name=operand.name, dtype=dtype)
 
 
 def select_implementation(config: MatmulConfig, layout: Layout = "plain") -> tvm.IRModule:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from tvm import tirx
 
-from bitquant.dtypes import NumberFormat, number_format
+from bitquant.formats import NumberFormat, number_format
 
 __all__ = ["TokenConfig", "bits_of_maximum", "magnitude_bits", "maximum_of_bits", "rounded", "token_factor", "widened"]
 
@@ -61,6 +60,8 @@ class TokenConfig:
     @property
     def limit(self) -> float:
         """L, the largest number of the format that has a negative, too."""
+        import torch
+
         return 127.0 if self.format.is_integer else torch.finfo(self.format.torch_dtype).max
 
     def problem(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What blocks do with those beside them: dependent launch, clusters, and mbarriers before their first use.
+"""Dependent launch, barriers of clusters, and mbarriers before their first use.
 
 All functions but `with_dependent_launch` emit TIRx statements and are called while a kernel's body is built.
 """
@@ -13,15 +13,15 @@ from tvm.tirx import PrimFunc
 __all__ = [
     "DEPENDENT_LAUNCH",
     "LAUNCH_ATTR",
-    "admit_next_kernel",
     "arrive",
     "arrive_at_cluster",
-    "await_previous_kernel",
     "cluster_rank",
     "expect_bytes",
     "fence_barriers",
     "initialize_barrier",
+    "trigger_dependent_launch",
     "wait_for_cluster",
+    "wait_for_dependency",
     "with_dependent_launch",
 ]
 
@@ -36,13 +36,16 @@ def with_dependent_launch(func: PrimFunc) -> PrimFunc:
     return func.with_attr(LAUNCH_ATTR, [DEPENDENT_LAUNCH])
 
 
-def await_previous_kernel() -> None:
-    """Emit the wait for the end of the kernel before this one, whose results can be seen then."""
+def wait_for_dependency() -> None:
+    """Emit griddepcontrol.wait: it returns when the kernel before this one has ended and its results are visible."""
     T.evaluate(T.ptx["griddepcontrol.wait"]())
 
 
-def admit_next_kernel() -> None:
-    """Emit that the next kernel may begin: after the wait, so that no kernel begins before the last but one ended."""
+def trigger_dependent_launch() -> None:
+    """Emit griddepcontrol.launch_dependents, by which the next kernel may begin.
+
+    It stands after the wait, so that no kernel begins before the last but one has ended.
+    """
     T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
 
 

@@ -1,8 +1,8 @@
-"""Pieces of tensor-core kernels: swizzled tiles, copies, ldmatrix and mma fragments, packed decoding.
+"""Pieces of tensor-core kernels: swizzled tiles, copies, ldmatrix and mma fragments.
 
-Two kinds of functions stand here. Index maps and bit manipulations (`swizzle`, `fragment_row_chunk`, `place`,
-`packed_pair` ...) are pure and take Python integers, NumPy arrays or TVM expressions alike. The others emit TIRx
-statements and are called while a kernel's body is built. Shared memory is addressed in bytes throughout.
+Two kinds of functions stand here. Index maps (`swizzle`, `fragment_row_chunk` ...) are pure and take Python integers,
+NumPy arrays or TVM expressions alike. The others emit TIRx statements and are called while a kernel's body is built.
+Shared memory is addressed in bytes throughout.
 """
 
 from __future__ import annotations
@@ -11,40 +11,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from tvm import ir, tirx
+from tvm import tirx
 from tvm.script import tirx as T
-
-from bitquant.dtypes import NumberFormat
 
 __all__ = [
     "CHUNK_BYTES",
-    "MINUS_ZERO_PAIR",
     "UNIT",
     "MmaOp",
-    "PackedPair",
     "Tile",
     "accumulator_row_col",
     "copy_tile",
-    "float_like",
     "fma_pair",
     "fragment_row_chunk",
     "load_coherent",
     "load_fragments",
     "load_words",
     "local",
-    "packed_bytes",
-    "packed_pair",
-    "pair_bits",
-    "pair_of",
-    "pair_offsets",
-    "place",
     "rounded_pair",
     "store_local",
     "sum_value",
     "swizzle",
     "transposed_fragment_row_chunk",
-    "word_like",
     "zero_local",
 ]
 
@@ -52,8 +39,6 @@ Expr = Any
 
 #: What ldmatrix reads at a time: one row of an 8 x 8 tile of 16-bit numbers.
 CHUNK_BYTES = 16
-#: Two 16-bit floats of -0: adding it keeps a zero's sign.
-MINUS_ZERO_PAIR = 0x80008000
 #: Elements decoded at a time. 32 elements of b bits fill b whole 32-bit words, for every b.
 UNIT = 32
 
@@ -337,70 +322,6 @@ def load_fragments(arena: Any, offset: Expr, registers: Sequence[Expr], transpos
 # Packed decoding: from the words of a unit to pairs of float16 or bfloat16, or to four int8.
 
 
-def place(words: Sequence[Expr], element: int, bits: int, at: int) -> Expr:
-    """Return a 32-bit word whose bits [at, at + bits) are the code of `element` of a unit; other bits are arbitrary.
-
-    `words` are 32-bit unsigned: the little-endian bit stream of 32 elements. at + bits must not exceed 32.
-    """
-    word, first = divmod(element * bits, 32)
-    if first + bits > 32:
-        value = (words[word] >> first) | (words[word + 1] << (32 - first))
-        return value << at if at else value
-    if first == at:
-        return words[word]
-    return words[word] >> (first - at) if first > at else words[word] << (at - first)
-
-
-def _merge(fields: Sequence[tuple[Expr, int]], constant: int = 0) -> Expr:
-    """Return the bitwise or of (word & mask) over all fields, and of `constant`; each step is one LOP3."""
-    merged = None
-    for word, mask in fields:
-        part = word & word_like(mask, word)
-        merged = (part | word_like(constant, word) if constant else part) if merged is None else part | merged
-    return merged
-
-
-@dataclass(frozen=True)
-class PackedPair:
-    """Two 16-bit floats in one register, before a multiply-add that makes them the value: x * mul + add.
-
-    Attributes
-    ----------
-    x
-        The register.
-    mul, add
-        Bit patterns of the two pairs of constants; None where x is the value already. The result is exact.
-    """
-
-    x: Expr
-    mul: int | None = None
-    add: int | None = None
-
-
-def word_like(value: int, like: Expr) -> Expr:
-    """Return a 32-bit constant that combines with `like`, a TVM expression or a NumPy array."""
-    return tirx.const(value, "uint32") if isinstance(like, ir.Expr) else np.uint32(value)
-
-
-def float_like(value: float, like: Expr) -> Expr:
-    """Return a float32 constant that combines with `like`, a TVM expression or a NumPy array."""
-    return tirx.const(value, "float32") if isinstance(like, ir.Expr) else np.float32(value)
-
-
-def pair_bits(low: float, high: float, dtype: str) -> int:
-    """Return the bits of two numbers of a 16-bit type, float16 or bfloat16 (whose further bits are cut off)."""
-    if dtype == "float16":
-        bits = [int(np.float16(value).view(np.uint16)) for value in (low, high)]
-    else:
-        bits = [int(np.float32(value).view(np.uint32)) >> 16 for value in (low, high)]
-    return bits[0] | bits[1] << 16
-
-
-def pair_of(value: float, dtype: str) -> int:
-    """Return the bits of two equal numbers of a 16-bit type."""
-    return pair_bits(value, value, dtype)
-
-
 def rounded_pair(low: Expr, high: Expr, dtype: str) -> Expr:
     """Return two float32 numbers, rounded to a 16-bit type, in one register."""
     low, high = (tirx.reinterpret("uint16", value.astype(dtype)).astype("uint32") for value in (low, high))
@@ -412,95 +333,3 @@ def fma_pair(x: Expr, mul: Expr, add: Expr, dtype: str) -> Expr:
     result = T.alloc_local((1,), "uint32")
     T.evaluate(T.ptx["fma.rn.f16x2" if dtype == "float16" else "fma.rn.bf16x2"](result[0], x, mul, add))
     return result[0]
-
-
-def packed_pair(
-    words: Sequence[Expr], pair: int, fmt: NumberFormat, dtype: str, byte_perm: Callable[[Expr, int], Expr]
-) -> PackedPair:
-    """Return elements 2 * pair and 2 * pair + 1 of a unit as two `dtype` numbers, exactly.
-
-    Integers become the mantissa of 1024 (float16) or 128 (bfloat16), which is subtracted again; floats are shifted
-    into float16's fields and multiplied by the power of two that the biases differ by.
-
-    Parameters
-    ----------
-    words
-        The unit, as 32-bit unsigned words.
-    pair
-        0 to 15.
-    fmt
-        Any format but those that need a table.
-    dtype
-        "float16"; "bfloat16" for integers of at most 7 bits, whose codes its mantissa holds, and for bfloat16 itself.
-    byte_perm
-        (word, selector) -> PRMT of (word, 0): byte i of the result is byte (selector >> 4i) & 7 of the eight.
-    """
-    first, second = 2 * pair, 2 * pair + 1
-    if fmt.bits == 16:
-        return PackedPair(words[pair])
-    if fmt.kind == "float":
-        word, byte = pair // 2, pair % 2 * 2
-        high = byte_perm(words[word], 0x0404 | byte << 4 | (byte + 1) << 12)
-        if fmt.name == "float8_e5m2":
-            return PackedPair(high)
-        magnitude = high & word_like(0x7F007F00, high)
-        # The codes 0x7f and 0xff are NaN: the sum carries into the sign bit, which then fills the 15 bits below.
-        sign = word_like(0x80008000, high)
-        carry = (magnitude + word_like(0x01000100, high)) & sign
-        nan = carry - (carry >> 15)
-        return PackedPair((magnitude >> 1) | (high & sign) | nan, pair_of(256.0, "float16"), MINUS_ZERO_PAIR)
-    if fmt.name == "fp4_e2m1":
-        fields = [(first, 9, 0x0E00), (first, 12, 0x8000), (second, 25, 0x0E000000), (second, 28, 0x80000000)]
-        x = _merge([(place(words, element, 4, at), mask) for element, at, mask in fields])
-        return PackedPair(x, pair_of(2.0**14, "float16"), MINUS_ZERO_PAIR)
-
-    magic = pair_of(1024.0 if dtype == "float16" else 128.0, dtype)
-    mul, add = pair_of(1.0, dtype), pair_bits(*pair_offsets(fmt, dtype), dtype)
-    if fmt.bits == 8:
-        word, byte = pair // 2, pair % 2 * 2
-        x = byte_perm(words[word], 0x4040 | byte | (byte + 1) << 8)
-        if fmt.kind == "int":  # Two's complement with the sign bit flipped is the value + 128.
-            x = x ^ word_like(0x00800080, x)
-        return PackedPair(x | word_like(magic, x), mul, add)
-    if fmt.bits == 4 and dtype == "float16":
-        # The byte of the pair in both halves; the upper nibble stays 4 bits up and is scaled back by 1/16.
-        x = _merge([(byte_perm(words[pair // 4], pair % 4 * 0x1111), 0x00F0000F)], magic)
-        return PackedPair(x, pair_bits(1.0, 1.0 / 16, dtype), add)
-    # int1 stores {-1, +1} as {0, 1}: one bit up it counts twice.
-    mask, up = (1 << fmt.bits) - 1, 1 if fmt.name == "int1" else 0
-    low = (place(words, first, fmt.bits, up), mask << up)
-    high = (place(words, second, fmt.bits, 16 + up), mask << (16 + up))
-    return PackedPair(_merge([low, high], magic), mul, add)
-
-
-def pair_offsets(fmt: NumberFormat, dtype: str) -> tuple[float, float]:
-    """Return what `packed_pair` adds to the two numbers of a pair of integers: minus the magic base and the offset.
-
-    A further integer may be subtracted with it, exactly as long as the sums stay integers that `dtype` holds.
-    """
-    offset = 128 if fmt.name == "int8" else fmt.code_offset
-    if dtype == "bfloat16":
-        return -128.0 - offset, -128.0 - offset
-    return -1024.0 - offset, (-64.0 if fmt.bits == 4 else -1024.0) - offset
-
-
-def packed_bytes(words: Sequence[Expr], quad: int, fmt: NumberFormat) -> Expr:
-    """Return elements 4 * quad to 4 * quad + 3 of a unit of packed integers as four int8 in a 32-bit word.
-
-    Parameters
-    ----------
-    words
-        The unit, as 32-bit unsigned words.
-    quad
-        0 to 7.
-    fmt
-        An integer format of at most 7 bits.
-    """
-    up = 1 if fmt.name == "int1" else 0
-    mask = ((1 << fmt.bits) - 1) << up
-    x = _merge([(place(words, 4 * quad + i, fmt.bits, 8 * i + up), mask << (8 * i)) for i in range(4)])
-    if not fmt.code_offset:
-        return x
-    # Subtract in each byte without a borrow: 128 is added before and, by the exclusive or, taken away after.
-    top = word_like(0x80808080, x)
-    return ((x | top) - word_like(fmt.code_offset * 0x01010101, x)) ^ top

@@ -23,15 +23,15 @@ __all__ = [
     "Cursor",
     "Ring",
     "WgmmaOp",
-    "begin_products",
-    "commit_products",
+    "commit_wgmma",
+    "fence_registers",
+    "fence_wgmma",
     "load_box",
     "named_barrier",
-    "pin",
     "row_descriptor",
     "store_transposed",
     "tensor_map",
-    "wait_for_products",
+    "wait_wgmma",
 ]
 
 Expr = Any
@@ -82,7 +82,7 @@ class Cursor:
 class Ring:
     """Two mbarriers a slot: `full` completes when a slot's bytes have arrived, `empty` when all its readers are done.
 
-    Blocks of a cluster that copy to each other's slots have rings alike, and read each slot at the same turn: a slot
+    Blocks of a cluster that copy to each other's slots have rings alike, and read each slot in the same round: a slot
     is empty when the readers of all of them are done.
 
     Attributes
@@ -244,29 +244,29 @@ def row_descriptor(address: Expr, units: Expr) -> Expr:
     return low.astype("uint64") | T.uint64(high << 32)
 
 
-def begin_products() -> None:
+def fence_wgmma() -> None:
     """Emit what must stand before the first wgmma that reads registers written since the last one."""
     T.evaluate(T.ptx["wgmma.fence.sync.aligned"]())
 
 
-def commit_products() -> None:
+def commit_wgmma() -> None:
     """Emit the end of a group of wgmma instructions."""
     T.evaluate(T.ptx["wgmma.commit_group.sync.aligned"]())
 
 
-def wait_for_products(pending: int) -> None:
+def wait_wgmma(pending: int) -> None:
     """Emit the wait until all but the `pending` latest groups are complete."""
     T.evaluate(T.ptx["wgmma.wait_group.sync.aligned"](pending))
 
 
-_PIN = """
+_FENCE_REGISTER = """
 __device__ __forceinline__ void bitquant_pin_{name}({type}& x) {{
   asm volatile("" : "+{constraint}"(x) :: "memory");
 }}
 """
 
 
-def pin(registers: Any) -> None:
+def fence_registers(registers: Any) -> None:
     """Emit, for each register of a buffer, that it may change here: the compiler moves no access across.
 
     It does not know that a wgmma writes its sums after the instruction. (`T.cuda.wgmma.noop_barrier`, which is meant
@@ -274,7 +274,7 @@ def pin(registers: Any) -> None:
     """
     is_float = str(registers.dtype) == "float32"
     name, kind, constraint = ("f32", "float", "f") if is_float else ("u32", "unsigned int", "r")
-    source = _PIN.format(name=name, type=kind, constraint=constraint)
+    source = _FENCE_REGISTER.format(name=name, type=kind, constraint=constraint)
     for i in range(int(registers.shape[0])):
         T.evaluate(T.cuda.func_call(f"bitquant_pin_{name}", registers[i], source_code=source))
 

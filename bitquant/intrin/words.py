@@ -7,8 +7,8 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.compute.decode import code_to_value, unpack_code
-from bitquant.dtypes import NumberFormat
+from bitquant.compute.decode import unpack_code
+from bitquant.formats import NumberFormat
 
 __all__ = ["load_width_bytes", "load_words", "word_value"]
 
@@ -24,7 +24,7 @@ def load_width_bytes(chunk_bytes: int) -> int:
 
 
 @T.inline
-def load_words(words, first, pointer_to, chunk_bytes, width):
+def load_words(words, first, pointer_to, chunk_bytes, width):  # type: ignore[no-untyped-def]  # TVM parses it
     """Read `chunk_bytes` bytes into words[first:], `width` bytes an instruction; pointer_to maps a byte offset."""
     for part in T.unroll(chunk_bytes // width):
         at = T.meta_var(first + part * (width // 4))
@@ -59,9 +59,9 @@ def word_value(words: Expr, first: Expr, i: Expr, fmt: NumberFormat, dtype: str)
         return tirx.shift_right(words[first + b // 4], (b % 4 * 8).astype("uint32")).astype("uint8")
 
     if fmt.is_packed:
-        return code_to_value(unpack_code(byte, i, fmt.bits), fmt, dtype)
+        return fmt.value(unpack_code(byte, i, fmt.bits), dtype)
     if fmt.bits == 8:
-        return code_to_value(tirx.reinterpret(fmt.tvm_dtype, byte(i)) if fmt.name != "uint8" else byte(i), fmt, dtype)
+        return fmt.value(byte(i) if fmt.tvm_dtype == "uint8" else tirx.reinterpret(fmt.tvm_dtype, byte(i)), dtype)
     if fmt.bits == 16:
         half = tirx.shift_right(words[first + i // 2], (i % 2 * 16).astype("uint32")).astype("uint16")
         return tirx.reinterpret(fmt.tvm_dtype, half).astype(dtype)

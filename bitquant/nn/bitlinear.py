@@ -11,8 +11,8 @@ from tvm.target import Target
 
 from bitquant import packing
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
 from bitquant.errors import CallError, ConfigError
+from bitquant.formats import number_format
 from bitquant.nn.activations import quantize_tokens
 from bitquant.nn.format import format_fields
 from bitquant.nn.module import KernelModule, check_device

@@ -16,16 +16,24 @@ from tvm.target import Target
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.errors import CheckpointError, ConfigError
+from bitquant.errors import CheckpointError, ConfigError, UnsupportedError
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.checkpoints.checkpoint import Checkpoint, find_weights, model_dtype, read_checkpoint
 from bitquant.nn.checkpoints.reader import Inexpressible
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
 from bitquant.nn.format import name_pattern, unpack_format
 from bitquant.nn.linear import Linear
-from bitquant.nn.progress import track
+from bitquant.nn.outline import (
+    import_transformers,
+    make_outline,
+    model_class_of,
+    module_names,
+    outline_operators,
+    read_model_config,
+)
 from bitquant.operator.prediction import Prediction, floor_us, predict
 from bitquant.operator.report import bytes_per_call
+from bitquant.progress import track
 
 __all__ = ["Contents", "LayerKind", "Step", "format_name", "predict_step", "read_contents"]
 
@@ -72,6 +80,8 @@ class LayerKind:
         Whether columns were sorted (act-order), so that a call gathers A.
     is_tied
         Whether an embedding is the output layer as well.
+    is_bit_linear
+        Whether they are `BitLinear` layers, which are not merged.
     reason
         Why no kernel expresses them, where `role` is "unsupported".
     """
@@ -87,6 +97,7 @@ class LayerKind:
     memory_bytes: int = 0
     is_permuted: bool = False
     is_tied: bool = False
+    is_bit_linear: bool = False
     reason: str = ""
     shape: tuple[int, ...] = ()
 
@@ -132,6 +143,11 @@ class Contents:
         Share of the experts that one token meets.
     was_checked
         Whether every quantized layer was read, and not one of each kind.
+    operators
+        What a forward pass runs: `kinds`, with layers that `load_model` merges as one, named by what they compute, for
+        example "model.layers.0.mlp.gate_proj+up_proj".
+    unmerged
+        Why layers are not merged in `operators`; empty where they are, as far as the model allows it.
     """
 
     path: Path
@@ -141,6 +157,8 @@ class Contents:
     kinds: tuple[LayerKind, ...]
     experts_used: float = 1.0
     was_checked: bool = False
+    operators: tuple[LayerKind, ...] = ()
+    unmerged: str = ""
 
     @property
     def file_bytes(self) -> int:
@@ -162,9 +180,9 @@ class Step:
     m
         Rows of A.
     predictions
-        One a kind, of a single matrix; None where nothing is multiplied.
+        One for each of `Contents.operators`, of a single matrix; None where nothing is multiplied.
     times_us
-        One a kind: time of all its layers in microseconds; None on a CPU.
+        One for each of `Contents.operators`: time of all its layers in microseconds; None on a CPU.
     """
 
     m: int
@@ -221,7 +239,7 @@ def read_contents(path: str | os.PathLike[str], *, check: bool = False) -> Conte
         name: (checkpoint.shape(name), checkpoint.dtype_of(name), checkpoint.nbytes(name)) for name in checkpoint.plain
     }
     counts = dict(checkpoint.config) or {str(k).rpartition(".")[2]: v for k, v in checkpoint.parameters.items()}
-    return _contents(place, checkpoint.format, counts, dtype, [*quantized, *_plain(tensors, dtype)], check)
+    return _contents(place, checkpoint.format, counts, dtype, [*quantized, *_plain(tensors, dtype)], checked=check)
 
 
 def predict_step(contents: Contents, m: int, target: Target, gpu: GpuArch | None) -> Step:
@@ -241,11 +259,11 @@ def predict_step(contents: Contents, m: int, target: Target, gpu: GpuArch | None
     used = contents.experts_used
     share = 1 - (1 - used) ** m
     rows = {"experts": math.ceil(m * used / share)}
-    predictions = tuple(_predict_kind(kind, rows.get(kind.role, m), target, gpu) for kind in contents.kinds)
+    predictions = tuple(_predict_kind(kind, rows.get(kind.role, m), target, gpu) for kind in contents.operators)
     if gpu is None:
         return Step(m, predictions, None)
     times = []
-    for kind, prediction in zip(contents.kinds, predictions, strict=True):
+    for kind, prediction in zip(contents.operators, predictions, strict=True):
         if prediction is not None and prediction.time_us is not None:
             times.append(prediction.time_us * kind.count * (share if kind.role == "experts" else 1))
         else:
@@ -409,17 +427,20 @@ def _read_saved(directory: Path, config: Mapping[str, Any], quantization: Mappin
                 "constructed; save the model again",
                 file=str(directory / "config.json"), layer=path,
             )  # fmt: skip
+        is_bit_linear = fields.get("layer") == "BitLinear"
         problem = _saved_problem(stored, fields, f"{path}.bias" in tensors[path], dtype)
         kind = _with_config(
             LayerKind(
                 (path,), "quantized", problem.N, problem.K, is_permuted=bool(stored.get("with_permutation")),
+                is_bit_linear=is_bit_linear,
                 file_bytes=sum(source.nbytes(name) for name in tensors[path]),
             ),
             problem,
         )  # fmt: skip
         key = (problem.key(), kind.is_permuted)
         found[key] = kind if key not in found else _joined(found[key], kind)
-    return _contents(directory, "bitquant", config, dtype, [*found.values(), *_plain(plain, dtype)], True)
+    kinds, merge = [*found.values(), *_plain(plain, dtype)], bool(quantization.get("merge", True))
+    return _contents(directory, "bitquant", config, dtype, kinds, checked=True, merge=merge)
 
 
 def _saved_problem(stored: Mapping[str, Any], fields: dict[str, Any], has_bias: bool, dtype: str) -> MatmulConfig:
@@ -440,7 +461,14 @@ def _saved_problem(stored: Mapping[str, Any], fields: dict[str, Any], has_bias: 
 
 
 def _contents(
-    path: Path, format_name: str | None, config: Mapping[str, Any], dtype: str, kinds: list[LayerKind], checked: bool
+    path: Path,
+    format_name: str | None,
+    config: Mapping[str, Any],
+    dtype: str,
+    kinds: list[LayerKind],
+    *,
+    checked: bool,
+    merge: bool = True,
 ) -> Contents:
     architectures = config.get("architectures") or ("",)
     model = str(architectures[0])
@@ -449,7 +477,98 @@ def _contents(
         kinds = _with_tie(kinds)
     order = ("quantized", "unsupported", "experts", "float", "embedding", "rest")
     kinds = sorted(kinds, key=lambda kind: order.index(kind.role))
-    return Contents(path, format_name, model, dtype, tuple(kinds), _experts_used(config), checked)
+    operators, unmerged = _operators(path, kinds, dtype, merge)
+    return Contents(
+        path, format_name, model, dtype, tuple(kinds), _experts_used(config), checked, tuple(operators), unmerged
+    )
+
+
+def _operators(path: Path, kinds: list[LayerKind], dtype: str, merge: bool) -> tuple[list[LayerKind], str]:
+    """Return kinds with layers that are merged as one, and why none is, if there is a reason."""
+    quantized = [kind for kind in kinds if kind.role == "quantized"]
+    if not merge or not quantized:
+        return kinds, "" if merge else "it was saved so"
+    if not (path / "config.json").is_file():
+        return kinds, "no config.json says what the model is"
+    try:
+        outline = _quiet_outline(path, getattr(torch, dtype))
+    except (CheckpointError, UnsupportedError) as error:
+        return kinds, str(error)
+    of_layer = {name: index for index, kind in enumerate(quantized) for name in kind.names}
+    modules = {name: path for path, name in module_names(of_layer, outline).items() if name is not None}
+    placed = {name: of_layer[path] for name, path in modules.items()}
+    found = outline_operators(outline, placed, lambda index: _empty_layer(quantized[index]))
+    merged, taken = [], set()
+    for operator in found:
+        if any(len(names) > 1 for names in operator.places):
+            parts = [modules[name] for names in operator.places for name in names]
+            taken.update(parts)
+            layers = [quantized[of_layer[part]] for part in parts]
+            merged.append(
+                dataclasses.replace(
+                    layers[0],
+                    names=tuple(_joined_name(names) for names in operator.places),
+                    N=operator.config.N,
+                    config=operator.config,
+                    file_bytes=sum(layer.file_bytes // layer.count for layer in layers),
+                    memory_bytes=sum(layer.memory_bytes // layer.count for layer in layers),
+                )
+            )
+    alone = []
+    for kind in quantized:
+        names = tuple(name for name in kind.names if name not in taken)
+        if names:
+            share = len(names) / len(kind.names)
+            file_bytes, memory_bytes = round(kind.file_bytes * share), round(kind.memory_bytes * share)
+            alone.append(dataclasses.replace(kind, names=names, file_bytes=file_bytes, memory_bytes=memory_bytes))
+    return [*merged, *alone, *(kind for kind in kinds if kind.role != "quantized")], ""
+
+
+def _quiet_outline(path: Path, dtype: torch.dtype) -> Any:
+    """Return the model of a directory on the meta device, without what transformers says about its config."""
+    transformers = import_transformers()
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        config = read_model_config(transformers, path)
+        vars(config).pop("quantization_config", None)
+        return make_outline(model_class_of(transformers, config, path), config, dtype)
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+
+
+def _joined_name(names: tuple[str, ...]) -> str:
+    """Return one name for layers of one module: that of the module, and theirs."""
+    parent = names[0].rpartition(".")[0]
+    return ".".join(filter(None, (parent, "+".join(name.rpartition(".")[2] for name in names))))
+
+
+def _empty_layer(kind: LayerKind) -> Linear | torch.nn.Linear:
+    """Return a layer of a kind on the meta device; what is stacked or is a BitLinear is merged with nothing."""
+    c = kind.config
+    if c is None or kind.experts > 1 or kind.is_bit_linear:
+        return torch.nn.Linear(kind.K, kind.N, device="meta")
+    with torch.device("meta"):
+        return Linear(
+            c.K,
+            c.N,
+            c.with_bias,
+            A_dtype=c.A_format.name,
+            W_dtype=c.W_format.name,
+            accum_dtype=c.accum_dtype,
+            out_dtype=c.out_dtype,
+            group_size=c.group_size,
+            with_scaling=c.with_scaling,
+            with_zeros=c.with_zeros,
+            zeros_mode=c.zeros_mode,
+            opt_M=c.M if c.M is None or isinstance(c.M, int) else list(c.M),
+            fast_decoding=c.fast_decoding,
+            propagate_b=c.propagate_b,
+            scale_dtype=c.scale_dtype,
+            with_channel_scale=c.with_channel_scale,
+            quantize_activations=c.with_activation_scale,
+            with_permutation=kind.is_permuted,
+        )
 
 
 def _with_tie(kinds: list[LayerKind]) -> list[LayerKind]:

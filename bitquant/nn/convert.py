@@ -104,7 +104,7 @@ def quantize_directory(
     """
     place_of_layers = present_device(device)
     source, destination = checkpoint_path(source), as_path(destination, "destination", ConfigError)
-    check_weight_format(quantization.W_dtype)
+    check_weight_format(quantization.W_dtype, quantization.codebook)
     _check_source(source)
     _check_destination(source, destination, overwrite)
     with _appearing(destination) as place:

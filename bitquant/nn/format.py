@@ -51,6 +51,7 @@ def format_fields(layer: str, config: MatmulConfig, **others: Any) -> dict[str, 
         "zeros_mode": c.zeros_mode if c.with_zeros else None,
         "scale_dtype": c.scale_format.name if has_scale_type else None,
         "with_channel_scale": c.with_channel_scale,
+        **({"codebook": list(c.W_format.levels or ())} if c.W_format.takes_codebook else {}),
         **others,
     }
 

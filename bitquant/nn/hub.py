@@ -20,8 +20,8 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from bitquant.config import ZerosMode, check_group_size, check_rows
-from bitquant.dtypes import ACTIVATION_DTYPES, OUT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import ACTIVATION_DTYPES, OUT_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.format import name_pattern
 from bitquant.nn.linear import Linear
@@ -29,11 +29,12 @@ from bitquant.nn.merged import merge_layers
 from bitquant.nn.rounding import Method, check_method
 from bitquant.nn.swap import (
     DEFAULT_SKIP,
+    Places,
     as_names,
     check_weight_format,
     dequantize_layers,
     fitting_group,
-    forget_tie,
+    forget_ties,
     layer_names,
     quantize_layers,
     replace_layer,
@@ -54,8 +55,8 @@ class BitquantConfig(QuantizationConfigMixin):
     ----------
     W_dtype, group_size, zeros, A_dtype, skip, method, merge
         As in `bitquant.quantize_model`.
-    opt_M
-        As in `Linear`: numbers of rows to make kernels for.
+    opt_M, codebook
+        As in `Linear`: numbers of rows to make kernels for, and the 16 levels of W_dtype "code4".
     layers
         Constructor arguments of the quantized layers of a saved model by name; "*" stands for a number. Written by
         `save_pretrained`; leave it out.
@@ -65,6 +66,8 @@ class BitquantConfig(QuantizationConfigMixin):
     ConfigError
         If a field is none of these, or has a value that is none of its own.
     """
+
+    codebook: list[float] | None = None
 
     def __init__(
         self,
@@ -77,16 +80,17 @@ class BitquantConfig(QuantizationConfigMixin):
         opt_M: int | Sequence[int] | None = None,
         layers: dict[str, dict[str, Any]] | None = None,
         merge: bool = True,
+        codebook: Sequence[float] | None = None,
         **others: Any,
     ) -> None:
         others.pop("quant_method", None)
         if others:
             raise ConfigError(
                 f"'{next(iter(others))}' is no field of a BitquantConfig; fields are W_dtype, group_size, zeros, "
-                "A_dtype, skip, method, opt_M, merge",
+                "A_dtype, skip, method, opt_M, merge, codebook",
                 **others,
             )
-        check_weight_format(W_dtype)
+        check_weight_format(W_dtype, codebook)
         check_group_size(group_size)
         if zeros is not None:
             canonical_name(zeros, "zeros", get_args(ZerosMode))
@@ -101,6 +105,8 @@ class BitquantConfig(QuantizationConfigMixin):
         self.W_dtype, self.group_size, self.zeros, self.A_dtype = W_dtype, group_size, zeros, A_dtype
         self.skip, self.method, self.layers, self.merge = list(as_names(skip)), method, layers, merge
         self.opt_M = list(opt_M) if isinstance(opt_M, Sequence) else opt_M
+        if codebook is not None:  # Else the attribute of the class: what is saved without one stays what it is.
+            self.codebook = list(codebook)
 
 
 #: What `layers` may say of a layer: what decides its tensors and kernels, and nothing of where it runs.
@@ -271,10 +277,11 @@ class BitquantQuantizer(HfQuantizer):
     def _process_model_before_weight_loading(self, model: Any, **_: Any) -> None:
         config = self.quantization_config
         if self._pending is not None:
+            places = Places(model)
             for name in self._pending:
                 linear = model.get_submodule(name)
                 place = PendingLayer(linear.in_features, linear.out_features, linear.bias is not None)
-                replace_layer(model, name, place)
+                places.replace(name, place)
         elif self.pre_quantized:
             self._build(model)
         else:
@@ -297,7 +304,10 @@ class BitquantQuantizer(HfQuantizer):
 
     def _options(self) -> dict[str, Any]:
         config = self.quantization_config
-        return {"A_dtype": config.A_dtype, "zeros_mode": config.zeros, "method": config.method, "opt_M": config.opt_M}
+        return {
+            "A_dtype": config.A_dtype, "zeros_mode": config.zeros, "method": config.method, "opt_M": config.opt_M,
+            "codebook": config.codebook,
+        }  # fmt: skip
 
     def _make(self, linear: torch.nn.Linear) -> Linear:
         config = self.quantization_config
@@ -325,7 +335,7 @@ class BitquantQuantizer(HfQuantizer):
                 layers=None,
             )
         left = {name: name_pattern(name) for name in self.quantization_config.layers}
-        fields_of = dict(self.quantization_config.layers)
+        fields_of, places = dict(self.quantization_config.layers), Places(model)
         for name, module in list(model.named_modules()):
             if type(module) is not torch.nn.Linear:
                 continue
@@ -347,7 +357,7 @@ class BitquantQuantizer(HfQuantizer):
             if kind is BitLinear:
                 layer.drop_weight()
             self._expected |= {f"{name}.{part}": (t.shape, t.dtype) for part, t in layer.named_buffers()}
-            replace_layer(model, name, layer)
+            places.replace(name, layer)
         for name, pattern in left.items():
             if not any(isinstance(m, (Linear, BitLinear)) and pattern.fullmatch(n) for n, m in model.named_modules()):
                 raise ConfigError(
@@ -444,6 +454,5 @@ def attach_quantizer(model: Any, config: BitquantConfig) -> None:
     model.hf_quantizer = quantizer
     model.config.quantization_config = config
     model.is_quantized, model.quantization_method = True, METHOD
-    for name, module in model.named_modules():
-        if isinstance(module, (Linear, BitLinear)):
-            forget_tie(model, f"{name}.weight")
+    layers = [name for name, module in model.named_modules() if isinstance(module, (Linear, BitLinear))]
+    forget_ties(model, [f"{name}.weight" for name in layers])

@@ -9,19 +9,27 @@ from typing import Any
 import torch
 from tvm.target import Target
 
-from bitquant import packing
+from bitquant import relayout
 from bitquant.config import MatmulConfig, ZerosMode, check_bool, check_group_size
-from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import CallError, ConfigError
+from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.activations import quantize_tokens
 from bitquant.nn.checkpoints.weight import QuantizedWeight
 from bitquant.nn.format import format_fields
 from bitquant.nn.module import KernelModule
 from bitquant.nn.rounding import Method, quantize
 from bitquant.nn.stand_in import weight_stand_in
+from bitquant.operands import INPUTS
 from bitquant.operator.dispatch import may_have_gradient, straight_through
 
 __all__ = ["Linear"]
+
+#: The operands that a layer holds beside its weight, with the names of their buffers and flags: those of BitBLAS.
+_HELD = tuple(
+    (operand, {"scale": "scales"}.get(operand.argument, operand.argument), operand.field.replace("with_bias", "bias"))
+    for operand in INPUTS
+    if operand.rows == "W" and operand.field is not None
+)
 
 
 class Linear(KernelModule):
@@ -68,6 +76,8 @@ class Linear(KernelModule):
         (`bitquant.nn.activations.quantize_tokens`). It brings `with_activation_scale`; calls pass no scale.
     with_permutation
         Whether a call gathers the columns of A by `permutation` before it multiplies.
+    codebook
+        The 16 levels of W_dtype "code4", as in `MatmulConfig`.
 
     Attributes
     ----------
@@ -127,6 +137,7 @@ class Linear(KernelModule):
         with_channel_scale: bool = False,
         quantize_activations: bool = False,
         with_permutation: bool = False,
+        codebook: Sequence[float] | None = None,
     ) -> None:
         for name, flag in (
             ("with_activation_scale", with_activation_scale),
@@ -152,6 +163,7 @@ class Linear(KernelModule):
             scale_dtype=scale_dtype,
             with_activation_scale=with_activation_scale or quantize_activations,
             with_channel_scale=with_channel_scale,
+            codebook=codebook,
         )
         if group_size not in (None, -1, in_features) and not (config.with_scaling or config.with_zeros):
             raise ConfigError(
@@ -170,14 +182,12 @@ class Linear(KernelModule):
         self.in_features, self.out_features = in_features, out_features
         self.quantize_activations = quantize_activations
         self.register_buffer("qweight", torch.zeros(config.W_shape, dtype=config.W_format.torch_dtype))
-        scale_type = config.scale_format.torch_dtype
-        zeros_type = torch.int8 if config.has_packed_zeros else scale_type
         # Name, the flag that decides on it, its value, shape, type.
         self._optional = (
-            ("scales", "with_scaling", config.with_scaling, config.scale_shape, scale_type),
-            ("zeros", "with_zeros", config.with_zeros, config.zeros_shape, zeros_type),
-            ("bias", "bias", config.with_bias, (out_features,), config.out_format.torch_dtype),
-            ("channel_scale", "with_channel_scale", config.with_channel_scale, (out_features,), torch.float32),
+            *(
+                (name, flag, o.is_present(config), o.row_shape(config), o.torch_dtype(config))
+                for o, name, flag in _HELD
+            ),
             ("permutation", "with_permutation", with_permutation, (in_features,), torch.int64),
         )
         for name, _, is_present, shape, dtype in self._optional:
@@ -304,7 +314,8 @@ class Linear(KernelModule):
             If an operand is missing, is not part of the layer, or has the wrong shape, type or values. Nothing has been
             loaded then.
         """
-        packed = packing.pack(weight, self.config)
+        where = weight.device.type if isinstance(weight, torch.Tensor) else "cpu"
+        packed = relayout.pack(weight, self.config, self._kernels.layout(where))
         operands = {
             "scales": scales, "zeros": zeros, "bias": bias, "channel_scale": channel_scale, "permutation": permutation,
         }  # fmt: skip
@@ -369,6 +380,7 @@ class Linear(KernelModule):
             "with_channel_scale": c.with_channel_scale,
             "quantize_activations": self.quantize_activations,
             "with_permutation": self.permutation is not None,
+            "codebook": None if c.codebook is None else list(c.W_format.levels or ()),
         }
         defaults = dict.fromkeys(("A_dtype", "W_dtype", "accum_dtype", "out_dtype"), "float16")
         stated = {name: value for name, value in values.items() if value not in (None, False, defaults.get(name))}
@@ -432,7 +444,7 @@ class Linear(KernelModule):
         method
             As in `quantize`: "rtn" rounds to nearest, "hqq" optimises zero points.
         **options
-            Further parameters of `Linear`: accum_dtype, opt_M, scale_dtype, target ...
+            Further parameters of `Linear`: accum_dtype, opt_M, scale_dtype, codebook, target ...
 
         Raises
         ------
@@ -447,7 +459,7 @@ class Linear(KernelModule):
         out_dtype = own_type if out_dtype is None else out_dtype
         fmt = number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES))
         A = number_format(canonical_name(own_type if A_dtype is None else A_dtype, "A_dtype", ACTIVATION_DTYPES))
-        with_zeros = fmt.kind == "uint"
+        with_zeros = fmt.is_unsigned
         if zeros_mode is not None and not with_zeros:
             raise ConfigError(
                 f"'zeros_mode' must be None where W has no zero points (got {zeros_mode!r} and W_dtype={fmt.name!r}); "
@@ -509,23 +521,7 @@ class Linear(KernelModule):
         ConfigError
             If `weight` is of several experts or not quantized, or a rule of `MatmulConfig` is broken.
         """
-        if not isinstance(weight, QuantizedWeight) or weight.experts is not None or not weight.is_quantized:
-            raise ConfigError(
-                f"'weight' must be a QuantizedWeight that is quantized, and of one expert (got {weight!r:.200})",
-                weight=weight,
-            )
-        fields = weight.config_fields(A_dtype, out_dtype, scale_dtype)
-        N, K = fields.pop("N"), fields.pop("K")
-        with torch.device("meta"):
-            layer = cls(
-                K,
-                N,
-                bias=fields.pop("with_bias"),
-                quantize_activations=fields["with_activation_scale"],
-                with_permutation=weight.permutation is not None,
-                **fields,
-                **options,
-            )
+        layer = cls.empty_for(weight, A_dtype, out_dtype, scale_dtype, **options)
         operands: dict[str, Any] = dict(weight.operands(layer.config))
         layer.load_and_transform_weight(
             operands["weight"],
@@ -536,6 +532,34 @@ class Linear(KernelModule):
             weight.permutation,
         )
         return layer
+
+    @classmethod
+    def empty_for(
+        cls,
+        weight: QuantizedWeight,
+        A_dtype: str | None = None,
+        out_dtype: str | None = None,
+        scale_dtype: str | None = None,
+        **options: Any,
+    ) -> Linear:
+        """Return the layer that `from_quantized` fills, on the meta device."""
+        if not isinstance(weight, QuantizedWeight) or weight.experts is not None or not weight.is_quantized:
+            raise ConfigError(
+                f"'weight' must be a QuantizedWeight that is quantized, and of one expert (got {weight!r:.200})",
+                weight=weight,
+            )
+        fields = weight.config_fields(A_dtype, out_dtype, scale_dtype)
+        N, K = fields.pop("N"), fields.pop("K")
+        with torch.device("meta"):
+            return cls(
+                K,
+                N,
+                bias=fields.pop("with_bias"),
+                quantize_activations=fields["with_activation_scale"],
+                with_permutation=weight.permutation is not None,
+                **fields,
+                **options,
+            )
 
     # Layers that are merged (`bitquant.nn.merged`).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import re
@@ -14,22 +15,33 @@ from typing import Any, Literal
 import torch
 
 from bitquant.config import check_bool
-from bitquant.dtypes import SCALE_DTYPES, canonical_name
 from bitquant.errors import BitquantError, CheckpointError, ConfigError, UnsupportedError
+from bitquant.formats import SCALE_DTYPES, canonical_name
 from bitquant.nn.checkpoints.checkpoint import Checkpoint, checkpoint_path, find_weights, read_checkpoint
 from bitquant.nn.checkpoints.layer import checkpoint_error
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
+from bitquant.nn.checkpoints.weight import QuantizedWeight
 from bitquant.nn.device import present_device
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import merge_layers, unmerge_layers
-from bitquant.nn.progress import track
+from bitquant.nn.outline import (
+    brief,
+    import_transformers,
+    make_outline,
+    model_class_of,
+    module_names,
+    outline_operators,
+    read_model_config,
+)
+from bitquant.nn.prepare import Preparation, may_prepare
 from bitquant.nn.swap import (
     ModelWarning,
+    Places,
     check_dtype,
     check_options,
-    replace_layer,
     warn_of_experts,
 )
+from bitquant.progress import track, working
 
 __all__ = ["load_model", "quantize_as_read"]
 
@@ -48,7 +60,8 @@ def load_model(
 
     config.json says what the model is. Nothing is quantized again: layers compute with the weights that the checkpoint
     holds (docs/models.md lists formats). All else is loaded as transformers does, generation config included. The model
-    is in evaluation mode.
+    is in evaluation mode. Where there are many kernels to build and at least 4 CPUs, worker processes do so meanwhile,
+    and go on when this has returned; `prepare_model` waits for them.
 
     Parameters
     ----------
@@ -103,21 +116,24 @@ def load_model(
             "single files",
             file=str(directory),
         )
-    transformers = _import_transformers()
     unused = {**options, **({} if scale_dtype is None else {"scale_dtype": scale_dtype})}
-    if _is_saved_by_bitquant(directory):
-        if not quantize_activations:
-            unused["quantize_activations"] = False
-        _refuse_unused(unused, directory, "says itself how its layers are constructed")
-        return _load_as_it_is(transformers, directory, place, dtype, merge)
-    checkpoint = read_checkpoint(directory, on_unsupported, place)
-    if not checkpoint.format:
-        _refuse_unused(unused, directory, "is not quantized; quantize_model takes them")
-        return _load_as_it_is(transformers, directory, place, dtype, merge)
-    loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
-    loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
-    loader.merge = merge
-    return loader.load()
+    loader = None
+    with working("Opening the model"):
+        transformers = import_transformers()
+        is_saved = _is_saved_by_bitquant(directory)
+        checkpoint = None if is_saved else read_checkpoint(directory, on_unsupported, place)
+        if checkpoint is not None and checkpoint.format:
+            loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
+            loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
+            loader.merge = merge
+            loader.open()
+    if loader is not None:
+        return loader.load()
+    if is_saved and not quantize_activations:
+        unused["quantize_activations"] = False
+    why = "says itself how its layers are constructed" if is_saved else "is not quantized; quantize_model takes them"
+    _refuse_unused(unused, directory, why)
+    return _load_as_it_is(transformers, directory, place, dtype, merge)
 
 
 def _refuse_unused(options: dict[str, Any], directory: Path, why: str) -> None:
@@ -135,16 +151,6 @@ def _torch_dtype(dtype: Any) -> torch.dtype | None:
     return found
 
 
-def _import_transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise UnsupportedError(
-            f"models need the package transformers ({error}); install it with: pip install 'bitquant[models]'"
-        ) from error
-    return transformers
-
-
 def _is_saved_by_bitquant(directory: Path) -> bool:
     if not directory.is_dir():
         return False  # read_checkpoint says what is wrong.
@@ -153,60 +159,6 @@ def _is_saved_by_bitquant(directory: Path) -> bool:
 
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-#: Ways to compute attention that are part of transformers; others may be programs that it fetches from the hub.
-_ATTENTION = (None, "eager", "sdpa")
-
-
-def _read_config(transformers: Any, directory: Path) -> Any:
-    """Return the config of a directory's model, which runs no code of the directory's and fetches none.
-
-    Raises
-    ------
-    CheckpointError
-        If transformers has no such model, or it wants something of that kind.
-    """
-    file = directory / "config.json"
-    try:
-        config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-    except Exception as error:
-        code = "; code that a checkpoint brings is not run" if "auto_map" in read_json_file(file) else ""
-        raise checkpoint_error(str(file), f"is of no model that transformers reads ({_brief(error)}){code}") from error
-    parts = [config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", ()))]
-    for part in parts:
-        attention = getattr(part, "_attn_implementation", None)
-        if attention not in _ATTENTION:
-            raise checkpoint_error(
-                str(file), f"'attn_implementation' must be 'eager', 'sdpa' or left out (got {attention!r:.80})",
-                fix="remove it, and call set_attn_implementation of the model that was loaded",
-            )  # fmt: skip
-    if (directory / "adapter_config.json").exists():
-        raise checkpoint_error(
-            str(directory), "has adapters (adapter_config.json), which are not read",
-            fix="move them elsewhere, load the model, and then them by peft",
-        )  # fmt: skip
-    return config
-
-
-def _brief(error: Exception) -> str:
-    """Return the kind of a foreign error and the beginning of what it says."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}{'...' if len(text) > 300 else ''}"
-
-
-def _model_class(transformers: Any, config: Any, directory: Path) -> Any:
-    """Return the class that the checkpoint was saved from, or that of a causal language model."""
-    names = config.architectures if isinstance(config.architectures, list) else ()
-    for name in names:
-        found = getattr(transformers, name, None) if isinstance(name, str) else None
-        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            return found
-    try:
-        return transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    except KeyError as error:
-        raise checkpoint_error(
-            str(directory / "config.json"),
-            f"'architectures' must name a model of transformers (got {config.architectures!r:.200})",
-        ) from error
 
 
 def _load_as_it_is(
@@ -224,15 +176,19 @@ def _load_directory(
     transformers: Any, directory: Path, place: torch.device, dtype: torch.dtype | None, **options: Any
 ) -> Any:
     """Load a directory whose tensors are those of its model, or of one with layers of bitquant."""
-    config, source = _read_config(transformers, directory), SafetensorsSource(find_weights(directory))
-    wanted = dtype or config.dtype
-    if wanted is None:  # As transformers: what the weights have.
-        wanted = next((t for t in map(source.dtype, source.names) if t in _DTYPES), torch.get_default_dtype())
-    if wanted not in _DTYPES:
-        raise checkpoint_error(
-            str(directory / "config.json"), f"'dtype' must be float16, bfloat16 or float32 (got {wanted!r:.80})"
-        )
-    model_class, state = _model_class(transformers, config, directory), {n: source.slice(n) for n in source.names}
+    with working("Opening the model"):
+        config, source = read_model_config(transformers, directory), SafetensorsSource(find_weights(directory))
+        wanted = dtype or config.dtype
+        if wanted is None:  # As transformers: what the weights have.
+            wanted = next((t for t in map(source.dtype, source.names) if t in _DTYPES), torch.get_default_dtype())
+        if wanted not in _DTYPES:
+            raise checkpoint_error(
+                str(directory / "config.json"), f"'dtype' must be float16, bfloat16 or float32 (got {wanted!r:.80})"
+            )
+        model_class = model_class_of(transformers, config, directory)
+        state: dict[str, Any] = {name: source.slice(name) for name in source.names}
+        if place.type == "cuda":
+            state = {name: _LazyTensor(partial(source.read, name, place)) for name in source.names}
     model, info = _load(transformers, model_class, config, directory, state, wanted, place, **options)
     _check_loaded(info, directory)
     model.config.name_or_path = str(directory)
@@ -262,7 +218,7 @@ def quantize_as_read(directory: Path, place: torch.device, dtype: torch.dtype | 
     UnsupportedError
         If transformers is not installed.
     """
-    transformers = _import_transformers()
+    transformers = import_transformers()
     return _load_directory(transformers, directory, place, dtype, quantization_config=quantization)
 
 
@@ -307,7 +263,7 @@ def _load(
             raise
         raise CheckpointError(f"{directory}: {error}", **{**error.values, "file": str(directory)}) from error
     except Exception as error:
-        raise checkpoint_error(str(directory), f"transformers cannot load it ({_brief(error)})") from error
+        raise checkpoint_error(str(directory), f"transformers cannot load it ({brief(error)})") from error
     return model, info
 
 
@@ -327,7 +283,7 @@ def _check_loaded(info: dict[str, Any], path: Path) -> None:
             f"{path}: {len(keys)} tensors belong to no module of the model and were left out, "
             f"{', '.join(keys[:3])}{' ...' if keys[3:] else ''}",
             ModelWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -339,6 +295,11 @@ class _LazyTensor:
 
     def __getitem__(self, index: Any) -> torch.Tensor:
         return self._make()[index]
+
+
+def _has_own_scales(layer: Linear) -> bool:
+    """Whether the type of a layer's scales is to be that of all layers."""
+    return layer.has_scale_type and layer.config.A_format.bits > 8
 
 
 class _Loader:
@@ -355,28 +316,70 @@ class _Loader:
 
     def __init__(self, transformers: Any, checkpoint: Checkpoint, place: torch.device, dtype: torch.dtype) -> None:
         self.transformers, self.checkpoint, self.place, self.dtype = transformers, checkpoint, place, dtype
-        self.config = _read_config(transformers, checkpoint.path)
+        self.config = read_model_config(transformers, checkpoint.path)
         for holder in {id(c): c for c in (self.config, self.config.get_text_config())}.values():
             if hasattr(holder, "quantization_config"):
                 del holder.quantization_config
-        self.model_class = _model_class(transformers, self.config, checkpoint.path)
+        self.model_class = model_class_of(transformers, self.config, checkpoint.path)
 
-    def load(self) -> Any:
-        """Return the model."""
-        from bitquant.nn.hub import BitquantConfig, attach_quantizer
-
-        with torch.device("meta"):
-            outline = self.model_class._from_config(self.config, dtype=self.dtype)
-        modules = dict(outline.named_modules())
-        names = {path: self._module_name(path, outline, modules) for path in self.checkpoint}
-        linear = {p: n for p, n in names.items() if n is not None}
-        others = [p for p, n in names.items() if n is None and not self._is_ignored(outline, p)]
+    def open(self) -> None:
+        """Find the places of all layers in the model, and begin to build its kernels."""
+        outline = make_outline(self.model_class, self.config, self.dtype)
+        names = module_names(self.checkpoint, outline)
+        #: Names of linear layers by their paths, and the paths of what is none.
+        self.linear = {p: n for p, n in names.items() if n is not None}
+        self.others = [p for p, n in names.items() if n is None and not self._is_ignored(outline, p)]
         output = outline.get_output_embeddings()
-        if any(modules[name] is output for name in linear.values()):
+        if any(outline.get_submodule(name) is output for name in self.linear.values()):
             for holder in (self.config, self.config.get_text_config()):
                 holder.tie_word_embeddings = False
-        shapes = {name: parameter.shape for name, parameter in outline.named_parameters()}
-        del outline, modules
+        self.shapes = {name: parameter.shape for name, parameter in outline.named_parameters()}
+        self.preparation = self._begin_kernels(outline)
+
+    def load(self) -> Any:
+        """Return the model that was opened."""
+        try:
+            return self._load_layers()
+        except BaseException:
+            if self.preparation is not None:
+                self.preparation.cancel()
+            raise
+
+    def _begin_kernels(self, outline: Any) -> Preparation | None:
+        """Have the kernels of the model built while its weights are read, where another process can do that.
+
+        One layer is read of those that headers do not tell apart. What turns out to be another kernel is built later.
+        """
+        name, linear = str(self.dtype).removeprefix("torch."), self.linear
+        try:
+            signatures = {path: self.checkpoint.signature(path) for path in linear}
+            first = {signature: path for path, signature in reversed(signatures.items())}
+            if not may_prepare(len(first), self.place.type):
+                return None
+            layers = {}
+            for signature, path in first.items():
+                weight = self._fitting_bias(path, outline.get_submodule(linear[path]).bias is not None)
+                if weight.is_quantized:
+                    scheme = self._scheme(weight) or name
+                    layers[signature] = Linear.empty_for(weight, scheme, name, self.scale_dtype, **self.options)
+            if len({layer.config.scale_format for layer in layers.values() if _has_own_scales(layer)}) > 1:
+                for signature, layer in layers.items():
+                    if _has_own_scales(layer):
+                        layers[signature] = layer.with_scale_dtype("float32")
+            kinds = {linear[path]: signature for path, signature in signatures.items() if signature in layers}
+            outline_operators(outline, kinds, lambda signature: copy.deepcopy(layers[signature]), merge=self.merge)
+            return Preparation(outline, self.place)
+        except Exception:  # noqa: BLE001  reading all layers, and their first calls, say what is wrong
+            return None
+
+    def _scheme(self, weight: QuantizedWeight) -> str | None:
+        """Return the type to which a layer rounds its input; None where it does not."""
+        return weight.activation.A_dtype if weight.activation is not None and self.quantize_activations else None
+
+    def _load_layers(self) -> Any:
+        from bitquant.nn.hub import BitquantConfig, attach_quantizer
+
+        linear, others = self.linear, self.others
         quantization = BitquantConfig()
         quantization.pending = list(linear.values())  # type: ignore[attr-defined]
         model, info = _load(
@@ -385,10 +388,11 @@ class _Loader:
         )  # fmt: skip
         self._check_experts(others, info)
         _check_loaded(info, self.checkpoint.path)
-        self._check_shapes(model, shapes)
-        for path, name in track(linear.items(), "Loading layers", len(linear)):
-            replace_layer(model, name, self._layer(path, model.get_submodule(name)))
-        self._unify_scales(model)
+        self._check_shapes(model, self.shapes)
+        places = Places(model)
+        for path in track(self.checkpoint.in_turn(list(linear)), "Loading layers", len(linear)):
+            places.replace(linear[path], self._layer(path, model.get_submodule(linear[path])))
+        self._unify_scales(model, places)
         if others:
             warn_of_experts(model, f"are kept in {str(self.dtype).removeprefix('torch.')}")
         if self.merge:
@@ -407,26 +411,6 @@ class _Loader:
                     file=str(self.checkpoint.path), tensor=name,
                 )  # fmt: skip
 
-    def _module_name(self, path: str, model: Any, modules: dict[str, Any]) -> str | None:
-        """Return the name of the linear layer that a path of the checkpoint stands for; None where it is none."""
-        prefix = f"{model.base_model_prefix}."
-        for name in (path, prefix + path, path.removeprefix(prefix), self._renamed(path, model)):
-            if name is not None and type(modules.get(name)) is torch.nn.Linear:
-                return name
-        return None
-
-    @staticmethod
-    def _renamed(path: str, model: Any) -> str | None:
-        """Return what transformers calls a layer that its checkpoints call otherwise."""
-        from transformers.conversion_mapping import get_model_conversion_mapping
-        from transformers.core_model_loading import WeightRenaming
-
-        name = f"{path}.weight"
-        for entry in get_model_conversion_mapping(model):
-            if isinstance(entry, WeightRenaming):
-                name, _ = entry.rename_source_key(name)
-        return name.removesuffix(".weight")
-
     @staticmethod
     def _is_ignored(model: Any, path: str) -> bool:
         """Whether the model leaves out a layer of its checkpoints, such as one for predicting several tokens."""
@@ -436,7 +420,7 @@ class _Loader:
     def _state_dict(self, others: list[str]) -> dict[str, _LazyTensor]:
         """Return what transformers is to load: plain tensors, and quantized ones of modules that are no layers."""
         checkpoint = self.checkpoint
-        state = {name: _LazyTensor(partial(checkpoint.plain.__getitem__, name)) for name in checkpoint.plain}
+        state = {name: _LazyTensor(partial(checkpoint.read_plain, name, self.place)) for name in checkpoint.plain}
         for path in others:
             is_stacked = checkpoint.format == "mxfp4"  # Experts of gpt-oss, whose parameter is the transpose.
             weight, bias = (path, f"{path}_bias") if is_stacked else (f"{path}.weight", f"{path}.bias")
@@ -472,16 +456,10 @@ class _Loader:
 
     def _layer(self, path: str, place: Any) -> torch.nn.Module:
         """Return the layer of a path, for the place that a `PendingLayer` keeps."""
-        weight = self.checkpoint[path]
+        weight = self._fitting_bias(path, place.has_bias)
         wanted = (place.out_features, place.in_features)
         if weight.experts is not None or wanted != (weight.N, weight.K):
             raise self._error(path, f"must be (N, K) = {wanted}, as the module is (got {tuple(weight.values.shape)})")
-        if place.has_bias and weight.bias is None:
-            raise self._error(path, "has no bias, which the module has")
-        if not place.has_bias and weight.bias is not None and weight.bias.any():
-            raise self._error(path, "has a bias, which the module has not")
-        if not place.has_bias and weight.bias is not None:  # Some packers write zeros for every layer.
-            weight = dataclasses.replace(weight, bias=None)
         name = str(self.dtype).removeprefix("torch.")
         if not weight.is_quantized:
             result = torch.nn.Linear(weight.K, weight.N, weight.bias is not None, device="meta")
@@ -489,8 +467,18 @@ class _Loader:
             if weight.bias is not None:
                 result.bias = torch.nn.Parameter(weight.bias.to(self.dtype), requires_grad=False)
             return result
-        scheme = weight.activation.A_dtype if weight.activation is not None and self.quantize_activations else None
-        return Linear.from_quantized(weight, scheme or name, name, self.scale_dtype, **self.options)
+        return Linear.from_quantized(weight, self._scheme(weight) or name, name, self.scale_dtype, **self.options)
+
+    def _fitting_bias(self, path: str, has_bias: bool) -> QuantizedWeight:
+        """Return the weight of a path, with a bias exactly where its module has one."""
+        weight = self.checkpoint[path]
+        if has_bias and weight.bias is None:
+            raise self._error(path, "has no bias, which the module has")
+        if has_bias or weight.bias is None:
+            return weight
+        if weight.bias.any():
+            raise self._error(path, "has a bias, which the module has not")
+        return dataclasses.replace(weight, bias=None)  # Some packers write zeros for every layer.
 
     def _error(self, path: str, rule: str) -> CheckpointError:
         return CheckpointError(
@@ -498,14 +486,13 @@ class _Loader:
             file=str(self.checkpoint.path), layer=path,
         )  # fmt: skip
 
-    def _unify_scales(self, model: Any) -> None:
+    def _unify_scales(self, model: Any, places: Places) -> None:
         """Give all layers scales of one type, and say so where that is not the type of A."""
-        layers = {n: m for n, m in model.named_modules() if isinstance(m, Linear) and m.has_scale_type}
-        sixteen = {n: m for n, m in layers.items() if m.config.A_format.bits > 8}
+        sixteen = {n: m for n, m in model.named_modules() if isinstance(m, Linear) and _has_own_scales(m)}
         types = {m.config.scale_format.name for m in sixteen.values()}
         if len(types) > 1:
             for name, layer in sixteen.items():
-                replace_layer(model, name, layer.with_scale_dtype("float32"))
+                places.replace(name, layer.with_scale_dtype("float32"))
             types = {"float32"}
         A = str(self.dtype).removeprefix("torch.")
         if self.scale_dtype is None and types - {A}:
@@ -514,5 +501,5 @@ class _Loader:
                 f"many rows on Hopper need scales of A's type: scale_dtype={A!r} rounds them"
                 + (", or dtype='float16' keeps them" if types == {"float16"} else ""),
                 ModelWarning,
-                stacklevel=4,
+                stacklevel=5,
             )

@@ -383,8 +383,8 @@ class _Merged:
             part._merged.start, part._merged.length = start, part.out_features
             start += part.out_features
         if self.layer.qweight.is_cuda:
-            # As where a weight is converted (`bitquant.layouts.to_layout`): kernels may read it before the kernel ahead
-            # of them has ended.
+            # As where a weight is converted (`bitquant.relayout`): kernels may read it before the kernel ahead of them
+            # has ended.
             torch.zeros(1, device=self.layer.qweight.device)
 
     def take_apart(self) -> None:

@@ -67,7 +67,7 @@ def quantize_model(
         Whether layers that share an input (q, k and v; gate and up) are merged into one operator
         (`bitquant.nn.merge_layers`).
     **options
-        Further parameters of `Linear`: scale_dtype, out_dtype, opt_M, target ...
+        Further parameters of `Linear`: scale_dtype, out_dtype, opt_M, codebook, target ...
 
     Raises
     ------
@@ -100,8 +100,8 @@ def quantize_model(
     if _is_of_transformers(model):
         from bitquant.nn.hub import BitquantConfig, attach_quantizer
 
-        opt_M = options.get("opt_M")
-        config = BitquantConfig(W_dtype, group_size, zeros, A_dtype, skip, method, opt_M, merge=merge)
+        fields = {name: options.get(name) for name in ("opt_M", "codebook")}
+        config = BitquantConfig(W_dtype, group_size, zeros, A_dtype, skip, method, merge=merge, **fields)
         attach_quantizer(model, config)
     return model
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from tvm.target import Target
 
-from bitquant import layouts
+from bitquant import layouts, relayout
 from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig, check_bool
 from bitquant.errors import CallError, ConfigError, UnsupportedError
@@ -69,6 +69,9 @@ class _Kernels:
         """Return an operator for a type of device, without tuning, and keep none: it leaves kernels in the cache."""
         return Matmul(self.config, target=self.target_on(device_type))
 
+    #: Whether it takes long enough to build for a worker process.
+    is_heavy = True
+
     @property
     def rungs(self) -> int:
         """How many functions are built for it."""
@@ -119,11 +122,12 @@ class _Kernels:
 
 
 #: It keeps nothing alive.
-_in_use: weakref.WeakValueDictionary[tuple[MatmulConfig, str, bool], _Kernels] = weakref.WeakValueDictionary()
+_in_use: weakref.WeakValueDictionary[tuple[str, str, bool], _Kernels] = weakref.WeakValueDictionary()
 
 
 def _shared_kernels(config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> _Kernels:
-    key = (config, str(target), enable_tuning)
+    fields = [getattr(config, field.name) for field in dataclasses.fields(config)]
+    key = (repr(fields), str(target), enable_tuning)  # Of texts: it is hashed when a process ends.
     if (kernels := _in_use.get(key)) is None:
         kernels = _in_use[key] = _Kernels(config, target, enable_tuning)
     return kernels
@@ -146,7 +150,7 @@ def _converted(weight: torch.Tensor, config: MatmulConfig, layout: Layout, wante
         shape, dtype = layouts.weight_shape(config, wanted), layouts.weight_dtype(config, wanted)
         return torch.empty(shape, dtype=dtype, device="meta")
     with torch.inference_mode(False):  # What is made in inference mode, load_state_dict could not write to later.
-        return layouts.to_layout(layouts.from_layout(weight, config, layout), config, wanted)
+        return relayout.to_layout(relayout.from_layout(weight, config, layout), config, wanted)
 
 
 def check_device(A: torch.Tensor, device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal, get_args
 
 import torch
@@ -32,7 +33,8 @@ def quantize(
         uint1 ... uint8      s = (high - low) / (2^b - 1)        value = clamp(round(w / s + z), 0, 2^b - 1)
                              low = min(min w, 0)                 z = round(-low / s), 0 ... 2^b - 1
                              high = max(max w, 0)                zeros_mode "rescale" stores z * s
-        nf4, fp4_e2m1        s = max|w| / largest level          value = code of the level nearest to w / s
+        nf4, fp4_e2m1, code4 s = max(high / greatest level,      value = code of the level nearest to w / s
+          float6_...                 low / least level)
         float8               s = max|w| / largest number         value = w / s rounded to the format
         int1                 s = mean|w|                         value = -1 where w < 0, else +1
         float16 and wider    no scale                            value = w rounded to the format
@@ -57,7 +59,7 @@ def quantize(
     Returns
     -------
     values
-        (N, K): integers in the type of the format, codes for nf4 and fp4_e2m1, else numbers of the format.
+        (N, K): integers in the type of the format, codes where it has levels, else numbers of the format.
     scale
         (N, K / group_size) of the type of the scales, or None.
     zeros
@@ -102,21 +104,27 @@ def _quantize_rows(
     """Return values, scale and unpacked zero points, 0 where there are none, of a few rows."""
     fmt, scale_type = config.W_format, config.scale_format.torch_dtype
     groups = rows.to(torch.float32).reshape(rows.shape[0], config.num_groups, config.group)
-    if fmt.name == "int1":
+    if fmt.step == 2:  # -1 and +1, and no zero to round to.
         sign = torch.where(groups < 0, -1, 1).to(fmt.torch_dtype)
         return sign.view(rows.shape), _round_up(groups.abs().mean(-1), scale_type), 0.0
     low, high = groups.amin(-1), groups.amax(-1)
-    if fmt.kind == "uint":
+    if fmt.is_unsigned:
         low, high = low.clamp(max=0), high.clamp(min=0)
         span, reach = high - low, float(fmt.max_value)
+    elif fmt.levels is not None and fmt.min_value != -fmt.max_value:
+        # Numbers of a sign that no level has go to the level next to zero.
+        ends = ((high, fmt.max_value), (-low, -fmt.min_value))
+        spans = [end / torch.full_like(end, level) for end, level in ends if level > 0]
+        span, reach = functools.reduce(torch.maximum, spans, torch.zeros_like(low)), 1.0
     else:
-        span, reach = torch.maximum(-low, high), _largest_value(config)
+        span, reach = torch.maximum(-low, high), float(fmt.max_value)
     # By a tensor: GPUs divide by a number through its reciprocal, which rounds twice.
     wanted = span / torch.full_like(span, reach)
     scale = torch.where(span > 0, _round_up(wanted, scale_type), 1)
     s = scale.to(torch.float32).unsqueeze(-1)
     steps = groups / s
-    if fmt.codebook is not None:
+    if fmt.levels is not None:
+        steps = steps.clamp(fmt.min_value, fmt.max_value)
         return packing.encode(steps.view(rows.shape), fmt), scale, 0.0
     if not fmt.is_integer:
         return steps.view(rows.shape).to(fmt.torch_dtype), scale, 0.0
@@ -129,20 +137,14 @@ def _quantize_rows(
 
         zeros = (-low.unsqueeze(-1) / s).round()
         if method == "hqq":
-            zeros = optimise_zeros(steps, zeros, fmt.max_value, lambda z: stored(z) / s if is_rescaled else stored(z))
+            zeros = optimise_zeros(
+                steps, zeros, int(fmt.max_value), lambda z: stored(z) / s if is_rescaled else stored(z)
+            )
         zeros = stored(zeros)
         steps = steps + (zeros / s if is_rescaled else zeros)
         zeros = zeros.squeeze(-1)
     values = steps.round().clamp(fmt.min_value, fmt.max_value)
     return values.view(rows.shape).to(fmt.torch_dtype), scale, zeros
-
-
-def _largest_value(config: MatmulConfig) -> float:
-    """Return the largest value of a signed format whose negative is in the format too."""
-    fmt = config.W_format
-    if fmt.codebook is not None:
-        return max(fmt.codebook)
-    return float(fmt.max_value) if fmt.is_integer else torch.finfo(fmt.torch_dtype).max
 
 
 def _round_up(numbers: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -167,7 +169,7 @@ def check_method(method: Any) -> None:
 
 def _check_method(method: Any, config: MatmulConfig) -> None:
     check_method(method)
-    if method == "hqq" and (config.W_format.kind != "uint" or config.zeros_mode == "quantized"):
+    if method == "hqq" and (not config.W_format.is_unsigned or config.zeros_mode == "quantized"):
         raise ConfigError(
             "'method' hqq needs fractional zero points, an unsigned W with zeros_mode 'original' or 'rescale' "
             f"(got W_dtype={config.W_format.name!r}, zeros_mode={config.zeros_mode!r}); use method='rtn'",
@@ -184,7 +186,7 @@ def _check_float_weight(weight: Any, config: MatmulConfig) -> None:
         raise ConfigError(
             f"'weight' must have shape (N, K) = {(config.N, config.K)} (got {tuple(weight.shape)})", weight=weight
         )
-    for flag, needed in (("with_scaling", fmt.bits <= 8), ("with_zeros", fmt.kind == "uint")):
+    for flag, needed in (("with_scaling", fmt.bits <= 8), ("with_zeros", fmt.is_unsigned)):
         if getattr(config, flag) != needed:
             raise ConfigError(
                 f"{flag!r} must be {needed} to quantize to {fmt.name} (got {getattr(config, flag)})",

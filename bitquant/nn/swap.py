@@ -8,23 +8,24 @@ import fnmatch
 import inspect
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from bitquant.config import check_group_size
-from bitquant.dtypes import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import unmerge_layers
-from bitquant.nn.progress import track
+from bitquant.progress import track
 
 __all__ = [
     "DEFAULT_SKIP",
     "LEAST_GROUP",
     "ModelWarning",
+    "Places",
     "as_names",
     "check_dtype",
     "check_options",
@@ -99,25 +100,48 @@ def as_names(skip: Any) -> tuple[str, ...]:
     return names
 
 
-def replace_layer(model: torch.nn.Module, name: str, layer: torch.nn.Module) -> None:
-    """Put a layer in the place of that name, and in every other place where the same one stands.
+class Places:
+    """Where the modules of a model stand, for replacing many of them: looking for one goes through the whole model.
 
-    It gets the hooks of the one before, those of accelerate included.
+    Parameters
+    ----------
+    model
+        It is changed by `replace` alone from now on.
     """
-    before = model.get_submodule(name)
-    layer.train(before.training)
-    for attribute in _FORWARD_HOOKS:
-        getattr(layer, attribute).update(getattr(before, attribute))
-    if (hook := getattr(before, "_hf_hook", None)) is not None:
-        from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 
-        # A quantized layer stays where it computes.
-        add_hook_to_module(
-            layer, AlignDevicesHook(hook.execution_device, io_same_device=hook.io_same_device, skip_keys=hook.skip_keys)
-        )
-    for place, module in list(model.named_modules(remove_duplicate=False)):
-        if module is before:
-            model.set_submodule(place, layer)
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = model
+        #: Names by module; it keeps modules alive, so that no other one gets the number of one that is gone.
+        self._names: dict[torch.nn.Module, list[str]] = {}
+        for name, module in model.named_modules(remove_duplicate=False):
+            self._names.setdefault(module, []).append(name)
+
+    def replace(self, name: str, layer: torch.nn.Module) -> None:
+        """Put a layer in the place of that name, and in every other place where the same one stands.
+
+        It gets the hooks of the one before, those of accelerate included.
+        """
+        before = self._model.get_submodule(name)
+        layer.train(before.training)
+        for attribute in _FORWARD_HOOKS:
+            getattr(layer, attribute).update(getattr(before, attribute))
+        if (hook := getattr(before, "_hf_hook", None)) is not None:
+            from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+
+            # A quantized layer stays where it computes.
+            add_hook_to_module(
+                layer,
+                AlignDevicesHook(hook.execution_device, io_same_device=hook.io_same_device, skip_keys=hook.skip_keys),
+            )
+        names = self._names.pop(before)
+        for place in names:
+            self._model.set_submodule(place, layer)
+        self._names[layer] = names
+
+
+def replace_layer(model: torch.nn.Module, name: str, layer: torch.nn.Module) -> None:
+    """Replace one layer as `Places.replace` does."""
+    Places(model).replace(name, layer)
 
 
 @contextlib.contextmanager
@@ -197,15 +221,15 @@ def check_options(options: dict[str, Any]) -> None:
             raise ConfigError(f"{name!r} must be a parameter of this function or of Linear{hint}", **options)
 
 
-def check_weight_format(W_dtype: str) -> None:
+def check_weight_format(W_dtype: str, codebook: Sequence[float] | None = None) -> None:
     """Check that a format is one to quantize to.
 
     Raises
     ------
     ConfigError
-        If there is none of this name, or it has more than 8 bits.
+        If there is none of this name, it has more than 8 bits, or the codebook does not go with it.
     """
-    if number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES)).bits > 8:
+    if number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES), codebook).bits > 8:
         raise ConfigError(f"'W_dtype' must have at most 8 bits (got {W_dtype!r})", W_dtype=W_dtype)
 
 
@@ -247,11 +271,12 @@ def quantize_layers(
         with _naming(name):
             Linear.from_float(twin, W_dtype, fitting_group(linear.in_features, group_size), **options)
     untie(model, names)
+    places = Places(model)
     for name in track(names, "Quantizing", len(names)):
         linear = model.get_submodule(name)
         with _naming(name), _at_hand(name, linear):
             layer = Linear.from_float(linear, W_dtype, fitting_group(linear.in_features, group_size), **options)
-        replace_layer(model, name, layer)
+        places.replace(name, layer)
         del linear
 
 
@@ -273,6 +298,7 @@ def untie(model: Any, names: Iterable[str]) -> None:
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name)
     modules = {id(model.get_submodule(name)) for name in names}
+    untied = []
     for name in names:
         weight = model.get_submodule(name).weight
         others = [
@@ -286,19 +312,23 @@ def untie(model: Any, names: Iterable[str]) -> None:
             ModelWarning,
             stacklevel=4,
         )
-        forget_tie(model, f"{name}.weight")
+        untied.append(f"{name}.weight")
+    if untied:
+        forget_ties(model, untied)
 
 
-def forget_tie(model: Any, parameter: str) -> None:
-    """Let a model of transformers not tie a parameter again."""
+def forget_ties(model: Any, parameters: Collection[str]) -> None:
+    """Let a model of transformers not tie these parameters again."""
     for module in model.modules():
-        tied = getattr(module, "all_tied_weights_keys", None)
-        if isinstance(tied, dict):
-            module.all_tied_weights_keys = {k: v for k, v in tied.items() if not parameter.endswith(k)}
+        tied = vars(module).get("all_tied_weights_keys")
+        if isinstance(tied, dict) and tied:
+            kept = {k: v for k, v in tied.items() if not any(name.endswith(k) for name in parameters)}
+            module.all_tied_weights_keys = kept
     config = getattr(model, "config", None)
     get_output = getattr(model, "get_output_embeddings", None)
     output = get_output() if get_output is not None else None
-    if config is not None and output is model.get_submodule(parameter.rpartition(".")[0]):
+    owners = (model.get_submodule(name.rpartition(".")[0]) for name in parameters)
+    if config is not None and any(owner is output for owner in owners):
         for holder in {id(c): c for c in (config, config.get_text_config())}.values():
             holder.tie_word_embeddings = False
 
@@ -319,9 +349,10 @@ def dequantize_layers(model: torch.nn.Module, dtype: torch.dtype | None = None) 
         for name, module in model.named_modules()
         if isinstance(module, Linear) or (isinstance(module, BitLinear) and module.qweight is not None)
     ]
+    places = Places(model)
     for name in track(names, "Dequantizing", len(names)):
         layer: Any = model.get_submodule(name)
-        replace_layer(model, name, _float_layer(layer, dtype))
+        places.replace(name, _float_layer(layer, dtype))
 
 
 def _float_layer(layer: Linear | BitLinear, dtype: torch.dtype | None) -> torch.nn.Linear:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -14,10 +15,11 @@ from tvm.target import Target
 
 from bitquant import cache
 from bitquant.archive import Archive
-from bitquant.build import build
+from bitquant.build import build, tell
 from bitquant.compiler import cuda_compiler, find_linker
 from bitquant.config import MatmulConfig
 from bitquant.parallel import Turn
+from bitquant.workers import BuildWarning, Outcome, current_crew
 
 __all__ = ["compile_archive", "find_archive", "present_archive"]
 
@@ -72,6 +74,14 @@ def compile_archive(schedule: Callable[[], IRModule], config: Problem, target: T
         return build(scheduled, target, config.problem())
 
 
+def _built_elsewhere(request: dict[str, Any] | None) -> Outcome | None:
+    """Return what this thread's workers made of a request, or why they did not; None where there are none to ask."""
+    crew = current_crew()
+    if crew is None or request is None:
+        return None
+    return crew.build(request, tell)
+
+
 def _key(parts: dict[str, Any], config: Problem, target: Target) -> str:
     parts = {
         "problem": config.problem(),
@@ -110,8 +120,17 @@ def present_archive(parts: dict[str, Any], config: Problem, target: Target) -> A
     return archive
 
 
-def find_archive(parts: dict[str, Any], schedule: Callable[[], IRModule], config: Problem, target: Target) -> Archive:
+def find_archive(
+    parts: dict[str, Any],
+    schedule: Callable[[], IRModule],
+    config: Problem,
+    target: Target,
+    request: dict[str, Any] | None = None,
+) -> Archive:
     """Return the archive of a problem, compiled where neither this process nor the disk has it.
+
+    Where this thread has workers (`bitquant.workers.current_crew`), one of them compiles. What it cannot build, this
+    process does, or fails to with an error of the right kind.
 
     Parameters
     ----------
@@ -121,14 +140,31 @@ def find_archive(parts: dict[str, Any], schedule: Callable[[], IRModule], config
         Returns the scheduled module.
     config, target
         The problem, and what it is built for.
+    request
+        What a worker is told of it (`bitquant.worker.build_request`); None: it is built here.
+
+    Warns
+    -----
+    BuildWarning
+        If a worker failed, and this process did not.
     """
     key = _key(parts, config, target)
+
+    def compiled() -> Archive:
+        outcome = _built_elsewhere(request)
+        if isinstance(outcome, Archive):
+            return outcome
+        archive = compile_archive(schedule, config, target)
+        if outcome is not None:
+            warnings.warn(f"{config} was built in this process, which is slower: {outcome}", BuildWarning, stacklevel=2)
+        return archive
+
     with _locks.of_key(key):
         if (archive := _in_use.get(key)) is None:
             archive = _in_use[key] = cache.KernelCache().get_or_build(
                 key,
                 Archive.from_bytes,
-                lambda: compile_archive(schedule, config, target),
+                compiled,
                 Archive.to_bytes,
                 _title(parts, config, target),
             )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch.autograd import forward_ad
 
 from bitquant.build import Archive
-from bitquant.operator.signature import DeviceCheck, Operands, Signature
+from bitquant.operands import ARGUMENTS, OUTPUT
+from bitquant.operator.signature import DeviceCheck, Expected, Operands, Signature
 from bitquant.threads import follow_torch_threads
 
 __all__ = ["Launcher", "functorch_level", "is_watched", "mark_written", "needs_gradient"]
@@ -113,7 +112,7 @@ class Launcher:
         """
         spec = self.signature
         spec.check(operands, output)
-        A = operands.A
+        A = operands[0]
         device = A.device
         self._check_device(device)
         if output is None:
@@ -138,25 +137,85 @@ class Launcher:
 
     def _launch(self, m: int, operands: Operands, output: torch.Tensor) -> None:
         spec = self.signature
-        function, step = self.kernel_for(m), _MAX_ELEMENTS // max(spec.K, spec.N)
-        rows, scales = operands.A.detach().view(m, spec.K), operands.activation_scale
-        operands = operands._replace(A=rows, activation_scale=None if scales is None else scales.view(m))
+        step = _MAX_ELEMENTS // max(spec.K, spec.N)
+        by_row = [e.is_present and e.by_row for e in spec.inputs]
+        A, *others = operands
+        tensors = [
+            tensor.view(m, *expected.shape) if is_by_row else tensor
+            for tensor, expected, is_by_row in zip((A.detach(), *others), spec.inputs, by_row, strict=True)
+        ]
         D = output.view(m, spec.N)
-        if m <= step:
-            function(*(t for t in operands if t is not None), D)
-            return
         for first in range(0, m, step):
-            part = slice(first, first + step)
-            scales = operands.activation_scale
-            self._launch(
-                min(step, m - first),
-                operands._replace(A=rows[part], activation_scale=None if scales is None else scales[part]),
-                D[part],
-            )
+            rows = slice(first, min(first + step, m))
+            parts = (t[rows] if is_by_row else t for t, is_by_row in zip(tensors, by_row, strict=True))
+            self.kernel_for(rows.stop - first)(*(t for t in parts if t is not None), D[rows])
 
 
 def _nothing(*_operands: Any) -> None:
     """Stand in for `_short_call` before the first call."""
+
+
+#: A short call, for the problem whose operands fill the braces.
+_SHORT_CALL = """\
+def attempt({arguments}, output):
+    if (
+        count_dispatch_modes()
+        or count_function_modes()
+        or is_tracing()
+        or forward_ad._current_level >= 0
+        or {are_not_plain}
+        or type(output) not in plain_or_none
+        or {are_left_over}
+        or {are_negated}
+    ):
+        return None
+    if grad_enabled() and ({want_a_gradient} or (output is not None and output.requires_grad)):
+        return None
+    shape = A.shape
+    is_matrix = len(shape) == 2
+    m = shape[0] if is_matrix else A.numel() // {K}
+    if shape[-1] != {K} or not 0 < m <= {most}:
+        return None
+    if {has_several_gpus} and not (A.get_device() == current_gpu() and A.get_device() in gpus):
+        return None
+    if is_matrix:
+        rows = A
+        D = result = empty(m, {N}, dtype=dtype, device=A.device) if output is None else output
+    else:
+        *leading, _ = shape
+        if output is not None and output.shape != (*leading, {N}):
+            return None
+        result = empty(*leading, {N}, dtype=dtype, device=A.device) if output is None else output
+        rows, D = A.view(m, {K}), result.view(m, {N})
+{views_of_rows}\
+    if {is_cuda} and ({are_misaligned} or result.data_ptr() & {output_mask}):
+        return None
+    if not {is_cuda}:
+        follow_torch_threads()
+    if output is None:
+        kernels[bisect_left(rungs, m)]({parameters}, D)
+        return result
+    begin = output.data_ptr()
+    end = begin + m * {D_row_bytes}
+    if (
+        output.is_neg()
+        or (output.is_inference() and not in_inference_mode())
+        or {overlap}
+    ):
+        return None
+    kernels[bisect_left(rungs, m)]({parameters}, D)
+    if not output.is_inference():
+        increment_version((output,))
+    return result
+"""
+
+#: The same of an operand by rows of A: its leading dimensions are those of A, with a 1 after them if it has no others.
+_VIEW_OF_ROWS = """\
+    if {name}.shape != (*shape[:-1], *{row}) and ({row} or {name}.shape != (*shape[:-1], 1)):
+        return None
+    if {name}.ndim != {ndim}:
+        {name} = {name}.view(m, *{row})
+"""
 
 
 def _short_call(launcher: Launcher) -> Callable[..., torch.Tensor | None]:
@@ -169,137 +228,66 @@ def _short_call(launcher: Launcher) -> Callable[..., torch.Tensor | None]:
     launches anything. It compares sizes modulo 2^32, which lets no access out of bounds, and refuses a tensor without
     memory: fake ones, and those that torch.func wraps. What it does not see is checked here. Nothing is remembered of
     an operand: the same tensor may be another one at the next call, since it can be changed in place.
+
+    It is Python written for the operands of one problem, because loops over them take longer than the checks.
     """
-    spec = launcher.signature
     functions = launcher.functions()
-    rungs, kernels = [rung for rung, _ in functions], [function for _, function in functions]
-    kernels.append(kernels[-1])  # For m beyond the last rung.
-    K, N, dtype, is_cuda = spec.K, spec.N, spec.out_dtype, spec.device_type == "cuda"
-    most = _MAX_ELEMENTS // max(K, N)
-    has_scale, has_zeros, has_bias, has_activation_scale, has_channel_scale = (o.is_configured for o in spec.optional)
-    # Only floats have a gradient.
-    has_float_W = spec.W_dtype.is_floating_point
-    has_float_zeros, has_float_bias = (
-        has_zeros and not spec.config.has_packed_zeros,
-        has_bias and dtype.is_floating_point,
-    )
-    pick = itemgetter(0, 1, *(i for i, o in enumerate(spec.optional, 2) if o.is_configured), 7)
-    past_A, past_W, past_scale, past_zeros, past_output = (
-        spec.alignment[name] - 1 for name in ("A", "W", "scale", "zeros", "output")
-    )
-    has_several_gpus = is_cuda and torch.cuda.device_count() > 1
-    gpus, current_gpu = launcher._check_device.known, torch.accelerator.current_device_index
-    empty, grad_enabled = torch.empty, torch.is_grad_enabled
-    in_inference_mode = torch.is_inference_mode_enabled
-    A_row_bytes, D_row_bytes = K * spec.A_dtype.itemsize, N * dtype.itemsize
-    W_bytes = math.prod(spec.W_shape) * spec.W_dtype.itemsize
-    scale_bytes, zeros_bytes, bias_bytes, _, channel_scale_bytes = (
-        math.prod(o.shape) * o.dtype.itemsize if o.shape else 0 for o in spec.optional
-    )
-
-    def attempt(
-        A: Any,
-        W: Any,
-        scale: Any,
-        zeros: Any,
-        bias: Any,
-        activation_scale: Any,
-        channel_scale: Any,
-        output: Any,
-    ) -> torch.Tensor | None:
-        if (
-            count_dispatch_modes()
-            or count_function_modes()
-            or is_tracing()
-            or forward_ad._current_level >= 0
-            or type(A) not in _PLAIN
-            or type(W) not in _PLAIN
-            or type(scale) not in _PLAIN_OR_NONE
-            or type(zeros) not in _PLAIN_OR_NONE
-            or type(bias) not in _PLAIN_OR_NONE
-            or type(activation_scale) not in _PLAIN_OR_NONE
-            or type(channel_scale) not in _PLAIN_OR_NONE
-            or type(output) not in _PLAIN_OR_NONE
-        ):
-            return None
-        shape = A.shape
-        is_matrix = len(shape) == 2
-        m = shape[0] if is_matrix else A.numel() // K
-        if (
-            shape[-1] != K
-            or not 0 < m <= most
-            or (scale is None) is has_scale
-            or (zeros is None) is has_zeros
-            or (bias is None) is has_bias
-            or (activation_scale is None) is has_activation_scale
-            or (channel_scale is None) is has_channel_scale
-            or A.is_neg()
-            or W.is_neg()
-            or (has_scale and scale.is_neg())
-            or (has_zeros and zeros.is_neg())
-            or (has_bias and bias.is_neg())
-            or (has_activation_scale and activation_scale.is_neg())
-            or (has_channel_scale and channel_scale.is_neg())
-        ):
-            return None
-        if grad_enabled() and (
-            A.requires_grad
-            or (has_float_W and W.requires_grad)
-            or (has_scale and scale.requires_grad)
-            or (has_float_zeros and zeros.requires_grad)
-            or (has_float_bias and bias.requires_grad)
-            or (has_activation_scale and activation_scale.requires_grad)
-            or (has_channel_scale and channel_scale.requires_grad)
-            or (output is not None and output.requires_grad)
-        ):
-            return None
-        if has_several_gpus and not (A.get_device() == current_gpu() and A.get_device() in gpus):
-            return None
-        if is_matrix:
-            rows = A
-            D = result = empty(m, N, dtype=dtype, device=A.device) if output is None else output
-        else:
-            *leading, _ = shape
-            if output is not None and output.shape != (*leading, N):
-                return None
-            result = empty(*leading, N, dtype=dtype, device=A.device) if output is None else output
-            rows, D = A.view(m, K), result.view(m, N)
-        if has_activation_scale:
-            if activation_scale.shape not in (shape[:-1], (*shape[:-1], 1)):
-                return None
-            if activation_scale.ndim != 1:
-                activation_scale = activation_scale.view(m)
-        if is_cuda and (
-            A.data_ptr() & past_A
-            or W.data_ptr() & past_W
-            or result.data_ptr() & past_output
-            or (has_scale and scale.data_ptr() & past_scale)
-            or (has_zeros and zeros.data_ptr() & past_zeros)
-        ):
-            return None
-        if not is_cuda:
-            follow_torch_threads()
-        operands = pick((rows, W, scale, zeros, bias, activation_scale, channel_scale, D))
-        if output is None:
-            kernels[bisect_left(rungs, m)](*operands)
-            return result
-        begin = output.data_ptr()
-        end = begin + m * D_row_bytes
-        if (
-            output.is_neg()
-            or (output.is_inference() and not in_inference_mode())
-            or begin - m * A_row_bytes < A.data_ptr() < end
-            or begin - W_bytes < W.data_ptr() < end
-            or (has_scale and begin - scale_bytes < scale.data_ptr() < end)
-            or (has_zeros and begin - zeros_bytes < zeros.data_ptr() < end)
-            or (has_bias and begin - bias_bytes < bias.data_ptr() < end)
-            or (has_activation_scale and begin - 4 * m < activation_scale.data_ptr() < end)
-            or (has_channel_scale and begin - channel_scale_bytes < channel_scale.data_ptr() < end)
-        ):
-            return None
-        kernels[bisect_left(rungs, m)](*operands)
-        if not output.is_inference():
-            increment_version((output,))
-        return result
-
+    kernels = [function for _, function in functions]
+    names: dict[str, Any] = {
+        "plain": _PLAIN,
+        "plain_or_none": _PLAIN_OR_NONE,
+        "count_dispatch_modes": count_dispatch_modes,
+        "count_function_modes": count_function_modes,
+        "is_tracing": is_tracing,
+        "forward_ad": forward_ad,
+        "grad_enabled": torch.is_grad_enabled,
+        "in_inference_mode": torch.is_inference_mode_enabled,
+        "increment_version": increment_version,
+        "empty": torch.empty,
+        "dtype": launcher.signature.out_dtype,
+        "gpus": launcher._check_device.known,
+        "current_gpu": torch.accelerator.current_device_index,
+        "follow_torch_threads": follow_torch_threads,
+        "bisect_left": bisect_left,
+        "rungs": [rung for rung, _ in functions],
+        "kernels": [*kernels, kernels[-1]],  # The last one again, for m beyond the last rung.
+    }
+    exec(_short_source(launcher.signature), names)  # noqa: S102 - of names of operands and numbers alone
+    attempt: Callable[..., torch.Tensor | None] = names["attempt"]
     return attempt
+
+
+def _short_source(spec: Signature) -> str:
+    """Return the source of a short call: what has to be looked at of each operand that the problem has."""
+    output = spec.expected[OUTPUT.argument]
+    there = {name: e for name, e in zip(ARGUMENTS, spec.inputs, strict=True) if e.is_present}
+    is_cuda = spec.device_type == "cuda"
+
+    def any_of(terms: Iterable[str]) -> str:
+        return " or ".join(terms) or "False"
+
+    def overlaps(name: str, e: Expected) -> str:
+        size = f"m * {e.size_bytes}" if e.by_row else f"{e.size_bytes}"
+        return f"begin - {size} < {name}.data_ptr() < end"
+
+    def view(name: str, e: Expected) -> str:
+        return _VIEW_OF_ROWS.format(name=name, row=e.shape, ndim=1 + len(e.shape))
+
+    return _SHORT_CALL.format(
+        K=spec.K,
+        N=spec.N,
+        most=_MAX_ELEMENTS // max(spec.K, spec.N),
+        is_cuda=is_cuda,
+        has_several_gpus=is_cuda and torch.cuda.device_count() > 1,
+        arguments=", ".join(ARGUMENTS),
+        parameters=", ".join("rows" if name == "A" else name for name in there),
+        are_not_plain=any_of(f"type({name}) not in plain" for name in there),
+        are_left_over=any_of(f"{name} is not None" for name in ARGUMENTS if name not in there),
+        are_negated=any_of(f"{name}.is_neg()" for name in there),
+        want_a_gradient=any_of(f"{name}.requires_grad" for name, e in there.items() if e.dtype.is_floating_point),
+        views_of_rows="".join(view(name, e) for name, e in there.items() if e.by_row and name != "A"),
+        are_misaligned=any_of(f"{name}.data_ptr() & {e.alignment - 1}" for name, e in there.items() if e.alignment > 1),
+        output_mask=output.alignment - 1,
+        overlap=any_of(overlaps(name, e) for name, e in there.items()),
+        D_row_bytes=output.size_bytes,
+    )

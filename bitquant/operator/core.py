@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -22,7 +21,7 @@ from bitquant.compiler import disassemble
 from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
 from bitquant.config import MatmulConfig
-from bitquant.errors import CallError, ConfigError, ScheduleError, UnsupportedError
+from bitquant.errors import CallError, ConfigError, UnsupportedError
 from bitquant.layouts import Layout
 from bitquant.operator.archives import compile_archive, find_archive, present_archive
 from bitquant.operator.call import Launcher, mark_written
@@ -40,8 +39,10 @@ from bitquant.operator.registry import register, set_rebuild
 from bitquant.operator.report import bytes_per_call, facts, report
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
 from bitquant.operator.weight import WeightDecoder
-from bitquant.schedule import Choice, Plan, apply_plan, choice_of, plan, preferred_layout, schedule_module
+from bitquant.schedule import Choice, Plan, plan, preferred_layout
+from bitquant.schedule.planned import check_declarations, schedule_planned
 from bitquant.schedule.tuned import RecordSource
+from bitquant.worker import build_request
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -134,12 +135,13 @@ class Operator:
     def _build(self) -> Archive:
         def schedule() -> IRModule:
             scheduled = self.scheduled_mod
-            _check_declarations(scheduled, self.prim_func_mod)
+            check_declarations(scheduled, self.prim_func_mod)
             return scheduled
 
         if self._rules is not None:
             return compile_archive(schedule, self.config, self.target)
-        return find_archive(self._deciding, schedule, self.config, self.target)
+        request = build_request(self.config, self.target, self.weight_layout, self._plan)
+        return find_archive(self._deciding, schedule, self.config, self.target, request)
 
     @property
     def _deciding(self) -> dict[str, Any]:
@@ -267,14 +269,14 @@ class Operator:
             `output` shares memory with another operand; if a gradient is wanted that is not there. Nothing has been
             launched then.
         """
+        operands = (A, W, scale, zeros, bias, activation_scale, channel_scale)
         if not torch.compiler.is_compiling():
             try:
-                result = self._launcher.short(A, W, scale, zeros, bias, activation_scale, channel_scale, output)
+                result = self._launcher.short(*operands, output)
             except Exception:  # noqa: BLE001 - whatever is wrong, `dispatch` finds it and says it in the user's words.
                 result = None
             if result is not None:
                 return result
-        operands = Operands(A, W, scale, zeros, bias, activation_scale, channel_scale)
         return dispatch(self, self.problem, operands, output)
 
     __call__ = forward
@@ -342,10 +344,7 @@ class Operator:
     @cached_property
     def scheduled_mod(self) -> IRModule:
         """The scheduled module, one function a rung."""
-        mod = self.prim_func_mod
-        if self._plan.planned or self._plan.refusals:
-            mod = apply_plan(mod, self.target, self._plan, self._rules)
-        return schedule_module(mod, self.target, self._rules)
+        return schedule_planned(self.prim_func_mod, self.target, self._plan, self._rules)
 
     @property
     def rt_mod(self) -> tvm.runtime.Module:
@@ -496,42 +495,6 @@ def _check_rows(m: Any, least: int) -> None:
 
 def _rebuild(cls: type[Operator], config: MatmulConfig, target: str, plan: Mapping[str, Any]) -> Operator:
     return cls(config, target=target, records=lenient_plan(plan))
-
-
-def _check_declarations(scheduled: IRModule, unscheduled: IRModule) -> None:
-    """Check that every kernel declares its operands as its meaning does: TVM's launcher compares tensors with that."""
-    for name, func in scheduled.functions_items():
-        meaning = unscheduled[name]
-        names = [str(param.name) for param in meaning.params]
-        for operand, got, wanted in itertools.zip_longest(names, _declared(func), _declared(meaning)):
-            if got != wanted:
-                choice = choice_of(func)
-                rule = choice.rule if choice else "no rule"
-                what = f"{operand or 'no further operand'} of {name.name_hint}"
-                raise ScheduleError(
-                    f"{rule}: {what} must be declared as {wanted} (got {got}); "
-                    "a rule keeps the parameters of the function that it schedules",
-                    rule=rule,
-                )
-
-
-def _declared(func: PrimFunc) -> list[str]:
-    """Return type and shape of each parameter, as text; a symbolic size by the number of its first mention."""
-    variables: list[Any] = []
-
-    def size(dim: Any) -> str:
-        if not isinstance(dim, tvm.tirx.Var):
-            return str(dim)
-        if not any(dim.same_as(v) for v in variables):
-            variables.append(dim)
-        return f"m{next(i for i, v in enumerate(variables) if dim.same_as(v)) or ''}"
-
-    return [
-        f"{p.dtype} ({', '.join(map(size, p.shape))})" + (f" with strides {p.strides}" if len(p.strides) else "")
-        if hasattr(p, "shape")
-        else f"a {p.ty}"
-        for p in func.params
-    ]
 
 
 set_rebuild(lambda problem: Operator._from_parts(problem_parts(problem)))

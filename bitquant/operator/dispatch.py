@@ -8,6 +8,7 @@ import torch
 from torch.autograd import forward_ad
 
 from bitquant.errors import CallError
+from bitquant.operands import ARGUMENTS
 from bitquant.operator import torch_op
 from bitquant.operator.call import functorch_level, is_watched, needs_gradient
 from bitquant.operator.registry import Registered
@@ -46,7 +47,8 @@ def dispatch(operator: Registered, problem: str, operands: Operands, output: tor
     CallError
         As `Operator.forward`.
     """
-    operands = operands._replace(A=_autocast(operands.A, operator.signature))
+    A, *others = operands
+    operands = (_autocast(A, operator.signature), *others)
     is_compiling = torch.compiler.is_compiling()
     if not is_compiling:
         if all(t is None or isinstance(t, torch.Tensor) for t in (*operands, output)):
@@ -55,9 +57,9 @@ def dispatch(operator: Registered, problem: str, operands: Operands, output: tor
                     return operator.launch(operands, output)
                 if output is None:
                     return DirectMatmul.apply(*operands, problem, operator)
-        elif not torch.overrides.has_torch_function(tuple(operands)):
+        elif not torch.overrides.has_torch_function(operands):
             operator.signature.check(operands, output)  # Something is no tensor; this says what.
-        _refuse_tangents(operands._asdict())
+        _refuse_tangents(dict(zip(ARGUMENTS, operands, strict=True)))
     if output is None:
         return matmul(*operands, problem)
     if not is_compiling and functorch_level() is not None:

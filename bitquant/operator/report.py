@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from bitquant.arch import gpu_arch
 from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
+from bitquant.operands import OPERANDS
 
 __all__ = ["bytes_per_call", "facts", "report"]
 
 
 def bytes_per_call(config: MatmulConfig, m: int) -> int:
     """Return the least bytes that a call of `m` rows moves: every operand read once, D written once."""
-    c = config
-    N, K, out_bytes = c.N, c.K, c.out_format.torch_dtype.itemsize
-    total = math.prod(c.W_shape) * c.W_format.torch_dtype.itemsize
-    if c.with_scaling:
-        total += math.prod(c.scale_shape) * c.scale_format.torch_dtype.itemsize
-    if c.with_zeros:
-        total += math.prod(c.zeros_shape) * (1 if c.has_packed_zeros else c.scale_format.torch_dtype.itemsize)
-    if c.with_bias:
-        total += N * out_bytes
-    total += 4 * (m * c.with_activation_scale + N * c.with_channel_scale)
-    return total + m * (K * c.A_format.torch_dtype.itemsize + N * out_bytes)
+    return sum(operand.size_bytes(config, m) for operand in OPERANDS)
 
 
 def facts(config: MatmulConfig, archive: Archive) -> dict[str, Any]:

@@ -11,45 +11,46 @@ import torch
 from bitquant.arch import gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.errors import CallError
-from bitquant.layouts import Layout, weight_dtype, weight_shape
+from bitquant.layouts import Layout
+from bitquant.operands import ARGUMENTS, OPERANDS, OUTPUT, WEIGHT, Operand
 
-__all__ = ["DeviceCheck", "Operands", "Optional", "Signature"]
-
-
-class Operands(NamedTuple):
-    """The inputs of a call, in the order of the kernels' parameters; None where absent."""
-
-    A: Any
-    W: Any
-    scale: Any = None
-    zeros: Any = None
-    bias: Any = None
-    activation_scale: Any = None
-    channel_scale: Any = None
+__all__ = ["DeviceCheck", "Expected", "Operands", "Signature"]
 
 
-class Optional(NamedTuple):
-    """What an operand must be that a problem may lack.
+#: The inputs of a call, in the order of `bitquant.operands.INPUTS`; None where absent.
+Operands = tuple[Any, ...]
+
+
+class Expected(NamedTuple):
+    """What an operand of a call must be.
 
     Attributes
     ----------
-    name
-        Name of the parameter of `Operator.forward`.
-    is_configured
+    operand
+        Which one it is.
+    is_present
         Whether the problem has it.
-    field
-        The field of `MatmulConfig` that says so.
+    by_row
+        Whether the leading dimensions of A stand before `shape`.
     shape
-        Its shape; None: that of A without its last dimension.
+        Its shape for a row of A, or as a whole.
     dtype
         Its type.
+    alignment
+        What its address must be a multiple of on a GPU, in bytes.
     """
 
-    name: str
-    is_configured: bool
-    field: str
-    shape: tuple[int, ...] | None
+    operand: Operand
+    is_present: bool
+    by_row: bool
+    shape: tuple[int, ...]
     dtype: torch.dtype
+    alignment: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Its bytes for a row of A, or as a whole."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def _check_memory(name: str, tensor: torch.Tensor, is_fake: bool) -> None:
@@ -77,37 +78,23 @@ class Signature:
     """
 
     def __init__(self, config: MatmulConfig, layout: Layout, device_type: str) -> None:
-        c = config
-        self.config, self.layout, self.device_type = c, layout, device_type
-        self.K, self.N = c.K, c.N
-        self.A_dtype, self.W_dtype = c.A_format.torch_dtype, weight_dtype(c, layout)
-        self.W_shape = weight_shape(c, layout)
-        self.out_dtype = c.out_format.torch_dtype
-        scale_dtype = c.scale_format.torch_dtype
-        zeros_dtype = torch.int8 if c.has_packed_zeros else scale_dtype
-        self.optional = (
-            Optional("scale", c.with_scaling, "with_scaling", c.scale_shape, scale_dtype),
-            Optional("zeros", c.with_zeros, "with_zeros", c.zeros_shape, zeros_dtype),
-            Optional("bias", c.with_bias, "with_bias", (c.N,), self.out_dtype),
-            Optional(
-                "activation_scale",
-                c.with_activation_scale,
-                "with_activation_scale",
-                None,
-                torch.float32,
-            ),
-            Optional("channel_scale", c.with_channel_scale, "with_channel_scale", (c.N,), torch.float32),
-        )
-        # Kernels for GPUs load up to 16 bytes at a time from rows whose length allows it, and so
-        # must the first row.
-        groups = math.gcd(16, c.num_groups * scale_dtype.itemsize)
-        self.alignment = {
-            "A": math.gcd(16, c.K * self.A_dtype.itemsize),
-            "W": math.gcd(16, self.W_shape[1] * self.W_dtype.itemsize),
-            "scale": groups,
-            "zeros": 1 if c.has_packed_zeros else groups,
-            "output": math.gcd(16, c.N * self.out_dtype.itemsize),
+        self.config, self.layout, self.device_type = config, layout, device_type
+        self.K, self.N = config.K, config.N
+        #: By the names at the call, in the order of the kernels' parameters.
+        self.expected = {
+            o.argument: Expected(
+                operand=o,
+                is_present=o.is_present(config),
+                by_row=o.rows == "A",
+                shape=o.row_shape(config, layout),
+                dtype=o.torch_dtype(config, layout),
+                alignment=o.alignment(config, layout),
+            )
+            for o in OPERANDS
         }
+        self.A_dtype, self.out_dtype = self.expected["A"].dtype, self.expected[OUTPUT.argument].dtype
+        self._output = self.expected[OUTPUT.argument]
+        self.inputs = tuple(self.expected[name] for name in ARGUMENTS)
 
     def check(self, operands: Operands, output: Any = None, *, is_fake: bool = False) -> None:
         """Check every operand, and `output` where it is given.
@@ -126,7 +113,7 @@ class Signature:
             If one has the wrong shape, type, device or strides, is missing, or is none of the
             problem's.
         """
-        A, W, *others = operands
+        A, W = operands[:2]
         if not isinstance(A, torch.Tensor):
             raise CallError(f"'A' must be a torch.Tensor (got {type(A).__name__})")
         _check_memory("A", A, is_fake)
@@ -139,13 +126,11 @@ class Signature:
             or A.is_neg()
         ):
             self._reject_A(A)
-        self._check("W", W, self.W_shape, self.W_dtype, device, is_fake)
-        rows_shape = shape[:-1]
-        for optional, tensor in zip(self.optional, others, strict=True):
-            self._check_optional(optional, tensor, rows_shape, device, is_fake)
+        leading = shape[:-1]
+        for expected, tensor in zip(self.inputs[1:], operands[1:], strict=True):
+            self._check_operand(expected, tensor, leading, device, is_fake)
         if output is not None:
-            wanted = (*rows_shape, self.N)
-            self._check("output", output, wanted, self.out_dtype, device, is_fake)
+            self._check_operand(self._output, output, leading, device, is_fake)
         if not is_fake:
             self._check_rows(A.numel() // self.K)
 
@@ -160,29 +145,33 @@ class Signature:
         if not isinstance(W, torch.Tensor) or not (W.device.type == self.device_type or (is_fake and W.is_meta)):
             got = W.device if isinstance(W, torch.Tensor) else type(W).__name__
             raise CallError(f"'W' must be a torch.Tensor on {self.device_type} (got {got})")
-        self._check("W", W, self.W_shape, self.W_dtype, W.device, is_fake)
-        for optional, tensor in zip(self.optional, (scale, zeros), strict=False):
-            self._check_optional(optional, tensor, (), W.device, is_fake)
+        for operand, tensor in zip(WEIGHT, (W, scale, zeros), strict=True):
+            self._check_operand(self.expected[operand.argument], tensor, (), W.device, is_fake)
 
-    def _check_optional(
-        self, optional: Optional, tensor: Any, rows_shape: Sequence[int], device: torch.device, is_fake: bool
+    def _check_operand(
+        self, expected: Expected, tensor: Any, leading: Sequence[int], device: torch.device, is_fake: bool
     ) -> None:
         """Check that an operand is there exactly where the problem has it, and is what it must be."""
-        name, is_configured, field, shape, dtype = optional
-        wanted = rows_shape if shape is None else shape
-        if tensor is None:
-            if is_configured:
+        operand, dtype = expected.operand, expected.dtype
+        name, field = operand.argument, operand.field
+        wanted = (*leading, *expected.shape) if expected.by_row else expected.shape
+        if field is not None and tensor is None:
+            if expected.is_present:
                 raise CallError(
                     f"{name!r} is missing: the config has {field}=True; "
                     f"pass a tensor of shape {tuple(wanted)} and type {dtype}"
                 )
             return
-        if not is_configured:
+        if not expected.is_present:
             raise CallError(f"{name!r} was given, but the config has {field}=False; leave it out or set {field}=True")
-        if shape is None and isinstance(tensor, torch.Tensor):
-            kept = (*rows_shape, 1)  # As a reduction over K with keepdim=True leaves it.
-            wanted = kept if tensor.shape == kept else wanted
-        self._check(name, tensor, wanted, dtype, device, is_fake)
+        fix = ""
+        if name == "W":
+            fix = f"; pass what transform_weight returned ({self.layout} layout)"
+        elif expected.by_row and not expected.shape:
+            kept = (*wanted, 1)  # As a reduction over K with keepdim=True leaves it.
+            fix = f", or {kept}: one number a row of A"
+            wanted = kept if isinstance(tensor, torch.Tensor) and tensor.shape == kept else wanted
+        self._check(name, tensor, wanted, dtype, device, is_fake, fix)
 
     def _check_rows(self, m: int) -> None:
         if self.config.is_static and m not in (self.config.M, 0):
@@ -199,6 +188,7 @@ class Signature:
         dtype: torch.dtype,
         device: torch.device,
         is_fake: bool,
+        shape_fix: str,
     ) -> None:
         """Check one operand: the cheap comparison first, the words only where it fails."""
         if isinstance(tensor, torch.Tensor):
@@ -218,12 +208,7 @@ class Signature:
             fix = "pass what transform_weight returned" if name == "W" else f"use .to({dtype})"
             raise CallError(f"{name!r} must be of type {dtype} (got {tensor.dtype}); {fix}")
         if tuple(tensor.shape) != tuple(shape):
-            fix = ""
-            if name == "W":
-                fix = f"; pass what transform_weight returned ({self.layout} layout)"
-            elif name == "activation_scale":
-                fix = f", or {(*shape, 1)}: one number a row of A"
-            raise CallError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)}){fix}")
+            raise CallError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)}){shape_fix}")
         if tensor.device != device:
             raise CallError(f"{name!r} must be on the device of A, {device} (got {tensor.device}); use .to('{device}')")
         if tensor.is_neg():
@@ -277,7 +262,7 @@ class Signature:
             )
         if (i := self.overlap(operands, output)) is not None:
             raise CallError(
-                f"'output' must share no memory with {Operands._fields[i]!r}, which is read while it is written; "
+                f"'output' must share no memory with {ARGUMENTS[i]!r}, which is read while it is written; "
                 "pass another tensor, or leave it out"
             )
 
@@ -289,9 +274,8 @@ class Signature:
         CallError
             If one does not.
         """
-        tensors = {**operands._asdict(), "output": output}
-        for name, wanted in self.alignment.items():
-            tensor = tensors[name]
+        for (name, expected), tensor in zip(self.expected.items(), (*operands, output), strict=True):
+            wanted = expected.alignment
             if tensor is not None and (past := tensor.data_ptr() % wanted):
                 raise CallError(
                     f"{name!r} must begin at a multiple of {wanted} bytes (got {past} bytes past "

@@ -12,8 +12,8 @@ from tvm.target import Target
 from bitquant.arch import cpu_target, cuda_target, detected_cuda_arch, resolve_target
 from bitquant.archive import Archive
 from bitquant.compute.tokens import TokenConfig
-from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import CallError, UnsupportedError
+from bitquant.formats import NumberFormat, number_format
 from bitquant.operator.archives import find_archive, present_archive
 from bitquant.schedule.tokens import TOKENS_SYMBOL, TokensHint, schedule_tokens, tokens_hint
 from bitquant.threads import follow_torch_threads
@@ -75,6 +75,8 @@ class TokenKernel:
 
     #: How many functions are built for it.
     rungs = 1
+    #: It is built faster than a worker process starts, and is not tuned.
+    is_heavy = enable_tuning = False
 
     def find(self, device_type: str) -> bool:
         """Return whether the kernel is there now, made without compiling anything."""

@@ -27,9 +27,9 @@ from typing import Any
 import torch
 
 from bitquant.errors import CallError
+from bitquant.operands import EPILOGUE, INPUTS, WEIGHT, Operand
 from bitquant.operator.call import functorch_level, is_watched, needs_gradient
 from bitquant.operator.registry import operator_of
-from bitquant.operator.signature import Operands
 from bitquant.operator.tokens import check_tokens, compute_tokens, empty_tokens
 from bitquant.operator.weight import DECODED_DTYPES
 
@@ -52,9 +52,10 @@ def check_decoded_dtype(dtype: Any) -> None:
 # The operations.
 
 _library = torch.library.Library("bitquant", "DEF")
-_OPERANDS = (
-    "Tensor A, Tensor W, Tensor? scale, Tensor? zeros, Tensor? bias, Tensor? activation_scale, Tensor? channel_scale"
-)
+_OPERANDS = ", ".join(f"Tensor{'' if o.field is None else '?'} {o.argument}" for o in INPUTS)
+#: What a gradient is made for, and what one is made of.
+_A, _ADDENDS = INPUTS[0], tuple(o for o in EPILOGUE if o.role == "addend")
+_DIFFERENTIABLE, _FACTORS = (_A, *_ADDENDS), tuple(o for o in EPILOGUE if o.role == "factor")
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
 
 
@@ -66,25 +67,25 @@ def _define(name: str, schema: str, function: Callable[..., Any], fake: Callable
 
 def _run_matmul(*arguments: Any) -> torch.Tensor:
     *operands, problem = arguments
-    return operator_of(problem).compute(Operands(*operands))
+    return operator_of(problem).compute(tuple(operands))
 
 
 def _fake_matmul(*arguments: Any) -> torch.Tensor:
     *operands, problem = arguments
     signature = operator_of(problem).signature
-    signature.check(Operands(*operands), is_fake=True)
+    signature.check(tuple(operands), is_fake=True)
     A = operands[0]
     return A.new_empty((*A.shape[:-1], signature.N), dtype=signature.out_dtype)
 
 
 def _run_matmul_out(*arguments: Any) -> None:
     *operands, output, problem = arguments
-    operator_of(problem).compute(Operands(*operands), output)
+    operator_of(problem).compute(tuple(operands), output)
 
 
 def _fake_matmul_out(*arguments: Any) -> None:
     *operands, output, problem = arguments
-    operator_of(problem).signature.check(Operands(*operands), output, is_fake=True)
+    operator_of(problem).signature.check(tuple(operands), output, is_fake=True)
 
 
 def _run_dequantize(
@@ -190,12 +191,13 @@ def _keep_matmul(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor | None)
     """Keep what the gradient needs, and refuse operands that have none."""
     del output
     *tensors, problem = inputs
-    operands = Operands(*tensors)
-    for name, tensor, is_wanted in zip(Operands._fields, operands, ctx.needs_input_grad, strict=False):
-        if is_wanted and (name not in {"A", "bias"} or tensor.dtype.itemsize == 1):
-            _refuse_gradient(name, tensor.dtype if name == "A" else None)
-    ctx.problem, ctx.A_dtype = problem, operands.A.dtype
-    ctx.save_for_backward(operands.W, operands.scale, operands.zeros, operands.activation_scale, operands.channel_scale)
+    for operand, tensor, is_wanted in zip(INPUTS, tensors, ctx.needs_input_grad, strict=False):
+        if is_wanted and (operand not in _DIFFERENTIABLE or tensor.dtype.itemsize == 1):
+            _refuse_gradient(operand.argument, tensor.dtype if operand is _A else None)
+    ctx.problem, ctx.A_dtype = problem, tensors[0].dtype
+    given = dict(zip(INPUTS, tensors, strict=True))
+    ctx.shapes = {o: given[o].shape for o in _ADDENDS if given[o] is not None}
+    ctx.save_for_backward(*(given[o] for o in (*WEIGHT, *_FACTORS)))
 
 
 def _without_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -210,23 +212,24 @@ def _without_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
 
 @_without_autocast
 def _grad_matmul(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-    """Return the gradients of A and bias from that of D."""
-    W, scale, zeros, activation_scale, channel_scale = ctx.saved_tensors
-    grad_A = grad_bias = None
-    if ctx.needs_input_grad[4]:
-        grad_bias = grad.sum_to_size(grad.shape[-1])
+    """Return the gradients of A and of what is added, from that of D."""
+    W, scale, zeros, *factors = ctx.saved_tensors
+    grads: dict[Operand, torch.Tensor] = {}
+    for operand, is_wanted in zip(INPUTS, ctx.needs_input_grad, strict=False):
+        if is_wanted and operand in _ADDENDS:
+            grads[operand] = grad.sum_to_size(grad.shape[-1]) if operand.rows == "W" else grad.sum(-1)
+            grads[operand] = grads[operand].view(ctx.shapes[operand])
     if ctx.needs_input_grad[0]:
         # A product in 16 bits holds what 16 bits go into and come out of; dD times a scale may leave their range.
         dtype = torch.promote_types(ctx.A_dtype, grad.dtype)
-        if activation_scale is not None or channel_scale is not None:
+        if any(factor is not None for factor in factors):
             dtype = torch.float32
         grad = grad.to(dtype)
-        if activation_scale is not None:
-            grad = grad * activation_scale.view(*grad.shape[:-1], 1)
-        if channel_scale is not None:
-            grad = grad * channel_scale
-        grad_A = (grad @ _decode(W, scale, zeros, dtype, ctx.problem)).to(ctx.A_dtype)
-    return grad_A, None, None, None, grad_bias, None, None, None
+        for operand, factor in zip(_FACTORS, factors, strict=True):
+            if factor is not None:
+                grad = grad * (factor if operand.rows == "W" else factor.view(*grad.shape[:-1], 1))
+        grads[_A] = (grad @ _decode(W, scale, zeros, dtype, ctx.problem)).to(ctx.A_dtype)
+    return *(grads.get(operand) for operand in INPUTS), None
 
 
 class DirectMatmul(torch.autograd.Function):
@@ -237,7 +240,7 @@ class DirectMatmul(torch.autograd.Function):
         """Compute; `arguments` are those of the operation, and the operator."""
         *inputs, operator = arguments
         _keep_matmul(ctx, tuple(inputs), None)
-        return operator.compute(Operands(*inputs[:-1]))
+        return operator.compute(tuple(inputs[:-1]))
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -248,17 +251,14 @@ class DirectMatmul(torch.autograd.Function):
 def _map_matmul(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[torch.Tensor, int]:
     """Map over any operands: rows of A are one call, whatever the dimension; other operands are a call an element."""
     *tensors, problem = arguments
-    operands, dims = Operands(*tensors), Operands(*in_dims[:-1])
     signature, size = operator_of(problem).signature, info.batch_size
-    by_row = {"A", "activation_scale"}
-    is_batched = {name for name, dim in dims._asdict().items() if dim is not None}
-    if is_batched <= by_row and not signature.config.is_static:
-        rows = {name: _in_front(getattr(operands, name), getattr(dims, name), size) for name in by_row}
-        return matmul(*operands._replace(**rows), problem), 0
+    operands = list(zip(INPUTS, tensors, in_dims[:-1], strict=True))
+    if all(dim is None or o.rows == "A" for o, _, dim in operands) and not signature.config.is_static:
+        return matmul(*(_in_front(t, dim, size) if o.rows == "A" else t for o, t, dim in operands), problem), 0
     if not size:
-        A = _element(operands.A, dims.A, None)
+        A = _element(tensors[0], in_dims[0], None)
         return A.new_empty((0, *A.shape[:-1], signature.N), dtype=signature.out_dtype), 0
-    calls = ([_element(t, dim, i) for t, dim in zip(operands, dims, strict=True)] for i in range(size))
+    calls = ([_element(t, dim, i) for _, t, dim in operands] for i in range(size))
     return torch.stack([matmul(*call, problem) for call in calls]), 0
 
 
@@ -284,9 +284,9 @@ matmul = _differentiable("matmul", _keep_matmul, _grad_matmul, _map_matmul)
 def _keep_dequantize(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     """Refuse to be differentiated."""
     del output, inputs
-    for name, is_wanted in zip(("W", "scale", "zeros"), ctx.needs_input_grad, strict=False):
+    for operand, is_wanted in zip(WEIGHT, ctx.needs_input_grad, strict=False):
         if is_wanted:
-            _refuse_gradient(name)
+            _refuse_gradient(operand.argument)
 
 
 def _grad_dequantize(ctx: Any, grad: torch.Tensor) -> tuple[None, ...]:

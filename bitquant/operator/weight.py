@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from tvm.target import Target
 
-from bitquant.dtypes import number_format
 from bitquant.errors import UnsupportedError
+from bitquant.formats import number_format
+from bitquant.operands import without_epilogue
 from bitquant.operator.archives import find_archive
 from bitquant.operator.signature import DeviceCheck, Signature
 from bitquant.packing import unpack_zeros
@@ -85,14 +86,11 @@ class WeightDecoder:
                 )
             # The weight alone decides: operators that differ in M, bias or output share this kernel.
             config = dataclasses.replace(
-                spec.config,
+                without_epilogue(spec.config),
                 M=1,
                 out_dtype="float32",
                 accum_dtype="float32",
                 zeros_mode="original" if spec.config.has_packed_zeros else spec.config.zeros_mode,
-                with_bias=False,
-                with_activation_scale=False,
-                with_channel_scale=False,
             )
             layout, name = spec.layout, DECODED_DTYPES[dtype]
             parts = {"operation": "dequantize", "dtype": name, "weight_layout": layout}

@@ -5,8 +5,8 @@ Three forms of one weight, each a function away from the next::
     values (N, K)  --encode-->  codes (N, K)  --general_compress-->  bytes (N, K * bits / 8)      `pack` does both
     values (N, K)  <--decode--  codes (N, K)  <--general_decompress--  bytes (N, K * bits / 8)    `unpack` does both
 
-*Values* are what the arithmetic means: integers, float8 or native floats; for nf4 and fp4_e2m1 a level. *Codes* are
-unsigned numbers of `bits` bits. Element k of a row occupies bits [k * bits, (k + 1) * bits) of the row's
+*Values* are what the arithmetic means: integers, float8 or native floats; for nf4, fp4_e2m1 and the like a level.
+*Codes* are unsigned numbers of `bits` bits. Element k of a row occupies bits [k * bits, (k + 1) * bits) of the row's
 little-endian bit stream; for 4 bits that is low nibble first. Nothing wraps: a value that its format cannot hold is a
 `ConfigError` that names the value and its index.
 """

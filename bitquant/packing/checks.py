@@ -5,14 +5,12 @@ A call synchronises with the device once. The index of a culprit is looked for o
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from bitquant.dtypes import NumberFormat
 from bitquant.errors import ConfigError
+from bitquant.formats import NumberFormat
 
 __all__ = [
     "FLOAT8_DTYPES",
@@ -89,68 +87,32 @@ def check_values(values: torch.Tensor, fmt: NumberFormat) -> None:
     check_is_there(values, "weight")
     if values.dtype not in _INTEGER_DTYPES + _FLOAT_DTYPES:
         raise ConfigError(f"'weight' must hold integers or floats (got {values.dtype})", weight=values.dtype)
-    floating = values.is_floating_point()
-    if fmt.is_integer:
-        if floating:
-            raise ConfigError(
-                f"'weight' must hold integers where W is {fmt.name} (got {values.dtype}); "
-                "quantize it first, for example (weight / scale).round().to(torch.int8)",
-                weight=values.dtype,
-            )
-        _check_integers(values, fmt)
-    elif fmt.codebook is not None:
-        if not floating:
-            _check_range(
-                values, 0, len(fmt.codebook) - 1, "weight", f"codes of {fmt.name} are 0..{len(fmt.codebook) - 1}"
-            )
-            return
-        levels = sorted(set(fmt.codebook))
-        low, high = levels[0] - (levels[1] - levels[0]) / 2, levels[-1] + (levels[-1] - levels[-2]) / 2
-        what = f"{fmt.name} reaches from {levels[0]:g} to {levels[-1]:g}"
-        _check_range(values, low, high, "weight", what, "divide it by its scale first")
-    elif fmt.torch_dtype in FLOAT8_DTYPES and not floating:
-        if values.dtype not in (torch.int8, torch.uint8):
-            raise ConfigError(
-                f"'weight' must hold floats, or bit patterns as int8 or uint8, where W is {fmt.name} "
-                f"(got {values.dtype}); cast it to float32 for values, to uint8 for bit patterns",
-                weight=values.dtype,
-            )
-    elif values.dtype != fmt.torch_dtype:
-        # What is less than half a step above the largest number rounds to it (IEEE 754, 4.3.1).
-        info = torch.finfo(fmt.torch_dtype)
-        step = info.eps * 2.0 ** math.floor(math.log2(info.max))
-        limit = math.nextafter(info.max + step / 2, 0.0)
-        _check_range(values, -limit, limit, "weight", f"{fmt.name} reaches from {-info.max:g} to {info.max:g}")
-
-
-def _check_integers(values: torch.Tensor, fmt: NumberFormat) -> None:
-    if fmt.name == "int1":
-        magnitudes = values.abs()
-        if not _all_within(magnitudes, 1, 1):
-            _raise_at(magnitudes != 1, values, "weight", "int1 holds -1 and 1")
-    elif values.dtype != fmt.torch_dtype or fmt.is_packed:
-        _check_range(
-            values, fmt.min_value, fmt.max_value, "weight", f"{fmt.name} holds {fmt.min_value}..{fmt.max_value}"
-        )
+    if (bounds := fmt.bounds(values.dtype)) is not None:
+        _check_range(values, bounds.low, bounds.high, "weight", bounds.held, bounds.fix, bounds.step)
 
 
 def _check_range(
-    values: torch.Tensor, low: float, high: float, argument: str, what: str, fix: str | None = None
+    values: torch.Tensor, low: float, high: float, argument: str, what: str, fix: str | None = None, step: int = 0
 ) -> None:
-    """Raise if a value is below `low`, above `high` or NaN; `what` says what is held."""
-    if _all_within(values, low, high):
+    """Raise if a value is below `low`, above `high`, NaN or between two steps from `low`; `what` says what is held."""
+    if _all_within(values, low, high, step):
         return
     wide = values.to(torch.float64)  # The bounds need not be numbers of the tensor's own type.
-    _raise_at(~((wide >= low) & (wide <= high)), values, argument, what, fix)
+    held = (wide >= low) & (wide <= high)
+    held &= (wide - low) % step == 0 if step > 1 else True
+    _raise_at(~held, values, argument, what, fix)
 
 
-def _all_within(values: torch.Tensor, low: float, high: float) -> bool:
+def _all_within(values: torch.Tensor, low: float, high: float, step: int) -> bool:
     if values.numel() == 0:
         return True
     # float8 has no minimum in torch; float16 holds all of it.
     values = values.to(torch.float16) if values.dtype in FLOAT8_DTYPES else values
-    least, greatest = torch.stack(torch.aminmax(values)).tolist()  # NaN if there is one.
-    return bool(least >= low and greatest <= high)
+    found = list(torch.aminmax(values))
+    if step > 1:
+        found.append(((values - int(low)) % step).amax())
+    least, greatest, *over = torch.stack(found).tolist()  # NaN if there is one.
+    return bool(least >= low and greatest <= high and not any(over))
 
 
 def _raise_at(bad: torch.Tensor, values: torch.Tensor, argument: str, what: str, fix: str | None = None) -> None:

@@ -10,9 +10,8 @@ from bitquant.errors import ConfigError
 from bitquant.packing.arrays import map_rows, to_tensor
 from bitquant.packing.bits import compress, compress_rows, decompress, general_decompress
 from bitquant.packing.checks import check_codes, check_dtype, check_shape, check_values
-from bitquant.packing.codes import cast, decode_rows, encode_rows, value_dtype
 
-__all__ = ["pack", "pack_zeros", "unpack", "unpack_zeros"]
+__all__ = ["checked_weight", "pack", "pack_zeros", "unpack", "unpack_zeros"]
 
 
 def pack(weight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tensor:
@@ -35,13 +34,24 @@ def pack(weight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tenso
     ConfigError
         If the shape is another one, or as `encode` says.
     """
-    values = to_tensor(weight, "weight")
-    fmt = config.W_format
-    check_shape(values, _value_shape(config), "weight", "(N, K)" if config.layout == "nt" else "(K, N)")
-    check_values(values, fmt)
+    values, fmt = checked_weight(weight, config), config.W_format
     if not fmt.is_packed:
-        return cast(values, fmt).contiguous()
-    return map_rows(values, config.W_shape[1], torch.int8, lambda rows: compress(encode_rows(rows, fmt), fmt.bits))
+        return fmt.encode(values).contiguous()
+    return map_rows(values, config.W_shape[1], torch.int8, lambda rows: compress(fmt.encode(rows), fmt.bits))
+
+
+def checked_weight(weight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tensor:
+    """Return values that can be packed.
+
+    Raises
+    ------
+    ConfigError
+        As `pack` does.
+    """
+    values = to_tensor(weight, "weight")
+    check_shape(values, _value_shape(config), "weight", "(N, K)" if config.layout == "nt" else "(K, N)")
+    check_values(values, config.W_format)
+    return values
 
 
 def unpack(qweight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tensor:
@@ -57,7 +67,7 @@ def unpack(qweight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Te
     Returns
     -------
     torch.Tensor
-        Shape (N, K), or (K, N) for layout "nn"; int8 for packed integers, float32 for nf4 and fp4_e2m1, else `qweight`.
+        Shape (N, K), or (K, N) for layout "nn"; int8 for packed integers, float32 for levels (nf4 ...), else `qweight`.
 
     Raises
     ------
@@ -71,7 +81,7 @@ def unpack(qweight: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Te
     if not fmt.is_packed:
         return stored
     width = _value_shape(config)[1]
-    return map_rows(stored, width, value_dtype(fmt), lambda rows: decode_rows(decompress(rows, fmt.bits), fmt))
+    return map_rows(stored, width, fmt.value_dtype, lambda rows: fmt.decode(decompress(rows, fmt.bits)))
 
 
 def pack_zeros(zeros: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from bitquant.errors import RecordError
 
@@ -47,19 +48,23 @@ class Hint:
     The same rule, problem, target and hint give the same kernel.
     """
 
+    #: Names that fields had in records of schema 1, with those that they have now.
+    former_names: ClassVar[Mapping[str, str]] = {}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Hint:
-        """Return the hint with these fields.
+        """Return the hint with these fields; a field may have its name of schema 1 (`former_names`).
 
         Raises
         ------
         RecordError
             If a field is unknown.
         """
+        fields = {cls.former_names.get(name, name) if isinstance(name, str) else name: v for name, v in fields.items()}
         known = {f.name for f in dataclasses.fields(cls)}
         if unknown := sorted(set(fields) - known, key=str):
             raise RecordError(f"{cls.__name__} has no field {unknown[0]!r}; its fields are {', '.join(sorted(known))}")

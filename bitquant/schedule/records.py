@@ -33,8 +33,8 @@ __all__ = [
     "shipped_directory",
 ]
 
-#: Version of the file format.
-SCHEMA = 1
+#: Version of the file format, and those that are read. Fields of hints had other names in 1 (`Hint.former_names`).
+SCHEMA, READ_SCHEMAS = 2, (1, 2)
 #: A latency must be lower by this share to replace another: less is within the noise of a measurement.
 NOISE = 0.01
 #: Most bytes of a file of records, thousands of times what a line takes.
@@ -332,10 +332,10 @@ def _parse(path: Path, _mtime_ns: int, _size: int) -> tuple[Record, ...]:
         raise RecordError(f"{path}: is no JSON file: {error}", path=path) from error
     if not isinstance(content, dict) or "schema" not in content or not isinstance(content.get("records"), list):
         raise RecordError(f"{path}: must be an object with the fields 'schema' and 'records'", path=path)
-    if content["schema"] != SCHEMA:
+    if content["schema"] not in READ_SCHEMAS:
         raise RecordError(
-            f"{path}: field 'schema' must be {SCHEMA} (got {content['schema']!r}): another version of bitquant wrote "
-            "it; tune again",
+            f"{path}: field 'schema' must be 1 or {SCHEMA} (got {content['schema']!r}): another version of bitquant "
+            "wrote it; tune again",
             path=path,
         )
     return tuple(Record.from_dict(values, path) for values in content["records"])

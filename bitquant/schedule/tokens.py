@@ -18,7 +18,7 @@ from tvm.tirx import PrimFunc
 from bitquant.arch import gpu_arch
 from bitquant.compute.matmul import RUNG_ATTR
 from bitquant.compute.tokens import TokenConfig, magnitude_bits, maximum_of_bits, rounded, token_factor, widened
-from bitquant.intrin.launch import admit_next_kernel, await_previous_kernel, with_dependent_launch
+from bitquant.intrin.launch import trigger_dependent_launch, wait_for_dependency, with_dependent_launch
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.intrin.words import word_value
 from bitquant.schedule.apply import CHOICE_ATTR, Choice
@@ -127,7 +127,7 @@ def _cpu_kernel(config: TokenConfig) -> PrimFunc:
     def product(X: Any, row: Expr, k: Expr, factor: Expr) -> Expr:
         return widened(X[row, k], x_format) * factor
 
-    @T.prim_func(check_well_formed=False)
+    @T.prim_func
     def kernel(
         X_handle: T.handle, WeightScale_handle: T.handle, Values_handle: T.handle, Factor_handle: T.handle,
         least: T.float32, is_inverse: T.int32,
@@ -191,7 +191,7 @@ class _CudaKernel:
         x_format, fmt = self.config.x_format, self.config.format
         has_dependents = self.arch.has_dependent_launch
 
-        @T.prim_func(check_well_formed=False)
+        @T.prim_func
         def kernel(
             X_handle: T.handle, WeightScale_handle: T.handle, Values_handle: T.handle, Factor_handle: T.handle,
             least: T.float32, is_inverse: T.int32,
@@ -205,8 +205,8 @@ class _CudaKernel:
             row = T.cta_id([m])
             thread = T.thread_id([self.threads])
             if has_dependents:
-                await_previous_kernel()
-                admit_next_kernel()
+                wait_for_dependency()
+                trigger_dependent_launch()
             self.emit(X, WeightScale, Values, Factor, K, row, thread, least, is_inverse)
 
         return with_dependent_launch(kernel) if has_dependents else kernel

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from bitquant import packing
-from bitquant.layouts import to_layout
 from bitquant.operator import Operator
+from bitquant.relayout import to_layout
 from bitquant.testing.generators import make_inputs
 from bitquant.testing.oracle import assert_close, relative_error, round_to_output
 

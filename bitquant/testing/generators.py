@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from bitquant import inputs
 from bitquant.config import MatmulConfig, ZerosMode
-from bitquant.dtypes import ACTIVATION_DTYPES, OUT_DTYPES, SCALE_DTYPES, WEIGHT_DTYPES, NumberFormat, number_format
-from bitquant.packing import pack_zeros
+from bitquant.formats import ACTIVATION_DTYPES, OUT_DTYPES, SCALE_DTYPES, WEIGHT_DTYPES, NumberFormat, number_format
+from bitquant.operands import EPILOGUE, present
 from bitquant.testing.oracle import FEW_ELEMENTS, oracle, oracle_weight
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ __all__ = [
     "legal_zeros_modes",
     "make_inputs",
     "packing_step",
+    "sample_format",
+    "weight_fields",
 ]
 
 #: Rows of A to call an operator with: none, a vector, fewer than a tile, a tile, a tile and one.
@@ -66,6 +69,12 @@ SHAPE_SETS: dict[str, tuple[tuple[int, int], ...]] = {
 LLM_SHAPES: tuple[tuple[int, int], ...] = (*SHAPE_SETS["llama-3-8b"], *SHAPE_SETS["llama-3-70b"])
 
 
+#: Levels in no order, of which neither 16-bit type holds all, for formats that are given them.
+_CODEBOOK = (
+    0.25, -1.75, 0.0, 3.0, -0.0625, 0.7, -0.9, 1.2, 2.1, -2.6, 0.4, -0.33, 1.625, -1.1, 0.05, -3.5,
+)  # fmt: skip
+
+
 # What goes together.
 
 
@@ -74,18 +83,26 @@ def formats() -> tuple[str, ...]:
     return WEIGHT_DTYPES
 
 
+def weight_fields(W_dtype: str) -> dict[str, Any]:
+    """Return the fields of a config that say what its weight's format is."""
+    if number_format(W_dtype).takes_codebook:
+        return {"W_dtype": W_dtype, "codebook": _CODEBOOK}
+    return {"W_dtype": W_dtype}
+
+
+def sample_format(W_dtype: str) -> NumberFormat:
+    """Return the format of that name that problems here have."""
+    return number_format(W_dtype, weight_fields(W_dtype).get("codebook"))
+
+
 def legal_activations(W_dtype: str) -> tuple[str, ...]:
     """Return the types that A may have with this W: its own if W is a native float, no int8 if W has fractions."""
-    fmt = number_format(W_dtype)
-    if fmt.kind == "float" and fmt.bits > 8:
-        return (fmt.name,)
-    return ACTIVATION_DTYPES if fmt.is_integer else tuple(a for a in ACTIVATION_DTYPES if a != "int8")
+    return number_format(W_dtype).activations
 
 
 def legal_zeros_modes(W_dtype: str) -> tuple[ZerosMode | None, ...]:
     """Return the modes of zero points that this W may have, None for no zero points."""
-    unsigned = number_format(W_dtype).kind == "uint"
-    return (None, "original", "rescale", "quantized") if unsigned else (None, "original", "rescale")
+    return (None, *number_format(W_dtype).zeros_modes)
 
 
 def legal_accumulators(A_dtype: str) -> tuple[str, ...]:
@@ -272,7 +289,7 @@ def _problem(
         N=shape.N,
         K=shape.K,
         A_dtype=A,
-        W_dtype=W,
+        **weight_fields(W),
         out_dtype=out,
         accum_dtype=dealer.deal("accum", legal_accumulators(A)),
         layout=dealer.deal("layout", legal_layouts(W, A)),
@@ -327,7 +344,7 @@ def configs(max_size: int = 200) -> SearchStrategy[MatmulConfig]:
             N=N_step * draw(st.integers(1, max_size // N_step)),
             K=K,
             A_dtype=A,
-            W_dtype=W,
+            **weight_fields(W),
             out_dtype=draw(st.sampled_from(OUT_DTYPES)),
             accum_dtype=draw(st.sampled_from(legal_accumulators(A))),
             layout=draw(st.sampled_from(legal_layouts(W, A))),
@@ -348,62 +365,14 @@ def configs(max_size: int = 200) -> SearchStrategy[MatmulConfig]:
 # Inputs.
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Operands of one call.
-
-    Attributes
-    ----------
-    A
-        (m, K), the type of A.
-    W
-        Values, not packed: (N, K), or (K, N) for layout "nn". int8 or uint8 for integers, codes 0 ... 15 in int8 for
-        nf4 and fp4_e2m1, else the type of W. `bitquant.packing.pack` and `transform_weight` take it.
-    scale
-        (N, K / group), or None.
-    zeros
-        What the operator takes: (N, K / group), packed (K / group, N * bits / 8), or None.
-    zeros_values
-        What `oracle` takes: `zeros`, and where that is packed the integers, (K / group, N).
-    bias
-        (N,) of the output's type, or None.
-    activation_scale, channel_scale
-        (m,) and (N,) float32, or None.
-    """
-
-    A: torch.Tensor
-    W: torch.Tensor
-    scale: torch.Tensor | None
-    zeros: torch.Tensor | None
-    zeros_values: torch.Tensor | None
-    bias: torch.Tensor | None
-    activation_scale: torch.Tensor | None = None
-    channel_scale: torch.Tensor | None = None
-
-    @property
-    def optional(self) -> dict[str, torch.Tensor]:
-        """The optional operands that there are, by the names of `Operator.forward`, in the order of the kernels'."""
-        names = ("scale", "zeros", "bias", "activation_scale", "channel_scale")
-        return {name: tensor for name in names if (tensor := getattr(self, name)) is not None}
+class Inputs(inputs.Inputs):
+    """Operands of one call, with the oracle's result."""
 
     def reference(self, config: MatmulConfig) -> np.ndarray:
         """Return what `oracle` says of these operands, float64, (m, N)."""
-        return oracle(
-            config,
-            self.A,
-            self.W,
-            self.scale,
-            self.zeros_values,
-            self.bias,
-            self.activation_scale,
-            self.channel_scale,
-        )
+        epilogue = {operand.argument: self.given[operand.argument] for operand in present(config, EPILOGUE)}
+        return oracle(config, self.A, self.W, self.scale, self.zeros_values, **epilogue)
 
-
-#: Root mean square that outputs aim at: a few of int8 saturate; float16 (65504) is not reached in 16 standard
-#: deviations, bias included.
-_TARGET_RMS = {"int8": 90.0, "int32": 4000.0, "float16": 4000.0}
-_LARGEST_FLOAT16 = 65504.0
 
 #: Elements of a result up to which it is drawn again where its terms cancel.
 _SMALL_RESULT = 4096
@@ -413,12 +382,7 @@ _LEAST_RMS = 2.0**-8
 
 
 def make_inputs(config: MatmulConfig, m: int, device: torch.device | str = "cpu", seed: int = 0) -> Inputs:
-    """Draw operands for a call with `m` rows, the same on every device.
-
-    W takes every value of its format (float8: every finite one) as often, each at least once where it has room. Scales
-    have both signs and undo the range of W, zero points take the range of W. A is normal, or uniform up to -128 ...
-    127 for int8, and small enough for the output type to hold the results; a few percent of int8 outputs saturate.
-    Output scales have both signs, and bring results of the whole range of int8 into the output type.
+    """Draw operands as `draw_inputs` does, with every value of float8, the same on every device.
 
     A relative error says something where the result is not much smaller than its terms. Small results, where this
     is not rare, are drawn again if ``||D||`` is less than half of ``T = ||sqrt(A^2 @ (decode(W)^2)^T)||`` (less than
@@ -438,176 +402,33 @@ def make_inputs(config: MatmulConfig, m: int, device: torch.device | str = "cpu"
     """
     generator = torch.Generator().manual_seed(seed)
     for _ in range(1000):
-        inputs = _draw_inputs(config, m, generator)
-        if m * (config.N or 0) > _SMALL_RESULT or not _cancels(config, inputs):
-            break
-    else:
-        raise RuntimeError(f"no draw of 1000 for {config} keeps its result from cancelling")
-    moved: dict[str, Any] = {k: v.to(device) if v is not None else None for k, v in vars(inputs).items()}
-    return Inputs(**moved)
+        drawn = Inputs(**vars(inputs.draw_inputs(config, m, generator, every_float8=True)))
+        if m * config.N > _SMALL_RESULT or not _cancels(config, drawn):
+            return drawn.to(device)
+    raise RuntimeError(f"no draw of 1000 for {config} keeps its result from cancelling")
 
 
-def _draw_inputs(config: MatmulConfig, m: int, generator: torch.Generator) -> Inputs:
-    W = _draw_weight(config, generator)
-    rms = _format_rms(config.W_format)
-    scale = zeros = zeros_values = bias = None
-    if config.with_scaling:
-        magnitude = _uniform(config.scale_shape, 0.5, 1.5, generator) / rms
-        sign = torch.randint(0, 2, config.scale_shape, generator=generator) * 2 - 1
-        scale = (magnitude * sign).to(config.scale_format.torch_dtype)
-    if config.has_packed_zeros:
-        shape = (config.num_groups, config.N)
-        codes = torch.arange(1 << config.W_format.bits, dtype=torch.uint8)
-        zeros_values = _draw_from(codes, shape, generator)
-        zeros = pack_zeros(zeros_values, config)
-    elif config.with_zeros:
-        zeros = zeros_values = _draw_zeros(config, rms, generator)
-    norm = _largest_row_norm(config, W, scale, zeros_values)
-    A = _draw_activation(config, m, norm, generator)
-    output_rms = float(A.to(torch.float32).pow(2).mean().sqrt()) * norm if m else 1.0
-    # What one of the output scales brings outputs down by; of the rest of their size there are a half to one.
-    unit = min(1.0, _TARGET_RMS.get(config.out_format.name, math.inf) / output_rms) if output_rms else 1.0
-    output_scales: dict[str, torch.Tensor] = {}
-    if config.with_activation_scale:
-        output_scales["activation_scale"] = unit * _draw_signed((m,), generator)
-    if config.with_channel_scale:
-        factor = 1.0 if output_scales else unit
-        output_scales["channel_scale"] = factor * _draw_signed((config.N,), generator)
-    if config.with_bias:
-        bias = _draw_bias(config, output_rms * unit if output_scales else output_rms, generator)
-    return Inputs(A, W, scale, zeros, zeros_values, bias, **output_scales)
-
-
-def _draw_signed(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Return numbers of 0.5 to 1 and either sign, float32."""
-    return _uniform(shape, 0.5, 1.0, generator) * (torch.randint(0, 2, shape, generator=generator) * 2 - 1)
-
-
-def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
-    return torch.rand(shape, generator=generator) * (high - low) + low
-
-
-def _all_values(fmt: NumberFormat) -> torch.Tensor:
-    """Return every finite value of a format of 8 bits and fewer; codes for nf4 and fp4_e2m1."""
-    if fmt.codebook is not None:
-        return torch.arange(len(fmt.codebook), dtype=torch.int8)
-    if fmt.kind == "float":
-        patterns = torch.arange(256, dtype=torch.uint8)
-        return patterns[patterns.view(fmt.torch_dtype).to(torch.float32).isfinite()].view(fmt.torch_dtype)
-    step = 2 if fmt.name == "int1" else 1
-    return torch.arange(fmt.min_value, fmt.max_value + 1, step).to(fmt.torch_dtype)
-
-
-def _format_rms(fmt: NumberFormat) -> float:
-    """Return the root mean square of the weights that `_draw_weight` draws."""
-    if fmt.bits > 8:
-        return 1.0
-    values = torch.tensor(fmt.codebook) if fmt.codebook else _all_values(fmt)
-    return float(values.to(torch.float64).pow(2).mean().sqrt())
-
-
-def _draw_from(values: torch.Tensor, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Return values drawn uniformly, each at least once where there is room, spread evenly over the tensor."""
-    size, count = math.prod(shape), len(values)
-    if size == 0:
-        return torch.empty(shape, dtype=values.dtype)
-    indices = torch.randint(0, count, (size,), generator=generator, dtype=torch.uint8)
-    planted = torch.randperm(count, generator=generator)[:size]
-    start = int(torch.randint(0, size, (1,), generator=generator))
-    places = (torch.arange(len(planted)) * max(1, size // count) + start) % size
-    indices[places] = planted.to(torch.uint8)
-    raw = values.view(torch.uint8)  # index_select knows no float8.
-    return raw.index_select(0, indices.to(torch.int32)).view(values.dtype).view(shape)
-
-
-def _draw_weight(config: MatmulConfig, generator: torch.Generator) -> torch.Tensor:
-    shape = (config.N, config.K) if config.layout == "nt" else (config.K, config.N)
-    if config.W_format.bits > 8:
-        return torch.randn(shape, generator=generator).to(config.W_format.torch_dtype)
-    return _draw_from(_all_values(config.W_format), shape, generator)
-
-
-def _draw_zeros(config: MatmulConfig, rms: float, generator: torch.Generator) -> torch.Tensor:
-    """Return zero points that are not packed: fractions, and half of them integers for "original" with an integer W."""
-    fmt, shape = config.W_format, config.scale_shape
-    if config.zeros_mode == "original" and fmt.is_integer:
-        zeros = _uniform(shape, fmt.min_value, fmt.max_value, generator)
-        zeros = torch.where(torch.rand(shape, generator=generator) < 0.5, zeros.round(), zeros)
-    else:
-        reach = 1.0 if config.zeros_mode == "rescale" and config.with_scaling else rms
-        if fmt.kind == "float" and fmt.bits == 8:  # w - z is kept within float16.
-            reach = min(reach, 0.9 * (_LARGEST_FLOAT16 - torch.finfo(fmt.torch_dtype).max))
-        zeros = _uniform(shape, -reach, reach, generator)
-    return zeros.to(config.scale_format.torch_dtype)
-
-
-def _largest_row_norm(config: MatmulConfig, W: torch.Tensor, scale: Any, zeros: Any) -> float:
-    """Return the largest 2-norm of a row of decode(W), looking at no more than 256 rows."""
-    return float(np.linalg.norm(oracle_weight(config, W, scale, zeros, slice(256)), axis=1).max())
-
-
-def _draw_activation(config: MatmulConfig, m: int, norm: float, generator: torch.Generator) -> torch.Tensor:
-    """Return A such that outputs, whose RMS is that of A times the norm of a row of W, suit their type."""
-    shape = (m, config.K)
-    is_unbound = config.reduce_dtype == "int32" and config.out_format.bits == 32
-    if config.A_format.is_integer and config.has_output_scales:  # They will bring outputs into their type.
-        is_unbound = True
-    target = math.inf if is_unbound else _TARGET_RMS.get(config.out_format.name, math.inf)
-    wanted = target / norm if norm else 1.0
-    if config.A_format.is_integer:
-        return _draw_int8(shape, wanted, generator)
-    # float16 outputs need not be large, integer ones must be to show their digits. float8_e4m3 reaches from 2^-6
-    # (normal) to 448, that is 64 times 7 standard deviations.
-    wanted = min(max(wanted, 2.0**-6), 64.0 if config.out_format.is_integer else 1.0)
-    rms = 2.0 ** math.floor(math.log2(wanted))
-    return (torch.randn(shape, generator=generator) * rms).to(config.A_format.torch_dtype)
-
-
-def _draw_int8(shape: tuple[int, int], rms: float, generator: torch.Generator) -> torch.Tensor:
-    """Return int8 values of about that RMS: uniform in -128 ... 127 or less, or -1, 0 and 1 with few that are not 0."""
-    if rms >= math.sqrt(127 * 128 / 3):
-        return _draw_from(torch.arange(-128, 128).to(torch.int8), shape, generator)
-    largest = int((math.sqrt(1 + 12 * rms**2) - 1) / 2)  # Integers up to a have a mean square of a (a + 1) / 3.
-    if largest >= 1:
-        return torch.randint(-largest, largest + 1, shape, generator=generator, dtype=torch.int8)
-    values = torch.randint(0, 2, shape, generator=generator, dtype=torch.int8) * 2 - 1
-    kept = torch.rand(shape, generator=generator) < rms**2
-    kept[torch.arange(shape[0]), torch.randint(0, shape[1], (shape[0],), generator=generator)] = True
-    return values * kept
-
-
-def _draw_bias(config: MatmulConfig, output_rms: float, generator: torch.Generator) -> torch.Tensor:
-    """Return a bias of half the size of the outputs; of integers also the extremes of int8."""
-    shape = (config.N,)
-    if not config.out_format.is_integer:
-        bias = torch.randn(shape, generator=generator) * output_rms / 2
-        return bias.to(config.out_format.torch_dtype)
-    reach = min(64, int(output_rms) + 1) if config.out_format.bits == 8 else int(output_rms) + 1
-    bias = torch.randint(-reach, reach + 1, shape, generator=generator)
-    if len(bias) >= 2:
-        bias[0], bias[-1] = -128, 127
-    return bias.to(config.out_format.torch_dtype)
-
-
-def _cancels(config: MatmulConfig, inputs: Inputs) -> bool:
+def _cancels(config: MatmulConfig, drawn: Inputs) -> bool:
     """Whether the result is smaller than `make_inputs` promises."""
-    a = inputs.A.to(torch.float64).numpy()
-    weight = oracle_weight(config, inputs.W, inputs.scale, inputs.zeros_values)
-    channel_scale: Any = 1.0
-    if inputs.activation_scale is not None:
-        a = a * inputs.activation_scale.to(torch.float64).numpy()[:, None]
-    if inputs.channel_scale is not None:
-        channel_scale = inputs.channel_scale.to(torch.float64).numpy()[:, None]
-        weight = weight * channel_scale
+    a = drawn.A.to(torch.float64).numpy()
+    weight = oracle_weight(config, drawn.W, drawn.scale, drawn.zeros_values)
+    columns: Any = 1.0
+    for operand in present(config, EPILOGUE):
+        values = drawn.given[operand.argument].to(torch.float64).numpy()[:, None]
+        if operand.role == "factor" and operand.rows == "A":
+            a = a * values
+        elif operand.role == "factor":
+            columns = columns * values
+    weight = weight * columns
     terms = _norm_of_terms(a, weight)
-    if inputs.zeros_values is not None and not config.has_packed_zeros:
-        z = np.repeat(inputs.zeros_values.to(torch.float64).numpy(), config.group, axis=1)
-        if inputs.scale is not None and config.zeros_mode == "original":
-            z = z * np.repeat(inputs.scale.to(torch.float64).numpy(), config.group, axis=1)
-        z = z * channel_scale
+    if drawn.zeros_values is not None and not config.has_packed_zeros:
+        z = np.repeat(drawn.zeros_values.to(torch.float64).numpy(), config.group, axis=1)
+        if drawn.scale is not None and config.zeros_mode == "original":
+            z = z * np.repeat(drawn.scale.to(torch.float64).numpy(), config.group, axis=1)
+        z = z * columns
         if terms < 0.45 * math.hypot(_norm_of_terms(a, weight + z), _norm_of_terms(a, z)):
             return True
-    result = inputs.reference(config)
+    result = drawn.reference(config)
     norm = float(np.linalg.norm(result))
     if 0 < norm < _LEAST_RMS * math.sqrt(result.size):
         return True

@@ -7,17 +7,19 @@ is slow on purpose where that keeps it obvious.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import NumberFormat
+from bitquant.formats import NumberFormat
 
 __all__ = [
     "FEW_ELEMENTS",
     "assert_close",
+    "code_values",
     "decode_plain",
     "oracle",
     "oracle_weight",
@@ -72,11 +74,35 @@ def _small_float(codes: np.ndarray, exponent_bits: int, mantissa_bits: int, has_
     return value
 
 
-def _code_values(codes: np.ndarray, fmt: NumberFormat) -> np.ndarray:
-    """Return the values of nf4 or fp4_e2m1 codes."""
-    if fmt.name == "nf4":
-        return _NF4_LEVELS[codes.astype(np.int64)]
-    return _small_float(codes, exponent_bits=2, mantissa_bits=1, has_infinity=False)
+#: The values of codes, for packed formats of other numbers than integers, by name. Each such format has an entry here.
+_CODE_VALUES: dict[str, Callable[..., np.ndarray]] = {
+    "nf4": lambda codes: _NF4_LEVELS[codes],
+    "code4": lambda codes, levels: np.float32(levels).astype(np.float64)[codes],
+    "fp4_e2m1": lambda codes: _small_float(codes, exponent_bits=2, mantissa_bits=1, has_infinity=False),
+    "float6_e3m2": lambda codes: _small_float(codes, exponent_bits=3, mantissa_bits=2, has_infinity=False),
+    "float6_e2m3": lambda codes: _small_float(codes, exponent_bits=2, mantissa_bits=3, has_infinity=False),
+}
+
+
+def code_values(codes: Any, fmt: NumberFormat) -> np.ndarray:
+    """Return the values of codes, the unsigned bits of numbers in that format, in float64; NaN and infinity too."""
+    codes = np.asarray(codes).astype(np.int64)
+    if fmt.is_packed and not fmt.is_integer:
+        return _CODE_VALUES[fmt.name](codes, *([fmt.levels] if fmt.takes_codebook else []))
+    if fmt.is_integer and fmt.is_unsigned:
+        return codes.astype(np.float64)
+    if fmt.is_integer:
+        if fmt.bits == 1:
+            return np.where(codes == 1, 1.0, -1.0)
+        if fmt.bits < 8:
+            return np.asarray(codes - 2 ** (fmt.bits - 1), np.float64)
+        return np.where(codes >= 128, codes - 256, codes).astype(np.float64)
+    if fmt.name == "float8_e4m3":
+        return _small_float(codes, 4, 3, has_infinity=False)
+    if fmt.name == "float8_e5m2":
+        return _small_float(codes, 5, 2, has_infinity=True)
+    exponent_bits, mantissa_bits = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23)}[fmt.name]
+    return _small_float(codes, exponent_bits, mantissa_bits, has_infinity=True)
 
 
 def _float64(array: Any) -> np.ndarray:
@@ -111,22 +137,7 @@ def decode_plain(stored: Any, config: MatmulConfig) -> np.ndarray:
     codes = np.zeros(bits.shape[:2], np.int64)
     for i in range(fmt.bits):
         codes |= bits[..., i].astype(np.int64) << i
-    if fmt.kind == "code":
-        return _code_values(codes, fmt)
-    if fmt.kind == "uint":
-        return codes.astype(np.float64)
-    if fmt.kind == "int":
-        if fmt.bits == 1:
-            return np.where(codes == 1, 1.0, -1.0)
-        if fmt.bits < 8:
-            return np.asarray(codes - 2 ** (fmt.bits - 1), np.float64)
-        return np.where(codes >= 128, codes - 256, codes).astype(np.float64)
-    if fmt.name == "float8_e4m3":
-        return _small_float(codes, 4, 3, has_infinity=False)
-    if fmt.name == "float8_e5m2":
-        return _small_float(codes, 5, 2, has_infinity=True)
-    exponent_bits, mantissa_bits = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23)}[fmt.name]
-    return _small_float(codes, exponent_bits, mantissa_bits, has_infinity=True)
+    return code_values(codes, fmt)
 
 
 # Arithmetic.
@@ -147,7 +158,7 @@ def oracle_weight(
     config
         The problem.
     W_values
-        (N, K), or (K, N) for layout "nn": integers, floats, or for nf4 and fp4_e2m1 codes 0 ... 15.
+        (N, K), or (K, N) for layout "nn": integers, floats, or codes of packed formats of other numbers.
     scale
         (N, K / group), for ``config.with_scaling``.
     zeros
@@ -161,8 +172,8 @@ def oracle_weight(
         float64, (N, K) in both layouts.
     """
     w: Any = _float64((W_values.T if config.layout == "nn" else W_values)[rows])
-    if config.W_format.kind == "code":
-        w = _code_values(w, config.W_format)
+    if config.W_format.is_packed and not config.W_format.is_integer:
+        w = code_values(w, config.W_format)
     s = np.repeat(_float64(scale[rows]), config.group, axis=1) if config.with_scaling else 1.0
     z: Any = 0.0
     if config.with_zeros:
@@ -256,7 +267,7 @@ def tolerance(config: MatmulConfig) -> float:
     most u / sqrt(3). What is rounded:
 
     - the output, once, in its type;
-    - each weight in the type of B_decode: nf4 levels, the subtraction of a zero point that is not an integer, the
+    - each weight in the type of B_decode: levels of a codebook, the subtraction of a zero point that is no integer, the
       multiplication by the scale; and Scale and Zeros themselves where their type is wider than that of B_decode;
     - each of the K additions in float32. Their errors accumulate like sqrt(K); tensor cores truncate, which
       accumulates like the number of additions of whole blocks of 16, K / 16;
@@ -277,7 +288,7 @@ def tolerance(config: MatmulConfig) -> float:
         return _SAFETY * math.sqrt((output**2 + scalings * _UNIT_ROUNDOFF["float32"] ** 2) / 3)
     decode = _UNIT_ROUNDOFF.get(config.decode_dtype, 0.0)  # 0: integers and float8, decoded without rounding.
     operands_rounded = _UNIT_ROUNDOFF[config.scale_format.name] < decode
-    roundings = 1 if config.W_format.name == "nf4" else 0
+    roundings = 1 if config.W_format.needs_table else 0
     if config.with_scaling:
         roundings += 1 + operands_rounded
     if config.with_zeros and not config.has_packed_zeros:

@@ -1,24 +1,16 @@
 """Building candidates, several at a time.
 
-They are built by processes, and not by threads as an operator's kernels are (`bitquant.parallel`). There are enough of
-them to pay for the start of a process, and a hint that nobody has tried yet may break a compiler: one that crashes or
-hangs costs its own candidate only. The processes are fresh interpreters that are told what to build in one line of JSON
-at a time, and no children of `multiprocessing`: those would import the user's script again, and where it lacks a
-`__main__` guard start tuning there. They see no GPU.
+They are built by processes (`bitquant.workers`), and not by threads as an operator's kernels are (`bitquant.parallel`).
+There are enough of them to pay for the start of a process, and a hint that nobody has tried yet may break a compiler:
+one that crashes or hangs costs its own candidate only.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any
 
 import tvm
 from tvm.ir import IRModule
@@ -28,21 +20,17 @@ from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b, symbol
 from bitquant.config import MatmulConfig
-from bitquant.errors import BuildError
 from bitquant.files import scratch_folder
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.tuned import read_hint
 from bitquant.tune.candidates import Candidate
+from bitquant.workers import Outcome, Worker, describe
 
-__all__ = ["Outcome", "build_all", "build_candidate"]
+__all__ = ["build_all", "build_candidate", "build_request"]
 
-#: Longest time for one candidate; the slowest take some 20 s.
-_TIMEOUT_S = 300.0
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bitquant.tune.worker import main; main()"
-
-#: A built candidate, or why it could not be built.
-Outcome = Archive | str
+#: What serves requests of `request_for`.
+_WORKER = "bitquant.tune.worker"
 
 
 def build_candidate(config: MatmulConfig, layout: Any, target: Target, candidate: Candidate) -> Archive:
@@ -119,7 +107,7 @@ def build_all(
     with scratch_folder() as folder:
 
         def serve() -> None:
-            worker = Worker()
+            worker = Worker(Worker.for_module(_WORKER))
             try:
                 while True:
                     try:
@@ -143,78 +131,3 @@ def build_all(
         for thread in threads:
             thread.join()
     return outcomes
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception as the report shows it; never empty."""
-    return str(error) or type(error).__name__
-
-
-class Worker:
-    """A process that builds candidates, started when it is first needed and anew after it has died.
-
-    Parameters
-    ----------
-    command
-        What to run; default: `bitquant.tune.worker` in this interpreter, with its module path.
-    timeout_s
-        Longest time for one candidate, in seconds.
-    """
-
-    def __init__(self, command: Sequence[str] | None = None, timeout_s: float = _TIMEOUT_S) -> None:
-        self._command = list(command or (sys.executable, "-c", _START, json.dumps(sys.path)))
-        self._timeout_s = timeout_s
-        self._process: subprocess.Popen[str] | None = None
-
-    def build(self, request: dict[str, Any], path: Path) -> Outcome:
-        """Return the archive that the process made of a request, or why there is none."""
-        if self._process is None:
-            environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                env=environment,
-            )  # fmt: skip
-        process = self._process
-        requests, answers = cast("TextIO", process.stdin), cast("TextIO", process.stdout)
-        has_expired = threading.Event()
-
-        def expire() -> None:
-            has_expired.set()
-            process.kill()
-
-        timer = threading.Timer(self._timeout_s, expire)
-        timer.start()
-        try:
-            requests.write(json.dumps({**request, "path": str(path)}) + "\n")
-            requests.flush()
-            answer = answers.readline()
-        except BrokenPipeError:
-            answer = ""
-        finally:
-            timer.cancel()
-        if not answer:
-            self.stop()
-            if has_expired.is_set():
-                return f"not built within {self._timeout_s:g} s"
-            return f"the compiling process died (exit code {process.returncode})"
-        error = json.loads(answer)["error"]
-        if error is not None:
-            return str(error)
-        try:
-            return Archive.load(path)
-        except BuildError as failure:
-            return describe(failure)
-
-    def stop(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    with suppress(BrokenPipeError):
-                        pipe.close()
-            try:
-                self._process.wait(timeout=5)  # It ends when it has read all of its input.
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
-from bitquant import packing, profiling
+from bitquant import profiling
 from bitquant.config import MatmulConfig
-from bitquant.layouts import Layout, to_layout
+from bitquant.inputs import Inputs, draw_inputs
+from bitquant.layouts import Layout
+from bitquant.operands import EPILOGUE, present
 from bitquant.tune.candidates import Candidate
 
-__all__ = ["Clock", "Workbench", "clock_for", "decode_rows", "reference", "wrong"]
+__all__ = ["Clock", "Workbench", "clock_for", "reference", "wrong"]
 
 #: Times calls: (candidate, calls, whether precisely) -> median time of one, in microseconds.
 Clock = Callable[[Candidate, Sequence[Callable[[], Any]], bool], float]
@@ -26,9 +28,6 @@ _MOST_ERROR_BFLOAT16 = 8 * _MOST_ERROR
 _PEAK = 8
 #: Elements of a float64 temporary, 512 MiB.
 _CHUNK_ELEMENTS = 1 << 26
-#: Root mean squares of results: no int8 saturates often, and no float16 overflows.
-_RESULT_RMS = {"int8": 30.0}
-_DEFAULT_RESULT_RMS = 1000.0
 
 
 def clock_for(device: torch.device) -> Clock:
@@ -66,30 +65,21 @@ class Workbench:
             if rung == config.ladder[-1]:
                 rows.append(2 * rung + 3)
         generator = torch.Generator(device=device).manual_seed(0)
-        self._W, self._optional, decoded = _draw_weight(config, layout, max(rows), device, generator)
-        A = _draw_A(config, max(rows), _rms(decoded(slice(0, 256))), device, generator)
-        self._cases = []
-        expected = reference(config, A, decoded, **self._epilogue(max(rows)))
-        for m in rows:
-            self._cases.append((A[:m].contiguous(), expected[:m]))
+        inputs = draw_inputs(config, max(rows), generator)
+        whole = reference(inputs)
+        #: Operands and results.
+        self._cases = [(inputs.rows(slice(m)), whole[:m]) for m in rows]
+        self._W = inputs.stored(layout)["W"]
         self._weights: list[torch.Tensor] = []
-
-    def _others(self, m: int) -> dict[str, torch.Tensor]:
-        """Return the optional operands of a call with `m` rows, in the order of the kernels' parameters."""
-        return {k: v[:m] if k == "activation_scale" else v for k, v in self._optional.items()}
-
-    def _epilogue(self, m: int) -> dict[str, torch.Tensor]:
-        """Return those that come after the sums."""
-        return {k: v for k, v in self._others(m).items() if k in ("bias", "activation_scale", "channel_scale")}
 
     def check(self, kernel: Callable[..., object]) -> str:
         """Return what is wrong with a kernel's results, or "" where they are right."""
-        for A, expected in self._cases:
-            m, out = len(A), self._config.out_format.torch_dtype
+        for inputs, expected in self._cases:
+            m, out = len(expected), self._config.out_format.torch_dtype
             fill = math.nan if out.is_floating_point else torch.iinfo(out).min
             # A row before and after the output shows a write out of bounds.
-            guarded = torch.full((m + 2, expected.shape[1]), fill, dtype=out, device=A.device)
-            kernel(A, self._W, *self._others(m).values(), guarded[1 : m + 1])
+            guarded = torch.full((m + 2, expected.shape[1]), fill, dtype=out, device=expected.device)
+            kernel(inputs.A, self._W, *inputs.optional.values(), guarded[1 : m + 1])
             edges = guarded[[0, -1]]
             if not bool((edges.isnan() if out.is_floating_point else edges == fill).all()):
                 return f"m = {m}: writes outside its output"
@@ -99,138 +89,40 @@ class Workbench:
 
     def latency_us(self, candidate: Candidate, kernel: Callable[..., object], clock: Clock, precise: bool) -> float:
         """Return the median time of a call with `rung` rows, whose weight is not in the cache."""
-        A, expected = self._cases[0]
+        inputs, expected = self._cases[0]
         if not self._weights:
             self._weights = profiling.rotating_copies(self._W)
-        output = torch.empty(expected.shape, dtype=self._config.out_format.torch_dtype, device=A.device)
-        others = list(self._others(len(A)).values())
+        output = torch.empty(expected.shape, dtype=self._config.out_format.torch_dtype, device=expected.device)
+        A, others = inputs.A, list(inputs.optional.values())
         calls = [lambda W=W: kernel(A, W, *others, output) for W in self._weights]
         return clock(candidate, calls, precise)
-
-
-Decoded = Callable[[slice], torch.Tensor]
-
-
-def _draw_weight(
-    config: MatmulConfig, layout: Layout, m: int, device: torch.device, generator: torch.Generator
-) -> tuple[torch.Tensor, dict[str, torch.Tensor], Decoded]:
-    """Return W as stored, the optional operands by name in their order (for m rows), and decode(W) by rows, float64."""
-    c, dtype = config, config.W_format.torch_dtype
-
-    def normal(shape: Sequence[int]) -> torch.Tensor:
-        return torch.randn(tuple(shape), device=device, generator=generator)
-
-    def random_bytes(shape: Sequence[int]) -> torch.Tensor:
-        return torch.randint(0, 256, tuple(shape), dtype=torch.uint8, device=device, generator=generator)
-
-    is_bytes = c.W_format.is_packed or c.W_format.is_integer
-    plain = random_bytes(c.W_shape).view(dtype) if is_bytes else normal(c.W_shape).to(dtype)
-    values = packing.unpack(plain, c)
-    values = values if c.layout == "nt" else values.T
-    rms = _rms(values[:256])
-    optional: dict[str, torch.Tensor] = {}
-    scale = zeros = None
-    if c.with_scaling:
-        scale = ((normal(c.scale_shape) * 0.25 + 1) / rms).to(c.scale_format.torch_dtype)
-        optional["scale"] = scale
-    if c.has_packed_zeros:
-        optional["zeros"] = random_bytes(c.zeros_shape).view(torch.int8)
-        zeros = packing.unpack_zeros(optional["zeros"], c).T
-    elif c.with_zeros:
-        unit = 1.0 if c.zeros_mode == "rescale" and c.with_scaling else rms
-        zeros = (normal(c.zeros_shape) * unit).to(c.scale_format.torch_dtype)
-        optional["zeros"] = zeros
-    if c.with_bias:
-        bias = normal((c.N,)) * _RESULT_RMS.get(c.out_format.name, _DEFAULT_RESULT_RMS) / 10
-        optional["bias"] = bias.to(c.out_format.torch_dtype)
-    if c.with_activation_scale:
-        optional["activation_scale"] = 1 - torch.rand(m, device=device, generator=generator) / 2
-    if c.with_channel_scale:
-        optional["channel_scale"] = 1 - torch.rand(int(c.N), device=device, generator=generator) / 2
-
-    def decoded(rows: slice) -> torch.Tensor:
-        return decode_rows(c, values, scale, zeros, rows)
-
-    return to_layout(plain, c, layout), optional, decoded
-
-
-def decode_rows(
-    config: MatmulConfig, values: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, rows: slice
-) -> torch.Tensor:
-    """Return decode(W) for some n, (n, K) in float64: (w - z) * s, or w * s - z for zeros_mode "rescale".
-
-    Parameters
-    ----------
-    config
-        The problem.
-    values
-        The values w of all weights, (N, K).
-    scale, zeros
-        s and z, (N, K / group), not packed; None where absent.
-    rows
-        Which n.
-    """
-    w = values[rows].double()
-    s = scale[rows].double().repeat_interleave(config.group, 1) if scale is not None else 1.0
-    z = zeros[rows].double().repeat_interleave(config.group, 1) if zeros is not None else 0.0
-    return w * s - z if config.zeros_mode == "rescale" else (w - z) * s
 
 
 def _rms(tensor: torch.Tensor) -> float:
     return max(float(tensor.double().square().mean().sqrt()), 1e-3)
 
 
-def _draw_A(
-    config: MatmulConfig, m: int, weight_rms: float, device: torch.device, generator: torch.Generator
-) -> torch.Tensor:
-    """Return A, small enough for the type of the output."""
-    c = config
-    shape = (m, int(c.K))
-    most = _RESULT_RMS.get(c.out_format.name, _DEFAULT_RESULT_RMS) / (weight_rms * math.sqrt(shape[1]))
-    if c.A_format.is_integer:
-        # Uniform in -a ... a has a root mean square of a / sqrt(3). int32 sums of 8-bit numbers fit whatever a is.
-        a = 127 if c.out_format.name in ("int32", "float32") else min(127, max(1, round(most * math.sqrt(3))))
-        return torch.randint(-a, a + 1, shape, device=device, generator=generator).to(c.A_format.torch_dtype)
-    A = torch.randn(shape, device=device, generator=generator) * min(1.0, most)
-    return A.to(c.A_format.torch_dtype)
-
-
-def reference(
-    config: MatmulConfig,
-    A: torch.Tensor,
-    decoded: Decoded,
-    bias: torch.Tensor | None = None,
-    activation_scale: torch.Tensor | None = None,
-    channel_scale: torch.Tensor | None = None,
-) -> torch.Tensor:
+def reference(inputs: Inputs) -> torch.Tensor:
     """Return the result in float64, not rounded to the output's type.
 
     ::
 
-        D[m, n] = sum_k A[m, k] * decode(W)[n, k] * activation_scale[m] * channel_scale[n] + Bias[n]
+        D[m, n] = sum_k A[m, k] * decode(W)[n, k] * factors + addends
 
-    Parameters
-    ----------
-    config
-        The problem.
-    A
-        (m, K), of any type.
-    decoded
-        Maps a slice of rows n to decode(W) there, (n, K), float64. No TVM is in it.
-    bias, channel_scale
-        (N,) or None.
-    activation_scale
-        (m,) or None.
+    No TVM is in it.
     """
-    N, a = int(config.N), A.double()
+    A, N = inputs.A.double(), inputs.config.N
     result = torch.empty((len(A), N), dtype=torch.float64, device=A.device)
     step = max(1, _CHUNK_ELEMENTS // A.shape[1])
     for first in range(0, N, step):
-        rows = slice(first, first + step)
-        result[:, rows] = a @ decoded(rows).T
-    result = result if activation_scale is None else result * activation_scale.double()[:, None]
-    result = result if channel_scale is None else result * channel_scale.double()
-    return result if bias is None else result + bias.double()
+        columns = slice(first, first + step)
+        result[:, columns] = A @ inputs.decoded(columns).T
+    there = present(inputs.config, EPILOGUE)
+    for operand in sorted(there, key=lambda operand: operand.role == "addend"):
+        values = inputs.given[operand.argument].double()
+        values = values[:, None] if operand.rows == "A" else values
+        result = result * values if operand.role == "factor" else result + values
+    return result
 
 
 def wrong(result: torch.Tensor, expected: torch.Tensor, config: MatmulConfig) -> str:

@@ -24,8 +24,9 @@ from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.tuned import Plan, Planned, read_hint
 from bitquant.tune.candidates import Candidate, candidates
-from bitquant.tune.compile import build_all, describe
+from bitquant.tune.compile import build_all
 from bitquant.tune.measure import Clock, Workbench, clock_for
+from bitquant.workers import describe
 
 if TYPE_CHECKING:
     from bitquant.operator import Operator

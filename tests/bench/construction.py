@@ -29,7 +29,7 @@ print(time.perf_counter() - begin)
 """
 #: The layers of one block stand for those of all: prepare_model meets each problem once.
 PREPARE = """
-import os, sys, time
+import os, resource, sys, time
 cpus = int(sys.argv[1])
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cpus])
 import torch
@@ -38,6 +38,10 @@ shapes = [tuple(map(int, shape.split("x"))) for shape in sys.argv[2].split(",")]
 problem = dict(W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True, target="sm_90a")
 with torch.device("meta"):
     model = torch.nn.ModuleList(bq.Linear(K, N, **problem) for N, K in shapes)
+def cpu_seconds(whose):
+    usage = resource.getrusage(whose)
+    return usage.ru_utime + usage.ru_stime
+before = cpu_seconds(resource.RUSAGE_SELF)
 begin = time.perf_counter()
 if sys.argv[3] == "together":
     bq.prepare_model(model, "cuda")
@@ -45,6 +49,8 @@ else:
     for layer in model:
         layer.operator("cuda")
 print(time.perf_counter() - begin)
+print(cpu_seconds(resource.RUSAGE_SELF) - before)
+print(cpu_seconds(resource.RUSAGE_CHILDREN))
 """
 #: (N, K) of the layers of a block of Llama 3 8B: q, k, v, output, gate, up, down; or with those of one input merged.
 LLAMA_3_8B = {
@@ -61,22 +67,22 @@ print(time.perf_counter() - begin)
 """
 
 
-def run(code: str, *arguments: str, cache: str) -> float:
-    """Return the seconds that a script prints."""
+def run(code: str, *arguments: str, cache: str) -> list[float]:
+    """Return the seconds that a script prints, the wall time first."""
     environment = {**os.environ, "BITQUANT_CACHE_DIR": cache}
     answer = subprocess.run(
         [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=True
     )
-    return float(answer.stdout)
+    return [float(line) for line in answer.stdout.split()]
 
 
-def cold_and_cached(code: str, *arguments: str, colds: int = 1) -> tuple[float, float]:
-    """Return the seconds of a script that finds an empty cache, and of one that finds all, the least of several."""
+def cold_and_cached(code: str, *arguments: str, colds: int = 1) -> tuple[list[float], float]:
+    """Return what a script prints that finds an empty cache, and the seconds of one that finds all, of the fastest."""
     cold, cached = [], []
     for _ in range(colds):
         with tempfile.TemporaryDirectory() as cache:
             cold.append(run(code, *arguments, cache=cache))
-            cached += [run(code, *arguments, cache=cache) for _ in range(3)]
+            cached += [run(code, *arguments, cache=cache)[0] for _ in range(3)]
     return min(cold), min(cached)
 
 
@@ -94,22 +100,24 @@ def construction() -> None:
     for target in ("cpu", "sm_90a"):
         for M in ("1", "null"):
             cold, cached = cold_and_cached(CONSTRUCT, M, target)
-            print(f"| {target} | {'ladder of 8' if M == 'null' else M} | {cold:.2f} | {cached:.3f} |", flush=True)
+            print(f"| {target} | {'ladder of 8' if M == 'null' else M} | {cold[0]:.2f} | {cached:.3f} |", flush=True)
     with tempfile.TemporaryDirectory() as cache:
-        seconds = statistics.median(run(IMPORT, cache=cache) for _ in range(5))
+        seconds = statistics.median(run(IMPORT, cache=cache)[0] for _ in range(5))
     print(f"\nimport, beyond torch and TVM: {seconds:.2f} s")
 
 
 def model_start() -> None:
     """Print seconds until all kernels of Llama 3 8B are there, for sm_90a, without a GPU, by number of CPUs."""
     print("\nLlama 3 8B, uint4, groups of 128, zero points, ladder of 8, for sm_90a\n")
-    print("| layers | CPUs | one after the other, s | prepare_model, s | from the cache, s |\n|---|---|---|---|---|")
+    print("| layers | CPUs | one after the other, s | prepare_model, s | CPU s here | CPU s in workers | cached, s |")
+    print("|---|---|---|---|---|---|---|")
     available = len(os.sched_getaffinity(0))
     for name, shapes in LLAMA_3_8B.items():
-        for cpus in sorted({1, min(2, available), available}):
+        for cpus in sorted({1, min(2, available), min(4, available), min(8, available), available}):
             alone, _ = cold_and_cached(PREPARE, str(cpus), shapes, "alone")
             cold, cached = cold_and_cached(PREPARE, str(cpus), shapes, "together", colds=2)
-            print(f"| {name} | {cpus} | {alone:.1f} | {cold:.1f} | {cached:.3f} |", flush=True)
+            figures = " | ".join(f"{seconds:.1f}" for seconds in (alone[0], *cold))
+            print(f"| {name} | {cpus} | {figures} | {cached:.3f} |", flush=True)
 
 
 def cpu_speed() -> None:

@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from bitquant.dtypes import WEIGHT_DTYPES
+from bitquant.formats import WEIGHT_DTYPES
 
 MODES = ("none", "original", "rescale", "quantized")
 

@@ -7,13 +7,16 @@ points, no act-order). "read" is what a user does, in a process of its own: impo
 from __future__ import annotations
 
 import argparse
+import cProfile
 import json
 import os
+import pstats
 import resource
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +96,22 @@ class _Watch(threading.Thread):
             time.sleep(0.02)
 
 
-def read(directory: Path, device: str, cpus: int | None) -> None:
+def profiled(load: Callable[[], Any], device: str) -> Any:
+    """Return what `load` does, and print where its time goes: functions of Python, and operations of torch."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    profile = cProfile.Profile()
+    with torch.profiler.profile(activities=activities) as operations:
+        model = profile.runcall(load)
+    for key in ("cumtime", "tottime"):
+        pstats.Stats(profile).sort_stats(key).print_stats(40)
+    by = "self_cuda_time_total" if device == "cuda" else "self_cpu_time_total"
+    print(operations.key_averages().table(sort_by=by, row_limit=30))
+    return model
+
+
+def read(directory: Path, device: str, cpus: int | None, *, with_profile: bool = False) -> None:
     """Load, prepare and generate, and print the seconds of each."""
     if cpus is not None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cpus])
@@ -111,8 +129,9 @@ def read(directory: Path, device: str, cpus: int | None) -> None:
 
     import transformers  # noqa: F401
 
+    load_model = bq.load_model  # It imports TVM.
     mark("import")
-    model = bq.load_model(directory, device)
+    model = profiled(lambda: load_model(directory, device), device) if with_profile else load_model(directory, device)
     mark("load_model")
     bq.prepare_model(model, progress=False)
     mark("prepare_model")
@@ -150,13 +169,14 @@ def main() -> None:
     parser.add_argument("--layers", type=int, help="fewer blocks than the model has")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--cpus", type=int, help="use so many CPUs")
+    parser.add_argument("--profile", action="store_true", help="print where the time of load_model goes")
     arguments = parser.parse_args()
     if arguments.action == "write":
         write(arguments.directory, arguments.model, arguments.layers, arguments.device)
         return
     if "BITQUANT_CACHE_DIR" not in os.environ:  # Cold.
         os.environ["BITQUANT_CACHE_DIR"] = tempfile.mkdtemp()
-    read(arguments.directory, arguments.device, arguments.cpus)
+    read(arguments.directory, arguments.device, arguments.cpus, with_profile=arguments.profile)
 
 
 if __name__ == "__main__":

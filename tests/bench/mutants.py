@@ -33,8 +33,13 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "codes: a value near a midpoint goes to the farther level",
-        "packing/codes.py", "[(a + b) / 2 for", "[(a + b) / 2.01 for",
+        "formats/levels.py", "[(a + b) / 2 for", "[(a + b) / 2.01 for",
         ("unit/test_packing.py",),
+    ),
+    Mutant(
+        "formats: a zero among -1 and +1",
+        "formats/integers.py", "2 if self.is_signed and self.bits == 1 else 1", "1",
+        ("unit/test_formats.py",),
     ),
     Mutant(
         "fragment layout: values of a register change places",
@@ -75,12 +80,12 @@ MUTANTS = (
     ),
     Mutant(
         "decode rule: the next kernel may start before the one before has ended",
-        "schedule/rules/decode/emit/kernel.py", "            await_previous_kernel()", "            pass",
+        "schedule/rules/decode/emit/kernel.py", "            wait_for_dependency()", "            pass",
         ("compile/test_rule_decode.py",),
     ),
     Mutant(
         "wgmma rule: a run crosses groups",
-        "schedule/rules/hopper/tiles.py", "(config.with_scaling and config.num_groups > 1)", "config.with_scaling",
+        "schedule/rules/hopper/products.py", "(config.with_scaling and config.num_groups > 1)", "config.with_scaling",
         ("compile/test_rule_wgmma_narrow.py",),
     ),
     Mutant(
@@ -105,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "call: a later call reads a scale that is a negated view as it lies",
-        "operator/call.py", "            or (has_scale and scale.is_neg())\n", "",
+        "operator/call.py", 'f"{name}.is_neg()" for name in there', 'f"{name}.is_neg()" for name in ("A", "W")',
         ("unit/test_operator.py",), "call",
     ),
     Mutant(

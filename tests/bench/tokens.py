@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from bitquant.dtypes import number_format
+from bitquant.formats import number_format
 from bitquant.nn.activations import quantize_tokens
 from bitquant.profiling import CACHE_FACTOR, graph_latency_us
 

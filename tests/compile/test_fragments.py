@@ -10,8 +10,9 @@ from tvm.script import tirx as T
 
 from bitquant.arch import cuda_target, gpu_arch
 from bitquant.compiler import compile_cuda_source
-from bitquant.dtypes import number_format
-from bitquant.intrin.fragments import PairTable, RegisterDecoder
+from bitquant.formats import number_format
+from bitquant.intrin.decoders import RegisterDecoder
+from bitquant.intrin.operations import PairTable
 from bitquant.layouts import FragmentLayout
 
 
@@ -105,6 +106,9 @@ def test_integers_take_few_instructions(name, operand, operand_bits):
         ("fp4_e2m1", "bfloat16", 16, True, 0),
         ("fp4_e2m1", "float16", 16, True, 2),
         ("fp4_e2m1", "float16", 8, False, 0),
+        ("float6_e3m2", "float16", 16, False, 0),
+        ("float6_e2m3", "bfloat16", 8, False, 0),
+        ("float6_e3m2", "float8_e4m3", 8, False, 0),
         ("float8_e4m3", "float16", 16, False, 0),
         ("float8_e4m3", "bfloat16", 8, False, 0),
         ("float8_e5m2", "bfloat16", 16, False, 0),

@@ -18,12 +18,16 @@ from bitquant.errors import ScheduleError
 from bitquant.intrin.launch import DEPENDENT_LAUNCH
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules.decode.geometry import Shape
+from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.decode.hint import DecodeHint
 from bitquant.schedule.rules.decode.rule import DecodeRule
 
 RULE = DecodeRule()
 GROUPS = {"group_size": 128, "with_scaling": True, "with_zeros": True}
+
+
+def _geometry(config: MatmulConfig, rung: int, arch: str, hint: DecodeHint) -> DecodeGeometry:
+    return DecodeGeometry(Problem(config, rung, cuda_target(arch)), hint)
 
 
 def _config(M: int | list[int] = 1, N: int = 1024, K: int = 2048, **fields: object) -> MatmulConfig:
@@ -63,14 +67,14 @@ def test_default_kernels_fit_registers_and_shared_memory(arch: str, config: Matm
     """Nothing spills, and as many blocks fit a multiprocessor as the hint says, by what ptxas reports."""
     rung, facts = config.ladder[-1], gpu_arch(arch)
     hint = RULE.default_hint(Problem(config, rung, cuda_target(arch)))
-    shape = Shape(config, rung, facts, hint)
+    g = _geometry(config, rung, arch, hint)
     archive = _build(config, arch)
     (resources,) = archive.resources.values()
     assert resources.spill_bytes == resources.stack_bytes == resources.smem_bytes == 0
     # Registers are given to warps in units of 256.
-    assert -(-resources.registers // 8) * 8 * shape.threads * hint.blocks_per_sm <= 65536
-    assert hint.blocks_per_sm * (shape.smem_bytes + 1024) <= facts.smem_per_sm_bytes
-    assert int(re.search(r"\.maxntid\s+(\d+)", archive.ptx)[1]) == shape.threads
+    assert -(-resources.registers // 8) * 8 * g.threads * hint.blocks_per_sm <= 65536
+    assert hint.blocks_per_sm * (g.smem_bytes + 1024) <= facts.smem_per_sm_bytes
+    assert int(re.search(r"\.maxntid\s+(\d+)", archive.ptx)[1]) == g.threads
     assert "mma.sync.aligned" in archive.ptx
     assert ".local" not in archive.ptx
     assert "wgmma" not in archive.ptx
@@ -96,7 +100,7 @@ def test_two_copies_of_a_ragged_part_of_a_compile(arch: str, config: MatmulConfi
 )
 def test_digits_are_multiplied_as_integers(arch: str, weight: str, K: int) -> None:
     """One row as digits: int8 products and no others, and A by bulk copies where its rows are whole 16 bytes."""
-    hint = DecodeHint(block_m=1, rows=2, warps_k=4, unroll=1, ahead=1, chains=1, activations="digits")
+    hint = DecodeHint(block_m=1, n_tiles_per_warp=2, warps_k=4, unroll=1, ahead=1, chains=1, activations="digits")
     archive = _build(_config(1, 1024, K, W_dtype=weight, with_zeros=True), arch, hint)
     (resources,) = archive.resources.values()
     assert resources.spill_bytes == 0
@@ -107,7 +111,7 @@ def test_digits_are_multiplied_as_integers(arch: str, weight: str, K: int) -> No
 
 def test_weights_are_read_16_bytes_at_a_time() -> None:
     """One row, uint4 on Hopper: weights go straight into registers, and A comes in bulk, before which it is awaited."""
-    ptx = _build(_config(1, 4096, 4096, **GROUPS), "sm_90a", DecodeHint(rows=2, chains=2)).ptx
+    ptx = _build(_config(1, 4096, 4096, **GROUPS), "sm_90a", DecodeHint(n_tiles_per_warp=2, chains=2)).ptx
     loads = re.findall(r"ld\.global\.nc\.L1::no_allocate\S*", ptx)
     assert loads
     assert all(load.endswith(".v4.u32") for load in loads)
@@ -119,7 +123,7 @@ def test_weights_are_read_16_bytes_at_a_time() -> None:
 
 def test_blocks_that_share_rows_of_a_begin_together() -> None:
     """Nothing is sent to a block before its barriers stand; the weight does not wait for that."""
-    ptx = _build(_config(8, 4096, 4096, **GROUPS), "sm_90a", DecodeHint(rows=2, chains=2, multicast=2)).ptx
+    ptx = _build(_config(8, 4096, 4096, **GROUPS), "sm_90a", DecodeHint(n_tiles_per_warp=2, chains=2, multicast=2)).ptx
     order = [
         r"mbarrier\.init", r"fence\.mbarrier_init", r"barrier\.cluster\.arrive\.relaxed",
         r"ld\.global\.nc\.L1::no_allocate", r"griddepcontrol\.wait", r"barrier\.cluster\.wait",
@@ -164,16 +168,16 @@ def test_infinite_weights_do_not_linger() -> None:
 def test_units_are_applied_at_the_end(arch: str, is_scaled: bool) -> None:
     """Before sm_89 float8_e4m3 is read as 2^-8 times its value: totals are multiplied by that, and by uint4's unit."""
     config = _config(8, 64, 128, A_dtype="float8_e4m3", with_zeros=True)
-    shape = Shape(config, 8, gpu_arch(arch), DecodeHint())
-    unit = shape.decoder.value_scale * (256 if is_scaled else 1)
-    assert shape.unit == (unit, unit)
+    g = _geometry(config, 8, arch, DecodeHint())
+    unit = g.decoder.value_scale * (256 if is_scaled else 1)
+    assert g.unit == (unit, unit)
     source = str(_scheduled(config, arch, DecodeHint(warps_k=2, unroll=1, ahead=1, chains=1)).script())
     assert source.count(f"T.float32({unit})") == 4
 
 
 def test_codes_are_multiplied_where_they_stand() -> None:
     """In float16 the registers of one plane take no multiply-add, those of two take one: 8 for two rows of tiles."""
-    hint = DecodeHint(rows=2, chains=2)
+    hint = DecodeHint(n_tiles_per_warp=2, chains=2)
     for weight, planes in (("uint4", 1), ("int4", 1), ("uint3", 2), ("uint2", 1), ("int1", 1)):
         ptx = _build(_config(1, 4096, 4096, **{**GROUPS, "W_dtype": weight}), "sm_90a", hint).ptx
         # One of three is for the sums of A.
@@ -206,9 +210,9 @@ def test_signature_is_that_of_the_definition(M: int | list[int], fields: dict) -
     ("fields", "hint"),
     [
         ({}, DecodeHint()),
-        ({}, DecodeHint(weights="shared", ahead=8, unroll=2, waves=4)),
+        ({}, DecodeHint(weights="shared", ahead=8, unroll=2, n_blocks_per_cta=4)),
         ({}, DecodeHint(split_k=2, phase=4)),
-        ({"W_dtype": "nf4", "with_zeros": False}, DecodeHint(rows=2)),
+        ({"W_dtype": "nf4", "with_zeros": False}, DecodeHint(n_tiles_per_warp=2)),
     ],
     ids=str,
 )
@@ -223,7 +227,15 @@ def test_kernel_declares_the_shared_memory_that_the_rule_reports(fields: dict, h
 # What lies where, and for how long.
 
 _LAYOUTS = [
-    DecodeHint(rows=rows, warps_n=2, warps_k=4, split_k=split_k, phase=phase, waves=waves, weights=weights)
+    DecodeHint(
+        n_tiles_per_warp=rows,
+        warps_n=2,
+        warps_k=4,
+        split_k=split_k,
+        phase=phase,
+        n_blocks_per_cta=waves,
+        weights=weights,
+    )
     for rows, split_k, phase, waves, weights in itertools.product(
         (1, 2), (1, 2), (0, 4, 8), (1, 3), ("registers", "shared")
     )
@@ -232,62 +244,62 @@ _LAYOUTS = [
 
 @pytest.mark.parametrize("fields", [{}, {"W_dtype": "nf4", "with_zeros": False}, {"K": 8320}], ids=str)
 def test_what_lives_at_a_time_does_not_overlap(fields: dict) -> None:
-    """Regions of shared memory are disjoint; sums overlay others only where no turn follows them."""
+    """Regions of shared memory are disjoint; sums overlay others only where no iteration follows them."""
     config = _config(8, **{"N": 4096, "K": 8192, **GROUPS, **fields})
     for hint in _LAYOUTS:
-        shape = Shape(config, 8, gpu_arch("sm_90a"), hint)
-        regions = [(tile.base, tile.end) for tile in (shape.a_tile, shape.scale_tile, shape.zero_tile) if tile]
-        if shape.is_shared:
-            regions.append((shape.ring_offset, shape.ring_offset + shape.threads // 32 * hint.ahead * shape.slot_bytes))
-        regions.append((shape.barrier_offset, shape.barrier_offset + 8 * shape.buffers * hint.warps_k))
-        regions.append((shape.table_offset, shape.table_offset + shape.decoder.table_bytes))
-        sums = shape.sum_offset, shape.sum_offset + 4 * hint.warps_k * shape.rows_of_a * shape.sum_stride
-        if shape.a_stays and shape.max_count > 1:
+        g = _geometry(config, 8, "sm_90a", hint)
+        regions = [(tile.base, tile.end) for tile in (g.smem.a_tile, g.smem.scale_tile, g.smem.zero_tile) if tile]
+        if g.is_shared:
+            regions.append((g.smem.ring_offset, g.smem.ring_offset + g.threads // 32 * hint.ahead * g.smem.slot_bytes))
+        regions.append((g.smem.barrier_offset, g.smem.barrier_offset + 8 * g.buffers * hint.warps_k))
+        regions.append((g.smem.table_offset, g.smem.table_offset + g.decoder.table_bytes))
+        sums = g.smem.sum_offset, g.smem.sum_offset + 4 * hint.warps_k * g.rows_of_a * g.smem.sum_stride
+        if g.a_stays and g.max_iterations > 1:
             regions.append(sums)
         else:
-            assert sums[1] <= shape.barrier_offset
+            assert sums[1] <= g.smem.barrier_offset
         ordered = sorted(regions)
         assert all(first[1] <= second[0] for first, second in itertools.pairwise(ordered))
-        assert ordered[-1][1] <= shape.smem_bytes
+        assert ordered[-1][1] <= g.smem_bytes
         assert all(begin % 16 == 0 for begin, _ in regions)
 
 
 @pytest.mark.parametrize(("N", "K"), [(4096, 8192), (1001, 1000), (16, 64), (5000, 3333)])
-def test_turns_cover_n_and_k_once(N: int, K: int) -> None:
-    """Blocks, turns, warps and bodies name every tile of W once; a count that is not known serves as many at most."""
+def test_iterations_cover_n_and_k_once(N: int, K: int) -> None:
+    """Blocks, iterations, warps and bodies name every tile of W once; where their number varies it has a bound."""
     config = _config(4, N, K, W_dtype="int8")
     for hint in _LAYOUTS:
         if RULE.fault(Problem(config, 4, cuda_target("sm_90a")), hint):
             continue
-        s = Shape(config, 4, gpu_arch("sm_90a"), hint)
+        g = _geometry(config, 4, "sm_90a", hint)
         blocks, phases = set(), []
-        for first in range(s.grid_n):
-            count = s.static_count if s.a_stays and s.static_count else -(-(s.blocks_n - first) // s.grid_n)
-            turns = range(count if s.a_stays else 1)
-            assert s.a_stays is False or 1 <= count <= s.max_count
-            named = {first + turn * s.grid_n for turn in turns}
+        for first in range(g.grid_n):
+            count = g.static_iterations if g.a_stays and g.static_iterations else -(-(g.blocks_n - first) // g.grid_n)
+            numbers = range(count if g.a_stays else 1)
+            assert g.a_stays is False or 1 <= count <= g.max_iterations
+            named = {first + number * g.grid_n for number in numbers}
             assert not named & blocks
             blocks |= named
-        assert blocks == set(range(s.blocks_n))
+        assert blocks == set(range(g.blocks_n))
         for rank in range(hint.split_k):
-            begin, end = rank * s.phases // hint.split_k, (rank + 1) * s.phases // hint.split_k
+            begin, end = rank * g.phases // hint.split_k, (rank + 1) * g.phases // hint.split_k
             assert end > begin
-            assert end - begin <= (1 if s.a_stays else s.max_count)
+            assert end - begin <= (1 if g.a_stays else g.max_iterations)
             phases += range(begin, end)
-        assert phases == list(range(s.phases))
-        assert s.blocks_n * s.block_n >= N > (s.blocks_n - 1) * s.block_n
-        assert s.phases * s.phase_k >= K > (s.phases - 1) * s.phase_k
-        assert s.has_ragged_tiles or s.phases * hint.warps_k * s.part_tiles == s.tiles_k
+        assert phases == list(range(g.phases))
+        assert g.blocks_n * g.block_n >= N > (g.blocks_n - 1) * g.block_n
+        assert g.phases * g.phase_k >= K > (g.phases - 1) * g.phase_k
+        assert g.has_ragged_tiles or g.phases * hint.warps_k * g.part_tiles == g.tiles_k
 
 
 def test_inner_rungs_hold_the_rows_that_they_serve() -> None:
     """As a static M of that number does; the last rung, which serves larger m, holds whole tiles."""
     config = _config([2, 4, 8, 16], 4096, 14336, **GROUPS)
-    shapes = [Shape(config, rung, gpu_arch("sm_90a"), DecodeHint(block_m=8)) for rung in config.ladder]
-    assert [shape.rows_of_a for shape in shapes] == [2, 4, 8, 8]
-    static = Shape(config.with_M(4), 4, gpu_arch("sm_90a"), DecodeHint(block_m=8))
-    assert static.smem_bytes == shapes[1].smem_bytes < shapes[2].smem_bytes
-    assert Shape(config.with_M([4]), 4, gpu_arch("sm_90a"), DecodeHint(block_m=8)).rows_of_a == 8
+    rungs = [_geometry(config, rung, "sm_90a", DecodeHint(block_m=8)) for rung in config.ladder]
+    assert [g.rows_of_a for g in rungs] == [2, 4, 8, 8]
+    static = _geometry(config.with_M(4), 4, "sm_90a", DecodeHint(block_m=8))
+    assert static.smem_bytes == rungs[1].smem_bytes < rungs[2].smem_bytes
+    assert _geometry(config.with_M([4]), 4, "sm_90a", DecodeHint(block_m=8)).rows_of_a == 8
 
 
 # Hints.
@@ -315,11 +327,11 @@ def test_space_is_legal_and_always_the_same(arch: str, config: MatmulConfig) -> 
     assert len(set(hints)) == len(hints) >= 1
     for hint in hints:
         assert RULE.fault(Problem(config, rung, target), hint) is None
-        shape = Shape(config, rung, facts, hint)
-        assert shape.smem_bytes <= facts.smem_per_block_bytes
-        assert hint.blocks_per_sm * (shape.smem_bytes + 1024) <= facts.smem_per_sm_bytes
+        g = _geometry(config, rung, arch, hint)
+        assert g.smem_bytes <= facts.smem_per_block_bytes
+        assert hint.blocks_per_sm * (g.smem_bytes + 1024) <= facts.smem_per_sm_bytes
         # A thread needs 32 registers to do anything.
-        assert hint.blocks_per_sm * shape.threads <= min(2048, 65536 // 32)
+        assert hint.blocks_per_sm * g.threads <= min(2048, 65536 // 32)
         assert arch == "sm_90a" or hint.split_k == hint.multicast == 1
         assert DecodeHint.from_dict(hint.to_dict()) == hint
 
@@ -344,7 +356,7 @@ def test_long_k_in_small_shared_memory_has_a_default() -> None:
             {"activations": "digits", "block_m": 1},
             "integers of at most 3 bits as W for digits (got block_m=1",
         ),
-        ("sm_90a", {"rows": 0}, "the hint's field 'rows' must be 1 to 16 (got 0)"),
+        ("sm_90a", {"n_tiles_per_warp": 0}, "the hint's field 'n_tiles_per_warp' must be 1 to 16 (got 0)"),
         ("sm_90a", {"phase": -4}, "the hint's field 'phase' must be 0 to 65536 (got -4)"),
         ("sm_90a", {"warps_n": 5}, "at most 32 warps"),
         ("sm_90a", {"ahead": 3}, "unroll % ahead == 0"),
@@ -362,12 +374,16 @@ def test_long_k_in_small_shared_memory_has_a_default() -> None:
         ),
         (
             "sm_90a",
-            {"multicast": 8, "rows": 4, "warps_n": 4},
+            {"multicast": 8, "n_tiles_per_warp": 4, "warps_n": 4},
             "multicast that divides 4 blocks of n, and the 4 that run",
         ),
-        ("sm_90a", {"multicast": 2, "waves": 64}, "multicast that divides 64 blocks of n, and the 1 that run together"),
+        (
+            "sm_90a",
+            {"multicast": 2, "n_blocks_per_cta": 64},
+            "multicast that divides 64 blocks of n, and the 1 that run together",
+        ),
         ("sm_90a", {"split_k": 4, "phase": 8}, "needs split_k <= 1, the phases of k"),
-        ("sm_90a", {"block_m": 64, "rows": 16}, "bytes of shared memory, and sm_90a has 232448"),
+        ("sm_90a", {"block_m": 64, "n_tiles_per_warp": 16}, "bytes of shared memory, and sm_90a has 232448"),
     ],
     ids=str,
 )

@@ -13,21 +13,19 @@ from bitquant.arch import cuda_target
 from bitquant.compiler import compile_cuda_source
 from bitquant.compute.matmul import CONFIG_ATTR, RUNG_ATTR, matmul_dequantize_b, symbol
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
 from bitquant.errors import ScheduleError
+from bitquant.formats import WEIGHT_DTYPES, number_format
 from bitquant.intrin.mma import (
     UNIT,
     Tile,
     accumulator_row_col,
     fragment_row_chunk,
-    packed_bytes,
-    packed_pair,
-    pair_offsets,
     transposed_fragment_row_chunk,
 )
 from bitquant.problem import Problem
 from bitquant.schedule.rules.mma.hint import MmaHint
 from bitquant.schedule.rules.mma.rule import MmaRule
+from bitquant.testing.oracle import code_values
 
 RULE = MmaRule()
 INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 9)]
@@ -36,16 +34,7 @@ INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 9)]
 def _values(name: str) -> np.ndarray:
     """Return the value of each code of a format of at most 8 bits, by its definition."""
     fmt = number_format(name)
-    codes = np.arange(1 << fmt.bits)
-    if fmt.codebook is not None:
-        return np.array(fmt.codebook)
-    if name.startswith("float8"):
-        return torch.arange(256, dtype=torch.uint8).view(fmt.torch_dtype).double().numpy()
-    if name == "int1":
-        return np.array([-1.0, 1.0])
-    if name == "int8":
-        return codes.astype(np.uint8).view(np.int8).astype(np.float64)
-    return codes - (1 << (fmt.bits - 1) if fmt.kind == "int" else 0.0)
+    return code_values(np.arange(1 << fmt.bits), fmt)
 
 
 def _units(bits: int, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -77,7 +66,11 @@ def _halves(word: np.ndarray | int, dtype: str) -> list[np.ndarray]:
     return [(p.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64) for p in parts]
 
 
-PAIRS = [(name, "float16") for name in (*INTEGERS, "fp4_e2m1", "float8_e4m3", "float8_e5m2")]
+PAIRS = [
+    (name, "float16")
+    for name in WEIGHT_DTYPES
+    if (fmt := number_format(name)).bits <= 8 and fmt.unit_refusal("float16") is None and not fmt.needs_table
+]
 PAIRS += [(name, "bfloat16") for name in INTEGERS if number_format(name).bits < 8]
 
 
@@ -87,7 +80,7 @@ def test_packed_pairs_are_exact(name, dtype):
     fmt, table = number_format(name), _values(name)
     codes, words = _units(fmt.bits, 1)
     for pair in range(UNIT // 2):
-        packed = packed_pair(words, pair, fmt, dtype, _byte_perm)
+        packed = fmt.unit_pair(words, pair, dtype, _byte_perm)
         x = _halves(packed.x, dtype)
         if packed.mul is not None:
             mul, add = _halves(packed.mul, dtype), _halves(packed.add, dtype)
@@ -102,7 +95,7 @@ def test_packed_bytes_are_exact(name):
     fmt, table = number_format(name), _values(name)
     codes, words = _units(fmt.bits, 2)
     for quad in range(UNIT // 4):
-        word = np.ascontiguousarray(packed_bytes(words, quad, fmt).astype("<u4"))
+        word = np.ascontiguousarray(fmt.unit_bytes(words, quad).astype("<u4"))
         np.testing.assert_array_equal(word.view(np.int8).reshape(-1, 4), table[codes[:, 4 * quad : 4 * quad + 4]])
 
 
@@ -168,9 +161,9 @@ def test_zero_points_fold_into_the_offset(name, dtype):
     codes, words = _units(fmt.bits, 4)
     encode = torch.float16 if dtype == "float16" else torch.bfloat16
     for zero in range(min(1 << fmt.bits, 65)):
-        packed = packed_pair(words, zero % 16, fmt, dtype, _byte_perm)
+        packed = fmt.unit_pair(words, zero % 16, dtype, _byte_perm)
         x, mul = _halves(packed.x, dtype), _halves(packed.mul, dtype)
-        for i, offset in enumerate(pair_offsets(fmt, dtype)):
+        for i, offset in enumerate(fmt.pair_offsets(dtype)):
             constant = torch.tensor(offset - zero, dtype=torch.float64).to(encode).double().item()
             want = table[codes[:, zero % 16 * 2 + i]] - zero
             np.testing.assert_array_equal(x[i] * mul[i] + constant, want)

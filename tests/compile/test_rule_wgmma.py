@@ -10,25 +10,25 @@ import pytest
 import tvm
 from tvm import tirx
 
-from bitquant.arch import cuda_target, gpu_arch
+from bitquant.arch import cuda_target
 from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
 from bitquant.errors import ScheduleError
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.formats import number_format
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import fragment_layout
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules.hopper.cost import predicted_us
-from bitquant.schedule.rules.hopper.emit.kernel import Kernel
-from bitquant.schedule.rules.hopper.emit.operand import Recorder, record
+from bitquant.schedule.rules.hopper.emit.decode import DecodingTrace, trace_decoding
+from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.registers import registers
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
-from bitquant.schedule.rules.hopper.tiles import registers
+from bitquant.testing.oracle import code_values
 
-RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
+RULE, TARGET = WgmmaRule(), cuda_target("sm_90a")
 
 
 def _config(N: int = 8192, K: int = 8192, **fields: object) -> MatmulConfig:
@@ -59,7 +59,7 @@ HINTS = [
     WgmmaHint(block_m=64, consumers_n=4, split_k=2),
     WgmmaHint(block_m=128, consumers_n=3),
     WgmmaHint(block_m=256),
-    WgmmaHint(block_m=128, rows=2),
+    WgmmaHint(block_m=128, n_tiles_per_consumer=2),
     WgmmaHint(block_m=32, blocks_per_sm=2, consumers_n=1, consumers_k=2),
     WgmmaHint(block_m=64, consumers_n=1),
 ]
@@ -90,7 +90,7 @@ def test_machine_code_moves_registers_that_exist(hint: WgmmaHint) -> None:
 @pytest.mark.sample(shows=lambda rows, split_k, num_groups: {(0, rows, split_k), (1, rows, num_groups)})
 def test_every_row_block_has_its_factors(rows: int, split_k: int, num_groups: int) -> None:
     """Scales and zero points of all row blocks are loaded: ptxas would drop loads of factors that nothing uses."""
-    hint = WgmmaHint(block_m=64, rows=rows, consumers_n=1, consumers_k=2, stages=3, split_k=split_k)
+    hint = WgmmaHint(block_m=64, n_tiles_per_consumer=rows, consumers_n=1, consumers_k=2, stages=3, split_k=split_k)
     archive = _build(_config(N=256, K=64 * 12, group_size=64 * 12 // num_groups), hint)
     loads = re.findall(r"ld\.global[.\w]*\.[bu]16", archive.ptx)
     # Two rows of W a thread and row block, Scale and Zeros.
@@ -110,22 +110,24 @@ def test_bfloat16_has_its_own_products() -> None:
 def test_fewer_lookups_where_many_rows_are_read(weight: str, few: int, many: int, block_m: int) -> None:
     """Of 16 registers a step, half of fp4_e2m1's and a quarter of nf4's are not looked up from 48 rows of A on."""
     config = _config(N=256, K=512, W_dtype=weight, with_zeros=False)
-    kernel = Kernel(config, 16384, ARCH, WgmmaHint(block_m=block_m))
+    hint = WgmmaHint(block_m=block_m)
+    decoder = WgmmaGeometry(Problem(config, 16384, TARGET), hint).decoder
+    assert decoder is not None
     lookups = 0
 
-    class Ops(Recorder):
+    class Ops(DecodingTrace):
         def lookup(self, *operands: Any) -> Any:
             nonlocal lookups
             lookups += 1
             return super().lookup(*operands)
 
-    for r in range(kernel.layout.registers):
+    for r in range(decoder.layout.registers):
         words = [lambda _: tirx.Var("word", "uint32")]
-        kernel.decoder.decode(words, r, None, Ops(kernel.decoder))
-    assert lookups * 16 == (many if block_m >= 48 else few) * kernel.layout.registers
+        decoder.decode(words, r, None, Ops(decoder))
+    assert lookups * 16 == (many if block_m >= 48 else few) * decoder.layout.registers
     if block_m == 256:
         # Where registers are fewest.
-        assert next(iter(_build(config, kernel.hint).resources.values())).spill_bytes == 0
+        assert next(iter(_build(config, hint).resources.values())).spill_bytes == 0
 
 
 @pytest.mark.parametrize("operand", ["float16", "bfloat16"])
@@ -137,21 +139,21 @@ def test_one_operation_decodes_every_code(weight: str, operand: str) -> None:
     """
     fmt, config = number_format(weight), _config(W_dtype=weight, A_dtype=operand, with_zeros=False)
     mantissa, bias, most = (10, 15, 2048) if operand == "float16" else (7, 127, 256)
-    recorder = record(RegisterDecoder(fmt, fragment_layout(config), operand, 90), 0)
-    assert recorder.masks_found
+    trace = trace_decoding(RegisterDecoder(fmt, fragment_layout(config), operand, 90), 0)
+    assert trace.masks_found
     codes = np.arange(2**fmt.bits)
-    values = 2 * codes - 1 if weight == "int1" else codes - fmt.code_offset
-    for mask in recorder.masks_found:
+    values = code_values(codes, fmt)
+    for mask in trace.masks_found:
         bit = (mask & -mask).bit_length() - 1
         assert mask == ((1 << fmt.bits) - 1 << bit) * 0x10001
         assert bit + fmt.bits <= mantissa
         bits = (codes << bit) | (bias + mantissa - bit << mantissa)
         kind, shift = (np.uint16, 0) if operand == "float16" else (np.uint32, 16)
         numbers = (bits << shift).astype(kind).view(np.float16 if operand == "float16" else np.float32).astype(float)
-        constant = recorder.constant(bit, operand)
-        assert constant in recorder.constants
+        constant = trace.constant(bit, operand)
+        assert constant in trace.constants
         assert abs(constant) <= most
-        assert np.array_equal(numbers * recorder.step + constant, values)
+        assert np.array_equal(numbers * fmt.step + constant, values)
 
 
 @pytest.mark.parametrize("m", [1, 16, 32, 100, 512, 4096])
@@ -163,7 +165,7 @@ def test_space_is_legal_and_ordered(weight: str, m: int) -> None:
     assert space[0] == RULE.default_hint(Problem(config, m, TARGET))
     assert 1 <= len(set(space)) == len(space) <= 60
     assert all(RULE.fault(Problem(config, 64, TARGET), hint) is None for hint in space)
-    times = [predicted_us(config, m, ARCH, hint) for hint in space]
+    times = [RULE.predicted_us(Problem(config, m, TARGET), hint) for hint in space]
     assert times == sorted(times)
 
 

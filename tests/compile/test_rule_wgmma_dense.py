@@ -9,7 +9,7 @@ import tvm
 
 import bitquant as bq
 from bitquant import compiler
-from bitquant.arch import cuda_target, gpu_arch
+from bitquant.arch import cuda_target
 from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
@@ -20,7 +20,7 @@ from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules import DenseRule
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 
-RULE, TARGET, ARCH = DenseRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
+RULE, TARGET = DenseRule(), cuda_target("sm_90a")
 
 
 def _config(N: int = 8192, K: int = 8192, dtype: str = "float16", **fields: object) -> MatmulConfig:
@@ -36,7 +36,7 @@ def _build(config: MatmulConfig, hint: WgmmaHint) -> Archive:
 @pytest.mark.parametrize("m", [64, 256, 4096])
 @pytest.mark.parametrize(("dtype", "ptx_type"), [("float16", "f16"), ("bfloat16", "bf16")])
 def test_default_kernels(dtype: str, ptx_type: str, m: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Default kernels take both operands from shared memory, spill nothing, and run on without waits in between."""
+    """Default kernels take both operands from shared memory, spill nothing, and are not serialized."""
     logs: list[str] = []
     parse = compiler._parse_ptxas
     monkeypatch.setattr(compiler, "_parse_ptxas", lambda log: (logs.append(log), parse(log))[1])
@@ -96,7 +96,7 @@ def test_refusals(fields: dict, message: str) -> None:
 def test_a_box_has_at_most_256_rows() -> None:
     """TMA copies no more at once."""
     with pytest.raises(ScheduleError, match="wgmma_dense: needs at most 256 rows of W"):
-        _build(_config(), WgmmaHint(block_m=16, rows=2, consumers_n=4, stages=2))
+        _build(_config(), WgmmaHint(block_m=16, n_tiles_per_consumer=2, consumers_n=4, stages=2))
 
 
 def test_many_rows_of_an_unquantized_weight_are_its() -> None:

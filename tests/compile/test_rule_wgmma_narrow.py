@@ -7,20 +7,19 @@ import re
 import pytest
 import tvm
 
-from bitquant.arch import cuda_target, gpu_arch
+from bitquant.arch import cuda_target
 from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
 from bitquant.schedule.apply import preferred_layout, schedule_with
-from bitquant.schedule.rules.hopper.emit.kernel import Kernel
-from bitquant.schedule.rules.hopper.emit.sums import Promotion
+from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.products import promotes
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
-from bitquant.schedule.rules.hopper.tiles import promotes
 
-RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
+RULE, TARGET = WgmmaRule(), cuda_target("sm_90a")
 
 INT8 = {"A_dtype": "int8", "out_dtype": "int32"}
 E4M3 = {"A_dtype": "float8_e4m3", "out_dtype": "bfloat16"}
@@ -94,7 +93,7 @@ def test_odd_problems_have_a_default(weight: str, N: int, K: int) -> None:
 def test_products_are_not_serialized(fields: dict, rows: int, ptxas_log: list[str]) -> None:
     """The assembler has no reason to wait for each product, as it does where others touch its registers."""
     config = _config(N=256, K=2048, **fields)
-    _build(config, WgmmaHint(block_m=32, rows=rows, consumers_n=1, block_k=256, stages=3))
+    _build(config, WgmmaHint(block_m=32, n_tiles_per_consumer=rows, consumers_n=1, block_k=256, stages=3))
     assert "Compiling entry function" in ptxas_log[-1]
     assert "serialized" not in ptxas_log[-1]
 
@@ -115,14 +114,8 @@ def test_runs_divide_groups(fields: dict, run_ops: int) -> None:
     """A run is at most 128 k of float8, and never in two groups."""
     config = _config(K=1024 * 9, **{**fields, "out_dtype": "bfloat16"})
     assert promotes(config)
-
-    class Outline(Promotion):
-        def __init__(self, kernel: Kernel) -> None:
-            self.kernel = kernel
-            self._plan_runs()
-
-    outline = Outline(Kernel(config, 1, ARCH, WgmmaHint(block_m=32, block_k=128)))
-    assert outline.run_ops == run_ops
+    geometry = WgmmaGeometry(Problem(config, 64, TARGET), WgmmaHint(block_m=32, block_k=128))
+    assert geometry.run_ops == run_ops
 
 
 def test_sums_of_one_group_are_not_promoted() -> None:

@@ -7,21 +7,21 @@ import re
 import pytest
 import tvm
 
-from bitquant.arch import cuda_target, gpu_arch
+from bitquant.arch import cuda_target
 from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import WEIGHT_DTYPES, number_format
 from bitquant.errors import ScheduleError
+from bitquant.formats import WEIGHT_DTYPES, number_format
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules.hopper.emit.kernel import Kernel
+from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.registers import hint_registers
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
-from bitquant.schedule.rules.hopper.tiles import hint_registers
 
-RULE, TARGET, ARCH = WgmmaRule(), cuda_target("sm_90a"), gpu_arch("sm_90a")
+RULE, TARGET = WgmmaRule(), cuda_target("sm_90a")
 ZEROS = {"W_dtype": "uint4", "with_zeros": True}
 BFLOAT16 = {"A_dtype": "bfloat16", "out_dtype": "bfloat16"}
 
@@ -44,12 +44,16 @@ def _build(config: MatmulConfig, hint: WgmmaHint) -> Archive:
 #: are their values but for a constant.
 KERNELS = [
     (ZEROS, {"consumers_k": 2}, True),
-    ({**ZEROS, "group_size": 64}, {"block_m": 32, "rows": 2, "split_k": 8}, True),
+    ({**ZEROS, "group_size": 64}, {"block_m": 32, "n_tiles_per_consumer": 2, "split_k": 8}, True),
     ({**ZEROS, "group_size": 256}, {"block_m": 64, "split_k": 2}, True),
     ({**ZEROS, "group_size": -1}, {"consumers_n": 1, "consumers_k": 2, "blocks_per_sm": 2}, True),
-    (ZEROS, {"rows": 2, "consumers_n": 4, "row_blocks": 7, "block_k": 128, "stages": 3}, True),
+    (ZEROS, {"n_tiles_per_consumer": 2, "consumers_n": 4, "n_tiles_per_cta": 7, "block_k": 128, "stages": 3}, True),
     ({**ZEROS, "with_scaling": False, "zeros_mode": "quantized"}, {"block_m": 32, "block_k": 128, "stages": 3}, True),
-    ({**ZEROS, **BFLOAT16, "zeros_mode": "rescale"}, {"block_m": 32, "rows": 2, "consumers_n": 1}, True),
+    (
+        {**ZEROS, **BFLOAT16, "zeros_mode": "rescale"},
+        {"block_m": 32, "n_tiles_per_consumer": 2, "consumers_n": 1},
+        True,
+    ),
     ({"W_dtype": "int4"}, {"block_m": 64, "consumers_n": 1}, True),
     ({"W_dtype": "uint4"}, {"block_m": 32, "consumers_n": 4, "split_k": 2}, False),
     ({"W_dtype": "nf4", "group_size": 64}, {"block_m": 32, "consumers_n": 1, "consumers_k": 4, "split_k": 2}, False),
@@ -58,7 +62,7 @@ KERNELS = [
 
 @pytest.mark.parametrize(("fields", "hint_fields", "needs_sums_of_a"), KERNELS, ids=str)
 def test_machine_code_scales_sums(fields: dict, hint_fields: dict, needs_sums_of_a: bool, ptxas_log: list[str]) -> None:
-    """Nothing spills, products run on, registers that are moved exist, codes are masked alone, A is summed or not."""
+    """Nothing spills, products are not serialized, codes are masked alone, and A is summed where that is needed."""
     config, hint = _config(1024, 2048, **fields), _sums(**hint_fields)
     archive = _build(config, hint)
     (resources,) = archive.resources.values()
@@ -94,7 +98,10 @@ def test_scaled_operands_take_what_scaled_sums_do_not() -> None:
     ("hint", "stores"),
     [
         (_sums(consumers_n=1, split_k=2), 2 * 1),  # Two columns of 8 rows of A: one for each part.
-        (_sums(consumers_n=1, rows=2, split_k=8, block_m=32), 2 * 4),  # Four columns: four of the parts store one each.
+        (
+            _sums(consumers_n=1, n_tiles_per_consumer=2, split_k=8, block_m=32),
+            2 * 4,
+        ),  # Four columns: four of the parts store one each.
         (_sums(consumers_n=1, consumers_k=2, split_k=4, block_m=64), 8),
         (_sums(consumers_n=1, consumers_k=2, split_k=2, block_m=40), 3 * 2),  # Five columns, the last share overlaps.
     ],
@@ -129,8 +136,9 @@ def test_sums_of_one_block_stay_there() -> None:
 )
 def test_runs_are_groups_or_parts_of_them(group_size: int, block_k: int, run_steps: int, runs_in_slot: int) -> None:
     """A run is a group, or 128 k of a longer one; a slot ends several."""
-    kernel = Kernel(_config(group_size=group_size, **ZEROS), 1, ARCH, _sums(block_k=block_k))
-    assert (kernel.run_steps, kernel.runs_in_slot) == (run_steps, runs_in_slot)
+    problem = Problem(_config(group_size=group_size, **ZEROS), 64, TARGET)
+    loop = WgmmaGeometry(problem, _sums(block_k=block_k)).loop
+    assert (loop.run_steps, loop.runs_in_slot) == (run_steps, runs_in_slot)
 
 
 @pytest.mark.parametrize("block_k", [192, 320])
@@ -143,10 +151,14 @@ def test_slots_hold_whole_runs(block_k: int) -> None:
 @pytest.mark.parametrize(("row_blocks", "tiles_of_w"), [(0, 16), (7, 28), (3, 12)])
 def test_copies_of_w_are_of_row_blocks(row_blocks: int, tiles_of_w: int) -> None:
     """A slot holds the weight's tiles of 16 rows for the blocks of a tile, not for all that consumers could hold."""
-    hint = _sums(rows=2, consumers_n=4, row_blocks=row_blocks) if row_blocks else _sums(rows=2, consumers_n=2)
-    kernel = Kernel(_config(**ZEROS), 1, ARCH, hint)
-    assert kernel.w_box[-1] == tiles_of_w
-    assert kernel.w_part_bytes == tiles_of_w * 16 * hint.block_k // 2
+    hint = (
+        _sums(n_tiles_per_consumer=2, consumers_n=4, n_tiles_per_cta=row_blocks)
+        if row_blocks
+        else _sums(n_tiles_per_consumer=2, consumers_n=2)
+    )
+    weight = WgmmaGeometry(Problem(_config(**ZEROS), 64, TARGET), hint).weight
+    assert weight.box[-1] == tiles_of_w
+    assert weight.part_bytes == tiles_of_w * 16 * hint.block_k // 2
 
 
 @pytest.mark.parametrize(
@@ -158,9 +170,13 @@ def test_copies_of_w_are_of_row_blocks(row_blocks: int, tiles_of_w: int) -> None
         ({"with_scaling": False, "with_zeros": False}, _sums(), "a W with scales or zero points for a choice"),
         ({"A_dtype": "int8", "with_zeros": False}, _sums(block_k=128), "needs A of 16 bits"),
         ({}, _sums(scaling="weights"), "'scaling' must be one of 'operand', 'sums' (got 'weights')"),
-        ({}, _sums(row_blocks=3), "row_blocks <= 2, what the consumers hold"),
-        ({}, _sums(row_blocks=9, rows=2, consumers_n=4), "row_blocks <= 8, what the consumers hold"),
-        ({}, _sums(row_blocks=-1), "'row_blocks' must be 0 to 32 (got -1)"),
+        ({}, _sums(n_tiles_per_cta=3), "n_tiles_per_cta <= 2, what the consumers hold"),
+        (
+            {},
+            _sums(n_tiles_per_cta=9, n_tiles_per_consumer=2, consumers_n=4),
+            "n_tiles_per_cta <= 8, what the consumers hold",
+        ),
+        ({}, _sums(n_tiles_per_cta=-1), "'n_tiles_per_cta' must be 0 to 32 (got -1)"),
         ({}, _sums(block_m=64, consumers_n=4), "registers a consumer thread, and there are 104"),
     ],
     ids=str,

@@ -8,7 +8,9 @@ import pytest
 
 import bitquant as bq
 from bitquant.arch import cuda_target
-from bitquant.schedule.rules import FallbackRule, GemvRule
+from bitquant.formats import WEIGHT_DTYPES, number_format
+from bitquant.schedule.rules import DecodeRule, FallbackRule, GemvRule, MmaRule, WgmmaRule
+from bitquant.testing.generators import weight_fields
 
 ARCHS = ("sm_75", "sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120a")
 
@@ -54,3 +56,20 @@ def test_every_rule_is_asked_in_order(arch):
     plain = bq.Matmul(replace(config, fast_decoding=False), target=arch).choices
     assert [plain[rung].rule for rung in (1, 16)] == ["gemv", "mma"]
     assert cuda_target(arch).arch == arch
+
+
+@pytest.mark.parametrize("A_dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", [name for name in WEIGHT_DTYPES if number_format(name).levels is not None])
+def test_every_rule_decodes_every_level(name, A_dtype):
+    """Each packed format of other numbers than integers is served by all rules for Hopper."""
+    config = bq.MatmulConfig(
+        M=(1, 64), N=64, K=512, A_dtype=A_dtype, group_size=64, with_scaling=True, out_dtype=A_dtype,
+        **weight_fields(name),
+    )  # fmt: skip
+    for rules, plain, wanted in (
+        ((WgmmaRule(), DecodeRule()), None, ["decode", "wgmma"]),
+        ((GemvRule(), MmaRule()), False, ["gemv", "mma"]),
+    ):
+        operator = bq.Matmul(replace(config, fast_decoding=plain), target="sm_90a", rules=rules)
+        assert [operator.choices[rung].rule for rung in (1, 64)] == wanted
+        assert len(operator._archive.resources) == 2

@@ -10,7 +10,9 @@ from bitquant.schedule.rules.decode.hint import DecodeHint
 from bitquant.testing.kernels import HintedKernel
 
 N, K = 320, 2048
-HINT = DecodeHint(block_m=1, rows=2, warps_k=4, split_k=2, ahead=1, unroll=1, chains=1, activations="digits")
+HINT = DecodeHint(
+    block_m=1, n_tiles_per_warp=2, warps_k=4, split_k=2, ahead=1, unroll=1, chains=1, activations="digits"
+)
 
 
 def _operator(W_dtype: str) -> bq.Matmul:
@@ -22,11 +24,8 @@ def _operator(W_dtype: str) -> bq.Matmul:
 
 def _weight(config: bq.MatmulConfig) -> torch.Tensor:
     fmt = config.W_format
-    if fmt.name == "int1":
-        values = torch.randint(0, 2, (N, K)) * 2 - 1
-    else:
-        values = torch.randint(fmt.min_value, fmt.max_value + 1, (N, K))
-    return values.to(torch.uint8 if fmt.kind == "uint" else torch.int8)
+    values = torch.randint(0, 1 << fmt.bits, (N, K)) * fmt.step + fmt.offset
+    return values.to(torch.uint8 if fmt.is_unsigned else torch.int8)
 
 
 @pytest.mark.parametrize("W_dtype", ["uint1", "uint2", "uint3", "int1", "int2", "int3"])

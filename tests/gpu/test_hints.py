@@ -8,7 +8,7 @@ import torch
 import bitquant as bq
 from bitquant import packing
 from bitquant.arch import detected_cuda_arch
-from bitquant.layouts import to_layout
+from bitquant.relayout import to_layout
 from bitquant.testing.check import check_call, poisoned
 from bitquant.testing.generators import make_inputs
 from bitquant.testing.kernels import HINTED_ARCH, HINTED_KERNELS, HintedKernel

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import bitquant as bq
-from bitquant.layouts import to_layout
 from bitquant.nn import BitLinear, Linear, quantize
 from bitquant.packing import pack
+from bitquant.relayout import to_layout
 from bitquant.testing.oracle import assert_close, oracle
 
 FORMATS = [

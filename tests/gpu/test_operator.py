@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import bitquant as bq
-from bitquant.layouts import to_layout
 from bitquant.packing import pack
+from bitquant.relayout import to_layout
 from bitquant.schedule.rules import FallbackRule
 from bitquant.testing.check import check_call
 from bitquant.testing.generators import call_rows

@@ -25,8 +25,8 @@ from bitquant import profiling
 from bitquant.arch import cuda_target
 from bitquant.cli.app import cli
 from bitquant.compiler import disassemble, find_disassembler
-from bitquant.dtypes import number_format
 from bitquant.errors import ConfigError, UnsupportedError
+from bitquant.formats import number_format
 from bitquant.testing.bench import limits, protocol, report
 from bitquant.testing.bench import run as run_module
 from bitquant.testing.bench.floor import READ_SHAPES, FloorReader, build_floor
@@ -34,8 +34,6 @@ from bitquant.testing.bench.peers import PEERS, Peer, Refusal, peers_by_name
 from bitquant.testing.bench.problems import (
     Cell,
     cells,
-    draw_activation,
-    draw_activation_scale,
     draw_weights,
     parse_kind,
     parse_shapes,
@@ -171,7 +169,7 @@ def test_weights_mean_the_same_to_the_oracle_and_to_peers(text):
 
 def _rms(text):
     fmt = number_format(parse_kind(text).W_dtype)
-    return (1 << fmt.bits) / 12**0.5 if fmt.is_integer and fmt.name != "int1" else 1
+    return (1 << fmt.bits) / 12**0.5 if fmt.is_integer and fmt.step == 1 else 1
 
 
 def test_reference_of_some_rows_is_that_of_all():
@@ -186,9 +184,11 @@ def test_reference_of_some_rows_is_that_of_all():
 def test_activations_are_fresh_for_each_seed():
     """Another seed gives other numbers, the same seed the same."""
     config = parse_kind("int4-g32").config(16, 64, 3)
-    first, again, other = (draw_activation(config, 3, CPU, seed) for seed in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    weights = draw_weights(config, CPU)
+    first, again, other = (weights.with_rows(3, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first.A, again.A)
+    assert not torch.equal(first.A, other.A)
+    assert first.W is weights.W
 
 
 # How.
@@ -517,7 +517,8 @@ def test_float8_peer_scales_rows_and_columns(monkeypatch):
     monkeypatch.setattr(torch, "_scaled_mm", lambda *operands, **options: taken.append((operands, options)))
     config = parse_kind("float8_e4m3:float8_e4m3-scaled").config(16, 32, 3)
     (peer,), weights = peers_by_name(["torch _scaled_mm"]), draw_weights(config, CPU)
-    A, rows = draw_activation(config, 3, CPU, 0), draw_activation_scale(config, 3, CPU, 0)
+    inputs = weights.with_rows(3, torch.Generator().manual_seed(0))
+    A, rows = inputs.A, inputs.activation_scale
     peer.calls([peer.pack(weights)], A, rows)[0]()
     ((a, w), options) = taken[0]
     assert a is A

@@ -148,6 +148,16 @@ def test_parts():
     kernels = [("matmul_m1_kernel", 7, 70.0), ("triton_red_fused_1", 2, 5.0), ("nvjet_hsh_128x64", 1, 20.0)]
     kernels += [("pytorch_flash::flash_fwd_splitkv_kernel", 1, 4.0), ("kgemm_4bit_inference_naive", 7, 9.0)]
     kernels += [("void at::native::index_copy", 1, 1.0), ("humming", 7, 3.0), ("gemlite_gemv_kernel", 2, 2.5)]
+    kernels += [("void gemm_4bit_simt<__half, 1>", 7, 3.5), ("void at::native::tinygemm_m16n8k16_chunk", 7, 2.0)]
     assert generation.parts_of(kernels) == {
-        "bitquant": 70.0, "Inductor": 5.0, "dense": 20.0, "attention": 4.0, "torch": 1.0, "other": 14.5,
+        "bitquant": 70.0, "Inductor": 5.0, "dense": 20.0, "attention": 4.0, "torch": 1.0, "other": 20.0,
     }  # fmt: skip
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_here_is_one_error(monkeypatch):
+    """It is said once, before any method starts."""
+    monkeypatch.setattr("bitquant.cli.bench_model.bench_model", lambda *_: pytest.fail("a method has started"))
+    answer = CliRunner().invoke(cli, ["bench", "--model", "llama-3-8b", "--target", "cuda"])
+    assert answer.exit_code != 0
+    assert "'--target' cuda needs a GPU and none is visible; use --target cpu" in answer.output

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -368,6 +369,14 @@ def test_what_is_shown_is_what_is_loaded(name):
     shown = {n: kind for kind in contents.kinds if kind.role == "quantized" for n in kind.names}
     layers = layers_of(model)
     assert set(shown) == set(layers)
+    merged = {id(m._merged.whole): m._merged.whole.layer for m in layers.values() if m._merged is not None}
+    called = [*merged.values(), *(layer for layer in layers.values() if layer._merged is None)]
+    operators = [kind for kind in contents.operators if kind.role == "quantized"]
+    predicted = Counter()
+    for kind in operators:
+        predicted[kind.config.key()] += kind.count
+    assert Counter(layer.config.key() for layer in called) == predicted
+    assert sum(kind.memory_bytes for kind in contents.operators) == contents.memory_bytes
     for path, layer in layers.items():
         assert shown[path].config.problem() == layer.config.problem()
         assert shown[path].is_permuted == (layer.permutation is not None)
@@ -384,20 +393,25 @@ def test_json(name):
     found = json.loads(printed("show", FIXTURES / name, "--target", "h100", "--m", "1,16", "--json"))
     assert list(found) == [
         "path", "model", "format", "dtype", "file_bytes", "memory_bytes", "experts_used", "was_checked", "target",
-        "kinds", "steps",
+        "unmerged", "operators", "kinds", "steps",
     ]  # fmt: skip
     assert found["target"] == {"arch": "sm_90a", "product": "H100 SXM", "bandwidth_bytes_per_s": 3350e9}
     target, gpu = resolve_gpu("h100")
     contents = read_contents(FIXTURES / name)
     assert found["memory_bytes"] == sum(kind["memory_bytes"] for kind in found["kinds"])
     assert [step["m"] for step in found["steps"]] == [1, 16]
+    for shown in found["kinds"]:
+        assert list(shown) == [
+            "role", "names", "count", "N", "K", "experts", "shape", "format", "bits", "file_bytes", "memory_bytes",
+            "is_permuted", "is_tied", "reason", "problem",
+        ]  # fmt: skip
     for step in found["steps"]:
         total = 0
-        for kind, shown, times in zip(contents.kinds, found["kinds"], step["kinds"], strict=True):
-            assert list(shown) == [
-                "role", "names", "count", "N", "K", "experts", "shape", "format", "bits", "file_bytes", "memory_bytes",
-                "is_permuted", "is_tied", "reason", "problem",
-            ]  # fmt: skip
+        for kind, shown, times in zip(contents.operators, found["operators"], step["operators"], strict=True):
+            assert shown == {
+                "role": kind.role, "names": list(kind.names), "count": kind.count,
+                "problem": kind.config.problem() if kind.config is not None else None,
+            }  # fmt: skip
             total += times["total_us"]
             if kind.role == "quantized":
                 wanted = predict(kind.config, step["m"], target, gpu)
@@ -414,8 +428,8 @@ def test_experts_are_read_in_part():
     """gpt-oss's tokens meet 2 of 4 experts: one token reads a half, 16 evenly spread ones all but 2^-16."""
     contents = read_contents(FIXTURES / "gptoss-mxfp4")
     target, gpu = resolve_gpu("h200")
-    index = next(i for i, kind in enumerate(contents.kinds) if kind.role == "experts")
-    kind = contents.kinds[index]
+    index = next(i for i, kind in enumerate(contents.operators) if kind.role == "experts")
+    kind = contents.operators[index]
     assert (contents.experts_used, kind.experts, kind.N, kind.K) == (0.5, 4, 128, 96)
     for m, share, rows in ((1, 0.5, 1), (16, 1 - 0.5**16, 9)):  # 16 tokens a half each: 8.0001 rows, 9 at most
         step = predict_step(contents, m, target, gpu)
@@ -442,7 +456,7 @@ def test_roles_of_matrices_by_name(name, role, tmp_path):
 def test_show_without_a_gpu(quantized):
     """On a CPU the rule is named and no time; the summary says how to get one."""
     text = printed("show", quantized[0])
-    assert re.search(r"^down_proj, .* +64 x 64 +cpu$", text, re.MULTILINE)
+    assert re.search(r"^gate_proj\+up_proj +128 x 64 +cpu$", text, re.MULTILINE)
     assert "no time is predicted for a CPU; --target h200" in text
     found = json.loads(printed("show", quantized[0], "--json"))
     assert found["target"] == {"arch": "cpu", "product": None, "bandwidth_bytes_per_s": None}
@@ -479,12 +493,12 @@ def test_show_a_model_that_is_not_quantized(plain):
 def test_show_a_tied_embedding():
     """An embedding that is the output layer as well is read whole for a token; another one row by row."""
     contents, (target, gpu) = read_contents(FIXTURES / "hqq-4b-g64-axis1"), resolve_gpu("h200")
-    index, kind = next((i, k) for i, k in enumerate(contents.kinds) if k.role == "embedding")
+    index, kind = next((i, k) for i, k in enumerate(contents.operators) if k.role == "embedding")
     assert kind.is_tied
     step = predict_step(contents, 1, target, gpu)
     assert step.times_us[index] == pytest.approx(2 * (384 * 128 + 384 + 128) / 4800e9 * 1e6, rel=1e-9)
     untied = read_contents(FIXTURES / "gptoss-mxfp4")
-    index = next(i for i, k in enumerate(untied.kinds) if k.role == "embedding")
+    index = next(i for i, k in enumerate(untied.operators) if k.role == "embedding")
     assert predict_step(untied, 3, target, gpu).times_us[index] == pytest.approx(3 * 2 * 128 / 4800e9 * 1e6, rel=1e-9)
 
 

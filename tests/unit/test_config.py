@@ -6,9 +6,11 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 
+from bitquant.compute.matmul import config_of, matmul_dequantize_b
 from bitquant.config import DEFAULT_LADDER, MatmulConfig
 from bitquant.errors import ConfigError
 from bitquant.testing.generators import cases, configs
@@ -374,3 +376,52 @@ def test_nothing_is_suggested_where_nothing_is_near(written):
     """Neither formats that there are not nor those of another argument are suggested."""
     with pytest.raises(ConfigError, match=r"'scale_dtype' must be one of float16, bfloat16, float32 \(got '.*'\)$"):
         MatmulConfig(N=64, K=64, W_dtype="uint4", with_scaling=True, scale_dtype=written)
+
+
+LEVELS = tuple(0.1 * code - 0.7 for code in range(16))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "'codebook' must be the values of the 16 codes where W is code4 (got None)"),
+        ({"codebook": LEVELS[:15]}, "'codebook' must be 16 finite numbers of float32"),
+        ({"codebook": (*LEVELS[:15], float("inf"))}, "'codebook' must be 16 finite numbers of float32"),
+        ({"codebook": (*LEVELS[:15], float("nan"))}, "'codebook' must be 16 finite numbers of float32"),
+        ({"codebook": (*LEVELS[:15], 1e39)}, "'codebook' must be 16 finite numbers of float32"),
+        ({"codebook": (*LEVELS[:15], True)}, "'codebook' must be 16 finite numbers of float32"),
+        ({"codebook": (*LEVELS[:15], "1")}, "'codebook' must be 16 finite numbers of float32"),
+        ({"codebook": "0123456789012345"}, "'codebook' must be 16 finite numbers of float32"),
+        ({"codebook": 7}, "'codebook' must be 16 finite numbers of float32"),
+        ({"codebook": LEVELS, "W_dtype": "nf4"}, "'codebook' must be None where W has levels of its own"),
+        ({"codebook": LEVELS, "W_dtype": None}, "'codebook' must be None where W has levels of its own"),
+        ({"codebook": LEVELS, "A_dtype": "int8"}, "'W_dtype' must be an integer format where A is int8"),
+    ],
+)
+def test_codebooks_are_16_numbers_for_code4(fields, message):
+    """A codebook goes with code4, which needs one, and with nothing else; it has 16 finite numbers."""
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        MatmulConfig(**{**dict(M=1, N=8, K=8, W_dtype="code4"), **fields})
+
+
+def test_a_codebook_is_part_of_the_problem_by_its_content():
+    """Lists and tuples of float32 values, and -0 for 0, are one problem; other values another."""
+    config = MatmulConfig(M=1, N=8, K=8, W_dtype="code4", codebook=LEVELS)
+    same = MatmulConfig(M=1, N=8, K=8, W_dtype="code4", codebook=[float(np.float32(level)) for level in LEVELS])
+    other = MatmulConfig(M=1, N=8, K=8, W_dtype="code4", codebook=LEVELS[::-1])
+    assert (config.key(), hash(config)) == (same.key(), hash(same))
+    assert config.key() != other.key()
+    assert config.W_format == same.W_format != other.W_format
+    assert config.W_format.levels == tuple(np.float32(LEVELS).tolist())
+    zeros = [MatmulConfig(M=1, N=8, K=8, W_dtype="code4", codebook=(zero, *LEVELS[1:])) for zero in (0.0, -0.0)]
+    assert zeros[0].key() == zeros[1].key()
+    assert np.signbit([zero.W_format.levels[0] for zero in zeros]).tolist() == [False, False]
+    assert "codebook" not in MatmulConfig(M=1, N=8, K=8, W_dtype="nf4").problem()
+
+
+def test_a_codebook_survives_json():
+    """Fields and problem of a config are written and read without a change."""
+    config = MatmulConfig(M=1, N=8, K=8, W_dtype="code4", codebook=LEVELS)
+    assert MatmulConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert MatmulConfig.from_problem(json.loads(config.key())).key() == config.key()
+    assert config_of(matmul_dequantize_b(config, 1)).key() == config.key()

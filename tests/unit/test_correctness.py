@@ -24,7 +24,7 @@ def shown(config):
     output_scales = config.with_activation_scale, config.with_channel_scale
     return {
         ("W, decoded for", W, config.A_format.is_integer, config.A_format.bits == 8),
-        ("A, kind of W", A, config.W_format.kind),
+        ("A, kind of W", A, type(config.W_format), config.W_format.is_unsigned),
         ("A, zeros", A, zeros_mode),
         ("W, zeros", W, zeros_mode),
         ("W, scale", W, config.with_scaling),

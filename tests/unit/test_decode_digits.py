@@ -7,14 +7,14 @@ import itertools
 import numpy as np
 import pytest
 
-from bitquant.arch import cuda_target, gpu_arch
+from bitquant.arch import cuda_target
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
+from bitquant.formats import number_format
 from bitquant.layouts import FragmentLayout
 from bitquant.problem import Problem
-from bitquant.schedule.rules.decode.cost import Work
-from bitquant.schedule.rules.decode.digits import DIGIT_BITS, DIGITS, DigitPlan, digit_words, digits_refusal
-from bitquant.schedule.rules.decode.geometry import Shape
+from bitquant.schedule.rules.decode.digits import DIGIT_BITS, DIGITS, DigitPlan, digits_refusal
+from bitquant.schedule.rules.decode.emit.digits import digit_words
+from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.decode.hint import DecodeHint
 from bitquant.schedule.rules.decode.rule import DecodeRule
 from tests.unit.test_fragments import NumpyOps, lanes, values_of
@@ -50,7 +50,7 @@ def test_columns_hold_every_code_once(name: str) -> None:
                 if plane is plan.planes[0]:
                     ones = _bytes(np.array([plan.ones(column.bit, half)], dtype=np.uint32), 0xFFFFFFFF)[0]
                     sums_of_a[half] += ones @ met
-    offset = 1.0 if name == "int1" else float(fmt.code_offset)
+    offset = -float(fmt.offset)
     for half in range(2):
         found = plan.unit(half) * (sums[half] - sums_of_a[half] * plan.sum_of_a_factor * offset)
         np.testing.assert_array_equal(found, np.einsum("lre,re->l", values[:, half::2], a))
@@ -120,35 +120,34 @@ def test_refusals(fields: dict, reason: str | None) -> None:
 @pytest.mark.parametrize("weights", ["registers", "shared"])
 @pytest.mark.parametrize("waves", [1, 2])
 def test_digits_have_a_place_of_their_own(name: str, weights: str, waves: int) -> None:
-    """Between A and the scales, and the model counts what the kernel has: sums of A, and independent sums."""
+    """Between A and the scales; sums of A are wanted, and each plane has independent sums."""
     zeros = name[0] == "u"
     config = MatmulConfig(M=1, N=4096, K=8192, W_dtype=name, group_size=128, with_scaling=True, with_zeros=zeros)
     hint = DecodeHint(
-        block_m=1, rows=2, warps_k=8, ahead=1, unroll=1, waves=waves, weights=weights, activations="digits"
+        block_m=1, n_tiles_per_warp=2, warps_k=8, ahead=1, unroll=1, n_blocks_per_cta=waves, weights=weights,
+        activations="digits",
     )  # fmt: skip
-    arch = gpu_arch("sm_90a")
-    shape = Shape(config, 1, arch, hint)
-    planes = len(shape.layout.planes)
-    regions = [(shape.a_tile.base, shape.a_tile.end)]
-    regions.append((shape.digits_offset, shape.digits_offset + planes * 8 * 8192))
-    regions.append((shape.poison_offset, shape.poison_offset + 4))
-    regions += [(tile.base, tile.end) for tile in (shape.scale_tile, shape.zero_tile) if tile]
+    g = DecodeGeometry(Problem(config, 1, cuda_target("sm_90a")), hint)
+    smem, planes = g.smem, len(g.layout.planes)
+    regions = [(smem.a_tile.base, smem.a_tile.end)]
+    regions.append((smem.digits_offset, smem.digits_offset + planes * 8 * 8192))
+    regions.append((smem.poison_offset, smem.poison_offset + 4))
+    regions += [(tile.base, tile.end) for tile in (smem.scale_tile, smem.zero_tile) if tile]
     if weights == "shared":
-        regions.append((shape.ring_offset, shape.ring_offset + 8 * shape.slot_bytes))
-    regions.append((shape.barrier_offset, shape.smem_bytes))
+        regions.append((smem.ring_offset, smem.ring_offset + 8 * smem.slot_bytes))
+    regions.append((smem.barrier_offset, g.smem_bytes))
     assert all(first[1] <= second[0] for first, second in itertools.pairwise(regions))
-    work = Work(config, 1, arch, shape.decoder)
-    assert work.needs_sum_of_a(hint) is shape.needs_sum_of_a is True
-    assert work.sums(hint) == planes * shape.chains
+    assert g.needs_sum_of_a is True
+    assert g.sums == planes * g.chains >= hint.chains
 
 
 def test_sums_of_two_digits_fit_32_bits() -> None:
     """Runs are short enough for it: all codes at their greatest, all digits too."""
     config = MatmulConfig(M=1, N=64, K=8192, W_dtype="uint3")
     hint = DecodeHint(block_m=1, unroll=4, ahead=4, warps_k=2, activations="digits")
-    shape = Shape(config, 1, gpu_arch("sm_90a"), hint)
-    assert shape.run_k == 1024
-    assert shape.digit_plan.hint_problem(shape) == "needs runs of at most 580 k for digits"
+    g = DecodeGeometry(Problem(config, 1, cuda_target("sm_90a")), hint)
+    assert g.run_k == 1024
+    assert g.fault == "needs runs of at most 580 k for digits"
     greatest = ((3 << 6) + (1 << 7) * 2) * 64 * 129
     assert 580 * greatest < 1 << 31 <= 581 * greatest
 

@@ -7,12 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
-from bitquant.arch import gpu_arch
+from bitquant.arch import cuda_target
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import number_format
-from bitquant.intrin.fragments import RegisterDecoder
+from bitquant.formats import number_format
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import FragmentLayout
-from bitquant.schedule.rules.decode.geometry import Shape
+from bitquant.problem import Problem
+from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.decode.hint import DecodeHint
 from bitquant.schedule.rules.decode.products import decodes_in_place, products, run_k, sum_classes
 from tests.unit.test_fragments import NumpyOps, lanes, numbers, values_of
@@ -83,11 +84,11 @@ def test_products_stay_in_their_run(name: str, group: int, unroll: int, expected
     config = MatmulConfig(M=1, N=64, K=8064 if group > 0 else 8192, W_dtype=name, group_size=group, with_scaling=True)
     layout = FragmentLayout(number_format(name).bits, 16)
     assert decodes_in_place(config, layout, 1, 8, unroll) is expected
-    shape = Shape(config, 1, gpu_arch("sm_90a"), DecodeHint(unroll=unroll, ahead=unroll))
-    assert shape.decoder.in_place is expected
+    g = DecodeGeometry(Problem(config, 1, cuda_target("sm_90a")), DecodeHint(unroll=unroll, ahead=unroll))
+    assert g.decoder.in_place is expected
     steps = run_k(config, layout, unroll) // layout.step_k
     for tile in range(unroll):
-        for index, product in enumerate(shape.products):
+        for index, product in enumerate(g.products):
             at = tile * layout.steps
             assert {(at + column // 2) // steps for column, _ in product.right} == {(at + index) // steps}
 
@@ -112,7 +113,7 @@ def test_bytes_are_shared_where_that_saves_masks(fields: dict, expected: bool) -
     given = {"W_dtype": "uint4", "group_size": 128, **fields}
     hint = DecodeHint(block_m=given.pop("block_m", 8), unroll=2)
     config = MatmulConfig(M=64, N=64, K=8192, with_scaling=True, **given)
-    assert Shape(config, 64, gpu_arch("sm_90a"), hint).decoder.shares_bytes is expected
+    assert DecodeGeometry(Problem(config, 64, cuda_target("sm_90a")), hint).decoder.shares_bytes is expected
 
 
 @pytest.mark.parametrize("A_dtype", ["float16", "bfloat16", "float8_e4m3"])
@@ -121,18 +122,18 @@ def test_bytes_are_shared_where_that_saves_masks(fields: dict, expected: bool) -
 def test_sums_of_a_are_in_the_unit_of_products(name: str, A_dtype: str, arch: str) -> None:
     """A weight that stands for 1 and the number in place of ones are the same, in both rows and in all classes."""
     config = MatmulConfig(M=8, N=64, K=8192, A_dtype=A_dtype, W_dtype=name)
-    shape = Shape(config, 8, gpu_arch(arch), DecodeHint())
-    assert shape.factor == 1
-    a_scale = shape.a_decoder.value_scale if shape.a_decoder else 1
+    g = DecodeGeometry(Problem(config, 8, cuda_target(arch)), DecodeHint())
+    assert g.factor == 1
+    a_scale = g.a_decoder.value_scale if g.a_decoder else 1
     for row in range(2):
-        ((one, _),) = numbers(np.array([shape.ones[row]], dtype=np.uint32), shape.operand)
-        assert one * shape.unit[row] == a_scale
-        assert shape.unit[row] == shape.decoder.value_scale * a_scale * 2.0 ** -shape.classes[-1][row]
-        assert shape.classes[-1][row] == max(exponents[row] for exponents in shape.classes)
+        ((one, _),) = numbers(np.array([g.ones[row]], dtype=np.uint32), g.operand)
+        assert one * g.unit[row] == a_scale
+        assert g.unit[row] == g.decoder.value_scale * a_scale * 2.0 ** -g.classes[-1][row]
+        assert g.classes[-1][row] == max(exponents[row] for exponents in g.classes)
 
 
 def test_integers_are_counted_one_by_one() -> None:
     """int1 as int8 is 2 q - 1: the factor is applied to integer sums."""
     config = MatmulConfig(M=8, N=64, K=8192, A_dtype="int8", W_dtype="int1")
-    shape = Shape(config, 8, gpu_arch("sm_90a"), DecodeHint())
-    assert (shape.unit, shape.factor, shape.ones) == ((1, 1), 2, (0x01010101, 0x01010101))
+    g = DecodeGeometry(Problem(config, 8, cuda_target("sm_90a")), DecodeHint())
+    assert (g.unit, g.factor, g.ones) == ((1, 1), 2, (0x01010101, 0x01010101))

@@ -41,7 +41,7 @@ def check_integers_of_what_is_no_number(target, out_dtype, **fields):
     optional = {}
     if operator.config.with_scaling:
         optional["scale"] = torch.ones(operator.config.scale_shape, device=device).to(
-            operator.signature.optional[0].dtype
+            operator.signature.expected["scale"].dtype
         )
     for m in ROWS:
         A = torch.zeros(m, 64, device=device)
@@ -60,12 +60,12 @@ def check_not_finite_stays_in_its_row(target, **fields):
     """An infinity or NaN in a row of A leaves no number in that row of D, for any m, and no trace in others."""
     operator = make(target, K=128, out_dtype="float32", group_size=64, with_scaling=True, **fields)
     device = "cpu" if target == "cpu" else "cuda"
-    config, dtypes = operator.config, [o.dtype for o in operator.signature.optional]
+    config, expected = operator.config, operator.signature.expected
     torch.manual_seed(0)
     W = operator.transform_weight(torch.randint(0, 4, (32, 128), dtype=torch.int8, device=device))
-    optional = {"scale": (torch.rand(config.scale_shape, device=device) + 0.5).to(dtypes[0])}
+    optional = {"scale": (torch.rand(config.scale_shape, device=device) + 0.5).to(expected["scale"].dtype)}
     if config.with_zeros:
-        optional["zeros"] = (torch.rand(config.zeros_shape, device=device) * 4 + 0.1).to(dtypes[1])
+        optional["zeros"] = (torch.rand(config.zeros_shape, device=device) * 4 + 0.1).to(expected["zeros"].dtype)
     for m, value in itertools.product(ROWS, (float("nan"), float("inf"), float("-inf"))):
         A = torch.randn(m, 128, device=device)
         right = operator(A.to(config.A_format.torch_dtype), W, **optional)

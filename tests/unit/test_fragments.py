@@ -11,30 +11,30 @@ import torch
 from tvm import tirx
 from tvm.sym import Analyzer
 
-from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import ScheduleError
-from bitquant.intrin.fragments import (
-    RegisterDecoder,
-    decoder_refusal,
-    in_place_refusal,
-    permuted_words,
-    select_constant,
-    table_vectors,
-)
+from bitquant.formats import WEIGHT_DTYPES, NumberFormat
+from bitquant.formats.codebooks import Codebook
+from bitquant.intrin.decoders import RegisterDecoder, permuted_words
+from bitquant.intrin.operations import select_constant, table_vectors
 from bitquant.layouts import FragmentLayout
+from bitquant.testing.generators import sample_format
+from bitquant.testing.oracle import code_values
 
-INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in range(1, 9)]
-FORMATS = [*INTEGERS, "fp4_e2m1", "nf4", "float8_e4m3", "float8_e5m2"]
+FORMATS = [name for name in WEIGHT_DTYPES if sample_format(name).bits <= 8]
 PAIRS = ("float16", "bfloat16")
 OPERANDS = (*PAIRS, "int8", "uint8", "float8_e4m3", "float8_e5m2")
-#: Whether codes are looked up, and so stand side by side in a word.
-LOOKED_UP = {"nf4": (True,), "fp4_e2m1": (True, False)}
+#: Formats with a table: whether codes are looked up, and so stand side by side in a word.
+LOOKED_UP = {
+    name: (True,) if sample_format(name).needs_table else (True, False)
+    for name in FORMATS
+    if sample_format(name).codebook is not None
+}
 CASES = [
     (name, operand, operand_bits, is_adjacent, capability)
     for name, operand, operand_bits in itertools.product(FORMATS, OPERANDS, (16, 8))
     for is_adjacent in LOOKED_UP.get(name, (False,))
     for capability in ((80, 90) if name == "float8_e4m3" else (90,))
-    if decoder_refusal(number_format(name), operand) is None
+    if sample_format(name).register_refusal(operand) is None
     and (operand in PAIRS or (operand_bits == 8 and not is_adjacent))
 ]
 
@@ -49,24 +49,16 @@ IN_PLACE = [
 
 
 def values_of(fmt: NumberFormat, operand: str) -> np.ndarray:
-    """Return the value of each code of a format by its definition; nf4's are rounded to the operand's type."""
-    codes = np.arange(1 << fmt.bits)
-    if fmt.name == "nf4":
-        return torch.tensor(fmt.codebook).to(number_format(operand).torch_dtype).double().numpy()
-    if fmt.codebook is not None:
-        return np.array(fmt.codebook)
-    if fmt.kind == "float":
-        return torch.arange(256, dtype=torch.uint8).view(fmt.torch_dtype).double().numpy()
-    if fmt.name == "int1":
-        return np.array([-1.0, 1.0])
-    if fmt.name == "int8":
-        return codes.astype(np.uint8).view(np.int8).astype(np.float64)
-    return codes - (1 << (fmt.bits - 1) if fmt.kind == "int" else 0.0)
+    """Return the value of each code of a format by its definition; those of a table rounded to the operand's type."""
+    values = code_values(np.arange(1 << fmt.bits), fmt)
+    if not fmt.needs_table:
+        return values
+    return torch.from_numpy(values).to(sample_format(operand).torch_dtype).double().numpy()
 
 
 def numbers(words: np.ndarray, dtype: str) -> np.ndarray:
     """Return the numbers of 32-bit words (n,) in float64, (n, 2) or (n, 4)."""
-    torch_dtype = {"int8": torch.int8, "uint8": torch.uint8}.get(dtype) or number_format(dtype).torch_dtype
+    torch_dtype = {"int8": torch.int8, "uint8": torch.uint8}.get(dtype) or sample_format(dtype).torch_dtype
     return (
         torch.from_numpy(np.ascontiguousarray(words).view(np.uint8).copy())
         .view(torch_dtype)
@@ -79,7 +71,7 @@ def numbers(words: np.ndarray, dtype: str) -> np.ndarray:
 def _words(pairs: np.ndarray, dtype: str) -> np.ndarray:
     """Return pairs (n, 2) rounded to nearest as 32-bit words, the inverse of `numbers`."""
     with np.errstate(over="ignore"):
-        rounded = torch.from_numpy(np.ascontiguousarray(pairs)).to(number_format(dtype).torch_dtype)
+        rounded = torch.from_numpy(np.ascontiguousarray(pairs)).to(sample_format(dtype).torch_dtype)
     return rounded.view(torch.int16).numpy().view(np.uint32).reshape(-1)
 
 
@@ -146,7 +138,7 @@ def lanes(layout: FragmentLayout, seed: int) -> tuple[np.ndarray, list[list[np.n
 @pytest.mark.parametrize(("name", "operand", "operand_bits", "is_adjacent", "capability"), CASES)
 def test_registers_hold_the_values(name, operand, operand_bits, is_adjacent, capability):
     """Every code at every place of a tile becomes value_scale * number - value_offset, NaN and infinities included."""
-    fmt = number_format(name)
+    fmt = sample_format(name)
     layout = FragmentLayout(fmt.bits, operand_bits, is_adjacent)
     decoder = RegisterDecoder(fmt, layout, operand, capability)
     assert decoder.has_table is is_adjacent
@@ -169,7 +161,7 @@ def test_registers_hold_the_values(name, operand, operand_bits, is_adjacent, cap
 def test_permuted_values(name, operand, operand_bits, permutes):
     """Values that are permuted are those of the table: of every code at every place, -0 as -0."""
     layout = FragmentLayout(4, operand_bits, is_adjacent=True)
-    decoder = RegisterDecoder(number_format(name), layout, operand, 90, permutes=permutes)
+    decoder = RegisterDecoder(sample_format(name), layout, operand, 90, permutes=permutes)
     levels = values_of(decoder.fmt, operand)
     codes, words = lanes(layout, 6)
     looked_up = []
@@ -191,7 +183,7 @@ def test_permuted_values(name, operand, operand_bits, permutes):
 @pytest.mark.parametrize(("name", "operand_bits"), IN_PLACE)
 def test_registers_hold_codes_in_place(name, operand_bits):
     """In place every code at every place becomes value_scale * 2^-exponent * number - value_offset, too."""
-    fmt = number_format(name)
+    fmt = sample_format(name)
     layout = FragmentLayout(fmt.bits, operand_bits)
     decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place=True)
     table = values_of(fmt, "float16")
@@ -217,7 +209,7 @@ def test_registers_hold_codes_in_place(name, operand_bits):
 @pytest.mark.parametrize("name", ["uint4", "int4"])
 def test_registers_that_share_bytes(name):
     """The number of an even register less that of the next one is the value's, without a multiply-add."""
-    fmt = number_format(name)
+    fmt = sample_format(name)
     layout = FragmentLayout(4, 16)
     decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place=True, shares_bytes=True)
     codes, words = lanes(layout, 5)
@@ -234,7 +226,7 @@ def test_registers_that_share_bytes(name):
 )
 def test_refusals_to_share_bytes(name, operand_bits, in_place):
     """Only codes of 4 bits in the layout for 16-bit operands stand so that rows share a byte."""
-    fmt = number_format(name)
+    fmt = sample_format(name)
     with pytest.raises(ScheduleError, match="to share bytes"):
         RegisterDecoder(
             fmt, FragmentLayout(fmt.bits, operand_bits), "float16", 90, in_place=in_place, shares_bytes=True
@@ -255,11 +247,11 @@ def test_refusals_to_share_bytes(name, operand_bits, in_place):
 def test_exponents_in_place(bits, operand_bits, exponents, follow_rows):
     """Exponents repeat; only where two registers share a byte do they depend on the row alone."""
     layout = FragmentLayout(bits, operand_bits)
-    decoder = RegisterDecoder(number_format(f"uint{bits}"), layout, "float16", 90, in_place=True)
+    decoder = RegisterDecoder(sample_format(f"uint{bits}"), layout, "float16", 90, in_place=True)
     found = [decoder.exponent(r) for r in range(layout.registers)]
     assert found == exponents * (layout.registers // len(exponents))
     assert decoder.exponents_follow_rows is follow_rows
-    whole = RegisterDecoder(number_format(f"uint{bits}"), layout, "float16", 90)
+    whole = RegisterDecoder(sample_format(f"uint{bits}"), layout, "float16", 90)
     assert {whole.exponent(r) for r in range(layout.registers)} == {0}
     assert whole.exponents_follow_rows
 
@@ -275,8 +267,8 @@ def test_exponents_in_place(bits, operand_bits, exponents, follow_rows):
 )
 def test_refusals_in_place(name, operand, message):
     """What is not proportional to its code, or too small as a number, is refused."""
-    fmt = number_format(name)
-    assert message in in_place_refusal(fmt, operand)
+    fmt = sample_format(name)
+    assert message in fmt.in_place_refusal(operand)
     with pytest.raises(ScheduleError, match=message):
         RegisterDecoder(fmt, FragmentLayout(fmt.bits, 16, name == "nf4"), operand, 90, in_place=True)
 
@@ -284,7 +276,7 @@ def test_refusals_in_place(name, operand, message):
 @pytest.mark.parametrize("bits", range(1, 8))
 def test_signed_codes_fill_bytes(bits):
     """At the top of their bytes all signed codes are whole multiples of their values, without an offset."""
-    fmt, layout = number_format(f"int{bits}"), FragmentLayout(bits, 8)
+    fmt, layout = sample_format(f"int{bits}"), FragmentLayout(bits, 8)
     decoder = RegisterDecoder(fmt, layout, "int8", 90, fills_bytes=True)
     assert decoder.value_offset == 0
     codes, words = lanes(layout, 1)
@@ -321,9 +313,9 @@ def test_selected_constants():
 @pytest.mark.parametrize("name", LOOKED_UP)
 def test_pairs_of_values(name, operand):
     """Entry b of the table is the value of code b % 16 below that of code b // 16, rounded to nearest even."""
-    decoder = RegisterDecoder(number_format(name), FragmentLayout(4, 16, True), operand, 90)
+    decoder = RegisterDecoder(sample_format(name), FragmentLayout(4, 16, True), operand, 90)
     assert decoder.table_bytes == 256 * 4 * 32
-    levels = torch.tensor(number_format(name).codebook, dtype=torch.float64).to(getattr(torch, operand)).double()
+    levels = torch.tensor(sample_format(name).codebook, dtype=torch.float64).to(getattr(torch, operand)).double()
     byte = np.arange(256)
     expected = np.stack([levels.numpy()[byte % 16], levels.numpy()[byte // 16]], axis=1)
     np.testing.assert_array_equal(numbers(decoder.pair_values(), operand), expected)
@@ -343,9 +335,9 @@ def test_pairs_of_values(name, operand):
     ],
 )
 def test_refusals(name, operand, message):
-    """A format that an operand's type cannot hold is refused, with the reason that `decoder_refusal` gives."""
-    fmt = number_format(name)
-    assert message in decoder_refusal(fmt, operand)
+    """A format that an operand's type cannot hold is refused, with the reason that its `register_refusal` gives."""
+    fmt = sample_format(name)
+    assert message in fmt.register_refusal(operand)
     layout = FragmentLayout(min(fmt.bits, 8), 8, name == "nf4")
     with pytest.raises(ScheduleError, match=message):
         RegisterDecoder(fmt, layout, operand, 90)
@@ -363,7 +355,7 @@ def test_refusals(name, operand, message):
 def test_tables_need_their_layout(name, operand, operand_bits, is_adjacent, message):
     """Codes are looked up as pairs, for which they must stand side by side, and no others may."""
     with pytest.raises(ScheduleError, match=re.escape(message)):
-        RegisterDecoder(number_format(name), FragmentLayout(4, operand_bits, is_adjacent), operand, 90)
+        RegisterDecoder(sample_format(name), FragmentLayout(4, operand_bits, is_adjacent), operand, 90)
 
 
 def test_permuted_words():
@@ -372,10 +364,10 @@ def test_permuted_words():
     others = tuple(range(16))
     layout = FragmentLayout(4, 16, is_adjacent=True)
     for levels, expected in ((signs, [2, 1]), (others, [0, 2])):
-        fmt = NumberFormat("levels", "code", 4, torch.int8, "int8", tuple(map(float, levels)))
+        fmt = Codebook("levels", 4, levels=tuple(map(float, levels)))
         assert [permuted_words(fmt, layout, is_busy) for is_busy in (False, True)] == expected
     for name in ("uint4", "fp4_e2m1"):
-        assert permuted_words(number_format(name), FragmentLayout(4, 16), True) == 0
+        assert permuted_words(sample_format(name), FragmentLayout(4, 16), True) == 0
 
 
 @pytest.mark.parametrize("name", ["uint4", "fp4_e2m1"])
@@ -383,10 +375,10 @@ def test_permutations_need_their_layout(name):
     """Values are permuted in place of those that are looked up, and no others."""
     message = f"needs a layout whose codes stand side by side, to permute values (got {name})"
     with pytest.raises(ScheduleError, match=re.escape(message)):
-        RegisterDecoder(number_format(name), FragmentLayout(4, 16), "float16", 90, permutes=1)
+        RegisterDecoder(sample_format(name), FragmentLayout(4, 16), "float16", 90, permutes=1)
 
 
 def test_bytes_need_their_layout():
     """Operands of 8 bits cannot be decoded from the layout of operands of 16 bits."""
     with pytest.raises(ScheduleError, match="needs a layout for operands of 8 bits"):
-        RegisterDecoder(number_format("int4"), FragmentLayout(4, 16), "int8", 90)
+        RegisterDecoder(sample_format("int4"), FragmentLayout(4, 16), "int8", 90)

@@ -11,10 +11,10 @@ import torch
 import tvm
 from tvm import te
 
-from bitquant import layouts
+from bitquant import packing, relayout
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import WEIGHT_DTYPES, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import WEIGHT_DTYPES, number_format
 from bitquant.layouts import (
     WEIGHT_LAYOUTS,
     FragmentLayout,
@@ -22,13 +22,13 @@ from bitquant.layouts import (
     fragment_code,
     fragment_layout,
     fragment_refusal,
-    from_layout,
-    to_layout,
     weight_dtype,
     weight_shape,
     weight_tvm_dtype,
 )
 from bitquant.packing import general_compress, pack
+from bitquant.relayout import from_layout, to_layout
+from bitquant.testing.generators import weight_fields
 
 BITS = range(1, 9)
 SMALL = [name for name in WEIGHT_DTYPES if number_format(name).bits <= 8]
@@ -46,7 +46,9 @@ ALL_LAYOUTS = [FragmentLayout(bits, operand_bits) for bits in BITS for operand_b
 def problem(W_dtype: str, N: int, K: int, operand_bits: int = 16, **fields) -> MatmulConfig:
     """Return a problem with that weight and an A of that width, of a type that goes with every format."""
     A_dtype = "float16" if operand_bits == 16 else "float8_e4m3"
-    return MatmulConfig(**{**dict(M=1, N=N, K=K, A_dtype=A_dtype, W_dtype=W_dtype, accum_dtype="float32"), **fields})
+    return MatmulConfig(
+        **{**dict(M=1, N=N, K=K, A_dtype=A_dtype, accum_dtype="float32"), **weight_fields(W_dtype), **fields}
+    )
 
 
 def random_codes(bits: int, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
@@ -238,9 +240,26 @@ def test_pieces_do_not_matter(W_dtype, monkeypatch):
     plain = plain_weight(random_codes(config.W_format.bits, (100, 520)), config)
     whole = to_layout(plain, config, "fragment")
     for elements in (1, 40_000):
-        monkeypatch.setattr(layouts, "_CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(packing.arrays, "_CHUNK_ELEMENTS", elements)
         assert torch.equal(to_layout(plain, config, "fragment"), whole)
         assert torch.equal(from_layout(whole, config, "fragment").view(torch.int8), plain.view(torch.int8))
+
+
+@pytest.mark.parametrize(
+    "W_dtype", ["uint1", "int1", "uint3", "int4", "int7", "uint8", "nf4", "fp4_e2m1", "float8_e5m2"]
+)
+def test_values_are_packed_straight_into_fragments(W_dtype, monkeypatch):
+    """It is the plain weight converted, also a few rows at a time, and of a transposed tensor."""
+    config = problem(W_dtype, 100, 520)
+    values = packing.unpack(plain_weight(random_codes(config.W_format.bits, (100, 520)), config), config)
+    plain = pack(values, config)
+    stored = to_layout(plain, config, "fragment")
+    assert torch.equal(relayout.pack(values, config, "plain").view(torch.int8), plain.view(torch.int8))
+    for elements in (1 << 22, 20_000):
+        monkeypatch.setattr(packing.arrays, "_CHUNK_ELEMENTS", elements)
+        assert torch.equal(relayout.pack(values.T.contiguous().T, config, "fragment"), stored)
+    with pytest.raises(ConfigError, match=r"'weight' must have shape \(N, K\) = \(100, 520\)"):
+        relayout.pack(values[1:], config, "fragment")
 
 
 @pytest.mark.parametrize("W_dtype", ["uint4", "int5", "int8", "float8_e4m3"])

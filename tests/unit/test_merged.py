@@ -16,10 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, StaticCache
 
 import bitquant as bq
-from bitquant.layouts import from_layout, to_layout
 from bitquant.nn import BitLinear, Linear, merge_layers, merged, unmerge_layers
 from bitquant.nn.module import _Kernels
 from bitquant.nn.siblings import children_of_one_input
+from bitquant.relayout import from_layout, to_layout
 from bitquant.transformers import BitquantConfig
 
 from .checkpoints.packers import FIXTURES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import time
 import warnings
 
 import pytest
@@ -23,8 +24,8 @@ from transformers import (
 )
 
 import bitquant as bq
-from bitquant.nn import BitLinear, Linear, ModelWarning, swap
-from bitquant.nn.progress import track
+from bitquant.nn import BitLinear, Linear, ModelWarning, loading, swap
+from bitquant.progress import track
 
 from .checkpoints.packers import FIXTURES
 
@@ -316,6 +317,22 @@ def test_progress_is_for_terminals(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert list(track(range(3), "Working", 3)) == [0, 1, 2]
     assert "Working" in capsys.readouterr().err
+
+
+def test_load_model_shows_at_once_that_it_works(monkeypatch, capsys):
+    """On a terminal, before transformers has the model's classes; elsewhere nothing is written by us."""
+
+    def slow(*_):
+        time.sleep(0.5)
+        raise bq.CheckpointError("no model")
+
+    monkeypatch.setattr(loading, "read_model_config", slow)
+    for color, is_shown in (("", False), ("1", True)):
+        if color:
+            monkeypatch.setenv("FORCE_COLOR", color)
+        with pytest.raises(bq.CheckpointError, match="no model"):
+            bq.load_model(FIXTURES / "gptq-w4g128-sym", device="cpu")
+        assert ("Opening the model" in capsys.readouterr().err) is is_shown
 
 
 # load_model.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import itertools
+import json
 import pickle
 import types
 import weakref
@@ -15,11 +16,13 @@ import torch
 from torch._dynamo.utils import counters
 
 import bitquant as bq
-from bitquant.dtypes import FP4_E2M1_VALUES, NF4_VALUES, SCALE_DTYPES
-from bitquant.layouts import to_layout, weight_shape
+from bitquant.formats import SCALE_DTYPES, number_format
+from bitquant.formats.codebooks import NF4_VALUES
+from bitquant.layouts import weight_shape
 from bitquant.nn import BitLinear, Linear, module, quantize, rounding
 from bitquant.operator import core as operator_core
 from bitquant.packing import pack, unpack_zeros
+from bitquant.relayout import to_layout
 from bitquant.testing.oracle import assert_close, decode_plain, oracle, oracle_weight
 
 N, K, GROUP = 24, 96, 32
@@ -27,7 +30,7 @@ SIGNED = [f"int{b}" for b in range(2, 9)]
 UNSIGNED = [f"uint{b}" for b in range(1, 9)]
 TABLES = {
     "nf4": NF4_VALUES,
-    "fp4_e2m1": FP4_E2M1_VALUES,
+    **{name: number_format(name).levels for name in ("fp4_e2m1", "float6_e3m2", "float6_e2m3")},
     "float8_e4m3": torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).double().tolist(),
     "float8_e5m2": torch.arange(256, dtype=torch.uint8).view(torch.float8_e5m2).double().tolist(),
 }
@@ -668,7 +671,7 @@ def test_a_weight_is_converted_where_it_leaves(gpu, monkeypatch):
     assert weight_shape(layer.config, "fragment") not in moved
     gpu.layout = "fragment"
     layer.to("cpu")
-    monkeypatch.setattr("bitquant.layouts.from_layout", None)
+    monkeypatch.setattr("bitquant.relayout.from_layout", None)
     assert layer.to("meta").qweight.shape == layer.config.W_shape
 
 
@@ -1121,3 +1124,55 @@ def test_bitlinear_repr():
     assert repr(layer) == "BitLinear(in_features=64, out_features=48, bias=False, float weight)"
     layer.post_process_weights()
     assert repr(layer) == "BitLinear(in_features=64, out_features=48, bias=False, packed)"
+
+
+# Levels of one's own.
+
+#: More levels above zero than below, in no order.
+LEVELS = (0.0, -0.5, 2.0, 0.25, 1.0, -1.0, 0.5, 3.0, -0.25, 0.75, 1.5, -0.75, 2.5, 0.125, -0.125, 0.375)
+
+
+@pytest.mark.parametrize("levels", [LEVELS, tuple(-level for level in LEVELS), tuple(abs(x) for x in LEVELS)], ids=str)
+def test_rounding_to_levels_of_ones_own(levels):
+    """Each end of a group lies within the levels, if there are any of its sign, and each number is at the nearest."""
+    weight = float_weight()
+    config = quantized_config("code4", codebook=levels, scale_dtype="float32")
+    values, scale, zeros = quantize(weight, config)
+    assert zeros is None
+    w = grouped(weight)
+    reach = {sign: max(sign * np.array(levels)) for sign in (1, -1)}
+    ends = [np.maximum(sign * w, 0).max(-1) / reach[sign] for sign in (1, -1) if reach[sign] > 0]
+    wanted = np.max(ends, axis=0)
+    got = scale.double().numpy()
+    np.testing.assert_allclose(got, np.where(wanted > 0, wanted, 1), rtol=2.0**-22)
+    steps = w / got[..., None]
+    distance = np.abs(steps[..., None] - np.array(levels))
+    chosen = np.array(levels)[values.numpy()].reshape(w.shape)
+    np.testing.assert_allclose(np.abs(steps - chosen), distance.min(-1), atol=1e-6)
+
+
+def test_layer_with_levels_of_ones_own(tmp_path):
+    """Its codebook is in its constructor's fields and its state dict, and another one is refused there."""
+    linear = torch.nn.Linear(64, 24, dtype=torch.float16)
+    layer = Linear.from_float(linear, "code4", 32, codebook=LEVELS, opt_M=(16,))
+    fields = layer.constructor_fields()
+    assert json.loads(json.dumps(fields))["codebook"] == list(LEVELS)
+    twin = Linear(64, 24, bias=True, **fields)
+    twin.load_state_dict(layer.state_dict())
+    A = torch.randn(3, 64, generator=torch.Generator().manual_seed(1)).half()
+    assert torch.equal(twin(A), layer(A))
+    relative = (layer(A).double() - linear(A).double()).norm() / linear(A).double().norm()
+    assert relative < 0.2
+    other = Linear(64, 24, bias=True, **{**fields, "codebook": LEVELS[::-1]})
+    with pytest.raises(RuntimeError, match="codebook is"):
+        other.load_state_dict(layer.state_dict())
+
+
+def test_model_with_levels_of_ones_own():
+    """`quantize_model` takes a codebook, and needs one for code4 before it changes anything."""
+    model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.Linear(32, 16)).half()
+    with pytest.raises(bq.ConfigError, match="'codebook' must be the values of the 16 codes"):
+        bq.quantize_model(model, "code4", 32)
+    assert type(model[0]) is torch.nn.Linear
+    bq.quantize_model(model, "code4", 32, codebook=LEVELS, opt_M=(16,))
+    assert [layer.config.W_format.levels for layer in model] == [LEVELS, LEVELS]

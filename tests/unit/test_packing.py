@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from bitquant import packing
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import FP4_E2M1_VALUES, NF4_VALUES, WEIGHT_DTYPES, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import WEIGHT_DTYPES, number_format
+from bitquant.formats.codebooks import NF4_VALUES
 from bitquant.packing import (
     decode,
     encode,
@@ -24,10 +25,11 @@ from bitquant.packing import (
     unpack,
     unpack_zeros,
 )
-from bitquant.testing.generators import configs, make_inputs, packing_step
+from bitquant.testing.generators import configs, make_inputs, packing_step, sample_format, weight_fields
 from bitquant.testing.oracle import decode_plain
 
 BITS = range(1, 9)
+FP4_E2M1_VALUES = number_format("fp4_e2m1").levels
 PACKED = [name for name in WEIGHT_DTYPES if number_format(name).is_packed]
 INTEGERS = [name for name in WEIGHT_DTYPES if number_format(name).is_integer]
 INTEGER_DTYPES = [torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64]
@@ -48,13 +50,13 @@ def packed_by_definition(row: list[int], bits: int) -> list[int]:
 
 def problem(W_dtype: str, N: int, K: int, **fields) -> MatmulConfig:
     """Return a problem with a packed W and A in float16."""
-    return MatmulConfig(M=1, N=N, K=K, W_dtype=W_dtype, **fields)
+    return MatmulConfig(M=1, N=N, K=K, **weight_fields(W_dtype), **fields)
 
 
 def all_integers(name: str) -> list[int]:
     """Return every value of an integer format, in the order of its codes."""
     fmt = number_format(name)
-    return [-1, 1] if name == "int1" else list(range(fmt.min_value, fmt.max_value + 1))
+    return list(range(fmt.min_value, fmt.max_value + 1, fmt.step))
 
 
 # Codes and bytes.
@@ -279,7 +281,7 @@ def test_encode_refuses_integers_out_of_range(name, dtype):
             continue
         weight = torch.ones((3, 8), dtype=dtype)
         weight[1, 6] = weight[2, 0] = value
-        held = "int1 holds -1 and 1" if name == "int1" else f"{name} holds {fmt.min_value}..{fmt.max_value}"
+        held = f"{name} holds {fmt.min_value}{'..' if fmt.step == 1 else ' and '}{fmt.max_value}"
         with pytest.raises(ConfigError, match=re.escape(f"'weight' out of range: got value {value} at (1, 6), {held}")):
             encode(weight, fmt)
 
@@ -483,14 +485,14 @@ def test_parameters_can_be_packed():
 @pytest.mark.parametrize("name", WEIGHT_DTYPES)
 def test_pack_agrees_with_the_oracle_on_every_code(name):
     """All values of a format, each in each place of a byte, read back bit by bit as themselves."""
-    fmt = number_format(name)
+    fmt = sample_format(name)
     step = packing_step(name)
     if fmt.bits > 8:
         values = torch.randn(5, 24, generator=torch.Generator().manual_seed(0)).to(fmt.torch_dtype)
     elif fmt.is_integer:
         values = torch.tensor(all_integers(name)).to(torch.int16)
-    elif fmt.codebook is not None:
-        values = torch.arange(16)
+    elif fmt.levels is not None:
+        values = torch.arange(1 << fmt.bits)
     else:
         values = torch.arange(256, dtype=torch.uint8).view(fmt.torch_dtype)
     if fmt.bits <= 8:  # Row r holds value (r + k) modulo their number at k.
@@ -499,12 +501,12 @@ def test_pack_agrees_with_the_oracle_on_every_code(name):
         raw = values.view(torch.uint8) if values.element_size() == 1 else values
         values = raw[places].view(values.dtype) if values.element_size() == 1 else raw[places]
     N, K = values.shape
-    config = MatmulConfig(M=1, N=N, K=K, A_dtype=name if fmt.bits > 8 else "float16", W_dtype=name)
+    config = MatmulConfig(M=1, N=N, K=K, A_dtype=name if fmt.bits > 8 else "float16", **weight_fields(name))
     stored = pack(values, config)
     assert (tuple(stored.shape), stored.dtype) == (config.W_shape, fmt.torch_dtype)
     assert stored.is_contiguous()
     decoded = decode_plain(stored, config)
-    expected = decode(values, fmt).double() if fmt.codebook is not None else values.double()
+    expected = decode(values, fmt).double() if fmt.levels is not None else values.double()
     assert np.array_equal(decoded, expected.numpy(), equal_nan=True)
     unpacked = unpack(stored, config)
     assert np.array_equal(unpacked.double().numpy(), expected.numpy(), equal_nan=True)
@@ -516,7 +518,7 @@ def test_unpack_and_pack_is_the_identity_on_bytes(name):
     config = problem(name, 64, 48)
     stored = torch.randint(-128, 128, config.W_shape, dtype=torch.int8, generator=torch.Generator().manual_seed(3))
     values = unpack(stored, config)
-    assert values.dtype == (torch.float32 if number_format(name).codebook else torch.int8)
+    assert values.dtype == (torch.float32 if sample_format(name).levels else torch.int8)
     assert torch.equal(pack(values, config), stored)
 
 
@@ -525,7 +527,7 @@ def test_pack_agrees_with_the_oracle_on_drawn_problems(config, seed):
     """For any legal problem, packed weight and zero points read back as what was packed."""
     inputs = make_inputs(config, 0, seed=seed)
     stored = pack(inputs.W, config)
-    expected = decode(inputs.W, config.W_format) if config.W_format.codebook else inputs.W
+    expected = decode(inputs.W, config.W_format) if config.W_format.levels else inputs.W
     assert np.array_equal(decode_plain(stored, config), expected.double().numpy())
     if config.has_packed_zeros:
         assert tuple(inputs.zeros.shape) == config.zeros_shape

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from bitquant import parallel
-from bitquant.parallel import Turn, in_one_thread, run_all, thread_count
+from bitquant.parallel import Turn, in_threads, run_all, thread_count
 
 
 @pytest.fixture(params=[1, 2, 3, 8])
@@ -126,9 +126,9 @@ def test_a_turn_outside_of_a_batch_is_a_lock():
 
 
 def test_one_thread_alone():
-    """Within `in_one_thread` all is computed by the caller, in order."""
+    """Within `in_threads(1)` all is computed by the caller, in order."""
     seen = []
-    with in_one_thread():
+    with in_threads(1):
         run_all(lambda i: run_all(lambda j: seen.append((i, j, threading.get_ident())), range(3)), range(3))
     assert seen == [(i, j, threading.get_ident()) for i in range(3) for j in range(3)]
 

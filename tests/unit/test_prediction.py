@@ -15,7 +15,6 @@ from bitquant.problem import Problem
 from bitquant.schedule import apply_plan, choice_of, load_records, plan, preferred_layout, schedule_module
 from bitquant.schedule.records import shipped_directory
 from bitquant.schedule.rules import DecodeRule, WgmmaRule
-from bitquant.schedule.rules.hopper.cost import predicted_us
 
 UINT4 = dict(W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)
 #: No record is of this shape.
@@ -64,7 +63,7 @@ def test_models_predict_what_no_record_says():
         found = predict(OTHER, m, target)
         hint = rule.default_hint(Problem(OTHER, found.rung, target))
         assert (found.rule, found.basis, found.origin) == ("wgmma", "model", "default")
-        assert found.time_us == predicted_us(OTHER, rows, h200, hint)
+        assert found.time_us == rule.predicted_us(Problem(OTHER, rows, target, "fragment", h200), hint)
 
 
 def test_floors_where_no_model_predicts():
@@ -98,9 +97,8 @@ def test_products_by_name(name, product):
     found = find_gpu(name)
     assert (found.example if found else None) == product
     if found:
-        assert dataclasses.replace(found, example="", sm_count=0, bandwidth_bytes_per_s=0) == dataclasses.replace(
-            gpu_arch(found.name), example="", sm_count=0, bandwidth_bytes_per_s=0
-        )
+        of_product = {"example": "", "sm_count": 0, "bandwidth_bytes_per_s": 0, "clock_hz": 0}
+        assert dataclasses.replace(found, **of_product) == dataclasses.replace(gpu_arch(found.name), **of_product)
 
 
 def test_every_architecture_has_a_product():

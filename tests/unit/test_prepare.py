@@ -18,7 +18,7 @@ from bitquant import build as build_module
 from bitquant import cache, parallel
 from bitquant.nn import module
 from bitquant.operator import archives, tokens
-from bitquant.parallel import in_one_thread
+from bitquant.parallel import in_threads
 from bitquant.schedule import Record, save_records
 from bitquant.schedule import records as records_module
 from bitquant.schedule.rules.mma.hint import MmaHint
@@ -204,7 +204,7 @@ def test_threads_build_what_one_thread_builds(monkeypatch):
     """Programs, resources and choices are the same bytes, whichever threads compile them beside one another."""
     config = bq.MatmulConfig(M=(1, 64), N=64, K=128, W_dtype="uint4", group_size=32, with_scaling=True)
     monkeypatch.setenv("BITQUANT_CACHE", "0")
-    with in_one_thread():
+    with in_threads(1):
         alone = bq.Matmul(config, target="sm_80")._archive
     start_again()
     monkeypatch.setattr(parallel, "thread_count", lambda: 4)

@@ -35,6 +35,7 @@ from bitquant.schedule.records import record_path, records_for, shipped_director
 from bitquant.schedule.rules import MmaRule, default_rules
 from bitquant.schedule.rules.gemv import GemvHint
 from bitquant.schedule.rules.mma.hint import MmaHint
+from bitquant.schedule.tuned import read_hint
 
 SM90 = cuda_target("sm_90a")
 #: Not the default, which has 4 slots.
@@ -78,7 +79,7 @@ def values_of(**fields):
     return {k: v for k, v in values.items() if v is not None}
 
 
-def write(path, *values, schema=1):
+def write(path, *values, schema=2):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"schema": schema, "records": list(values)}))
     return path
@@ -146,12 +147,28 @@ def test_file_that_is_a_trap_is_named(tmp_path, monkeypatch, kind):
     elif kind == "device":
         path.symlink_to("/dev/zero")
     elif kind == "deep":
-        path.write_text('{"schema": 1, "records": ' + "[" * 200_000)
+        path.write_text('{"schema": 2, "records": ' + "[" * 200_000)
     else:
         monkeypatch.setattr(records_module, "_LIMIT_BYTES", 1000)
         path.write_text(" " * 2000)
     with pytest.raises(bq.RecordError, match=r"records\.json: (is no JSON file|cannot be read)"):
         load_records(path)
+
+
+@pytest.mark.parametrize("rule", default_rules(), ids=lambda rule: rule.name)
+def test_fields_of_hints_keep_their_former_names(rule):
+    """A hint of schema 1 is read under the names of now."""
+    former = {new: old for old, new in rule.hint_type.former_names.items()}
+    hint = rule.hint_type()
+    assert read_hint(rule, {former.get(name, name): value for name, value in hint.to_dict().items()}) == hint
+
+
+def test_files_of_schema_1_are_read(tmp_path):
+    """A record that an earlier version wrote serves."""
+    old = values_of(rung=1, rule="gemv", hint={"warps": 8, "rows": 1})
+    path = write(tmp_path / "records.json", old, schema=1)
+    mod = schedule(config_for(), SM90, ApplyTunedSchedule(path), ApplyDefaultSchedule())
+    assert choices(mod)[1].hint == {"warps": 8, "n_per_warp": 1}
 
 
 def test_files_are_one_record_a_line_in_a_fixed_order(tmp_path):
@@ -161,7 +178,7 @@ def test_files_are_one_record_a_line_in_a_fixed_order(tmp_path):
     (other,) = save_records(reversed(mine), tmp_path / "b")
     lines = file.read_text().splitlines()
     assert file.read_text() == other.read_text()
-    assert lines[:3] == ["{", '"schema": 1,', '"records": [']
+    assert lines[:3] == ["{", '"schema": 2,', '"records": [']
     assert [json.loads(line.rstrip(","))["rung"] for line in lines[3:-2]] == [1, 16, 64]
     assert save_records([record(rung=16, latency_us=8.0)], tmp_path / "a") == [file]
     assert [a == b for a, b in zip(lines, file.read_text().splitlines(), strict=True)].count(False) == 1
@@ -199,7 +216,11 @@ def test_a_malformed_record_names_file_and_field(values, words, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{", "is no JSON file"), ("[]", "must be an object with"), ('{"schema": 9, "records": []}', "must be 1 (got 9)")],
+    [
+        ("{", "is no JSON file"),
+        ("[]", "must be an object with"),
+        ('{"schema": 9, "records": []}', "must be 1 or 2 (got 9)"),
+    ],
 )
 def test_a_malformed_file_is_named(text, words, tmp_path):
     """A file that holds no records says so, and is not overwritten."""

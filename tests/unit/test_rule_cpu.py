@@ -21,26 +21,18 @@ from bitquant.arch import cpu_target, cuda_target
 from bitquant.compute import matmul_dequantize_b
 from bitquant.compute.matmul import RUNG_ATTR
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import WEIGHT_DTYPES, number_format
 from bitquant.errors import ConfigError, ScheduleError
+from bitquant.formats import WEIGHT_DTYPES, number_format
 from bitquant.problem import Problem
 from bitquant.schedule.rules.cpu import CpuHint, CpuRule
+from bitquant.testing.generators import weight_fields
+from bitquant.testing.oracle import code_values
 
 RULE = CpuRule()
 HASWELL = {"kind": "llvm", "mcpu": "haswell"}
 
 #: Relative Frobenius error by type of the output.
 TOLERANCE = {"float16": 1e-3, "bfloat16": 4e-3, "float32": 1e-5}
-
-#: QLoRA, appendix E, and OCP Microscaling 1.0, table 5.
-CODEBOOKS = {
-    "nf4": [
-        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
-        -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
-        0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
-    ],
-    "fp4_e2m1": [0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6],
-}  # fmt: skip
 
 
 # Operands and reference.
@@ -67,24 +59,14 @@ def unpacked(stored, bits):
 def random_weight(rng, config):
     """Return a stored weight of random bytes, and its values in float64."""
     fmt = config.W_format
-    if (fmt.kind == "float" and fmt.bits > 8) or fmt.name == "int8":
+    if fmt.bits > 8:
         stored = random_activations(rng, config.W_shape, fmt.name)
         return stored, stored.double().numpy()
     stored = torch.from_numpy(rng.integers(0, 256, config.W_shape, dtype=np.uint8))
-    if fmt.kind == "float":
-        exponent = 0x7C if fmt.name == "float8_e5m2" else 0x7F
+    if not fmt.is_integer and not fmt.is_packed:
+        exponent = 0x7C if fmt.has_infinity else 0x7F
         stored[(stored & exponent) == exponent] ^= 0x40  # no infinity, no NaN
-    if fmt.bits == 8:
-        stored = stored.view(fmt.torch_dtype)
-        return stored, stored.double().numpy()
-    codes = unpacked(stored, fmt.bits)
-    if fmt.name in CODEBOOKS:
-        values = np.array(CODEBOOKS[fmt.name])[codes]
-    elif fmt.name == "int1":
-        values = 2.0 * codes - 1
-    else:
-        values = codes - (2.0 ** (fmt.bits - 1) if fmt.kind == "int" else 0.0)
-    return stored.view(torch.int8), values
+    return stored.view(fmt.torch_dtype), code_values(unpacked(stored, fmt.bits), fmt)
 
 
 def problem(config, seed=0):
@@ -195,7 +177,15 @@ def all_formats():
         if i % 2 and A in {"float32", "float8_e5m2"}:  # as float16 and the other float8, but for the cast of A
             continue
         N, K, group = SHAPES[i % len(SHAPES)]
-        options = {"M": [64], "N": N, "K": K, "A_dtype": A, "W_dtype": W, "group_size": group, "with_bias": i % 3 == 0}
+        options = {
+            "M": [64],
+            "N": N,
+            "K": K,
+            "A_dtype": A,
+            **weight_fields(W),
+            "group_size": group,
+            "with_bias": i % 3 == 0,
+        }
         # Sums of e5m2, whose values reach 57344, and of int8 may be beyond float16.
         outputs = OUTPUTS[1:] if A == "int8" or "float8_e5m2" in (A, W) else OUTPUTS
         options["out_dtype"] = outputs[i % len(outputs)]
@@ -213,9 +203,9 @@ def shown(config):
     scaling = config.with_scaling, config.with_zeros and config.zeros_mode
     return {
         ("W", fmt.name),
-        ("A, kind of W", config.A_dtype, fmt.kind),
+        ("A, kind of W", config.A_dtype, type(fmt), fmt.is_unsigned),
         ("output", config.out_dtype),
-        ("scaling, kind of W", scaling, fmt.kind),
+        ("scaling, kind of W", scaling, type(fmt), fmt.is_unsigned),
         ("shape, bits", config.K, 32 % fmt.bits == 0),
     }
 
@@ -238,7 +228,7 @@ def one_row():
         for i, scaling in enumerate(SCALINGS[2:5] if fmt.bits <= 8 else ()):
             A = "int8" if W_dtype == "int8" or (i == 2 and fmt.is_integer) else "float16"
             N, K, group = [(24, 256, 64), (16, 72, 24)][i % 2]
-            options = {"A_dtype": A, "W_dtype": W_dtype, "group_size": group, "out_dtype": "float32"}
+            options = {"A_dtype": A, **weight_fields(W_dtype), "group_size": group, "out_dtype": "float32"}
             configs.append(legal(M=1, N=N, K=K, **options, **scaling))
     return list(filter(None, configs))
 

@@ -116,6 +116,7 @@ def test_other_architectures(tmp_path, name):
 
 FORMATS = [
     BitquantConfig("nf4", 32, opt_M=(1, 16)),
+    BitquantConfig("code4", 32, opt_M=(16,), codebook=tuple(0.125 * code - 1 for code in range(16))),
     BitquantConfig("uint3", 32, "rescale", method="hqq", opt_M=[16]),
     BitquantConfig("int8", -1, A_dtype="int8", opt_M=(16,)),
     BitquantConfig("float8_e4m3", -1, A_dtype="float8_e4m3", opt_M=(16,)),

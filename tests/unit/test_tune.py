@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 
 import pytest
@@ -35,8 +34,8 @@ from bitquant.testing.generators import make_inputs
 from bitquant.testing.oracle import relative_error
 from bitquant.tune import Trial, TuningResult, TuningWarning, tune
 from bitquant.tune.candidates import Candidate, candidates
-from bitquant.tune.compile import Worker, build_all
-from bitquant.tune.measure import Workbench, decode_rows, reference, wrong
+from bitquant.tune.compile import build_all
+from bitquant.tune.measure import Workbench, reference, wrong
 
 CPU, SM90 = cpu_target(), cuda_target("sm_90a")
 DEVICE = torch.device("cpu")
@@ -293,22 +292,6 @@ def test_workers_build_what_this_process_builds(operator, config):
     assert Workbench(config, "plain", 8, DEVICE).check(built.runtime_module()["matmul_m8"]) == ""
 
 
-SERVER = "import json, sys\nfor line in sys.stdin:\n "
-
-
-def test_a_worker_that_dies_or_hangs_costs_one_candidate(tmp_path):
-    """The outcome says so, and the next candidate gets a new process."""
-    dying = Worker([sys.executable, "-c", SERVER + "sys.exit(3)"])
-    for _ in range(2):
-        assert dying.build({}, tmp_path / "a") == "the compiling process died (exit code 3)"
-    hanging = Worker([sys.executable, "-c", SERVER + "import time; time.sleep(60)"], timeout_s=0.5)
-    assert hanging.build({}, tmp_path / "a") == "not built within 0.5 s"
-    answering = Worker([sys.executable, "-c", SERVER + "print(json.dumps({'error': 'no'}), flush=True)"])
-    assert [answering.build({}, tmp_path / "a") for _ in range(2)] == ["no", "no"]
-    for worker in (dying, hanging, answering):
-        worker.stop()
-
-
 # Checking.
 
 
@@ -332,16 +315,7 @@ def test_right_kernels_pass_the_check(config):
 def test_the_reference_is_the_oracles(config):
     """The float64 product that candidates are compared with agrees with the oracle of the tests."""
     inputs = make_inputs(config, 3 if not config.is_static else config.M)
-    values = inputs.W if config.layout == "nt" else inputs.W.T
-    if config.W_format.codebook is not None:
-        values = torch.tensor(config.W_format.codebook)[values.long()]
-    zeros = inputs.zeros_values.T if config.has_packed_zeros else inputs.zeros_values
-
-    def decoded(rows):
-        return decode_rows(config, values, inputs.scale, zeros, rows)
-
-    epilogue = {k: v for k, v in inputs.optional.items() if k not in ("scale", "zeros")}
-    assert relative_error(reference(config, inputs.A, decoded, **epilogue), inputs.reference(config)) < 1e-12
+    assert relative_error(reference(inputs), inputs.reference(config)) < 1e-12
 
 
 @pytest.mark.parametrize("out_dtype", ["float16", "float32", "int8", "int32"])
@@ -359,7 +333,7 @@ def test_one_wrong_element_is_found(out_dtype):
     damaged = right.clone()
     damaged[13, 77] += 9 if float(right[13, 77]) < 0 else -9
     assert wrong(damaged, expected, config) == f"1 of {64 * 512} elements are wrong"
-    if config.out_format.kind == "float":
+    if not config.out_format.is_integer:
         damaged[13, 77] = float("nan")
         assert "not finite" in wrong(damaged, expected, config)
 

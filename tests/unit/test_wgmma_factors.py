@@ -1,4 +1,4 @@
-"""Scales and zero points on their way to registers (`wgmma_factors`): what is emitted, carried out for 32 lanes."""
+"""Scales and zero points on their way to registers (`emit/factors.py`): what is emitted, carried out for 32 lanes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import pytest
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arch import cuda_target
 from bitquant.config import MatmulConfig
 from bitquant.packing import pack_zeros
-from bitquant.schedule.rules.hopper.emit.factors import TURN, FactorLoads, has_room, source_lane, vector_groups
+from bitquant.problem import Problem
+from bitquant.schedule.rules.hopper.emit.factors import QUAD, FactorLoads, source_lane, vector_groups
+from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 
-ROOMY = WgmmaHint(block_m=128, consumers_n=2)
+ROOMY = WgmmaHint(block_m=128, consumers_n=2, block_k=256)
 #: Four registers are left of what the consumers have.
-NARROW = WgmmaHint(block_m=16, rows=2, consumers_n=4, scaling="sums")
+NARROW = WgmmaHint(block_m=16, n_tiles_per_consumer=2, consumers_n=4, block_k=256, scaling="sums")
 ROWS = 16
 
 
@@ -125,30 +128,34 @@ class Warp:
             assert kind == "AllocBuffer", kind
 
 
-def _function(config: MatmulConfig, hint: WgmmaHint, turns: int) -> tirx.PrimFunc:
-    """Return a function that takes `turns` turns from the one of group `start` on, and stores what is dealt."""
+def _geometry(config: MatmulConfig, hint: WgmmaHint) -> WgmmaGeometry:
+    return WgmmaGeometry(Problem(config, ROWS, cuda_target("sm_90a"), "fragment"), hint)
+
+
+def _function(config: MatmulConfig, hint: WgmmaHint, rounds: int) -> tirx.PrimFunc:
+    """Return a function that distributes `rounds` times four groups, from those of `start` on, and stores them."""
 
     def emit(Scale: Any, Zeros: Any, Out: Any, lane: Any, start: Any) -> None:
-        kernel: Any = SimpleNamespace(
-            config=config, hint=hint, Scale=Scale, Zeros=Zeros, lane=lane,
-            row_of_w=lambda row, half: lane // 4 + 8 * half,
+        context: Any = SimpleNamespace(
+            config=config, g=_geometry(config, hint), inputs=SimpleNamespace(Scale=Scale, Zeros=Zeros), lane=lane,
+            row_of_w=lambda n0, row, half: n0 + lane // 4 + 8 * half,
         )  # fmt: skip
-        loads = FactorLoads(kernel, 0)
-        loads.begin(start)
-        with T.serial(turns) as turn:
-            first = start // TURN * TURN + turn * TURN
-            for i, words in enumerate(loads.deal(first)):
+        loads = FactorLoads(context, 0)
+        loads.begin_tile(0, start)
+        with T.serial(rounds) as i_round:
+            first = start // QUAD * QUAD + i_round * QUAD
+            for i, words in enumerate(loads.distribute(first)):
                 for j, word in enumerate(words or ()):
-                    T.buffer_store(Out, word, [turn, 2 * i + j])
-            loads.follow(first)
+                    T.buffer_store(Out, word, [i_round, 2 * i + j])
+            loads.load_next(first)
 
     dtype = config.scale_format.tvm_dtype
 
-    @T.prim_func(check_well_formed=False)
+    @T.prim_func
     def function(Scale_handle: T.handle, Zeros_handle: T.handle, Out_handle: T.handle, lane: T.int32, start: T.int32):
         Scale = T.match_buffer(Scale_handle, config.scale_shape, dtype)
         Zeros = T.match_buffer(Zeros_handle, config.zeros_shape, "int8" if config.has_packed_zeros else dtype)
-        Out = T.match_buffer(Out_handle, (turns, 4), "uint32")
+        Out = T.match_buffer(Out_handle, (rounds, 4), "uint32")
         emit(Scale, Zeros, Out, lane, start)
 
     return function
@@ -175,35 +182,35 @@ FORMS: dict[str, dict[str, Any]] = {
 @pytest.mark.sample(
     shows=lambda num_groups, form, hint: {(form, num_groups % 4), (form, hint is NARROW), (num_groups, hint is NARROW)}
 )
-def test_every_lane_gets_its_group_in_its_turn(num_groups: int, form: str, hint: WgmmaHint) -> None:
-    """Whatever group a part of K begins with, and however rows end, lane q has group 4 t + q in turn t.
+def test_every_lane_gets_its_group(num_groups: int, form: str, hint: WgmmaHint) -> None:
+    """Whatever group a part of K begins with, and however rows end, lane q has group 4 t + q in round t.
 
     No load reaches beyond its row, and none is out of alignment.
     """
     config = _config(num_groups, **FORMS[form])
     if config.A_format.bits == 8 and hint is NARROW:
-        hint = WgmmaHint(block_m=64, consumers_n=4)
+        hint = WgmmaHint(block_m=64, consumers_n=4, block_k=256)
     bits, rng = config.scale_format.bits, np.random.default_rng(num_groups)
     scale, zeros = (rng.integers(0, 1 << bits, (ROWS, num_groups)).astype(f"uint{bits}") for _ in range(2))
     stored_zeros = zeros
     if config.has_packed_zeros:
         zeros = rng.integers(0, 1 << config.W_format.bits, (ROWS, num_groups)).astype("uint8")
         stored_zeros = pack_zeros(zeros.T.copy(), config).numpy()
-    all_turns = -(-num_groups // TURN)
-    body = _function(config, hint, all_turns).body
+    all_rounds = -(-num_groups // QUAD)
+    body = _function(config, hint, all_rounds).body
     for start in range(num_groups - 1, -1, -7):
-        turns = all_turns - start // TURN
+        rounds = all_rounds - start // QUAD
         lane = np.arange(32, dtype="int32")
         floats = f"float{bits}"
-        memory = {"Scale": scale.view(floats), "Out": np.zeros((all_turns, 4, 32), "uint32")}
+        memory = {"Scale": scale.view(floats), "Out": np.zeros((all_rounds, 4, 32), "uint32")}
         memory["Zeros"] = stored_zeros if config.has_packed_zeros else zeros.view(floats)
         warp = Warp(memory, {"lane": lane, "start": np.int32(start)})
         warp.run(body)
-        for turn in range(turns):
-            group = (start // TURN + turn) * TURN + lane % 4
+        for i_round in range(rounds):
+            group = (start // QUAD + i_round) * QUAD + lane % 4
             for i, operand in enumerate((scale, zeros)[: 1 + config.with_zeros]):
                 low, high = (operand[lane // 4 + 8 * half, np.minimum(group, num_groups - 1)] for half in range(2))
-                words = memory["Out"][turn, 2 * i : 2 * i + 2]
+                words = memory["Out"][i_round, 2 * i : 2 * i + 2]
                 if bits == 16:
                     low = low.astype("uint32") | high.astype("uint32") << 16
                     words = words[:1]
@@ -218,7 +225,7 @@ def test_a_sector_is_fetched_once() -> None:
     memory = {"Scale": np.zeros((ROWS, 32), "float16"), "Out": np.zeros((8, 4, 32), "uint32")}
     warp = Warp(memory, {"lane": np.arange(32, dtype="int32"), "start": np.int32(0)})
     warp.run(_function(config, ROOMY, 8).body)
-    # Two rows, two spans, and the one that would follow, which is all the last vector.
+    # Two rows, two windows, and the one that would follow, which is all the last vector.
     assert len(warp.loads) == 2 * 3
     for _, _, column, count in warp.loads[:4]:
         assert count == 4
@@ -230,17 +237,17 @@ def test_vectors_divide_rows_and_fit_registers() -> None:
     """Groups in a vector are a power of two that divides a row; where registers are few, there are no vectors."""
     assert [vector_groups(n, 2) for n in (1, 4, 5, 6, 8, 64)] == [1, 1, 1, 2, 4, 4]
     assert [vector_groups(n, 4) for n in (4, 7, 8)] == [1, 1, 2]
-    assert has_room(_config(64), ROOMY)
-    assert not has_room(_config(64), NARROW)
+    assert _geometry(_config(64), ROOMY).loads_vectors
+    assert not _geometry(_config(64), NARROW).loads_vectors
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_source_lane_has_the_group(groups: int) -> None:
-    """The lane that deals a group is one of the four of the same rows, and its vector has the group."""
-    for first in range(0, 64, TURN):
+    """The lane that passes a group on is one of the four of the same rows, and its vector has the group."""
+    for first in range(0, 64, QUAD):
         for lane in range(32):
-            source, group = source_lane(lane, first, groups), first + lane % TURN
-            span = first // (TURN * groups) * (TURN * groups)
-            begin = span + source % TURN * groups
-            assert source // TURN == lane // TURN
+            source, group = source_lane(lane, first, groups), first + lane % QUAD
+            window = first // (QUAD * groups) * (QUAD * groups)
+            begin = window + source % QUAD * groups
+            assert source // QUAD == lane // QUAD
             assert begin <= group < begin + groups

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from bitquant.arch import gpu_arch
+from bitquant.arch import cuda_target
 from bitquant.config import MatmulConfig
+from bitquant.problem import Problem
 from bitquant.schedule.rules.hopper.dense import DenseRule
-from bitquant.schedule.rules.hopper.emit.kernel import Kernel
+from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.testing.kernels import HINTED_ARCH, HINTED_KERNELS, HintedKernel
@@ -37,13 +38,14 @@ def _buffer(access: Any) -> Any:
 class Translation:
     """A kernel as a Python generator of what it does to barriers: `thread(block, rank, thread, **operands)`."""
 
-    def __init__(self, func: Any, kernel: Kernel) -> None:
-        self.kernel = kernel
+    def __init__(self, func: Any, geometry: WgmmaGeometry) -> None:
+        self.geometry = geometry
         self.names: dict[Any, str] = {}
         #: The parameter for the rows of A, where they are not known.
-        self.rows = ["rows"] if type(kernel.m).__name__ == "Var" else []
+        m = func.params[0].shape[0]
+        self.rows = ["rows"] if type(m).__name__ == "Var" else []
         if self.rows:
-            self.names[kernel.m] = "rows"
+            self.names[m] = "rows"
         self.relevant: set[Any] = set()
         self.grid = "1"
         while True:
@@ -168,10 +170,8 @@ class Translation:
 
     def _copied(self, is_a: bool) -> int:
         """Return the bytes of a copy."""
-        kernel: Any = self.kernel
-        if is_a:
-            return kernel.a_box_bytes // kernel.hint.multicast
-        return getattr(kernel, "w_box_bytes", kernel.w_part_bytes)
+        geometry = self.geometry
+        return geometry.memory.a_box_bytes // geometry.hint.multicast if is_a else geometry.weight.box_bytes
 
 
 class Barrier:
@@ -193,8 +193,8 @@ class Cluster:
     """The threads of a cluster that barriers hear of, in turns."""
 
     def __init__(self, translation: Translation, first_block: int, operands: dict[str, int]) -> None:
-        kernel, h = translation.kernel, translation.kernel.hint
-        self.kernel = kernel
+        geometry, h = translation.geometry, translation.geometry.hint
+        self.geometry = geometry
         self.barriers: dict[tuple[int, int], Barrier] = {}
         self.met: dict[Any, int] = {}
         # Lanes that arrive somewhere, and one that does not.
@@ -202,7 +202,7 @@ class Cluster:
         self.threads = [
             (rank, warp * 32 + lane, translation.thread(first_block + rank, rank, warp * 32 + lane, **operands))
             for rank in range(h.cluster)
-            for warp in range(kernel.threads // 32)
+            for warp in range(geometry.threads // 32)
             for lane in lanes
         ]
         self.waiting: dict[int, Any] = {}
@@ -241,7 +241,7 @@ class Cluster:
 
     def _size(self, place: Any) -> int:
         """Return the threads that meet at a place: those of a block, or all."""
-        return len(self.threads) if place == "cluster" else len(self.threads) // self.kernel.hint.cluster
+        return len(self.threads) if place == "cluster" else len(self.threads) // self.geometry.hint.cluster
 
     def _take(self, i: int, rank: int, event: tuple[Any, ...]) -> None:
         kind, *args = event
@@ -250,7 +250,7 @@ class Cluster:
         elif kind == "expect":
             self.barriers[rank, args[0]].change(1, args[1])
         elif kind == "copy":
-            for other in range(self.kernel.hint.cluster):
+            for other in range(self.geometry.hint.cluster):
                 if args[2] >> other & 1:
                     self.barriers[other, args[0]].change(0, -args[1])
         elif kind == "arrive":
@@ -274,19 +274,19 @@ class Cluster:
 
     def check_slots(self) -> None:
         """Compare how often each slot was filled and emptied."""
-        kernel, stages = self.kernel, self.kernel.hint.stages
-        for rank in range(kernel.hint.cluster):
+        geometry, stages = self.geometry, self.geometry.hint.stages
+        for rank in range(geometry.hint.cluster):
             for slot in range(stages):
                 full, empty = (
-                    self.barriers[rank, kernel.barrier_offset + 8 * at].phase for at in (slot, slot + stages)
+                    self.barriers[rank, geometry.memory.barrier_offset + 8 * at].phase for at in (slot, slot + stages)
                 )
                 assert full == empty, f"slot {slot} of block {rank} was filled {full} times and emptied {empty} times"
 
 
 def simulate(rule: WgmmaRule, config: MatmulConfig, hint: WgmmaHint, rows: tuple[int, ...]) -> None:
     """Carry out the barriers of a kernel's first and last cluster."""
-    kernel = rule.kernel_type(config, config.ladder[-1], gpu_arch(HINTED_ARCH), hint)
-    translation = Translation(kernel.build(), kernel)
+    geometry = rule.geometry(Problem(config, config.ladder[-1], cuda_target(HINTED_ARCH)), hint)
+    translation = Translation(rule.emit(geometry), geometry)
     for m in rows if translation.rows else config.ladder[-1:]:
         operands = dict.fromkeys(translation.rows, m)
         blocks = translation.blocks(**operands)

@@ -4,24 +4,60 @@ from __future__ import annotations
 
 import pytest
 
-from bitquant.arch import gpu_arch
+from bitquant.arch import cuda_target, find_gpu
 from bitquant.config import MatmulConfig
-from bitquant.schedule.rules.hopper import tiles
-from bitquant.schedule.rules.hopper.cost import predicted_us, step_instructions
+from bitquant.problem import Problem
+from bitquant.schedule.rules.hopper import cost, space
+from bitquant.schedule.rules.hopper.cost import tile_waves
+from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
-from bitquant.schedule.rules.hopper.tiles import (
-    decodes_in_place,
-    hint_registers,
-    likely_hints,
-    needed_registers,
-    sums_refusal,
-    tile_waves,
-)
+from bitquant.schedule.rules.hopper.products import Products
+from bitquant.schedule.rules.hopper.registers import hint_registers, needed_registers
+
+TARGET = cuda_target("sm_90a")
 
 
 def _config(N: int = 8192, K: int = 8192, **fields: object) -> MatmulConfig:
     given = {"W_dtype": "uint4", "group_size": 128, "with_scaling": True, "with_zeros": True}
     return MatmulConfig(M=[64], N=N, K=K, **{**given, **fields})
+
+
+def predicted_us(config: MatmulConfig, m: int, hint: WgmmaHint) -> float:
+    return cost.predicted_us(WgmmaGeometry(Problem(config, m, TARGET), hint))
+
+
+def step_instructions(config: MatmulConfig, hint: WgmmaHint) -> float:
+    return cost.step_instructions(WgmmaGeometry(Problem(config, 64, TARGET), hint))
+
+
+def likely_hints(config: MatmulConfig, m: int) -> list[WgmmaHint]:
+    problem = Problem(config, m, TARGET)
+    return list(space.likely_hints(problem, Products(problem)))
+
+
+def test_geometry_is_frozen_and_shares_what_all_hints_have() -> None:
+    """Nothing of it can be set, also before what is computed later has been asked for; another hint is another one."""
+    geometry = WgmmaGeometry(Problem(_config(), 64, TARGET), WgmmaHint(block_m=64))
+    for name in ("steps", "memory", "other"):
+        with pytest.raises(AttributeError, match=f"WgmmaGeometry is frozen: '{name}' cannot be set"):
+            setattr(geometry, name, 1)
+    other = geometry.with_hint(WgmmaHint(block_m=64, stages=5))
+    assert (geometry.hint.stages, other.hint.stages) == (4, 5)
+    assert other.memory.slot_bytes == geometry.memory.slot_bytes
+    assert other.smem_bytes == geometry.smem_bytes + geometry.memory.slot_bytes + geometry.memory.slot_extra_bytes
+    assert other.decoder is geometry.decoder
+
+
+@pytest.mark.parametrize("multicast", [1, 2])
+def test_sizes_that_do_not_fit_leave_nothing_to_compute(multicast: int) -> None:
+    """A fault of sizes is found without what is computed from them, and neither before it is asked for."""
+    problem = Problem(_config(), 64, TARGET)
+    wrong_size = WgmmaGeometry(problem, WgmmaHint(block_k=96, multicast=multicast))
+    assert wrong_size.fault == "needs block_k % 64 == 0"
+    assert not {"loop", "memory"} & set(vars(wrong_size))
+    too_large = WgmmaGeometry(problem, WgmmaHint(stages=32, multicast=multicast))
+    assert "fault" not in vars(too_large)
+    assert str(too_large.fault).endswith("bytes of shared memory, and a block has 232448")
 
 
 @pytest.mark.parametrize(
@@ -34,32 +70,33 @@ def _config(N: int = 8192, K: int = 8192, **fields: object) -> MatmulConfig:
         (64, 2, 4, [0]),  # Not whole tiles of 7,
         (49, 2, 4, [0]),  # and not whole ones of 8.
         (56, 1, 4, [0]),  # One block a consumer: one less would leave a consumer without any.
-        (12, 2, 1, [0]),  # Of two blocks one is what rows=1 has.
+        (12, 2, 1, [0]),  # Of two blocks one is what n_tiles_per_consumer=1 has.
     ],
 )
 def test_row_blocks_are_one_less_where_both_numbers_divide_n(
     blocks: int, rows: int, consumers_n: int, wanted: list[int]
 ) -> None:
     """A tile of one block of 64 rows less is tried where N is a whole number of either, and consumers hold several."""
-    hint = WgmmaHint(rows=rows, consumers_n=consumers_n)
-    assert tiles._row_blocks(blocks * ROWS, hint) == wanted
+    hint = WgmmaHint(n_tiles_per_consumer=rows, consumers_n=consumers_n)
+    assert space._row_blocks(blocks * ROWS, hint) == wanted
     # The last block may be a part of one.
-    assert tiles._row_blocks(blocks * ROWS - 5, hint) == wanted
+    assert space._row_blocks(blocks * ROWS - 5, hint) == wanted
 
 
 @pytest.mark.parametrize(("row_blocks", "block_n"), [(0, 512), (7, 448), (1, 64)])
 def test_row_blocks_are_the_rows_of_a_tile(row_blocks: int, block_n: int) -> None:
-    """Rows of W in a tile are those of `row_blocks`, or of all blocks that consumers hold."""
-    assert WgmmaHint(rows=2, consumers_n=4, row_blocks=row_blocks).block_n == block_n
+    """Rows of W in a tile are those of `n_tiles_per_cta`, or of all blocks that consumers hold."""
+    assert WgmmaHint(n_tiles_per_consumer=2, consumers_n=4, n_tiles_per_cta=row_blocks).block_n == block_n
 
 
 def test_tiles_of_seven_blocks_are_predicted_to_fill_the_gpu() -> None:
     """57344 rows of W: 112 tiles of 512 rows leave 20 of 132 multiprocessors idle, 128 tiles of 448 rows fewer."""
-    config, arch = _config(57344), gpu_arch("sm_90a")
+    config = _config(57344)
     hints = [
-        WgmmaHint(block_m=16, rows=2, consumers_n=4, scaling="sums", row_blocks=row_blocks) for row_blocks in (0, 7)
+        WgmmaHint(block_m=16, n_tiles_per_consumer=2, consumers_n=4, scaling="sums", n_tiles_per_cta=row_blocks)
+        for row_blocks in (0, 7)
     ]
-    whole, fewer = (predicted_us(config, 16, arch, hint) for hint in hints)
+    whole, fewer = (predicted_us(config, 16, hint) for hint in hints)
     assert fewer <= whole
 
 
@@ -96,14 +133,28 @@ def test_unequal_parts_of_k_cost_instructions(scaling: str) -> None:
 
 def test_sharing_a_costs_time_where_something_is_decoded() -> None:
     """Slots wait for the blocks of a cluster; dense kernels, which read W from L2 as well, lose next to nothing."""
-    arch = gpu_arch("sm_90a")
     loss = {}
     for weight, scales in (("uint4", True), ("float16", False)):
         config = _config(W_dtype=weight, with_scaling=scales, with_zeros=scales, group_size=128 if scales else -1)
-        alone, shared = (predicted_us(config, 128, arch, WgmmaHint(multicast=multicast)) for multicast in (1, 2))
+        alone, shared = (predicted_us(config, 128, WgmmaHint(multicast=multicast)) for multicast in (1, 2))
         loss[weight] = shared / alone - 1
     assert loss["uint4"] > 0.05
     assert loss["float16"] < 0.02
+
+
+def test_memory_is_as_fast_as_the_products() -> None:
+    """A call that memory bounds takes longer on an H100 than on an H200, and one that tensor cores bound does not."""
+    config = _config(
+        W_dtype="int8", A_dtype="int8", out_dtype="int32", group_size=-1, with_scaling=False, with_zeros=False
+    )
+    hint = WgmmaHint(block_m=16, consumers_n=1, block_k=128, stages=12)
+    for m, hint_of_m, is_slower in ((16, hint, True), (4096, WgmmaHint(block_m=128, block_k=128), False)):
+        h200, h100 = (
+            cost.predicted_us(WgmmaGeometry(Problem(config, m, TARGET, "fragment", find_gpu(name)), hint_of_m))
+            for name in ("h200", "h100")
+        )
+        assert (h100 > h200) is is_slower
+        assert h100 >= h200
 
 
 def test_longer_groups_make_scaled_sums_cheaper() -> None:
@@ -130,7 +181,7 @@ def test_longer_groups_make_scaled_sums_cheaper() -> None:
 def test_codes_that_need_masks_alone(weight: str, A_dtype: str, wanted: bool) -> None:
     """Codes are multiplied where they stand if one power of two a row makes them the values."""
     config = _config(W_dtype=weight, A_dtype=A_dtype, out_dtype=A_dtype, with_zeros=False)
-    assert decodes_in_place(config) is wanted
+    assert Products(Problem(config, 64, TARGET)).decodes_in_place is wanted
 
 
 @pytest.mark.parametrize("m", [16, 64, 4096])
@@ -151,12 +202,12 @@ def test_codes_that_need_masks_alone(weight: str, A_dtype: str, wanted: bool) ->
 def test_likely_hints_scale_sums_only_where_that_is_legal(fields: dict, is_legal: bool, m: int) -> None:
     """Hints of scaled sums come for whole steps of a group and up to 64 rows of A, and registers hold them all."""
     config = _config(**fields)
-    hints = list(likely_hints(config, m, gpu_arch("sm_90a")))
+    hints, products = likely_hints(config, m), Products(Problem(config, m, TARGET))
     summing = [hint for hint in hints if hint.scaling == "sums"]
     assert bool(summing) is is_legal
     assert len(summing) < len(hints)
-    assert all(sums_refusal(config, hint) is None and hint.block_m <= 64 for hint in summing)
-    assert all(needed_registers(config, hint) <= hint_registers(hint)[1] for hint in hints)
+    assert all(products.sums_refusal(hint.block_m) is None and hint.block_m <= 64 for hint in summing)
+    assert all(needed_registers(products, hint) <= hint_registers(hint)[1] for hint in hints)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +229,7 @@ def test_waves(tiles: int, resident: int, split: int, wanted: tuple[float, bool]
 
 def test_hints_share_the_last_wave_where_that_shortens_it() -> None:
     """448 tiles of 128 x 192 are 3.4 waves of 132 multiprocessors; 128 tiles are one, nearly full."""
-    arch = gpu_arch("sm_90a")
     for config, m, block_m, wanted in ((_config(28672), 384, 192, {1, 2}), (_config(16384), 256, 256, {1})):
-        hints = [h for h in likely_hints(config, m, arch) if h.block_m == block_m and h.block_n == 128]
+        hints = [h for h in likely_hints(config, m) if h.block_m == block_m and h.block_n == 128]
         assert {h.tail_split for h in hints if h.parts == 1 and h.blocks_per_sm == 1} == wanted
     assert all(h.parts == 1 and h.scaling == "operand" for h in hints if h.tail_split > 1)

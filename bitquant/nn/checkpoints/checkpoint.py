@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -145,6 +146,22 @@ class Checkpoint(Mapping[str, QuantizedWeight]):
                 return reader.read(layer)
         except ConfigError as error:  # A rule of QuantizedWeight that the reader's own checks let pass.
             raise layer.error(str(error)) from error
+
+    def in_turn(self, paths: Sequence[str]) -> Iterator[str]:
+        """Yield paths of layers; the tensors of the next one are on their way to its device meanwhile."""
+        try:
+            for path, following in itertools.zip_longest(paths, paths[1:]):
+                for one in (path, following):
+                    if one is not None:
+                        layer = self._layers[one]
+                        self._source.read_ahead(layer.tensors.values(), layer.device)
+                yield path
+        finally:
+            self._source.close()
+
+    def read_plain(self, name: str, device: torch.device) -> torch.Tensor:
+        """Return a tensor of `plain`, on a device."""
+        return self._source.read(name, device)
 
     def tensors(self, path: str) -> dict[str, str]:
         """Return the full names of the tensors of a layer by role."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -35,8 +35,14 @@ class TensorSource(Protocol):
     def nbytes(self, name: str) -> int:
         """Return the bytes of a tensor in its file."""
 
-    def read(self, name: str) -> torch.Tensor:
-        """Return a tensor."""
+    def read(self, name: str, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Return a tensor on a device."""
+
+    def read_ahead(self, names: Iterable[str], device: torch.device) -> None:
+        """Begin to read tensors that will be asked for on that device, where that is worth a thread."""
+
+    def close(self) -> None:
+        """End what `read_ahead` began; tensors can still be read."""
 
     def file(self, name: str) -> str:
         """Return the path of the file that holds a tensor."""
@@ -95,8 +101,11 @@ class StoredLayer:
         dtypes: torch.dtype | Sequence[torch.dtype],
         shape: tuple[int | None, ...],
         meaning: str = "",
+        device: torch.device | str | None = None,
     ) -> torch.Tensor:
         """Return a tensor that must be there, of one of these types and this shape; None there stands for any size.
+
+        It goes to `device`, or that of the layer.
 
         Raises
         ------
@@ -112,7 +121,7 @@ class StoredLayer:
             wanted = ", ".join("any" if s is None else str(s) for s in shape)
             what = f"{meaning} = " if meaning else ""
             raise self.error(f"must have shape {what}({wanted}) (got {got})", role)
-        return self.source.read(name).to(self.device)
+        return self.source.read(name, self.device if device is None else device)
 
     def read_floats(self, role: str, shape: tuple[int | None, ...], meaning: str = "") -> torch.Tensor:
         """Return a tensor of float16, bfloat16 or float32 whose elements are finite."""

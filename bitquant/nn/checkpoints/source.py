@@ -6,9 +6,11 @@ import importlib
 import json
 import math
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -35,6 +37,12 @@ _DTYPES: dict[str, torch.dtype] = {
 }
 
 
+#: Tensors below are copied from the mapped file: it takes longer to open it than to read them.
+_LEAST_DIRECT_BYTES = 1 << 17
+#: Bytes that are read at a time on their way to a GPU.
+_PIECE_BYTES = 1 << 25
+#: Threads that read ahead.
+_READERS = 2
 #: Most bytes of a JSON file; the index of the largest model has some ten million.
 _MAX_JSON_BYTES = 1 << 28
 
@@ -74,6 +82,23 @@ def read_json_file(path: Path) -> dict[str, Any]:
     return value
 
 
+def _fill(file: BinaryIO, piece: torch.Tensor) -> None:
+    """Fill a tensor of bytes from a file.
+
+    Raises
+    ------
+    OSError
+        If the file ends before.
+    """
+    array: Any = piece.numpy()
+    memory = memoryview(array)
+    while memory:
+        count = file.readinto(memory)  # type: ignore[attr-defined]
+        if not count:
+            raise OSError("the file is shorter than its header says")
+        memory = memory[count:]
+
+
 class SafetensorsSource:
     """The tensors of one safetensors file, or of the files that an index names.
 
@@ -97,6 +122,10 @@ class SafetensorsSource:
         self._open_file = require("safetensors", "models").safe_open
         self._handles: dict[str, Any] = {}
         self._files: dict[str, str] = {}
+        self._spans_of: dict[str, dict[str, tuple[int, int]]] = {}
+        self._lock = threading.Lock()
+        self._ahead: dict[tuple[str, torch.device], Future[torch.Tensor]] = {}
+        self._readers: ThreadPoolExecutor | None = None
         if path.name.endswith(".index.json"):
             self._follow_index(path)
         else:
@@ -125,16 +154,27 @@ class SafetensorsSource:
         dtype = self.dtype(name)
         return math.prod(self.shape(name)) * (dtype.itemsize if isinstance(dtype, torch.dtype) else 1)
 
-    def read(self, name: str) -> torch.Tensor:
-        """Return a tensor.
+    def read(self, name: str, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Return a tensor on a device.
+
+        On the CPU it is the mapped file. To a GPU large ones go by `read` and page-locked memory: the pages of a mapped
+        file are entered one by one into the tables of the process, and copied twice.
 
         Raises
         ------
         CheckpointError
             If its data cannot be read.
         """
+        device = torch.device(device)
+        ahead = self._ahead.pop((name, device), None)
         try:
-            return self._handles[self._files[name]].get_tensor(name)
+            if ahead is not None:
+                return ahead.result()
+            if self._goes_directly(name, device):
+                return self._read_directly(name, device)
+            return self._handles[self._files[name]].get_tensor(name).to(device)
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:  # safetensors raises its own kind, and OSError where a mapped file shrank.
             raise checkpoint_error(
                 self._files[name],
@@ -142,6 +182,71 @@ class SafetensorsSource:
                 tensor=name,
                 fix="fetch the file again",
             ) from error
+
+    def read_ahead(self, names: Iterable[str], device: torch.device) -> None:
+        """Begin to read tensors to a GPU that will be asked for, in threads that `close` ends."""
+        wanted = [name for name in names if (name, device) not in self._ahead and self._goes_directly(name, device)]
+        if not wanted:
+            return
+        readers = self._readers = self._readers or ThreadPoolExecutor(_READERS, "bitquant-read")
+        stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+        for name in wanted:
+            self._ahead[name, device] = readers.submit(self._read_directly, name, device, stream)
+
+    def close(self) -> None:
+        """End the threads that read ahead, and let go of what was not asked for."""
+        if self._readers is not None:
+            self._readers.shutdown(cancel_futures=True)
+            self._readers = None
+        self._ahead.clear()
+
+    def _goes_directly(self, name: str, device: torch.device) -> bool:
+        """Whether a tensor is read past the mapped file."""
+        return device.type == "cuda" and self.nbytes(name) >= _LEAST_DIRECT_BYTES
+
+    def _read_directly(self, name: str, device: torch.device, stream: Any = None) -> torch.Tensor:
+        """Return a tensor on a device, read in pieces into memory that a GPU copies from by itself.
+
+        It belongs to a stream of the caller's, where another thread reads for him.
+        """
+        with torch.cuda.stream(stream):
+            return self._read_in_pieces(name, device)
+
+    def _read_in_pieces(self, name: str, device: torch.device) -> torch.Tensor:
+        path, shape, dtype = self._files[name], self.shape(name), self.dtype(name)
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"torch has no type {dtype}")
+        begin, end = self._spans(path)[name]
+        stored = torch.empty(end - begin, dtype=torch.uint8, device=device)
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  unbuffered
+            file.seek(begin)
+            for start in range(0, end - begin, _PIECE_BYTES):
+                # torch gives page-locked memory out again when the copy from it is over.
+                size = min(_PIECE_BYTES, end - begin - start)
+                piece = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+                _fill(file, piece)
+                stored[start : start + size].copy_(piece, non_blocking=True)
+        if device.type == "cuda":
+            torch.cuda.current_stream(device).synchronize()  # Whoever asks may use it on another stream.
+        return stored.view(dtype).view(shape)
+
+    def _spans(self, path: str) -> dict[str, tuple[int, int]]:
+        """Return where the bytes of each tensor of a file begin and end.
+
+        A file begins with the length of its header, 8 bytes, little-endian, and the header, JSON; offsets count from
+        its end (safetensors, "Format"). The package has checked it when it opened the file.
+        """
+        with self._lock:
+            if (spans := self._spans_of.get(path)) is None:
+                with open(path, "rb") as file:  # noqa: PTH123
+                    length = int.from_bytes(file.read(8), "little")
+                    header = json.loads(file.read(length))
+                spans = self._spans_of[path] = {
+                    name: (8 + length + entry["data_offsets"][0], 8 + length + entry["data_offsets"][1])
+                    for name, entry in header.items()
+                    if name != "__metadata__"
+                }
+            return spans
 
     def slice(self, name: str) -> Any:
         """Return what reads a part of a tensor, and knows shape and type: safetensors' own."""

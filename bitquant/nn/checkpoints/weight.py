@@ -9,8 +9,8 @@ import torch
 
 from bitquant import packing
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import NumberFormat, number_format
 from bitquant.errors import ConfigError
+from bitquant.formats import NumberFormat, number_format
 
 __all__ = ["ActivationScheme", "QuantizedWeight"]
 
@@ -71,8 +71,8 @@ class QuantizedWeight:
     ----------
     values
         (N, K), of type ``number_format(W_dtype).torch_dtype``: integers, float8 or native floats;
-        codes 0 ... 15 for nf4 and fp4_e2m1. What `Matmul.transform_weight` takes.
-    W_dtype
+        codes of packed formats that have levels. What `Matmul.transform_weight` takes.
+    W_dtype, codebook
         Format of `values`, as in `MatmulConfig`.
     dtype
         float16, bfloat16 or float32: the type that the checkpoint computes in.
@@ -108,6 +108,7 @@ class QuantizedWeight:
     bias: torch.Tensor | None = None
     permutation: torch.Tensor | None = None
     activation: ActivationScheme | None = None
+    codebook: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.group_size == -1:
@@ -132,7 +133,7 @@ class QuantizedWeight:
     @property
     def W_format(self) -> NumberFormat:
         """Format of `values`."""
-        return number_format(self.W_dtype)
+        return number_format(self.W_dtype, self.codebook)
 
     @property
     def is_quantized(self) -> bool:
@@ -170,7 +171,7 @@ class QuantizedWeight:
         return QuantizedWeight(
             values=self.values[index], W_dtype=self.W_dtype, dtype=self.dtype, scale=part(self.scale),
             zeros=part(self.zeros), zeros_mode=self.zeros_mode, group_size=self.group_size, bias=part(self.bias),
-            permutation=self.permutation, activation=self.activation,
+            permutation=self.permutation, activation=self.activation, codebook=self.codebook,
         )  # fmt: skip
 
     def config_fields(
@@ -218,6 +219,7 @@ class QuantizedWeight:
             "scale_dtype": (scale_dtype or self._exact_scale_dtype(A)) if has_scale_type else None,
             "with_activation_scale": A.bits == 8,
             "with_channel_scale": by_row,
+            **({} if self.codebook is None else {"codebook": self.codebook}),
         }
 
     def operands(self, config: MatmulConfig) -> dict[str, torch.Tensor | None]:
@@ -269,12 +271,9 @@ class QuantizedWeight:
         The formula above in float32, one rounding an operation: the numbers that the format's own
         reference gives when it computes in float32 (docs/models.md lists each).
         """
-        fmt = self.W_format
-        if fmt.codebook is not None:
-            levels = torch.tensor(fmt.codebook, dtype=torch.float32, device=self.values.device)
-            w = levels[self.values.to(torch.int32)]
-        else:
-            w = self.values.to(torch.float32)
+        # Integers are values already; codes of levels are not.
+        w = self.values if self.W_format.levels is None else self.W_format.decode(self.values)
+        w = w.to(torch.float32)
         grouped = w.unflatten(-1, (self.K // self.group_size, self.group_size))
         zeros = None if self.zeros is None else self.zeros.to(torch.float32).unsqueeze(-1)
         if zeros is not None and self.zeros_mode != "rescale":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, ClassVar
 
 from tvm.target import Target
@@ -44,16 +45,20 @@ class Geometry:
     def __init__(self, problem: Problem, hint: Any) -> None:
         self.problem, self.hint = problem, hint
         self.config, self.rung = problem.config, problem.rung
-        self.fault = self._fault_of_sizes()
-        if self.fault is None:
+        self._size_fault = self._fault_of_sizes()
+        if self._size_fault is None:
             self._measure()
-            self.fault = self._fault_of_measures()
         self._is_frozen = True
 
+    @cached_property
+    def fault(self) -> str | None:
+        """The requirement that the hint does not meet; computed when it is first asked for."""
+        return self._fault_of_measures() if self._size_fault is None else self._size_fault
+
     def __setattr__(self, name: str, value: Any) -> None:
-        if getattr(self, "_is_frozen", False):
+        if "_is_frozen" in self.__dict__:
             raise AttributeError(f"{type(self).__name__} is frozen: {name!r} cannot be set")
-        super().__setattr__(name, value)
+        object.__setattr__(self, name, value)
 
     def _fault_of_sizes(self) -> str | None:
         """Return the requirement on the hint's fields alone that is not met, or None."""

@@ -13,7 +13,7 @@ from tvm.script import tirx as T
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.decode import apply_scale_and_zero, code_to_value
+from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import output_value, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
@@ -295,7 +295,7 @@ class CpuRule(Rule):
             return scale, zero_point(config, Zeros, n, g).astype(dtype) if config.with_zeros else None
 
         def element_of_A(A, row, v, l):
-            return zero_beyond_K(code_to_value(A[row, k_at(v, l)], a_format, lane_dtype), v, l, lane_dtype)
+            return zero_beyond_K(a_format.value(A[row, k_at(v, l)], lane_dtype), v, l, lane_dtype)
 
         def weight(B, Scale, Zeros, table, u, run_start, v, l):
             """decode(W) of lane `l` of vector (u, run_start + v), or the value of its code if sums are scaled."""
@@ -308,7 +308,7 @@ class CpuRule(Rule):
             if hint.simd_lookup:
                 w = _look_up(table, code, l, LANES)
             else:
-                w = code_to_value(code.astype("uint8") if w_format.codebook else code, w_format, weight_dtype)
+                w = w_format.value(code.astype("uint8") if w_format.levels else code, weight_dtype)
             if not hint.scale_sums:
                 scale, zero = scale_and_zero(Scale, Zeros, n, run_start, l, weight_dtype)
                 w = apply_scale_and_zero(w, scale, zero, config.zeros_mode)
@@ -329,7 +329,7 @@ class CpuRule(Rule):
                 terms = [x + y for x, y in zip(terms[:half], terms[half:], strict=True)]
             return terms[0]
 
-        @T.prim_func(s_tir=True, check_well_formed=False)
+        @T.prim_func(s_tir=True)
         def kernel(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
             Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
@@ -372,7 +372,7 @@ class CpuRule(Rule):
                 table = T.alloc_buffer((16 if hint.simd_lookup else 1,), "float32")
                 if hint.simd_lookup:
                     for code in T.unroll(16):
-                        table[code] = code_to_value(code.astype("uint8"), w_format, "float32")
+                        table[code] = w_format.value(code.astype("uint8"), "float32")
                 C = T.alloc_buffer((ROW_BLOCKS, COL_BLOCKS, ROWS, COLS, LANES), dtype)
                 for ib, jb in T.grid(blocks, COL_BLOCKS):
                     for r in T.unroll(ROWS):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.decode import code_to_value
 from bitquant.compute.matmul import decode_weight, output_value
 from bitquant.layouts import WEIGHT_LAYOUTS, Layout
 from bitquant.problem import Problem
@@ -28,12 +27,14 @@ class FallbackHint(Hint):
     ----------
     warps
         Warps a block; each computes the outputs of one n.
-    rows
+    m_per_warp
         Rows of A that a warp multiplies with one decoded weight.
     """
 
+    former_names: ClassVar[Mapping[str, str]] = {"rows": "m_per_warp"}
+
     warps: int = size(4, 1, 32)
-    rows: int = size(1, 1, 32)
+    m_per_warp: int = size(1, 1, 32)
 
 
 class FallbackRule(Rule):
@@ -54,7 +55,7 @@ class FallbackRule(Rule):
 
     def shapes(self, problem: Problem) -> Iterator[FallbackHint]:
         """Share a decoded weight among up to eight rows: more would spill, fewer decode more often. Then the others."""
-        first = FallbackHint(rows=min(8, 1 << (problem.rung - 1).bit_length()))
+        first = FallbackHint(m_per_warp=min(8, 1 << (problem.rung - 1).bit_length()))
         yield first
         most = 1 << (min(problem.rung, 16) - 1).bit_length()
         rows = [rows for rows in (16, 8, 4, 2, 1) if rows <= most]
@@ -67,13 +68,13 @@ class FallbackRule(Rule):
     def emit(self, geometry: Geometry) -> PrimFunc:
         """Give every (rows of m) x (n) to a warp, with the weight in the layout of the problem."""
         config, rung, hint, layout = geometry.config, geometry.rung, geometry.hint, geometry.problem.layout
-        WARPS, ROWS = hint.warps, hint.rows
+        WARPS, ROWS = hint.warps, hint.m_per_warp
         N, K = config.N, config.K
         dtype = config.reduce_dtype
         zero = T.int32(0) if dtype == "int32" else T.float32(0)
         spec = operands(config, rung, layout)
 
-        @T.prim_func(check_well_formed=False)
+        @T.prim_func
         def kernel(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
             Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
@@ -106,7 +107,7 @@ class FallbackRule(Rule):
                         w[0] = decode_weight(config, B, Scale, Zeros, n, k, dtype, layout)
                         for r in T.unroll(ROWS):
                             if first_row + r < rows_of_A:
-                                total[r] = total[r] + code_to_value(A[first_row + r, k], config.A_format, dtype) * w[0]
+                                total[r] = total[r] + config.A_format.value(A[first_row + r, k], dtype) * w[0]
             for r in T.unroll(ROWS):
                 for s in T.unroll(5):
                     total[r] = total[r] + T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), total[r], 16 >> s, 32, 32)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
@@ -28,12 +29,14 @@ class GemvHint(Hint):
     ----------
     warps
         Warps a block.
-    rows
+    n_per_warp
         Rows of W that a warp reads at a time, so that one load of A serves them all.
     """
 
+    former_names: ClassVar[Mapping[str, str]] = {"rows": "n_per_warp"}
+
     warps: int = size(4, 1, 32)
-    rows: int = size(2, 1, 8)
+    n_per_warp: int = size(2, 1, 8)
 
 
 def _chunk(config: MatmulConfig) -> int:
@@ -72,7 +75,7 @@ class GemvRule(Rule):
 
     def shapes(self, problem: Problem) -> Iterator[GemvHint]:
         """Yield two rows a warp where that still leaves every multiprocessor 16 warps, else one; then the others."""
-        first = GemvHint(rows=2 if 2 * 16 * problem.gpu.sm_count <= problem.config.N else 1)
+        first = GemvHint(n_per_warp=2 if 2 * 16 * problem.gpu.sm_count <= problem.config.N else 1)
         yield first
         yield from (hint for rows in (1, 2, 4) for warps in (2, 4, 8) if (hint := GemvHint(warps, rows)) != first)
 
@@ -83,7 +86,7 @@ class GemvRule(Rule):
     def emit(self, geometry: Geometry) -> PrimFunc:
         """Write the kernel for this problem."""
         config, rung, hint = geometry.config, geometry.rung, geometry.hint
-        WARPS, ROWS = hint.warps, hint.rows
+        WARPS, ROWS = hint.warps, hint.n_per_warp
         N, K, CHUNK = config.N, config.K, _chunk(config)
         w_format, a_format = config.W_format, config.A_format
         w_bytes, a_bytes = CHUNK * w_format.bits // 8, CHUNK * a_format.bits // 8
@@ -106,7 +109,7 @@ class GemvRule(Rule):
                 zero = zero_point(config, Zeros, n, g).astype(total_dtype) * sum_of_a.astype(total_dtype)
             return apply_scale_and_zero(dot.astype(total_dtype), scale, zero, config.zeros_mode)
 
-        @T.prim_func(check_well_formed=False)
+        @T.prim_func
         def kernel(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
             Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,

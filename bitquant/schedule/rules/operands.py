@@ -11,7 +11,8 @@ from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import tag
 from bitquant.config import MatmulConfig
-from bitquant.layouts import Layout, weight_shape, weight_tvm_dtype
+from bitquant.layouts import Layout
+from bitquant.operands import OPERANDS, WEIGHT
 
 __all__ = ["Epilogue", "Operands", "operands", "row_index", "when"]
 
@@ -20,8 +21,8 @@ __all__ = ["Epilogue", "Operands", "operands", "row_index", "when"]
 class Operands:
     """Types and shapes of a problem's operands, for kernels written in TIRx.
 
-    A TVMScript function has a fixed list of parameters, so such a kernel declares all eight, and `bind` takes out those
-    that its problem does not have. Absent operands have shape (1, 1), (N,) or (m,) and are never read.
+    A TVMScript function has a fixed list of parameters, so such a kernel declares all of them, and `bind` takes out
+    those that its problem does not have. Absent operands have shape (1, 1), (N,) or (m,) and are never read.
     """
 
     config: MatmulConfig
@@ -43,13 +44,11 @@ class Operands:
     def bind(self, kernel: PrimFunc) -> PrimFunc:
         """Return `kernel`, which declares all operands, with those of the problem alone.
 
-        They are declared as (A, B, Scale, Zeros, Bias, ActivationScale, ChannelScale, D).
+        They are declared in the order of `bitquant.operands.OPERANDS`.
         """
-        c = self.config
-        optional = (c.with_scaling, c.with_zeros, c.with_bias, c.with_activation_scale, c.with_channel_scale)
-        present = (True, True, *optional, True)
-        params = [p for p, is_there in zip(kernel.params, present, strict=True) if is_there]
-        return tag(PrimFunc(params, kernel.body, kernel.ret_type, kernel.attrs), c, self.rung, self.layout)
+        params = [p for p, o in zip(kernel.params, OPERANDS, strict=True) if o.is_present(self.config)]
+        func = PrimFunc(params, kernel.body, kernel.ret_type, kernel.attrs)
+        return tag(func, self.config, self.rung, self.layout)
 
 
 class Epilogue(NamedTuple):
@@ -77,17 +76,8 @@ def row_index(config: MatmulConfig, rung: int, row: Any) -> Any:
 
 def operands(config: MatmulConfig, rung: int, layout: Layout = "plain") -> Operands:
     """Return the operands of a problem, with the weight in `layout`."""
-    absent = (1, 1)
-    return Operands(
-        config=config,
-        rung=rung,
-        layout=layout,
-        A=config.A_format.tvm_dtype,
-        B=weight_tvm_dtype(config, layout),
-        Scale=config.scale_format.tvm_dtype,
-        Zeros="int8" if config.has_packed_zeros else config.scale_format.tvm_dtype,
-        D=config.out_format.tvm_dtype,
-        B_shape=weight_shape(config, layout),
-        Scale_shape=config.scale_shape if config.with_scaling else absent,
-        Zeros_shape=config.zeros_shape if config.with_zeros else absent,
-    )
+    dtypes = {o.name: o.dtype(config, layout) for o in OPERANDS}
+    shapes = {o.name: o.row_shape(config, layout) if o.is_present(config) else (1, 1) for o in WEIGHT}
+    fields: dict[str, Any] = {name: dtypes[name] for name in ("A", "B", "Scale", "Zeros", "D")}
+    fields |= {f"{name}_shape": shape for name, shape in shapes.items()}
+    return Operands(config=config, rung=rung, layout=layout, **fields)

@@ -81,7 +81,7 @@ def read_kernel(shape: ReadShape, load: str) -> PrimFunc:
     THREADS, LOADS, STEPS = shape.threads, shape.loads, shape.steps
     per_block = THREADS * LOADS * STEPS
 
-    @T.prim_func(check_well_formed=False)
+    @T.prim_func
     def kernel(Data_handle: T.handle, Out_handle: T.handle) -> None:
         chunks = T.int32()
         Data = T.match_buffer(Data_handle, (chunks, 4), "int32")

@@ -29,7 +29,7 @@ import torch
 from bitquant.nn.models import dequantize_model
 from bitquant.nn.module import KernelModule
 from bitquant.nn.prepare import prepare_model
-from bitquant.testing.bench.methods import Method, make_model, parse_method
+from bitquant.testing.bench.methods import Method, float_bytes, make_model, parse_method
 
 __all__ = ["GenerationOptions", "Run", "parts_of", "read_bandwidth", "time_methods"]
 
@@ -39,9 +39,9 @@ _TIME_S = 300.0
 _PARTS = (
     ("bitquant", r"^(matmul_m|dequantize|quantize_tokens)"),
     ("attention", r"flash|fmha|attention|sdpa|softmax"),
-    ("dense", r"(?<!k)gemm(?!lite)|gemv2|cutlass|nvjet|cublas|splitK"),
+    ("dense", r"(?<!k)(?<!tiny)gemm(?!lite|_4bit)|gemv2|cutlass|nvjet|cublas|splitK"),
     ("Inductor", r"^triton_"),
-    ("torch", r"at::native|Memcpy|Memset"),
+    ("torch", r"at::native::(?!tinygemm)|Memcpy|Memset"),
 )
 
 
@@ -367,7 +367,7 @@ def _bytes_of(tensor: torch.Tensor) -> int:
 
 
 def _prepared(options: GenerationOptions, method: Method, run: Run, making: Any) -> Iterator[None]:
-    """Prepare, yield, and time, into `run`; `making` is a lock under which the float model is on the GPU."""
+    """Prepare, yield, and time, into `run`; `making` is a semaphore under which the float model is on the GPU."""
     device = torch.device(options.device)
     is_cuda = device.type == "cuda"
     run.version = method.version()
@@ -428,6 +428,18 @@ def _child(connection: Connection, options: GenerationOptions, name: str, making
     connection.send(run)
 
 
+def _float_models(options: GenerationOptions) -> int:
+    """Return how many methods may hold their model before it is quantized: as many as fit the GPU's free memory.
+
+    Quantizing a layer needs its weight a few times over, which is little beside a model. Peers are given half as much
+    again for what they hold meanwhile.
+    """
+    if options.device != "cuda" or options.jobs == 1:
+        return 1
+    free, _ = torch.cuda.mem_get_info()
+    return max(1, min(options.jobs, int(free / (1.5 * float_bytes(options.model, options.layers)))))
+
+
 @contextmanager
 def _few_compiler_threads(jobs: int) -> Iterator[None]:
     """Share the CPUs among the compilers of Inductor in several processes."""
@@ -463,7 +475,7 @@ def time_methods(options: GenerationOptions, methods: Sequence[str], say: Callab
         parse_method(name)
     reference: Any = None
     context = multiprocessing.get_context("spawn")
-    making = context.Lock()
+    making = context.BoundedSemaphore(_float_models(options))
     for first in range(0, len(methods), options.jobs):
         names = methods[first : first + options.jobs]
         say(f"preparing {', '.join(names)}")

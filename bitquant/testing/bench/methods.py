@@ -14,8 +14,8 @@ import torch
 
 import bitquant
 from bitquant import packing
-from bitquant.dtypes import number_format
 from bitquant.errors import ConfigError, UnsupportedError
+from bitquant.formats import number_format
 from bitquant.nn.loading import load_model
 from bitquant.nn.models import quantize_model
 from bitquant.nn.rounding import quantize
@@ -23,7 +23,7 @@ from bitquant.nn.swap import layer_names, replace_layer
 from bitquant.testing.bench.peers import Peer, Refusal, peers_by_name
 from bitquant.testing.bench.problems import Kind, Weights, parse_kind
 
-__all__ = ["ATTENTION", "MODELS", "Method", "make_model", "parse_method"]
+__all__ = ["ATTENTION", "MODELS", "Method", "float_bytes", "make_model", "parse_method"]
 
 #: Sizes of models, as the config.json of each on the Hugging Face hub states them, in the terms of transformers.
 MODELS: dict[str, dict[str, Any]] = {
@@ -174,13 +174,17 @@ def _rounded(weight: torch.Tensor, config: Any) -> Weights:
     """Return a weight rounded to nearest, with integer zero points, which every library can hold."""
     if not config.with_zeros:
         values, scale, _ = quantize(weight, config)
-        return Weights(config, values, scale, None, None)
+        return Weights(config, values, _there(scale=scale))
     packed = replace(config, zeros_mode="quantized")
     values, scale, zeros = quantize(weight, packed)
     if zeros is None:
         raise ConfigError(f"{config} has no zero points")
     points = packing.unpack_zeros(zeros, packed).to(torch.float32).T.contiguous()
-    return Weights(packed, values, scale, zeros, points)
+    return Weights(packed, values, _there(scale=scale, zeros=zeros), zeros_values=points.T, zero_points=points)
+
+
+def _there(**operands: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in operands.items() if tensor is not None}
 
 
 class _PeerLayer(torch.nn.Module):
@@ -285,7 +289,7 @@ def _check_installed(package: str, distribution: str | None = None) -> None:
 def _check_kind(kind: Kind, text: str) -> None:
     """Check that `quantize_model` makes layers of that kind."""
     fmt = number_format(kind.W_dtype)
-    if fmt.bits > 8 or kind.group_size is None or kind.is_scaled or (fmt.kind == "uint") != bool(kind.zeros_mode):
+    if fmt.bits > 8 or kind.group_size is None or kind.is_scaled or fmt.is_unsigned != bool(kind.zeros_mode):
         raise ConfigError(
             f"'methods' must name formats that quantize_model makes (got {text!r}): at most 8 bits, scales "
             "(-gSIZE or -row), and zero points for unsigned integers alone; for example uint4-g128-zeros, nf4-g64, "
@@ -319,6 +323,28 @@ def make_model(source: str, method: Method, layers: int | None, device: torch.de
                 f"'layers' must be left out for a checkpoint, which has its own number (got {layers})", layers=layers
             )
         return method.convert(load_model(source, device, method.dtype)).eval()
+    model = _on_meta(source, layers, method.dtype).to_empty(device=device)
+    generator = torch.Generator(device=device).manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, _WEIGHT_STD, generator=generator)
+            else:
+                parameter.fill_(0 if name.endswith("bias") else 1)
+    rotary = type(model.model.rotary_emb)(config=model.config).to(device)  # Its buffers are of no use after to_empty.
+    model.model.rotary_emb = rotary
+    return method.convert(model).eval()
+
+
+def float_bytes(source: str, layers: int | None) -> int:
+    """Return the bytes of a model's weights in 16 bits; arguments as in `make_model`."""
+    if Path(source).is_dir():
+        return sum(file.stat().st_size for file in Path(source).glob("*.safetensors"))
+    return 2 * sum(parameter.numel() for parameter in _on_meta(source, layers, torch.float16).parameters())
+
+
+def _on_meta(source: str, layers: int | None, dtype: torch.dtype) -> Any:
+    """Return a model of `MODELS` without memory."""
     if source not in MODELS:
         raise ConfigError(f"'model' must be a directory or one of {', '.join(MODELS)} (got {source!r})", model=source)
     from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM
@@ -329,18 +355,7 @@ def make_model(source: str, method: Method, layers: int | None, device: torch.de
     fields = {**MODELS[source], **({} if layers is None else {"num_hidden_layers": layers})}
     config = AutoConfig.for_model(**fields, tie_word_embeddings=False, initializer_range=_WEIGHT_STD)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=method.dtype, attn_implementation=ATTENTION)
-    model = model.to_empty(device=device)
-    generator = torch.Generator(device=device).manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(0, _WEIGHT_STD, generator=generator)
-            else:
-                parameter.fill_(0 if name.endswith("bias") else 1)
-    rotary = type(model.model.rotary_emb)(config=config).to(device)  # Its buffers are of no use after to_empty.
-    model.model.rotary_emb = rotary
-    return method.convert(model).eval()
+        return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=ATTENTION)
 
 
 def _attention(

@@ -248,9 +248,9 @@ class Humming(Peer):
         fmt = config.W_format
         if not (fmt.is_integer or fmt.name in ("fp4_e2m1", "float8_e4m3", "float8_e5m2")):
             return f"takes integers, fp4_e2m1 and float8 (got {fmt.name})"
-        if fmt.name == "int1" or (fmt.kind == "uint" and not config.with_zeros):
+        if fmt.step == 2 or (fmt.is_unsigned and not config.with_zeros):
             return f"takes unsigned integers with zero points alone (got {fmt.name})"
-        if config.with_zeros and (fmt.kind != "uint" or config.zeros_mode == "rescale"):
+        if config.with_zeros and (not fmt.is_unsigned or config.zeros_mode == "rescale"):
             return "takes integer zero points of unsigned integers"
         if not config.with_scaling:
             return "takes scales alone (got none)"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from bitquant.config import MatmulConfig, ZerosMode
-from bitquant.dtypes import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.errors import ConfigError
-from bitquant.packing import pack_zeros
+from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
+from bitquant.inputs import Inputs, draw_inputs
 from bitquant.testing.generators import SHAPE_SETS
 from bitquant.testing.oracle import oracle_weight
 
@@ -24,8 +22,6 @@ __all__ = [
     "Kind",
     "Weights",
     "cells",
-    "draw_activation",
-    "draw_activation_scale",
     "draw_weights",
     "parse_kind",
     "parse_shapes",
@@ -206,33 +202,12 @@ def cells(
 # Weights with real values.
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A weight and its scales and zero points, as values and as an operator takes them.
+class Weights(Inputs):
+    """A weight and what goes with it, as values, as an operator takes them, and as other libraries do.
 
-    Attributes
-    ----------
-    config
-        The problem; its M means nothing here.
-    W
-        (N, K) values as `Matmul.transform_weight` takes them; codes for nf4 and fp4_e2m1.
-    scale
-        (N, K / group) or None.
-    zeros
-        As the operator takes them, or None.
-    zero_points
-        Integers z of (w - z) * s, float32, (N, K / group); for zeros_mode "rescale" the operator gets z * s, rounded.
-        None where there are none.
-    channel_scale
-        (N,) float32, or None.
+    Its M means nothing here. Zero points are integers z of (w - z) * s; for zeros_mode "rescale" the operator gets
+    z * s, rounded. Rows are drawn when they are needed (`with_rows`).
     """
-
-    config: MatmulConfig
-    W: torch.Tensor
-    scale: torch.Tensor | None
-    zeros: torch.Tensor | None
-    zero_points: torch.Tensor | None
-    channel_scale: torch.Tensor | None = None
 
     def reference_rows(self, rows: torch.Tensor) -> np.ndarray:
         """Return decode(W)[rows] in float64 by the oracle, (len(rows), K), times the channel scales."""
@@ -263,12 +238,10 @@ class Weights:
 
     @property
     def codes(self) -> torch.Tensor:
-        """Unsigned codes, uint8, (N, K): what other libraries pack. Integers, nf4 and fp4_e2m1 alone."""
+        """Unsigned codes, uint8, (N, K): what other libraries pack. Packed formats and integers alone."""
         fmt = self.config.W_format
-        if fmt.name == "int1":
-            return (self.W > 0).to(torch.uint8)
-        if fmt.kind == "int":
-            return (self.W.to(torch.int16) + (1 << (fmt.bits - 1))).to(torch.uint8)
+        if fmt.is_integer:
+            return ((self.W.to(torch.int16) - int(fmt.min_value)) // fmt.step).to(torch.uint8)
         return self.W.view(torch.uint8)
 
     def affine(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -277,15 +250,13 @@ class Weights:
         shape = self.config.scale_shape
         s = torch.ones(shape, device=device) if self.scale is None else self.scale.float()
         z = torch.zeros(shape, device=device) if self.zero_points is None else self.zero_points
-        if fmt.name == "int1":
-            return 2 * s, (z + 1) / 2
-        return s, z + (1 << (fmt.bits - 1) if fmt.kind == "int" else 0)
+        return fmt.step * s, (z - fmt.min_value) / fmt.step
 
     def dequantized(self, dtype: torch.dtype) -> torch.Tensor:
         """Return decode(W) rounded to `dtype`, (N, K)."""
         result = torch.empty(self.W.shape, dtype=dtype, device=self.W.device)
-        table = self.config.W_format.codebook
-        values = torch.tensor(table, device=self.W.device) if table else None
+        levels = self.config.W_format.levels
+        values = torch.tensor(levels, device=self.W.device) if levels else None
         group = self.config.group
         step = max(1, (1 << 26) // self.W.shape[1])  # float32 temporaries of 256 MiB
         for first in range(0, len(self.W), step):
@@ -301,69 +272,6 @@ class Weights:
 
 
 def draw_weights(config: MatmulConfig, device: torch.device, seed: int = 0) -> Weights:
-    """Draw a weight on `device`: every code of a packed format as often, else normal numbers; decode(W) is about 1.
-
-    Zero points are integers, so that libraries which store integers hold the same numbers.
-    """
+    """Draw a weight on `device`, of numbers that other libraries can store, too."""
     generator = torch.Generator(device=device).manual_seed(seed)
-    fmt, shape = config.W_format, (config.N, config.K)
-
-    def draw(low: int, high: int, size: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-        return torch.randint(low, high, tuple(size), device=device, generator=generator, dtype=dtype)
-
-    if fmt.kind == "float":
-        W = torch.empty(shape, dtype=fmt.torch_dtype, device=device)
-        for row in range(0, shape[0], 4096):
-            part = W[row : row + 4096]
-            part.copy_(torch.randn(part.shape, device=device, generator=generator))
-    elif fmt.name == "int1":
-        W = draw(0, 2, shape, torch.int8) * 2 - 1
-    elif fmt.is_integer:
-        W = draw(fmt.min_value, fmt.max_value + 1, shape, fmt.torch_dtype)
-    else:
-        W = draw(0, 16, shape, torch.int8)
-    scale = zeros = zero_points = None
-    if config.with_scaling:
-        uniform = torch.rand(config.scale_shape, device=device, generator=generator) + 0.5
-        scale = (uniform / _typical(config)).to(config.scale_format.torch_dtype)
-    if config.with_zeros:
-        low, high = (fmt.min_value, fmt.max_value + 1) if fmt.is_integer else (-1, 2)
-        zero_points = draw(low, high, config.scale_shape, torch.int32).float()
-        if config.has_packed_zeros:
-            zeros = pack_zeros(zero_points.T.to(torch.uint8).contiguous(), config)
-        elif config.zeros_mode == "rescale":
-            zeros = (zero_points * (1.0 if scale is None else scale.float())).to(config.scale_format.torch_dtype)
-        else:
-            zeros = zero_points.to(config.scale_format.torch_dtype)
-    channel_scale = None
-    if config.with_channel_scale:
-        uniform = torch.rand(config.N, device=device, generator=generator) + 0.5
-        channel_scale = uniform if config.with_scaling else uniform / _typical(config)
-    return Weights(config, W, scale, zeros, zero_points, channel_scale)
-
-
-def _typical(config: MatmulConfig) -> float:
-    """Return about the root mean square of w - z."""
-    fmt = config.W_format
-    if fmt.is_integer:
-        return max(1.0, (1 << fmt.bits) * math.sqrt((2 if config.with_zeros else 1) / 12))
-    return {"nf4": 0.5, "fp4_e2m1": 2.8}.get(fmt.name, 1.0)
-
-
-def draw_activation(config: MatmulConfig, m: int, device: torch.device, seed: int) -> torch.Tensor:
-    """Draw A, (m, K): all of int8, or normal numbers of a size whose products with W a float16 output holds."""
-    generator = torch.Generator(device=device).manual_seed(seed)
-    shape: tuple[Any, ...] = (m, config.K)
-    if config.A_format.is_integer:
-        return torch.randint(-128, 128, shape, device=device, generator=generator, dtype=torch.int8)
-    size = 1.0 if config.with_scaling or config.with_channel_scale else 2.0 ** -round(math.log2(_typical(config)))
-    return (torch.randn(shape, device=device, generator=generator) * size).to(config.A_format.torch_dtype)
-
-
-def draw_activation_scale(config: MatmulConfig, m: int, device: torch.device, seed: int) -> torch.Tensor | None:
-    """Draw the factors of the rows of `draw_activation`, (m,) float32, that make them about 1; None without any."""
-    if not config.with_activation_scale:
-        return None
-    generator = torch.Generator(device=device).manual_seed(seed)
-    typical = 74.0 if config.A_format.is_integer else 1.0  # Of numbers spread evenly over int8.
-    return (torch.rand(m, device=device, generator=generator) + 0.5) / typical
+    return Weights(**vars(draw_inputs(config, 0, generator, is_portable=True)))

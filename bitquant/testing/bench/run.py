@@ -26,11 +26,12 @@ from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError, UnsupportedError
 from bitquant.matmul import Matmul
+from bitquant.operands import present
 from bitquant.profiling import CACHE_FACTOR, random_operands
 from bitquant.testing.bench.floor import FloorReader
 from bitquant.testing.bench.limits import TimeIsUpError, time_bound
 from bitquant.testing.bench.peers import PEERS, Packed, Peer
-from bitquant.testing.bench.problems import Cell, Weights, draw_activation, draw_activation_scale, draw_weights
+from bitquant.testing.bench.problems import Cell, Weights, draw_weights
 from bitquant.testing.bench.protocol import Call, Timer, copies_needed, host_time_us, interleave, timer
 from bitquant.testing.check import poisoned
 from bitquant.testing.oracle import assert_close, relative_error, round_to_output, tolerance
@@ -154,7 +155,7 @@ class _Loaded:
     """What the cells of one kind and shape share: weights, and copies of them in each implementation's layout."""
 
     weights: Weights
-    ours: dict[str, list[Packed]] = dataclasses.field(default_factory=dict)
+    ours: dict[str, list[dict[str, torch.Tensor]]] = dataclasses.field(default_factory=dict)
     peers: dict[str, list[Packed]] = dataclasses.field(default_factory=dict)
 
 
@@ -429,17 +430,13 @@ class Bench:
         config, m, weights = operator.config, check.cell.m, loaded.weights
         copies = loaded.ours.get(operator.weight_layout)
         if copies is None:
-            operands = (operator.transform_weight(weights.W), weights.scale, weights.zeros, weights.channel_scale)
-            packed = tuple(part for part in operands if part is not None)
-            size = sum(part.numel() * part.element_size() for part in packed)
-            count = copies_needed(size, self._device)
-            copies = [packed, *(tuple(part.clone() for part in packed) for _ in range(count - 1))]
+            stored = {**weights.given, "W": operator.transform_weight(weights.W)}
+            packed = {o.argument: stored[o.argument] for o in present(config) if o.rows == "W"}
+            count = copies_needed(sum(part.nbytes for part in packed.values()), self._device)
+            copies = [packed, *({name: part.clone() for name, part in packed.items()} for _ in range(count - 1))]
             loaded.ours[operator.weight_layout] = copies
-        flags = {"scale": config.with_scaling, "zeros": config.with_zeros, "channel_scale": config.with_channel_scale}
-        names = ["W", *(name for name, is_there in flags.items() if is_there)]
         output = poisoned((m, config.N), config.out_format.torch_dtype, self._device)
-        activation = {} if check.activation_scale is None else {"activation_scale": check.activation_scale}
-        operator(check.A, **dict(zip(names, copies[-1], strict=True)), **activation, output=output)
+        operator(**check.rows, **copies[-1], output=output)
         choice = next(iter(operator.choices.values()))
         figures: dict[str, Any] = {
             **check.ours(output),
@@ -450,11 +447,10 @@ class Bench:
         }
         kernel = operator.kernel_for(m)
 
-        # The kernel takes the scales of rows before those of channels, which are the last of what is packed.
-        last = len(names) - config.with_channel_scale
+        names = [operand.argument for operand in present(config)]
 
-        def call(packed: Packed) -> Call:
-            operands = (check.A, *packed[:last], *activation.values(), *packed[last:], output)
+        def call(packed: dict[str, torch.Tensor]) -> Call:
+            operands = (*({**check.rows, **packed}[name] for name in names), output)
             return lambda: kernel(*operands)
 
         prepared.timers[_OURS] = timer([call(packed) for packed in copies], self._device)
@@ -468,7 +464,7 @@ class Bench:
             count = copies_needed(peer.weight_bytes(packed), self._device)
             copies = [packed, *(peer.copy(packed) for _ in range(count - 1))]
             loaded.peers[peer.name] = copies
-        calls = peer.calls(copies, check.A, check.activation_scale)
+        calls = peer.calls(copies, check.rows["A"], check.rows.get("activation_scale"))
         figures = {**check.peer(calls[-1]()), "copies": len(copies)}
         prepared.timers[peer.name] = timer(calls, self._device)
         return figures
@@ -493,16 +489,17 @@ class _Check:
     def __init__(self, cell: Cell, weights: Weights, device: torch.device, seed: int) -> None:
         config = cell.config
         self.cell = cell
-        self.A = draw_activation(config, cell.m, device, seed)
-        self.activation_scale = draw_activation_scale(config, cell.m, device, seed)
+        inputs = weights.with_rows(cell.m, torch.Generator(device=device).manual_seed(seed))
+        #: What goes by row, by its name at the call.
+        self.rows = {o.argument: inputs.given[o.argument] for o in present(config) if o.rows == "A"}
         generator = torch.Generator().manual_seed(seed)
         columns = torch.randperm(cell.N, generator=generator)[:_CHECKED_COLUMNS].sort().values
         self._columns = columns.to(device)
         # Packed zero points want whole bytes, which all N, or 64 columns, are.
         self._config = dataclasses.replace(config, N=len(columns))
         decoded = torch.from_numpy(weights.reference_rows(self._columns)).to(device)
-        rows = self.A.to(torch.float64)
-        rows = rows if self.activation_scale is None else rows * self.activation_scale.double()[:, None]
+        rows, scale = inputs.A.double(), inputs.activation_scale
+        rows = rows if scale is None else rows * scale.double()[:, None]
         self._reference = (rows @ decoded.T).cpu().numpy()
 
     def ours(self, output: torch.Tensor) -> dict[str, Any]:

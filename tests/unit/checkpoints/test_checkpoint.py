@@ -24,7 +24,9 @@ ACT_ORDER = FIXTURES / "gptq-w4g64-asym-actorder"
 def test_tensors_are_read_at_access(monkeypatch):
     """Opening reads no tensor, a layer its own, and the plain mapping one."""
     read, original = [], SafetensorsSource.read
-    monkeypatch.setattr(SafetensorsSource, "read", lambda self, name: read.append(name) or original(self, name))
+    monkeypatch.setattr(
+        SafetensorsSource, "read", lambda self, name, *device: read.append(name) or original(self, name, *device)
+    )
     checkpoint = bq.read_checkpoint(ACT_ORDER)
     assert len(list(checkpoint.keys())) == 14
     assert "model.norm.weight" in checkpoint.plain

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 import bitquant as bq
-from bitquant.dtypes import FP4_E2M1_VALUES, NF4_VALUES
+from bitquant.formats import number_format
+from bitquant.formats.codebooks import NF4_VALUES
 
 from . import packers
 from .packers import draw, draw_scale, layer, pack_rows, spread, words_with_gaps, write
@@ -379,7 +380,7 @@ def test_modelopt_nvfp4_multiplies_by_its_common_scale(tmp_path):
     # As its reference: the product of the two scales is rounded to float32, then that with the
     # value.
     both = (scale.float() * 0.0123).repeat_interleave(16, 1)
-    assert torch.equal(weight.dequantize(), torch.tensor(FP4_E2M1_VALUES)[codes] * both)
+    assert torch.equal(weight.dequantize(), torch.tensor(number_format("fp4_e2m1").levels)[codes] * both)
     assert weight.activation.A_dtype is None
 
 
@@ -489,27 +490,33 @@ def test_bitsandbytes_quantized_scales_and_disguised_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["fp4", "nf4"])
-def test_bitsandbytes_levels_that_no_kernel_has(kind, tmp_path):
-    """fp4, and nf4 with other levels, are refused in words, or given as floats."""
+def test_bitsandbytes_levels_of_its_own(kind, tmp_path):
+    """fp4, and nf4 with other levels, are code4 with these, and stay packed."""
     codes, absmax = draw((4, 64), 4), draw_scale((4,), torch.float32)
     levels = packers.FP4_LEVELS if kind == "fp4" else torch.tensor(NF4_VALUES) * 0.5
     tensors = {
         **packers.bitsandbytes(codes, absmax, levels, kind, 64),
         "bias": torch.ones(4, dtype=torch.float16),
     }
-    quantization = {"quant_method": "bitsandbytes", "load_in_4bit": True}
-    with pytest.raises(bq.CheckpointError, match="no kernel has them; on_unsupported='dequantize'") as caught:
-        read(tmp_path, tensors, quantization)
-    assert (caught.value.values["layer"], "model.safetensors" in str(caught.value)) == (PATH, True)
-    weight = read(tmp_path, tensors, quantization, "dequantize", dtype="bfloat16")
-    assert (weight.is_quantized, weight.W_dtype, weight.bias is not None) == (
-        False,
-        "bfloat16",
-        True,
+    weight = read(tmp_path, tensors, {"quant_method": "bitsandbytes", "load_in_4bit": True})
+    assert (weight.W_dtype, weight.codebook, weight.group_size) == ("code4", tuple(levels.tolist()), 64)
+    assert torch.equal(weight.values, codes.to(torch.int8))
+    assert torch.equal(weight.dequantize(), levels[codes] * absmax.view(4, 1))
+    layer = bq.Linear.from_quantized(weight, opt_M=(16,))
+    assert layer.qweight.shape == (4, 32)
+    assert torch.equal(layer.dequantize(torch.float32), weight.dequantize())
+    x = torch.randn(3, 64, generator=torch.Generator().manual_seed(7)).half()
+    expected = x.double() @ weight.dequantize().double().T + 1
+    assert float((layer(x).double() - expected).abs().max()) < 2e-3 * float(expected.abs().max())
+
+
+def test_bitsandbytes_levels_that_are_no_numbers(tmp_path):
+    """A level that is not finite is refused with the tensor's name."""
+    tensors = packers.bitsandbytes(
+        draw((4, 64), 4), draw_scale((4,), torch.float32), packers.FP4_LEVELS * float("inf"), "fp4", 64
     )
-    assert torch.equal(weight.values, (levels[codes] * absmax.view(4, 1)).to(torch.bfloat16))
-    plain = bq.MatmulConfig(M=1, **weight.config_fields())
-    assert (plain.needs_decode, plain.A_dtype) == (False, "bfloat16")
+    with pytest.raises(bq.CheckpointError, match=r"quant_map.* must be finite"):
+        read(tmp_path, tensors, {"quant_method": "bitsandbytes", "load_in_4bit": True})
 
 
 def test_bitsandbytes_refuses_8_bits(tmp_path):

@@ -22,11 +22,11 @@ from typing import Any
 
 import torch
 
-from bitquant.dtypes import NF4_VALUES
+from bitquant.formats.codebooks import NF4_VALUES
 from bitquant.nn.checkpoints.bits import codes_of_bytes, swap_nibbles
 from bitquant.nn.checkpoints.groups import flat_blocks_to_groups
 from bitquant.nn.checkpoints.layer import StoredLayer
-from bitquant.nn.checkpoints.reader import Inexpressible, Reader
+from bitquant.nn.checkpoints.reader import Reader
 from bitquant.nn.checkpoints.weight import QuantizedWeight
 
 __all__ = ["BitsandbytesReader"]
@@ -72,8 +72,8 @@ class BitsandbytesReader(Reader):
         role = _NF4 if _NF4 in layer else _FP4
         return _sizes(layer, role, layer.read_json(role))
 
-    def read(self, layer: StoredLayer) -> QuantizedWeight | Inexpressible:
-        """Return the weight; fp4, and nf4 with other levels, no kernel has."""
+    def read(self, layer: StoredLayer) -> QuantizedWeight:
+        """Return the weight: nf4, or code4 with the levels of fp4 or of another `quant_map`."""
         role = _NF4 if _NF4 in layer else _FP4
         state = layer.read_json(role)
         N, K, block = _sizes(layer, role, state)
@@ -82,22 +82,18 @@ class BitsandbytesReader(Reader):
         group, source = flat_blocks_to_groups(N, K, block)
         scale = absmax[source]
         levels = layer.read("weight.quant_map", torch.float32, (16,), "(16,)")
-        bias = layer.read_bias(N)
-        if role == _NF4 and torch.equal(levels.cpu(), torch.tensor(NF4_VALUES, dtype=torch.float32)):
-            return QuantizedWeight(
-                values=codes,
-                W_dtype="nf4",
-                dtype=self.dtype,
-                scale=scale,
-                group_size=group,
-                bias=bias,
-            )
-
-        def dequantize() -> torch.Tensor:
-            return (levels[codes.to(torch.int32)].unflatten(1, (-1, group)) * scale.unsqueeze(-1)).flatten(1)
-
-        kind = "fp4, whose levels are not those of E2M1" if role == _FP4 else "nf4 with levels of its own"
-        return Inexpressible(f"is bitsandbytes' {kind}: no kernel has them", dequantize, bias)
+        if not bool(torch.isfinite(levels).all()):
+            raise layer.error("must be finite (got infinity or NaN)", "weight.quant_map")
+        is_nf4 = role == _NF4 and torch.equal(levels.cpu(), torch.tensor(NF4_VALUES, dtype=torch.float32))
+        return QuantizedWeight(
+            values=codes,
+            W_dtype="nf4" if is_nf4 else "code4",
+            codebook=None if is_nf4 else tuple(levels.tolist()),
+            dtype=self.dtype,
+            scale=scale,
+            group_size=group,
+            bias=layer.read_bias(N),
+        )
 
     @staticmethod
     def _codes(layer: StoredLayer, N: int, K: int) -> torch.Tensor:

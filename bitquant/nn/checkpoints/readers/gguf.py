@@ -18,7 +18,7 @@ order of rotary pairs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +107,18 @@ class GgufSource:
         """Return the bytes of a tensor in the file."""
         return int(self._tensors[name].n_bytes)
 
-    def read(self, name: str) -> torch.Tensor:
+    def read(self, name: str, device: torch.device | str = "cpu") -> torch.Tensor:
         """Return a tensor; one in blocks as its bytes, (..., bytes of a row) uint8."""
         data = np.array(self._tensors[name].data)  # a copy: torch does not take memory that it may not write
         dtype = self.dtype(name)
-        if isinstance(dtype, str):
-            return torch.from_numpy(data.view(np.uint8))
-        return torch.from_numpy(data.view(np.uint8)).view(dtype).reshape(self.shape(name))
+        stored = torch.from_numpy(data.view(np.uint8)).to(device)
+        return stored if isinstance(dtype, str) else stored.view(dtype).reshape(self.shape(name))
+
+    def read_ahead(self, names: Iterable[str], device: torch.device) -> None:
+        """Do nothing: the package reads."""
+
+    def close(self) -> None:
+        """Do nothing: no thread reads."""
 
     def dequantize(self, name: str) -> torch.Tensor:
         """Return a tensor as float32, by the package.
@@ -164,7 +169,7 @@ class GgufReader(Reader):
 
             return Inexpressible(f"is {kind}; read are {', '.join(_BLOCKS)}", dequantize, bias)
         values, size = _BLOCKS[kind]
-        stored = self.source.read(name).to(layer.device)
+        stored = self.source.read(name, layer.device)
         rows = (*shape[:-1], shape[-1] // values * size)
         if shape[-1] % values or tuple(stored.shape) != rows:
             raise layer.error(f"must have rows of whole blocks of {values} (got shape {shape})", "weight")

@@ -22,7 +22,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from bitquant.nn.checkpoints.bits import codes_of_words
@@ -74,6 +73,7 @@ class GptqReader(Reader):
         zeros = self._zeros(layer, bits, N, G)
         scale = layer.read_floats("scales", (G, N), "(groups, N)").T
         if permutation is not None:
+            permutation = permutation.to(codes.device)
             codes = codes[:, permutation]
         return QuantizedWeight(
             **integer_fields(codes, zeros[:, source], bits),
@@ -130,7 +130,7 @@ class GptqReader(Reader):
             if self.parameters.get("desc_act"):
                 raise layer.error("is missing, though desc_act is true", "g_idx")
             return sort_into_groups(torch.arange(K) // size, size)
-        g_idx = layer.read("g_idx", torch.int32, (K,), "(K,)")
+        g_idx = layer.read("g_idx", torch.int32, (K,), "(K,)", "cpu")
         if int(g_idx.min()) < 0 or int(g_idx.max()) >= G:
             raise layer.error(f"must hold groups 0..{G - 1} (got {int(g_idx.min())}..{int(g_idx.max())})", "g_idx")
         counts = torch.bincount(g_idx, minlength=G)
@@ -162,8 +162,8 @@ class GptqReader(Reader):
             )  # fmt: skip
         if bits == 3:
             return ((stored + 1) & full).T
-        shifted = words.cpu().numpy().view(np.uint32) + np.uint32(_ONES[bits])  # wraps, as it must
-        return codes_of_words(torch.from_numpy(shifted.view(np.int32)).to(words.device), bits, N).T
+        shifted = (words.to(torch.int64) + _ONES[bits]).to(torch.int32)  # wraps, as it must
+        return codes_of_words(shifted, bits, N).T
 
     def _gptqmodel_version(self) -> int | None:
         """Return the major version of the gptqmodel that wrote the file; None for other writers."""

@@ -8,9 +8,9 @@ instruction multiplies 32 k::
     a * 2^(24 + e) = sum_d digit_d * 128^d            digit_d = -64 ... 64
     sum_k a_k w_k  = 2^-(24 + e) * sum_d 128^d * (sum_k digit_d(a_k) * w_k)
 
-Codes are multiplied where they stand in their bytes. A code at bit x of a byte is 2^x too great; the digits of the A
+Codes are multiplied where they stand in their bytes. A code at bit x of a byte is scaled by 2^x; the digits of the A
 that meets it are made of a * 2^-x instead, which is what the spare bits are for. Codes of row g + 8 of a tile stand
-above those of row g, by one width of a plane: all their sums are too great by the same factor.
+above those of row g, by one width of a plane: all their sums are scaled by the same factor.
 
 In the layout for operands of 16 bits (`bitquant.layouts`) a word of a plane of w bits holds F = 16 / w registers, of
 two k each, at bits i * w of its halves. The bytes at bit x = i * w are those of registers i and i + F / 2. A *column*
@@ -19,33 +19,20 @@ is the bytes of both rows that meet the same A: i even for row g, i + 1 for row 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import NumberFormat
-from bitquant.intrin.fragments import RegisterOps
-from bitquant.intrin.mma import float_like, word_like
+from bitquant.formats import NumberFormat
 from bitquant.layouts import FragmentLayout, Plane, fragment_layout
 
-if TYPE_CHECKING:
-    from bitquant.schedule.rules.decode.geometry import Shape
-
-__all__ = ["DIGITS", "DIGIT_BITS", "DigitColumn", "DigitPlan", "digit_words", "digits_refusal"]
+__all__ = ["DIGITS", "DIGIT_BITS", "DigitColumn", "DigitPlan", "digits_refusal"]
 
 Expr = Any
 
 #: Digits of a number of A, and their base's binary logarithm. The eighth column is zero.
 DIGITS, DIGIT_BITS = 7, 7
-#: Digits that are made of a number at a time: a piece, of 21 bits, which is found by adding _ROUNDER in float32.
-_PIECE_DIGITS = 3
-_PIECE = 2.0 ** (DIGIT_BITS * _PIECE_DIGITS)
-#: 1.5 * 2^23. In float32 x + _ROUNDER is x rounded to nearest; its bits are those of _ROUNDER, plus that integer.
-_ROUNDER, _ROUNDER_BITS = 12582912.0, 0x4B400000
-#: 64 * (1 + 128 + 128^2): digits of -64 to 63 become 0 to 127, the highest one up to 128.
-_PIECE_OFFSET = 64 * (1 + (1 << DIGIT_BITS) + (1 << 2 * DIGIT_BITS))
 #: Of float16 the binary logarithm of the least number, and the bits of the greatest as a multiple of it.
 _UNIT_EXPONENT, _NUMBER_BITS = -24, 40
 #: k of an mma instruction on bytes.
@@ -110,7 +97,7 @@ class DigitPlan:
         return self.layout.planes
 
     def columns_of_word(self, plane: Plane) -> int:
-        """Return the columns that one word holds. They cover 8 k each, in turn, and the k so many * 8 after them."""
+        """Return how many columns a word holds: column i has the 8 k from 8 * i on, and those 8 * count after them."""
         return 4 // plane.bits
 
     @property
@@ -182,70 +169,15 @@ class DigitPlan:
 
     @property
     def _value_scale(self) -> float:
-        return 2.0 if self.fmt.name == "int1" else 1.0
+        return float(self.fmt.step)
 
     def plane_bytes(self, phase_k: int) -> int:
         """Return the bytes that the digits of A take for each plane: eight a number, of which one is none."""
         return (DIGITS + 1) * phase_k
 
-    def hint_problem(self, shape: Shape) -> str | None:
-        """Return what a kernel with digits needs that a hint does not give, or None."""
-        if not shape.a_stays:
-            return "needs phase=0, or all of a block's k, for digits"
-        # Sums of two digits, of up to 64 * 129, and of all planes are put together in 32 bits.
+    @property
+    def most_run_k(self) -> int:
+        """The longest run in k: sums of two digits, of up to 64 * 129, and of all planes are joined in 32 bits."""
         widest = self.planes[0].bits
         codes = sum(((1 << plane.bits) - 1 << 8 - plane.bits) << widest - plane.bits for plane in self.planes)
-        if codes * 64 * 129 * shape.run_k >= 1 << 31:
-            return f"needs runs of at most {(1 << 31) // (codes * 64 * 129)} k for digits"
-        return None
-
-
-# The digits of a number.
-
-
-def digit_words(values: Sequence[Expr], ops: RegisterOps) -> list[Expr]:
-    """Return the digits of four numbers: byte i of word d is digit d of number i, as int8. The last word is 0.
-
-    Parameters
-    ----------
-    values
-        Integers in float32, of 11 bits and up to 2^46 in magnitude.
-    ops
-        Operations on them.
-    """
-    pieces: list[list[Expr]] = [[], [], []]
-    for value in values:
-        rest = value
-        for p in (2, 1, 0):
-            # All of this is exact but the rounding: the integers have 11 bits.
-            rounder = float_like(_ROUNDER, rest)
-            rounded = ops.hold(rest * float_like(_PIECE**-p, rest) + rounder)
-            pieces[p].append(ops.hold(ops.bits(rounded)))
-            if p:
-                rest = ops.hold(rest - (rounded - rounder) * float_like(_PIECE**p, rest))
-    words: list[Expr] = []
-    for piece in pieces[:2]:
-        offset = word_like((_PIECE_OFFSET - _ROUNDER_BITS) % (1 << 32), piece[0])
-        spread = [_spread(ops.hold(bits + offset), ops) for bits in piece]
-        # The offset is taken away from four digits without a carry: 64 are added, and the highest bit inverted.
-        digits = _transposed(spread, _PIECE_DIGITS, ops)
-        words += [(four + word_like(0x40404040, four)) ^ word_like(0x80808080, four) for four in digits]
-    # The highest digit is a byte as it is.
-    words += _transposed(pieces[2], DIGITS - 2 * _PIECE_DIGITS, ops)
-    return [*words, word_like(0, words[0])]
-
-
-def _spread(piece: Expr, ops: RegisterOps) -> Expr:
-    """Return three digits of 7 bits, of which the highest may have 8, in the bytes of a word."""
-    fields = [(piece << word_like(d, piece)) & word_like((0x7F, 0x7F00, 0xFF0000)[d], piece) for d in range(3)]
-    return ops.hold(fields[0] | fields[1] | fields[2])
-
-
-def _transposed(words: Sequence[Expr], count: int, ops: RegisterOps) -> list[Expr]:
-    """Return `count` words: the lowest bytes of four words, the ones above those, ..."""
-    found: list[Expr] = []
-    for first in range(0, count, 2):
-        selector = 0x5140 + 0x2222 * (first // 2)
-        low, high = (ops.hold(ops.byte_perm(*pair, selector)) for pair in (words[:2], words[2:]))
-        found += [ops.byte_perm(low, high, 0x5410), ops.byte_perm(low, high, 0x7632)]
-    return found[:count]
+        return (1 << 31) // (codes * 64 * 129)

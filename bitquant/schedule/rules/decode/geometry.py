@@ -1,26 +1,29 @@
-"""Sizes of the decode kernel: how it cuts the problem, and where everything lies in shared memory."""
+"""Geometry of the decode kernel: how it cuts the problem, and where everything lies in shared memory."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import RegisterDecoder, permuted_words
-from bitquant.intrin.mma import MmaOp, Tile, pair_of
+from bitquant.formats.words import pair_of
+from bitquant.intrin.decoders import RegisterDecoder, permuted_words
+from bitquant.intrin.mma import MmaOp, Tile
 from bitquant.layouts import FragmentLayout, fragment_layout
-from bitquant.schedule.rules.decode.cost import SCALE_BYTES
-from bitquant.schedule.rules.decode.digits import DigitPlan
-from bitquant.schedule.rules.decode.products import decodes_in_place, products, run_k, shares_bytes
+from bitquant.problem import Problem
+from bitquant.schedule.rules.contract import Geometry
+from bitquant.schedule.rules.decode.digits import DigitPlan, digits_refusal
+from bitquant.schedule.rules.decode.hint import DecodeHint
+from bitquant.schedule.rules.decode.products import Product, decodes_in_place, products, run_k, shares_bytes
 
-if TYPE_CHECKING:
-    from bitquant.schedule.rules.decode.hint import DecodeHint
-
-__all__ = ["Shape", "operand_type"]
+__all__ = ["SCALE_BYTES", "DecodeGeometry", "SharedMemory", "operand_type"]
 
 #: Columns by which rows of partial sums are padded, so that the lanes that store them meet 32 banks.
 _SUM_PAD = 4
+#: Most shared memory that staged scales may take, in bytes; larger ones are read from global memory.
+SCALE_BYTES = 32 << 10
 
 
 def operand_type(config: MatmulConfig) -> str:
@@ -31,139 +34,458 @@ def operand_type(config: MatmulConfig) -> str:
     return "bfloat16" if a.name == "bfloat16" else "float16"
 
 
-class Shape:
-    """What is known of a kernel before its body is written.
+@dataclass(frozen=True)
+class _Weight:
+    """How the weight is decoded: the decoder, the products of a tile, and the exponents of each class of sums."""
 
-    A block walks over *turns*. Where its part of A fits shared memory, a turn is one of its blocks of n, and A stays;
-    else a turn is one of the phases into which k is cut, and A arrives anew for each. k of a turn is cut into parts,
-    one for each warp along k. A *body* is what the loop unrolls, `hint.unroll` tiles of a part; a *run* is a part of a
-    body that shares a scale.
+    decoder: RegisterDecoder
+    products: list[Product]
+    classes: list[tuple[int, int]]
+
+
+class _Formats:
+    """What the problem decides without a hint: types, layout, and the decoders to choose from.
+
+    The geometries of a problem share it, for a decoder takes longer to make than the rest of a geometry.
     """
 
-    def __init__(self, config: MatmulConfig, rung: int, arch: GpuArch, hint: DecodeHint) -> None:
-        self.config, self.rung, self.arch, self.hint = config, rung, arch, hint
-        h, a = hint, config.A_format
+    def __init__(self, problem: Problem) -> None:
+        config = problem.config
+        self.config, self.gpu = config, problem.gpu
         self.layout = fragment_layout(config)
-        self.operand = operand = operand_type(config)
-        self.is_integer = a.is_integer
-        #: How A becomes int8, and what of it is multiplied with what, or None.
-        self.digit_plan = DigitPlan(config.W_format, self.layout) if h.activations == "digits" else None
-        sizes = h.rows, h.block_m, h.unroll
-        self.decoder = RegisterDecoder(
-            config.W_format, self.layout, operand, arch.capability,
-            permutes=permuted_words(config.W_format, self.layout, False),
-            in_place=self.digit_plan is not None or decodes_in_place(config, self.layout, *sizes),
-            shares_bytes=self.digit_plan is None and shares_bytes(config, self.layout, *sizes),
-        )  # fmt: skip
-        self.products, self.classes = products(self.decoder)
-        #: Independent sums of each class, or plane, of which only the same kind may be added up.
-        self.classes_count = len(self.digit_plan.planes if self.digit_plan else self.classes)
-        self.chains = -(-h.chains // self.classes_count)
-        #: Those of sums of A, which are waited for no more often.
-        self.a_chains = min(2, h.chains)
-        left = {"int8": "s8", "uint8": "u8", "float16": "f16", "bfloat16": "bf16"}[operand]
-        right = "s8" if self.is_integer else left
-        self.mma, self.ones_mma = MmaOp(left, right, has_k16=True), MmaOp(right, right, has_k16=True)
-        if self.digit_plan:
-            self.mma = self.ones_mma = MmaOp("u8", "s8", has_k16=True)
-        self.sum_dtype = "uint32" if self.is_integer or self.digit_plan else "float32"
-        self.needs_sum_of_a = config.with_zeros or bool(self.decoder.value_offset)
-        #: Turns four float8 numbers of A into two registers of the operand's type.
-        self.a_decoder = None
+        self.operand = operand_type(config)
+        self.is_integer = config.A_format.is_integer
+        self.a_bytes = config.A_format.bits // 8
+        self.tiles_k = self.layout.tiles_k(config.K)
+        self._decoded: dict[tuple[bool, bool], _Weight] = {}
+        self._chosen: dict[tuple[int, int, int], _Weight] = {}
+
+    @cached_property
+    def digits_refusal(self) -> str | None:
+        """Why A is not multiplied as digits, or None."""
+        return digits_refusal(self.config)
+
+    @cached_property
+    def digit_plan(self) -> DigitPlan:
+        """How A becomes int8, and what of it is multiplied with what."""
+        return DigitPlan(self.config.W_format, self.layout)
+
+    @cached_property
+    def a_decoder(self) -> RegisterDecoder | None:
+        """What decodes four float8 numbers of A into two registers of the operand's type."""
+        a = self.config.A_format
         if a.bits == 8 and not a.is_integer:
-            self.a_decoder = RegisterDecoder(a, FragmentLayout(8, 8), operand, arch.capability)
-        self._choose_units()
+            return RegisterDecoder(a, FragmentLayout(8, 8), self.operand, self.gpu.capability)
+        return None
+
+    def weight(self, hint: DecodeHint) -> _Weight:
+        """Return how a kernel decodes the weight."""
+        if hint.activations == "digits":
+            return self._weight(True, False)
+        sizes = hint.n_tiles_per_warp, hint.block_m, hint.unroll
+        if sizes not in self._chosen:
+            in_place = decodes_in_place(self.config, self.layout, *sizes)
+            self._chosen[sizes] = self._weight(in_place, shares_bytes(self.config, self.layout, *sizes))
+        return self._chosen[sizes]
+
+    def _weight(self, in_place: bool, shares: bool) -> _Weight:
+        if (in_place, shares) not in self._decoded:
+            decoder = RegisterDecoder(
+                self.config.W_format, self.layout, self.operand, self.gpu.capability,
+                permutes=permuted_words(self.config.W_format, self.layout, False),
+                in_place=in_place,
+                shares_bytes=shares,
+            )  # fmt: skip
+            self._decoded[in_place, shares] = _Weight(decoder, *products(decoder))
+        return self._decoded[in_place, shares]
+
+
+@dataclass(frozen=True)
+class SharedMemory:
+    """Where everything lies in a block's shared memory, in bytes from its beginning, and the widths of the copies.
+
+    Attributes
+    ----------
+    a_tile
+        A: rows of a phase of k, in one buffer or two.
+    digits_offset, poison_offset
+        A as digits, and the word that is not 0 where A is not finite; of kernels with digits alone.
+    scale_tile, zero_tile
+        Scales and zero points of a block; None where they are not staged.
+    scale_width
+        Bytes that a copy of them takes at a time.
+    ring_offset, slot_bytes
+        The ring of the weight, `ahead` slots for each warp, and the size of a slot.
+    sum_offset, sum_stride
+        The partial sums, and the columns of their rows.
+    barrier_offset, table_offset
+        The mbarriers on which A's arrival counts, and the decoder's table.
+    end
+        The size of all.
+    """
+
+    a_tile: Tile
+    digits_offset: int
+    poison_offset: int
+    scale_tile: Tile | None
+    zero_tile: Tile | None
+    scale_width: int
+    ring_offset: int
+    slot_bytes: int
+    sum_offset: int
+    sum_stride: int
+    barrier_offset: int
+    table_offset: int
+    end: int
+
+
+class DecodeGeometry(Geometry):
+    """What is known of a decode kernel before its body is written.
+
+    A block has an outer loop. Where its part of A fits shared memory, an *iteration* of it is one of the block's blocks
+    of n, and A stays; else an iteration is one of the phases into which k is cut, and A arrives anew for each. k of an
+    iteration is cut into parts, one for each warp along k. A *body* is what the inner loop unrolls, `hint.unroll` tiles
+    of a part; a *run* is a part of a body that shares a scale.
+
+    """
+
+    hint: DecodeHint
+
+    def __init__(self, problem: Problem, hint: DecodeHint, formats: _Formats | None = None) -> None:
+        self._formats = _Formats(problem) if formats is None else formats
+        super().__init__(problem, hint)
+
+    def with_hint(self, hint: DecodeHint) -> DecodeGeometry:
+        """Return the geometry of another hint for the same problem; it shares decoders with this one."""
+        return DecodeGeometry(self.problem, hint, self._formats)
+
+    # Whether the hint fits.
+
+    def _fault_of_sizes(self) -> str | None:
+        h, gpu = self.hint, self._formats.gpu
+        if h.activations == "digits":
+            if h.block_m != 1:
+                return "needs block_m of 1 for digits"
+            if self._formats.digits_refusal is not None:
+                return self._formats.digits_refusal.split(" (got ")[0]
+        elif h.block_m == 1:
+            return "needs block_m of 8, 16, 32 or 64 for values"
+        if h.warps_n * h.warps_k > 32:
+            return "needs at most 32 warps"
+        if h.unroll % h.ahead and (h.weights == "registers" or h.ahead % h.unroll):
+            return "needs unroll % ahead == 0, or ahead % unroll == 0 where weights travel through shared memory"
+        if h.phase % h.unroll:
+            return "needs phase % unroll == 0"
+        if h.cluster > 8:
+            return "needs split_k * multicast <= 8"
+        if h.cluster > 1 and not gpu.has_clusters:
+            return f"needs sm_90 or newer for split_k or multicast > 1, and the target is {gpu.name}"
+        return None
+
+    def _fault_of_measures(self) -> str | None:
+        h, gpu = self.hint, self.gpu
+        if self.phases < h.split_k:
+            return f"needs split_k <= {self.phases}, the phases of k"
+        if h.multicast > 1 and not (self.a_stays and self.copies_bulk):
+            return "needs an A that stays in shared memory, of rows of whole 16 bytes, where multicast is more than 1"
+        if math.gcd(self.blocks_n, self.grid_n) % h.multicast:
+            return (
+                f"needs a multicast that divides {self.blocks_n} blocks of n, and the {self.grid_n} that run together"
+            )
+        if self.digit_plan:
+            if not self.a_stays:
+                return "needs phase=0, or all of a block's k, for digits"
+            if self.run_k > (most := self.digit_plan.most_run_k):
+                return f"needs runs of at most {most} k for digits"
+        if self.smem_bytes > (most := gpu.smem_per_block_bytes):
+            return f"needs {self.smem_bytes} bytes of shared memory, and {gpu.name} has {most}"
+        return None
+
+    def _measure(self) -> None:
+        """Compute what the model of `cost` reads, of hundreds of hints; the rest is computed where it is read."""
+        c, h, layout = self.config, self.hint, self._formats.layout
+        #: Whether A is multiplied as digits, and whether the weight travels through a ring in shared memory.
+        self.is_digits, self.is_shared = h.activations == "digits", h.weights == "shared"
+        self._weight = weight = self._formats.weight(h)
+        #: Whether the sums of A over each run are wanted.
+        self.needs_sum_of_a = bool(c.with_zeros or weight.decoder.value_offset)
+        #: Classes, or planes, of sums, of which the same alone may be added up; independent sums of each, of all.
+        self.classes_count = len(layout.planes if self.is_digits else weight.classes)
+        self.chains = -(-h.chains // self.classes_count)
+        self.sums = self.classes_count * self.chains
+        #: Independent sums of A, which are waited for no more often.
+        self.a_chains = min(2, h.chains)
 
         #: Right operands of 8 columns: rows of A, or the digits of one.
-        self.blocks_m = 1 if self.digit_plan else h.block_m // 8
+        self.m_tiles = 1 if self.is_digits else h.block_m // 8
+        #: Totals of a thread: four for each product, so many rows of W and A; of digits two, one for each row of W.
+        self.totals = h.n_tiles_per_warp * 2 if self.is_digits else h.n_tiles_per_warp * self.m_tiles * 4
         self.threads = 32 * h.warps_n * h.warps_k
-        self.block_n = 16 * h.rows * h.warps_n
-        self.tiles_k = self.layout.tiles_k(config.K)
-        self.lane_words = self.layout.tile_bytes // 128
-        self.body_k = h.unroll * self.layout.tile_k
-        #: Bodies of a warp in a phase.
-        self.bodies = h.phase // h.unroll or -(-self.tiles_k // (h.unroll * h.warps_k * h.split_k))
-        self.part_tiles = self.bodies * h.unroll
-        self.phase_k = h.warps_k * self.bodies * self.body_k
-        self.phases = -(-config.K // self.phase_k)
-        self.blocks_n = -(-config.N // self.block_n)
-        self.a_stays = self.phases <= h.split_k
-        #: Blocks of the grid along n, and turns of each where that is one number.
-        self.grid_n = -(-self.blocks_n // h.waves) if self.a_stays else self.blocks_n
-        turns, sharers = (self.blocks_n, self.grid_n) if self.a_stays else (self.phases, h.split_k)
-        self.static_count = turns // sharers if turns % sharers == 0 else None
-        self.max_count = -(-turns // sharers)
-        self.buffers = 1 if self.a_stays else 2
-        self.run_k = run_k(config, self.layout, h.unroll)
-        self.runs = self.body_k // self.run_k
-        self.has_ragged_k = config.K % self.phase_k != 0
-        self.has_ragged_tiles = self.tiles_k % (h.warps_k * self.part_tiles) != 0
-        self.has_ragged_n = config.N % self.block_n != 0
-        self.is_shared = hint.weights == "shared"
+        self.block_n = 16 * h.n_tiles_per_warp * h.warps_n
+        self.blocks_n = -(-c.N // self.block_n)
+        #: Words of a lane's part of a tile.
+        self.lane_words = layout.tile_bytes // 128
         #: Rows of A of a block. Those beyond the rung are not stored; the lanes that would read them read the last one.
-        self.rows_of_a = min(h.block_m, rung) if config.has_most_rows(rung) else h.block_m
-        self._lay_out()
+        self.rows_of_a = min(h.block_m, self.rung) if c.has_most_rows(self.rung) else h.block_m
+        #: Blocks of the grid along m, for as many rows of A as the rung says.
+        self.grid_m = -(-self.rung // self.rows_of_a)
+        #: Tiles of k that a warp multiplies in all, in whole bodies, where each has as many; and in an iteration.
+        self.warp_tiles = -(-self._formats.tiles_k // (h.unroll * h.warps_k * h.split_k)) * h.unroll
+        self.part_tiles = h.phase or self.warp_tiles
+        #: Length in k of a phase, and phases of all blocks of a cluster.
+        self.phase_k = h.warps_k * self.part_tiles * layout.tile_k
+        self.phases = -(-c.K // self.phase_k)
+        #: Whether A stays in shared memory: a block has no more than one phase.
+        self.a_stays = self.phases <= h.split_k
+        #: Blocks of n that a block multiplies one after the other, at most, and blocks of the grid along n.
+        self.n_blocks_per_cta = h.n_blocks_per_cta if self.a_stays else 1
+        self.grid_n = -(-self.blocks_n // self.n_blocks_per_cta)
 
-    def _choose_units(self) -> None:
-        """Choose what a sum of 1 stands for in the rows g and g + 8 of a tile, `unit`.
+    # Formats.
+
+    @property
+    def gpu(self) -> GpuArch:
+        """Facts of the GPU."""
+        return self._formats.gpu
+
+    @property
+    def layout(self) -> FragmentLayout:
+        """How the weight is stored."""
+        return self._formats.layout
+
+    @property
+    def tiles_k(self) -> int:
+        """Tiles of k of the stored weight."""
+        return self._formats.tiles_k
+
+    @property
+    def operand(self) -> str:
+        """Type in which the tensor cores multiply."""
+        return self._formats.operand
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether A has integers."""
+        return self._formats.is_integer
+
+    @property
+    def a_bytes(self) -> int:
+        """Bytes of an element of A."""
+        return self._formats.a_bytes
+
+    @property
+    def decoder(self) -> RegisterDecoder:
+        """What decodes the weight."""
+        return self._weight.decoder
+
+    @property
+    def products(self) -> list[Product]:
+        """The products of a tile."""
+        return self._weight.products
+
+    @property
+    def classes(self) -> list[tuple[int, int]]:
+        """Of each class of sums the exponents in rows g and g + 8."""
+        return self._weight.classes
+
+    @property
+    def a_decoder(self) -> RegisterDecoder | None:
+        """What decodes four float8 numbers of A into two registers of the operand's type; None for other A."""
+        return self._formats.a_decoder
+
+    @property
+    def digit_plan(self) -> DigitPlan | None:
+        """How A becomes int8, and what of it is multiplied with what; None where A is multiplied as values."""
+        return self._formats.digit_plan if self.is_digits else None
+
+    @property
+    def mma(self) -> MmaOp:
+        """The instruction of products."""
+        if self.is_digits:
+            return MmaOp("u8", "s8", has_k16=True)
+        left = {"int8": "s8", "uint8": "u8", "float16": "f16", "bfloat16": "bf16"}[self.operand]
+        return MmaOp(left, "s8" if self.is_integer else left, has_k16=True)
+
+    @property
+    def ones_mma(self) -> MmaOp:
+        """The instruction of sums of A, whose left operand is constant."""
+        return self.mma if self.is_digits else MmaOp(self.mma.right, self.mma.right, has_k16=True)
+
+    @property
+    def sum_dtype(self) -> str:
+        """Registers of sums of products; TVM's table of instructions has integer mma with unsigned ones."""
+        return "uint32" if self.is_integer or self.is_digits else "float32"
+
+    # Sums, and what a sum of 1 stands for.
+
+    @property
+    def unit(self) -> tuple[float, float]:
+        """What a sum of 1 stands for in the rows g and g + 8 of a tile.
 
         Powers of two by which the weight's numbers, and those of a float8 A, differ from their values cost nothing in
-        the loop: sums of products, sums of A and totals are in that unit, which only the end of a block applies. Sums
-        of A are, for a left operand of 1 / (the weight's part of the unit) takes the place of ones. Of the classes'
-        units it is the least, that of the last, so that float16 holds this number. Integers are counted one by one:
-        their sums are multiplied by the weight's factor, `factor`.
+        the loop: sums of products, sums of A and totals are in that unit, which only the end of a block applies. Of the
+        classes' units it is the least, that of the last, so that float16 holds the numbers of `ones`. Integers are
+        counted one by one.
         """
-        scale = self.decoder.value_scale
-        a_scale = self.a_decoder.value_scale if self.a_decoder else 1.0
         if self.is_integer:
-            self.unit, self.factor = (1.0, 1.0), scale
-            self.ones = (0x01010101, 0x01010101)
-        else:
-            weight = [scale * 2.0**-exponent for exponent in self.classes[-1]]
-            self.unit, self.factor = (weight[0] * a_scale, weight[1] * a_scale), 1.0
-            self.ones = pair_of(1 / weight[0], self.operand), pair_of(1 / weight[1], self.operand)
+            return 1.0, 1.0
+        a_scale = self.a_decoder.value_scale if self.a_decoder else 1.0
+        low, high = self._weight_unit
+        return low * a_scale, high * a_scale
 
-    def _lay_out(self) -> None:
-        """Place A, the scales, the partial sums and the barriers in shared memory; choose the widths of the copies."""
-        c, h = self.config, self.hint
-        a_bytes = c.A_format.bits // 8
-        self.a_tile = Tile(0, self.rows_of_a, self.phase_k * a_bytes, self.buffers, swizzled=False)
-        self.a_width = math.gcd(c.K * a_bytes, self.a_tile.row_bytes, 16)
-        self.copies_bulk = self.arch.has_bulk_copy and self.a_width == 16
-        # The narrowest copies of A are non-coherent loads, which need an A that is whole before the kernel begins.
-        self.uses_dependent_launch = self.arch.has_dependent_launch and self.a_width >= 4
-        end = self.a_tile.end
+    @property
+    def _weight_unit(self) -> tuple[float, float]:
+        """The weight's part of `unit`."""
+        scale, (low, high) = self.decoder.value_scale, self.classes[-1]
+        return scale * 2.0**-low, scale * 2.0**-high
+
+    @property
+    def factor(self) -> float:
+        """What sums of integers are multiplied with: the weight's factor. It is 1 for others, which `unit` serves."""
+        return self.decoder.value_scale if self.is_integer else 1.0
+
+    @property
+    def ones(self) -> tuple[int, int]:
+        """The left operand that sums A, in rows g and g + 8: pairs of 1 / (the weight's part of the unit)."""
+        if self.is_integer:
+            return 0x01010101, 0x01010101
+        low, high = self._weight_unit
+        return pair_of(1 / low, self.operand), pair_of(1 / high, self.operand)
+
+    # How n, m and k are cut.
+
+    @property
+    def has_whole_rows(self) -> bool:
+        """Whether every block has as many rows of A as it may have."""
+        return self.config.has_fixed_rows(self.rung) and self.rung % self.rows_of_a == 0
+
+    @property
+    def body_k(self) -> int:
+        """Length in k of a body."""
+        return self.hint.unroll * self.layout.tile_k
+
+    @property
+    def run_k(self) -> int:
+        """Length in k of a run."""
+        return run_k(self.config, self.layout, self.hint.unroll)
+
+    @property
+    def runs(self) -> int:
+        """Runs of a body."""
+        return self.body_k // self.run_k
+
+    @property
+    def bodies(self) -> int:
+        """Bodies of a warp in an iteration."""
+        return self.part_tiles // self.hint.unroll
+
+    @property
+    def buffers(self) -> int:
+        """Buffers of A."""
+        return 1 if self.a_stays else 2
+
+    @property
+    def _iterations(self) -> tuple[int, int]:
+        """Iterations of all blocks that share them, and the number of these blocks."""
+        return (self.blocks_n, self.grid_n) if self.a_stays else (self.phases, self.hint.split_k)
+
+    @property
+    def static_iterations(self) -> int | None:
+        """Iterations of each block where that is one number."""
+        iterations, sharers = self._iterations
+        return iterations // sharers if iterations % sharers == 0 else None
+
+    @property
+    def max_iterations(self) -> int:
+        """Iterations of the block that has most."""
+        iterations, sharers = self._iterations
+        return -(-iterations // sharers)
+
+    @property
+    def has_ragged_k(self) -> bool:
+        """Whether the last phase reaches beyond K."""
+        return self.config.K % self.phase_k != 0
+
+    @property
+    def has_ragged_tiles(self) -> bool:
+        """Whether the last phase reaches beyond the stored tiles."""
+        return self.tiles_k % (self.hint.warps_k * self.part_tiles) != 0
+
+    @property
+    def has_ragged_n(self) -> bool:
+        """Whether the last block reaches beyond N."""
+        return self.config.N % self.block_n != 0
+
+    # Copies, launch and shared memory.
+
+    @property
+    def a_width(self) -> int:
+        """Bytes of A that a copy takes at a time."""
+        return math.gcd(self.config.K * self.a_bytes, self.phase_k * self.a_bytes, 16)
+
+    @property
+    def copies_bulk(self) -> bool:
+        """Whether A comes by bulk copies, which count on mbarriers."""
+        return self.gpu.has_bulk_copy and self.a_width == 16
+
+    @property
+    def uses_dependent_launch(self) -> bool:
+        """Whether the kernel may begin before the one before it has ended.
+
+        The narrowest copies of A are non-coherent loads, which need an A that is whole before the kernel begins.
+        """
+        return self.gpu.has_dependent_launch and self.a_width >= 4
+
+    @property
+    def smem_bytes(self) -> int:  # type: ignore[override]
+        """Dynamic shared memory of a block, in bytes."""
+        return self.smem.end
+
+    @cached_property
+    def smem(self) -> SharedMemory:
+        """Where everything lies in shared memory: A, its digits, scales, the weight, partial sums, barriers, a table.
+
+        Partial sums take the place of all else after the last iteration; where more follow, one of their own.
+        """
+        h = self.hint
+        a_tile = Tile(0, self.rows_of_a, self.phase_k * self.a_bytes, self.buffers, swizzled=False)
+        end = a_tile.end
+        digits_offset = poison_offset = -(-end // 128) * 128
         if self.digit_plan:
-            self.digits_offset = -(-end // 128) * 128
-            self.poison_offset = self.digits_offset + len(self.digit_plan.planes) * self.digit_plan.plane_bytes(
-                self.phase_k
-            )
-            end = self.poison_offset + 16
-        # Scales of a block side by side are read once; single ones, or what no wide copy takes, by each warp.
+            planes = len(self.digit_plan.planes)
+            poison_offset = digits_offset + planes * self.digit_plan.plane_bytes(self.phase_k)
+            end = poison_offset + 16
+        scale_tile, zero_tile, scale_width = self._staged_scales(end)
+        end = max(end, *(tile.end for tile in (scale_tile, zero_tile) if tile), 0)
+        sum_stride = self.block_n + _SUM_PAD
+        sum_bytes = 4 * h.warps_k * self.rows_of_a * sum_stride
+        ring_offset, slot_bytes = -(-end // 128) * 128, h.n_tiles_per_warp * self.lane_words * 128
+        if self.is_shared:
+            end = ring_offset + self.threads // 32 * h.ahead * slot_bytes
+        sum_offset = 0 if not self.a_stays or self.max_iterations == 1 else -(-end // 128) * 128
+        barrier_offset = -(-max(end, sum_offset + sum_bytes) // 128) * 128
+        table_offset = barrier_offset + -(-8 * self.buffers * h.warps_k // 128) * 128
+        return SharedMemory(
+            a_tile, digits_offset, poison_offset, scale_tile, zero_tile, scale_width, ring_offset, slot_bytes,
+            sum_offset, sum_stride, barrier_offset, table_offset, table_offset + self.decoder.table_bytes,
+        )  # fmt: skip
+
+    def _staged_scales(self, end: int) -> tuple[Tile | None, Tile | None, int]:
+        """Return the tiles of scales and zero points, from `end` on, and the bytes that a copy takes.
+
+        Those of a block that lie side by side are read once; single ones, or what no wide copy takes, by each warp.
+        """
+        c = self.config
         size = c.scale_format.bits // 8
-        block_k = self.phase_k * (1 if self.a_stays else self.static_count or 0)
-        slots = 2 if self.a_stays and self.max_count > 1 else 1
+        block_k = self.phase_k * (1 if self.a_stays else self.static_iterations or 0)
+        slots = 2 if self.a_stays and self.max_iterations > 1 else 1
         groups = min(block_k, c.K) // c.group if block_k % c.group == 0 or block_k >= c.K else 0
-        self.scale_width = math.gcd(groups * size, c.num_groups * size, 16)
+        width = math.gcd(groups * size, c.num_groups * size, 16)
         staged = (c.with_scaling, c.with_zeros and not c.has_packed_zeros)
-        is_worth_it = groups > 1 and self.scale_width >= 4
+        fits = groups > 1 and width >= 4 and sum(staged) * self.block_n * groups * size <= SCALE_BYTES
         tiles: list[Tile | None] = []
         for is_there in staged:
-            tile = None
-            if is_there and is_worth_it and sum(staged) * self.block_n * groups * size <= SCALE_BYTES:
-                tile = Tile(end, self.block_n, groups * size, slots, swizzled=False)
-                end = tile.end
+            tile = Tile(end, self.block_n, groups * size, slots, swizzled=False) if is_there and fits else None
+            end = tile.end if tile else end
             tiles.append(tile)
-        self.scale_tile, self.zero_tile = tiles
-        self.sum_stride = self.block_n + _SUM_PAD
-        sums = 4 * h.warps_k * self.rows_of_a * self.sum_stride
-        #: The ring of the weight: for each warp `ahead` slots.
-        self.ring_offset, self.slot_bytes = -(-end // 128) * 128, h.rows * self.lane_words * 128
-        if self.is_shared:
-            end = self.ring_offset + self.threads // 32 * h.ahead * self.slot_bytes
-        #: The partial sums take the place of all else after the last turn; where more follow, one of their own.
-        self.sum_offset = 0 if not self.a_stays or self.max_count == 1 else -(-end // 128) * 128
-        self.barrier_offset = -(-max(end, self.sum_offset + sums) // 128) * 128
-        barriers = 8 * self.buffers * h.warps_k
-        self.table_offset = self.barrier_offset + -(-barriers // 128) * 128
-        self.smem_bytes = self.table_offset + self.decoder.table_bytes
+        return tiles[0], tiles[1], width

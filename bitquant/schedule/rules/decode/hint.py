@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bitquant.schedule.hint import Hint, one_of, size
 
@@ -17,7 +19,7 @@ class DecodeHint(Hint):
     ----------
     block_m
         Rows of A that a block multiplies: 8, 16, 32 or 64; one as digits.
-    rows
+    n_tiles_per_warp
         Tiles of 16 n that a warp owns.
     warps_n, warps_k
         Warps of a block along n and along k.
@@ -29,7 +31,7 @@ class DecodeHint(Hint):
         Tiles of k in the body of the loop.
     phase
         Tiles of k that a warp multiplies between two arrivals of A; 0: all of them, and A stays in shared memory.
-    waves
+    n_blocks_per_cta
         Blocks of n that a block multiplies one after the other, at most, where A stays.
     chains
         Independent sums of a product, which hide the latency of an mma.
@@ -41,18 +43,20 @@ class DecodeHint(Hint):
     multicast
         Blocks of a cluster that lie side by side along n, and send each other their shares of A (sm_90).
     activations
-        How A is multiplied: as its "values", or as the "digits" of one row, in integers (`decode_digits`).
+        How A is multiplied: as its "values", or as the "digits" of one row, in integers (`digits`).
     """
 
+    former_names: ClassVar[Mapping[str, str]] = {"rows": "n_tiles_per_warp", "waves": "n_blocks_per_cta"}
+
     block_m: int = one_of(8, 1, 16, 32, 64)
-    rows: int = size(1, 1, 16)
+    n_tiles_per_warp: int = size(1, 1, 16)
     warps_n: int = size(1, 1, 32)
     warps_k: int = size(8, 1, 32)
     split_k: int = one_of(1, 2, 4, 8)
     ahead: int = size(2, 1, 64)
     unroll: int = size(4, 1, 16)
     phase: int = size(0, 0, 1 << 16)
-    waves: int = size(1, 1, 1 << 20)
+    n_blocks_per_cta: int = size(1, 1, 1 << 20)
     chains: int = size(4, 1, 8)
     blocks_per_sm: int = size(1, 1, 32)
     weights: str = one_of("registers", "shared")

@@ -1,7 +1,7 @@
 """Which registers one mma instruction of the decode kernel takes, and which of its sums may be added up.
 
-Weights that are decoded in place (`bitquant.intrin.fragments`) become numbers that are 2^exponent(r) too great, and an
-mma adds the products of a row's two registers. But it does not ask where in k its registers come from, as long as both
+Weights that are decoded in place (`bitquant.formats.integers`) become numbers scaled by 2^exponent(r), and an mma adds
+the products of a row's two registers. But it does not ask where in k its registers come from, as long as both
 operands agree. So registers are put together anew: the left operand of an mma is made of two *columns*, the registers
 of rows g and g + 8 for the same k, with the same exponents, and the right operand of the registers of A for that k.
 Sums of columns with other exponents are of another *class* and are kept apart until the end of a run::
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from bitquant.config import MatmulConfig
-from bitquant.dtypes import NumberFormat
-from bitquant.intrin.fragments import RegisterDecoder, in_place_refusal
+from bitquant.formats import NumberFormat
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import FragmentLayout
 
 __all__ = ["Product", "decodes_in_place", "products", "run_k", "shares_bytes", "sum_classes"]
@@ -101,11 +101,11 @@ def decodes_in_place(config: MatmulConfig, layout: FragmentLayout, rows: int, bl
     `rows` tiles at once, unless zero points want them anyway; a multiply-add a register is saved.
     """
     fmt = config.W_format
-    if config.A_format.name != "float16" or in_place_refusal(fmt, "float16") is not None:
+    if config.A_format.name != "float16" or fmt.in_place_refusal("float16") is not None:
         return False
     if run_k(config, layout, unroll) // layout.step_k % _in_place(fmt, layout)[1]:
         return False
-    return config.with_zeros or not fmt.code_offset or _ONES_COST * block_m // 8 < 4 * rows
+    return config.with_zeros or not fmt.offset or _ONES_COST * block_m // 8 < 4 * rows
 
 
 def shares_bytes(config: MatmulConfig, layout: FragmentLayout, rows: int, block_m: int, unroll: int) -> bool:

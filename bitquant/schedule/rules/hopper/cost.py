@@ -1,32 +1,24 @@
 """How long the wgmma kernel is likely to take with a hint.
 
 The model predicts the time of a call from few numbers, which were fitted to 8900 kernels that decode W, measured on
-H200s (132 multiprocessors). It is meant to put hints in order, not to be right: of those measured for a problem, the
-one that it puts first is on average 4% behind the best below 96 rows of A, and 1% above::
+H200s. It is meant to put hints in order, not to be right: of those measured for a problem, the one that it puts first
+is on average 4% behind the best below 96 rows of A, and 1% above::
 
     time = launch + max(waves * (steps * step + end of a tile), bytes / bandwidth)
     step = about the greatest of: tensor cores, decoding by all warps, arrival of a slot
+
+Rates that belong to the GPU, not to the kernel, are those of `GpuArch`.
 """
 
 from __future__ import annotations
 
 import math
 
-from bitquant.arch import GpuArch
-from bitquant.config import MatmulConfig
 from bitquant.intrin.wgmma import SWIZZLE_BYTES
-from bitquant.layouts import fragment_layout
-from bitquant.schedule.rules.hopper.hint import WgmmaHint
-from bitquant.schedule.rules.hopper.tiles import (
-    FLOAT8_RUN_K,
-    REGISTERS_OF_STEP,
-    decodes_in_place,
-    is_dense,
-    promotes,
-    tile_waves,
-)
+from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
+from bitquant.schedule.rules.hopper.products import FLOAT8_RUN_K, REGISTERS_OF_STEP, Products
 
-__all__ = ["predicted_us", "step_instructions"]
+__all__ = ["predicted_us", "step_instructions", "tile_waves"]
 
 # Times in microseconds, of one step of 64 k in 16 bits, unless said otherwise.
 
@@ -47,93 +39,108 @@ ROWS_SHARE = {"operand": 0.3, "sums": 0.065}
 FOLD_INSTRUCTIONS, FOLD_ROW_US = 24, 0.0029
 #: Instructions of a step where nothing is decoded.
 DENSE_INSTRUCTIONS = 20
-#: Products and sums a second of one multiprocessor; power, not the clock, limits it.
-SM_FLOPS = 6.2e12
 #: From the release of a slot to its next bytes, and slots that are not on their way meanwhile.
 ARRIVAL_US, HELD_SLOTS = 1.27, 1.3
 #: Of the time of a step, what is lost where a slot waits for the blocks of a cluster; dense kernels gain as much.
 MULTICAST_SHARE, DENSE_MULTICAST_SHARE = 0.08, 0.01
-#: Bytes a second from memory, as kernels reach them, and from L2 by all multiprocessors.
-MEMORY_BYTES_PER_S, L2_BYTES_PER_S = 4.8e12, 12.5e12
-#: The same from L2 where consumers read no operand but by descriptor; an estimate.
-DENSE_L2_BYTES_PER_S = 8.0e12
+#: Of the rate of L2, where consumers read no operand but by descriptor; an estimate.
+DENSE_L2_SHARE = 0.64
 #: The end of a tile, and more for each row of A in it.
 TILE_US, TILE_ROW_US = 0.15, 0.006
 #: The exchange of sums, for each of the parts that meet, and for each row of A; more where only the last wave's do.
 TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 1.1, 0.4, 0.25, 0.009
-#: Share of the multiprocessors that clusters of a size can have: they do not divide all parts of the GPU evenly. The
-#: same fact is measured with decode kernels in `decode_model`.
-CLUSTER_SHARE = {1: 1.0, 2: 1.0, 4: 0.91, 8: 0.85}
 
 
-def predicted_us(config: MatmulConfig, m: int, arch: GpuArch, hint: WgmmaHint) -> float:
-    """Return the predicted time of a call with m rows of A, in microseconds."""
-    h, N, K = hint, config.N, config.K
+def predicted_us(geometry: WgmmaGeometry) -> float:
+    """Return the predicted time of a call with `geometry.rung` rows of A, in microseconds; the hint need not fit."""
+    config, products, h, m = geometry.config, geometry.products, geometry.hint, geometry.rung
+    gpu, N, K = geometry.problem.gpu, config.N, config.K
     m_tiles, n_tiles = -(-m // h.block_m), -(-N // h.block_n)
-    step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
+    step_k = products.step_k
     steps = -(-K // (h.block_k * h.parts)) * (h.block_k // step_k)
     n_tiles += -n_tiles % h.multicast
-    resident = int(arch.sm_count * h.blocks_per_sm * CLUSTER_SHARE[h.cluster]) // h.split_k
+    resident = int(gpu.sm_count * h.blocks_per_sm * gpu.wgmma_cluster_share(h.cluster)) // h.split_k
     waves, shares_tail = tile_waves(m_tiles * n_tiles, resident, h.tail_split)
 
     # What runs together on a multiprocessor: not more blocks than there are.
     shares = h.tail_split if shares_tail else h.split_k
-    together = min(h.blocks_per_sm, -(-m_tiles * n_tiles * shares // arch.sm_count))
-    products = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
-    tensor_us = products * (config.A_format.bits / 16) / SM_FLOPS * 1e6
-    instructions = step_instructions(config, h) + promotion_instructions(config, h.block_m)
-    instructions *= h.rows * (1 + ROWS_SHARE[h.scaling] * (h.rows - 1))
+    together = min(h.blocks_per_sm, -(-m_tiles * n_tiles * shares // gpu.sm_count))
+    flops = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
+    tensor_us = flops * (products.a_bits / 16) / gpu.wgmma_sm_flops * 1e6
+    instructions = step_instructions(geometry) + promotion_instructions(products, h.block_m)
+    instructions *= h.n_tiles_per_consumer * (1 + ROWS_SHARE[h.scaling] * (h.n_tiles_per_consumer - 1))
     decode_us = INSTRUCTION_US * instructions * h.consumers * together
     decode_us += STEP_LATENCY_US + SLOT_US * step_k / h.block_k
     if h.scaling == "sums":
-        decode_us += FOLD_ROW_US * h.block_m / _steps_of_run(config)
+        decode_us += FOLD_ROW_US * h.block_m / _steps_of_run(products)
     arrival_us = ARRIVAL_US / (max(HELD_SLOTS / 2, h.stages - HELD_SLOTS) * (h.block_k // step_k))
     # Times near each other get in each other's way.
     step_us = (tensor_us**4 + decode_us**4 + arrival_us**4) ** 0.25
     if h.multicast > 1:
-        step_us *= 1 + (DENSE_MULTICAST_SHARE if is_dense(config) else MULTICAST_SHARE)
+        step_us *= 1 + (DENSE_MULTICAST_SHARE if products.is_dense else MULTICAST_SHARE)
 
-    end_us = TILE_US + TILE_ROW_US * h.block_m * h.rows
-    exchange_us = EXCHANGE_US + EXCHANGE_PART_US * h.parts * h.tail_split + EXCHANGE_ROW_US * h.block_m * h.rows
+    end_us = TILE_US + TILE_ROW_US * h.block_m * h.n_tiles_per_consumer
+    exchange_us = (
+        EXCHANGE_US + EXCHANGE_PART_US * h.parts * h.tail_split + EXCHANGE_ROW_US * h.block_m * h.n_tiles_per_consumer
+    )
     if h.parts > 1:
         end_us += exchange_us
-    a_bytes, w_bits, d_bytes = config.A_format.bits / 8, config.W_format.bits, config.out_format.bits / 8
+    a_bytes, w_bits, d_bytes = products.a_bits / 8, products.w_bits, products.out_bits / 8
     memory = N * K * w_bits / 8 + m * K * a_bytes + m * N * d_bytes
     l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes / h.multicast)
-    l2_rate = DENSE_L2_BYTES_PER_S if is_dense(config) else L2_BYTES_PER_S
-    bytes_us = max(memory / MEMORY_BYTES_PER_S, l2 / l2_rate) * 1e6
+    l2_rate = gpu.wgmma_l2_bytes_per_s * (DENSE_L2_SHARE if products.is_dense else 1.0)
+    bytes_us = max(memory / gpu.bandwidth_bytes_per_s, l2 / l2_rate) * 1e6
     tiles_us = waves * steps * step_us + math.ceil(waves) * end_us + shares_tail * (TAIL_US + exchange_us)
     return LAUNCH_US + max(tiles_us, bytes_us + end_us)
 
 
-def step_instructions(config: MatmulConfig, hint: WgmmaHint) -> float:
+def tile_waves(tiles: int, resident: int, tail_split: int) -> tuple[float, bool]:
+    """Return the time of all tiles in those of a tile, and whether those of the last wave are shared.
+
+    Parameters
+    ----------
+    tiles, resident
+        Tiles, and those that run together.
+    tail_split
+        Blocks that share one of the last wave, where there are enough.
+    """
+    whole, rest = divmod(tiles, resident)
+    if tail_split > 1 and 0 < rest * tail_split <= resident:
+        return whole + 1 / tail_split, True
+    return float(whole + (rest > 0)), False
+
+
+def step_instructions(geometry: WgmmaGeometry) -> float:
     """Return the instructions of a warp in a step: what decodes a register, and what scales it or its sums."""
-    if is_dense(config):
+    config, products, hint = geometry.config, geometry.products, geometry.hint
+    if products.is_dense:
         return DENSE_INSTRUCTIONS
-    a, w, planes = config.A_format, config.W_format, len(fragment_layout(config).planes)
-    if a.bits == 8:
+    planes = products.planes
+    if products.is_narrow:
+        a, w = config.A_format, config.W_format
         # Registers of four: codes as they are, masked and moved, or turned into float8 with a sign.
-        is_signed_float8 = not a.is_integer and w.kind != "uint"
+        is_signed_float8 = not a.is_integer and not w.is_unsigned
         operations = 1 if w.bits == 8 else 4 if is_signed_float8 else 2 * planes
         return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations
     others = STEP_INSTRUCTIONS + (RAGGED_INSTRUCTIONS if config.K % (hint.block_k * hint.parts) else 0)
     if hint.scaling == "operand":
         operations = 2 * planes + config.with_scaling + config.with_zeros
         return others + REGISTERS_OF_STEP * operations
-    operations = 2 * planes - decodes_in_place(config)
-    subtracts = config.with_zeros or (decodes_in_place(config) and w.code_offset != 0)
+    operations = 2 * planes - products.decodes_in_place
+    subtracts = config.with_zeros or (products.decodes_in_place and config.W_format.offset != 0)
     fold = FOLD_INSTRUCTIONS + hint.block_m // 2 * (1 + subtracts)
-    return others + REGISTERS_OF_STEP * operations + fold / _steps_of_run(config)
+    return others + REGISTERS_OF_STEP * operations + fold / _steps_of_run(products)
 
 
-def _steps_of_run(config: MatmulConfig) -> int:
+def _steps_of_run(products: Products) -> int:
     """Return the steps after which sums are scaled: those of a group, or about as many as a body of the loop has."""
-    return min(2, max(1, config.group * config.A_format.bits // (8 * SWIZZLE_BYTES)))
+    return min(2, max(1, products.config.group * products.a_bits // (8 * SWIZZLE_BYTES)))
 
 
-def promotion_instructions(config: MatmulConfig, block_m: int) -> int:
+def promotion_instructions(products: Products, block_m: int) -> int:
     """Return the instructions of a warp that add sums to totals, in a step: integers are converted before."""
-    if not promotes(config):
+    if not products.promotes:
         return 0
+    config = products.config
     runs = FLOAT8_RUN_K // math.gcd(FLOAT8_RUN_K, config.group) if config.with_scaling else 1
     return block_m // 2 * runs * (3 if config.A_format.is_integer else 1)

@@ -1,27 +1,29 @@
-"""Sizes of the wgmma kernel: how it cuts the problem, what it decodes, and where everything lies in shared memory."""
+"""Geometry of the wgmma kernel: how it cuts the problem, and where everything lies in shared memory."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 
-from bitquant.arch import GpuArch
-from bitquant.config import MatmulConfig
-from bitquant.intrin.fragments import PairTable, RegisterDecoder, permuted_words
+from bitquant.arch import RESERVED_SMEM_BYTES
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP, WgmmaOp
-from bitquant.layouts import TILE_N, fragment_layout
-from bitquant.schedule.rules.hopper.emit.store import Exchange
-from bitquant.schedule.rules.hopper.emit.sums import PTX_TYPES, left_operand
+from bitquant.layouts import TILE_N
+from bitquant.problem import Problem
+from bitquant.schedule.rules.contract import Geometry
 from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
-from bitquant.schedule.rules.hopper.tiles import (
-    BUSY_M,
-    decodes_in_place,
+from bitquant.schedule.rules.hopper.memory import Exchange, SharedMemory, WeightSlot
+from bitquant.schedule.rules.hopper.products import FLOAT8_RUN_K, Products
+from bitquant.schedule.rules.hopper.registers import (
     hint_registers,
+    launched_registers,
     needed_registers,
-    promotes,
-    unit_k,
+    producer_registers,
+    sum_sets,
 )
 
-__all__ = ["CHUNK_BYTES", "MAX_MASKS", "Shape"]
+__all__ = ["CHUNK_BYTES", "MAX_MASKS", "STEP_OPS", "Loop", "WgmmaGeometry"]
 
 #: Bytes of W that one lane group reads at once: 16 bytes a lane.
 CHUNK_BYTES = 512
@@ -37,143 +39,375 @@ MAX_PEELED_SUMS = 96
 MAX_EXCHANGE_BYTES = 64 << 10
 #: Where sums are scaled in groups, the most k of a run; a body of the loop has two such runs, if K is as long.
 GROUP_K = 128
+#: Instructions of a step of 128 bytes of k.
+STEP_OPS = 4
+#: Most elements of a dimension of a box that TMA copies (CUDA Driver API, cuTensorMapEncodeTiled).
+MAX_BOX = 256
 
 
-class Shape:
-    """What is known of a kernel before its body is written.
+@dataclass(frozen=True)
+class Loop:
+    """How a consumer walks its part of K. A *body* is what the loop unrolls, some slots of the ring.
 
-    A *step* is 128 bytes of k, a *unit* the steps of one tile of the weight's layout (or one step, if that is longer),
-    a *part* the share of K of one consumer along k. A *body* is what the loop unrolls, some slots of the ring, and a
-    *run* the steps whose sums share a scale.
+    Attributes
+    ----------
+    body_stages
+        Slots of a body.
+    bodies, part_stages
+        Rounds of the loop, and slots that each part along k reads.
+    part_k
+        Elements of k of a part, those beyond K included.
+    run_steps
+        Where sums are scaled in groups: steps of a *run*, which share a scale.
+    runs_in_slot, slots_of_run
+        Runs that end in a slot, or slots that a run takes.
     """
 
-    def __init__(self, config: MatmulConfig, rung: int, arch: GpuArch, hint: WgmmaHint) -> None:
-        self.config, self.rung, self.hint, self.arch = config, rung, hint, arch
-        c, h = config, hint
-        a = c.A_format
-        self.is_narrow = a.bits == 8
-        self.operand = left_operand(c)
-        self.op = WgmmaOp(h.block_m, PTX_TYPES[self.operand], PTX_TYPES[a.name])
-        self.sum_dtype = "uint32" if self.op.is_integer else "float32"
-        self.total_dtype = "float32" if promotes(c) else self.sum_dtype
-        #: Whether left operands are scaled; with A of 8 bits sums are, and where the hint says so.
-        is_scaled = (c.with_scaling or c.with_zeros) and not self.is_narrow
-        self.scales_sums = is_scaled and h.scaling == "sums"
-        self.scales = is_scaled and not self.scales_sums
-        self.needs_sums_of_a = False
-        #: What sums are multiplied with to be those of W's values.
-        self.value_scale, self.table_bytes = 1.0, 0
-        self.consumers = h.consumers
-        self.threads = (self.consumers + 1) * WARPGROUP
-        self.block_n = h.block_n
-        self.step_k = SWIZZLE_BYTES * 8 // a.bits
-        self.unit_k = unit_k(c)
-        self.unit_steps = self.unit_k // self.step_k
-        self.units = h.block_k // self.unit_k
-        #: Steps of a consumer in a slot.
-        self.steps = self.units * self.unit_steps
-        self.parts = h.parts
-        #: Blocks of a cluster, which share K of all tiles, or of those of the last wave, or rows of A.
-        self.cluster = h.cluster
-        self.body_stages = self._plan_body()
-        bodies = -(-c.K // (h.block_k * self.parts * self.body_stages))
-        #: Slots that each part reads, and rounds of the loop.
-        self.part_stages, self.bodies = bodies * self.body_stages, bodies
-        self.part_k = self.part_stages * h.block_k
-        #: Whether the last body of a tile stands apart from the loop, whose own bodies need no conditions then.
-        self.peels = bodies > 1 and self._can_peel()
-        #: Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers.
-        self.has_ragged_k = self.part_k * self.parts != c.K and not self.is_narrow
-        self.has_ragged_n = c.N % (self.block_n * h.multicast) != 0
-        self.sums = h.block_m // 2
-        self.w_part_bytes, self.w_box = self._plan_weight()
-        #: Where sums are scaled in groups, steps of a run, which share a scale, and runs in a slot or slots of a run.
-        body_k = self.body_stages * h.block_k
-        self.run_steps = max(1, (math.gcd(c.group, body_k) if c.num_groups > 1 else body_k) // self.step_k)
-        if self.scales_sums and self.body_stages * self.steps >= 2 * GROUP_K // self.step_k:
-            self.run_steps = min(self.run_steps, GROUP_K // self.step_k)
-        self.runs_in_slot = max(1, self.steps // self.run_steps)
-        self.slots_of_run = max(1, self.run_steps // self.steps)
-        self._lay_out()
+    body_stages: int
+    bodies: int
+    part_stages: int
+    part_k: int
+    run_steps: int
+    runs_in_slot: int
+    slots_of_run: int
 
-    def _plan_body(self) -> int:
+
+class WgmmaGeometry(Geometry):
+    """What is known of a wgmma kernel before its body is written.
+
+    A *step* is 128 bytes of k, a *unit* the steps of one tile of the weight's layout (or one step, if that is longer),
+    a *part* the share of K of one consumer along k. Most attributes are computed when they are first asked for: most
+    hints of a space are predicted and then dropped.
+
+    Parameters
+    ----------
+    problem, hint
+        As in `Geometry`.
+    products
+        The problem's, where another geometry has them already (`with_hint`).
+    """
+
+    hint: WgmmaHint
+
+    def __init__(self, problem: Problem, hint: WgmmaHint, products: Products | None = None) -> None:
+        self.products = products or Products(problem)
+        super().__init__(problem, hint)
+
+    def with_hint(self, hint: WgmmaHint) -> WgmmaGeometry:
+        """Return what another hint makes of the problem."""
+        return WgmmaGeometry(self.problem, hint, self.products)
+
+    def _fault_of_sizes(self) -> str | None:
+        h, products = self.hint, self.products
+        least_k = products.unit_k
+        if h.block_m not in products.columns:
+            sizes = "8, 16, 24, 32, 48 ... 224 where A is int8" if self.config.A_format.is_integer else "8, 16 ... 256"
+            return f"needs block_m of {sizes}"
+        if h.block_k % least_k or h.block_k < least_k:
+            return f"needs block_k % {least_k} == 0"
+        if h.consumers > 4:
+            return "needs 1 to 4 consumers"
+        if h.tail_split > 1 and (h.parts > 1 or h.scaling == "sums"):
+            return 'needs consumers_k and split_k of 1 and scaling="operand" where tail_split is more'
+        if h.multicast > 1 and (h.parts > 1 or h.tail_split not in (1, h.multicast)):
+            return f"needs consumers_k and split_k of 1, and tail_split of 1 or {h.multicast}, where multicast is more"
+        if h.block_m % (8 * h.multicast):
+            return f"needs block_m % {8 * h.multicast} == 0 where multicast is {h.multicast}"
+        if h.n_tiles_per_cta > h.n_tiles_per_consumer * h.consumers_n:
+            return f"needs n_tiles_per_cta <= {h.n_tiles_per_consumer * h.consumers_n}, what the consumers hold"
+        return products.sums_refusal(h.block_m) if h.scaling == "sums" else None
+
+    def _fault_of_measures(self) -> str | None:
+        h, loop = self.hint, self.loop
+        launched = launched_registers(h.consumers, h.blocks_per_sm)
+        if (least := producer_registers(h)) > launched:
+            return f"needs {least} registers a thread of the producer, and {launched} are launched"
+        if h.tail_split > 1 and loop.bodies % h.tail_split:
+            body_k = loop.body_stages * h.block_k
+            return f"needs K of a multiple of {h.tail_split} times {body_k} where tail_split is {h.tail_split}"
+        if max(self.weight.box) > MAX_BOX:
+            return f"needs at most {MAX_BOX} rows of W and A in a copy"
+        if self.scales_sums and max(self.steps, loop.run_steps) % min(self.steps, loop.run_steps):
+            return f"needs a block_k that holds whole runs of {loop.run_steps * self.step_k} k, or parts of one"
+        if self.needs_sums_of_a and h.stages % loop.slots_of_run:
+            return f"needs stages of a multiple of {loop.slots_of_run}, the slots of a run"
+        if self.needed_registers > (available := self.registers[1]):
+            return f"needs {self.needed_registers} registers a consumer thread, and there are {available}"
+        least = 2 if self.steps > 1 else 3
+        if h.stages < least:
+            return f"needs {least} stages or more"
+        exchange, memory = self.exchange, self.memory
+        if exchange and memory.exchanges_in_ring and exchange.nbytes > h.stages * memory.slot_bytes:
+            return f"needs a ring of {exchange.nbytes} bytes, in which sums meet"
+        if memory.nbytes > (limit := self.smem_limit):
+            return f"needs {memory.nbytes} bytes of shared memory, and a block has {limit}"
+        return None
+
+    # Types and registers.
+
+    @property
+    def step_k(self) -> int:
+        """Elements of k of a step."""
+        return self.products.step_k
+
+    @property
+    def unit_steps(self) -> int:
+        """Steps of a unit."""
+        return self.products.unit_k // self.products.step_k
+
+    @property
+    def units(self) -> int:
+        """Units of a slot."""
+        return self.hint.block_k // self.products.unit_k
+
+    @cached_property
+    def steps(self) -> int:
+        """Steps of a consumer in a slot."""
+        return self.units * self.unit_steps
+
+    @cached_property
+    def scales_sums(self) -> bool:
+        """Whether scales and zero points are applied to sums of a group.
+
+        With A of 8 bits they are not: there sums are scaled where they are promoted, or at the end.
+        """
+        return self.products.scales_16_bits and self.hint.scaling == "sums"
+
+    @property
+    def scales_operand(self) -> bool:
+        """Whether scales and zero points are applied to the left operand."""
+        return self.products.scales_16_bits and not self.scales_sums
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether A has 8 bits."""
+        return self.products.is_narrow
+
+    @cached_property
+    def op(self) -> WgmmaOp:
+        """The instruction."""
+        return self.products.op(self.hint.block_m)
+
+    @property
+    def sums(self) -> int:
+        """Sums that a thread holds of 64 rows of W."""
+        return self.hint.block_m // 2
+
+    @property
+    def sum_dtype(self) -> str:
+        """Type of the registers of the tensor cores' sums."""
+        return "uint32" if self.op.is_integer else "float32"
+
+    @property
+    def total_dtype(self) -> str:
+        """Type of what leaves the loop."""
+        return "float32" if self.products.promotes else self.sum_dtype
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block: those of the consumers, and of one warpgroup that produces."""
+        return (self.hint.consumers + 1) * WARPGROUP
+
+    @cached_property
+    def registers(self) -> tuple[int, int]:
+        """Registers of a thread of the producer and of a consumer, once they have been moved."""
+        return hint_registers(self.hint)
+
+    @cached_property
+    def needed_registers(self) -> int:
+        """Registers that a consumer needs, with one set of sums."""
+        return needed_registers(self.products, self.hint)
+
+    @cached_property
+    def sum_sets(self) -> int:
+        """Sets of sums: two where one is scaled while products go to the other."""
+        return sum_sets(self.products, self.hint) if self.scales_sums else 1
+
+    @cached_property
+    def loads_vectors(self) -> bool:
+        """Whether registers allow loads of several groups: a word more for each row and operand than a group a lane."""
+        c, h = self.config, self.hint
+        words = 2 * (c.with_scaling + (c.with_zeros and not c.has_packed_zeros)) * h.n_tiles_per_consumer
+        return needed_registers(self.products, h, self.sum_sets) + words <= self.registers[1]
+
+    # Decoding.
+
+    @cached_property
+    def decoder(self) -> RegisterDecoder | None:
+        """What decodes the weight; None where it is dense."""
+        return None if self.products.is_dense else self.products.decoder(self.scales_sums, self.hint.block_m)
+
+    @property
+    def value_scale(self) -> float:
+        """What sums are multiplied by to be those of W's values."""
+        return 1.0 if self.decoder is None else self.decoder.value_scale
+
+    @property
+    def needs_sums_of_a(self) -> bool:
+        """Whether sums of the rows of A are made, for zero points and for codes that are values but for a constant."""
+        decoder = self.decoder
+        return decoder is not None and self.scales_sums and (self.config.with_zeros or bool(decoder.value_offset))
+
+    # The loop.
+
+    @cached_property
+    def loop(self) -> Loop:
+        """How a consumer walks its part of K."""
+        c, h = self.config, self.hint
+        body_stages = self._body_stages()
+        bodies = -(-c.K // (h.block_k * h.parts * body_stages))
+        part_stages = bodies * body_stages
+        body_k = body_stages * h.block_k
+        run_steps = max(1, (math.gcd(c.group, body_k) if c.num_groups > 1 else body_k) // self.step_k)
+        if self.scales_sums and body_stages * self.steps >= 2 * GROUP_K // self.step_k:
+            run_steps = min(run_steps, GROUP_K // self.step_k)
+        return Loop(
+            body_stages=body_stages,
+            bodies=bodies,
+            part_stages=part_stages,
+            part_k=part_stages * h.block_k,
+            run_steps=run_steps,
+            runs_in_slot=max(1, self.steps // run_steps),
+            slots_of_run=max(1, run_steps // self.steps),
+        )
+
+    @property
+    def body_ops(self) -> int:
+        """Instructions of a body, for one block of rows."""
+        return self.loop.body_stages * self.steps * STEP_OPS
+
+    @property
+    def run_ops(self) -> int:
+        """Where sums are promoted, instructions of a run: bodies and groups are whole numbers of runs."""
+        c, op = self.config, self.op
+        ops = self.body_ops if c.A_format.is_integer else FLOAT8_RUN_K // op.step_k
+        if c.num_groups > 1 and c.with_scaling:
+            ops = math.gcd(ops, c.group // op.step_k)
+        assert self.body_ops % ops == 0
+        return ops
+
+    def _body_stages(self) -> int:
         """Return the slots in a body: an even number of left operands, because two sets of registers alternate."""
         c, h = self.config, self.hint
+        if self.products.is_dense:
+            return 1
         if self.scales_sums:
             # A body of two groups, or of two pieces of a longer one: their sums take turns.
             count = 1
             while count < 4 and count * h.block_k < 2 * min(c.group, GROUP_K) and 2 * count * h.block_k * h.parts < c.K:
                 count *= 2
-            return count if count * self.steps * h.rows % 2 == 0 else 2
-        return 1 if self.steps * h.rows % 2 == 0 else 2
+            return count if count * self.steps * h.n_tiles_per_consumer % 2 == 0 else 2
+        return 1 if self.steps * h.n_tiles_per_consumer % 2 == 0 else 2
 
-    def _can_peel(self) -> bool:
-        """Return whether ptxas is known to take a last body apart from the loop without spills or serialized products.
+    @cached_property
+    def peels(self) -> bool:
+        """Whether the last body of a tile stands apart from the loop, whose own bodies need no conditions then.
 
-        More values live at once there. Sums that are added to totals in float32 leave the tensor cores at the end of a
-        body, and must do so in the loop alone.
+        It does where ptxas is known to take that without spills or serialized products: more values live at once. Sums
+        that are added to totals in float32 leave the tensor cores at the end of a body, and must do so in the loop
+        alone.
         """
-        c, h = self.config, self.hint
-        if self.scales_sums or promotes(c):
+        h = self.hint
+        if self.loop.bodies == 1 or self.products.is_dense or self.scales_sums or self.products.promotes:
             return False
         if self.is_narrow:
             # Codes that are operands as they are must not be moved behind a loop that may have no rounds.
             return h.tail_split == 1
-        if h.cluster > 1 and h.block_m // 2 > MAX_PEELED_SUMS:
+        if h.cluster > 1 and self.sums > MAX_PEELED_SUMS:
             return False
-        return h.rows == 1 and needed_registers(c, h) + PEELING_REGISTERS <= hint_registers(h)[1]
+        return h.n_tiles_per_consumer == 1 and self.needed_registers + PEELING_REGISTERS <= self.registers[1]
 
-    def _plan_weight(self) -> tuple[int, list[int]]:
-        """Choose how W is read and decoded; return the bytes of W in a slot for each part along k, and their box."""
-        c = self.config
-        self.layout = fragment_layout(c)
-        in_place = self.scales_sums and decodes_in_place(c)
-        self.decoder = RegisterDecoder(
-            c.W_format, self.layout, self.operand, self.arch.capability, in_place=in_place, fills_bytes=True,
-            shares_bytes=in_place and c.W_format.bits == 4,
-            permutes=permuted_words(c.W_format, self.layout, self.scales and self.hint.block_m >= BUSY_M),
-        )  # fmt: skip
-        self.needs_sums_of_a = self.scales_sums and (c.with_zeros or bool(self.decoder.value_offset))
-        self.value_scale, self.table_bytes = self.decoder.value_scale, self.decoder.table_bytes
-        self.table: PairTable | None = None
-        #: Words of a lane, and chunks of its warp, in a unit.
-        self.unit_words = self.unit_k * self.layout.bits // 64
-        self.unit_chunks = self.unit_words // 4
-        self.tile_words = self.layout.tile_bytes // (CHUNK_BYTES // 4)
-        box = [CHUNK_BYTES // 8, self.units * self.unit_chunks, self.block_n // TILE_N]
-        return 8 * math.prod(box), box
+    @property
+    def has_ragged_k(self) -> bool:
+        """Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers."""
+        return self.loop.part_k * self.hint.parts != self.config.K and not self.is_narrow
 
-    def _lay_out(self) -> None:
-        """Place slots, barriers and the end of a tile in shared memory."""
-        c, h = self.config, self.hint
-        self.a_box_bytes = h.block_m * SWIZZLE_BYTES
-        self.a_bytes = h.consumers_k * self.steps * self.a_box_bytes
-        self.slot_bytes = self.a_bytes + h.consumers_k * self.w_part_bytes
-        out_bytes = c.out_format.bits // 8
-        #: Rows of the tile that leaves are padded by a chunk, so that neither lanes of a row nor of a column collide.
-        self.out_stride = ROWS * out_bytes + 16
-        self.slice_m = min(SLICE_M, h.block_m)
-        self.out_offset = h.stages * self.slot_bytes
-        self.exchange_offset = self.out_offset + self.consumers * self.slice_m * self.out_stride
-        #: How sums meet, and where: beside the ring, or in it, if that leaves it few slots.
-        self.exchange = Exchange.of(h)
+    @property
+    def has_ragged_n(self) -> bool:
+        """Whether the tiles of the last column reach beyond N."""
+        return self.config.N % (self.hint.block_n * self.hint.multicast) != 0
+
+    @cached_property
+    def n_blocks(self) -> int:
+        """Tiles along n: whole clusters of those that share A, which lie side by side."""
+        beside = self.hint.multicast
+        return -(-self.config.N // (self.hint.block_n * beside)) * beside
+
+    # Shared memory.
+
+    @cached_property
+    def weight(self) -> WeightSlot:
+        """The weight in a slot."""
+        block_n, layout = self.hint.block_n, self.products.layout
+        if layout is None:
+            box_bytes = block_n * SWIZZLE_BYTES
+            return WeightSlot(self.steps * box_bytes, (self.step_k, block_n), box_bytes)
+        box = (CHUNK_BYTES // 8, self.units * (self.products.unit_words // 4), block_n // TILE_N)
+        return WeightSlot(8 * math.prod(box), box, 8 * math.prod(box))
+
+    @cached_property
+    def exchange(self) -> Exchange | None:
+        """How sums meet; None where no K is shared."""
+        return Exchange.of(self.hint)
+
+    @cached_property
+    def memory(self) -> SharedMemory:
+        """Where slots, barriers and the end of a tile lie in shared memory."""
+        h = self.hint
+        a_box_bytes = h.block_m * SWIZZLE_BYTES
+        a_bytes = h.consumers_k * self.steps * a_box_bytes
+        slot_bytes = a_bytes + h.consumers_k * self.weight.part_bytes
+        # Rows of the tile that leaves are padded by a chunk, so that neither lanes of a row nor of a column collide.
+        out_stride = ROWS * (self.config.out_format.bits // 8) + 16
+        slice_m = min(SLICE_M, h.block_m)
+        out_offset = h.stages * slot_bytes
+        exchange_offset = out_offset + h.consumers * slice_m * out_stride
+        # Sums meet beside the ring, or in it, if that leaves it few slots.
         exchange_bytes = self.exchange.nbytes if self.exchange else 0
-        self.exchanges_in_ring = h.tail_split > 1 or exchange_bytes > MAX_EXCHANGE_BYTES
-        self.barrier_offset = self.exchange_offset
-        if self.exchanges_in_ring:
-            self.exchange_offset = 0
+        exchanges_in_ring = h.tail_split > 1 or exchange_bytes > MAX_EXCHANGE_BYTES
+        barrier_offset = exchange_offset
+        if exchanges_in_ring:
+            exchange_offset = 0
         else:
-            self.barrier_offset += exchange_bytes
-        self.ready_offset = self.sums_offset = self.barrier_offset + 16 * h.stages
-        self.mask_offset = self.ready_offset
-        #: Beyond the slot itself, what each takes: barriers, and sums of A.
-        self.slot_extra_bytes = 16
+            barrier_offset += exchange_bytes
+        ready_offset = sums_offset = mask_offset = barrier_offset + 16 * h.stages
+        slot_extra_bytes = 16
         if self.needs_sums_of_a:
-            slot_sums = 4 * h.consumers_k * self.runs_in_slot * h.block_m
-            self.sums_offset = self.ready_offset + -(-8 * h.stages // 16) * 16
-            self.mask_offset = self.sums_offset + h.stages * slot_sums
-            self.slot_extra_bytes += 8 + slot_sums
-        self.table_offset = self.mask_offset + 4 * MAX_MASKS
-        self.smem_bytes = self.table_offset + self.table_bytes
-        #: Bytes that a thread stores at a time: rows of D start at multiples of it.
-        self.store_bytes = math.gcd(16, c.N * out_bytes)
+            slot_sums = 4 * h.consumers_k * self.loop.runs_in_slot * h.block_m
+            sums_offset = ready_offset + -(-8 * h.stages // 16) * 16
+            mask_offset = sums_offset + h.stages * slot_sums
+            slot_extra_bytes += 8 + slot_sums
+        table_offset = mask_offset + 4 * MAX_MASKS
+        return SharedMemory(
+            a_box_bytes=a_box_bytes,
+            a_bytes=a_bytes,
+            slot_bytes=slot_bytes,
+            out_offset=out_offset,
+            out_stride=out_stride,
+            slice_m=slice_m,
+            exchange_offset=exchange_offset,
+            exchanges_in_ring=exchanges_in_ring,
+            barrier_offset=barrier_offset,
+            ready_offset=ready_offset,
+            sums_offset=sums_offset,
+            mask_offset=mask_offset,
+            table_offset=table_offset,
+            slot_extra_bytes=slot_extra_bytes,
+            nbytes=table_offset + (0 if self.decoder is None else self.decoder.table_bytes),
+        )
+
+    @cached_property
+    def smem_bytes(self) -> int:  # type: ignore[override]  # computed when it is asked for
+        """Dynamic shared memory of a block, in bytes."""
+        return self.memory.nbytes
+
+    @property
+    def smem_limit(self) -> int:
+        """Shared memory that a block may have, in bytes."""
+        gpu = self.problem.gpu
+        return min(gpu.smem_per_block_bytes, gpu.smem_per_sm_bytes // self.hint.blocks_per_sm - RESERVED_SMEM_BYTES)
+
+    @property
+    def store_bytes(self) -> int:
+        """Bytes that a thread stores at a time: rows of D start at multiples of it."""
+        return math.gcd(16, self.config.N * (self.config.out_format.bits // 8))

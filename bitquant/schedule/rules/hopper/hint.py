@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bitquant.schedule.hint import Hint, one_of, size
 
@@ -20,7 +22,7 @@ class WgmmaHint(Hint):
     ----------
     block_m
         Rows of A in a tile, the columns of a wgmma.
-    rows
+    n_tiles_per_consumer
         Blocks of 64 rows of W that each consumer warpgroup holds sums of.
     consumers_n, consumers_k
         Consumer warpgroups along the rows of W, and those that share K.
@@ -34,7 +36,7 @@ class WgmmaHint(Hint):
         Tiles of m that are walked before n advances, so that blocks that run together share rows in L2.
     blocks_per_sm
         Blocks that registers and shared memory must leave room for on a multiprocessor.
-    row_blocks
+    n_tiles_per_cta
         Blocks of 64 rows of W in a tile, where fewer than the consumers could hold; 0: as many. It fills the
         multiprocessors where no product of the other numbers does: the last consumer multiplies what is not stored.
     scaling
@@ -45,8 +47,12 @@ class WgmmaHint(Hint):
         Blocks of a cluster whose tiles lie side by side along n, and which send each other their share of A.
     """
 
+    former_names: ClassVar[Mapping[str, str]] = {
+        "rows": "n_tiles_per_consumer", "row_blocks": "n_tiles_per_cta",
+    }  # fmt: skip
+
     block_m: int = size(128, 8, 256)
-    rows: int = size(1, 1, 8)
+    n_tiles_per_consumer: int = size(1, 1, 8)
     consumers_n: int = size(2, 1, 4)
     consumers_k: int = size(1, 1, 4)
     block_k: int = size(64, 16, 1024)
@@ -54,7 +60,7 @@ class WgmmaHint(Hint):
     split_k: int = one_of(1, 2, 4, 8)
     raster: int = size(8, 1, 256)
     blocks_per_sm: int = one_of(1, 2)
-    row_blocks: int = size(0, 0, 32)
+    n_tiles_per_cta: int = size(0, 0, 32)
     scaling: str = one_of("operand", "sums")
     tail_split: int = one_of(1, 2, 4)
     multicast: int = one_of(1, 2, 4)
@@ -77,4 +83,4 @@ class WgmmaHint(Hint):
     @property
     def block_n(self) -> int:
         """Rows of W in a tile."""
-        return ROWS * (self.row_blocks or self.rows * self.consumers_n)
+        return ROWS * (self.n_tiles_per_cta or self.n_tiles_per_consumer * self.consumers_n)

@@ -12,9 +12,9 @@ from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import output_value, zero_point
+from bitquant.formats.words import MINUS_ZERO_PAIR, place
 from bitquant.intrin.mma import (
     CHUNK_BYTES,
-    MINUS_ZERO_PAIR,
     UNIT,
     accumulator_row_col,
     copy_tile,
@@ -22,10 +22,6 @@ from bitquant.intrin.mma import (
     fragment_row_chunk,
     load_fragments,
     load_words,
-    packed_bytes,
-    packed_pair,
-    pair_offsets,
-    place,
     rounded_pair,
     store_local,
     sum_value,
@@ -200,7 +196,7 @@ class Kernel:
         store_local(
             near, 0, nearest if c.has_packed_zeros else T.max(T.min(nearest, T.float32(bound)), T.float32(-bound))
         )
-        low, high = pair_offsets(c.W_format, self.g.operand)
+        low, high = c.W_format.pair_offsets(self.g.operand)
         store_local(self.factors[1], index, self._spread(T.float32(low) - near[0], T.float32(high) - near[0]))
         if not c.has_packed_zeros:
             rest = apply_scale_and_zero(near[0], scale, near[1], c.zeros_mode)
@@ -244,7 +240,7 @@ class Kernel:
             for i in range(4):
                 word = chunk * 4 + i
                 if self.g.is_integer:
-                    store_local(out, i, packed_bytes(words, word, fmt))
+                    store_local(out, i, fmt.unit_bytes(words, word))
                 else:
                     value = self._decoded_pair(words, word, fmt, unit)
                     if unit is not None and self.g.has_ragged_k:
@@ -261,7 +257,7 @@ class Kernel:
             values = [self._table_value(words, 2 * pair + i) for i in range(2)]
             return self._scaled_pair(values, pair, unit)
         dtype = self.g.pair_dtype if fmt == self.config.W_format else "float16"
-        packed = packed_pair(words, pair, fmt, dtype, _byte_perm)
+        packed = fmt.unit_pair(words, pair, dtype, _byte_perm)
         add = packed.add
         is_packed = unit is not None and self.g.scales_packed
         index = 0 if unit is None else unit * (UNIT // self.g.run) + 2 * pair // self.g.run
@@ -482,7 +478,7 @@ class Kernel:
         pending = h.stages - (3 if self.g.decodes else 2)
         kernel = self
 
-        @T.prim_func(check_well_formed=False)
+        @T.prim_func
         def mma(
             A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
             Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,

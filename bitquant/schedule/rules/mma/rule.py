@@ -46,6 +46,8 @@ class MmaRule(Rule):
         a, w = config.A_format, config.W_format
         if a.bits > 16:
             return f"needs A of 16 or 8 bits (got {a.name})"
+        if reason := w.unit_refusal("int8" if a.is_integer else "bfloat16" if a.name == "bfloat16" else "float16"):
+            return reason
         if a.name == "bfloat16" and not arch.has_mma_m16n8k16:
             return f"needs sm_80 or newer for bfloat16 (got {arch.name})"
         modified = config.with_scaling or config.with_zeros

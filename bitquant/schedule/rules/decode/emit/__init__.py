@@ -1,1 +1,1 @@
-"""What writes the body of decode kernels."""
+"""What the decode kernel consists of; each part emits TIRx statements from the geometry and a `Context`."""

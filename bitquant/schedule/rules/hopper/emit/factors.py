@@ -1,19 +1,21 @@
 """Scales and zero points of the wgmma kernel on their way from memory to registers.
 
-The four lanes that share rows g and g + 8 of a block of 64 rows of W read consecutive groups of these rows. Each loads
-a *vector* of 1, 2 or 4 groups of a row, the four of them a *span*: with 8 bytes a lane that is a sector of L2, which is
-fetched once. Every four groups (a *turn*) the lanes whose vectors have them deal them out, a group to a lane, so that
-each lane prepares one; `Kernel.from_group` passes them on as groups begin. With a span's last turn its registers are
-free, and take the next span, which is then four groups ahead of its use.
+The four lanes that share rows g and g + 8 of a block of 64 rows of W, a *quad*, load consecutive groups of these rows.
+Each loads a *vector* of 1, 2 or 4 groups of a row, the four of them a *window*: with 8 bytes a lane that is a sector of
+L2, which is fetched once. Every four groups the lanes whose vectors have them *distribute* them, a group to a lane, so
+that each lane prepares one; `GroupCursor.taken` passes them on as groups begin. With the last four groups of a window
+its registers are free, and take the next window, which is then four groups ahead of its use.
 
-What is loaded stays as it is until its turn: a conversion that follows its load waits for memory.
+What is loaded stays as it is until it is distributed: a conversion that follows its load waits for memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tvm import tirx
 from tvm.script import tirx as T
@@ -21,18 +23,14 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.mma import local, store_local
-from bitquant.schedule.rules.hopper.hint import WgmmaHint
-from bitquant.schedule.rules.hopper.tiles import hint_registers, needed_registers, sum_sets
-
-if TYPE_CHECKING:
-    from bitquant.schedule.rules.hopper.emit.kernel import Kernel
+from bitquant.schedule.rules.hopper.emit.context import Context
 
 __all__ = [
-    "TURN",
+    "QUAD",
     "FactorLoads",
+    "GroupCursor",
     "element_of_lane",
     "half_selector",
-    "has_room",
     "source_lane",
     "unpacked",
     "vector_groups",
@@ -40,17 +38,10 @@ __all__ = [
 
 Expr = Any
 
-#: Lanes that share rows, and groups that they deal out at a time.
-TURN = 4
+#: Lanes that share rows, and groups that they distribute at a time.
+QUAD = 4
 #: Bytes of a lane's vector of one row: the four lanes' are a sector of L2.
 VECTOR_BYTES = 8
-
-
-def has_room(config: MatmulConfig, hint: WgmmaHint) -> bool:
-    """Return whether registers allow vectors: a word more for each row and operand than a group a lane takes."""
-    words = 2 * (config.with_scaling + (config.with_zeros and not config.has_packed_zeros)) * hint.rows
-    sets = sum_sets(config, hint) if hint.scaling == "sums" else 1
-    return needed_registers(config, hint, sets) + words <= hint_registers(hint)[1]
 
 
 # Index maps, of Python's integers or TVM's expressions.
@@ -59,25 +50,25 @@ def has_room(config: MatmulConfig, hint: WgmmaHint) -> bool:
 def vector_groups(num_groups: int, element_bytes: int) -> int:
     """Return the groups in a vector: as many as 8 bytes hold and alignment of rows allows, a power of two.
 
-    Vectors divide a row, so that none reaches beyond it. One turn alone needs no more than a group a lane.
+    Vectors divide a row, so that none reaches beyond it. Four groups in all need no more than one a lane.
     """
-    groups = VECTOR_BYTES // element_bytes if num_groups > TURN else 1
+    groups = VECTOR_BYTES // element_bytes if num_groups > QUAD else 1
     while num_groups % groups:
         groups //= 2
     return groups
 
 
 def source_lane(lane: Expr, first: Expr, groups: int) -> Expr:
-    """Return the lane whose vector of `groups` has the group that `lane` gets in the turn that begins with `first`.
+    """Return the lane whose vector has the group that `lane` gets when four are distributed from `first` on.
 
-    That is group `first` + `lane` % 4; `first` is a multiple of 4.
+    That is group `first` + `lane` % 4; `first` is a multiple of 4, and a vector has `groups`.
     """
-    return lane // TURN * TURN + first % (TURN * groups) // groups + lane % TURN // groups
+    return lane // QUAD * QUAD + first % (QUAD * groups) // groups + lane % QUAD // groups
 
 
 def element_of_lane(lane: Expr, groups: int) -> Expr:
-    """Return the place in its vector of the group that `lane` gets in any turn."""
-    return lane % TURN % groups
+    """Return the place in its vector of the group that `lane` gets whenever four are distributed."""
+    return lane % QUAD % groups
 
 
 def half_selector(element: Expr) -> Expr:
@@ -93,74 +84,164 @@ class FactorLoads:
 
     Parameters
     ----------
-    kernel
-        The kernel, with its operands bound.
+    context
+        Where this thread stands.
     row
         The row block.
     """
 
-    def __init__(self, kernel: Kernel, row: int) -> None:
-        self.kernel, self.row = kernel, row
-        c = kernel.config
-        self.scale = _Vectors(kernel, row, kernel.Scale) if c.with_scaling else None
+    def __init__(self, context: Context, row: int) -> None:
+        self.context, self.row = context, row
+        c, inputs = context.config, context.inputs
+        self.scale = _Vectors(context, row, inputs.Scale) if c.with_scaling else None
         self.zero: _Vectors | _Codes | None = None
         if c.with_zeros:
-            self.zero = _Codes(kernel, row) if c.has_packed_zeros else _Vectors(kernel, row, kernel.Zeros)
+            self.zero = _Codes(context, row) if c.has_packed_zeros else _Vectors(context, row, inputs.Zeros)
         self.operands = [operand for operand in (self.scale, self.zero) if operand is not None]
 
-    def begin(self, group: Expr) -> None:
-        """Emit the loads of the spans that have `group`."""
+    def begin_tile(self, n0: Expr, group: Expr) -> None:
+        """Emit the loads of the windows that have `group`, of a tile whose first row of W is `n0`."""
         for operand in self.operands:
-            span = TURN * operand.groups
-            operand.load(group // span * span)
+            operand.n0 = n0
+            window = QUAD * operand.groups
+            operand.load(group // window * window)
 
-    def deal(self, first: Expr) -> tuple[list[Expr] | None, list[Expr] | None]:
-        """Emit the turn of groups `first` to `first` + 3, one a lane; return scale and zero point as words.
+    def distribute(self, first: Expr) -> tuple[list[Expr] | None, list[Expr] | None]:
+        """Emit the distribution of groups `first` to `first` + 3, one a lane; return scale and zero point as words.
 
         Those of 32 bits are two words, of rows g and g + 8, others one word with row g's low and row g + 8's high.
         """
 
-        def dealt(operand: _Vectors | _Codes | None) -> list[Expr] | None:
+        def distributed(operand: _Vectors | _Codes | None) -> list[Expr] | None:
             # Variables of their own: the next loads go to the registers of these.
-            return operand and [local("uint32", word) for word in operand.deal(first)]
+            return None if operand is None else [local("uint32", word) for word in operand.distribute(first)]
 
-        return dealt(self.scale), dealt(self.zero)
+        return distributed(self.scale), distributed(self.zero)
 
-    def follow(self, first: Expr) -> None:
-        """Emit the loads of the next span where the turn of `first` was its span's last."""
-        num_groups = self.kernel.config.num_groups
+    def load_next(self, first: Expr) -> None:
+        """Emit the loads of the next window where groups `first` to `first` + 3 were the last of theirs."""
+        num_groups = self.context.config.num_groups
         for groups in sorted({operand.groups for operand in self.operands}):
-            span = TURN * groups
-            if num_groups <= span:
+            window = QUAD * groups
+            if num_groups <= window:
                 continue
             loading = [operand for operand in self.operands if operand.groups == groups]
             if groups == 1:
                 for operand in loading:
-                    operand.load(first + TURN)
+                    operand.load(first + QUAD)
             else:
-                with T.If(first % span == span - TURN), T.Then():
+                with T.If(first % window == window - QUAD), T.Then():
                     for operand in loading:
-                        operand.load(first + TURN)
+                        operand.load(first + QUAD)
+
+
+class GroupCursor:
+    """Where a consumer's part of K crosses from group to group, for one block of 64 rows of W.
+
+    The four lanes of a quad hold the factors of four consecutive groups, one each, in a form that the caller prepares
+    (`hold`) when they are distributed. The next ones are on their way meanwhile. Positions along K are counted in
+    pieces of equal length, from the first one of all of K on.
+
+    Parameters
+    ----------
+    context, row
+        Where this thread stands, and the row block.
+    piece_k
+        Elements of k of a piece.
+    body_pieces
+        Pieces of a body of the loop: a part is a whole number of bodies.
+    hold
+        Emits what a lane does with its own of the four groups from its argument on, and the loads that follow.
+    divide
+        Division of a position, which is not negative, by the pieces of a group.
+    """
+
+    def __init__(
+        self, context: Context, row: int, piece_k: int, body_pieces: int, hold: Callable[[Expr], None],
+        divide: Callable[[Expr, int], Expr] = operator.floordiv,
+    ) -> None:  # fmt: skip
+        self.context, self.hold, self._divide = context, hold, divide
+        c = context.config
+        self.loads = FactorLoads(context, row)
+        #: Pieces of a group, 0 where a piece has several, and groups of a piece.
+        self.group_pieces, self._piece_groups = c.group // piece_k, max(1, piece_k // c.group)
+        #: Groups begin at places of a body that are multiples of this.
+        self._distance = math.gcd(body_pieces, self.group_pieces) if self.group_pieces else 1
+        self.first: Expr = None
+
+    def begin_tile(self, n0: Expr, first: Expr) -> None:
+        """Emit the loads for the first groups of a part of a tile, which begins at position `first`."""
+        self.first = first
+        self.loads.begin_tile(n0, self.group(first))
+
+    def begin_part(self) -> Expr:
+        """Emit what the lanes hold of the first groups of this part, which have arrived; return the very first one."""
+        group = self.group(self.first)
+        self.hold(group // QUAD * QUAD)
+        return group
+
+    def group(self, position: Expr, k: int = 0) -> Expr:
+        """Return the group of the element k of a piece."""
+        num_groups, group = self.context.config.num_groups, self.context.config.group
+        if num_groups == 1:
+            return T.int32(0)
+        if self.group_pieces:
+            return self._divide(position, self.group_pieces)
+        return position * self._piece_groups + k // group
+
+    def may_begin_group(self, place: int, k: int = 0) -> bool:
+        """Return whether a group may begin at element k of the piece at a place of the body."""
+        c = self.context.config
+        if c.num_groups == 1 or (self.group_pieces and k) or k % c.group:
+            return False
+        return place % self._distance == 0
+
+    def begins_group(self, position: Expr, place: int, k: int = 0) -> list[Expr]:
+        """Return the conditions under which a group begins there, where one may, and the part does not begin with it.
+
+        What holds at the first position of a part is set up by `begin_part`.
+        """
+        conditions = []
+        if self.group_pieces and self.group_pieces != self._distance:
+            conditions.append(position % self.group_pieces == 0)
+        if place == 0 and k == 0:
+            conditions.append(position != self.first)
+        return conditions
+
+    def end_piece(self, position: Expr) -> None:
+        """Emit the change to the next four groups where the piece at this position is the last of the four held."""
+        if self.context.config.num_groups <= QUAD:
+            return
+        following = local("int32", position + 1)
+        pieces = QUAD * self.group_pieces
+        with T.If(following % pieces == 0), T.Then():
+            self.hold(local("int32", following // pieces * QUAD))
+
+    def taken(self, held: Expr, group: Expr) -> Expr:
+        """Return what the lane of the quad that was given `group` has in `held`."""
+        lane = self.context.lane
+        return T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), held, lane // 4 * 4 + group % 4, 32, 32)
 
 
 class _Vectors:
     """Vectors of an operand of (N, num_groups) floats: one of each of a thread's two rows."""
 
-    def __init__(self, kernel: Kernel, row: int, operand: Any) -> None:
-        self.kernel, self.row, self.operand = kernel, row, operand
-        self.bytes = kernel.config.scale_format.bits // 8
-        has_vectors = has_room(kernel.config, kernel.hint)
-        self.groups = vector_groups(kernel.config.num_groups, self.bytes) if has_vectors else 1
+    n0: Expr
+
+    def __init__(self, context: Context, row: int, operand: Any) -> None:
+        self.context, self.row, self.operand = context, row, operand
+        self.bytes = context.config.scale_format.bits // 8
+        self.groups = vector_groups(context.config.num_groups, self.bytes) if context.g.loads_vectors else 1
         # Whole words: what ptxas merges with the other half of a register waits for memory.
         words = -(-self.groups * self.bytes // 4)
         self.words = [T.alloc_local((words,), "uint32") for _ in range(2)]
 
     def load(self, first: Expr) -> None:
-        """Emit the loads of the span that begins with group `first`; lanes beyond the row load its last vector."""
-        vectors = self.kernel.config.num_groups // self.groups
-        vector = T.min(first // self.groups + self.kernel.lane % TURN, vectors - 1) if vectors > 1 else T.int32(0)
+        """Emit the loads of the window that begins with group `first`; lanes beyond the row load its last vector."""
+        vectors = self.context.config.num_groups // self.groups
+        vector = T.min(first // self.groups + self.context.lane % QUAD, vectors - 1) if vectors > 1 else T.int32(0)
         for half, words in enumerate(self.words):
-            n = self.kernel.row_of_w(self.row, half)
+            n = self.context.row_of_w(self.n0, self.row, half)
             if self.groups == 1:
                 value = tirx.reinterpret(f"uint{8 * self.bytes}", self.operand[n, vector])
                 store_local(words, 0, value.astype("uint32"))
@@ -170,50 +251,51 @@ class _Vectors:
             at = self.operand.ptr_to([n, vector * self.groups])
             T.evaluate(T.ptx[f"ld.global.nc.{kind}"](*registers, at))
 
-    def deal(self, first: Expr) -> list[Expr]:
-        """Emit the turn of `first`; return its words."""
+    def distribute(self, first: Expr) -> list[Expr]:
+        """Emit the distribution of the four groups from `first` on; return this lane's words."""
         if self.groups == 1:
             words = [words[0] for words in self.words]
             return words if self.bytes == 4 else [_pair(*words)]
-        kernel = self.kernel
-        source = local("int32", source_lane(kernel.lane, first, self.groups))
-        element = element_of_lane(kernel.lane, self.groups)
+        lane = self.context.lane
+        source = local("int32", source_lane(lane, first, self.groups))
+        element = element_of_lane(lane, self.groups)
         rows = []
         for words in self.words:
-            dealt = [
+            words_of_group = [
                 local("uint32", T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), words[i], source, 32, 32))
                 for i in range(int(words.shape[0]))
             ]
             if self.bytes == 4:
-                rows.append(T.Select(element == 1, dealt[1], dealt[0]))
+                rows.append(T.Select(element == 1, words_of_group[1], words_of_group[0]))
             else:
-                rows.append(_permuted(dealt[0], dealt[-1], half_selector(element).astype("uint32")))
-        return rows if self.bytes == 4 else [_permuted(*rows, T.uint32(0x5410))]
+                rows.append(_permuted(words_of_group[0], words_of_group[-1], half_selector(element).astype("uint32")))
+        return rows if self.bytes == 4 else [_permuted(rows[0], rows[1], T.uint32(0x5410))]
 
 
 class _Codes:
     """Packed zero points: the bytes of a group a lane, which has the codes of a thread's two rows."""
 
     groups = 1
+    n0: Expr
 
-    def __init__(self, kernel: Kernel, row: int) -> None:
-        self.kernel, self.row = kernel, row
+    def __init__(self, context: Context, row: int) -> None:
+        self.context, self.row = context, row
         # A code may reach into the next byte.
-        bits = kernel.config.W_format.bits
+        bits = context.config.W_format.bits
         self.bytes = [T.alloc_local((1 if 8 % bits == 0 else 2,), "uint32") for _ in range(2)]
 
     def load(self, first: Expr) -> None:
         """Emit the loads of groups `first` to `first` + 3."""
-        c = self.kernel.config
-        g = T.min(first + self.kernel.lane % TURN, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
+        c = self.context.config
+        g = T.min(first + self.context.lane % QUAD, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
         for half, held in enumerate(self.bytes):
             columns: list[Expr] = []
             self._code(half, lambda column, columns=columns: columns.append(column) or tirx.const(0, "uint8"))
             for i, column in enumerate(columns):
                 inside = T.min(column, c.zeros_shape[1] - 1) if i else column
-                store_local(held, i, self.kernel.Zeros[g, inside].astype("uint8").astype("uint32"))
+                store_local(held, i, self.context.inputs.Zeros[g, inside].astype("uint8").astype("uint32"))
 
-    def deal(self, first: Expr) -> list[Expr]:
+    def distribute(self, first: Expr) -> list[Expr]:
         """Return this lane's codes in one word."""
         del first
         codes = []
@@ -223,7 +305,7 @@ class _Codes:
         return [_pair(*codes)]
 
     def _code(self, half: int, load: Any) -> Expr:
-        return zero_point(self.kernel.config, _Row(load), self.kernel.row_of_w(self.row, half), 0)
+        return zero_point(self.context.config, _Row(load), self.context.row_of_w(self.n0, self.row, half), 0)
 
 
 @dataclass(frozen=True)
@@ -249,7 +331,7 @@ def _pair(low: Expr, high: Expr) -> Expr:
 
 
 def unpacked(words: Sequence[Expr], config: MatmulConfig, is_zero: bool = False) -> list[Expr]:
-    """Return scales or zero points of rows g and g + 8, as `FactorLoads.deal` has them, in float32."""
+    """Return scales or zero points of rows g and g + 8, as `FactorLoads.distribute` has them, in float32."""
     if is_zero and config.has_packed_zeros:
         return [half.astype("float32") for half in _halves(words[0])]
     dtype = config.scale_format.tvm_dtype

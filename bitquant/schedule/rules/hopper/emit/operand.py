@@ -1,54 +1,231 @@
-"""Left operands of the wgmma kernel: codes to numbers, scaled and shifted with one rounding."""
+"""Where the left operands of the wgmma kernel come from: codes that are decoded, or W as it is in shared memory."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
-import numpy as np
 from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.intrin.fragments import RegisterDecoder, TirxOps
-from bitquant.intrin.mma import MINUS_ZERO_PAIR, fma_pair, local, rounded_pair, store_local
-from bitquant.schedule.rules.hopper.emit.factors import TURN, FactorLoads, unpacked
+from bitquant.formats.words import MINUS_ZERO_PAIR
+from bitquant.intrin.mma import fma_pair, local, rounded_pair, store_local
+from bitquant.intrin.operations import PairTable
+from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, load_box, row_descriptor, tensor_map
+from bitquant.layouts import TILE_N, FragmentLayout, Layout
+from bitquant.schedule.rules.hopper.emit.context import Context, Job, Place
+from bitquant.schedule.rules.hopper.emit.decode import (
+    MOST,
+    ExactOps,
+    HeldMasks,
+    Words,
+    constant_pair,
+    trace_decoding,
+)
+from bitquant.schedule.rules.hopper.emit.factors import QUAD, GroupCursor, unpacked
+from bitquant.schedule.rules.hopper.emit.sums_of_a import SumsOfA
+from bitquant.schedule.rules.hopper.geometry import CHUNK_BYTES, MAX_MASKS, WgmmaGeometry
+from bitquant.schedule.rules.hopper.hint import ROWS
 
-if TYPE_CHECKING:
-    from bitquant.schedule.rules.hopper.emit.kernel import Kernel
-
-__all__ = ["Factors", "HeldMasks", "Words", "record"]
+__all__ = ["DenseSource", "FragmentOperand", "FragmentSource"]
 
 Expr = Any
 
-#: Of the operand's types: bits of the mantissa, the exponent's bias, the least number, the greatest n such that all
-#: integers up to n are numbers of the type, and the name of a pair in PTX.
-_MANTISSA = {"float16": 10, "bfloat16": 7}
-_BIAS = {"float16": 15, "bfloat16": 127}
-_LEAST = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
-_MOST = {"float16": 2.0**11, "bfloat16": 2.0**8}
+#: The name of a pair of the operand's type in PTX.
 _PAIR = {"float16": "f16x2", "bfloat16": "bf16x2"}
+#: Bytes of 64 rows of a dense W in a step, those of the left operand.
+_BLOCK = ROWS * SWIZZLE_BYTES
 
 
-class Factors:
+class DenseSource:
+    """A W of A's type, as it lies in memory: wgmma reads it from shared memory by descriptor.
+
+    W is fetched after the kernel before this one has ended, as A is: where nothing is quantized, W may be that kernel's
+    result as well.
+    """
+
+    weight_layout: ClassVar[Layout] = "plain"
+    is_fetched_early: ClassVar[bool] = False
+
+    def __init__(self, geometry: WgmmaGeometry) -> None:
+        self.g = geometry
+
+    def weight_map(self) -> tuple[str, int, list[Expr]]:
+        """Return type, dimensions and further arguments of the tensor map of W."""
+        c, box = self.g.config, self.g.weight.box
+        return c.W_format.tvm_dtype, 2, tensor_map([c.K, c.N], [c.K * c.W_format.bits // 8], box, True)
+
+    def load(self, context: Context, job: Job, stage: Expr, cursor: Cursor) -> None:
+        """Emit the copies of a slot's rows of W."""
+        g, weight = self.g, self.g.weight
+        for part in range(g.hint.consumers_k):
+            for step in range(g.steps):
+                offset = g.memory.a_bytes + part * weight.part_bytes + step * weight.box_bytes
+                k = context.first_k(job, part, stage) + step * g.step_k
+                target = context.slot(cursor) + T.uint32(offset)
+                load_box(target, context.inputs.w_map, [k, job.n0], context.ring.full(cursor.offset))
+
+    def descriptor(self, context: Context, cursor: Cursor) -> Expr:
+        """Emit the descriptor of this consumer's rows of W in a slot; return it."""
+        g = self.g
+        part = g.memory.a_bytes + context.part_k * g.weight.part_bytes
+        first = context.base + (part + context.part_n * (g.hint.n_tiles_per_consumer * _BLOCK)).astype("uint32")
+        return local("uint64", row_descriptor(first, cursor.distance(g.memory.slot_bytes // 16)))
+
+    def left(self, descriptor: Expr, step: int, j: int, row: int) -> Expr:
+        """Return the descriptor of the operand of instruction j of a step. Descriptors count 16 bytes."""
+        return descriptor + T.uint64((step * self.g.weight.box_bytes + row * _BLOCK) // 16 + 2 * j)
+
+
+class FragmentSource:
+    """Codes in the `fragment` layout, which consumers take to registers and decode there.
+
+    They may be fetched before the kernel before this one has ended, which must not have written them then.
+    """
+
+    weight_layout: ClassVar[Layout] = "fragment"
+    is_fetched_early: ClassVar[bool] = True
+
+    def __init__(self, geometry: WgmmaGeometry) -> None:
+        assert geometry.decoder is not None
+        self.g, self.decoder = geometry, geometry.decoder
+        self.layout: FragmentLayout = geometry.decoder.layout
+        halves = range(2 if geometry.scales_operand or geometry.is_narrow or self.decoder.permutes else 0)
+        self.masks = sorted({mask for half in halves for mask in trace_decoding(self.decoder, half).masks_found})
+        assert len(self.masks) <= MAX_MASKS
+        self.table: PairTable | None = None
+
+    def weight_map(self) -> tuple[str, int, list[Expr]]:
+        """Return type, dimensions and further arguments of the tensor map of W: words, chunks and rows of tiles."""
+        c, layout = self.g.config, self.layout
+        chunks = layout.tiles_k(c.K) * layout.tile_bytes // CHUNK_BYTES
+        extents = [CHUNK_BYTES // 8, chunks, layout.tiles_n(c.N)]
+        return "uint64", 3, tensor_map(extents, [CHUNK_BYTES, chunks * CHUNK_BYTES], self.g.weight.box, False)
+
+    def initialize(self, context: Context, thread: Expr, arena: Any, sums_of_a: SumsOfA | None) -> None:
+        """Emit the stores of tables and masks, and the barriers of the sums of A."""
+        g, memory = self.g, self.g.memory
+        if self.decoder.has_table:
+            self.table = PairTable(arena, memory.table_offset, context.lane)
+            self.decoder.fill_table(arena, memory.table_offset, thread, g.threads)
+        with T.If(thread == 0), T.Then():
+            if sums_of_a is not None:
+                sums_of_a.initialize()
+            for i, mask in enumerate(self.masks):
+                T.evaluate(T.ptx["st.shared.u32"](context.base + T.uint32(memory.mask_offset + 4 * i), T.uint32(mask)))
+
+    def load(self, context: Context, job: Job, stage: Expr, cursor: Cursor) -> None:
+        """Emit the copies of a slot's boxes of the weight."""
+        g, layout = self.g, self.layout
+        for part in range(g.hint.consumers_k):
+            target = context.slot(cursor) + T.uint32(g.memory.a_bytes + part * g.weight.part_bytes)
+            chunk = context.first_k(job, part, stage) // layout.tile_k * (layout.tile_bytes // CHUNK_BYTES)
+            box = [0, chunk, job.n0 // TILE_N]
+            load_box(target, context.inputs.w_map, box, context.ring.full(cursor.offset))
+
+
+class FragmentOperand:
+    """A consumer's left operands: two sets of registers that alternate, and the codes that they are decoded from.
+
+    Parameters
+    ----------
+    context, source
+        Where this thread stands, and where the codes come from.
+
+    Attributes
+    ----------
+    left
+        The two sets.
+    """
+
+    def __init__(self, context: Context, source: FragmentSource) -> None:
+        self.context, self.source = context, source
+        products = context.g.products
+        self.left = [T.alloc_local((16,), "uint32") for _ in range(2)]
+        self.words = [T.alloc_local((products.unit_words,), "uint32") for _ in range(context.hint.n_tiles_per_consumer)]
+        self.factors: list[_Factors] = []
+        self.masks: dict[int, Expr] = {}
+
+    def begin(self) -> None:
+        """Emit the variables that decoding and scaling need."""
+        context, source = self.context, self.source
+        if context.g.scales_operand:
+            self.factors = [
+                _Factors(context, source, row, self.masks) for row in range(context.hint.n_tiles_per_consumer)
+            ]
+        # From shared memory, or the compiler would load each constant anew for each use.
+        for i, mask in enumerate(source.masks):
+            register = T.alloc_local((1,), "uint32")
+            address = context.base + T.uint32(context.g.memory.mask_offset + 4 * i)
+            T.evaluate(T.ptx["ld.shared.u32"](register[0], address))
+            self.masks[mask] = register[0]
+
+    def begin_tile(self, n0: Expr, first_step: Expr) -> None:
+        """Emit the loads of the first scales of a tile, for a part of K that begins at a step."""
+        self.first_step = first_step
+        for factors in self.factors:
+            factors.cursor.begin_tile(n0, first_step)
+
+    def begin_part(self, slot: Expr) -> None:
+        """Emit the loads of the first codes of this consumer's part of K, from a slot, and take the first scales."""
+        for row in range(self.context.hint.n_tiles_per_consumer):
+            self.load_words(slot, 0, row)
+            if self.factors:
+                self.factors[row].begin_part()
+
+    def load_words(self, slot: Expr, unit: int, row: int) -> None:
+        """Emit the loads of this lane's codes of a unit of a slot, by the slot's address."""
+        context, g = self.context, self.context.g
+        unit_chunks = g.products.unit_words // 4
+        tile_row = (context.part_n * g.hint.n_tiles_per_consumer + row) * 4 + context.warp
+        chunk = (tile_row * g.units + unit) * unit_chunks
+        offset = g.memory.a_bytes + context.part_k * g.weight.part_bytes + chunk * CHUNK_BYTES + context.lane * 16
+        address = local("uint32", slot + offset.astype("uint32"))
+        words = self.words[row]
+        for i in range(unit_chunks):
+            registers = [words[4 * i + j] for j in range(4)]
+            T.evaluate(T.ptx["ld.shared.v4.u32"](*registers, address + T.uint32(i * CHUNK_BYTES)))
+
+    def decode(self, place: Place, left: Any, body: Expr) -> None:
+        """Emit the registers of a left operand of a body."""
+        g = self.context.g
+        absolute = self.first_step + body * (g.loop.body_stages * g.steps) + place.body_step
+        for r in range(16):
+            if self.factors and r % 4 == 0:
+                self.factors[place.row].enter(absolute, place.body_step, r // 4)
+            value = self._register(place, r)
+            if g.has_ragged_k:
+                k = absolute * g.step_k + r // 4 * g.op.step_k + r % 4 // 2 * (g.op.step_k // 2)
+                value = T.Select(k < g.config.K, value, T.uint32(0))
+            store_local(left, r, value)
+
+    def _register(self, place: Place, r: int) -> Expr:
+        """Return register r of a step's left operand, scaled."""
+        layout, decoder = self.source.layout, self.source.decoder
+        tile, register = divmod(place.step * 16 + r, layout.registers)
+        words = self.words[place.row]
+        first = tile * (layout.tile_bytes // (CHUNK_BYTES // 4))
+        planes = [Words(words, first + plane.byte_offset // (CHUNK_BYTES // 4)) for plane in layout.planes]
+        if self.factors:
+            return self.factors[place.row].decode(planes, register)
+        return decoder.decode(planes, register, self.source.table, HeldMasks(self.masks))[0]
+
+
+class _Factors:
     """Scales and zero points of one block of 64 rows, as a thread applies them to its two rows (g and g + 8).
-
-    The four lanes that share rows hold the factors of four consecutive groups, and pass them on as groups begin; the
-    next ones are on their way meanwhile (`wgmma_factors`).
 
     decode(w) = (w - i) s + decode(i) with an integer i near the zero point: w - i is exact and the product is added to
     decode(i) with one rounding. decode(i) is zero for integer zero points, and rounded once for others.
     """
 
-    def __init__(self, kernel: Kernel, row: int) -> None:
-        self.kernel, self.row = kernel, row
-        c = kernel.config
-        self.group_steps, self.groups_per_step = c.group // kernel.step_k, max(1, kernel.step_k // c.group)
+    def __init__(self, context: Context, source: FragmentSource, row: int, masks: dict[int, Expr]) -> None:
+        self.context, self.source, self.masks = context, source, masks
+        c, g = context.config, context.g
+        self.operand, self.decoder = g.products.operand, source.decoder
         self.has_rest = c.with_zeros and not c.has_packed_zeros
         self.subtracts = c.with_zeros and c.zeros_mode != "rescale"
-        self.loads = FactorLoads(kernel, row)
+        self.cursor = GroupCursor(context, row, g.step_k, g.loop.body_stages * g.steps, self._hold)
         #: What a lane holds for its own group: pairs, of rows g and g + 8.
         kinds = ("scale", "near", "rest")
         self.held = {kind: T.alloc_local((1,), "uint32") for kind in kinds}
@@ -56,36 +233,24 @@ class Factors:
         #: For either row: what decoding adds, less the zero point.
         self.offsets: list[dict[float, Expr]] = [{}, {}]
         for half in range(2) if self.subtracts else ():
-            constants = sorted(record(kernel.decoder, half).constants)
+            constants = sorted(trace_decoding(self.decoder, half).constants)
             registers = T.alloc_local((max(1, len(constants)),), "uint32")
             self.offsets[half] = {constant: registers[i] for i, constant in enumerate(constants)}
 
-    def begin_tile(self) -> None:
-        """Emit the loads for the first groups of a tile."""
-        self.loads.begin(self._group_of(self.kernel.first_step, 0))
-
-    def _group_of(self, step: Expr, j: int) -> Expr:
-        c, kernel = self.kernel.config, self.kernel
-        if c.num_groups == 1:
-            return T.int32(0)
-        if self.group_steps:
-            return step // self.group_steps
-        return step * self.groups_per_step + j * kernel.op.step_k // c.group
-
-    def _pack(self, first: Expr) -> None:
+    def _hold(self, first: Expr) -> None:
         """Emit the factors of this lane's group of four from `first` on, and the loads that follow."""
-        c = self.kernel.config
+        c = self.context.config
         first = local("int32", first)
-        scale, zero = self.loads.deal(first)
+        scale, zero = self.cursor.loads.distribute(first)
         if scale is not None:
             store_local(self.held["scale"], 0, scale[0])
         if zero is not None:
-            self._pack_zeros([None, None] if scale is None else unpacked(scale, c), unpacked(zero, c, is_zero=True))
-        self.loads.follow(first)
+            self._hold_zeros([None, None] if scale is None else unpacked(scale, c), unpacked(zero, c, is_zero=True))
+        self.cursor.loads.load_next(first)
 
-    def _pack_zeros(self, scale: Sequence[Expr | None], zero: Sequence[Expr]) -> None:
+    def _hold_zeros(self, scale: Sequence[Expr | None], zero: Sequence[Expr]) -> None:
         """Emit what this lane's group has of zero points, from scales and zero points of both rows in float32."""
-        c, operand = self.kernel.config, self.kernel.operand
+        c, operand = self.context.config, self.operand
         near = [T.float32(0), T.float32(0)]
         if self.subtracts:
             near = list(zero)
@@ -99,65 +264,53 @@ class Factors:
 
     def _bounds(self) -> tuple[float, float]:
         """Return the least and the greatest i: w - i and what `offsets` hold are integers that the type has."""
-        fmt, most = self.kernel.decoder.fmt, _MOST[self.kernel.operand]
+        fmt, most = self.decoder.fmt, MOST[self.operand]
         constants = [0.0, *self.offsets[0], *self.offsets[1]]
         return fmt.max_value - most, min(fmt.min_value, *constants) + most
 
     def begin_part(self) -> None:
         """Emit the change to the group in which this consumer's part of K begins."""
-        group = self._group_of(self.kernel.first_step, 0)
-        self._pack(group // TURN * TURN)
-        self._take(group)
+        self._take(self.cursor.begin_part())
 
     def enter(self, step: Expr, place: int, j: int) -> None:
         """Emit the change to the group of mma step j of step `step`, where that is the first of its group.
 
-        `place` is the step's place in the body of the loop; a part is a whole number of bodies. Nothing changes at the
-        first step of the part, which `begin_part` has entered, though that may be the first of a group, too.
+        `place` is the step's place in the body of the loop.
         """
-        kernel, c = self.kernel, self.kernel.config
-        if c.num_groups == 1 or (self.group_steps and j) or j * kernel.op.step_k % c.group:
+        cursor, k = self.cursor, j * self.context.g.op.step_k
+        if not cursor.may_begin_group(place, k):
             return
-        body = kernel.body_stages * kernel.steps
-        # Groups begin at places that are multiples of this.
-        distance = math.gcd(body, self.group_steps) if self.group_steps else 1
-        if place % distance:
-            return
-        conditions = []
-        if self.group_steps and self.group_steps != distance:
-            conditions.append(step % self.group_steps == 0)
-        if place == 0 and j == 0:
-            conditions.append(step != kernel.first_step)
+        conditions = cursor.begins_group(step, place, k)
         if conditions:
             with T.If(tirx.all(*conditions)), T.Then():
-                self._advance(self._group_of(step, j))
+                self._advance(cursor.group(step, k))
         else:
-            self._advance(self._group_of(step, j))
+            self._advance(cursor.group(step, k))
 
     def _advance(self, group: Expr) -> None:
-        if self.kernel.config.num_groups > TURN:
-            with T.If(group % TURN == 0), T.Then():
-                self._pack(group)
+        if self.context.config.num_groups > QUAD:
+            with T.If(group % QUAD == 0), T.Then():
+                self._hold(group)
         self._take(group)
 
     def _take(self, group: Expr) -> None:
         """Emit the passing of a group's factors to all lanes, each as pairs of equal numbers for both rows."""
-        c, kernel = self.kernel.config, self.kernel
+        c, operand = self.context.config, self.operand
         kinds = [("scale", c.with_scaling), ("near", self.subtracts), ("rest", self.has_rest)]
         for kind, is_there in kinds:
             if not is_there:
                 continue
             both = self.held[kind][0]
             if c.num_groups > 1:
-                both = local("uint32", kernel.from_group(both, group))
+                both = local("uint32", self.cursor.taken(both, group))
             for half in range(2):
                 selector = T.uint32(0x1010 if half == 0 else 0x3232)
                 value = T.call_pure_extern("uint32", "__byte_perm", both, T.uint32(0), selector)
                 store_local(self.current[kind], half, value)
         for half, offsets in enumerate(self.offsets):
             for constant, register in offsets.items():
-                name = f"sub.{_PAIR[kernel.operand]}"
-                T.evaluate(T.ptx[name](register, _constant(constant, kernel.operand), self.current["near"][half]))
+                name = f"sub.{_PAIR[operand]}"
+                T.evaluate(T.ptx[name](register, constant_pair(constant, operand), self.current["near"][half]))
         if self.subtracts:
             # Where the subtraction is not part of decoding it is one of the number less the pair.
             for half in range(2):
@@ -165,135 +318,16 @@ class Factors:
 
     def decode(self, planes: Sequence[Any], register: int) -> Expr:
         """Return a register of a tile, scaled."""
-        kernel, c, dtype = self.kernel, self.kernel.config, self.kernel.operand
+        c, decoder, dtype = self.context.config, self.decoder, self.operand
         half = register % 2
-        ops = _ExactOps(kernel.decoder, self.offsets[half] if self.subtracts else {}, kernel.masks)
-        value = kernel.decoder.decode(planes, register, kernel.table, ops)[0]
-        if not ops.is_exact and (self.subtracts or kernel.decoder.value_scale != 1.0):
+        ops = ExactOps(decoder, self.offsets[half] if self.subtracts else {}, self.masks)
+        value = decoder.decode(planes, register, self.source.table, ops)[0]
+        if not ops.is_exact and (self.subtracts or decoder.value_scale != 1.0):
             # Adding -0 keeps a zero's sign.
             less = self.current["near"][half] if self.subtracts else T.uint32(MINUS_ZERO_PAIR)
-            value = fma_pair(value, _constant(kernel.decoder.value_scale, dtype), less, dtype)
+            value = fma_pair(value, constant_pair(decoder.value_scale, dtype), less, dtype)
         if not c.with_scaling and not self.has_rest:
             return value
-        scale = self.current["scale"][half] if c.with_scaling else _constant(1.0, dtype)
+        scale = self.current["scale"][half] if c.with_scaling else constant_pair(1.0, dtype)
         rest = self.current["rest"][half] if self.has_rest else T.uint32(MINUS_ZERO_PAIR)
         return fma_pair(value, scale, rest, dtype)
-
-
-class HeldMasks(TirxOps):
-    """Decoding with masks in registers."""
-
-    def __init__(self, masks: dict[int, Expr]) -> None:
-        self.masks = masks
-
-    def mask(self, bits: int, x: Expr) -> Expr:
-        """Return the register."""
-        return self.masks.get(bits, super().mask(bits, x))
-
-
-class _ExactOps(HeldMasks):
-    """Decoding of integers to their values, less a zero point, in one operation where a format's decoding is one.
-
-    The decoder's numbers are the values times a power of two, which a scale of float16 may be too small to take up.
-    """
-
-    def __init__(self, decoder: RegisterDecoder, offsets: dict[float, Expr], masks: dict[int, Expr]) -> None:
-        super().__init__(masks)
-        self.decoder, self.offsets = decoder, offsets
-        self.is_exact = False
-
-    def place(self, mul: int, dtype: str) -> int | None:
-        """Return the bit of a half at which codes stand, where an exponent beside them makes their unit 1."""
-        fmt = self.decoder.fmt
-        if not fmt.is_integer or len(self.decoder.layout.planes) > 1 or fmt.bits == 8:
-            return None
-        # The product is the value over value_scale; codes at bit b are multiples of 2^b times the least number.
-        bit = round(math.log2(self.step / (_value(mul & 0xFFFF, dtype) * self.decoder.value_scale * _LEAST[dtype])))
-        fits = bit + fmt.bits <= _MANTISSA[dtype] and -self.constant(bit, dtype) <= _MOST[dtype]
-        return bit if fits else None
-
-    @property
-    def step(self) -> int:
-        """Distance of neighbouring values."""
-        return 2 if self.decoder.fmt.name == "int1" else 1
-
-    def constant(self, bit: int, dtype: str) -> float:
-        """Return what takes the exponent and the code's offset away."""
-        fmt = self.decoder.fmt
-        return -(2.0 ** (_MANTISSA[dtype] - bit)) * self.step - (1 if fmt.name == "int1" else fmt.code_offset)
-
-    def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
-        """Emit x * mul + add, or the same number with its unit restored and the zero point subtracted."""
-        bit = self.place(mul, dtype)
-        if bit is None:
-            return super().fma(x, mul, add, dtype)
-        self.is_exact = True
-        # Where bit b has unit 1 the exponent is the bits of the mantissa less b.
-        exponent = _BIAS[dtype] + _MANTISSA[dtype] - bit << _MANTISSA[dtype]
-        x = (x.a & self.masks[int(x.b)]) | T.uint32(exponent * 0x10001)
-        constant = self.constant(bit, dtype)
-        offset = self.offsets.get(constant, _constant(constant, dtype))
-        return fma_pair(x, _constant(float(self.step), dtype), offset, dtype)
-
-
-class Recorder(_ExactOps):
-    """Collects masks and constants of a decoding without emitting it."""
-
-    def __init__(self, decoder: RegisterDecoder) -> None:
-        super().__init__(decoder, {}, {})
-        self.masks_found: set[int] = set()
-        self.constants: set[float] = set()
-
-    def hold(self, x: Expr) -> Expr:
-        """Return x."""
-        return x
-
-    def mask(self, bits: int, x: Expr) -> Expr:
-        """Collect."""
-        self.masks_found.add(bits)
-        return super().mask(bits, x)
-
-    def lookup(self, table: Any, word: Expr, byte: int) -> Expr:
-        """Return what is looked up."""
-        return word
-
-    def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
-        """Collect."""
-        if (bit := self.place(mul, dtype)) is not None:
-            self.masks_found.add(int(x.b))
-            self.constants.add(self.constant(bit, dtype))
-        return x
-
-
-def record(decoder: RegisterDecoder, half: int) -> Recorder:
-    """Return what decoding adds to, and the masks of, the registers of row g + 8 * half."""
-    recorder = Recorder(decoder)
-    for register in range(half, decoder.layout.registers, 2):
-        words = [lambda _: tirx.Var("word", "uint32") for _ in decoder.layout.planes]
-        decoder.decode(words, register, None, recorder)
-    return recorder
-
-
-def _constant(value: float, dtype: str) -> Expr:
-    """Return a pair of equal 16-bit floats as a word."""
-    one = tirx.const(value, dtype)
-    return tirx.reinterpret("uint16", one).astype("uint32") * T.uint32(0x10001)
-
-
-def _value(bits: int, dtype: str) -> float:
-    """Return the number that 16 bits are."""
-    if dtype == "float16":
-        return float(np.uint16(bits).view(np.float16))
-    return float(np.uint32(bits << 16).view(np.float32))
-
-
-@dataclass(frozen=True)
-class Words:
-    """Part of a buffer of words, from `first` on."""
-
-    buffer: Any
-    first: int
-
-    def __call__(self, i: int) -> Expr:
-        """Return word i."""
-        return self.buffer[self.first + i]

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-__all__ = ["track"]
+__all__ = ["track", "working"]
+
+
+@contextlib.contextmanager
+def working(description: str) -> Iterator[None]:
+    """Show on standard error that something goes on whose end nobody knows, and for how long, where that is a terminal.
+
+    The line goes when it is done. Nothing else shows progress meanwhile.
+    """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        progress.add_task(description, total=None)
+        yield
+
 
 _Item = TypeVar("_Item")
 

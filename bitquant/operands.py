@@ -1,0 +1,175 @@
+"""The operands of a problem: the one list that calls, kernels, gradients, tuning and tests go by.
+
+Their order is that of the parameters of every kernel. What a problem has of them, `present` says; kernels, calls and
+generators take these alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from bitquant.config import MatmulConfig
+from bitquant.layouts import Layout, weight_shape, weight_tvm_dtype
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["ARGUMENTS", "EPILOGUE", "INPUTS", "OPERANDS", "OUTPUT", "WEIGHT", "Operand", "present", "without_epilogue"]
+
+#: The widest load of a GPU.
+_WIDEST_LOAD_BYTES = 16
+
+
+def _always(_config: MatmulConfig) -> bool:
+    return True
+
+
+def _never(_config: MatmulConfig) -> bool:
+    return False
+
+
+@dataclass(frozen=True, eq=False)
+class Operand:
+    """What an operand is, whatever the problem.
+
+    Attributes
+    ----------
+    name
+        Name in formulas and kernels.
+    argument
+        Name at the call, a parameter of `Operator.forward`.
+    role
+        What D = C * factors + addends takes it for. "product": C is computed from it. "factor": the sums C are
+        multiplied by it, in float32. "addend": it is added after that. "output": it is D.
+    rows
+        What it has a row, or a number, for each of: "A", rows m of A and D; "W", rows n of W, which are columns of D.
+        None: neither.
+    shape
+        Shape for a problem, a number of rows m (an int or an expression) and a layout of the weight.
+    dtype
+        Type for a problem and a layout of the weight, by the name that TVM and torch have for it.
+    field
+        The field of `MatmulConfig` that asks for it; None: every problem has it.
+    is_wide
+        Whether kernels of a problem load, or store, several neighbours of a row at a time.
+    """
+
+    name: str
+    argument: str
+    role: Literal["product", "factor", "addend", "output"]
+    rows: Literal["A", "W"] | None
+    shape: Callable[[MatmulConfig, Any, Layout], tuple[Any, ...]]
+    dtype: Callable[[MatmulConfig, Layout], str]
+    field: str | None = None
+    is_wide: Callable[[MatmulConfig], bool] = _never
+
+    def is_present(self, config: MatmulConfig) -> bool:
+        """Return whether a problem has it."""
+        return self.field is None or bool(getattr(config, self.field))
+
+    def torch_dtype(self, config: MatmulConfig, layout: Layout = "plain") -> torch.dtype:
+        """Return its type as torch has it. What only compiles needs none, and imports no torch."""
+        import torch
+
+        found: Any = getattr(torch, self.dtype(config, layout))
+        return found
+
+    def row_shape(self, config: MatmulConfig, layout: Layout = "plain") -> tuple[int, ...]:
+        """Return its shape without rows of A: those come from the leading dimensions of A at a call."""
+        shape = self.shape(config, 0, layout)
+        return shape[1:] if self.rows == "A" else shape
+
+    def size_bytes(self, config: MatmulConfig, m: int, layout: Layout = "plain") -> int:
+        """Return its bytes in a call of `m` rows; 0 where the problem does not have it."""
+        if not self.is_present(config):
+            return 0
+        return math.prod(self.shape(config, m, layout)) * self.torch_dtype(config, layout).itemsize
+
+    def alignment(self, config: MatmulConfig, layout: Layout = "plain") -> int:
+        """Return what its address must be a multiple of on a GPU, in bytes.
+
+        Kernels load up to 16 bytes at a time from rows whose length allows it, and so must the first row.
+        """
+        if not self.is_wide(config):
+            return 1
+        row_bytes = self.shape(config, 0, layout)[-1] * self.torch_dtype(config, layout).itemsize
+        return math.gcd(_WIDEST_LOAD_BYTES, row_bytes)
+
+
+#: Every operand that a problem may have, in the order of the kernels' parameters. Scales of outputs are float32.
+OPERANDS: tuple[Operand, ...] = (
+    Operand(
+        "A", "A", "product", "A",
+        shape=lambda c, m, _: (m, c.K),
+        dtype=lambda c, _: c.A_format.tvm_dtype,
+        is_wide=_always,
+    ),
+    Operand(
+        "B", "W", "product", "W",
+        shape=lambda c, _, layout: weight_shape(c, layout),
+        dtype=weight_tvm_dtype,
+        is_wide=_always,
+    ),
+    Operand(
+        "Scale", "scale", "product", "W",
+        shape=lambda c, _m, _: c.scale_shape,
+        dtype=lambda c, _: c.scale_format.tvm_dtype,
+        field="with_scaling",
+        is_wide=_always,
+    ),
+    Operand(
+        "Zeros", "zeros", "product", "W",
+        shape=lambda c, _m, _: c.zeros_shape,
+        dtype=lambda c, _: "int8" if c.has_packed_zeros else c.scale_format.tvm_dtype,
+        field="with_zeros",
+        is_wide=lambda c: not c.has_packed_zeros,
+    ),
+    Operand(
+        "Bias", "bias", "addend", "W",
+        shape=lambda c, _m, _: (c.N,),
+        dtype=lambda c, _: c.out_format.tvm_dtype,
+        field="with_bias",
+    ),
+    Operand(
+        "ActivationScale", "activation_scale", "factor", "A",
+        shape=lambda _c, m, _: (m,),
+        dtype=lambda _c, _: "float32",
+        field="with_activation_scale",
+    ),
+    Operand(
+        "ChannelScale", "channel_scale", "factor", "W",
+        shape=lambda c, _m, _: (c.N,),
+        dtype=lambda _c, _: "float32",
+        field="with_channel_scale",
+    ),
+    Operand(
+        "D", "output", "output", "A",
+        shape=lambda c, m, _: (m, c.N),
+        dtype=lambda c, _: c.out_format.tvm_dtype,
+        is_wide=_always,
+    ),
+)  # fmt: skip
+
+#: All that is read, and what is written.
+INPUTS, OUTPUT = OPERANDS[:-1], OPERANDS[-1]
+#: What decode(W) is made of: the stored weight, and what scales and shifts it.
+WEIGHT = tuple(operand for operand in INPUTS if operand.role == "product" and operand.rows == "W")
+#: What sums meet on their way to D.
+EPILOGUE = tuple(operand for operand in INPUTS if operand.role in ("factor", "addend"))
+#: The names of `INPUTS` at a call.
+ARGUMENTS = tuple(operand.argument for operand in INPUTS)
+
+
+def present(config: MatmulConfig, of: tuple[Operand, ...] = INPUTS) -> tuple[Operand, ...]:
+    """Return the operands that a problem has, in their order."""
+    return tuple(operand for operand in of if operand.is_present(config))
+
+
+def without_epilogue(config: MatmulConfig) -> MatmulConfig:
+    """Return the same problem with no operand of `EPILOGUE`."""
+    fields: dict[str, Any] = {operand.field: False for operand in EPILOGUE if operand.field is not None}
+    return dataclasses.replace(config, **fields)

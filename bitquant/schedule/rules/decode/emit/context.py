@@ -1,0 +1,146 @@
+"""Where a block and a thread of the decode kernel stand: what all parts of the kernel are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.script import tirx as T
+
+from bitquant.intrin.mma import store_local
+from bitquant.schedule.rules.decode.geometry import DecodeGeometry
+
+__all__ = ["Context", "Cursor", "count_m_blocks"]
+
+Expr = Any
+
+
+class Context:
+    """The function's operands, and the indices of this block and thread.
+
+    Parameters
+    ----------
+    geometry
+        How the kernel cuts the problem.
+    A, B, Scale, Zeros, m, arena
+        Operands, the number of rows of A, and the block's shared memory, a uint8 buffer.
+    cluster, rank, thread
+        Index of the block's cluster, and of the block in it; index of the thread in the block.
+
+    Attributes
+    ----------
+    g, config, hint
+        The geometry, and what it is made of.
+    lane, warp_n, warp_k
+        Index of the thread in its warp; of the warp along n and along k.
+    rank, member
+        This block's place among those that share k, and among those that share rows of A.
+    m0
+        First row of A.
+    first_block_n
+        First block of n.
+    first_phase
+        First phase of k.
+    iterations
+        Iterations of the outer loop.
+    """
+
+    def __init__(
+        self, geometry: DecodeGeometry, A: Any, B: Any, Scale: Any, Zeros: Any, m: Expr, arena: Any,
+        cluster: Expr, rank: Expr, thread: Expr,
+    ) -> None:  # fmt: skip
+        g, h = geometry, geometry.hint
+        self.g, self.config, self.hint = g, g.config, h
+        self.A, self.B, self.Scale, self.Zeros = A, B, Scale, Zeros
+        self.m, self.arena, self.thread = m, arena, thread
+        self.member: Expr = 0
+        if h.multicast > 1:
+            self.member, rank = rank // h.split_k, rank % h.split_k
+        self.rank = rank
+        self.lane, warp = thread % 32, thread // 32
+        self.warp_k, self.warp_n = warp // h.warps_n, warp % h.warps_n
+        blocks_m = count_m_blocks(g, m)
+        self.m0 = T.truncmod(cluster, blocks_m) * g.rows_of_a
+        self.first_block_n = T.truncdiv(cluster, blocks_m) * h.multicast + self.member
+        self.first_phase = rank
+        self.iterations: Expr
+        if g.static_iterations is not None:
+            self.iterations = g.static_iterations
+            if not g.a_stays:
+                self.first_phase = rank * g.static_iterations
+        elif g.a_stays:
+            self.iterations = T.truncdiv(g.blocks_n - self.first_block_n + (g.grid_n - 1), g.grid_n)
+        else:
+            bounds = T.alloc_local((2,), "int32")
+            store_local(bounds, 0, rank * g.phases // h.split_k)
+            store_local(bounds, 1, (rank + 1) * g.phases // h.split_k - bounds[0])
+            self.first_phase, self.iterations = bounds[0], bounds[1]
+
+    @property
+    def first_k(self) -> Expr:
+        """First k of this block."""
+        return self.first_phase * self.g.phase_k
+
+    def shared(self, offset: Expr) -> Expr:
+        """Return the pointer to a byte of the block's shared memory."""
+        return self.arena.ptr_to([offset])
+
+    def column(self, r: int, half: int) -> Expr:
+        """Return the n in the block of this lane's row g (0) or g + 8 (1) of W, in the r-th tile of this warp."""
+        return (self.warp_n * self.hint.n_tiles_per_warp + r) * 16 + half * 8 + self.lane // 4
+
+    def at(self, iteration: Expr, body: Expr = 0) -> Cursor:
+        """Return the place of a body of an iteration."""
+        return Cursor(self, iteration, body)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A place in the loops of a block: an iteration of the outer loop, and a body of the inner one."""
+
+    context: Context
+    iteration: Expr
+    body: Expr
+
+    @property
+    def n0(self) -> Expr:
+        """First n of the iteration."""
+        g, block = self.context.g, self.context.first_block_n
+        if g.a_stays and g.max_iterations > 1:
+            block = block + self.iteration * g.grid_n
+        return block * g.block_n
+
+    @property
+    def k0(self) -> Expr:
+        """First k of the iteration's phase."""
+        return self._phase * self.context.g.phase_k
+
+    @property
+    def tile(self) -> Expr:
+        """First tile of k of this warp's body."""
+        part = self._phase * self.context.hint.warps_k + self.context.warp_k
+        return part * self.context.g.part_tiles + self.body * self.context.hint.unroll
+
+    @property
+    def tile_of_phase(self) -> Expr:
+        """The same, counted from the beginning of the phase on."""
+        return self.context.warp_k * self.context.g.part_tiles + self.body * self.context.hint.unroll
+
+    @property
+    def _phase(self) -> Expr:
+        """The phase of k, of all those of the cluster."""
+        context = self.context
+        return context.first_phase if context.g.a_stays else context.first_phase + self.iteration
+
+    def after(self, bodies: int) -> tuple[Cursor, Expr]:
+        """Return the place so many bodies later, maybe in a later iteration, and whether there is such a one."""
+        g, body = self.context.g, self.body + bodies
+        if g.static_iterations == 1:
+            return Cursor(self.context, self.iteration, body), body < g.bodies
+        later = self.iteration + T.truncdiv(body, g.bodies)
+        return Cursor(self.context, later, T.truncmod(body, g.bodies)), later < self.context.iterations
+
+
+def count_m_blocks(g: DecodeGeometry, m: Expr) -> Expr:
+    """Return the blocks that m rows of A take."""
+    return T.truncdiv(m + (g.rows_of_a - 1), g.rows_of_a)

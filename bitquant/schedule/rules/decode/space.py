@@ -1,0 +1,154 @@
+"""The hints of the decode rule that are worth measuring, in the order of the times that the model predicts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bitquant.arch import RESERVED_SMEM_BYTES
+from bitquant.problem import Problem
+from bitquant.schedule.rules.decode.cost import cost_us, estimated_registers, estimated_smem_bytes, register_limit
+from bitquant.schedule.rules.decode.digits import digits_refusal
+from bitquant.schedule.rules.decode.geometry import DecodeGeometry
+from bitquant.schedule.rules.decode.hint import DecodeHint
+
+__all__ = ["by_cost", "first_hint", "least", "shapes"]
+
+#: How the weight travels, tiles ahead, tiles in the body of the loop; of those predicted alike the first is the faster.
+_TRAVELS = (
+    ("registers", 1, 1), ("registers", 2, 4), ("registers", 2, 2), ("registers", 4, 4),
+    ("shared", 4, 1), ("shared", 4, 2), ("shared", 4, 4), ("shared", 8, 2), ("shared", 8, 4),
+)  # fmt: skip
+
+
+def shapes(problem: Problem) -> Iterator[DecodeHint]:
+    """Yield hints that fit, in the order of their predicted times; small ones where the model finds none."""
+    first = DecodeGeometry(problem, first_hint(problem.rung))
+    is_empty = True
+    for hint in by_cost(first):
+        geometry = first.with_hint(hint)
+        # As many blocks as registers leave room for must fit a multiprocessor's shared memory.
+        if (
+            geometry.fault is None
+            and hint.blocks_per_sm * (geometry.smem_bytes + RESERVED_SMEM_BYTES) <= problem.gpu.smem_per_sm_bytes
+        ):
+            is_empty = False
+            yield hint
+    if is_empty:
+        yield from least(first.hint)
+
+
+def first_hint(rung: int) -> DecodeHint:
+    """Return a hint whose `block_m` is right for so many rows of A as values; the other fields are varied."""
+    return DecodeHint(block_m=min(64, max(8, 1 << (rung - 1).bit_length())))
+
+
+def by_cost(first: DecodeGeometry) -> Iterator[DecodeHint]:
+    """Yield hints in the order of the time that the model predicts, most of which fit.
+
+    Parameters
+    ----------
+    first
+        Of the problem, and of a hint whose `block_m` is right where A is multiplied as values.
+    """
+    found: list[tuple[float, int, DecodeHint]] = []
+    tried = _tiles(first)
+    if first.rung == 1 and digits_refusal(first.config) is None:
+        tried = itertools.chain(tried, _tiles(first.with_hint(replace(first.hint, block_m=1, activations="digits"))))
+    for g in tried:
+        h = g.hint
+        slots = g.gpu.sm_count * g.gpu.decode_cluster_share(h.split_k) * h.blocks_per_sm / h.split_k / g.grid_m
+        one_wave = max(1, math.ceil(g.blocks_n / slots))
+        for n_blocks, multicast in itertools.product(sorted({1, one_wave}), _multicasts(g)):
+            if math.gcd(g.blocks_n, -(-g.blocks_n // n_blocks)) % multicast:
+                continue
+            is_same = n_blocks == multicast == 1
+            candidate = _with_a_that_fits(
+                g if is_same else g.with_hint(replace(h, n_blocks_per_cta=n_blocks, multicast=multicast))
+            )
+            if candidate is not None:
+                found.append((cost_us(candidate), len(found), candidate.hint))
+    if not found and first.hint.block_m > 8:
+        yield from by_cost(first.with_hint(replace(first.hint, block_m=first.hint.block_m // 2)))
+    seen = set()
+    for _, _, hint in sorted(found):
+        if hint not in seen:
+            seen.add(hint)
+            yield hint
+
+
+def least(first: DecodeHint) -> Iterator[DecodeHint]:
+    """Yield small hints for where `by_cost` has none, long K in small shared memory. No model says their order.
+
+    Parameters
+    ----------
+    first
+        A hint whose other fields are kept.
+    """
+    for warps_k, ahead in ((8, 4), (4, 4), (4, 2), (4, 1)):
+        yield replace(first, block_m=8, warps_k=warps_k, ahead=ahead, unroll=1, phase=1, weights="shared")
+
+
+def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
+    """Yield what is sensible by itself: 8 to 24 warps, enough bytes in flight, enough registers, no idle clusters."""
+    c, gpu, tile_k = first.config, first.gpu, first.layout.tile_k
+    tiles_k, tile_bytes = first.tiles_k, first.layout.tile_bytes
+    splits = (1, 2, 4, 8) if gpu.has_clusters else (1,)
+    weight_bytes = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8
+    wanted = min(gpu.in_flight_bytes, weight_bytes / gpu.sm_count / 4)
+    all_rows = (1, 2) if first.hint.block_m == 8 else (1, 2, 4, 7) if first.is_digits else (1, 2, 4)
+    for rows, warps_n, warps_k, split_k in itertools.product(all_rows, (1, 2, 4, 8), (1, 2, 4, 8, 16), splits):
+        warps = warps_n * warps_k
+        if not (8 if tiles_k >= 16 else 4) <= warps <= 16 or split_k * warps_k > max(tiles_k, 4):
+            continue
+        # Larger clusters leave multiprocessors idle: only where there are too few blocks without them.
+        if split_k > 2 and 2 * math.ceil(c.N / (16 * rows * warps_n)) >= gpu.sm_count:
+            continue
+        chains = max(1, 4 // (rows * first.m_tiles))
+        for weights, ahead, unroll in _TRAVELS:
+            is_wasteful = unroll > 1 and (unroll * tile_k > 512 or split_k * warps_k * unroll > tiles_k)
+            is_short = unroll * tile_k < 128 and 2 * split_k * warps_k <= tiles_k
+            if is_wasteful or is_short:
+                continue
+            in_flight = warps * rows * ahead * tile_bytes
+            for blocks_per_sm in range(1, 1 + min(4, max(1, 24 // warps), max(1, round(3 * wanted / in_flight)))):
+                if blocks_per_sm * in_flight < wanted:
+                    continue
+                geometry = first.with_hint(replace(
+                    first.hint, n_tiles_per_warp=rows, warps_n=warps_n, warps_k=warps_k, split_k=split_k, unroll=unroll,
+                    ahead=ahead, weights=weights, blocks_per_sm=blocks_per_sm, chains=chains,
+                ))  # fmt: skip
+                if estimated_registers(geometry) <= register_limit(gpu, 32 * warps * blocks_per_sm):
+                    yield geometry
+
+
+def _multicasts(g: DecodeGeometry) -> tuple[int, ...]:
+    """Return the blocks worth sharing rows of A: in pairs, which leave no multiprocessor idle, where A has some."""
+    is_worth_it = g.rung > 1 and g.hint.split_k == 1 and g.gpu.has_clusters
+    return (1, 2) if is_worth_it else (1,)
+
+
+def _smem_limit(g: DecodeGeometry) -> int:
+    """Return the shared memory that each of a multiprocessor's blocks may have."""
+    gpu = g.gpu
+    return min(gpu.smem_per_block_bytes, gpu.smem_per_sm_bytes // g.hint.blocks_per_sm - RESERVED_SMEM_BYTES)
+
+
+def _with_a_that_fits(g: DecodeGeometry) -> DecodeGeometry | None:
+    """Return the geometry, with as few phases as make A fit shared memory; None where nothing fits."""
+    h, limit = g.hint, _smem_limit(g)
+    if estimated_smem_bytes(g) <= limit:
+        return g
+    if h.n_blocks_per_cta > 1 or h.multicast > 1 or g.is_digits:
+        return None
+    tile_bytes = g.rows_of_a * h.warps_k * g.layout.tile_k * g.a_bytes
+    for phase in range(g.warp_tiles // 2 // h.unroll * h.unroll, 0, -h.unroll):
+        if 2 * phase * tile_bytes > limit:  # Two buffers of A alone do not fit.
+            continue
+        if g.warp_tiles % phase == 0 or phase == h.unroll:
+            cut = g.with_hint(replace(h, phase=phase))
+            if estimated_smem_bytes(cut) <= limit:
+                return cut
+    return None

@@ -1,0 +1,245 @@
+"""The consuming warpgroups of the wgmma kernel: products of a job's part of K, and their way to D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from tvm.script import tirx as T
+
+from bitquant.intrin.mma import local, store_local, zero_local
+from bitquant.intrin.wgmma import Cursor, commit_wgmma, fence_registers, fence_wgmma, row_descriptor, wait_wgmma
+from bitquant.schedule.rules.hopper.emit.accumulate import (
+    Accumulation,
+    DirectAccumulation,
+    Promotion,
+)
+from bitquant.schedule.rules.hopper.emit.context import Context, Job, Place
+from bitquant.schedule.rules.hopper.emit.grouped import GroupedSums
+from bitquant.schedule.rules.hopper.emit.operand import DenseSource, FragmentOperand, FragmentSource
+from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
+from bitquant.schedule.rules.hopper.emit.store import TileStore
+from bitquant.schedule.rules.hopper.emit.sums_of_a import SumsOfA
+from bitquant.schedule.rules.hopper.geometry import STEP_OPS, WgmmaGeometry
+from bitquant.schedule.rules.operands import when
+
+__all__ = ["DenseLoop", "FragmentLoop", "consume"]
+
+Expr = Any
+
+
+class MainLoop(Protocol):
+    """Emits the products of a consumer; it has emitted the consumer's variables."""
+
+    @property
+    def totals(self) -> Sequence[Any]:
+        """For each block of 64 rows its sums, once `run` is over."""
+
+    def run(self, job: Job) -> None:
+        """Emit the products of a job."""
+
+
+def consume(context: Context, scheduler: TileScheduler, source: FragmentSource | DenseSource) -> None:
+    """Emit what a consumer does."""
+    loop: MainLoop
+    loop = DenseLoop(context, source) if isinstance(source, DenseSource) else FragmentLoop(context, source)
+    if context.hint.multicast > 1:
+        context.wait_for_cluster()
+    with scheduler.for_jobs() as job:
+        loop.run(job)
+        TileStore(context, loop.totals).store(job)
+    context.end_multicast()
+
+
+class DenseLoop:
+    """Both operands from shared memory: the products of a slot start while those of the one before are under way."""
+
+    def __init__(self, context: Context, source: DenseSource) -> None:
+        self.context, self.source = context, source
+        g, h = context.g, context.hint
+        self.totals = [T.alloc_local((g.sums,), g.sum_dtype) for _ in range(h.n_tiles_per_consumer)]
+        #: The slot that is multiplied next, and `Cursor.offset` of the one released next.
+        self.multiplying, self.releasing = Cursor(h.stages), T.alloc_local((1,), "uint32")
+        store_local(self.releasing, 0, T.uint32(0))
+
+    def run(self, job: Job) -> None:
+        """Emit the products of a job."""
+        ring, lane = self.context.ring, self.context.lane
+        for sums in self.totals:
+            zero_local(sums)
+        with T.serial(job.stages) as stage:
+            ring.wait_full(self.multiplying)
+            self._multiply_slot()
+            wait_wgmma(1)
+            ring.release(self.releasing[0], lane, stage > 0)
+            store_local(self.releasing, 0, self.multiplying.offset)
+            self.multiplying.advance()
+        wait_wgmma(0)
+        for sums in self.totals:
+            fence_registers(sums)
+        ring.release(self.releasing[0], lane)
+
+    def _multiply_slot(self) -> None:
+        """Emit the products of a slot, as one group."""
+        g = self.context.g
+        a = _a_descriptor(self.context, self.multiplying)
+        w = self.source.descriptor(self.context, self.multiplying)
+        fence_wgmma()
+        for step in range(g.steps):
+            for j in range(STEP_OPS):
+                for row in range(g.hint.n_tiles_per_consumer):
+                    left = self.source.left(w, step, j, row)
+                    _product(g, self.totals[row], [left], a, step, j)
+        commit_wgmma()
+
+
+class FragmentLoop:
+    """Left operands in registers: while the tensor cores work on one, the next one is decoded."""
+
+    def __init__(self, context: Context, source: FragmentSource) -> None:
+        self.context = context
+        g, h = context.g, context.hint
+        sets = [
+            [T.alloc_local((g.sums,), g.sum_dtype) for _ in range(h.n_tiles_per_consumer)] for _ in range(g.sum_sets)
+        ]
+        self.operand = FragmentOperand(context, source)
+        self.accumulation = _accumulation(context, sets)
+        #: Slots that are read next and multiplied now, the address of the one read now, and `Cursor.offset` of the one
+        #: released next.
+        self.reading, self.multiplying = Cursor(h.stages), Cursor(h.stages)
+        self.slot_read, self.releasing = (T.alloc_local((1,), "uint32") for _ in range(2))
+        store_local(self.releasing, 0, T.uint32(0))
+        self.operand.begin()
+
+    @property
+    def totals(self) -> Sequence[Any]:
+        """For each block of 64 rows its sums."""
+        return self.accumulation.totals
+
+    def run(self, job: Job) -> None:
+        """Emit the products of a job."""
+        context, g, loop = self.context, self.context.g, self.context.g.loop
+        first_step = local("int32", (job.first_stage + context.part_k * loop.part_stages) * g.steps)
+        places = [
+            Place(stage, unit, step, row, (stage * g.units + unit) * g.unit_steps + step)
+            for stage in range(loop.body_stages)
+            for unit in range(g.units)
+            for step in range(g.unit_steps)
+            for row in range(g.hint.n_tiles_per_consumer)
+        ]
+        self.accumulation.begin_tile(job.n0, first_step)
+        self.operand.begin_tile(job.n0, first_step)
+        self._enter_slot()
+        self.operand.begin_part(self.slot_read[0])
+        self.accumulation.begin_part()
+        self._decode(places, 0, T.int32(0), has_next=job.bodies > 1)
+        if g.peels:
+            with T.serial(job.bodies - 1) as body:
+                self._multiply_body(places, body, job.bodies, has_next=True)
+            self._multiply_body(places, T.int32(0) + (job.bodies - 1), job.bodies, has_next=False)
+        else:
+            with T.serial(job.bodies) as body:
+                self._multiply_body(places, body, job.bodies, has_next=body + 1 < job.bodies)
+        wait_wgmma(0)
+        self.accumulation.end_tile()
+        self._release()
+
+    def _multiply_body(self, places: Sequence[Place], body: Expr, bodies: Expr, has_next: Expr | bool) -> None:
+        """Emit the products of a body of `bodies`; `has_next` says whether there is another one to decode for."""
+        for i, place in enumerate(places):
+            self._multiply(place, self.operand.left[i % 2], body)
+            wait_wgmma(1)
+            self.accumulation.add_previous(places, i, body)
+            self._release_before(places, i, body)
+            if i + 1 < len(places):
+                self._decode(places, i + 1, body, has_next)
+            else:
+                when(has_next, lambda: self._decode(places, 0, body + 1, body + 2 < bodies))
+            self.accumulation.add_own(places, i, body)
+
+    def _multiply(self, place: Place, left: Any, body: Expr) -> None:
+        """Emit the products of one left operand with its step of A."""
+        g = self.context.g
+        step = place.unit * g.unit_steps + place.step
+        descriptor = _a_descriptor(self.context, self.multiplying)
+
+        def product(sums: Any, j: int, accumulates: bool) -> None:
+            _product(g, sums, [left[4 * j + p] for p in range(4)], descriptor, step, j, accumulates)
+
+        fence_wgmma()
+        self.accumulation.multiply(place, body, product)
+        commit_wgmma()
+
+    def _decode(self, places: Sequence[Place], i: int, body: Expr, has_next: Expr | bool) -> None:
+        """Emit the i-th left operand of a body, and then the loads of the codes that take the place of its own.
+
+        `has_next` says whether there are codes behind those of the body.
+        """
+        g, operand, place = self.context.g, self.operand, places[i]
+        left = operand.left[i % 2]
+        operand.decode(place, left, body)
+        if g.is_narrow or g.scales_sums:
+            # Here and not between the products that take them, where the compiler might put what is so simple.
+            fence_registers(left)
+        if place.step < g.unit_steps - 1:
+            return
+        # The codes are used up: load those of the next unit for the same rows.
+        if place.unit + 1 < g.units:
+            operand.load_words(self.slot_read[0], place.unit + 1, place.row)
+        elif place.stage + 1 < g.loop.body_stages:
+            self._load_next_stage(place.row)
+        else:
+            when(has_next, lambda: self._load_next_stage(place.row))
+
+    def _load_next_stage(self, row: int) -> None:
+        if row == 0:
+            self._enter_slot()
+        self.operand.load_words(self.slot_read[0], 0, row)
+
+    def _enter_slot(self) -> None:
+        """Emit the wait for the slot that is read next, and that it is read now.
+
+        The cursor is moved on at once, so that nothing but the wait itself stands before the next slot.
+        """
+        self.context.ring.wait_full(self.reading)
+        store_local(self.slot_read, 0, self.context.slot(self.reading))
+        self.reading.advance()
+
+    def _release(self, *conditions: Expr) -> None:
+        """Emit that this warp has done with a slot, under conditions."""
+        self.context.ring.release(self.releasing[0], self.context.lane, *conditions)
+
+    def _release_before(self, places: Sequence[Place], i: int, body: Expr) -> None:
+        """Emit the release of the slot that the left operand before the i-th was the last to use, if it was.
+
+        If the i-th is the last to use its slot, that is released next, and another one multiplied.
+        """
+        if i == 0 or places[i].stage != places[i - 1].stage:
+            self._release(*([] if i else [body > 0]))
+        if i == len(places) - 1 or places[i].stage != places[i + 1].stage:
+            store_local(self.releasing, 0, self.multiplying.offset)
+            self.multiplying.advance()
+
+
+def _accumulation(context: Context, sets: Sequence[Sequence[Any]]) -> Accumulation:
+    """Return what becomes of the products, whose accumulators are `sets`."""
+    if context.g.scales_sums:
+        return GroupedSums(context, sets, SumsOfA(context))
+    if context.g.products.promotes:
+        return Promotion(context, sets[0])
+    return DirectAccumulation(sets[0])
+
+
+def _a_descriptor(context: Context, cursor: Cursor) -> Expr:
+    """Emit the descriptor of this consumer's rows of A in a slot; return it."""
+    g = context.g
+    part = context.base + (context.part_k * (g.steps * g.memory.a_box_bytes)).astype("uint32")
+    return local("uint64", row_descriptor(part, cursor.distance(g.memory.slot_bytes // 16)))
+
+
+def _product(
+    g: WgmmaGeometry, sums: Any, left: Sequence[Expr], a: Expr, step: int, j: int, accumulates: bool = True
+) -> None:
+    """Emit instruction j of a step: 32 bytes of k from those of A, whose descriptor counts 16 bytes."""
+    right = a + T.uint64(step * g.memory.a_box_bytes // 16 + 2 * j)
+    g.op.emit([sums[r] for r in range(g.sums)], left, right, accumulates)

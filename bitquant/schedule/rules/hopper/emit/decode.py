@@ -1,0 +1,140 @@
+"""How the wgmma kernel decodes a register: with masks in registers, and integers to their values at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+from tvm.script import tirx as T
+
+from bitquant.intrin.decoders import RegisterDecoder
+from bitquant.intrin.mma import fma_pair
+from bitquant.intrin.operations import TirxOps
+
+__all__ = ["MOST", "DecodingTrace", "ExactOps", "HeldMasks", "Words", "constant_pair", "trace_decoding"]
+
+Expr = Any
+
+#: Of the operand's types: bits of the mantissa, the exponent's bias, the least number, and the greatest n such that all
+#: integers up to n are numbers of the type.
+_MANTISSA = {"float16": 10, "bfloat16": 7}
+_BIAS = {"float16": 15, "bfloat16": 127}
+_LEAST = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
+MOST = {"float16": 2.0**11, "bfloat16": 2.0**8}
+
+
+class HeldMasks(TirxOps):
+    """Decoding with masks in registers."""
+
+    def __init__(self, masks: dict[int, Expr]) -> None:
+        self.masks = masks
+
+    def mask(self, bits: int, x: Expr) -> Expr:
+        """Return the register."""
+        return self.masks.get(bits, super().mask(bits, x))
+
+
+class ExactOps(HeldMasks):
+    """Decoding of integers to their values, less a zero point, in one operation where a format's decoding is one.
+
+    The decoder's numbers are the values times a power of two, which a scale of float16 may be too small to take up.
+    """
+
+    def __init__(self, decoder: RegisterDecoder, offsets: dict[float, Expr], masks: dict[int, Expr]) -> None:
+        super().__init__(masks)
+        self.decoder, self.offsets = decoder, offsets
+        self.is_exact = False
+
+    def place(self, mul: int, dtype: str) -> int | None:
+        """Return the bit of a half at which codes stand, where an exponent beside them makes their unit 1."""
+        fmt = self.decoder.fmt
+        if not fmt.is_integer or len(self.decoder.layout.planes) > 1 or fmt.bits == 8:
+            return None
+        # The product is the value over value_scale; codes at bit b are multiples of 2^b times the least number.
+        bit = round(math.log2(fmt.step / (_value(mul & 0xFFFF, dtype) * self.decoder.value_scale * _LEAST[dtype])))
+        fits = bit + fmt.bits <= _MANTISSA[dtype] and -self.constant(bit, dtype) <= MOST[dtype]
+        return bit if fits else None
+
+    def constant(self, bit: int, dtype: str) -> float:
+        """Return what takes the exponent and the code's offset away."""
+        fmt = self.decoder.fmt
+        return -(2.0 ** (_MANTISSA[dtype] - bit)) * fmt.step + fmt.offset
+
+    def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
+        """Emit x * mul + add, or the same number with its unit restored and the zero point subtracted."""
+        bit = self.place(mul, dtype)
+        if bit is None:
+            return super().fma(x, mul, add, dtype)
+        self.is_exact = True
+        # Where bit b has unit 1 the exponent is the bits of the mantissa less b.
+        exponent = _BIAS[dtype] + _MANTISSA[dtype] - bit << _MANTISSA[dtype]
+        x = (x.a & self.masks[int(x.b)]) | T.uint32(exponent * 0x10001)
+        constant = self.constant(bit, dtype)
+        offset = self.offsets.get(constant, constant_pair(constant, dtype))
+        return fma_pair(x, constant_pair(float(self.decoder.fmt.step), dtype), offset, dtype)
+
+
+class DecodingTrace(ExactOps):
+    """Collects masks and constants of a decoding without emitting it."""
+
+    def __init__(self, decoder: RegisterDecoder) -> None:
+        super().__init__(decoder, {}, {})
+        self.masks_found: set[int] = set()
+        self.constants: set[float] = set()
+
+    def hold(self, x: Expr) -> Expr:
+        """Return x."""
+        return x
+
+    def mask(self, bits: int, x: Expr) -> Expr:
+        """Collect."""
+        self.masks_found.add(bits)
+        return super().mask(bits, x)
+
+    def lookup(self, table: Any, word: Expr, byte: int) -> Expr:
+        """Return what is looked up."""
+        return word
+
+    def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
+        """Collect."""
+        if (bit := self.place(mul, dtype)) is not None:
+            self.masks_found.add(int(x.b))
+            self.constants.add(self.constant(bit, dtype))
+        return x
+
+
+def trace_decoding(decoder: RegisterDecoder, half: int) -> DecodingTrace:
+    """Return what decoding adds to, and the masks of, the registers of row g + 8 * half; nothing is emitted."""
+    trace = DecodingTrace(decoder)
+    for register in range(half, decoder.layout.registers, 2):
+        words = [lambda _: tirx.Var("word", "uint32") for _ in decoder.layout.planes]
+        decoder.decode(words, register, None, trace)
+    return trace
+
+
+def constant_pair(value: float, dtype: str) -> Expr:
+    """Return a pair of equal 16-bit floats as a word."""
+    one = tirx.const(value, dtype)
+    return tirx.reinterpret("uint16", one).astype("uint32") * T.uint32(0x10001)
+
+
+def _value(bits: int, dtype: str) -> float:
+    """Return the number that 16 bits are."""
+    if dtype == "float16":
+        return float(np.uint16(bits).view(np.float16))
+    return float(np.uint32(bits << 16).view(np.float32))
+
+
+@dataclass(frozen=True)
+class Words:
+    """Part of a buffer of words, from `first` on."""
+
+    buffer: Any
+    first: int
+
+    def __call__(self, i: int) -> Expr:
+        """Return word i."""
+        return self.buffer[self.first + i]

@@ -1,0 +1,84 @@
+"""The tile scheduler of the wgmma kernel: which tiles a block computes, in which order, and its share of their K."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from tvm.script import tirx as T
+
+from bitquant.intrin.mma import local, store_local
+from bitquant.schedule.rules.hopper.emit.context import Context, Job
+
+__all__ = ["TileScheduler"]
+
+Expr = Any
+
+
+class TileScheduler:
+    """Emits the walk of a block over its jobs. Blocks are persistent where none shares the K of all tiles.
+
+    Parameters
+    ----------
+    context
+        Where this thread stands.
+    blocks
+        Blocks of the grid.
+
+    Attributes
+    ----------
+    jobs, first_job, job_stride
+        Jobs of all blocks, the first one of this block, and the distance to its next one.
+    """
+
+    def __init__(self, context: Context, blocks: Expr) -> None:
+        self.context = context
+        g, h = context.g, context.hint
+        self._m_blocks = (context.inputs.m + (h.block_m - 1)) // h.block_m
+        tiles = self._m_blocks * g.n_blocks
+        self.jobs, self.first_job, self.job_stride = tiles, context.block // h.split_k, T.truncdiv(blocks, h.split_k)
+        if h.tail_split > 1:
+            # `blocks` is a multiple of the cluster's, and so is `_whole`: job i is one of block i % blocks.
+            rest = local("int32", T.truncmod(tiles, blocks))
+            #: The tiles before the last wave, where clusters are enough for those of the last one.
+            self._whole = local("int32", T.Select(rest * h.tail_split <= blocks, tiles - rest, tiles))
+            self.jobs = local("int32", self._whole + (tiles - self._whole) * h.tail_split)
+
+    @property
+    def shares_tile(self) -> Expr:
+        """Whether this block has a share of a tile of the last wave."""
+        return self.context.block < self.jobs - self._whole
+
+    @contextlib.contextmanager
+    def for_jobs(self) -> Iterator[Job]:
+        """Emit the loop over this block's jobs, which the body is written for: ``with ...for_jobs() as job:``."""
+        index = T.alloc_local((1,), "int32")
+        store_local(index, 0, self.first_job)
+        with T.While(index[0] < self.jobs):
+            yield self.job(index[0])
+            store_local(index, 0, index[0] + self.job_stride)
+
+    def job(self, index: Expr) -> Job:
+        """Emit what a job is."""
+        h, loop, rank = self.context.hint, self.context.g.loop, self.context.rank
+        if h.tail_split == 1:
+            first_stage = (rank if h.split_k > 1 else 0) * (h.consumers_k * loop.part_stages)
+            return Job(*self._origin(index), first_stage, loop.part_stages, loop.bodies)
+        is_shared = index >= self._whole
+        tile = T.Select(is_shared, self._whole + T.truncdiv(index - self._whole, h.cluster), index)
+        bodies = local("int32", T.Select(is_shared, loop.bodies // h.cluster, loop.bodies))
+        first_stage = local("int32", T.Select(is_shared, rank, 0) * bodies * loop.body_stages)
+        return Job(*self._origin(local("int32", tile)), first_stage, bodies * loop.body_stages, bodies, is_shared)
+
+    def _origin(self, tile: Expr) -> tuple[Expr, Expr]:
+        """Emit the coordinates of a tile; return its first row of A and its first row of W."""
+        h = self.context.hint
+        raster, beside = h.raster, h.multicast
+        per_band = raster * self.context.g.n_blocks
+        band, place = T.truncdiv(tile, per_band), T.truncmod(tile, per_band)
+        rows = local("int32", T.min(self._m_blocks - band * raster, raster))
+        column, place = T.truncmod(place, beside), T.truncdiv(place, beside)
+        m0 = local("int32", (band * raster + T.truncmod(place, rows)) * h.block_m)
+        n0 = local("int32", (T.truncdiv(place, rows) * beside + column) * h.block_n)
+        return m0, n0

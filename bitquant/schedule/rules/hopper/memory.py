@@ -1,0 +1,107 @@
+"""What lies where in the shared memory of a wgmma kernel's block: slots of the ring, and sums that meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bitquant.intrin.wgmma import WARPGROUP
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
+
+__all__ = ["Exchange", "SharedMemory", "WeightSlot"]
+
+
+@dataclass(frozen=True)
+class WeightSlot:
+    """The weight in a slot of the ring, for each part along k.
+
+    Attributes
+    ----------
+    part_bytes
+        Bytes of a part.
+    box, box_bytes
+        What TMA copies at once, in elements of the tensor map, and its bytes.
+    """
+
+    part_bytes: int
+    box: tuple[int, ...]
+    box_bytes: int
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """How the sums of a tile's parts along K meet: each part sends the others what those store.
+
+    The tile's blocks of 8 columns are cut into shares; share s is stored by block s % blocks of the cluster.
+
+    Attributes
+    ----------
+    parts
+        Parts of K.
+    blocks
+        Blocks of the cluster that have them.
+    share_columns
+        Blocks of 8 columns in a share.
+    sharers, shares_in_block
+        Shares, at most one a part, and those that one block stores.
+    nbytes
+        Shared memory of a block that it takes.
+    """
+
+    parts: int
+    blocks: int
+    share_columns: int
+    sharers: int
+    shares_in_block: int
+    nbytes: int
+
+    @classmethod
+    def of(cls, hint: WgmmaHint) -> Exchange | None:
+        """Return that of a hint, or None where no K is shared."""
+        blocks = max(hint.split_k, hint.tail_split)  # Those that send each other A share no K.
+        parts = blocks * hint.consumers_k
+        if parts == 1:
+            return None
+        columns = -(-hint.block_m // (8 * parts))
+        sharers = -(-hint.block_m // (8 * columns))
+        in_block = -(-sharers // blocks)
+        nbytes = hint.consumers_n * in_block * parts * hint.n_tiles_per_consumer * columns * WARPGROUP * 16
+        return cls(parts, blocks, columns, sharers, in_block, nbytes)
+
+
+@dataclass(frozen=True)
+class SharedMemory:
+    """Where everything lies in a block's dynamic shared memory, in bytes: slots first, then the end of a tile.
+
+    Attributes
+    ----------
+    a_box_bytes, a_bytes, slot_bytes
+        A step's rows of A, all of a slot's, and the slot, which has W behind them.
+    out_offset, out_stride, slice_m
+        Each consumer's slice of D, the distance of its rows, and how many there are.
+    exchange_offset, exchanges_in_ring
+        Where sums meet, and whether that is in the ring.
+    barrier_offset, ready_offset
+        Barriers of the ring, and of the sums of A.
+    sums_offset, mask_offset, table_offset
+        Sums of A, masks and the table of levels.
+    slot_extra_bytes
+        What each slot takes beyond itself: barriers, and sums of A.
+    nbytes
+        All of it.
+    """
+
+    a_box_bytes: int
+    a_bytes: int
+    slot_bytes: int
+    out_offset: int
+    out_stride: int
+    slice_m: int
+    exchange_offset: int
+    exchanges_in_ring: bool
+    barrier_offset: int
+    ready_offset: int
+    sums_offset: int
+    mask_offset: int
+    table_offset: int
+    slot_extra_bytes: int
+    nbytes: int

@@ -1,0 +1,50 @@
+"""CUDA C++ as it is shown compiles to the machine code of what TVM prints, over a spread of kernels."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import pytest
+from tvm.ir import IRModule
+
+from bitquant import build
+from bitquant.compiler import compile_cuda_source
+from bitquant.compute.matmul import matmul_dequantize_b, symbol
+from bitquant.errors import RecordError
+from bitquant.schedule import Plan, apply_plan, schedule_module
+from bitquant.source import readable
+from tests.compile import digests
+
+#: One entry of so many is in the spread.
+STRIDE = 80
+
+
+@functools.cache
+def spread() -> tuple[digests.Entry, ...]:
+    """Some entries of each kind that there are digests of, on GPUs."""
+    of = sorted((e for e in digests.entries() if e.target != "cpu"), key=lambda e: (e.name.split()[0], e.name))
+    kinds = itertools.groupby(of, key=lambda e: e.name.split()[0])
+    return tuple(entry for _, entries in kinds for entry in list(entries)[7::STRIDE])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("i", range(24))
+def test_machine_code_is_the_same(i):
+    """The compiler makes the same file of both texts, byte by byte, for every rung of an entry."""
+    for entry in spread()[i::24]:
+        target = digests._target(entry.target)
+        functions = {r: matmul_dequantize_b(entry.config, r, layout=entry.layout) for r in entry.rungs}
+        plan = Plan(dict.fromkeys(entry.rungs, entry.planned) if entry.planned else {})
+        module = IRModule({symbol(rung): func for rung, func in functions.items()})
+        try:
+            scheduled, _ = build.share_equal_functions(schedule_module(apply_plan(module, target, plan), target))
+        except RecordError:
+            continue
+        for name, func in scheduled.functions_items():
+            _, device = build._lower(name, func, target)
+            text = build._cuda_source(device, target)
+            result = readable(text)
+            assert result != text
+            before, after = (compile_cuda_source(source, str(target.arch)) for source in (text, result))
+            assert before.cubin == after.cubin, entry.name

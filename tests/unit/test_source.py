@@ -1,0 +1,380 @@
+"""CUDA C++ that is made readable: what becomes of each form, and that machine code does not change."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tvm.ir import IRModule
+
+import bitquant as bq
+from bitquant import build
+from bitquant.arch import cuda_target
+from bitquant.compiler import compile_cuda_source
+from bitquant.compute.matmul import matmul_dequantize_b, symbol
+from bitquant.schedule import preferred_layout, schedule_module
+from bitquant.source import readable
+from bitquant.source.text import Unknown, readable_literal, tokenize, without_parentheses
+
+PREAMBLE = """\
+__forceinline__ __device__ void tvm_builtin_ptx_ld_global_nc_u32(uint32_t& __d, const void* __addr) {
+  asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(__d) : "l"(__addr) : "memory");
+}
+__forceinline__ __device__ void tvm_builtin_ptx_mma_sync(float& __d0, uint32_t __a0, uint32_t __b0, float __c0) {
+  asm volatile("mma.sync.f32 {%0}, {%1}, {%2}, {%3};" : "=f"(__d0) : "r"(__a0), "r"(__b0), "f"(__c0));
+}
+__forceinline__ __device__ unsigned int tvm_builtin_cluster_ctaid_x() {
+  unsigned int ctaid;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(ctaid) :);
+  return ctaid;
+}
+"""
+HEAD = 'extern "C" __global__ void __launch_bounds__(32) f(int* __restrict__ B_ptr, float* __restrict__ D_ptr, int v)'
+
+
+def made(*lines: str, preamble: str = PREAMBLE) -> str:
+    """The readable form of a kernel with this body, without what stands before it."""
+    text = f"{preamble}{HEAD};\n{HEAD} {{\n" + "".join(f"  {line}\n" for line in lines) + "}\n"
+    result = readable(text)
+    assert readable(result) == result
+    return result[result.rindex("{", 0, result.index("\n", result.rindex(" f("))) + 2 :].removesuffix("}\n")
+
+
+def test_a_product_is_named_by_its_operands():
+    """Words of the weight, masks, operands of mma and sums are called so; names tell two of a kind apart."""
+    got = made(
+        "int cse_v1 = (((int)threadIdx.x) & 31);",
+        "alignas(64) float _ptr[4];",
+        "alignas(64) uint _ptr_1[1];",
+        "tvm_builtin_ptx_ld_global_nc_u32("
+        "_ptr_1[0], (&(B_ptr[((((int)blockIdx.x) * 32) + (((int)threadIdx.x) & 31))])));",
+        "alignas(64) uint _ptr_2[1];",
+        "_ptr_2[0] = (_ptr_1[0] & (uint)16711935);",
+        "alignas(64) uint _ptr_3[1];",
+        "_ptr_3[0] = ((_ptr_1[0] >> (uint)8) & (uint)16711935);",
+        "tvm_builtin_ptx_mma_sync(_ptr[0], _ptr_2[0], _ptr_3[0], 0x0p+0f/*0.000000e+00*/);",
+        "  D_ptr[((((int)blockIdx.x) * v) + ((int)threadIdx.x))] = (_ptr[0] * 0x1p+24f/*1.677722e+07*/);",
+    )
+    assert (
+        got
+        == """\
+  alignas(64) float acc[4];
+  // Load B.
+  uint B_words;
+  ptx_ld_global_nc_u32(B_words, &B_ptr[BLOCK * 32 + LANE]);
+  // Decode W.
+  uint left = B_words & 0x00ff00ffu;
+  uint right = (B_words >> 8u) & 0x00ff00ffu;
+  // Tensor cores.
+  ptx_mma_sync_f32(acc[0], left, right, 0.0f);
+  // Epilogue: store D.
+  D_ptr[BLOCK * m + THREAD] = acc[0] * 16777216.0f;
+"""
+    )
+
+
+def test_indices_are_macros_of_those_that_occur():
+    """The indices that a kernel uses are defined before it, lanes by threads, and no others."""
+    text = f"{PREAMBLE}{HEAD} {{\n  D_ptr[(((int)threadIdx.x) & 31)] = 0x1p+0f/*1.000000e+00*/;\n}}\n"
+    defined = re.findall(r"^#define .*$", readable(text), re.MULTILINE)
+    assert defined == ["#define THREAD ((int)threadIdx.x)", "#define LANE (THREAD & 31)"]
+
+
+def test_names_that_are_taken_are_left_alone():
+    """A temporary gets another name where the text has the first, be it a function's."""
+    got = made(
+        "alignas(64) uint _ptr[1];",
+        "_ptr[0] = (uint)word(1);",
+        "D_ptr[0] = ((float)_ptr[0]);",
+        preamble="__device__ int word(int x) {\n  return x;\n}\n",
+    )
+    assert got == "  uint word_1 = (uint)word(1);\n  // Epilogue: store D.\n  D_ptr[0] = (float)word_1;\n"
+
+
+def test_scalars_end_at_a_branch():
+    """What is written twice, or used beyond a branch, stays an array, so that it gets the register it had."""
+    got = made(
+        "alignas(64) int _ptr[1];",
+        "_ptr[0] = 1;",
+        "alignas(64) int _ptr_1[1];",
+        "_ptr_1[0] = 2;",
+        "_ptr_1[0] = (_ptr_1[0] + 1);",
+        "alignas(64) int _ptr_2[1];",
+        "_ptr_2[0] = 3;",
+        "if (_ptr_2[0] < v) {",
+        "  D_ptr[_ptr[0]] = 0x1p+0f/*1.000000e+00*/;",
+        "}",
+        "D_ptr[_ptr_1[0]] = 0x1p+0f/*1.000000e+00*/;",
+    )
+    assert "  int index[1];\n  index[0] = 1;\n  int index_1[1];\n  index_1[0] = 2;\n" in got
+    assert "  int index_2 = 3;\n  if (index_2 < m) {\n" in got
+
+
+def test_unused_variables_go_and_volatile_instructions_stay():
+    """A value that nobody reads is gone; the instructions in it, which may not be left out, are not."""
+    got = made(
+        "int cse_v1 = ((((int)threadIdx.x) >> 5) * 4);",
+        "int cse_v2 = ((((int)tvm_builtin_cluster_ctaid_x()) * 4) + ((int)tvm_builtin_cluster_ctaid_x()));",
+        "int warp_id_in_cta = __shfl_sync((uint)4294967295, (((int)threadIdx.x) >> 5), 0, 32);",
+        "alignas(64) half _ptr[16];",
+        "for (int v_1 = 0; v_1 < 4; ++v_1) {",
+        "  int cse_v3 = (v_1 + 1);",
+        "  int cse_v4 = ((v_1 + 1) * 2);",
+        "  int cse_v5 = (v_1 * 2);",
+        "  D_ptr[v_1] = 0x1p+0f/*1.000000e+00*/;",
+        "}",
+    )
+    assert (
+        got
+        == """\
+  cluster_ctaid_x(); cluster_ctaid_x();
+  __shfl_sync(0xffffffffu, WARP, 0, 32);
+  for (int i = 0; i < 4; ++i) {
+    int index = i + 1;
+    // Epilogue: store D.
+    D_ptr[i] = 1.0f;
+  }
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x->y = 1;",
+        "goto out;",
+        'asm volatile("exit;");',
+        "int a = 1, b = 2;",
+        "D_ptr[0] = 1; D_ptr[1] = 2;",
+        "f((1);",
+        "@",
+    ],
+)
+def test_what_is_not_known_is_left_alone(line):
+    """A kernel with a statement that TVM does not print stays as it is, but for the names of functions."""
+    body = f"  alignas(64) uint _ptr[1];\n  _ptr[0] = (uint)16711935;\n  {line}\n  tvm_builtin_cluster_ctaid_x();\n"
+    text = f"{PREAMBLE}{HEAD} {{\n{body}}}\n"
+    assert readable(text).endswith(f"{HEAD} {{\n{body.replace('tvm_builtin_', '')}}}\n")
+
+
+def test_text_without_kernels_is_left_alone():
+    """A kernel that does not end is not rewritten, nor is text without any, or with a macro's name."""
+    assert readable("int x;\n") == "int x;\n"
+    taken = f"{PREAMBLE}{HEAD} {{\n  alignas(64) int BLOCK[1];\n}}\n"
+    assert readable(taken) == taken
+    text = f"{PREAMBLE}{HEAD} {{\n  int v_1 = 1;\n"
+    assert readable(text).endswith(f"{HEAD} {{\n  int v_1 = 1;\n")
+
+
+@pytest.mark.parametrize(
+    ("token", "around", "wanted"),
+    [
+        ("(uint)1677747200", (" | ", ")"), "0x64006400u"),
+        ("(uint)4294967295", ("(", ", "), "0xffffffffu"),
+        ("(uint)17217", (", ", ")"), "0x4341u"),
+        ("(uint)230400", (" + ", ")"), "230400u"),
+        ("(uint)65537", (" * ", ")"), "0x00010001u"),
+        ("(uint)8", (" >> ", ")"), "8u"),
+        ("(ushort)32767", (" & ", ")"), "(ushort)0x7fff"),
+        ("(uchar)4", (" << ", ")"), "(uchar)4"),
+        ("(uint64_t)4611686293305294848ULL", (" | ", ")"), "0x4000004000000000ull"),
+        ("-0x1p+10f/*-1.024000e+03*/", ("(", ")"), "-1024.0f"),
+        ("0x1.5555555555555p-2f/*3.333333e-01*/", ("(", ")"), "0x1.5555555555555p-2f/*3.333333e-01*/"),
+        ("0x1p-24f/*5.960464e-08*/", ("(", ")"), "0x1p-24f/*5.960464e-08*/"),
+    ],
+)
+def test_literals(token, around, wanted):
+    """Patterns of bits are hexadecimal, numbers are not; a float is decimal where that is short and exact."""
+    assert readable_literal(token, *around) == wanted
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_floats_are_the_same_number(value):
+    """A float that becomes decimal is read as the number it was."""
+    token = f"{value.hex()}f/*{value:e}*/"
+    text = readable_literal(token, "(", ")")
+    if text != token:
+        assert struct.pack("f", float(text.removesuffix("f"))) == struct.pack("f", value)
+
+
+#: C++'s binary operators, those that bind least first. An oracle of its own: `bitquant.source` has another table.
+GRAMMAR = ("||", "&&", "|", "^", "&", "== !=", "< > <= >=", "<< >>", "+ -", "* / %")
+
+
+def parse(text: str) -> object:
+    """Return an expression of C++ as a tree, by precedence; parentheses are not in it."""
+    tokens = re.findall(r"\w+|<<|>>|[<>=!]=|&&|\|\||\S", text)
+
+    def binary(level: int) -> object:
+        if level == len(GRAMMAR):
+            return unary()
+        left = binary(level + 1)
+        while tokens and tokens[0] in GRAMMAR[level].split():
+            left = (tokens.pop(0), left, binary(level + 1))
+        return left
+
+    def conditional() -> object:
+        condition = binary(0)
+        if not tokens or tokens[0] != "?":
+            return condition
+        tokens.pop(0)
+        first = conditional()
+        assert tokens.pop(0) == ":"
+        return ("?", condition, first, conditional())
+
+    def unary() -> object:
+        first = tokens.pop(0)
+        if first in "-!~&*":
+            return (first, unary())
+        if first == "(" and tokens[0] == "int":
+            assert [tokens.pop(0), tokens.pop(0)] == ["int", ")"]
+            return ("cast", unary())
+        tree: object = first
+        if first == "(":
+            tree = conditional()
+            assert tokens.pop(0) == ")"
+        while tokens and tokens[0] in ("[", "("):
+            close = {"[": "]", "(": ")"}[tokens.pop(0)]
+            arguments = [conditional()]
+            while tokens[0] == ",":
+                tokens.pop(0)
+                arguments.append(conditional())
+            assert tokens.pop(0) == close
+            tree = (close, tree, *arguments)
+        return tree
+
+    tree = conditional()
+    assert not tokens
+    return tree
+
+
+def printed(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Expressions as TVM prints them, of those given."""
+    operators = st.sampled_from(" ".join(GRAMMAR).split())
+    return st.one_of(
+        st.builds("({} {} {})".format, children, operators, children),
+        st.builds("({} ? {} : {})".format, children, children, children),
+        st.builds("((int){})".format, children),
+        st.builds("(-{})".format, children),
+        st.builds("(!({}))".format, children),
+        st.builds("min({}, {})".format, children, children),
+        st.builds("x[{}]".format, children),
+        st.builds("(&(x[{}]))".format, children),
+        st.builds("({})".format, children),
+    )
+
+
+@given(st.recursive(st.sampled_from(["a", "b", "7", "x[3]"]), printed, max_leaves=24))
+def test_parentheses_that_go_change_nothing(text):
+    """By C++'s grammar, an expression is the same with and without those parentheses; a second pass finds none."""
+    short = without_parentheses([*tokenize(text), ";"])
+    assert parse("".join(short).removesuffix(";")) == parse(text)
+    assert without_parentheses(short) == short
+
+
+def test_parentheses_that_do_not_match_are_not_known():
+    """Brackets that do not close each other are none that TVM prints."""
+    for text in ("(a + b", "a + b)", "(a[0 + b)]"):
+        with pytest.raises(Unknown):
+            without_parentheses([*tokenize(f"{text};"), "("])
+
+
+# Whole kernels.
+
+KERNELS = {
+    "decode": ("sm_90a", dict(M=1, N=256, K=512, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)),
+    "wgmma": ("sm_90a", dict(M=64, N=256, K=512, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)),
+    "mma": ("sm_80", dict(M=16, N=64, K=128, W_dtype="int4", group_size=32, with_scaling=True, fast_decoding=False)),
+    "gemv": ("sm_75", dict(M=1, N=64, K=256, W_dtype="nf4", group_size=64, with_scaling=True)),
+}
+
+
+def printed_by_tvm(arch: str, config: bq.MatmulConfig) -> tuple[str, str]:
+    """The rule of a problem's one function, and what TVM prints of it."""
+    target = cuda_target(arch)
+    (rung,) = config.ladder
+    func = matmul_dequantize_b(config, rung, layout=preferred_layout(config, target))
+    scheduled = schedule_module(IRModule({symbol(rung): func}), target)[symbol(rung)]
+    _, device = build._lower(symbol(rung), scheduled, target)
+    return build.choice_of(scheduled).rule, build._cuda_source(device, target)
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[str, tuple[str, str, str]]:
+    """For each rule an architecture, what TVM prints, and the readable form of it."""
+    result = {}
+    for rule, (arch, fields) in KERNELS.items():
+        used, text = printed_by_tvm(arch, bq.MatmulConfig(**fields))
+        assert used == rule
+        result[rule] = (arch, text, readable(text))
+    return result
+
+
+def words(text: str) -> Counter[str]:
+    return Counter(re.findall(r"[A-Za-z_]\w*", text[text.index('extern "C"') :]))
+
+
+@pytest.mark.parametrize("rule", KERNELS)
+def test_machine_code_is_the_same(texts, rule):
+    """The compiler makes the same file of both texts, byte by byte."""
+    arch, text, result = texts[rule]
+    before, after = (compile_cuda_source(source, arch) for source in (text, result))
+    assert before.cubin == after.cubin
+    assert before.resources == after.resources
+
+
+@pytest.mark.parametrize("rule", KERNELS)
+def test_kernels_are_readable(texts, rule):
+    """No name, pattern, index or empty variable of TVM's is left, and each part is said to be one."""
+    _, text, result = texts[rule]
+    assert readable(result) == result
+    found = words(result)
+    assert not [name for name in found if re.fullmatch(r"_ptr(_\d+)?|buffer(_\d+)?|cse_v\d+|tvm_builtin_\w+", name)]
+    body = result[result.rindex('extern "C"') :]
+    assert not re.search(r"\(uint\)\d{4,}|threadIdx|blockIdx|\(\(int\)", body.split("{", 1)[1])
+    assert body.count("\n") <= text.count("\n")
+    comments = set(re.findall(r"^ *// (.*)$", body, re.MULTILINE))
+    wanted = {
+        "decode": {"Load B.", "Decode W.", "Tensor cores.", "Scale the sums of a group, and add them up.",
+                   "Epilogue: store D."},
+        "wgmma": {"Set up the barriers of the ring.", "Copy to the ring slot: A.", "Copy to the ring slot: W.",
+                  "Wait until the ring slot is filled.", "Decode W.", "Tensor cores.", "Release the ring slot.",
+                  "Epilogue: store D."},
+        "mma": {"Copy to shared memory: A.", "Tensor cores.", "Epilogue: store D."},
+        "gemv": {"Load A.", "Load B.", "Epilogue: store D."},
+    }[rule]  # fmt: skip
+    assert wanted <= comments
+
+
+def test_only_arrays_that_ptxas_would_place_elsewhere_stay(texts):
+    """Outside of wgmma no temporary of one element is an array, but for what lives beyond a branch."""
+    for rule, most in (("decode", 1), ("mma", 2)):
+        body = texts[rule][2][texts[rule][2].rindex('extern "C"') :]
+        assert len(re.findall(r"^ +\w+ \w+\[1\];$", body, re.MULTILINE)) <= most, rule
+
+
+@given(st.data())
+def test_damaged_kernels_never_raise(texts, data):
+    """Whatever lines are missing or doubled, the text comes back as text."""
+    _, text, _ = texts[data.draw(st.sampled_from(sorted(KERNELS)))]
+    begin = text.rindex('extern "C"')
+    lines = text[begin:].split("\n")
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        lines[at : at + 1] = data.draw(st.sampled_from([[], [lines[at]] * 2, [lines[at][: len(lines[at]) // 2]]]))
+    assert isinstance(readable(text[:begin] + "\n".join(lines)), str)
+
+
+def test_operators_show_what_was_compiled():
+    """The text that an operator gives is the readable one, and its machine code was made of that."""
+    fields = dict(M=1, N=64, K=128, W_dtype="uint2", fast_decoding=False)
+    operator = bq.Matmul(bq.MatmulConfig(**fields), target="sm_80")
+    source = operator.get_source()
+    assert readable(source) == source
+    assert "// " in source[source.index('extern "C"') :]
+    (program,) = operator._archive.programs.values()
+    assert compile_cuda_source(source, "sm_80").cubin == program.cubin

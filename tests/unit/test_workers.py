@@ -1,0 +1,366 @@
+"""Worker processes: they build what this process builds, and whatever becomes of them, the model gets its kernels."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import CancelledError
+
+import pytest
+import torch
+
+import bitquant as bq
+from bitquant import parallel
+from bitquant.archive import Archive
+from bitquant.nn import loading, module, prepare
+from bitquant.operator import archives
+from bitquant.workers import BuildWarning, Crew, Worker
+
+from .checkpoints.packers import FIXTURES
+
+K = 64
+#: What a worker's process is like before it answers.
+SERVER = "import json, sys, time\nfor line in sys.stdin: "
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    """A cache of the test's own, empty, and no kernels in this process."""
+    monkeypatch.delenv("BITQUANT_CACHE", raising=False)
+    monkeypatch.setenv("BITQUANT_CACHE_DIR", str(tmp_path / "kernels"))
+    gc.collect()
+    archives._in_use.clear()
+    module._in_use.clear()
+
+
+@pytest.fixture
+def crews(monkeypatch):
+    """Two workers for two problems; the crews that were made."""
+    made = []
+
+    class Noted(Crew):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(parallel, "thread_count", lambda: 4)
+    monkeypatch.setattr(prepare, "_LEAST_KERNELS", 1)
+    monkeypatch.setattr(prepare, "Crew", Noted)
+    return made
+
+
+@pytest.fixture
+def built_here(monkeypatch):
+    """The problems that this process builds itself."""
+    problems, build = [], archives.build
+
+    def counting(scheduled, target, problem):
+        problems.append(problem.get("N"))
+        return build(scheduled, target, problem)
+
+    monkeypatch.setattr(archives, "build", counting)
+    return problems
+
+
+def model(*widths, **fields):
+    return torch.nn.ModuleList(bq.Linear(K, N, W_dtype="uint4", opt_M=1, **fields) for N in widths)
+
+
+def operators(layers):
+    return [layer._kernels.operators.get("cpu") for layer in layers]
+
+
+def is_gone(pid):
+    """Whether a process has ended, within a few seconds."""
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+# One worker.
+
+
+def test_a_worker_that_dies_or_hangs_costs_one_request(tmp_path):
+    """The outcome says so, with the last words of an exception, and the next request gets a new process."""
+    dying = Worker([sys.executable, "-c", SERVER + "sys.exit(3)"])
+    for _ in range(2):
+        assert dying.build({}, tmp_path / "a") == "the compiling process died (exit code 3)"
+    raising = Worker([sys.executable, "-c", SERVER + "raise ValueError('no such rule')"])
+    words = "the compiling process died (exit code 1: ValueError: no such rule)"
+    assert raising.build({}, tmp_path / "a") == words
+    hanging = Worker([sys.executable, "-c", SERVER + "time.sleep(60)"], timeout_s=0.5)
+    assert hanging.build({}, tmp_path / "a") == "not built within 0.5 s"
+    absent = Worker(["/no/such/interpreter"])
+    assert "the compiling process cannot start" in absent.build({}, tmp_path / "a")
+    for worker in (dying, raising, hanging, absent):
+        worker.stop()
+
+
+def test_a_worker_answers_and_tells_of_progress(tmp_path):
+    """Lines before the answer are progress; what is no JSON is no answer."""
+    told = []
+    answering = Worker([sys.executable, "-c", SERVER + 'print(\'{"done": 2}\\n{"error": "no"}\', flush=True)'])
+    assert [answering.build({}, tmp_path / "a", told.append) for _ in range(2)] == ["no", "no"]
+    assert told == [2, 2]
+    babbling = Worker([sys.executable, "-c", SERVER + "print('hello', flush=True)"])
+    assert "died" in babbling.build({}, tmp_path / "a")
+    for worker in (answering, babbling):
+        worker.stop()
+
+
+def test_a_crew_that_is_stopped_lets_nobody_wait():
+    """Who waits for a busy worker, or for its answer, is told at once; no process is left."""
+    crew = Crew(1, 1, [sys.executable, "-c", SERVER + "time.sleep(60)"])
+    (pid,) = (worker.pid for worker in crew.members)
+    raised = []
+
+    def ask():
+        try:
+            crew.build({}, lambda _: None)
+        except CancelledError:
+            raised.append(True)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    with crew.at_work():
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+    for thread in threads:
+        thread.join(timeout=10)
+    assert raised == [True, True]
+    assert is_gone(pid)
+
+
+# A model's kernels.
+
+
+def test_workers_build_what_this_process_builds(crews, built_here, monkeypatch):
+    """The archives are equal, byte for byte, and nothing is built here, also where there is no disk cache."""
+    monkeypatch.setenv("BITQUANT_CACHE", "0")
+    layers = model(16, 24, target="sm_80")
+    bq.prepare_model(layers, "cuda")
+    theirs = [layer.operator("cuda")._archive for layer in layers]
+    assert (built_here, len(crews)) == ([], 1)
+    archives._in_use.clear()
+    ours = [bq.Matmul(layer.config, target="sm_80")._archive for layer in layers]
+    assert built_here == [16, 24]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a is not b
+        assert (a.manifest, a.programs) == (b.manifest, b.programs)
+
+
+def test_killed_workers_are_a_warning(crews, built_here):
+    """What they do not build this process does, says why it took longer, and no process stays."""
+    layers, pids = model(16, 24), []
+
+    def kill(crew, request, on_progress):
+        pids.extend(worker.pid for worker in crew.members if worker.pid is not None)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        return build(crew, request, on_progress)
+
+    build, prepare.Crew.build = Crew.build, kill
+    with pytest.warns(BuildWarning, match=r"built in this process, .* died \(exit code -9\)"):
+        bq.prepare_model(layers)
+    assert sorted(built_here) == [16, 24]
+    assert all(operators(layers))
+    assert all(map(is_gone, pids))
+
+
+def test_a_kernel_that_fails_is_this_process_s_error(crews):
+    """The error has its type and its layer's name, as without workers."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with pytest.raises(bq.BuildError, match=r"layer '\d', .*: the limit on the size of files"):
+            bq.prepare_model(model(16, 24))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_few_kernels_and_few_cpus_take_threads(monkeypatch):
+    """No process is started for what threads build as fast."""
+    monkeypatch.setattr(prepare, "Crew", lambda *_: pytest.fail("workers were started"))
+    for cpus, widths in ((2, range(16, 16 + 12 * 8, 8)), (8, (16, 24)), (8, (16,))):
+        monkeypatch.setattr(parallel, "thread_count", lambda cpus=cpus: cpus)
+        items = [prepare._Item(layer._kernels, "cuda", "") for layer in model(*widths)]
+        assert prepare._crew_for(items) is None
+    made = []
+    monkeypatch.setattr(prepare, "Crew", lambda *arguments: made.append(arguments[:2]))
+    layers = [bq.Linear(K, N, W_dtype="uint4") for N in (16, 24, 32, 40)]
+    for cpus in (4, 16, 17):
+        monkeypatch.setattr(parallel, "thread_count", lambda cpus=cpus: cpus)
+        prepare._crew_for([prepare._Item(layer._kernels, "cuda", "") for layer in layers])
+    assert made == [(4, 1), (4, 4), (4, 5)]
+
+
+def test_ctrl_c_ends_the_workers(crews, monkeypatch):
+    """It is not for them to say when they have answered; the error is Ctrl-C's own, and nothing is built here."""
+    busy = [sys.executable, "-c", SERVER + "time.sleep(60)"]
+    monkeypatch.setattr(prepare.Worker, "for_module", staticmethod(lambda *_, **__: busy))
+    monkeypatch.setattr(archives, "build", lambda *_: pytest.fail("built here"))
+    begin = time.monotonic()
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        bq.prepare_model(model(16, 24, 32))
+    assert time.monotonic() - begin < 20
+    assert all(worker.pid is None for worker in crews[0].members)
+    timer.join()
+
+
+SCRIPT = """
+import torch
+import bitquant as bq
+from bitquant import parallel
+from bitquant.nn import prepare
+from bitquant.operator import archives
+print("the script runs")
+parallel.thread_count, prepare._LEAST_KERNELS = lambda: 4, 1
+archives.build = None
+layers = torch.nn.ModuleList(bq.Linear(64, N, W_dtype="uint4", opt_M=1) for N in (16, 24))
+bq.prepare_model(layers)
+for layer in layers:
+    assert layer(torch.ones(1, 64).half()).shape == (1, layer.out_features)
+"""
+
+
+@pytest.mark.parametrize("way", ["file", pytest.param("-c", marks=pytest.mark.thorough)])
+def test_a_script_needs_no_guard(way, tmp_path):
+    """A file without `if __name__ == "__main__"`, and code of `python -c`, run once, with workers."""
+    file = tmp_path / "script.py"
+    file.write_text(SCRIPT)
+    command = [sys.executable, str(file)] if way == "file" else [sys.executable, "-c", SCRIPT]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "the script runs\n", "")
+
+
+# Beside other work.
+
+
+def test_a_preparation_is_waited_for(crews, built_here):
+    """`prepare_model` waits for what is under way and builds none of it; layers share the operators."""
+    outline, layers = model(16, 24).to("meta"), model(16, 24)
+    preparation = prepare.Preparation(outline, torch.device("cpu"))
+    assert preparation.rungs == 2
+    bq.prepare_model(layers)
+    assert (built_here, len(crews)) == ([], 1)
+    assert all(operators(layers))
+    assert prepare._running == set()
+
+
+def test_a_preparation_that_is_cancelled_leaves_the_work_to_the_caller(crews, built_here):
+    """Nobody waits for it; a call builds what it needs, and no process stays."""
+    preparation = prepare.Preparation(model(16, 24).to("meta"), torch.device("cpu"))
+    pids = [worker.pid for worker in crews[0].members]
+    preparation.cancel()
+    layers = model(16)
+    layers[0](torch.ones(1, K).half())
+    assert built_here == [16]
+    preparation.wait(lambda _: None)
+    assert all(map(is_gone, pids))
+
+
+def test_a_preparation_may_have_nothing_to_do(monkeypatch):
+    """Where all is there, or workers do not pay, it is over at once."""
+    monkeypatch.setattr(parallel, "thread_count", lambda: 1)
+    preparation = prepare.Preparation(model(16, 24).to("meta"), torch.device("cpu"))
+    preparation.wait(lambda _: pytest.fail("nothing is built"))
+    preparation.cancel()
+    assert prepare._running == set()
+
+
+@pytest.mark.parametrize("name", ["gptq-w4g64-asym-actorder", "ct-w8a8-int8"])
+def test_load_model_builds_the_kernels_that_its_model_needs(name, crews, built_here, monkeypatch):
+    """Those of merged layers, before they are there: prepare_model finds all of them."""
+    requests, build = [], Crew.build
+
+    def counting(crew, request, on_progress):
+        requests.append(request["problem"])
+        return build(crew, request, on_progress)
+
+    prepare.Crew.build = counting
+    loaded = bq.load_model(FIXTURES / name, device="cpu", opt_M=1)
+    bq.prepare_model(loaded)
+    assert [N for N in built_here if N] == []
+    kernels = {module._kernels.config.key(): module._kernels for module in merged_layers(loaded)}
+    assert sorted(kernels) == sorted(json.dumps(p, sort_keys=True, separators=(",", ":")) for p in requests)
+    assert len(crews) == 1
+
+
+def merged_layers(loaded):
+    """The layers whose operators a model calls."""
+    layers = [m for m in loaded.modules() if isinstance(m, bq.Linear)]
+    return [layer._merged.whole.layer if layer._merged is not None else layer for layer in layers]
+
+
+def test_load_model_that_fails_ends_its_workers(crews, monkeypatch, tmp_path):
+    """No process and no thread stays, and the error is that of the checkpoint."""
+    directory = tmp_path / "damaged"
+    shutil.copytree(FIXTURES / "gptq-w4g64-asym-actorder", directory)
+    threads = threading.active_count()
+
+    def failing(loader, path, place):
+        raise loader._error(path, "is damaged")
+
+    monkeypatch.setattr(loading._Loader, "_layer", failing)
+    with pytest.raises(bq.CheckpointError, match="is damaged"):
+        bq.load_model(directory, device="cpu", opt_M=1)
+    pids = [worker.pid for worker in crews[0].members if worker.pid is not None]
+    assert all(map(is_gone, pids))
+    for _ in range(100):
+        if threading.active_count() == threads:
+            break
+        time.sleep(0.05)
+    assert threading.active_count() == threads
+
+
+@pytest.mark.thorough
+def test_two_threads_prepare_one_model(crews, built_here):
+    """Each has workers of its own; a problem is built by one of them."""
+    layers, requests, build = model(16, 24), [], Crew.build
+
+    def counting(crew, request, on_progress):
+        requests.append(request["problem"]["N"])
+        return build(crew, request, on_progress)
+
+    prepare.Crew.build = counting
+    threads = [threading.Thread(target=bq.prepare_model, args=(layers,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(requests) == [16, 24]
+    assert built_here == []
+    assert all(isinstance(operator._archive, Archive) for operator in operators(layers))
+
+
+def test_a_worker_needs_no_torch():
+    """All that schedules and compiles runs where torch cannot be imported: importing it takes longer than TVM."""
+    script = """
+import sys
+sys.modules["torch"] = None
+import bitquant.worker
+from bitquant.arch import cuda_target
+from bitquant.compute import select_implementation
+from bitquant.config import MatmulConfig
+from bitquant.schedule import schedule_module
+config = MatmulConfig(M=(1, 16), N=64, K=128, W_dtype="uint4", with_scaling=True, with_zeros=True, with_bias=True)
+for layout in ("plain", "fragment"):
+    schedule_module(select_implementation(config, layout), cuda_target("sm_90a"))
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert answer.returncode == 0, answer.stderr
