@@ -45,14 +45,16 @@ test-all: test  ## these, and every case of which `test` takes a sample
 test-gpu: $(BIN)/.test  ## all tests that need a GPU; a skipped one is a failure
 	BITQUANT_REQUIRE_GPU=1 $(BIN)/python -m pytest -q tests/gpu
 
+SOURCES = bitquant tests docs/examples hatch_build.py
+
 lint: $(BIN)/.test  ## ruff and mypy
-	$(BIN)/ruff check bitquant tests
-	$(BIN)/ruff format --check bitquant tests
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 
 fmt: $(BIN)/.test  ## format the code
-	$(BIN)/ruff check --fix --exit-zero bitquant tests
-	$(BIN)/ruff format bitquant tests
+	$(BIN)/ruff check --fix --exit-zero $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
 
 golden: $(BIN)/.test  ## rewrite the golden TIR files; read the diff before committing it
 	$(BIN)/python -m pytest -q tests/compile/test_golden.py --update-golden
@@ -63,8 +65,8 @@ digests: $(BIN)/.test  ## rewrite the digests of schedules (minutes); what chang
 bench: $(BIN)/.test  ## time construction, import and the CPU's kernels (kernels on a GPU: bitquant bench)
 	$(BIN)/python -m tests.bench.construction
 
-wheel: $(BIN)/.test  ## build the wheel, with the tuned records, into dist/
-	$(BIN)/pip wheel -q --no-deps -w dist .
+wheel: $(BIN)/.test  ## build sdist and wheel, with the tuned records, into dist/
+	$(BIN)/python -m hatchling build -d dist
 
 clean:  ## remove the environment and what was built
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache

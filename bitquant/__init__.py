@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bitquant.operator import Operator
     from bitquant.packing import general_compress, general_decompress
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BitLinear",
@@ -78,13 +78,14 @@ _HOMES = {
     "quantize_model": "nn",
     "read_checkpoint": "nn.checkpoints",
 }
-_MODULES = frozenset({"arch", "bitblas", "cache", "compute", "nn", "schedule", *_HOMES.values()})
+#: Modules that need no import of their own.
+_MODULES = frozenset({"arch", "bitblas", "cache", "compute", "nn", "schedule"})
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    elif name in _MODULES:
+    elif name in _MODULES or name in _HOMES.values():
         value = importlib.import_module(f"{__name__}.{name}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -93,4 +94,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))})

@@ -272,8 +272,9 @@ def resolve_target(target: str | Target | None) -> Target:
     Parameters
     ----------
     target
-        None: the GPU if there is one, else the CPU. "cpu" or "llvm"; "cuda" (the attached GPU); "sm_90a", or TVM's
-        older spelling "cuda -arch=sm_90a"; "nvidia/..." tags and `Target` objects.
+        None: the GPU if there is one, else the CPU. "cpu" or "llvm"; "cuda" (the attached GPU); an architecture,
+        "sm_90a", also written sm90, 90a or 9.0, or in TVM's older way "cuda -arch=sm_90a"; a product, which stands for
+        its architecture, "h100" or "RTX 4090" (`find_gpu`); "nvidia/..." tags and `Target` objects.
 
     Raises
     ------
@@ -302,11 +303,17 @@ def resolve_target(target: str | Target | None) -> Target:
         return cuda_target(arch)
     if match := re.fullmatch(r"(?:cuda\s+-{1,2}arch[= ])?(sm_\w+)", text):
         return cuda_target(match[1])
+    if match := re.fullmatch(r"(?:sm)?(\d{1,2})\.?(\d)(a?)", text.lower()):
+        return cuda_target(f"sm_{match[1]}{match[2]}{match[3]}")
+    if (product := find_gpu(text)) is not None:
+        return cuda_target(product.name)
     try:
         resolved = Target(text)
     except Exception as error:
         raise ConfigError(
-            f"'target' must be 'cpu', 'cuda' or an architecture such as 'sm_90a' (got {target!r:.200})", target=target
+            f"'target' must be cpu, cuda (the GPU that is here) or an architecture: {', '.join(_ARCHS)}, also as 90a, "
+            f"sm90 or 9.0; or a product: {', '.join(map(' '.join, _PRODUCTS))} (got {target!r:.200})",
+            target=target,
         ) from error
     return _from_tvm(resolved)
 
@@ -317,8 +324,8 @@ def resolve_gpu(target: str | None) -> tuple[Target, GpuArch | None]:
     Parameters
     ----------
     target
-        As in `resolve_target`, or the name of a product, as in `find_gpu`. An architecture stands for its
-        `GpuArch.example`, "cuda" and None for the GPU that is here.
+        As in `resolve_target`. An architecture stands for its `GpuArch.example`, "cuda" and None for the GPU that is
+        here.
 
     Raises
     ------
@@ -327,11 +334,7 @@ def resolve_gpu(target: str | None) -> tuple[Target, GpuArch | None]:
     """
     if target is not None and (named := find_gpu(target)) is not None:
         return cuda_target(named.name), named
-    try:
-        resolved = resolve_target(target)
-    except ConfigError as error:
-        products = ", ".join(" ".join(keys) for keys in _PRODUCTS)
-        raise ConfigError(f"{error}; or a product: {products}", target=target) from error
+    resolved = resolve_target(target)
     if resolved.kind.name != "cuda":
         return resolved, None
     here = None

@@ -16,9 +16,11 @@ from bitquant.cli.cache import cache
 from bitquant.cli.doctor import doctor
 from bitquant.cli.generate import generate
 from bitquant.cli.inspect import inspect
+from bitquant.cli.output import wrapped
 from bitquant.cli.quantize import quantize
 from bitquant.cli.run import run
 from bitquant.cli.show import show
+from bitquant.cli.startup import forget_collector, is_debugging, tune_collector
 from bitquant.cli.tune import tune
 from bitquant.errors import BitquantError
 
@@ -81,19 +83,15 @@ class _Commands(click.Group):
             return _fail(error, str(error), _WRONG_USE)
         except Exception as error:  # noqa: BLE001 - the last resort of a program
             message = f"unexpected {type(error).__name__}: {error}"
-            hint = "" if _is_debugging() else "\nset BITQUANT_DEBUG=1 to see where it comes from"
+            hint = "" if is_debugging() else "\nset BITQUANT_DEBUG=1 to see where it comes from"
             return _fail(error, message + hint, _UNEXPECTED)
         return code if isinstance(code, int) else _OK
 
 
-def _is_debugging() -> bool:
-    return os.environ.get("BITQUANT_DEBUG", "") not in ("", "0")
-
-
 def _fail(error: Exception, message: str, code: int) -> int:
-    if _is_debugging():
+    if is_debugging():
         traceback.print_exception(error)
-    click.echo(f"error: {message}", err=True)
+    click.echo(wrapped(f"error: {message}", is_error=True), err=True)
     if isinstance(error, click.UsageError) and error.ctx is not None:
         click.echo(f"see: {error.ctx.command_path} --help", err=True)
     return code
@@ -107,7 +105,7 @@ def _discard_stdout() -> None:
 
 def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
     """Print a warning as the user of a command wants it: without the line of source that gave it."""
-    click.echo(f"warning: {message}", err=True)
+    click.echo(wrapped(f"warning: {message}", is_error=True), err=True)
 
 
 @click.group(
@@ -119,11 +117,17 @@ def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
 Examples:
   bitquant doctor
   bitquant generate path/to/checkpoint --prompt "The capital of France is"
-  bitquant run --M 1 --N 4096 --K 4096 --W_dtype uint4 --group_size 128 --with_scaling
-  bitquant inspect --stage cuda --target sm_90a --M 1 --N 4096 --K 4096 --W_dtype uint4
+  bitquant run --M 1 --N 4096 --K 4096 --W_dtype uint4 --group_size 128 \\
+      --with_scaling
+  bitquant inspect --stage cuda --target h100 --M 1 --N 4096 --K 4096 \\
+      --W_dtype uint4
 \b
-Exit codes: 0 done; 1 a wrong result, or an installation that cannot compute; 2 a usage error, or something
-that this machine lacks; 3 an unexpected error (BITQUANT_DEBUG=1 shows its traceback); 130 interrupted.
+Exit codes: 0 done; 1 a wrong result, or an installation that cannot compute;
+2 a usage error, or something that this machine lacks; 3 an unexpected error
+(BITQUANT_DEBUG=1 shows its traceback); 130 interrupted.
+\b
+Completion in bash, for this shell (zsh and fish: the same word):
+  eval "$(_BITQUANT_COMPLETE=bash_source bitquant)"
 """,
 )
 @click.version_option(bitquant.__version__, prog_name="bitquant", message="%(prog)s %(version)s")
@@ -140,4 +144,8 @@ for _command in (run, inspect, bench, doctor, cache, tune, quantize, generate, s
 
 def main() -> NoReturn:
     """Run the command line; the entry point of the `bitquant` program."""
-    cli.main(prog_name="bitquant")
+    tune_collector()
+    try:
+        cli.main(prog_name="bitquant")
+    finally:
+        forget_collector()

@@ -30,15 +30,20 @@ _BEGIN, _END = "<!-- begin: bitquant bench -->", "<!-- end: bitquant bench -->"
     epilog="""
 \b
 Examples:
-  bitquant bench --shapes decode --formats uint4-g128-zeros,int4-g128 --m 1,8,16 --json decode.json
-  bitquant bench --shapes llama-3-70b,4096x4096 --formats nf4-g64 --m 1 --peers "torch linear,bitsandbytes"
+  bitquant bench --shapes decode --formats uint4-g128-zeros,int4-g128 \\
+      --m 1,8,16 --json decode.json
+  bitquant bench --shapes llama-3-70b,4096x4096 --formats nf4-g64 --m 1 \\
+      --peers "torch linear,bitsandbytes"
   bitquant bench --host --shapes 4096x4096 --formats uint4-g128-zeros
-  bitquant bench --from-json decode.json --markdown docs/benchmarks.md --plots plots
-  bitquant bench --model llama-3-8b --methods float16,uint4-g128-zeros,uint4-g128-zeros+int8-row,bitsandbytes
+  bitquant bench --from-json decode.json --markdown docs/benchmarks.md \\
+      --plots plots
+  bitquant bench --model llama-3-8b \\
+      --methods float16,uint4-g128-zeros,uint4-g128-zeros+int8-row,bitsandbytes
 \b
-Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized][-scaled]: the type of A where it is not --A_dtype, the type
-of W, the size of groups that share a scale (row: one a row; nothing: no scales), the mode of zero points, and whether
-outputs are scaled by row and column.
+Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized][-scaled]: the type
+of A where it is not --A_dtype, the type of W, the size of groups that share a
+scale (row: one a row; nothing: no scales), the mode of zero points, and
+whether outputs are scaled by row and column.
 Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
 """
 )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bitquant.cli.progress import Progress
+from bitquant.cli.startup import import_libraries
 from bitquant.errors import BitquantError, CheckpointError, ConfigError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def chosen_device(text: str | None) -> torch.device:
     UnsupportedError
         If there is no such GPU.
     """
+    import_libraries()
     import torch
 
     if text is None:
@@ -112,7 +115,9 @@ def import_transformers(command: str) -> Any:
         If it is not installed.
     """
     try:
-        import transformers
+        with Progress() as progress:
+            progress.say("loading transformers")
+            import transformers
     except ImportError as error:
         raise UnsupportedError(
             f"bitquant {command} needs the package transformers ({error}); install it with: "

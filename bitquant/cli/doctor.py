@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.metadata
 import os
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bitquant.cli.output import format_bytes, print_table
+from bitquant.cli.output import format_bytes, print_json, print_table
+from bitquant.cli.progress import Progress
+from bitquant.cli.startup import import_libraries
 from bitquant.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -66,23 +69,32 @@ class _Probe:
             return [_Row(self.name, "broken" if self.is_essential else "absent", found, self.fix)]
 
 
-@click.command(epilog="\b\nExample:\n  bitquant doctor")
-def doctor() -> int:
+@click.command(epilog="\b\nExamples:\n  bitquant doctor\n  bitquant doctor --json > report.json")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def doctor(as_json: bool) -> int:
     """Show what is installed and what is missing.
 
     That is: software, processors, compilers and the cache, and for what is missing what to do about it. At the end a
     small multiplication is compiled, run and checked on the CPU, and on the GPU if there is one. The exit code is 0 if
     a multiplication can run here, and 1 if something essential is broken.
     """
-    rows = [row for probe in _PROBES for row in probe.rows()]
+    import_libraries()
+    rows: list[_Row] = []
+    with Progress() as progress:
+        for probe in _PROBES:
+            progress.say(f"looking at {probe.name}")
+            rows += probe.rows()
+    is_broken = any(row.state == "broken" for row in rows)
+    proofs = [row.name.removeprefix(_PROOF) for row in rows if row.name.startswith(_PROOF) and row.state == "ok"]
+    if as_json:
+        print_json({"runs_on": proofs, "rows": [dataclasses.asdict(row) for row in rows]})
+        return int(is_broken)
     _print(rows)
     click.echo()
-    is_broken = any(row.state == "broken" for row in rows)
     if is_broken:
         click.echo("something essential is broken: see the rows above")
     else:
-        proofs = [row.name for row in rows if row.name.startswith(_PROOF) and row.state == "ok"]
-        click.echo(f"a matmul runs here, on {' and '.join(name.removeprefix(_PROOF) for name in proofs)}")
+        click.echo(f"a matmul runs here, on {' and '.join(proofs)}")
     return int(is_broken)
 
 

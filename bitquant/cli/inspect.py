@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from bitquant.cli.output import print_source
+from bitquant.cli.output import print_source, wrapped
 from bitquant.cli.problem import ProblemCommand, target_option
+from bitquant.cli.progress import Progress
 from bitquant.errors import ConfigError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ _LANGUAGES = {
     "sass": "gas",
     "report": "text",
 }
+#: Columns before what a line of the report says.
+_HANG = 13
 _CUDA_STAGES = ("cuda", "ptx", "sass")
 
 
@@ -41,33 +45,48 @@ Stages, in the order of their making:
   te         the tensor expressions B_decode, C and D
   tir        the unscheduled function
   scheduled  the scheduled function
-  cuda       CUDA C++                          (CUDA targets)
-  ptx        PTX                               (CUDA targets)
-  sass       machine code, disassembled        (CUDA targets, with a disassembler)
-  report     rule, hint, refusals, registers, shared memory, bytes and operations a call
+  cuda       CUDA C++                       (CUDA targets)
+  ptx        PTX                            (CUDA targets)
+  sass       machine code, disassembled     (CUDA targets, with a disassembler)
+  report     rule, hint, refusals, registers, shared memory, bytes and
+             operations a call
 \b
 Examples:
-  bitquant inspect --stage te --M 1 --N 1024 --K 1024 --W_dtype uint3 --group_size 64 --with_scaling
-  bitquant inspect --stage cuda --target sm_90a --M 1 --N 4096 --K 4096 --W_dtype uint4 | less
-  bitquant inspect --stage ptx --rung 64 --target sm_80 --N 4096 --K 4096 --W_dtype int8 --out kernel.ptx
+  bitquant inspect --stage te --M 1 --N 1024 --K 1024 --W_dtype uint3 \\
+      --group_size 64 --with_scaling
+  bitquant inspect --stage cuda --target h100 --M 1 --N 4096 --K 4096 \\
+      --W_dtype uint4 | less
+  bitquant inspect --stage ptx --rung 64 --target sm_80 --N 4096 --K 4096 \\
+      --W_dtype int8 --out kernel.ptx
 """,
 )
 @target_option
 @click.option("--stage", type=click.Choice(list(_LANGUAGES)), required=True, help="What to print; see below.")
 @click.option("--rung", type=int, metavar="R", help="One rung of the ladder. Default: all.")
 @click.option("--full", is_flag=True, help="Print CUDA C++ with the preamble that TVM puts before every kernel.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--out", type=click.File("w", encoding="utf-8"), metavar="FILE", help="Write to FILE, not to the screen.")
 def inspect(
-    *, config: MatmulConfig, target: str | None, stage: str, rung: int | None, full: bool, out: IO[str] | None
+    *,
+    config: MatmulConfig,
+    target: str | None,
+    stage: str,
+    rung: int | None,
+    full: bool,
+    as_json: bool,
+    out: IO[str] | None,
 ) -> None:
     """Print what stands at one stage of the making of a kernel.
 
-    No GPU is needed: name the architecture with --target. Lines are printed whole, coloured on a terminal and plain
-    in a pipe.
+    No GPU is needed: name the architecture with --target. Sources are printed in whole lines, coloured on a terminal
+    and plain in a pipe.
     """
     from bitquant.arch import resolve_target
+    from bitquant.build import watched
     from bitquant.schedule import plan, preferred_layout
 
+    if as_json and stage != "report":
+        raise click.UsageError(f"--json goes with --stage report (got {stage}); leave it out")
     resolved = resolve_target(target)
     planned = plan(config, resolved, preferred_layout(config, resolved))
     if rung is not None:
@@ -79,13 +98,17 @@ def inspect(
             stage=stage,
             target=target,
         )
-    text = _source(config, resolved, stage, planned)
+    with Progress() as progress, watched(progress.advance):
+        progress.say("making kernels", len(config.ladder))
+        text = _source(config, resolved, "json" if as_json else stage, planned)
     if stage == "cuda" and not full:
         text = strip_preamble(text)
     if out is not None:
         out.write(text.rstrip("\n") + "\n")
+    elif stage == "report" and not as_json:
+        click.echo(wrapped(text, hang=" " * _HANG))
     else:
-        print_source(text, _LANGUAGES[stage])
+        print_source(text, "json" if as_json else _LANGUAGES[stage])
 
 
 def _one_rung(config: MatmulConfig, rung: int, target: Target) -> MatmulConfig:
@@ -114,6 +137,7 @@ def _source(config: MatmulConfig, target: Target, stage: str, planned: Plan) -> 
         )
     operator = Matmul(config, target=target, records=planned)
     read = {"cuda": operator.get_source, "ptx": operator.get_ptx, "sass": operator.get_sass, "report": operator.report}
+    read["json"] = lambda: json.dumps(operator.facts(), indent=1)
     return read[stage]()
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import TYPE_CHECKING
+import re
+import shutil
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,11 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
-__all__ = ["format_bytes", "print_source", "print_table", "three_digits"]
+__all__ = ["format_bytes", "print_json", "print_source", "print_table", "three_digits", "wrapped"]
 
 #: Columns of a pipe, which has no width: no line is ever wrapped or cut there.
 _PIPE_WIDTH = 10_000
+#: Columns between two columns of a table, and the fewest that its last one is wrapped to.
+_GAP, _LEAST_WRAPPED = 2, 20
 
 
 def _console() -> Console:
@@ -31,6 +39,9 @@ def _console() -> Console:
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[RenderableType]], right: Sequence[str] = ()) -> None:
     """Print a table without lines, as wide as its content.
 
+    On a terminal the last column is wrapped between words, so that the table is no wider than the window. A word that
+    is longer than its column stays whole.
+
     Parameters
     ----------
     headers
@@ -41,18 +52,47 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[RenderableType]]
         The headers of columns that are aligned to the right.
     """
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(headers), header_style="bold")
-    for header in headers:
-        table.add_column(header, justify="right" if header in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
     console = _console()
+    cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    columns = list(zip(*cells, strict=True)) if cells else [()] * len(headers)
+    taken = sum(
+        _GAP + max([len(header), *(line.cell_len for cell in column for line in cell.split())])
+        for header, column in zip(headers[:-1], columns[:-1], strict=True)
+    )
+    room = max(console.width - taken, _LEAST_WRAPPED)
+    console.width = _PIPE_WIDTH  # Nothing below is wrapped, folded or cut.
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=any(headers), header_style="")
+    for header in headers:
+        table.add_column(Text(header, style="bold"), justify="right" if header in right else "left", no_wrap=True)
+    for *others, last in cells:
+        table.add_row(*others, _between_words(last, room))
     with console.capture() as capture:
         console.print(table)
     # rich pads the last column; click writes, so that a closed pipe is an error like any other.
-    text = "\n".join(line.rstrip() for line in capture.get().splitlines())
+    text = "\n".join(re.sub(r" +(\x1b\[0m)?$", r"\1", line) for line in capture.get().splitlines())
     click.echo(text, color=True)
+
+
+def _between_words(text: Text, width: int) -> Text:
+    """Return text in lines of at most `width` columns, but for longer words."""
+    lines: list[Text] = []
+    for line in text.split("\n"):
+        breaks, begin = [], 0
+        for word in re.finditer(r"\S+", line.plain):
+            if word.start() > begin and word.end() - begin > width:
+                begin = word.start()
+                breaks.append(begin)
+        lines += line.divide(breaks)
+    for line in lines:
+        line.rstrip()
+    return type(text)("\n").join(lines)
+
+
+def print_json(value: Any) -> None:
+    """Print what a command has found as JSON, for programs."""
+    click.echo(json.dumps(value, indent=1))
 
 
 def print_source(text: str, language: str) -> None:
@@ -90,3 +130,37 @@ def format_bytes(count: float) -> str:
 def three_digits(x: float) -> str:
     """Return a number with three significant digits and without an exponent; 0 for what is not positive."""
     return f"{x:.{max(0, 2 - math.floor(math.log10(x)))}f}" if x > 0 else "0"
+
+
+def wrapped(text: str, indent: str = "", hang: str = "", is_error: bool = False) -> str:
+    """Return text, on a terminal in lines that fit it; no word is broken.
+
+    Parameters
+    ----------
+    text
+        Its lines are wrapped one by one.
+    indent, hang
+        What each line begins with, and what comes after that in lines that are continued.
+    is_error
+        Whether it is for standard error.
+    """
+    is_terminal = (sys.stderr if is_error else sys.stdout).isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else _PIPE_WIDTH
+    lines: list[str] = []
+    for line in text.split("\n"):
+        begin = indent + line[: len(line) - len(line.lstrip())]
+        following = indent + hang if hang else begin
+        lines += (
+            textwrap.wrap(
+                line.strip(),
+                width,
+                initial_indent=begin,
+                subsequent_indent=following,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            or [""]
+            if len(indent + line) > width
+            else [indent + line]
+        )
+    return "\n".join(lines)

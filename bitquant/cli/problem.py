@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import inspect
-import re
-import types
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable
+from typing import Any
 
 import click
+
+from bitquant.cli.startup import import_libraries
 
 __all__ = ["DASHES", "LADDER", "NUMBERS", "ProblemCommand", "RowList", "Value", "parse_rows", "target_option"]
 
@@ -82,61 +79,55 @@ NUMBERS = Value(
 )
 
 
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the type itself."""
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+def _option(name: str, kind: click.ParamType | type[bool], metavar: str, default: Any, text: str) -> click.Option:
+    if kind is bool:
+        return click.Option([f"--{name}/--no-{name}", name], default=default, help=text)
+    return click.Option([f"--{name}", name], type=kind, default=default, metavar=metavar, show_default=True, help=text)
 
 
-def _field_help(owner: type) -> dict[str, str]:
-    """Return what the docstring of a dataclass says of each field, in the section "Parameters" of NumPy's style."""
-    match = re.search(r"Parameters\n-+\n(.*?)(?:\n\n\S|\Z)", inspect.getdoc(owner) or "", re.DOTALL)
-    texts = {}
-    for names, text in re.findall(r"^(\S.*)\n((?:    .*\n?)+)", match[1] if match else "", re.MULTILINE):
-        words = " ".join(text.replace("`", "").split())
-        texts.update(dict.fromkeys(names.split(", "), words))
-    return texts
+_WHOLE, _WHOLE_OR_NONE = (Value("a whole number", int, is_optional) for is_optional in (False, True))
+_NAME, _NAME_OR_NONE = (Value("a name", str, is_optional) for is_optional in (False, True))
 
-
-def _option(field: dataclasses.Field[Any], hint: Any, text: str) -> click.Option:
-    members = _alternatives(hint)
-    is_optional = types.NoneType in members
-    if bool in members:
-        flag = f"--{field.name}/--no-{field.name}"
-        return click.Option([flag, field.name], default=field.default, show_default=True, help=text)
-    choices = [value for member in members if get_origin(member) is Literal for value in get_args(member)]
-    sequences = [get_args(member) for member in members if get_origin(member) is Sequence]
-    if (float,) in sequences:
-        kind, metavar = NUMBERS, "FLOAT,FLOAT,..."
-    elif sequences:
-        kind, metavar = LADDER, "INT|INT,INT,...|none"
-    elif int in members:
-        kind, metavar = Value("a whole number", int, is_optional), "INT"
-    else:
-        kind, metavar = Value("a name", str, is_optional), "|".join(choices) or "TYPE"
-    return click.Option(
-        [f"--{field.name}", field.name],
-        type=kind,
-        default=field.default,
-        metavar=metavar,
-        show_default=True,
-        help=text,
+#: An option for each field of `MatmulConfig`, in its order and with its defaults. That class imports torch, which takes
+#: seconds; help, completion and errors of usage need none of it.
+_OPTIONS = tuple(
+    _option(*row)
+    for row in (
+        ("M", LADDER, "INT|INT,INT,...|none", None,
+         "Rows of A. One number: a kernel for these. A list, by default 1, 16, 32 ... 1024: calls of any number."),
+        ("N", _WHOLE, "INT", None, "Columns of D: output channels, rows of W.  [required]"),
+        ("K", _WHOLE, "INT", None, "Length of the reduction: columns of A and of W.  [required]"),
+        ("A_dtype", _NAME, "TYPE", "float16", "Type of A: float16, bfloat16, float32, int8, float8_e4m3, float8_e5m2."),
+        ("W_dtype", _NAME_OR_NONE, "TYPE", None,
+         "Type of W, such as uint4, int2, nf4, fp4_e2m1 or float8_e4m3; a wrong one lists all. Default: that of A."),
+        ("out_dtype", _NAME, "TYPE", "float16", "Type of D and Bias: float16, bfloat16, float32, int32, int8."),
+        ("accum_dtype", _NAME, "TYPE", "float16", "Least precision of sums: float16, float32 or int32."),
+        ("layout", _NAME, "nt|nn", "nt", "nt: W is (N, K). nn: W is (K, N), where it has the type of A."),
+        ("with_bias", bool, "", False, "Add Bias, (N,)."),
+        ("group_size", _WHOLE_OR_NONE, "INT|none", -1,
+         "Consecutive k that share a scale and a zero point; it divides K. -1: one group a row."),
+        ("with_scaling", bool, "", False, "Multiply W by Scale, (N, K / group_size)."),
+        ("with_zeros", bool, "", False, "Shift W by Zeros, a zero point for each group."),
+        ("zeros_mode", _NAME_OR_NONE, "original|rescale|quantized", "original",
+         "original: (w - z) s. rescale: w s - z. quantized: (w - z) s with packed integers z."),
+        ("storage_dtype", _NAME, "int8", "int8", "For scripts of BitBLAS: packed weights are int8 tensors."),
+        ("fast_decoding", bool, "", None,
+         "If no, W stays in the plain layout, rows of codes. Default: the layout of the fastest kernels."),
+        ("propagate_a", bool, "", None, "For scripts of BitBLAS, without effect."),
+        ("propagate_b", bool, "", None, "For scripts of BitBLAS. If no, W stays in the plain layout."),
+        ("scale_dtype", _NAME_OR_NONE, "TYPE", None,
+         "Type of Scale and Zeros: float16, bfloat16 or float32. Default: that of A; float32 where A has 8 bits."),
+        ("with_activation_scale", bool, "", False, "Multiply sums by a float32 for each row of A, (M,)."),
+        ("with_channel_scale", bool, "", False, "Multiply sums by a float32 for each row of W, (N,)."),
+        ("codebook", NUMBERS, "FLOAT,FLOAT,...", None, "The 16 values of W's codes, where W_dtype is code4."),
     )
-
-
-@functools.cache
-def _options() -> tuple[click.Option, ...]:
-    from bitquant.config import DEFAULT_LADDER, MatmulConfig
-
-    hints, texts = get_type_hints(MatmulConfig), _field_help(MatmulConfig)
-    texts = {k: text.replace("DEFAULT_LADDER", ", ".join(map(str, DEFAULT_LADDER))) for k, text in texts.items()}
-    return tuple(_option(f, hints[f.name], texts.get(f.name, "")) for f in dataclasses.fields(MatmulConfig))
+)  # fmt: skip
 
 
 class ProblemCommand(click.Command):
     """A command with one option for each field of `MatmulConfig`; its callback takes the `config` made of them.
 
-    The options are made when click asks for them, because that imports torch, and the help of the group does not need
-    it. Options may be spelled with dashes, too: ``--with-scaling``.
+    Options may be spelled with dashes, too: ``--with-scaling``.
     """
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
@@ -145,11 +136,11 @@ class ProblemCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the fields of the problem, then the command's own options."""
-        return [*_options(), *super().get_params(ctx)]
+        return [*_OPTIONS, *super().get_params(ctx)]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the two kinds of options under headings of their own."""
-        for title, params in (("Problem", _options()), ("Options", super().get_params(ctx))):
+        for title, params in (("Problem", _OPTIONS), ("Options", super().get_params(ctx))):
             with formatter.section(title):
                 formatter.write_dl([record for p in params if (record := p.get_help_record(ctx)) is not None])
 
@@ -161,9 +152,10 @@ class ProblemCommand(click.Command):
         ConfigError
             If the fields break one of its rules.
         """
+        import_libraries()
         from bitquant.config import MatmulConfig
 
-        fields = {str(option.name): ctx.params.pop(str(option.name)) for option in _options()}
+        fields = {str(option.name): ctx.params.pop(str(option.name)) for option in _OPTIONS}
         ctx.params["config"] = MatmulConfig(**fields)
         return super().invoke(ctx)
 
@@ -172,6 +164,6 @@ class ProblemCommand(click.Command):
 target_option = click.option(
     "--target",
     metavar="TARGET",
-    help="What to compile for: cpu, cuda (the GPU that is here), or an architecture such as sm_90a. "
-    "Default: the GPU if there is one, else the CPU.",
+    help="What to compile for: cpu, cuda (the GPU that is here), an architecture such as sm_90a, or a product such as "
+    "h100. Default: the GPU if there is one, else the CPU.",
 )

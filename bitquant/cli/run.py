@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bitquant.cli.output import print_table, three_digits
+from bitquant.cli.output import print_json, print_table, three_digits, wrapped
 from bitquant.cli.problem import ProblemCommand, parse_rows, target_option
+from bitquant.cli.progress import Progress
 from bitquant.errors import ConfigError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -42,6 +43,16 @@ class _Result:
     latency_us: float
 
 
+@dataclass(frozen=True)
+class _Construction:
+    """How an operator came about: where it runs, how long its making took, and whether it was compiled for that."""
+
+    device: str
+    seconds: float
+    is_compiled: bool
+    is_cache_enabled: bool
+
+
 class _Rows(click.ParamType):
     name = "rows"
 
@@ -61,9 +72,12 @@ class _Rows(click.ParamType):
     epilog="""
 \b
 Examples:
-  bitquant run --M 1 --N 1024 --K 1024 --W_dtype uint4 --group_size 128 --with_scaling --with_zeros
-  bitquant run --M 1,16,64 --m 1,5,64,100 --N 4096 --K 4096 --W_dtype nf4 --group_size 64 --with_scaling
-  bitquant run --M 8 --N 512 --K 512 --A_dtype int8 --W_dtype int2 --accum_dtype int32 --out_dtype int32 --target cpu
+  bitquant run --M 1 --N 1024 --K 1024 --W_dtype uint4 --group_size 128 \\
+      --with_scaling --with_zeros
+  bitquant run --M 1,16,64 --m 1,5,64,100 --N 4096 --K 4096 --W_dtype nf4 \\
+      --group_size 64 --with_scaling
+  bitquant run --M 8 --N 512 --K 512 --A_dtype int8 --W_dtype int2 \\
+      --accum_dtype int32 --out_dtype int32 --target cpu --json
 """,
 )
 @target_option
@@ -75,25 +89,32 @@ Examples:
     help=f"Rows of A to call with, such as 1,16,64. Default: M, or the first {_MOST_RUNGS} rungs of a ladder.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives other operands.")
-def run(config: MatmulConfig, target: str | None, rows: tuple[int, ...] | None, seed: int) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def run(config: MatmulConfig, target: str | None, rows: tuple[int, ...] | None, seed: int, as_json: bool) -> int:
     """Build a problem, check its result, and time it.
 
     The operands are random, and the reference is computed in float64. The time is that of one call whose weight is not
     in the cache: on a GPU the median of replays of a CUDA graph, without host time. GB/s counts every operand once,
-    TFLOP/s 2 M N K operations.
+    TFLOP/s 2 M N K operations. The exit code is 1 if a result is wrong.
     """
     asked, rows = rows, _rows_to_run(config, rows)
-    operator, header = _construct(config, target)
-    for line in header:
-        click.echo(line)
-    results = [_run_once(operator, m, seed) for m in rows]
-    click.echo()
-    _print_results(operator, results)
-    if asked is None and (left_out := config.ladder[len(rows) :]):
-        click.echo(f"not run: m = {', '.join(map(str, left_out))}; --m names others")
-    for columns in sorted({r.columns for r in results if r.columns < operator.config.N}):
-        many = ", ".join(str(r.m) for r in results if r.columns == columns)
-        click.echo(f"checked for m = {many}: {columns} of {config.N} columns, drawn at random")
+    operator, construction = _construct(config, target)
+    if not as_json:
+        _print_header(operator, construction)
+    with Progress() as progress:
+        progress.say("checking and timing", len(rows))
+        results = []
+        for m in rows:
+            results.append(_run_once(operator, m, seed))
+            progress.advance()
+    if as_json:
+        print_json(_as_json(operator, construction, results))
+    else:
+        click.echo()
+        _print_results(operator, results)
+        left_out = config.ladder[len(rows) :] if asked is None else ()
+        for line in _notes(config, results, left_out):
+            click.echo(line)
     for result in results:
         if result.complaint:
             click.echo(f"wrong result for m = {result.m}: {result.complaint}", err=True)
@@ -112,12 +133,13 @@ def _rows_to_run(config: MatmulConfig, rows: tuple[int, ...] | None) -> tuple[in
     return rows
 
 
-def _construct(config: MatmulConfig, target: str | None) -> tuple[Matmul, list[str]]:
-    """Return the operator, and lines that say what it is and how long its construction took."""
+def _construct(config: MatmulConfig, target: str | None) -> tuple[Matmul, _Construction]:
+    """Return the operator, and how it came about."""
     import torch
 
     from bitquant import cache
     from bitquant.arch import resolve_target
+    from bitquant.build import watched
     from bitquant.matmul import Matmul
 
     resolved = resolve_target(target)
@@ -129,21 +151,77 @@ def _construct(config: MatmulConfig, target: str | None) -> tuple[Matmul, list[s
             target=target,
         )
     begin = time.perf_counter()
-    operator = Matmul(config, target=resolved)
+    with Progress() as progress, watched(progress.advance):
+        progress.say("compiling kernels", len(config.ladder))
+        operator = Matmul(config, target=resolved)
     seconds = time.perf_counter() - begin
-    # A kernel from the cache has not been scheduled in this process.
-    if "scheduled_mod" not in vars(operator):
-        how = "from the cache"
-    else:
-        how = "compiled; the next run takes it from the cache" if cache.is_enabled() else "compiled; the cache is off"
     device = torch.cuda.get_device_name() if is_cuda else f"CPU {resolved.attrs.get('mcpu', '')}"
-    lines = [
-        str(config),
-        f"  {config.problem_summary()}",
-        f"  target       {operator.arch}, {device}",
-        f"  constructed  in {seconds:.2f} s, {how}",
-    ]
-    return operator, lines
+    # A kernel from the cache has not been scheduled in this process.
+    is_compiled = "scheduled_mod" in vars(operator)
+    return operator, _Construction(device, seconds, is_compiled, cache.is_enabled())
+
+
+def _print_header(operator: Matmul, construction: _Construction) -> None:
+    """Say what is run, and how long its construction took."""
+    click.echo(operator.config)
+    click.echo(wrapped(operator.config.problem_summary(), "  "))
+    click.echo(f"  target       {operator.arch}, {construction.device}")
+    how = "from the cache"
+    if construction.is_compiled:
+        is_kept = construction.is_cache_enabled
+        how = "compiled; the next run takes it from the cache" if is_kept else "compiled; the cache is off"
+    click.echo(f"  constructed  in {construction.seconds:.2f} s, {how}")
+
+
+def _notes(config: MatmulConfig, results: list[_Result], left_out: tuple[int, ...]) -> list[str]:
+    """Return lines on what was not run, or not checked in full."""
+    lines = []
+    if left_out:
+        lines.append(f"not run: m = {', '.join(map(str, left_out))}; --m names others")
+    for columns in sorted({r.columns for r in results if r.columns < config.N}):
+        many = ", ".join(str(r.m) for r in results if r.columns == columns)
+        lines.append(f"checked for m = {many}: {columns} of {config.N} columns, drawn at random")
+    return lines
+
+
+def _as_json(operator: Matmul, construction: _Construction, results: list[_Result]) -> dict[str, Any]:
+    config = operator.config
+    return {
+        "problem": config.problem(),
+        "target": operator.arch,
+        "device": construction.device,
+        "weight_layout": operator.weight_layout,
+        "construction_s": construction.seconds,
+        "is_compiled": construction.is_compiled,
+        "results": [
+            {
+                "m": r.m,
+                "rule": _rule(operator, r.m),
+                "relative_error": r.error,
+                "tolerance": _tolerance(config),
+                "is_right": not r.complaint,
+                "complaint": r.complaint or None,
+                "checked_columns": r.columns,
+                "latency_us": r.latency_us,
+                "bytes": operator.bytes_per_call(r.m),
+                "flop": _flop(operator, r.m),
+            }
+            for r in results
+        ],
+    }
+
+
+def _tolerance(config: MatmulConfig) -> float | str:
+    """Return the bound of the relative error; for integers, in words, that of the difference of an element."""
+    from bitquant.testing.oracle import tolerance
+
+    if config.has_exact_results:
+        return "exact"
+    return "1 at ties" if config.out_format.is_integer else tolerance(config)
+
+
+def _flop(operator: Operator, m: int) -> int:
+    return 2 * m * operator.config.N * operator.config.K
 
 
 def _run_once(operator: Matmul, m: int, seed: int) -> _Result:
@@ -190,25 +268,21 @@ def _checked_columns(
 def _print_results(operator: Operator, results: list[_Result]) -> None:
     from rich.text import Text
 
-    from bitquant.testing.oracle import tolerance
-
     c = operator.config
-    bound = "1 at ties" if c.out_format.is_integer else f"{tolerance(c):.1e}"
-    if c.has_exact_results:
-        bound = "exact"
-    rows: list[list[RenderableType]] = []
-    for r in results:
-        flop = 2 * r.m * int(c.N or 0) * int(c.K or 0)
-        rows.append([
+    bound = _tolerance(c)
+    rows: list[list[RenderableType]] = [
+        [
             str(r.m),
             f"{r.error:.1e}",
-            bound,
+            bound if isinstance(bound, str) else f"{bound:.1e}",
             Text("FAIL", style="bold red") if r.complaint else Text("pass", style="green"),
             three_digits(r.latency_us),
             three_digits(operator.bytes_per_call(r.m) / r.latency_us / 1e3),
-            three_digits(flop / r.latency_us / 1e6),
+            three_digits(_flop(operator, r.m) / r.latency_us / 1e6),
             _rule(operator, r.m),
-        ])  # fmt: skip
+        ]
+        for r in results
+    ]
     headers = ["m", "rel. error", "tolerance", "result", "latency us", "GB/s", "TFLOP/s", "rule"]
     print_table(headers, rows, right=[h for h in headers if h not in ("result", "rule")])
 

@@ -13,6 +13,7 @@ import click
 
 from bitquant.cli.output import format_bytes, print_table, three_digits
 from bitquant.cli.problem import RowList
+from bitquant.cli.startup import import_libraries
 
 if TYPE_CHECKING:
     from bitquant.arch import GpuArch
@@ -73,6 +74,7 @@ def show(path: Path, target: str | None, rows: tuple[int, ...], every: bool, che
     one layer of each kind, as load_model would load it: sizes are those of the loaded model. Times are those of the
     matrix products of one forward pass, without attention and what lies between kernels. No GPU is needed.
     """
+    import_libraries()
     from bitquant.arch import resolve_gpu
     from bitquant.nn.contents import predict_step, read_contents
 

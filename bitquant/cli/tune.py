@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from bitquant.cli.output import print_table
+from bitquant.cli.output import print_table, wrapped
 from bitquant.cli.problem import ProblemCommand, parse_rows, target_option
-from bitquant.errors import RecordError
+from bitquant.cli.progress import Progress
+from bitquant.errors import RecordError, UnsupportedError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,9 +36,12 @@ class _Rungs(click.ParamType):
     epilog="""
 \b
 Examples:
-  bitquant tune --M 1,16,64 --N 4096 --K 4096 --W_dtype uint4 --group_size 128 --with_scaling --with_zeros
-  bitquant tune --M 1 --N 28672 --K 8192 --W_dtype nf4 --group_size 64 --with_scaling --write ~/schedules
-  BITQUANT_SCHEDULES=~/schedules bitquant run --M 1 --N 28672 --K 8192 --W_dtype nf4 --group_size 64 --with_scaling
+  bitquant tune --M 1,16,64 --N 4096 --K 4096 --W_dtype uint4 \\
+      --group_size 128 --with_scaling --with_zeros
+  bitquant tune --M 1 --N 28672 --K 8192 --W_dtype nf4 --group_size 64 \\
+      --with_scaling --write ~/schedules
+  BITQUANT_SCHEDULES=~/schedules bitquant run --M 1 --N 28672 --K 8192 \\
+      --W_dtype nf4 --group_size 64 --with_scaling
 """,
 )
 @target_option
@@ -65,18 +68,30 @@ def tune(
     The first candidates of every rule that applies are compiled, checked against a float64 product, and timed; the best
     few twice. The exit code is 1 if a candidate gave a wrong result.
     """
+    from bitquant.arch import resolve_target
+    from bitquant.build import watched
     from bitquant.matmul import Matmul
     from bitquant.tune import tune as search
 
-    try:
-        operator = Matmul(config, target=target)
-    except RecordError as error:  # It says: tune it again.
-        click.echo(f"{error}\nbeginning from the default instead", err=True)
-        operator = Matmul(config, target=target, records=())
-    result = search(operator, topk, rungs, workers, progress=_show_progress)
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
-    click.echo(f"{config}\n  {config.problem_summary()}\n  target {operator.arch}, {result.device}\n")
+    resolved = resolve_target(target)
+    if directory is not None and resolved.kind.name != "cuda":
+        raise UnsupportedError(
+            f"'--write' needs a CUDA target (got {target or 'no --target, and no GPU is here'}): records are of "
+            "CUDA GPUs; leave --write out to see what is measured",
+            directory=directory,
+        )
+    with Progress() as progress, watched(progress.advance):
+        progress.say("compiling the kernels to begin from", len(config.ladder))
+        try:
+            operator = Matmul(config, target=resolved)
+        except RecordError as error:  # It says: tune it again.
+            click.echo(f"{error}\nbeginning from the default instead", err=True)
+            operator = Matmul(config, target=resolved, records=())
+    with Progress() as progress:
+        result = search(operator, topk, rungs, workers, progress=progress.say)
+    click.echo(config)
+    click.echo(wrapped(config.problem_summary(), "  "))
+    click.echo(f"  target {operator.arch}, {result.device}\n")
     if show_all:
         _print_trials(result)
         click.echo()
@@ -91,11 +106,6 @@ def tune(
         if not changed:
             click.echo(f"{directory} has records that are as fast; --replace writes all the same")
     return int(any(trial.status == "wrong" for trial in result.complaints))
-
-
-def _show_progress(text: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
 
 
 def _latency(trial: Trial) -> str:
@@ -134,7 +144,9 @@ def _print_best(result: TuningResult) -> None:
             f"{result.floor_us(rung):.2f}" if result.operator.is_cuda else "",
             f"{len(trials)}, {sum(t.status != 'measured' for t in trials)}",
             trial.candidate.rule.name,
-            str(trial.candidate.hint),
         ])  # fmt: skip
-    headers = ["m <=", "latency us", "before us", "gain", "floor us", "tried, failed", "rule", "hint"]
+    headers = ["m <=", "latency us", "before us", "gain", "floor us", "tried, failed", "rule"]
     print_table(headers, rows, right=headers[:6])
+    click.echo()
+    hints = [[str(rung), str(trial.candidate.hint)] for rung, trial in result.best.items()]
+    print_table(["m <=", "hint"], hints, right=["m <="])

@@ -6,12 +6,12 @@ A format is listed in ``FORMATS`` of the file that defines it, and that file her
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from bitquant.errors import ConfigError
 from bitquant.formats import codebooks, float8, floats, integers, small_floats
 from bitquant.formats.base import ACTIVATION_DTYPES, NumberFormat
+from bitquant.spelling import did_you_mean
 
 __all__ = ["ACCUM_DTYPES", "OUT_DTYPES", "SCALE_DTYPES", "WEIGHT_DTYPES", "canonical_name", "number_format"]
 
@@ -47,11 +47,8 @@ def canonical_name(name: str, argument: str, allowed: tuple[str, ...]) -> str:
     canonical = _ALIASES.get(name, name)
     if canonical in allowed:
         return canonical
-    near = difflib.get_close_matches(name[:80].lower(), [*allowed, *_ALIASES], n=1, cutoff=0.5)
-    near_name = _ALIASES.get(near[0], near[0]) if near else None
-    hint = f"; did you mean {near_name!r}?" if near_name in allowed else ""
     raise ConfigError(
-        f"{argument!r} must be one of {', '.join(allowed)} (got {name!r:.200}){hint}",
+        f"{argument!r} must be one of {', '.join(allowed)} (got {name!r:.200}){did_you_mean(name, allowed, _ALIASES)}",
         **{argument: name},
     )
 

@@ -17,6 +17,7 @@ from bitquant import cache
 from bitquant.archive import Archive
 from bitquant.build import build, tell
 from bitquant.compiler import cuda_compiler, find_linker
+from bitquant.config import MatmulConfig
 from bitquant.parallel import Turn
 from bitquant.workers import BuildWarning, Outcome, current_crew
 
@@ -93,6 +94,16 @@ def _key(parts: dict[str, Any], config: Problem, target: Target) -> str:
     return cache.cache_key(parts)
 
 
+def _title(parts: dict[str, Any], config: Problem, target: Target) -> str:
+    """Return what tells an entry of the cache from others, for people."""
+    words = [f"{parts['operation']} of {config}" if "operation" in parts else str(config)]
+    if isinstance(config, MatmulConfig):
+        words += [config.problem_summary(), f"{parts['weight_layout']} weight"]
+    if parts.get("plan", {}).get("planned"):
+        words.append("tuned")
+    return f"{', '.join(words)} on {target.arch if target.kind.name == 'cuda' else target.kind.name}"
+
+
 def present_archive(parts: dict[str, Any], config: Problem, target: Target) -> Archive | None:
     """Return the archive of a problem from this process or the disk cache; None where neither has it.
 
@@ -155,6 +166,6 @@ def find_archive(
                 Archive.from_bytes,
                 compiled,
                 Archive.to_bytes,
-                f"{config} on {target.arch if target.kind.name == 'cuda' else target.kind.name}",
+                _title(parts, config, target),
             )
         return archive

@@ -36,7 +36,7 @@ from bitquant.operator.persistence import (
     target_name,
 )
 from bitquant.operator.registry import register, set_rebuild
-from bitquant.operator.report import bytes_per_call, report
+from bitquant.operator.report import bytes_per_call, facts, report
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
 from bitquant.operator.weight import WeightDecoder
 from bitquant.schedule import Choice, Plan, plan, preferred_layout
@@ -410,6 +410,10 @@ class Operator:
         shared memory, spills; then bytes and operations a call, and the time that memory alone would take.
         """
         return report(self.config, self._archive)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `report` says as values that JSON can hold; sizes are in bytes, times in microseconds."""
+        return facts(self.config, self._archive)
 
     def profile_latency(self, m: int | None = None) -> float:
         """Return the median time of a call, in microseconds.

@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bitquant.arch import gpu_arch
 from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.operands import OPERANDS
 
-__all__ = ["bytes_per_call", "report"]
+__all__ = ["bytes_per_call", "facts", "report"]
 
 
 def bytes_per_call(config: MatmulConfig, m: int) -> int:
     """Return the least bytes that a call of `m` rows moves: every operand read once, D written once."""
     return sum(operand.size_bytes(config, m) for operand in OPERANDS)
+
+
+def facts(config: MatmulConfig, archive: Archive) -> dict[str, Any]:
+    """Return what `report` says as values that JSON can hold; sizes are in bytes, times in microseconds."""
+    manifest = archive.manifest
+    gpu = gpu_arch(manifest["arch"]) if archive.programs else None
+    kernels = []
+    for name in dict.fromkeys(archive.symbols.values()):
+        rungs = [r for r, s in archive.symbols.items() if s == name]
+        choice = archive.choices[rungs[0]]
+        resources = [r for kernel, r in archive.resources.items() if kernel.startswith(name + "_")]
+        kernels.append({
+            "name": name,
+            "rungs": rungs,
+            "rule": choice.rule,
+            "hint": choice.hint,
+            "origin": choice.origin,
+            "refusals": choice.refusals,
+            "resources": [
+                {
+                    "registers": r.registers,
+                    "smem_bytes": r.smem_bytes + choice.smem_bytes,
+                    "spill_bytes": r.spill_bytes,
+                }
+                for r in resources
+            ],
+        })  # fmt: skip
+    calls = []
+    for m in config.ladder:
+        moved = bytes_per_call(config, m)
+        floor_us = None if gpu is None else moved / gpu.bandwidth_bytes_per_s * 1e6
+        calls.append({"m": m, "bytes": moved, "flop": 2 * m * config.N * config.K, "floor_us": floor_us})
+    return {
+        "problem": config.problem(),
+        "target": manifest["arch"],
+        "weight_layout": manifest["weight_layout"],
+        "kernels": kernels,
+        "calls": calls,
+        "floor_of": None if gpu is None else gpu.example,
+        "bandwidth_bytes_per_s": None if gpu is None else gpu.bandwidth_bytes_per_s,
+    }
 
 
 def report(config: MatmulConfig, archive: Archive) -> str:
@@ -21,34 +64,33 @@ def report(config: MatmulConfig, archive: Archive) -> str:
     For each kernel: the rungs it serves, rule and hint, why other rules refused the first of them, registers, shared
     memory, spills; then bytes and operations a call, and the time that memory alone would take.
     """
-    c, manifest = config, archive.manifest
-    arch = manifest["arch"]
-    lines = [str(c), f"  {c.problem_summary()}", f"  target {arch}, weight layout {manifest['weight_layout']}", ""]
-    for name in dict.fromkeys(archive.symbols.values()):
-        rungs = [r for r, s in archive.symbols.items() if s == name]
-        choice = archive.choices[rungs[0]]
+    c, found = config, facts(config, archive)
+    lines = [
+        str(c),
+        f"  {c.problem_summary()}",
+        f"  target {found['target']}, weight layout {found['weight_layout']}",
+        "",
+    ]
+    for kernel in found["kernels"]:
+        rungs = kernel["rungs"]
         served = f"m == {rungs[0]}" if c.is_static else f"m <= {', '.join(map(str, rungs))}"
         more = " and more" if not c.is_static and rungs[-1] == c.ladder[-1] else ""
-        lines.append(f"{name}: {served}{more}")
-        hint = ", ".join(f"{k}={v}" for k, v in choice.hint.items()) or "no hint"
-        lines.append(f"  rule       {choice.rule} ({hint})")
-        if choice.origin != "default":
-            lines.append(f"  from       {choice.origin}")
-        lines += [f"  not {rule:<6} {reason}" for rule, reason in choice.refusals.items()]
-        for kernel, r in archive.resources.items():
-            if kernel.startswith(name + "_"):
-                smem_bytes = r.smem_bytes + choice.smem_bytes
-                lines.append(
-                    f"  kernel     {r.registers} registers, {smem_bytes} bytes shared memory, "
-                    f"{r.spill_bytes} bytes spilled"
-                )
+        lines.append(f"{kernel['name']}: {served}{more}")
+        hint = ", ".join(f"{k}={v}" for k, v in kernel["hint"].items()) or "no hint"
+        lines.append(f"  rule       {kernel['rule']} ({hint})")
+        if kernel["origin"] != "default":
+            lines.append(f"  from       {kernel['origin']}")
+        lines += [f"  not {rule:<6} {reason}" for rule, reason in kernel["refusals"].items()]
+        lines += [
+            f"  kernel     {r['registers']} registers, {r['smem_bytes']} bytes shared memory, "
+            f"{r['spill_bytes']} bytes spilled"
+            for r in kernel["resources"]
+        ]
     lines.append("")
-    for m in c.ladder:
-        moved, flop = bytes_per_call(c, m), 2 * m * c.N * c.K
+    for call in found["calls"]:
         floor = ""
-        if archive.programs:
-            gpu = gpu_arch(arch)
-            bandwidth = gpu.bandwidth_bytes_per_s
-            floor = f", floor {moved / bandwidth * 1e6:.1f} us at {bandwidth / 1e12:.2f} TB/s ({gpu.example})"
-        lines.append(f"m = {m:<5} {moved / 2**20:.2f} MiB, {flop / 1e9:.2f} GFLOP{floor}")
+        if call["floor_us"] is not None:
+            bandwidth = found["bandwidth_bytes_per_s"] / 1e12
+            floor = f", floor {call['floor_us']:.1f} us at {bandwidth:.2f} TB/s ({found['floor_of']})"
+        lines.append(f"m = {call['m']:<5} {call['bytes'] / 2**20:.2f} MiB, {call['flop'] / 1e9:.2f} GFLOP{floor}")
     return "\n".join(lines)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from bitquant.cli import doctor as doctor_module
 from bitquant.cli import run as run_module
 from bitquant.cli.app import cli
 from bitquant.cli.inspect import te_source
+from bitquant.cli.output import print_table, wrapped
 from bitquant.compiler import find_disassembler
 from bitquant.compute import select_implementation
 from bitquant.testing.oracle import tolerance
@@ -92,13 +95,15 @@ def test_help_has_examples(command):
 
 @pytest.mark.parametrize("command", ["run", "inspect", "tune"])
 def test_options_are_the_fields_of_the_config(command):
-    """Each field of MatmulConfig is an option with a text, and booleans can be negated."""
-    options = {o.name: o for o in cli.commands[command].get_params(click.Context(cli.commands[command]))}
-    for field in dataclasses.fields(bq.MatmulConfig):
-        option = options[field.name]
+    """Each field of MatmulConfig is an option with its default and a text of its own; booleans can be negated."""
+    fields = dataclasses.fields(bq.MatmulConfig)
+    options = cli.commands[command].get_params(click.Context(cli.commands[command]))[: len(fields)]
+    assert [option.name for option in options] == [field.name for field in fields]
+    for option, field in zip(options, fields, strict=True):
         assert option.opts == [f"--{field.name}"]
-        assert option.help
+        assert option.default == field.default
         assert option.secondary_opts == ([f"--no-{field.name}"] if "bool" in str(field.type) else [])
+    assert len({option.help for option in options}) == len(options)
 
 
 @pytest.mark.parametrize(
@@ -208,18 +213,77 @@ def test_a_warning_is_one_line(tmp_path):
 
 
 def test_help_imports_neither_torch_nor_tvm():
-    """The help of the group appears at once: nothing heavy is imported for it."""
+    """Help of the group and of a command appears at once: nothing heavy is imported for it."""
     program = (
         "import sys\n"
         "from bitquant.cli.app import cli\n"
         "try:\n"
-        "    cli.main(['--help'])\n"
+        "    cli.main(sys.argv[1:])\n"
         "finally:\n"
         "    print(sorted({'torch', 'tvm', 'numpy', 'rich'} & set(sys.modules)))\n"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stdout.startswith("Usage: ")
-    assert result.stdout.splitlines()[-1] == "[]"
+    for arguments in (["--help"], ["run", "--help"], ["run", "--bits", "4"]):
+        result = subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
+        )
+        assert "Usage: " in result.stdout or "No such option" in result.stderr
+        assert result.stdout.splitlines()[-1] == "[]"
+
+
+# A terminal.
+
+
+def on_terminal(*arguments, columns=80):
+    """Return what a command shows on a terminal, and its exit code."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+        environment |= {"TERM": "xterm-256color", "COLUMNS": str(columns)}
+        os.execve(sys.executable, [sys.executable, "-m", "bitquant", *map(str, arguments)], environment)  # noqa: S606
+    shown = bytearray()
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # What a terminal says whose program has ended.
+            part = b""
+        if not part:
+            break
+        shown += part
+    os.close(terminal)
+    return shown.decode().replace("\r\n", "\n"), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_terminal_shows_what_is_done_and_no_line_is_too_wide():
+    """On a terminal the first words are what is loaded; nothing of them stays, and no line exceeds 80 columns."""
+    shown, code = on_terminal("run", "--M", "1,16", "--target", "cpu", *SMALL)
+    assert code == 0
+    plain = ANSI.sub("", re.sub(r"\x1b\[(?:\?25[lh]|\d*[AK])", "", shown))
+    assert plain.index("loading torch and TVM") < plain.index("checking and timing") < plain.index("rel. error")
+    result = plain[plain.index("matmul_nt(") :]
+    assert "pass" in result
+    assert max(map(len, result[result.index("m  rel. error") :].split("\n"))) <= 80
+
+
+def test_tables_are_wrapped_between_words(monkeypatch, capsys):
+    """On a terminal the last column is wrapped between words; a word that is too long stays whole."""
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "40"}.items():
+        monkeypatch.setenv(name, value)
+    long = "/a/path/that/is/longer/than/its/column/is"
+    print_table(["a", "b"], [["first", f"some words that are wrapped {long} and more"]])
+    assert ANSI.sub("", capsys.readouterr().out).splitlines() == [
+        "a      b", "first  some words that are wrapped", f"       {long}", "       and more",
+    ]  # fmt: skip
+
+
+def test_words_are_wrapped_on_a_terminal_alone(monkeypatch):
+    """A line that is too long is continued under what it says; in a pipe it stays whole."""
+    text = "title\n\n  rule   one two, three four\n  short"
+    assert wrapped(text, hang=" " * 9) == text
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "20")
+    assert wrapped(text, hang=" " * 9) == "title\n\n  rule   one two,\n         three four\n  short"
+    assert wrapped("one two three", "    ") == "    one two three"
+    assert wrapped("one two three four", "    ") == "    one two three\n    four"
 
 
 # run.
@@ -251,6 +315,20 @@ def test_run_prints_a_line_for_each_m():
         assert seconds == pytest.approx(float(latency_us) * 1e-6, rel=0.01)
         assert float(tflop_per_s) == pytest.approx(2 * int(m) * 64 * 128 / seconds / 1e12, rel=0.01)
         assert rule == "cpu"
+
+
+def test_run_prints_json():
+    """--json is what the table says, for programs, and nothing else is printed."""
+    arguments = ["run", "--M", "1,16", "--m", "1,5", "--target", "cpu", *SMALL]
+    found = json.loads(printed(*arguments, "--json"))
+    config = bq.MatmulConfig(M=(1, 16), N=64, K=128, W_dtype="uint4", group_size=32, with_scaling=True, with_zeros=True)
+    assert found["problem"] == config.problem()
+    assert (found["target"], found["weight_layout"]) == ("llvm", "plain")
+    for result, row in zip(found["results"], table(printed(*arguments)), strict=True):
+        assert [str(result["m"]), f"{result['relative_error']:.1e}", f"{result['tolerance']:.1e}"] == row[:3]
+        assert (result["is_right"], result["complaint"], result["checked_columns"]) == (True, None, 64)
+        assert result["flop"] == 2 * result["m"] * 64 * 128
+        assert result["bytes"] == bq.Matmul(config, target="cpu").bytes_per_call(result["m"])
 
 
 def test_run_says_where_the_kernel_comes_from(tmp_path, monkeypatch):
@@ -390,6 +468,24 @@ def test_inspect_for_the_cpu(stage):
     assert text.strip("\n") == operator_text(stage, INSPECTED, "cpu").strip("\n")
 
 
+@pytest.mark.parametrize("target", ["cpu", "sm_90a"])
+def test_inspect_prints_the_report_as_json(target):
+    """--json has every kernel, rule, refusal and size of the report; other stages have no such form."""
+    arguments = ["inspect", "--M", "1,4", "--target", target, *SMALL, "--stage"]
+    found, text = json.loads(printed(*arguments, "report", "--json")), printed(*arguments, "report")
+    assert found["problem"] == INSPECTED.problem()
+    for kernel in found["kernels"]:
+        assert f"{kernel['name']}: m <= {', '.join(map(str, kernel['rungs']))}" in text.replace("==", "<=")
+        assert f"  rule       {kernel['rule']} (" in text
+        for rule, reason in kernel["refusals"].items():
+            assert f"  not {rule:<6} {reason}\n" in text
+        for used in kernel["resources"]:
+            assert f"{used['registers']} registers, {used['smem_bytes']} bytes shared memory" in text
+    assert [call["m"] for call in found["calls"]] == [1, 4]
+    assert all((call["floor_us"] is None) == (target == "cpu") for call in found["calls"])
+    assert "--json goes with --stage report (got tir)" in complaint(*arguments, "tir", "--json")
+
+
 def test_inspect_leaves_out_the_preamble():
     """Of each kernel's program, CUDA C++ is the end of what --full prints, from the first line after TVM's preamble."""
     arguments = ["inspect", "--stage", "cuda", "--M", "1,4", "--target", "sm_90a", *SMALL]
@@ -516,6 +612,16 @@ def test_doctor_shows_what_is_here(kernels):
 
 
 @pytest.mark.usefixtures("_no_proof")
+def test_doctor_prints_json():
+    """--json has the rows of the table, and where a matmul runs."""
+    found = json.loads(printed("doctor", "--json"))
+    assert found["runs_on"] == ["the CPU"]
+    rows = rows_of(printed("doctor"))
+    assert [row["name"] for row in found["rows"]] == list(rows)
+    assert [row["state"] for row in found["rows"]] == [state for state, _ in rows.values()]
+
+
+@pytest.mark.usefixtures("_no_proof")
 def test_doctor_shows_a_gpu(monkeypatch):
     """A GPU is shown with its capability, target, memory and driver."""
     gpu = SimpleNamespace(name="NVIDIA H200", major=9, minor=0, total_memory=140 << 30, multi_processor_count=132)
@@ -605,9 +711,20 @@ def test_cache_lists_and_clears(tmp_path, monkeypatch):
     printed("run", "--M", 1, "--N", 40, "--K", 64, "--target", "cpu")
     text = printed("cache")
     assert text.startswith(f"{tmp_path}: 1 entry, ")
-    header, row = text.splitlines()[1:]
-    assert header.split() == ["kernel", "size", "age", "last", "used"]
-    assert re.fullmatch(r"matmul_nt\(M=1, N=40, K=64, float16 x float16\) on llvm +[\d.]+ KiB +\d+ s +\d+ s", row)
+    header, row, hint = text.splitlines()[1:]
+    assert header.split() == ["target", "entries", "size", "oldest", "last", "used"]
+    assert re.fullmatch(r"llvm +1 +[\d.]+ KiB +\d+ s +\d+ s", row)
+    assert hint == "bitquant cache --all lists each"
+    (entry,) = json.loads(printed("cache", "--json"))["entries"]
+    header, row = printed("cache", "--all").splitlines()[1:]
+    assert header.split() == ["key", "size", "age", "used", "kernel"]
+    title = (
+        "matmul_nt(M=1, N=40, K=64, float16 x float16), float16 x float16 -> float16, sums in float32, plain weight "
+        "on llvm"
+    )
+    assert entry["title"] == title
+    assert re.fullmatch(rf"{entry['key'][:8]} +[\d.]+ KiB +\d+ s +\d+ s +{re.escape(title)}", row)
+    assert "go with bitquant cache alone" in complaint("cache", "--all", "path")
     result = call("cache", "clear", input="n\n")
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "nothing removed")
     assert call("cache", "clear", input="").exit_code == 130
@@ -615,6 +732,16 @@ def test_cache_lists_and_clears(tmp_path, monkeypatch):
     assert "removed 1 entry" in printed("cache", "clear", "--yes")
     assert not list(tmp_path.glob("*.bqk"))
     assert printed("cache", "clear") == "removed 0 entries, 0 B\n"
+
+
+def test_cache_tells_alike_kernels_apart(tmp_path, monkeypatch):
+    """Problems of one size that differ in groups, zero points or what is made of them have titles of their own."""
+    monkeypatch.setenv("BITQUANT_CACHE_DIR", str(tmp_path))
+    problem = ["run", "--M", 1, "--N", 40, "--K", 64, "--W_dtype", "uint4", "--target", "cpu", "--with_scaling"]
+    for more in ([], ["--group_size", 32], ["--with_zeros"], ["--with_zeros", "--zeros_mode", "rescale"]):
+        printed(*problem, *more)
+    titles = [entry["title"] for entry in json.loads(printed("cache", "--json"))["entries"]]
+    assert len(set(titles)) == 4
 
 
 def test_cache_says_that_it_is_off(monkeypatch):

@@ -353,6 +353,31 @@ def test_architectures_that_no_table_has(asked, name):
     assert arch.smem_per_block_bytes == 99 * 1024
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("4bit", "'int4' or 'uint4'"),
+        ("4-bit", "'int4' or 'uint4'"),
+        ("w3", "'int3' or 'uint3'"),
+        ("8", "'int8' or 'uint8'"),
+        ("uint44", "'uint4'"),
+        ("normal_float", "'nf4'"),
+        ("UINT4", "'uint4'"),
+    ],
+)
+def test_a_wrong_format_is_told_what_it_may_have_meant(written, meant):
+    """A number of bits alone stands for both integers of that width, else the nearest name is suggested."""
+    with pytest.raises(ConfigError, match=rf"'W_dtype' must be one of .*; did you mean {meant}\?$"):
+        MatmulConfig(N=64, K=64, W_dtype=written)
+
+
+@pytest.mark.parametrize("written", ["16bit", "99", "???", ""])
+def test_nothing_is_suggested_where_nothing_is_near(written):
+    """Neither formats that there are not nor those of another argument are suggested."""
+    with pytest.raises(ConfigError, match=r"'scale_dtype' must be one of float16, bfloat16, float32 \(got '.*'\)$"):
+        MatmulConfig(N=64, K=64, W_dtype="uint4", with_scaling=True, scale_dtype=written)
+
+
 LEVELS = tuple(0.1 * code - 0.7 for code in range(16))
 
 

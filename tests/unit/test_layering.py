@@ -14,7 +14,7 @@ PACKAGE = Path(bitquant.__file__).parent
 
 #: From the bottom up; `testing` may import anything, and only the command line imports it.
 ORDER = (
-    "errors", "files", "progress", "formats", "arch", "threads", "parallel", "config", "packing", "layouts",
+    "errors", "spelling", "files", "progress", "formats", "arch", "threads", "parallel", "config", "packing", "layouts",
     "relayout", "problem", "operands", "inputs", "compute", "intrin", "schedule", "cache", "source", "compiler",
     "archive", "build", "workers", "worker", "profiling", "operator", "tune", "matmul", "nn", "peft",
     "transformers", "bitblas", "testing", "cli", "__main__",
@@ -125,6 +125,15 @@ def test_documentation_has_the_order():
     section = text.split("## Order of imports")[1].split("## ")[0]
     listed = "".join(line for line in section.splitlines() if line.startswith("    "))
     assert tuple(listed.replace(",", " ").split()) == ORDER[:-1]
+
+
+def test_dir_shows_the_public_names():
+    """`dir(bitquant)` has the public names and modules, and nothing that the package itself needs."""
+    shown = {name for name in dir(bitquant) if not name.startswith("__")}
+    assert set(bitquant.__all__) - {"__version__"} <= shown
+    assert {"TYPE_CHECKING", "Any", "annotations", "importlib"}.isdisjoint(shown)
+    for name in shown:
+        assert getattr(bitquant, name) is not None
 
 
 def test_public_names_exist():

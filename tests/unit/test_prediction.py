@@ -112,6 +112,28 @@ def test_every_architecture_has_a_product():
         resolve_gpu("h300")
 
 
+@pytest.mark.parametrize(
+    ("words", "arch"),
+    [
+        (("sm_90a", "sm_90", "sm90", "SM90a", "90a", "90", "9.0", "h100", "H200", "NVIDIA H100 80GB HBM3"), "sm_90a"),
+        (("sm_89", "89", "8.9", "rtx 4090", "L40S"), "sm_89"),
+        (("120", "sm_120a", "12.0", "5090"), "sm_120a"),
+        (("75", "t4"), "sm_75"),
+    ],
+)
+def test_words_for_a_target(words, arch):
+    """An architecture is understood as it is written here, by its number alone, and by the name of a product."""
+    for word in words:
+        assert str(resolve_target(word).arch) == arch, word
+
+
+@pytest.mark.parametrize("word", ["h300", "gpu1", "9000", "sm", ""])
+def test_words_that_name_no_target(word):
+    """An error says which words are understood."""
+    with pytest.raises(bq.ConfigError, match=r"also as 90a, sm90 or 9\.0; or a product: t4, a100, .* \(got '"):
+        resolve_target(word)
+
+
 def test_the_gpu_that_is_here(monkeypatch):
     """Without a name the product is that of the attached GPU, by the name that its driver gives."""
     monkeypatch.setattr("bitquant.arch.detected_cuda_arch", lambda *_: "sm_90a")

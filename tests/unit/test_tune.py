@@ -406,6 +406,18 @@ def test_command_shows_a_table(monkeypatch):
     assert "'rungs' must be of the config's ladder" in refused.stderr
 
 
+@pytest.mark.parametrize("target", [["--target", "cpu"], []])
+def test_command_that_has_nothing_to_write_measures_nothing(tmp_path, monkeypatch, target):
+    """`tune --write` for a CPU is refused before a kernel is built."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("bitquant.matmul.Matmul.__init__", lambda *_a, **_k: pytest.fail("a kernel was built"))
+    problem = ["--M", "1", "--N", "24", "--K", "64", "--W_dtype", "uint4", "--write", str(tmp_path / "records")]
+    result = CliRunner().invoke(cli, ["tune", *problem, *target])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'--write' needs a CUDA target" in result.stderr
+    assert not (tmp_path / "records").exists()
+
+
 @pytest.mark.thorough
 def test_command_reports_wrong_results(monkeypatch):
     """A wrong result is named on standard error, and the exit code is 1."""
