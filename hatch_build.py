@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is computed when the package is built: the README of a package index, whose links lead to the source."""
 
 from __future__ import annotations

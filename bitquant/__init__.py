@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bitquant: a compiler for mixed-precision matrix multiplication on GPUs.
 
 A person states a problem (`MatmulConfig`) and gets a kernel (`Matmul`); every stage of its making can be read.

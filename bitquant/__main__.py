@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m bitquant`, and the entry point of the `bitquant` program."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Facts of a target: what a GPU can do, and which one is here."""
 
 from __future__ import annotations

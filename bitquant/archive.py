@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The archive that keeps a built operator, and loads it again.
 
 An *archive* is one zip file: a manifest, the host code as a shared library, and for CUDA the machine code with its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a scheduled module to something that runs: lower, compile, link, and put it into an archive."""
 
 from __future__ import annotations

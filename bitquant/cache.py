@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The disk cache of compiled kernels.
 
 An entry is one file, ``<key>.bqk``, that appears whole or not at all. The key digests what the kernel was made from:

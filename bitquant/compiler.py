@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CUDA C++ to machine code: NVRTC from PyPI packages, or the nvcc of an installed toolkit.
 
 The choice is made once a process, in this order, and reported by `bitquant doctor`:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The problem: what is multiplied, in which formats. Nothing here says how it is solved."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exceptions. Each message names the argument, the rule, the value and, where there is one, the fix."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that appear whole or not at all, are no trap to read, and go with the process that made them."""
 
 from __future__ import annotations

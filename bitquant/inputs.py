@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random operands of a call: the one generator that timing, tuning, benchmarks and tests draw from.
 
 Sizes follow from the problem, so that its output type holds the results: A is small enough for the rows of decode(W),

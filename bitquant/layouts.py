@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the codes of a weight lie: the plain layout, and the `fragment` layout that tensor cores read.
 
 `plain` is the packing of `bitquant.packing`, a row of W after the other. `fragment` holds W as the left operand of a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Matmul: the operator together with the making of its weight."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operands of a problem: the one list that calls, kernels, gradients, tuning and tests go by.
 
 Their order is that of the parameters of every kernel. What a problem has of them, `present` says; kernels, calls and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Work over several threads. What is built spends most of its time in compilers, which let other threads run.
 
 A thread begins at once. A process that can build (`bitquant.workers`) has imported torch and TVM first, which takes as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LoRA over quantized layers, by Hugging Face's peft (0.20 or newer).
 
 peft has a layer class of its own for each kind of base layer. `LoraLinear` is the one for `Linear`

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A problem: one function to schedule, as every rule sees it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a time is taken.
 
 On a GPU: one CUDA graph that holds one call for each of enough copies of the weight, at most 64, that all copies

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights as tensors: packed, and brought from one layout (`bitquant.layouts`) into another."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a name that is not understood may have meant."""
 
 from __future__ import annotations

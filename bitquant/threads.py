@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many threads kernels for a CPU run on: as many as torch's own operations.
 
 TVM has a pool of threads for each thread that calls kernels. It makes it at the first call, of a fixed size: by default

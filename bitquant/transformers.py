@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models of transformers that are quantized as they are loaded, saved, and loaded again.
 
 Importing this registers the format "bitquant" with transformers, in this process::

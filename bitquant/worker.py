@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The process that builds the kernels of operators (`bitquant.workers`), and what it is told.
 
 It needs no torch, and is started without (`bitquant.nn.prepare`): TVM imports torch where it is there, which takes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Worker processes that build archives: what Python's interpreter does of a kernel then runs on several CPUs.
 
 A worker is a fresh interpreter that is told what to build in one line of JSON at a time, and no child of

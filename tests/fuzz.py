@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the fuzzers share: random legal problems, hints and rows, operands between guards, and what a run has shown.
 
 `tests/unit/test_fuzz.py` calls the rule for a CPU, `tests/gpu/test_fuzz.py` those for a GPU. In the environment

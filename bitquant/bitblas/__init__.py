@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The interface of BitBLAS over bitquant: for programs that are written for the module `bitblas`.
 
 ``import bitquant.bitblas as bitblas`` gives it to a program of one's own; `install` to programs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The module `bitblas.cache`: operators by config, in memory and in a folder.
 
 A folder holds ``<arch>/<digest of the config>.json``: the fields of the config and the records that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The problem as BitBLAS writes it down: its field names, its defaults, and how it resolves what is left out."""
 
 from __future__ import annotations

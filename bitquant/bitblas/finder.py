@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes ``import bitblas`` find `bitquant.bitblas`."""
 
 from __future__ import annotations

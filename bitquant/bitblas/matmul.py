@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Matmul as BitBLAS's clients call it: a bitquant operator under BitBLAS's names."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights as BitBLAS stores them: its two permutations, undone.
 
 BitBLAS permutes a weight twice. Its *ladder* layout moves whole values inside tiles of one mma

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The module `bitblas.testing`: what tests of BitBLAS and of its clients use of it. It needs pytest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The module `bitblas.utils`: which GPU is here."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The group of all commands: what becomes of their errors, warnings and interrupts."""
 
 from __future__ import annotations

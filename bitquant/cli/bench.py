@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`bitquant bench`: time kernels against the memory's speed and other libraries; tables and plots of the figures."""
 
 from __future__ import annotations

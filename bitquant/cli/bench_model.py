@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`bitquant bench --model`: tokens a second of whole models, beside other libraries."""
 
 from __future__ import annotations

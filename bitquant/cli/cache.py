@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`bitquant cache`: show and clear the disk cache of compiled kernels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What commands on whole models share: their directory, device and type, and a quiet transformers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`bitquant generate`: text from a prompt, token by token, and how fast."""
 
 from __future__ import annotations

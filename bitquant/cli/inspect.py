@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`bitquant inspect`: print what stands at one stage of the making of a kernel."""
 
 from __future__ import annotations

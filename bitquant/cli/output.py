@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What commands print: tables and sources, coloured on a terminal and plain in a pipe."""
 
 from __future__ import annotations

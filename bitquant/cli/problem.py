@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options that state a problem: exactly the fields of `MatmulConfig`, with its words and its errors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a command says while it works: one line on standard error, on a terminal alone, which goes when it is done."""
 
 from __future__ import annotations

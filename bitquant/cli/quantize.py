@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`bitquant quantize`: a model in few bits, in a directory of its own."""
 
 from __future__ import annotations

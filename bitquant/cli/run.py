@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`bitquant run`: build a problem, check it against the float64 oracle, time it."""
 
 from __future__ import annotations

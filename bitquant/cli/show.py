@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`bitquant show`: what a checkpoint holds, which rules will serve it, and how long a token will take."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What makes the command line begin sooner: torch and TVM take most of the time of a run whose kernel is cached."""
 
 from __future__ import annotations

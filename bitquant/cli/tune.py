@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`bitquant tune`: measure the likely kernels of a problem, show them, write records of the best."""
 
 from __future__ import annotations

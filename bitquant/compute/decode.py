@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a stored weight to its value: unpack, subtract, scale.
 
 What a zero point means stands here, once, and what a code is worth in its format (`NumberFormat.value`): functions from

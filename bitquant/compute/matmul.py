@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The meaning of a problem as a tensor expression: B_decode, C, D."""
 
 from __future__ import annotations

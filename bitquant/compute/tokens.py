@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The meaning of rounding tokens to 8 bits, as functions from expressions to expressions."""
 
 from __future__ import annotations

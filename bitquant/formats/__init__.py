@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Number formats: one class says all that kernels, packing, layouts and tests need to know of one.
 
 `base` has the class, `registers` and `words` what decoding in registers is made of, `registry` the names. A format is a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """4-bit codes that stand for any 16 levels."""
 
 from __future__ import annotations

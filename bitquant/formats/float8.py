@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Floating point of 8 bits: E4M3 and E5M2 (OCP 8-bit floating point specification 1.0), torch's types.
 
 Every float8 is a float16. E5M2 is its upper byte; of E4M3 exponent and mantissa are put where float16 has them, whose

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Floating point of 16 and 32 bits, as torch has it."""
 
 from __future__ import annotations

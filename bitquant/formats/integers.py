@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Integers of 1 to 8 bits, with or without a sign: value = step * code + offset.
 
 **Registers.** Two things bound a decoder. The ALU pipe (LOP3, SHF, PRMT) runs on Hopper at half the rate of the pipe of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packed codes that stand for levels, numbers of any spacing: floats go to the nearest one.
 
 **A table of pairs.** Where tensor cores take 16-bit floats, levels of 4-bit codes are looked up in shared memory, two

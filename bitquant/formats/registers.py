@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Registers of tensor cores: where a format finds its codes in them, and what it returns to the kernel.
 
 A kernel loads words of a weight in the fragment layout (`bitquant.layouts`) and wants operand registers: pairs of

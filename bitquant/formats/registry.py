@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every format by its name.
 
 A format is listed in ``FORMATS`` of the file that defines it, and that file here. Everything else follows:

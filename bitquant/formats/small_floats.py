@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Floating point of fewer than 8 bits, without infinity and NaN (OCP Microscaling Formats specification v1.0).
 
 ::

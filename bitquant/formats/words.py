@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bits of 32-bit words: what decoding is made of, for TVM expressions, NumPy arrays and Python integers alike.
 
 A *pair* is two 16-bit floats in a word. Constants are given as the bits of such words.

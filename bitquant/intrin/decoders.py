@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the words of a weight in the `fragment` layout to the operand registers of tensor cores, in few instructions.
 
 How a register is decoded its format says (`bitquant.formats`); here stands what the layout says: where in a lane's

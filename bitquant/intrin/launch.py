@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dependent launch, barriers of clusters, and mbarriers before their first use.
 
 All functions but `with_dependent_launch` emit TIRx statements and are called while a kernel's body is built.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pieces of tensor-core kernels: swizzled tiles, copies, ldmatrix and mma fragments.
 
 Two kinds of functions stand here. Index maps (`swizzle`, `fragment_row_chunk` ...) are pure and take Python integers,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operations in registers as TIRx statements, and the table in shared memory that they look pairs up in."""
 
 from __future__ import annotations

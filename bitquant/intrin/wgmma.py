@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pieces of Hopper kernels: rings of mbarriers, copies by TMA, and wgmma with its left operand in registers.
 
 All functions but `tensor_map` emit TIRx statements and are called while a kernel's body is built. Shared memory is

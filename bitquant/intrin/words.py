@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values in 32-bit registers: wide loads, and one element of a run of words as an expression."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers for PyTorch models, the rounding of float weights, and whole models."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Activations of 8 bits: each token, a row of the input, is rounded with a scale of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BitLinear: the layer of BitNet b1.58, ternary weights by 8-bit activations."""
 
 from __future__ import annotations

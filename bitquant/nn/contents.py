@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a checkpoint holds, layer by layer, and how long a token will take: from headers, and one layer of each kind."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a directory that is not quantized to one that is: nothing appears there before it is whole."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The format of a stored weight, as a small tensor that a state dict carries.
 
 Shapes and types alone do not tell the weights of uint4, int4 and nf4 apart, nor what a zero point means. So each layer

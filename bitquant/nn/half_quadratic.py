@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Zero points by half-quadratic optimisation, without data (HQQ)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quantized models of transformers: the config that a saved model carries, and what builds its layers from that.
 
 transformers has two extension points for formats that are not its own: a config, which `save_pretrained` writes to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Linear: a layer whose weight is stored in few bits."""
 
 from __future__ import annotations

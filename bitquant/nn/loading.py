@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models of checkpoints: whole models of transformers with the layers that some program quantized."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers that share an input, merged: one operator computes what all of them return.
 
 The weight of the merged operator is those of the parts, one below the other, and so are its other operands. The parts

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole models: quantized in place, and dequantized."""
 
 from __future__ import annotations

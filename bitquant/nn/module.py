@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What layers have in common: operators made at first use, and a weight in the layout for its device."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which operators a model will call, before it has weights."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Building all kernels of a model at once, before its first call."""
 
 from __future__ import annotations

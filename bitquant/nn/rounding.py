@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rounding: a float weight to the nearest values of a format, group by group."""
 
 from __future__ import annotations

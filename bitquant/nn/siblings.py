@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which children of a module take one and the same input: read from the source of its ``forward``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands for the weight of a quantized layer: its shape, type and device, and no numbers."""
 
 from __future__ import annotations

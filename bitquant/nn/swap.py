@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replacing the linear layers of a model in place, one by one."""
 
 from __future__ import annotations

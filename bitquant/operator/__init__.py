@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators: a built problem that is called with torch tensors and read at every stage.
 
 `core` makes them, `signature` says what their operands must be, `call` launches kernels. `dispatch` chooses between

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Built kernels: from this process, from the disk cache, or compiled."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls: from torch tensors to a launched kernel, with every check the first time and few after that."""
 
 from __future__ import annotations

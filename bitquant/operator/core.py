@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An operator: a built problem, called with torch tensors and open to reading at every stage."""
 
 from __future__ import annotations

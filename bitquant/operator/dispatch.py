@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The way of a call: to a kernel where torch only computes, to a registered operation where it does more."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an operator leaves behind: exported files, pickles, and the text that names its problem in a program.
 
 All three hold the problem, the target and what is planned for each rung. A file holds the kernels, too; for the others

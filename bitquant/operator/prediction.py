@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which kernel a call of a problem will run, and how long it will take, without building anything."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which operator serves a problem: what registered operations, and the programs that call them, name operators by."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One screen on how a problem is solved, and what a call of it moves."""
 
 from __future__ import annotations

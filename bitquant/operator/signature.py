@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operands of a call: what each must be, and the words for what it is not."""
 
 from __future__ import annotations

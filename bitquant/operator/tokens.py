@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tokens rounded to 8 bits: from a torch tensor to the kernels of `bitquant.schedule.tokens`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What torch knows of bitquant: the registered operations, their shapes, gradients and rules of vmap.
 
 =============================  =======================================================================================

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """decode(W) as a tensor: for gradients, and for whoever wants the weight back in 16 or 32 bits."""
 
 from __future__ import annotations

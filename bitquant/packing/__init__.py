@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights on disk and in memory: values <-> codes <-> packed bytes, in the plain layout.
 
 Three forms of one weight, each a function away from the next::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays in and out: NumPy or torch, and a few rows at a time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bits: codes <-> packed bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of what is packed: shapes, types, and that every value is one that its format holds.
 
 A call synchronises with the device once. The index of a culprit is looked for only when there is one.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Meaning: values <-> codes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole operands: a weight, and its packed zero points, as an operator stores them in the plain layout."""
 
 from __future__ import annotations

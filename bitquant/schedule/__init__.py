@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From meaning to schedule: passes, rules, hints, records."""
 
 from bitquant.schedule.apply import ApplyDefaultSchedule, Choice, choice_of, preferred_layout, schedule_module

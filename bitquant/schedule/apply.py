@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Module passes that schedule every function of a problem: by rule, or by record."""
 
 from __future__ import annotations

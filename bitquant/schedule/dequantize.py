@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The schedule of `bitquant.compute.dequantize_b`: decode a whole weight, an element at a time, in any layout."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hints: how a rule solves a problem, as plain data (tile sizes and the like)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a plan to the scheduled module, and the check that a rule has kept what it may not change."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records: which rule and hint were found best for a problem, and the measurement that says so.
 
 A record file is JSON: the version of the format, then one record a line, sorted, so that a changed record is a changed

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernels of `bitquant.compute.tokens`: each token, a row of x, is rounded to 8 bits.
 
 A kernel serves any number of rows m and any K. Beside tensors it takes two numbers: the least maximum, and whether what

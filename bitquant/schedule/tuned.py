@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scheduling by record: what is planned for each rung of a problem, and the pass that applies it."""
 
 from __future__ import annotations

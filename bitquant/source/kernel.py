@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A kernel that TVM printed, as statements; and the functions before it, which are its instructions."""
 
 from __future__ import annotations

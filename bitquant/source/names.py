@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names for what TVM has none for: temporaries are called by the operand that they hold, or by what they are for.
 
 A temporary is what Python code allocated without a name (``_ptr_12``). What it is stands in the instructions: what

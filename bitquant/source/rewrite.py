@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the text that TVM prints to the one that is shown and compiled."""
 
 from __future__ import annotations

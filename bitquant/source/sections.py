@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Comments on what the parts of a kernel do, by the instructions that they are made of."""
 
 from __future__ import annotations

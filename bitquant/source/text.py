@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tokens of the CUDA C++ that TVM prints, and what changes of them without changing what they mean.
 
 TVM prints one statement a line, puts each binary operation in parentheses and blanks around its operator, and nothing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One call of an operator against the oracle."""
 
 from __future__ import annotations

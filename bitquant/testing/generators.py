@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one list of problems, and of inputs for them, that correctness tests and timings draw from.
 
 `cases` is legal by construction: predicates here say which formats, modes and sizes go together, and nothing is tried

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random hints of a rule: from the whole of what its fields may be, and from what they may not."""
 
 from __future__ import annotations

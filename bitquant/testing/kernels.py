@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one list of kernels with given hints, so that tests reach what no default of a small problem is.
 
 Each is a problem, a rule, and a hint that is legal on an H200 (sm_90a). Together they take every field of a hint

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a matrix multiplication should give, in float64 and NumPy, and how far from it a kernel may be.
 
 Written from the specifications and sharing no code with what it checks: own tables, own bit reader, own arithmetic. It

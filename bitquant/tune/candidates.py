@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is tried: the spaces of all rules that apply, interleaved."""
 
 from __future__ import annotations

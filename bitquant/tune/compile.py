@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Building candidates, several at a time.
 
 They are built by processes (`bitquant.workers`), and not by threads as an operator's kernels are (`bitquant.parallel`).

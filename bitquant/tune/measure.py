@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checking and timing candidates for one rung, all on the same operands."""
 
 from __future__ import annotations

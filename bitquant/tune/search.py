@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The search: build the candidates, check and time each, time the best again, keep the best."""
 
 from __future__ import annotations

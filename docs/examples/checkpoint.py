@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole model: quantize, save, load, generate. Needs the extra `models`.
 
 python docs/examples/checkpoint.py                 a small model with random weights

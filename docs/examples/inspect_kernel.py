@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read a kernel for a Hopper GPU at every stage, without one. Needs the extra `cuda`, or nvcc."""
 
 import bitquant as bq

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A weight format of one's own: 16 levels that fit the weights, in four bits a weight.
 
 The levels are the means of 16 equal parts of the scaled weights, sorted: more levels where there are more weights.

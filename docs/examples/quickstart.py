@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One kernel: weights of 4 bits in groups of 128, checked against float64. Runs on the GPU if there is one."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the likely kernels of a problem, take the best, and keep it as a record.
 
 On a CPU kernels are measured, too, and not recorded: records are of CUDA GPUs.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Start-up and CPU speed, as Markdown: python -m tests.bench.construction [start].
 
 Each construction is timed in a process of its own that has imported all; "cold" begins with an empty cache. "start"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Table of errors by format, from what `error_log` noted: python -m tests.bench.error_table LOG [LOG ...]."""
 
 from __future__ import annotations

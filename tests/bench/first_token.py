@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a GPTQ directory to the first token: python -m tests.bench.first_token write DIR; ... read DIR.
 
 "write" makes a checkpoint of a model's sizes with random codes, as GPTQModel lays them out (uint4, groups of 128, zero

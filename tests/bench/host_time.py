@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Host time of a call, as Markdown: python -m tests.bench.host_time [--target cpu|cuda].
 
 The problems are tiny, so that Python dominates. On a CPU the kernel's time is in all figures; on a GPU calls only queue

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steps of LoRA over quantized layers, as Markdown: python -m tests.bench.lora [--device cpu --tiny].
 
 A Llama of the layers of Llama 3 8B (Llama Team, "The Llama 3 Herd of Models", arXiv 2407.21783, table 3), with random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bugs that tests must find: each is planted in a copy of the repository, where tests of `make test` then have to fail.
 
 ``python -m tests.bench.mutants`` plants one after the other, some minutes on two cores; a number picks one.

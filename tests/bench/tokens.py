@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time of rounding tokens to 8 bits on a GPU, as Markdown: python -m tests.bench.tokens [--m 1 16 --K 4096].
 
 Beside the kernel stand torch's operations of the same formula, in eager mode and compiled by Inductor, and one cast of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A pytest plugin that runs programs written for BitBLAS, their tests among them, over `bitquant.bitblas`.
 
 With this folder on PYTHONPATH, ``python -m pytest -p bitblas_on_cpu PATH`` makes ``import bitblas``

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Code of BitBLAS's clients, as they publish it, over `bitquant.bitblas`; docs/bitblas.md says how to run it.
 
 Each test compares a layer of the client with the weight that it came from, in float64. It is

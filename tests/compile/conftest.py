@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The --update-golden flag, and what ptxas says."""
 
 from __future__ import annotations

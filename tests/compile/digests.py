@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Digests of scheduled functions: a change that leaves kernels alone shows that it does.
 
 `make digests` rewrites `digests.json`, and ``python -m tests.compile.digests --check`` says what differs from it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scheduled functions are those whose digests are in the file; `make digests` rewrites it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decoding registers of the fragment layout in kernels: code that compiles, and that takes few instructions."""
 
 from __future__ import annotations

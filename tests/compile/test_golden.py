@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TIR of a handful of problems, letter by letter: a change of meaning or schedule shows as a diff to read.
 
 `make golden` rewrites the files.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hints of strangers: whatever a field holds, a rule refuses it in its own words, or makes a kernel that is right.
 
 BITQUANT_FUZZ=20 draws 20 times as many.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The list of kernels with given hints: legal, taken by an operator, and compiled."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Output scales in every rule: the machine code loads them where the config has them, and not before it may."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CUDA C++ as it is shown compiles to the machine code of what TVM prints, over a spread of kernels."""
 
 from __future__ import annotations

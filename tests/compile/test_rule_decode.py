@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The decode rule: machine code, launch, shared memory, refusals, hints and their order."""
 
 from __future__ import annotations

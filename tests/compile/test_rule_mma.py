@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mma rule: fragments and decoding against definitions of their own, refusals, signatures, machine code."""
 
 from __future__ import annotations

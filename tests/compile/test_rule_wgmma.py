@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wgmma rule: registers, hints and their order, refusals, machine code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The dense wgmma rule: both operands by descriptor, refusals, hints, what it waits for."""
 
 from __future__ import annotations

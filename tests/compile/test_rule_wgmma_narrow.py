@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wgmma rule where A has 8 bits: instructions, default variants, and sums that nothing gets in the way of."""
 
 from __future__ import annotations

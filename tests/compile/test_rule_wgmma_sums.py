@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wgmma rule where scales are applied to sums of a group: machine code, refusals, and the exchange of sums."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every rule's kernels become machine code for every architecture that it accepts, without a GPU."""
 
 from __future__ import annotations

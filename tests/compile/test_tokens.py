@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels that round tokens compile for every kind of GPU: wide loads, no spills, early launch where there is one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests here need a CUDA GPU: without one they are skipped, or fail where BITQUANT_REQUIRE_GPU=1 (`make test-gpu`)."""
 
 from __future__ import annotations

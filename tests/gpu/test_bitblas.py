@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scripts of tests/unit/test_bitblas.py on a GPU."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readers of checkpoints that unpack on the GPU."""
 
 from __future__ import annotations

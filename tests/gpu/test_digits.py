@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A as digits on the GPU: every float16 number is taken as it is, and those that are none spoil their row alone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """On the GPU what `tests/unit/test_extremes.py` asks of the CPU: saturation, NaN among integers, infinities."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decoding registers of the fragment layout on the GPU: the instructions compute what the definition says."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random legal problems and hints for every rule of a GPU, as an adversary would call them (`tests.fuzz`).
 
 Beside what `fuzz.first_call` does: the same call on a stream of its own and as the replay of a graph, each right behind

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels of given hints on the GPU: against the oracle, and the same bits every time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole models on a GPU: logits against dequantized weights, checkpoints of other programs, compiled and captured."""
 
 from __future__ import annotations

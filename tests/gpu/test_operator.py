@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators on the GPU against the float64 oracle."""
 
 from __future__ import annotations

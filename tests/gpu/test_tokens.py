@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tokens rounded to 8 bits on the GPU: the bits of the CPU, launches a call, and what runs beside."""
 
 from __future__ import annotations

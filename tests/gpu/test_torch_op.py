@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gradients, decode(W) and programs on the GPU."""
 
 from __future__ import annotations

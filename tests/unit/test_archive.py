@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Archives from strangers: what is damaged, cut, swollen or a lie is refused before anything is mapped."""
 
 from __future__ import annotations

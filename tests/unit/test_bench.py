@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`bitquant bench`: what is timed, how, against whom, and what is printed of it."""
 
 from __future__ import annotations

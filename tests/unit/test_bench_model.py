@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`bitquant bench --model`: whole models through one harness."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Programs of BitBLAS's users, and what `bitquant.bitblas` offers them; tests/gpu runs the same scripts on a GPU."""
 
 from __future__ import annotations

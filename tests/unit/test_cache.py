@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The disk cache: whole entries or none, one build among many processes, and never an error for the user."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands on whole models: quantize, generate, show; what they print, write and refuse."""
 
 from __future__ import annotations

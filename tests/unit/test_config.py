@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MatmulConfig: what it accepts, what it refuses and why, and what follows from its fields."""
 
 from __future__ import annotations

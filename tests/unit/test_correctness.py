@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Results of operators on the CPU against the float64 oracle, for problems of every kind."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A as digits: numbers, columns and units agree with each other and with the fragment layout."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model behind the decode rule's hints: which way its times go, and that it always has an answer, soon."""
 
 from __future__ import annotations

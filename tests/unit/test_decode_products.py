@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Products of the decode kernel: every register meets its part of A, and classes of sums join to the sum of values."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numbers at the end of a type's range, infinities and NaN: what a result is then, whatever kernel computes it.
 
 `check_...` functions take the target, so that `tests/gpu/test_extremes.py` asks the same of a GPU's kernels.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files: exports that are whole or not there, temporary folders that fill up, and what dead processes leave."""
 
 from __future__ import annotations

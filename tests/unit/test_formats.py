@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Number formats, against their specifications and against torch.
 
 Each format of the registry gets the tests of the first part by being in it.

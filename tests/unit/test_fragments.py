@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decoding registers of the fragment layout: every code at every place, against the formats' own values."""
 
 from __future__ import annotations

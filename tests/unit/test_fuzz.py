@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random legal problems and hints on a CPU, as an adversary would call them (`tests.fuzz`).
 
 BITQUANT_FUZZ=20 draws 20 times as many.

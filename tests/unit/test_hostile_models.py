@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Directories of strangers: no code of theirs runs, nothing outside of them is read, and what they say is checked.
 
 tests/unit/checkpoints/test_damage.py has damaged weights of each format.

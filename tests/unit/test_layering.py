@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The order of the modules: each imports only what stands above it, and no file is part of a circle."""
 
 from __future__ import annotations

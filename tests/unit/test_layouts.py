@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fragment layout: where every code lies, both ways, and what is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers that share an input, merged into one operator."""
 
 from __future__ import annotations

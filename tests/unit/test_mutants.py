@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The list of bugs that tests must find (tests/bench/mutants.py) follows the source."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers on the CPU, and the rounding of float weights."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a state dict says of its weights, the stand-in for a weight, rounded inputs, gathered columns, HQQ."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one list of operands: what stands elsewhere because Python wants it there agrees with it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators on the CPU: results, calls, reading, keeping."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The oracle against arithmetic done by hand, its tolerances against rounding, and the list of problems and inputs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values, codes and bytes of a weight: bit order, ranges, and that nothing wraps."""
 
 from __future__ import annotations

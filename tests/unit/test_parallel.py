@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Work over several threads: order, nesting, errors and interrupts, and nothing that stays behind."""
 
 from __future__ import annotations

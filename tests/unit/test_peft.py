@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adapters over quantized layers by peft, beside the same over layers of torch with decode(W) in float64."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What will run and for how long: the rule that operators get, records, models, and floors."""
 
 from __future__ import annotations

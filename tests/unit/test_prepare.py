@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """prepare_model: every kernel of a model is built before its first call, once, and never a stale one."""
 
 from __future__ import annotations

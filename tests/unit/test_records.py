@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records: files, lookup, merging; and what becomes of one that does not fit."""
 
 from __future__ import annotations

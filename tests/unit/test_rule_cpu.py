@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels of the CPU rule against NumPy in float64, and what their code may and may not contain."""
 
 from __future__ import annotations

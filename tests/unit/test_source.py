@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CUDA C++ that is made readable: what becomes of each form, and that machine code does not change."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels for a CPU run on as many threads as torch's operations."""
 
 from __future__ import annotations

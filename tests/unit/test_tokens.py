@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tokens rounded to 8 bits: the kernel on the CPU against torch's operations and float64, and what torch sees."""
 
 from __future__ import annotations

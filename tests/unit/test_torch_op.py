@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What torch sees of a call: modes, traces, transforms, gradients, programs that outlive the process."""
 
 from __future__ import annotations

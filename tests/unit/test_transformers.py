@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models that transformers quantizes as it loads them, saves, and loads again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tuning without a GPU: real kernels for the CPU, a fake clock."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scales and zero points on their way to registers (`emit/factors.py`): what is emitted, carried out for 32 lanes."""
 
 from __future__ import annotations

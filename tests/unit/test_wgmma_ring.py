@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wgmma kernels' barriers, carried out on the host: whether every wait ends, and no slot is left over.
 
 A kernel is translated to Python: what decides which barriers a thread waits for and arrives at, nothing else. Threads

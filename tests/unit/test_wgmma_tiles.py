@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tile sizes of the wgmma kernel: blocks of rows that fill the GPU, and what decoding and scaling cost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is built for a package index: that it has everything, is in order, and runs where it is installed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Worker processes: they build what this process builds, and whatever becomes of them, the model gets its kernels."""
 
 from __future__ import annotations

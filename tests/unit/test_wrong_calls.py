@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wrong calls: whatever is handed in, the error is bitquant's own, in a line or two. The table grows."""
 
 from __future__ import annotations

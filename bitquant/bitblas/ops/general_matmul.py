@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The module `bitblas.ops.general_matmul`."""
 
 from bitquant.bitblas.config import MatmulConfig, OptimizeStrategy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The module `bitblas.quantization`."""
 
 from bitquant.bitblas.quantization.utils import general_compress

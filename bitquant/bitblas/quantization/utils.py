@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packing as BitBLAS's clients call it: NumPy arrays, integers in floats, any storage type."""
 
 from __future__ import annotations

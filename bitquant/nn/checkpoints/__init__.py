@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readers of quantized checkpoints: `read_checkpoint`, and the contract for a new format in `reader`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Unsigned codes out of the words and bytes that checkpoints keep them in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """read_checkpoint: from a directory or file to the layers it holds, read one by one."""
 
 from __future__ import annotations

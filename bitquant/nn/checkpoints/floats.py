@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scales of 8 bits and values of 4: made wider without rounding."""
 
 from __future__ import annotations

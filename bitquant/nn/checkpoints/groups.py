@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Groups of columns that share a scale: what formats allow and kernels do not, brought into runs of equal length."""
 
 from __future__ import annotations

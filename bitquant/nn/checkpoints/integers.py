@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Unsigned codes with integer zero points, as GPTQ, AWQ and compressed-tensors have them."""
 
 from __future__ import annotations

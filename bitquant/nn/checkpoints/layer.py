@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stored tensors of one layer, checked as they are read; and the errors that name file, layer and tensor."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contract of a checkpoint format, and the registry of formats.
 
 A format is one file in `bitquant.nn.checkpoints.readers` with one subclass of `Reader`: which

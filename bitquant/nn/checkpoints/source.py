@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensors of a directory of safetensors files, memory-mapped: a tensor is read when it is asked for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """QuantizedWeight: the weight of one layer as a checkpoint holds it, in the terms of `MatmulConfig`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules, one a file, and their order of preference."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a rule is: hint -> geometry -> cost, and geometry -> kernel."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Any legal problem on a CPU: dot products in SIMD registers, decoded on the way or a tile at a time."""
 
 from __future__ import annotations

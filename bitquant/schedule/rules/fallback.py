@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Any legal problem on any CUDA GPU, guarded everywhere: what runs where no fast rule does."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One row of A: a dot product a warp and row of W, on the plain layout, with wide loads."""
 
 from __future__ import annotations

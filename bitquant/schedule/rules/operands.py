@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operands of a problem, as kernels written in TIRx declare and index them."""
 
 from __future__ import annotations

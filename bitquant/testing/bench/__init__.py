@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Timing of kernels against the memory's speed and against other libraries: `bitquant bench`.
 
 Modules, in the order in which a run goes through them: `problems` (what is timed), `protocol` (how), `floor` (the time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The floor: the time in which a GPU reads a number of bytes and does nothing else."""
 
 from __future__ import annotations

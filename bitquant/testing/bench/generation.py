@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Timing of whole models: prefill and decoding with a static cache, and what a decoded token is made of.
 
 Each method runs in a process of its own, so that none meets another's memory, patches or faults. Several may prepare at

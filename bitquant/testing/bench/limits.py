@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bounds on the time that a block of code may take, in Python and below."""
 
 from __future__ import annotations

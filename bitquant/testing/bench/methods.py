@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole models for `bitquant bench --model`: their sizes, and what stands in the place of their linear layers."""
 
 from __future__ import annotations

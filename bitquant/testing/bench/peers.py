@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other libraries' kernels for the same product, called as their documentation says.
 
 Each peer takes the same values: unsigned codes with s and z of decode(w) = (code - z) * s, or decode(W) rounded to the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is timed: kinds of problems by name, shapes by name, and weights with real values."""
 
 from __future__ import annotations

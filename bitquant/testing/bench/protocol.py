@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How times are taken, of several implementations in one run.
 
 On a GPU: one CUDA graph an implementation, which holds one call for each copy of its weight; the copies together

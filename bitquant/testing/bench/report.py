@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables and plots of a run's figures. Needs no GPU and neither torch nor TVM; plots need matplotlib."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The run: every cell built, checked against float64, and timed between the floor and the peers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writers of the formats' tensors, element by element; they share no code with the readers."""
 
 from __future__ import annotations

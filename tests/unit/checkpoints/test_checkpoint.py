@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """read_checkpoint and QuantizedWeight themselves: what is found, what is read when, what fits together."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damaged copies of every fixture: an error that names file, layer, tensor and rule, and nothing half-loaded."""
 
 from __future__ import annotations

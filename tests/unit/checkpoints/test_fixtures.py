@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints that the formats' own packers wrote: weights equal the references; kernels multiply by them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SafetensorsSource: tensors past the mapped file, as a GPU gets them, are those of the package; here on the CPU."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variants that no fixture has, packed by writers of our own: each gives the weight that went in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AWQ in the order of AutoAWQ's gemm kernel, as AutoAWQ, gptqmodel and AutoRound write it.
 
 Tensors of a layer with N outputs, K inputs and G = K / group_size groups (Lin et al., "AWQ",

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BitNet b1.58 as transformers stores it (integrations/bitnet.py).
 
 Tensors of a layer with N outputs and K inputs::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bitsandbytes, 4 bits: NF4 and its own FP4, with scales that may be quantized themselves.
 
 Tensors of a layer with N outputs and K inputs, W = <path>.weight (bitsandbytes.functional)::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compressed-tensors, the format of llm-compressor: packed and plain integers, float8, NVFP4 and MXFP4.
 
 Tensors of a layer with N outputs and K inputs, by what stores the weight (read in

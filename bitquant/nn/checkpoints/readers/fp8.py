@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Float8 with a scale for each block of the weight, as DeepSeek-V3 and transformers ("fp8") store it.
 
 Tensors of a layer with N outputs and K inputs, blocks of (R, C), mostly (128, 128)::

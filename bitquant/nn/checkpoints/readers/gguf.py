@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GGUF, the file of llama.cpp: Q4_0, Q8_0, Q4_K and Q6_K, by the layout in gguf/quants.py of the package gguf.
 
 A row of W, (N, K), is a row of blocks; d and dmin are float16::

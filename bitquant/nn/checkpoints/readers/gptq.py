@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GPTQ as AutoGPTQ, gptqmodel, optimum and AutoRound write it, v1 and v2.
 
 Tensors of a layer with N outputs, K inputs, G groups and b bits (Frantar et al., "GPTQ", 2022;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HQQ (Badri and Shaji, "Half-Quadratic Quantization", 2023) as its HQQLinear is saved to safetensors.
 
 The weight (N, K) is reshaped before it is quantized, to a matrix with one group a row (axis 1, (N *

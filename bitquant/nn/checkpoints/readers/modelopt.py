@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ModelOpt (NVIDIA's Model Optimizer): NVFP4 and float8 with one scale a tensor.
 
 Tensors of a layer with N outputs and K inputs::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MXFP4 experts as gpt-oss stores them (transformers, integrations/mxfp4.py).
 
 Tensors of all E experts of a layer with N outputs and K inputs, ``<path>_blocks`` and so on::

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Few rows of A on the fragment layout: the time to read the weight."""

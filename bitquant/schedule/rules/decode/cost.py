@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long a decode kernel takes: a small model of the hardware, no table of problems.
 
 The time of a kernel is a sum of what its busiest multiprocessor does: it reads its part of the weight, and A from L2;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A as digits: one row of float16 numbers as eight columns of int8, for weights of few bits in integers.
 
 A tensor-core product has eight columns, and one row of A leaves seven of them unused. A float16 number is a multiple

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which registers one mma instruction of the decode kernel takes, and which of its sums may be added up.
 
 Weights that are decoded in place (`bitquant.formats.integers`) become numbers scaled by 2^exponent(r), and an mma adds

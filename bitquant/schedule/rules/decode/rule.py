@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Few rows of A: the time to read the weight, on the fragment layout.
 
 The weight is the left operand of the tensor cores, D^T = W A^T, and streams from memory straight into the registers

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hints of the decode rule that are worth measuring, in the order of the times that the model predicts."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensor cores by wgmma, with TMA, on Hopper."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long the wgmma kernel is likely to take with a hint.
 
 The model predicts the time of a call from few numbers, which were fitted to 8900 kernels that decode W, measured on

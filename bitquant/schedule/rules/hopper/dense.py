@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hopper's tensor cores by wgmma for a W of A's type, float16 or bfloat16, as it lies in memory.
 
 Ring, tiles and the way to D are those of `wgmma`. W needs no decoding, so that both operands come from shared memory,

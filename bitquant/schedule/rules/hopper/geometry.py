@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Geometry of the wgmma kernel: how it cuts the problem, and where everything lies in shared memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hint of the rules that use wgmma."""
 
 from __future__ import annotations

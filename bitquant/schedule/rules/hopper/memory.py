@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What lies where in the shared memory of a wgmma kernel's block: slots of the ring, and sums that meet."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tensor cores multiply and add for a problem, whatever the hint: types, the weight's tiles, its decoders."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Registers of the wgmma kernel: how a block's warpgroups share them, and how many a consumer needs."""
 
 from __future__ import annotations

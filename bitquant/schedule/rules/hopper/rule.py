@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wgmma rule: what it serves, its hints and their order. `emit.kernel` says how the kernel works."""
 
 from __future__ import annotations

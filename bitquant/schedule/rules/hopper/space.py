@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which tile sizes of the wgmma kernel are worth measuring, in the order of their predicted times."""
 
 from __future__ import annotations

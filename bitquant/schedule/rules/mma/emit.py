@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The body of the mma.sync kernel: what `mma.MmaRule` writes, piece by piece."""
 
 from __future__ import annotations

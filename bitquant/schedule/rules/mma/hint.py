@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hint of the mma rule."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensor cores by mma.sync, on the plain weight layout, for every shape and nearly every format.
 
 A block computes a tile of D. Tiles of A and of the stored weight travel to shared memory through a ring of `stages`

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A on its way to shared memory: by bulk copies that count on mbarriers, or by asynchronous ones of all threads."""
 
 from __future__ import annotations

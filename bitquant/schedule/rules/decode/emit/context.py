@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a block and a thread of the decode kernel stand: what all parts of the kernel are given."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A as digits (`bitquant.schedule.rules.decode.digits`): how they are made, and products by mma on bytes of codes."""
 
 from __future__ import annotations

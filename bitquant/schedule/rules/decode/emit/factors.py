@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scales and zero points of the decode kernel, on their way to the sums of a run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The decode kernel as a function."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The body of the decode kernel, put together from its parts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The end of a block of the decode kernel: sums to D, over the warps and blocks that share k."""
 
 from __future__ import annotations

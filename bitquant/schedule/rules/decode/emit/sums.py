@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sums of a thread of the decode kernel: of a run, in chains, and the totals that they are scaled and added to."""
 
 from __future__ import annotations

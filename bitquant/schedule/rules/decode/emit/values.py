@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A as values: products by mma on decoded registers of the weight."""
 
 from __future__ import annotations

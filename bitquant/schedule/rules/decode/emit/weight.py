@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The weight on its way: from global memory into registers, straight or through a ring in shared memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the wgmma kernel adds products up: with the tensor cores to the end, or in runs whose sums go to float32 totals.
 
 Operands of 8 bits have no room for a scale, so scales go to sums. A sum that is scaled once, after all of K, stays with

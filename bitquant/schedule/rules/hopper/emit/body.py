@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The body of the wgmma kernel: setting up, and the two roles of its warpgroups."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The consuming warpgroups of the wgmma kernel: products of a job's part of K, and their way to D."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the emitters of a wgmma kernel share: geometry, operands, and where this thread and its job stand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the wgmma kernel decodes a register: with masks in registers, and integers to their values at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exchange of sums in the wgmma kernel, where warpgroups or blocks of a cluster share K of a tile."""
 
 from __future__ import annotations

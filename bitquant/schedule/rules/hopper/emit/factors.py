@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scales and zero points of the wgmma kernel on their way from memory to registers.
 
 The four lanes that share rows g and g + 8 of a block of 64 rows of W, a *quad*, load consecutive groups of these rows.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scales and zero points of the wgmma kernel applied to sums, where A has 16 bits and few rows.
 
 A group of weights shares alpha = s and beta = z s (see `_Factors`)::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hopper's tensor cores by wgmma, on the fragment weight layout, from a few rows of A to many.
 
 The weight is the left operand, D^T = W A^T: a consumer warpgroup takes the stored codes of 64 rows of W from shared

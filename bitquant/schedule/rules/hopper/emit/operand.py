@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the left operands of the wgmma kernel come from: codes that are decoded, or W as it is in shared memory."""
 
 from __future__ import annotations

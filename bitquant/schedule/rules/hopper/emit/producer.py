@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The producing warpgroup of the wgmma kernel: copies by TMA, and sums of A by the warps that copy nothing."""
 
 from __future__ import annotations

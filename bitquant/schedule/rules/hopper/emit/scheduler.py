@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tile scheduler of the wgmma kernel: which tiles a block computes, in which order, and its share of their K."""
 
 from __future__ import annotations

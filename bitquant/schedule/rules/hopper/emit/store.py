@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The end of a tile of the wgmma kernel: sums to D, over the parts of K and through shared memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sums of the rows of A, which zero points need where sums are scaled: products with ones, by the producer's warps."""
 
 from __future__ import annotations
