@@ -19,6 +19,7 @@ from bitquant.errors import ConfigError, UnsupportedError
 __all__ = [
     "SUPPORTED_ARCHS",
     "GpuArch",
+    "attached_gpu",
     "cpu_target",
     "cuda_target",
     "default_target",
@@ -28,6 +29,7 @@ __all__ = [
     "gpu_arch",
     "resolve_gpu",
     "resolve_target",
+    "target_gpu",
 ]
 
 KiB = 1024
@@ -223,9 +225,23 @@ def find_gpu(name: str) -> GpuArch | None:
     return _PRODUCTS[max(known, key=len)] if known else None
 
 
-def cuda_target(arch: str) -> Target:
-    """Return the TVM target of a CUDA architecture. Its host code, a launcher, is for any CPU of this kind."""
-    return Target({"kind": "cuda", "arch": gpu_arch(arch).name}, host=Target("llvm"))
+def cuda_target(arch: str | GpuArch) -> Target:
+    """Return the TVM target of a CUDA architecture, or of a product.
+
+    Its host code, a launcher, is for any CPU of this kind. TVM's attribute "model" names a product that is not its
+    architecture's example: rules choose kernels by its facts (`target_gpu`).
+    """
+    gpu = gpu_arch(arch) if isinstance(arch, str) else arch
+    fields = {"kind": "cuda", "arch": gpu.name}
+    if gpu != gpu_arch(gpu.name):
+        fields["model"] = gpu.example
+    return Target(fields, host=Target("llvm"))
+
+
+def target_gpu(target: Target) -> GpuArch:
+    """Return the facts of the GPU that a CUDA target is for: those of its product where it names one."""
+    product = find_gpu(str(target.attrs["model"])) if "model" in target.attrs else None
+    return product or gpu_arch(str(target.arch))
 
 
 @functools.cache
@@ -249,6 +265,17 @@ def detected_cuda_arch(device_index: int = 0) -> str | None:
     return gpu_arch(f"sm_{major}{minor}").name
 
 
+def attached_gpu(device_index: int = 0) -> GpuArch | None:
+    """Return the facts of an attached GPU: of its product, where that is known, else of its architecture's example."""
+    import torch
+
+    arch = detected_cuda_arch(device_index)
+    if arch is None:
+        return None
+    product = find_gpu(torch.cuda.get_device_name(device_index))
+    return product if product is not None and product.name == arch else gpu_arch(arch)
+
+
 def driver_version() -> str | None:
     """Return the version of NVIDIA's driver, or None where there is none, or it cannot be found out."""
     if shutil.which("nvidia-smi"):
@@ -263,8 +290,8 @@ def driver_version() -> str | None:
 
 def default_target() -> Target:
     """Return the target of the attached GPU where there is one, else that of the CPU."""
-    arch = detected_cuda_arch()
-    return cuda_target(arch) if arch else cpu_target()
+    gpu = attached_gpu()
+    return cuda_target(gpu) if gpu else cpu_target()
 
 
 def resolve_target(target: str | Target | None) -> Target:
@@ -274,8 +301,9 @@ def resolve_target(target: str | Target | None) -> Target:
     ----------
     target
         None: the GPU if there is one, else the CPU. "cpu" or "llvm"; "cuda" (the attached GPU); an architecture,
-        "sm_90a", also written sm90, 90a or 9.0, or in TVM's older way "cuda -arch=sm_90a"; a product, which stands for
-        its architecture, "h100" or "RTX 4090" (`find_gpu`); "nvidia/..." tags and `Target` objects.
+        "sm_90a", also written sm90, 90a or 9.0, or in TVM's older way "cuda -arch=sm_90a"; a product, "h100" or
+        "RTX 4090" (`find_gpu`): kernels are for its architecture, and chosen by its facts; "nvidia/..." tags and
+        `Target` objects.
 
     Raises
     ------
@@ -294,20 +322,20 @@ def resolve_target(target: str | Target | None) -> Target:
     if text in ("cpu", "llvm", "c"):
         return cpu_target()
     if text in ("cuda", "gpu"):
-        arch = detected_cuda_arch()
-        if arch is None:
+        gpu = attached_gpu()
+        if gpu is None:
             raise UnsupportedError(
                 "'target' cuda needs a GPU and none is visible; name the architecture to compile for, "
                 "for example target='sm_90a', or use target='cpu'",
                 target=target,
             )
-        return cuda_target(arch)
+        return cuda_target(gpu)
     if match := re.fullmatch(r"(?:cuda\s+-{1,2}arch[= ])?(sm_\w+)", text):
         return cuda_target(match[1])
     if match := re.fullmatch(r"(?:sm)?(\d{1,2})\.?(\d)(a?)", text.lower()):
         return cuda_target(f"sm_{match[1]}{match[2]}{match[3]}")
     if (product := find_gpu(text)) is not None:
-        return cuda_target(product.name)
+        return cuda_target(product)
     try:
         resolved = Target(text)
     except Exception as error:
@@ -333,23 +361,13 @@ def resolve_gpu(target: str | None) -> tuple[Target, GpuArch | None]:
     UnsupportedError, ConfigError
         As `resolve_target` does.
     """
-    if target is not None and (named := find_gpu(target)) is not None:
-        return cuda_target(named.name), named
     resolved = resolve_target(target)
-    if resolved.kind.name != "cuda":
-        return resolved, None
-    here = None
-    if target is None or target.strip() in ("cuda", "gpu"):
-        import torch
-
-        here = find_gpu(torch.cuda.get_device_name())
-    arch = gpu_arch(str(resolved.arch))
-    return resolved, here if here is not None and here.name == arch.name else arch
+    return resolved, target_gpu(resolved) if resolved.kind.name == "cuda" else None
 
 
 def _from_tvm(target: Target) -> Target:
     if target.kind.name == "cuda":
-        return cuda_target(str(target.arch))
+        return cuda_target(target_gpu(target))
     if target.kind.name == "llvm":
         triple = str(target.attrs.get("mtriple", ""))
         if triple and triple.split("-", maxsplit=1)[0] != platform.machine():

@@ -114,7 +114,7 @@ class Matmul(Operator):
         """
         from bitquant.tune import tune
 
-        if target is not None and str(resolve_target(target)) != str(self.target):
+        if target is not None and _compiles_for(resolve_target(target)) != _compiles_for(self.target):
             raise UnsupportedError(
                 f"'target' must be that of the operator, {self.arch} (got {target}); "
                 "construct an operator for each target"
@@ -175,3 +175,8 @@ class Matmul(Operator):
     def retrieve_weight_shape(self) -> list[int]:
         """Return the shape of the stored weight."""
         return list(layouts.weight_shape(self.config, self.weight_layout))
+
+
+def _compiles_for(target: Target) -> tuple[str, str]:
+    """Return kind and architecture of a target; products of one architecture run the same kernels."""
+    return target.kind.name, str(target.arch) if target.kind.name == "cuda" else str(target)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from tvm.target import Target
 
-from bitquant.arch import GpuArch, gpu_arch
+from bitquant.arch import GpuArch, target_gpu
 from bitquant.config import MatmulConfig
 from bitquant.layouts import Layout
 
@@ -29,15 +29,12 @@ class Problem:
         What it is compiled for.
     layout
         The layout of the weight that the function reads.
-    product
-        The GPU that runs it; None: the one that stands for the target's architecture (`GpuArch.example`).
     """
 
     config: MatmulConfig
     rung: int
     target: Target
     layout: Layout = "plain"
-    product: GpuArch | None = None
 
     @property
     def is_cuda(self) -> bool:
@@ -47,7 +44,7 @@ class Problem:
     @cached_property
     def gpu(self) -> GpuArch:
         """Facts of the GPU; of CUDA targets alone."""
-        return self.product or gpu_arch(str(self.target.arch))
+        return target_gpu(self.target)
 
     @property
     def device_name(self) -> str:

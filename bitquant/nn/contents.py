@@ -278,7 +278,7 @@ def _predict_kind(kind: LayerKind, m: int, target: Target, gpu: GpuArch | None) 
     if kind.config is None or (kind.role == "embedding" and not kind.is_tied):
         return None
     if kind.role == "quantized":
-        return predict(kind.config, m, target, gpu)
+        return predict(kind.config, m, target)
     if gpu is None:
         return Prediction("torch", m, "torch", None, None)
     return Prediction("torch", m, "torch", floor_us(kind.config, m, gpu), "floor")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tvm.target import Target
 
-from bitquant.arch import resolve_target
+from bitquant.arch import gpu_arch, resolve_target, target_gpu
 from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, UnsupportedError
@@ -85,8 +85,11 @@ def _parts_of(archive: Archive) -> Parts:
 
 
 def target_name(target: Target) -> str:
-    """Return the name that makes a target again: an architecture, or "cpu" for the CPU that is there."""
-    return str(target.arch) if target.kind.name == "cuda" else "cpu"
+    """Return the name that makes a target again: an architecture, a product, or "cpu" for the CPU that is there."""
+    if target.kind.name != "cuda":
+        return "cpu"
+    gpu = target_gpu(target)
+    return str(target.arch) if gpu == gpu_arch(gpu.name) else gpu.example
 
 
 def lenient_plan(fields: Mapping[str, Any]) -> Plan:

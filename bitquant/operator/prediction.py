@@ -53,12 +53,12 @@ def floor_us(config: MatmulConfig, m: int, gpu: GpuArch) -> float:
     return bytes_per_call(config, m) / gpu.bandwidth_bytes_per_s * 1e6
 
 
-def predict(config: MatmulConfig, m: int, target: Target, gpu: GpuArch | None = None) -> Prediction:
+def predict(config: MatmulConfig, m: int, target: Target) -> Prediction:
     """Return which rule serves a call with `m` rows, and how long it will take.
 
     Rule and hint are those that `Matmul` takes, records included. The time is that of the record, where one was
-    measured on `gpu` for as many rows; else what the rule's model predicts for the rung (for `m` beyond the last one);
-    else the floor.
+    measured on that GPU for as many rows; else what the rule's model predicts for the rung (for `m` beyond the last
+    one); else the floor.
 
     Parameters
     ----------
@@ -67,9 +67,7 @@ def predict(config: MatmulConfig, m: int, target: Target, gpu: GpuArch | None = 
     m
         Rows of A.
     target
-        What the kernel is compiled for.
-    gpu
-        The product that it runs on; default: the one that stands for the architecture (`GpuArch.example`).
+        What the kernel is compiled for, and runs on: a product (`target_gpu`).
 
     Raises
     ------
@@ -82,7 +80,7 @@ def predict(config: MatmulConfig, m: int, target: Target, gpu: GpuArch | None = 
     rung = next((rung for rung in ladder if m <= rung), ladder[-1])
     layout = preferred_layout(config, target)
     planned = plan(config, target, layout, rungs=(rung,)).planned.get(rung)
-    problem = Problem(config, rung, target, layout, gpu)
+    problem = Problem(config, rung, target, layout)
     rules = default_rules()
     if planned is not None:
         rule = next(rule for rule in rules if rule.name == planned.rule)
@@ -92,7 +90,7 @@ def predict(config: MatmulConfig, m: int, target: Target, gpu: GpuArch | None = 
         if found is None:
             raise ScheduleError(f"no schedule for {problem}")
         rule, origin = found, "default"
-        hint = rule.default_hint(Problem(config, rung, target, layout))
+        hint = rule.default_hint(problem)
     if target.kind.name != "cuda":
         return Prediction(rule.name, rung, origin, None, None)
     gpu = problem.gpu

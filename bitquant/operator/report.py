@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bitquant.arch import gpu_arch
+from tvm.target import Target
+
+from bitquant.arch import target_gpu
 from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.operands import OPERANDS
@@ -21,7 +23,7 @@ def bytes_per_call(config: MatmulConfig, m: int) -> int:
 def facts(config: MatmulConfig, archive: Archive) -> dict[str, Any]:
     """Return what `report` says as values that JSON can hold; sizes are in bytes, times in microseconds."""
     manifest = archive.manifest
-    gpu = gpu_arch(manifest["arch"]) if archive.programs else None
+    gpu = target_gpu(Target(manifest["target"])) if archive.programs else None
     kernels = []
     for name in dict.fromkeys(archive.symbols.values()):
         rungs = [r for r, s in archive.symbols.items() if s == name]

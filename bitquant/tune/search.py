@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from bitquant import cache
-from bitquant.arch import detected_cuda_arch, driver_version, gpu_arch
+from bitquant.arch import detected_cuda_arch, driver_version, target_gpu
 from bitquant.archive import Archive
 from bitquant.compiler import cuda_compiler
 from bitquant.errors import BuildError, CallError, UnsupportedError
@@ -115,7 +115,7 @@ class TuningResult:
 
     def floor_us(self, rung: int) -> float:
         """Return the time in microseconds that memory alone takes for a call, at the bandwidth of the architecture."""
-        return self.operator.bytes_per_call(rung) / gpu_arch(self.operator.arch).bandwidth_bytes_per_s * 1e6
+        return self.operator.bytes_per_call(rung) / target_gpu(self.operator.target).bandwidth_bytes_per_s * 1e6
 
     def plan(self) -> Plan:
         """Return the plan that schedules each tuned rung with its best candidate.

@@ -397,7 +397,7 @@ def test_json(name):
         "unmerged", "operators", "kinds", "steps",
     ]  # fmt: skip
     assert found["target"] == {"arch": "sm_90a", "product": "H100 SXM", "bandwidth_bytes_per_s": 3350e9}
-    target, gpu = resolve_gpu("h100")
+    target = resolve_gpu("h100")[0]
     contents = read_contents(FIXTURES / name)
     assert found["memory_bytes"] == sum(kind["memory_bytes"] for kind in found["kinds"])
     assert [step["m"] for step in found["steps"]] == [1, 16]
@@ -415,7 +415,7 @@ def test_json(name):
             }  # fmt: skip
             total += times["total_us"]
             if kind.role == "quantized":
-                wanted = predict(kind.config, step["m"], target, gpu)
+                wanted = predict(kind.config, step["m"], target)
                 assert (times["rule"], times["time_us"], times["basis"]) == (wanted.rule, wanted.time_us, wanted.basis)
                 assert times["total_us"] == pytest.approx(kind.count * wanted.time_us, rel=1e-12)
             elif kind.role == "float":

@@ -6,11 +6,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from tvm.target import Target
 
 import bitquant as bq
-from bitquant.arch import SUPPORTED_ARCHS, find_gpu, gpu_arch, resolve_gpu, resolve_target
+from bitquant.arch import SUPPORTED_ARCHS, find_gpu, gpu_arch, resolve_gpu, resolve_target, target_gpu
 from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
+from bitquant.operator.persistence import target_name
 from bitquant.operator.prediction import floor_us, predict
 from bitquant.problem import Problem
 from bitquant.schedule import apply_plan, choice_of, load_records, plan, preferred_layout, schedule_module
@@ -48,23 +50,22 @@ def test_a_record_says_what_was_measured():
     found = predict(config, 1, target)
     assert (found.rule, found.time_us, found.basis) == ("decode", record.latency_us, "record")
     assert found.origin.startswith("record sm_90a/nvidia-h200/")
-    h100 = find_gpu("h100")
-    other = predict(config, 1, target, h100)
+    other = predict(config, 1, resolve_target("h100"))
     hint = DecodeRule.hint_type.from_dict(dict(record.hint))
     assert (other.rule, other.basis) == ("decode", "model")
-    assert other.time_us == DecodeRule().predicted_us(Problem(config, 1, target, "fragment", h100), hint)
+    assert other.time_us == DecodeRule().predicted_us(Problem(config, 1, resolve_target("h100"), "fragment"), hint)
     assert other.time_us > found.time_us
 
 
 def test_models_predict_what_no_record_says():
     """The time is that of the rule's model for its default hint: for the rung, and for m beyond the last one."""
-    target, h200 = resolve_target("sm_90a"), find_gpu("h200")
+    target = resolve_target("sm_90a")
     rule = WgmmaRule()
     for m, rows in ((200, 256), (3000, 3000)):
         found = predict(OTHER, m, target)
         hint = rule.default_hint(Problem(OTHER, found.rung, target))
         assert (found.rule, found.basis, found.origin) == ("wgmma", "model", "default")
-        assert found.time_us == rule.predicted_us(Problem(OTHER, rows, target, "fragment", h200), hint)
+        assert found.time_us == rule.predicted_us(Problem(OTHER, rows, target, "fragment"), hint)
 
 
 def test_floors_where_no_model_predicts():
@@ -133,6 +134,35 @@ def test_words_that_name_no_target(word):
     """An error says which words are understood."""
     with pytest.raises(bq.ConfigError, match=r"also as 90a, sm90 or 9\.0; or a product: t4, a100, .* \(got '"):
         resolve_target(word)
+
+
+@pytest.mark.parametrize("product", ["h100", "h100 pcie", "a100 40gb", "3090", "l4", "4090"])
+def test_a_target_names_its_product(product):
+    """What is not its architecture's example is part of the target, and of what is written of it."""
+    target = resolve_target(product)
+    assert target_gpu(target) == find_gpu(product) == target_gpu(resolve_target(Target(str(target))))
+    assert str(resolve_target(target_name(target))) == str(target)
+    assert Problem(OTHER, 1, target).gpu == find_gpu(product)
+
+
+@pytest.mark.parametrize("name", ["h200", "sm_90a", "l40s", "t4", "5090"])
+def test_an_example_stands_for_its_architecture(name):
+    """The example of an architecture and the architecture are one target, and so one key of the cache."""
+    target = resolve_target(name)
+    assert "model" not in target.attrs
+    assert str(target) == str(resolve_target(str(target.arch))) == str(resolve_target(target_name(target)))
+
+
+def test_kernels_are_chosen_for_a_product():
+    """Fewer multiprocessors and less bandwidth make another default; the kernel is for the same architecture."""
+    config = bq.MatmulConfig(M=(16,), N=4096, K=4096, A_dtype="int8", W_dtype="int8", out_dtype="int32")
+    problems = [Problem(config, 16, resolve_target(name), "fragment") for name in ("h200", "h100 pcie")]
+    h200, pcie = (WgmmaRule().default_hint(problem) for problem in problems)
+    assert h200 != pcie
+    operator = bq.Matmul(config, target="h100 pcie", records=[])
+    assert (operator.arch, operator.choices[16].hint) == ("sm_90a", pcie.to_dict())
+    assert "3.35" not in operator.report()
+    assert "2.00 TB/s (H100 PCIe)" in operator.report()
 
 
 def test_the_gpu_that_is_here(monkeypatch):
