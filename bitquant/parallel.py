@@ -60,11 +60,11 @@ def run_all(
     items = list(items)
     team = _team.get()
     if team is not None:
-        return team.run(_Batch(function, items, _batch.get(), is_leaf), on_interrupt)
+        return team.run(_Batch(function, items, _batch.get(), is_leaf, on_interrupt))
     if len(items) < 2:  # No work for several threads; what it calls may be.
         return [function(item) for item in items]
     with _assembled(thread_count()) as team:
-        return team.run(_Batch(function, items, None, is_leaf), on_interrupt)
+        return team.run(_Batch(function, items, None, is_leaf, on_interrupt))
 
 
 @contextlib.contextmanager
@@ -94,8 +94,15 @@ class Turn:
 class _Batch:
     """The items of one `run_all`, from which threads take until there are none. The team's condition guards it."""
 
-    def __init__(self, function: Callable[[Any], Any], items: list[Any], parent: _Batch | None, is_leaf: bool) -> None:
-        self.is_leaf = is_leaf
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        items: list[Any],
+        parent: _Batch | None,
+        is_leaf: bool,
+        on_interrupt: Callable[[], object],
+    ) -> None:
+        self.is_leaf, self._on_interrupt = is_leaf, on_interrupt
         self._function, self._items, self._parent = function, items, parent
         self._context = contextvars.copy_context()
         self._begun = 0
@@ -154,6 +161,12 @@ class _Batch:
         """Begin no more items."""
         self._is_stopped = True
 
+    def interrupt(self) -> None:
+        """End items that are under way, of this batch and of those around it, which other threads compute as well."""
+        self._on_interrupt()
+        if self._parent is not None:
+            self._parent.interrupt()
+
     def outcome(self) -> list[Any]:
         """Return the results in the order of the items.
 
@@ -184,7 +197,7 @@ class _Team:
         for thread in self._helpers:
             thread.start()
 
-    def run(self, batch: _Batch, on_interrupt: Callable[[], object]) -> list[Any]:
+    def run(self, batch: _Batch) -> list[Any]:
         """Have a batch computed, and return its outcome."""
         try:
             with self._condition:
@@ -200,7 +213,7 @@ class _Team:
                     if other is batch or other.is_leaf:
                         other.forget()
                 self._condition.notify_all()
-            on_interrupt()
+            batch.interrupt()
             raise
         finally:
             with self._condition:

@@ -212,3 +212,23 @@ def test_there_is_a_thread_for_each_cpu_that_may_be_used():
     finally:
         os.sched_setaffinity(0, allowed)
     assert thread_count() == len(allowed)
+
+
+def test_an_interrupt_reaches_the_batches_around(monkeypatch):
+    """What ends the items of an outer batch is called before those of an inner one are waited for."""
+    monkeypatch.setattr(parallel, "thread_count", lambda: 2)
+    both, freed, was_freed = threading.Barrier(2), threading.Event(), []
+
+    def inner(_):
+        both.wait(30)
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        was_freed.append(freed.wait(10))
+
+    def outer(item):
+        if item == 0:
+            run_all(inner, [0, 1])
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all(outer, [0, 1], on_interrupt=freed.set)
+    assert was_freed == [True]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -169,7 +170,8 @@ def test_killed_workers_are_a_warning(crews, built_here):
     def kill(crew, request, on_progress):
         pids.extend(worker.pid for worker in crew.members if worker.pid is not None)
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return build(crew, request, on_progress)
 
     build, prepare.Crew.build = Crew.build, kill
