@@ -22,6 +22,9 @@ Result = TypeVar("Result")
 
 #: How often a thread that waits for its turn looks whether it has come, in seconds.
 _LOOK_S = 0.02
+#: Longest wait at a time, in seconds. The system may give Ctrl-C to any thread, and the main one, which is to raise it,
+#: then wakes no earlier.
+_NAP_S = 0.5
 
 
 def thread_count() -> int:
@@ -217,7 +220,8 @@ class _Team:
             raise
         finally:
             with self._condition:
-                self._condition.wait_for(lambda: batch.is_over)
+                while not batch.is_over:
+                    self._condition.wait(_NAP_S)
                 if batch in self._batches:  # Ctrl-C may have come before.
                     self._batches.remove(batch)
         return batch.outcome()
@@ -243,7 +247,7 @@ class _Team:
                     if batch is not None:
                         index = batch.take()
                         break
-                    self._condition.wait(look_s)
+                    self._condition.wait(look_s or _NAP_S)
             self._compute(batch, index)
 
     def dismiss(self) -> None:

@@ -17,6 +17,7 @@ import contextvars
 import json
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import IO, Any, cast
 
 from bitquant import cache
 from bitquant.archive import Archive
@@ -38,6 +39,8 @@ __all__ = ["BuildWarning", "Crew", "Outcome", "Worker", "current_crew", "describ
 
 #: Longest time for one request; the slowest candidates of tuning take some 20 s.
 _TIMEOUT_S = 300.0
+#: Longest wait at a time, in seconds, after which Ctrl-C is noticed whichever thread the system gave it to.
+_NAP_S = 0.5
 #: Longest time until a thread has given back a worker that was killed.
 _GIVE_BACK_S = 10.0
 #: A module in `sys.modules` as None cannot be imported. The collector has nothing to find among imports.
@@ -102,7 +105,9 @@ class Worker:
 
     def __init__(self, command: Sequence[str], timeout_s: float = _TIMEOUT_S, *, is_apart: bool = False) -> None:
         self._command, self._timeout_s, self._is_apart = list(command), timeout_s, is_apart
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        #: What it has printed beyond the last line that was taken.
+        self._read = b""
         self._errors: IO[bytes] | None = None
 
     @staticmethod
@@ -130,9 +135,10 @@ class Worker:
             return
         settings = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         settings["CUDA_VISIBLE_DEVICES"] = ""
+        self._read = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `stop`
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
             env={**os.environ, **settings}, start_new_session=self._is_apart,
         )  # fmt: skip
 
@@ -154,8 +160,8 @@ class Worker:
             self.start()
         except OSError as error:
             return f"the compiling process cannot start ({error})"
-        process = cast("subprocess.Popen[str]", self._process)
-        requests, answers = cast("TextIO", process.stdin), cast("TextIO", process.stdout)
+        process = cast("subprocess.Popen[bytes]", self._process)
+        requests = cast("IO[bytes]", process.stdin)
         has_expired = threading.Event()
 
         def expire() -> None:
@@ -166,12 +172,12 @@ class Worker:
         timer.daemon = True
         timer.start()
         try:
-            requests.write(json.dumps({**request, "path": str(path)}) + "\n")
+            requests.write(json.dumps({**request, "path": str(path)}).encode() + b"\n")
             requests.flush()
-            while (text := answers.readline()) and "done" in (answer := json.loads(text)):
+            while (text := self._read_line(process)) and "done" in (answer := json.loads(text)):
                 on_progress(answer["done"])
         except (OSError, ValueError):  # It is dead, or printed what is no answer.
-            text = ""
+            text = b""
         finally:
             timer.cancel()
         if not text:
@@ -186,6 +192,19 @@ class Worker:
             return Archive.load(path)
         except BuildError as failure:
             return describe(failure)
+
+    def _read_line(self, process: subprocess.Popen[bytes]) -> bytes:
+        """Return the next line that the process prints; what is left where it ends."""
+        descriptor = cast("IO[bytes]", process.stdout).fileno()
+        while b"\n" not in self._read:
+            while not select.select([descriptor], [], [], _NAP_S)[0]:
+                pass
+            piece = os.read(descriptor, 1 << 16)
+            if not piece:
+                break
+            self._read += piece
+        line, end, self._read = self._read.partition(b"\n")
+        return line + end
 
     def _last_words(self) -> str:
         """Return the end of what the process printed to standard error, where it ended by an exception."""
@@ -256,7 +275,7 @@ class Crew:
         CancelledError
             If the crew was stopped.
         """
-        worker = self._idle.get()
+        worker = self._next_idle()
         try:
             self._check()
             with scratch_folder() as folder:
@@ -268,6 +287,11 @@ class Crew:
         if isinstance(outcome, Archive) and outcome.manifest["versions"] != cache.versions():
             return "the compiling process has read other sources of bitquant than this one"
         return outcome
+
+    def _next_idle(self) -> Worker:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._idle.get(timeout=_NAP_S)
 
     def _check(self) -> None:
         if self._is_stopped:

@@ -12,9 +12,17 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples"
 NEEDS = {"checkpoint.py": "transformers"}
+#: The one that shows whether anything runs at all.
+FIRST = "quickstart.py"
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=() if path.name == FIRST else pytest.mark.thorough, id=path.stem)
+        for path in sorted(FOLDER.glob("*.py"))
+    ],
+)
 def test_example_runs(path, tmp_path):
     """An example ends without an error or a warning, and prints something."""
     if path.name in NEEDS:

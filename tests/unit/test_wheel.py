@@ -108,6 +108,7 @@ def test_checkers_of_packages_accept_it(built, wheel, checker):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.thorough
 def test_installed_wheel_runs(wheel, tmp_path):
     """In an environment of its own, the wheel has its command and its records, and computes.
 

@@ -209,19 +209,45 @@ def test_few_kernels_and_few_cpus_take_threads(monkeypatch):
     assert made == [(4, 1), (4, 4), (4, 5)]
 
 
-def test_ctrl_c_ends_the_workers(crews, monkeypatch):
-    """It is not for them to say when they have answered; the error is Ctrl-C's own, and nothing is built here."""
-    busy = [sys.executable, "-c", SERVER + "time.sleep(60)"]
-    monkeypatch.setattr(prepare.Worker, "for_module", staticmethod(lambda *_, **__: busy))
-    monkeypatch.setattr(archives, "build", lambda *_: pytest.fail("built here"))
-    begin = time.monotonic()
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        bq.prepare_model(model(16, 24, 32))
-    assert time.monotonic() - begin < 20
-    assert all(worker.pid is None for worker in crews[0].members)
-    timer.join()
+INTERRUPTED = """
+import os, signal, sys, threading
+import torch
+import bitquant as bq
+from bitquant import parallel
+from bitquant.nn import prepare
+from bitquant.operator import archives
+parallel.thread_count, prepare._LEAST_KERNELS = lambda: 4, 1
+busy = [sys.executable, "-c", "import sys, time\\nfor line in sys.stdin: time.sleep(60)"]
+prepare.Worker.for_module = staticmethod(lambda *_, **__: busy)
+archives.build = lambda *_: os.abort()
+crews, at_work = [], prepare.Crew.at_work
+def noted(crew):
+    crews.append(crew)
+    threading.Timer(1.0, signal.pthread_kill, (helper(), signal.SIGINT)).start()
+    return at_work(crew)
+def helper():
+    if sys.argv[1] == "main":
+        return threading.main_thread().ident
+    sleeper = threading.Thread(target=threading.Event().wait, args=(30,), daemon=True)
+    sleeper.start()
+    return sleeper.ident
+prepare.Crew.at_work = noted
+layers = torch.nn.ModuleList(bq.Linear(64, N, W_dtype="uint4", opt_M=1) for N in (16, 24, 32))
+try:
+    bq.prepare_model(layers)
+except KeyboardInterrupt:
+    print([worker.pid for worker in crews[0].members], flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("thread", ["main", "another"])
+def test_ctrl_c_ends_the_workers(thread, tmp_path):
+    """It is not for them to say when they have answered, whichever thread is interrupted; nothing is built here."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", INTERRUPTED, thread]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[None, None, None]\n", "")
 
 
 SCRIPT = """
