@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from bitquant.arch import cuda_target, find_gpu
+from bitquant.arch import cuda_target, resolve_target
 from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
 from bitquant.schedule.rules.hopper import cost, space
@@ -151,7 +151,7 @@ def test_memory_is_as_fast_as_the_products() -> None:
     hint = WgmmaHint(block_m=16, consumers_n=1, block_k=128, stages=12)
     for m, hint_of_m, is_slower in ((16, hint, True), (4096, WgmmaHint(block_m=128, block_k=128), False)):
         h200, h100 = (
-            cost.predicted_us(WgmmaGeometry(Problem(config, m, TARGET, "fragment", find_gpu(name)), hint_of_m))
+            cost.predicted_us(WgmmaGeometry(Problem(config, m, resolve_target(name), "fragment"), hint_of_m))
             for name in ("h200", "h100")
         )
         assert (h100 > h200) is is_slower
