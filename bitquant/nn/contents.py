@@ -23,7 +23,7 @@ from bitquant.nn.checkpoints.checkpoint import Checkpoint, find_weights, model_d
 from bitquant.nn.checkpoints.reader import Inexpressible
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
 from bitquant.nn.format import name_pattern, unpack_format
-from bitquant.nn.linear import Linear
+from bitquant.nn.linear import Linear, constructor_fields
 from bitquant.nn.outline import (
     import_transformers,
     make_outline,
@@ -549,27 +549,9 @@ def _empty_layer(kind: LayerKind) -> Linear | torch.nn.Linear:
     c = kind.config
     if c is None or kind.experts > 1 or kind.is_bit_linear:
         return torch.nn.Linear(kind.K, kind.N, device="meta")
+    fields = constructor_fields(c, quantize_activations=c.with_activation_scale, with_permutation=kind.is_permuted)
     with torch.device("meta"):
-        return Linear(
-            c.K,
-            c.N,
-            c.with_bias,
-            A_dtype=c.A_format.name,
-            W_dtype=c.W_format.name,
-            accum_dtype=c.accum_dtype,
-            out_dtype=c.out_dtype,
-            group_size=c.group_size,
-            with_scaling=c.with_scaling,
-            with_zeros=c.with_zeros,
-            zeros_mode=c.zeros_mode,
-            opt_M=c.M if c.M is None or isinstance(c.M, int) else list(c.M),
-            fast_decoding=c.fast_decoding,
-            propagate_b=c.propagate_b,
-            scale_dtype=c.scale_dtype,
-            with_channel_scale=c.with_channel_scale,
-            quantize_activations=c.with_activation_scale,
-            with_permutation=kind.is_permuted,
-        )
+        return Linear(c.K, c.N, c.with_bias, **fields)
 
 
 def _with_tie(kinds: list[LayerKind]) -> list[LayerKind]:

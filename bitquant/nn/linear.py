@@ -23,7 +23,7 @@ from bitquant.nn.stand_in import weight_stand_in
 from bitquant.operands import INPUTS
 from bitquant.operator.dispatch import may_have_gradient, straight_through
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "constructor_fields"]
 
 #: The operands that a layer holds beside its weight, with the names of their buffers and flags: those of BitBLAS.
 _HELD = tuple(
@@ -365,31 +365,11 @@ class Linear(KernelModule):
 
         Only what differs from the defaults is named; all of it can be written as JSON.
         """
-        c = self.config
-        values = {
-            "A_dtype": c.A_format.name,
-            "W_dtype": c.W_format.name,
-            "accum_dtype": c.accum_dtype,
-            "out_dtype": c.out_format.name,
-            "group_size": c.group if c.group != c.K else -1,
-            "with_scaling": c.with_scaling,
-            "with_zeros": c.with_zeros,
-            "zeros_mode": c.zeros_mode if c.with_zeros else None,
-            "opt_M": c.M if c.M is None or isinstance(c.M, int) else list(c.M),
-            "scale_dtype": c.scale_dtype,
-            "with_activation_scale": c.with_activation_scale,
-            "with_channel_scale": c.with_channel_scale,
-            "quantize_activations": self.quantize_activations,
-            "with_permutation": self.permutation is not None,
-            "codebook": None if c.codebook is None else list(c.W_format.levels or ()),
-        }
-        defaults = dict.fromkeys(("A_dtype", "W_dtype", "accum_dtype", "out_dtype"), "float16")
-        stated = {name: value for name, value in values.items() if value not in (None, False, defaults.get(name))}
-        if stated.get("group_size") == -1:
-            del stated["group_size"]
-        if c.wants_plain_layout:
-            stated["fast_decoding"] = False
-        return stated
+        return constructor_fields(
+            self.config,
+            quantize_activations=self.quantize_activations,
+            with_permutation=self.permutation is not None,
+        )
 
     def _format(self) -> dict[str, Any]:
         return format_fields("Linear", self.config, with_permutation=self.permutation is not None)
@@ -656,3 +636,35 @@ def _check_operand(
         raise ConfigError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)})", **{name: tensor})
     if tensor.is_meta:
         raise ConfigError(f"{name!r} must hold numbers (got a tensor on the meta device)", **{name: tensor})
+
+
+def constructor_fields(config: MatmulConfig, *, quantize_activations: bool, with_permutation: bool) -> dict[str, Any]:
+    """Return the keyword arguments, other than sizes, bias, target and tuning, of a `Linear` with that config.
+
+    Only what differs from the defaults is named; all of it can be written as JSON.
+    """
+    c = config
+    values = {
+        "A_dtype": c.A_format.name,
+        "W_dtype": c.W_format.name,
+        "accum_dtype": c.accum_dtype,
+        "out_dtype": c.out_format.name,
+        "group_size": c.group if c.group != c.K else -1,
+        "with_scaling": c.with_scaling,
+        "with_zeros": c.with_zeros,
+        "zeros_mode": c.zeros_mode if c.with_zeros else None,
+        "opt_M": c.M if c.M is None or isinstance(c.M, int) else list(c.M),
+        "scale_dtype": c.scale_dtype,
+        "with_activation_scale": c.with_activation_scale,
+        "with_channel_scale": c.with_channel_scale,
+        "quantize_activations": quantize_activations,
+        "with_permutation": with_permutation,
+        "codebook": None if c.codebook is None else list(c.W_format.levels or ()),
+    }
+    defaults = dict.fromkeys(("A_dtype", "W_dtype", "accum_dtype", "out_dtype"), "float16")
+    stated = {name: value for name, value in values.items() if value not in (None, False, defaults.get(name))}
+    if stated.get("group_size") == -1:
+        del stated["group_size"]
+    if c.wants_plain_layout:
+        stated["fast_decoding"] = False
+    return stated

@@ -477,6 +477,16 @@ def test_show_a_model_that_bitquant_saved(quantized):
     assert "14 quantized layers, 6.00 bits a weight" in printed("show", quantized[0])
 
 
+def test_show_a_model_with_a_codebook(plain, tmp_path):
+    """Merged layers of code4 have the codebook of their parts; `show` and `load_model` know the same operators."""
+    model = bq.quantize_model(bq.load_model(plain, "cpu"), W_dtype="code4", group_size=32, codebook=tuple(range(16)))
+    model.save_pretrained(tmp_path)
+    contents = read_contents(tmp_path)
+    merged = [kind.config for kind in contents.operators if any("+" in name for name in kind.names)]
+    assert {config.W_format.levels for config in merged} == {tuple(map(float, range(16)))}
+    assert "code4" in printed("show", tmp_path)
+
+
 def test_show_a_model_that_is_not_quantized(plain):
     """Layers, embedding and norms by shape; with --all each by its whole name."""
     text = printed("show", plain, "--target", "h200")
