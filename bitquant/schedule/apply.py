@@ -97,15 +97,14 @@ def schedule_with(
     Raises
     ------
     ScheduleError
-        If the hint is none of the rule's, or its sizes do not fit the problem (`Rule.check_hint`).
+        If the hint is none of the rule's, or its sizes do not fit the problem (`Rule.checked`).
     """
     problem = problem_of(func, target)
     if problem is None:
         raise ScheduleError(f"{rule.name}: needs a function made by bitquant")
-    scheduled = rule.schedule(problem, hint)
-    smem_bytes = rule.smem_bytes(problem, hint)
-    choice = Choice(rule.name, rule.pipeline, hint.to_dict(), smem_bytes, dict(refusals or {}), origin)
-    return scheduled.with_attr(CHOICE_ATTR, choice.to_dict())
+    geometry = rule.checked(problem, hint)
+    choice = Choice(rule.name, rule.pipeline, hint.to_dict(), geometry.smem_bytes, dict(refusals or {}), origin)
+    return rule.emit(geometry).with_attr(CHOICE_ATTR, choice.to_dict())
 
 
 def _apply_foreign(rule: Any, func: PrimFunc, target: Target) -> PrimFunc | None:

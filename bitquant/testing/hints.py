@@ -35,7 +35,7 @@ def legal_values(field: dataclasses.Field[Any]) -> tuple[Any, ...]:
 
 
 def random_hint(rule: Rule, problem: Problem, random: Random, tries: int = 50) -> Hint:
-    """Return a hint that `Rule.check_hint` lets pass: the default with some or all fields drawn anew.
+    """Return a hint that `Rule.checked` lets pass: the default with some or all fields drawn anew.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def random_hint(rule: Rule, problem: Problem, random: Random, tries: int = 50) -
 
 
 def wild_hint(rule: Rule, problem: Problem, random: Random) -> Hint:
-    """Return a hint of which any field may hold anything; most often one that `Rule.check_hint` refuses."""
+    """Return a hint of which any field may hold anything; most often one that `Rule.checked` refuses."""
     default = rule.default_hint(problem)
     fields = dataclasses.fields(default)
     drawn = random.sample(fields, random.randint(1, len(fields)))

@@ -110,7 +110,7 @@ def test_hints_of_a_rule_s_own_space_pass(name):
     """What a rule proposes itself is never refused."""
     for rule, config, rung, _, target in functions(name):
         for hint in rule.space(Problem(config, rung, target)):
-            rule.check_hint(Problem(config, rung, target), hint)
+            rule.checked(Problem(config, rung, target), hint)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -123,7 +123,7 @@ def test_field_of_a_stranger_is_named(name):
             if is_legal(f, value):
                 continue
             with pytest.raises(bq.ScheduleError) as caught:
-                rule.check_hint(Problem(config, rung, target), dataclasses.replace(default, **{f.name: value}))
+                rule.checked(Problem(config, rung, target), dataclasses.replace(default, **{f.name: value}))
             for word in (f"{name}: ", f"'{f.name}'", f"{value!r}"[:60]):
                 assert word in str(caught.value)
             with pytest.raises(bq.RecordError, match=f"'{f.name}'"):

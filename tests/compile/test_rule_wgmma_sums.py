@@ -223,4 +223,4 @@ def test_every_problem_that_is_taken_has_a_default(W_dtype: str, group_size: int
             M=(m,), N=246, K=1920, A_dtype="int8", W_dtype=W_dtype, group_size=group_size, with_scaling=True
         )
         assert RULE.refuses(Problem(config, m, TARGET)) is None
-        RULE.check_hint(Problem(config, m, TARGET), RULE.default_hint(Problem(config, m, TARGET)))
+        RULE.checked(Problem(config, m, TARGET), RULE.default_hint(Problem(config, m, TARGET)))

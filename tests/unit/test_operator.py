@@ -645,9 +645,10 @@ def test_a_kernel_with_other_operands_is_refused(fields, words):
     from bitquant.schedule.rules import CpuRule
 
     class OtherRule(CpuRule):
-        def schedule(self, problem, hint):
+        def emit(self, geometry):
+            problem = geometry.problem
             other = dataclasses.replace(problem, config=dataclasses.replace(problem.config, **fields))
-            return tag(super().schedule(other, self.default_hint(other)), problem.config, problem.rung)
+            return tag(super().emit(self.checked(other, self.default_hint(other))), problem.config, problem.rung)
 
     config = bq.MatmulConfig(M=(16,), N=8, K=64, W_dtype="uint4")
     with pytest.raises(bq.ScheduleError, match=f"^cpu: {words}"):

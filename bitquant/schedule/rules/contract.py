@@ -142,8 +142,8 @@ class Rule(ABC):
         """Return `cost_us` of a hint."""
         return self.cost_us(self.geometry(problem, hint))
 
-    def check_hint(self, problem: Problem, hint: Hint) -> None:
-        """Check a hint from wherever it comes, before anything is scheduled with it.
+    def checked(self, problem: Problem, hint: Hint) -> Geometry:
+        """Return the geometry of a hint from wherever it comes, which is checked before anything is scheduled with it.
 
         Raises
         ------
@@ -155,8 +155,10 @@ class Rule(ABC):
             raise ScheduleError(f"{self.name}: the hint must be a {self.hint_type.__name__} (got {hint!r})", hint=hint)
         if (fault := hint.fault()) is not None:
             raise ScheduleError(f"{self.name}: {fault}", hint=hint)
-        if (reason := self.fault(problem, hint)) is not None:
-            raise ScheduleError(f"{self.name}: {reason} (got {hint})", hint=hint)
+        geometry = self.geometry(problem, hint)
+        if geometry.fault is not None:
+            raise ScheduleError(f"{self.name}: {geometry.fault} (got {hint})", hint=hint)
+        return geometry
 
     def schedule(self, problem: Problem, hint: Hint) -> PrimFunc:
         """Return the scheduled function of a problem that the rule does not refuse.
@@ -164,10 +166,9 @@ class Rule(ABC):
         Raises
         ------
         ScheduleError
-            As `check_hint` does.
+            As `checked` does.
         """
-        self.check_hint(problem, hint)
-        return self.emit(self.geometry(problem, hint))
+        return self.emit(self.checked(problem, hint))
 
     def apply(self, func: PrimFunc, target: Target, hint: Hint | None = None) -> PrimFunc | None:
         """Return the scheduled form of `func`, or None where the rule does not apply."""
