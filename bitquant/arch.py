@@ -35,6 +35,8 @@ __all__ = [
 KiB = 1024
 #: What the system takes of a multiprocessor's shared memory for each block (CUDA C++ Programming Guide, sm_80 and on).
 RESERVED_SMEM_BYTES = 1 * KiB
+#: 32-bit registers of a multiprocessor (the same, every architecture from sm_75 on).
+REGISTERS_PER_SM = 64 * KiB
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,6 @@ class GpuArch:
         Memory bandwidth of `example`, by its data sheet.
     example
         The product that these describe.
-    registers_per_sm
-        32-bit registers of a multiprocessor: 64 K in every architecture from sm_75 on.
     clock_hz
         Clock of the multiprocessors while a kernel is bound by instructions, in cycles a second: the boost clock of
         `example` by NVIDIA's specifications. That of an H200 was fitted to decode kernels, and stands in for B200 and
@@ -86,7 +86,6 @@ class GpuArch:
     sm_count: int
     bandwidth_bytes_per_s: float
     example: str
-    registers_per_sm: int = 64 * KiB
     clock_hz: float = 1755e6
     decode_l2_bytes_per_s: float = 5.5e12
     in_flight_bytes: int = 32 * KiB

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-__all__ = ["Turn", "in_threads", "run_all", "thread_count"]
+__all__ = ["NAP_S", "Turn", "in_threads", "run_all", "thread_count"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 _LOOK_S = 0.02
 #: Longest wait at a time, in seconds. The system may give Ctrl-C to any thread, and the main one, which is to raise it,
 #: then wakes no earlier.
-_NAP_S = 0.5
+NAP_S = 0.5
 
 
 def thread_count() -> int:
@@ -221,7 +221,7 @@ class _Team:
         finally:
             with self._condition:
                 while not batch.is_over:
-                    self._condition.wait(_NAP_S)
+                    self._condition.wait(NAP_S)
                 if batch in self._batches:  # Ctrl-C may have come before.
                     self._batches.remove(batch)
         return batch.outcome()
@@ -247,7 +247,7 @@ class _Team:
                     if batch is not None:
                         index = batch.take()
                         break
-                    self._condition.wait(look_s or _NAP_S)
+                    self._condition.wait(look_s or NAP_S)
             self._compute(batch, index)
 
     def dismiss(self) -> None:

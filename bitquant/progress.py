@@ -5,9 +5,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-__all__ = ["track", "working"]
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = ["spinning_line", "track", "working"]
+
+
+def spinning_line() -> Progress:
+    """Return a line on standard error with a turning wheel, words and the time so far, which goes when it is stopped.
+
+    It is shown where that is a terminal.
+    """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextlib.contextmanager
@@ -16,12 +32,7 @@ def working(description: str) -> Iterator[None]:
 
     The line goes when it is done. Nothing else shows progress meanwhile.
     """
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with spinning_line() as progress:
         progress.add_task(description, total=None)
         yield
 

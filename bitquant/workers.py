@@ -33,14 +33,12 @@ from bitquant.archive import Archive
 from bitquant.build import watched
 from bitquant.errors import BuildError
 from bitquant.files import scratch_folder
-from bitquant.parallel import in_threads
+from bitquant.parallel import NAP_S, in_threads
 
 __all__ = ["BuildWarning", "Crew", "Outcome", "Worker", "current_crew", "describe", "serve"]
 
 #: Longest time for one request; the slowest candidates of tuning take some 20 s.
 _TIMEOUT_S = 300.0
-#: Longest wait at a time, in seconds, after which Ctrl-C is noticed whichever thread the system gave it to.
-_NAP_S = 0.5
 #: Longest time until a thread has given back a worker that was killed.
 _GIVE_BACK_S = 10.0
 #: A module in `sys.modules` as None cannot be imported. The collector has nothing to find among imports.
@@ -197,7 +195,7 @@ class Worker:
         """Return the next line that the process prints; what is left where it ends."""
         descriptor = cast("IO[bytes]", process.stdout).fileno()
         while b"\n" not in self._read:
-            while not select.select([descriptor], [], [], _NAP_S)[0]:
+            while not select.select([descriptor], [], [], NAP_S)[0]:
                 pass
             piece = os.read(descriptor, 1 << 16)
             if not piece:
@@ -291,7 +289,7 @@ class Crew:
     def _next_idle(self) -> Worker:
         while True:
             with contextlib.suppress(queue.Empty):
-                return self._idle.get(timeout=_NAP_S)
+                return self._idle.get(timeout=NAP_S)
 
     def _check(self) -> None:
         if self._is_stopped:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from bitquant.progress import spinning_line
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -50,7 +52,7 @@ class Progress:
             return
         self._words, self._done, self._total = words, 0, total
         if self._line is None:
-            self._line = _line()
+            self._line = spinning_line()
             self._line.add_task("")
             self._line.start()
         self._line.reset(self._line.task_ids[0], description=self._description())
@@ -63,12 +65,3 @@ class Progress:
 
     def _description(self) -> str:
         return f"{self._words}, {self._done} of {self._total}" if self._total else self._words
-
-
-def _line() -> Line:
-    from rich.console import Console
-    from rich.progress import Progress as Line
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-    return Line(*columns, console=Console(stderr=True), transient=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from bitquant.errors import ConfigError
+from bitquant.errors import ConfigError, ScheduleError
 from bitquant.formats.registers import Decoding, RegisterPlan
 from bitquant.formats.words import PackedPair
 
@@ -221,11 +221,11 @@ class NumberFormat(ABC):
 
         `operand` is float16, bfloat16, int8, uint8, float8_e4m3 or float8_e5m2.
         """
-        return f"needs a format whose registers are decoded to {operand} (got {self.name})"
+        return self._untold("registers are", operand)
 
     def register_decoding(self, plan: RegisterPlan) -> Decoding:
         """Return how registers are decoded in the fragment layout, where `register_refusal` is None."""
-        raise NotImplementedError(f"{self.name} has no decoding of registers to {plan.operand}")
+        raise ScheduleError(self._untold("registers are", plan.operand), fmt=self.name, operand=plan.operand)
 
     def in_place_refusal(self, operand: str) -> str | None:
         """Return why codes are no numbers where they stand (`bitquant.formats.integers`), as "needs ... (got ...)"."""
@@ -238,7 +238,7 @@ class NumberFormat(ABC):
 
         `operand` is float16, bfloat16 or int8.
         """
-        return f"needs a format whose plain layout is decoded to {operand} (got {self.name})"
+        return self._untold("plain layout is", operand)
 
     def unit_pair(
         self, words: Sequence[Expr], pair: int, dtype: str, byte_perm: Callable[[Expr, int], Expr]
@@ -257,4 +257,9 @@ class NumberFormat(ABC):
         byte_perm
             (word, selector) -> PRMT of (word, 0): byte i of the result is byte (selector >> 4i) & 7 of the eight.
         """
-        raise NotImplementedError(f"{self.name} has no decoding of pairs to {dtype}")
+        del words, pair, byte_perm  # A format that tells no decoding looks at none of them.
+        raise ScheduleError(self._untold("plain layout is", dtype), fmt=self.name, operand=dtype)
+
+    def _untold(self, what: str, operand: str) -> str:
+        """Return why kernels do not take a format that does not say how it is decoded."""
+        return f"needs a format whose {what} decoded to {operand} (got {self.name})"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from tvm import tirx
 
 from bitquant.errors import ConfigError
-from bitquant.formats.base import Bounds, NumberFormat
-from bitquant.formats.floats import float_bounds
+from bitquant.formats.base import Bounds
+from bitquant.formats.floats import TorchFloat, float_bounds
 from bitquant.formats.registers import LINEAR, Decoding, RegisterPlan, Source, byte_pair
 from bitquant.formats.words import MINUS_ZERO_PAIR, PackedPair, pair_of, word_like
 
@@ -29,24 +29,10 @@ Expr = Any
 
 
 @dataclass(frozen=True)
-class Float8(NumberFormat):
+class Float8(TorchFloat):
     """A float8; `has_infinity` tells E5M2, which has infinities, from E4M3, whose codes 0x7f and 0xff are NaN."""
 
     has_infinity: bool = False
-
-    @property
-    def min_value(self) -> float:
-        """Least finite number."""
-        import torch
-
-        return float(torch.finfo(self.torch_dtype).min)
-
-    @property
-    def max_value(self) -> float:
-        """Greatest finite number."""
-        import torch
-
-        return float(torch.finfo(self.torch_dtype).max)
 
     def value(self, code: Expr, dtype: str) -> Expr:
         """Return the number from its bits.

@@ -14,7 +14,7 @@ from bitquant.formats.words import PackedPair
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FORMATS", "NativeFloat", "float_bounds"]
+__all__ = ["FORMATS", "NativeFloat", "TorchFloat", "float_bounds"]
 
 Expr = Any
 
@@ -34,14 +34,8 @@ def float_bounds(fmt: NumberFormat, dtype: torch.dtype) -> Bounds | None:
     return Bounds(-limit, limit, f"{fmt.name} reaches from {-info.max:g} to {info.max:g}")
 
 
-@dataclass(frozen=True)
-class NativeFloat(NumberFormat):
-    """float16, bfloat16 and float32."""
-
-    @property
-    def has_infinity(self) -> bool:
-        """True."""
-        return True
+class TorchFloat(NumberFormat):
+    """A float of torch's own, 8 bits and more."""
 
     @property
     def min_value(self) -> float:
@@ -56,6 +50,16 @@ class NativeFloat(NumberFormat):
         import torch
 
         return float(torch.finfo(self.torch_dtype).max)
+
+
+@dataclass(frozen=True)
+class NativeFloat(TorchFloat):
+    """float16, bfloat16 and float32."""
+
+    @property
+    def has_infinity(self) -> bool:
+        """True."""
+        return True
 
     @property
     def activations(self) -> tuple[str, ...]:

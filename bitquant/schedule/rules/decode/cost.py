@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bitquant.arch import RESERVED_SMEM_BYTES, GpuArch
+from bitquant.arch import REGISTERS_PER_SM, RESERVED_SMEM_BYTES
 from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry
 
 __all__ = ["cost_us", "estimated_registers", "estimated_smem_bytes", "register_limit"]
@@ -120,7 +120,7 @@ def cost_us(g: DecodeGeometry) -> float:
     in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.layout.tile_bytes
     loads = 0.0 if g.is_shared else tiles * g.layout.tile_bytes / min(in_flight, gpu.in_flight_bytes)
     phases = 1 if h.phase == 0 else g.warp_tiles / h.phase
-    tightness = estimated_registers(g) / register_limit(gpu, g.threads * h.blocks_per_sm)
+    tightness = estimated_registers(g) / register_limit(g.threads * h.blocks_per_sm)
     return (
         costs.memory * memory
         + costs.l2 * from_l2
@@ -150,9 +150,9 @@ def estimated_registers(g: DecodeGeometry) -> int:
     return _BASE_REGISTERS + min(words, 32) + words * held + sums + 4 * g.m_tiles
 
 
-def register_limit(gpu: GpuArch, threads: int) -> int:
+def register_limit(threads: int) -> int:
     """Return the registers that each of so many threads of a multiprocessor may have: they come in units of 8."""
-    return max(8, min(255, gpu.registers_per_sm // threads // 8 * 8))
+    return max(8, min(255, REGISTERS_PER_SM // threads // 8 * 8))
 
 
 def estimated_smem_bytes(g: DecodeGeometry) -> int:

@@ -121,7 +121,7 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
                     first.hint, n_tiles_per_warp=rows, warps_n=warps_n, warps_k=warps_k, split_k=split_k, unroll=unroll,
                     ahead=ahead, weights=weights, blocks_per_sm=blocks_per_sm, chains=chains,
                 ))  # fmt: skip
-                if estimated_registers(geometry) <= register_limit(gpu, 32 * warps * blocks_per_sm):
+                if estimated_registers(geometry) <= register_limit(32 * warps * blocks_per_sm):
                     yield geometry
 
 

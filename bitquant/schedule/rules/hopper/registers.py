@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 
+from bitquant.arch import REGISTERS_PER_SM
 from bitquant.intrin.wgmma import WARPGROUP
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.rules.hopper.products import FLOAT8_RUN_K, REGISTERS_OF_STEP, Products
@@ -19,8 +20,8 @@ __all__ = [
     "sum_sets",
 ]
 
-#: Registers of a multiprocessor, and the unit in which a thread gets them (CUDA C++ Programming Guide 13.0).
-SM_REGISTERS, REGISTER_UNIT = 65536, 8
+#: The unit in which a thread gets registers (CUDA C++ Programming Guide 13.0).
+REGISTER_UNIT = 8
 #: Most registers of a thread in whole units, and those that the producer keeps at least.
 MAX_REGISTERS, PRODUCER_REGISTERS = 248, 32
 #: Those of a producer whose warps sum A, without spills: where each sums one block of 16 rows, and where more.
@@ -68,7 +69,7 @@ def registers(consumers: int, blocks_per_sm: int = 1, least: int = PRODUCER_REGI
 def launched_registers(consumers: int, blocks_per_sm: int) -> int:
     """Return the registers of a thread when the kernel begins, before they are moved."""
     threads = (consumers + 1) * WARPGROUP
-    return min(MAX_REGISTERS, SM_REGISTERS // (threads * blocks_per_sm) // REGISTER_UNIT * REGISTER_UNIT)
+    return min(MAX_REGISTERS, REGISTERS_PER_SM // (threads * blocks_per_sm) // REGISTER_UNIT * REGISTER_UNIT)
 
 
 def producer_registers(hint: WgmmaHint) -> int:
