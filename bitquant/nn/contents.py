@@ -32,8 +32,8 @@ from bitquant.nn.outline import (
     outline_operators,
     read_model_config,
 )
-from bitquant.operator.prediction import Prediction, floor_us, predict
-from bitquant.operator.report import bytes_per_call
+from bitquant.operator.prediction import Prediction, predict
+from bitquant.operator.report import bytes_per_call, floor_us
 from bitquant.progress import track
 
 __all__ = ["Contents", "LayerKind", "Step", "format_name", "predict_step", "read_contents"]

@@ -8,16 +8,16 @@ from typing import Literal
 
 from tvm.target import Target
 
-from bitquant.arch import GpuArch, find_gpu
+from bitquant.arch import find_gpu
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
-from bitquant.operator.report import bytes_per_call
+from bitquant.operator.report import floor_us
 from bitquant.problem import Problem
 from bitquant.schedule import plan, preferred_layout
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.tuned import read_hint
 
-__all__ = ["Basis", "Prediction", "floor_us", "predict"]
+__all__ = ["Basis", "Prediction", "predict"]
 
 #: Where a time is from: a record's measurement, the model of the rule, or bytes by bandwidth, below which no call is.
 Basis = Literal["record", "model", "floor"]
@@ -46,11 +46,6 @@ class Prediction:
     origin: str
     time_us: float | None
     basis: Basis | None
-
-
-def floor_us(config: MatmulConfig, m: int, gpu: GpuArch) -> float:
-    """Return what a call takes at least, in microseconds: `bytes_per_call` by the bandwidth of the data sheet."""
-    return bytes_per_call(config, m) / gpu.bandwidth_bytes_per_s * 1e6
 
 
 def predict(config: MatmulConfig, m: int, target: Target) -> Prediction:

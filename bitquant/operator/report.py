@@ -7,17 +7,22 @@ from typing import Any
 
 from tvm.target import Target
 
-from bitquant.arch import target_gpu
+from bitquant.arch import GpuArch, target_gpu
 from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.operands import OPERANDS
 
-__all__ = ["bytes_per_call", "facts", "report"]
+__all__ = ["bytes_per_call", "facts", "floor_us", "report"]
 
 
 def bytes_per_call(config: MatmulConfig, m: int) -> int:
     """Return the least bytes that a call of `m` rows moves: every operand read once, D written once."""
     return sum(operand.size_bytes(config, m) for operand in OPERANDS)
+
+
+def floor_us(config: MatmulConfig, m: int, gpu: GpuArch) -> float:
+    """Return what a call takes at least, in microseconds: `bytes_per_call` by the bandwidth of the data sheet."""
+    return bytes_per_call(config, m) / gpu.bandwidth_bytes_per_s * 1e6
 
 
 def facts(config: MatmulConfig, archive: Archive) -> dict[str, Any]:
@@ -45,11 +50,15 @@ def facts(config: MatmulConfig, archive: Archive) -> dict[str, Any]:
                 for r in resources
             ],
         })  # fmt: skip
-    calls = []
-    for m in config.ladder:
-        moved = bytes_per_call(config, m)
-        floor_us = None if gpu is None else moved / gpu.bandwidth_bytes_per_s * 1e6
-        calls.append({"m": m, "bytes": moved, "flop": 2 * m * config.N * config.K, "floor_us": floor_us})
+    calls = [
+        {
+            "m": m,
+            "bytes": bytes_per_call(config, m),
+            "flop": 2 * m * config.N * config.K,
+            "floor_us": None if gpu is None else floor_us(config, m, gpu),
+        }
+        for m in config.ladder
+    ]
     return {
         "problem": config.problem(),
         "target": manifest["arch"],

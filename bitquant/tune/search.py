@@ -19,6 +19,7 @@ from bitquant.arch import detected_cuda_arch, driver_version, target_gpu
 from bitquant.archive import Archive
 from bitquant.compiler import cuda_compiler
 from bitquant.errors import BuildError, CallError, UnsupportedError
+from bitquant.operator.report import floor_us
 from bitquant.problem import Problem
 from bitquant.schedule.records import NOISE, Record, save_records
 from bitquant.schedule.rules import default_rules
@@ -115,7 +116,7 @@ class TuningResult:
 
     def floor_us(self, rung: int) -> float:
         """Return the time in microseconds that memory alone takes for a call, at the bandwidth of the architecture."""
-        return self.operator.bytes_per_call(rung) / target_gpu(self.operator.target).bandwidth_bytes_per_s * 1e6
+        return floor_us(self.operator.config, rung, target_gpu(self.operator.target))
 
     def plan(self) -> Plan:
         """Return the plan that schedules each tuned rung with its best candidate.

@@ -13,7 +13,8 @@ from bitquant.arch import SUPPORTED_ARCHS, find_gpu, gpu_arch, resolve_gpu, reso
 from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
 from bitquant.operator.persistence import target_name
-from bitquant.operator.prediction import floor_us, predict
+from bitquant.operator.prediction import predict
+from bitquant.operator.report import floor_us
 from bitquant.problem import Problem
 from bitquant.schedule import apply_plan, choice_of, load_records, plan, preferred_layout, schedule_module
 from bitquant.schedule.records import shipped_directory
