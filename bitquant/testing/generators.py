@@ -51,7 +51,9 @@ CALL_ROWS: tuple[int, ...] = (0, 1, 3, 16, 33)
 
 #: (N, K) of weights by the name of a set. Llama 3: qkv, attention output, gate and up, gate or up, down. "bitblas": the
 #: layers of BLOOM 176B, OPT 66B and Llama 2 70B that BitBLAS's README times. "decode": the sizes at which one row of A
-#: meets the memory's speed, small to large.
+#: meets the memory's speed, small to large. "held-out": layers of Llama 3.2, Qwen2.5 and 3, Gemma 2 and 3, Phi-4,
+#: Mistral-Nemo, StarCoder2, Yi and Command R+, of 2 to 400 MiB at 4 bits, by which claims are checked: no kernel is tuned
+#: and no model of time is fitted on them.
 SHAPE_SETS: dict[str, tuple[tuple[int, int], ...]] = {
     "llama-3-8b": ((6144, 4096), (4096, 4096), (28672, 4096), (14336, 4096), (4096, 14336)),
     "llama-3-70b": ((10240, 8192), (8192, 8192), (57344, 8192), (28672, 8192), (8192, 28672)),
@@ -63,6 +65,12 @@ SHAPE_SETS: dict[str, tuple[tuple[int, int], ...]] = {
     "decode": (
         (4096, 4096), (6144, 4096), (28672, 4096), (4096, 14336), (8192, 8192), (28672, 8192), (8192, 28672),
         (1024, 8192), (8192, 1024), (16384, 16384),
+    ),
+    "held-out": (
+        (2048, 2048), (2560, 4096), (5120, 3072), (6144, 2560), (3840, 4096), (3072, 8192), (8192, 3840), (6144, 5120),
+        (7168, 5120), (3840, 15360), (18944, 3584), (3584, 18944), (5120, 14336), (5120, 17920), (17920, 5120),
+        (30720, 3840), (6144, 24576), (35840, 5120), (4608, 36864), (7168, 20480), (40960, 7168), (8192, 29568),
+        (12288, 33792), (67584, 12288),
     ),
 }  # fmt: skip
 
