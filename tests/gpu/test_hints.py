@@ -62,7 +62,7 @@ def _check_repeats(operator: bq.Matmul, m: int) -> None:
     ids=str,
 )
 def test_consumers_read_no_further_than_the_block_has_memory(hint: WgmmaHint) -> None:
-    """Codes of blocks of rows that a tile does not have, behind the last slot of the ring, are the block's own memory."""
+    """Codes of blocks of rows that a tile does not have, behind the last slot, are the block's own memory."""
     config = bq.MatmulConfig(M=16, N=9216, K=4096, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)
     operator = bq.Matmul(config, target="cuda", records=Plan({16: Planned("wgmma", hint.to_dict(), "tuned")}))
     check_call(operator, 16, "cuda")
