@@ -69,10 +69,10 @@ class CacheWarning(UserWarning):
 
 
 def _source_digest(package: Path) -> str:
-    """Return the SHA-256 over the relative paths, sizes and bytes of all ``*.py`` below `package`, in order of path."""
+    """Return the SHA-256 of paths, sizes and bytes of all ``*.py`` and ``*.npz`` below `package`, in order of path."""
     digest = hashlib.sha256()
     # Editors leave dangling links (.#name.py) beside a file that is open.
-    sources = (path for path in package.rglob("*.py") if path.is_file())
+    sources = (path for pattern in ("*.py", "*.npz") for path in package.rglob(pattern) if path.is_file())
     for name, path in sorted((path.relative_to(package).as_posix(), path) for path in sources):
         content = path.read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode())

@@ -127,3 +127,51 @@ def summary(files: tuple[Path, ...]) -> None:
         failed = sum(m.status != "measured" for m in mine)
         rows.append([device, rule, str(len({m.problem_key for m in mine})), str(len(mine)), str(failed)])
     print_table(["device", "rule", "problems", "kernels", "not measured"], rows, right=["problems", "kernels"])
+
+
+#: Rows of A by which the table of `train` is divided.
+_ROW_RANGES = ((1, 1), (2, 8), (9, 16), (17, 64), (65, None), (1, 64))
+
+
+@trials.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the model to this file (.npz).")
+@click.option("--by", type=click.Choice(["shape", "gpu"]), default="shape", show_default=True, help="What is left out.")
+def train(files: tuple[Path, ...], out: Path | None, by: str) -> None:
+    """Learn the ranking of hints from FILES, and say what it is worth on shapes or GPUs that it has not seen.
+
+    The table compares orders of the kernels that were measured: by the analytical models, by the learned one, and any.
+    It shows the time of the first kernel of an order over the best one's, and of the best of the first eight.
+    """
+    import numpy as np
+
+    from bitquant.tune.train import measured_problems, regrets, train, validated
+    from bitquant.tune.trials import read_trials
+
+    problems = measured_problems(m for file in files for m in read_trials(file))
+    chance = np.random.default_rng(0)
+    orders = {
+        "analytical": [p.analytical_score for p in problems],
+        "learned": validated(problems, by=by),
+        "random": [chance.random(len(p.latency_us)) for p in problems],
+    }
+    rows = []
+    for least, most in _ROW_RANGES:
+        for name, scores in orders.items():
+            regret = regrets(
+                problems, scores, lambda p, least=least, most=most: least <= p.problem.rung <= (most or p.problem.rung)
+            )
+            if regret.count:
+                rows.append([
+                    f"{least} to {most}" if most else f"from {least}", str(regret.count), name,
+                    f"{regret.first:.3f}", f"{regret.first_worst:.2f}",
+                    f"{regret.best_of_8:.3f}", f"{regret.best_of_8_worst:.2f}",
+                ])  # fmt: skip
+    headers = ["rows of A", "problems", "order", "first", "worst", "best of 8", "worst "]
+    print_table(headers, rows, right=[headers[1], *headers[3:]])
+    if out is not None:
+        trees = train(problems)
+        trees.save(out)
+        click.echo(
+            f"wrote {out}: {len(trees.roots)} trees, {len(trees.feature)} nodes, {out.stat().st_size / 1024:.0f} KiB"
+        )

@@ -13,7 +13,7 @@ from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.operator.report import floor_us
 from bitquant.problem import Problem
-from bitquant.schedule import plan, preferred_layout
+from bitquant.schedule import plan, preferred_layout, ranking
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.tuned import read_hint
 
@@ -81,11 +81,10 @@ def predict(config: MatmulConfig, m: int, target: Target) -> Prediction:
         rule = next(rule for rule in rules if rule.name == planned.rule)
         hint, origin = read_hint(rule, planned.hint), planned.origin
     else:
-        found = next((rule for rule in rules if rule.refusal(problem) is None), None)
+        found = ranking.first(problem, rules)
         if found is None:
             raise ScheduleError(f"no schedule for {problem}")
-        rule, origin = found, "default"
-        hint = rule.default_hint(problem)
+        (rule, hint), origin = found, "default"
     if target.kind.name != "cuda":
         return Prediction(rule.name, rung, origin, None, None)
     gpu = problem.gpu

@@ -17,6 +17,7 @@ from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.layouts import Layout, fragment_refusal
 from bitquant.problem import Problem
+from bitquant.schedule import ranking
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import Rule, problem_of
@@ -150,7 +151,9 @@ def preferred_layout(config: MatmulConfig, target: Target, rules: Sequence[Any] 
 
 
 def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None = None) -> IRModule:
-    """Schedule each function with the first rule that applies; functions that carry a choice already are kept.
+    """Schedule each function by the rules that apply; functions that carry a choice already are kept.
+
+    The rule is the first that applies, or another whose hint is likely to be faster (`ranking`).
 
     Parameters
     ----------
@@ -178,7 +181,7 @@ def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None =
 def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
     problem = problem_of(func, target)
     refusals = {str(k): str(v) for k, v in func.attrs.get(REFUSALS_ATTR, {}).items()} if func.attrs else {}
-    for rule in rules:
+    for place, rule in enumerate(rules):
         name = getattr(rule, "name", type(rule).__name__)
         if not isinstance(rule, Rule):
             scheduled = _apply_foreign(rule, func, target)
@@ -191,7 +194,9 @@ def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
         elif reason := rule.refusal(problem):
             refusals[name] = reason
         else:
-            return schedule_with(func, rule, rule.default_hint(problem), target, refusals=refusals)
+            rest = [other for other in rules[place:] if isinstance(other, Rule)]
+            chosen = ranking.first(problem, rest) or (rule, rule.default_hint(problem))
+            return schedule_with(func, *chosen, target, refusals=refusals)
     where = str(getattr(target, "arch", None) or target.kind.name)
     what = problem or f"{func.attrs.get('global_symbol')} on {where}"
     reasons = "".join(f"\n  {name}: {reason}" for name, reason in refusals.items())

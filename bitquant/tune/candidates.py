@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is tried: the spaces of all rules that apply, interleaved."""
+"""What is tried: the hints of all rules that apply, in the order of the ranking."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bitquant.problem import Problem
+from bitquant.schedule import ranking
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
 
@@ -33,9 +34,8 @@ class Candidate:
 def candidates(problem: Problem, rules: Sequence[Rule], topk: int, current: Candidate | None = None) -> list[Candidate]:
     """Return the candidates for a problem, at most `topk`, in the order in which they are worth a try.
 
-    First comes `current`, so that tuning never makes a kernel slower. Then, of each rule that applies to the function,
-    in order of preference, the first hint of its `Rule.space`, which is its default; then the second of each; and so
-    on. So the first of a rule is that which `ApplyDefaultSchedule` would take, and no rule crowds out another.
+    First comes `current`, so that tuning never makes a kernel slower; then the hints of all rules that apply, in the
+    order of `ranking.ordered`. So the first is that which `ApplyDefaultSchedule` would take.
 
     Parameters
     ----------
@@ -48,21 +48,10 @@ def candidates(problem: Problem, rules: Sequence[Rule], topk: int, current: Cand
     current
         What is used now.
     """
-    spaces = [(rule, rule.space(problem)) for rule in rules if rule.refusal(problem) is None]
     found = {current.key: current} if current is not None else {}
-    for candidate in _interleave(problem.rung, spaces):
+    for rule, hint in ranking.ordered(problem, rules):
         if len(found) >= topk:
             break
+        candidate = Candidate(problem.rung, rule, hint)
         found.setdefault(candidate.key, candidate)
     return list(found.values())
-
-
-def _interleave(rung: int, spaces: list[tuple[Rule, Iterator[Hint]]]) -> Iterator[Candidate]:
-    while spaces:
-        left = []
-        for rule, space in spaces:
-            hint = next(space, None)
-            if hint is not None:
-                left.append((rule, space))
-                yield Candidate(rung, rule, hint)
-        spaces = left

@@ -6,10 +6,17 @@ from __future__ import annotations
 import pytest
 
 from bitquant import compiler
+from bitquant.schedule.ranking.order import ENVIRONMENT
 
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files with what comes out now")
+
+
+@pytest.fixture(autouse=True)
+def _analytical_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of time that is trained anew changes which hint is the default, and not what a hint makes."""
+    monkeypatch.setenv(ENVIRONMENT, "off")
 
 
 @pytest.fixture

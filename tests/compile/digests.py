@@ -8,7 +8,7 @@ dynamic shared memory, layout of the weight), and of the scheduled function as T
 changes the first alone. Origins and refusals are in neither, and nor is anything of the machine.
 
 The problems are the shipped records, the golden files, the kernels of given hints, and default schedules of the
-problems that correctness tests draw from, each on one target or two.
+problems that correctness tests draw from, each on one target or two. Defaults are those of the analytical models.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tvm.ir import IRModule
 from tvm.target import Target
@@ -36,6 +37,7 @@ from bitquant.config import MatmulConfig
 from bitquant.errors import RecordError
 from bitquant.layouts import Layout
 from bitquant.schedule import Plan, Planned, apply_plan, choice_of, load_records, preferred_layout, schedule_module
+from bitquant.schedule.ranking.order import ENVIRONMENT
 from bitquant.schedule.records import shipped_directory
 from bitquant.testing.generators import case_id, cases
 from bitquant.testing.kernels import HINTED_ARCH, HINTED_KERNELS
@@ -145,7 +147,8 @@ def digest(entry: Entry) -> str:
     functions = {symbol(rung): matmul_dequantize_b(entry.config, rung, layout=entry.layout) for rung in entry.rungs}
     plan = Plan(dict.fromkeys(entry.rungs, entry.planned) if entry.planned else {})
     try:
-        scheduled = schedule_module(apply_plan(IRModule(functions), target, plan), target)
+        with mock.patch.dict(os.environ, {ENVIRONMENT: "off"}):
+            scheduled = schedule_module(apply_plan(IRModule(functions), target, plan), target)
     except RecordError:
         return "does not fit"
     return ", ".join(f"{rung} {digest_of(scheduled[symbol(rung)])}" for rung in entry.rungs)

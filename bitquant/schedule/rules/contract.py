@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tvm.target import Target
 from tvm.tirx import PrimFunc
@@ -16,6 +16,9 @@ from bitquant.errors import ScheduleError
 from bitquant.layouts import Layout
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Geometry", "Rule", "problem_of"]
 
@@ -50,6 +53,10 @@ class Geometry:
         if self._size_fault is None:
             self._measure()
         self._is_frozen = True
+
+    def with_hint(self, hint: Any) -> Self:
+        """Return what another hint makes of the problem; it may share with this one what no hint changes."""
+        return type(self)(self.problem, hint)
 
     @cached_property
     def fault(self) -> str | None:
@@ -114,6 +121,14 @@ class Rule(ABC):
         """Return the time of a call that the rule's model predicts, in microseconds; None without a model.
 
         Models are made to put hints in order, and were fitted to measurements on an H200: their times are estimates.
+        """
+        return None
+
+    def features(self, geometry: Any) -> dict[str, float] | None:
+        """Return what a learned ranking of hints knows of a kernel, by names; None where the rule has none.
+
+        Features of all rules share the model's columns: those of one name mean the same. "log_cost" is the logarithm of
+        `cost_us`.
         """
         return None
 

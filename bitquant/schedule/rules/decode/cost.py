@@ -20,7 +20,14 @@ from dataclasses import dataclass
 from bitquant.arch import REGISTERS_PER_SM, RESERVED_SMEM_BYTES
 from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry
 
-__all__ = ["cost_us", "estimated_registers", "estimated_smem_bytes", "register_limit"]
+__all__ = [
+    "cost_us",
+    "estimated_registers",
+    "estimated_smem_bytes",
+    "instructions",
+    "register_limit",
+    "resident_blocks",
+]
 
 #: Registers of a thread for addresses, counters and what is being decoded.
 _BASE_REGISTERS = 48
@@ -102,11 +109,10 @@ def cost_us(g: DecodeGeometry) -> float:
         numbers = c.K / h.split_k * len(g.layout.planes)
         # Some of it is hidden by the first loads of the weight.
         costs, digits_us = _DIGIT_COSTS, 0.7 * busiest * numbers * _DIGIT_INSTRUCTIONS / 128 / clock
-    fitting = gpu.smem_per_sm_bytes // (estimated_smem_bytes(g) + RESERVED_SMEM_BYTES)
-    resident = max(1, min(h.blocks_per_sm, busiest, fitting))
+    resident = resident_blocks(g, busiest)
     blocks = busiest * g.n_blocks_per_cta / resident
     tiles = busiest * g.n_blocks_per_cta * g.warp_tiles * h.n_tiles_per_warp * warps
-    issue = tiles * _instructions(g) / 4 / clock
+    issue = tiles * instructions(g) / 4 / clock
     issue *= costs.issue + costs.waits * (16 / max(4, resident * warps)) ** 2 + g.is_shared * costs.ring_issue
     a_bytes = g.rows_of_a * c.K / h.split_k * g.a_bytes
     scale_bytes = (
@@ -134,6 +140,12 @@ def cost_us(g: DecodeGeometry) -> float:
         + costs.arrival * a_bytes / phases / 65536 + costs.phase * (phases - 1) + digits_us
         + costs.start
     )  # fmt: skip
+
+
+def resident_blocks(g: DecodeGeometry, busiest: int) -> int:
+    """Return the blocks that run on a multiprocessor at a time, of which it has `busiest` in all."""
+    fitting = g.gpu.smem_per_sm_bytes // (estimated_smem_bytes(g) + RESERVED_SMEM_BYTES)
+    return max(1, min(g.hint.blocks_per_sm, busiest, fitting))
 
 
 def estimated_registers(g: DecodeGeometry) -> int:
@@ -169,7 +181,7 @@ def estimated_smem_bytes(g: DecodeGeometry) -> int:
     return (body + sums if has_more else max(body, sums)) + g.decoder.table_bytes + _SMEM_SLACK
 
 
-def _instructions(g: DecodeGeometry) -> float:
+def instructions(g: DecodeGeometry) -> float:
     """Return the instructions that a warp issues for one tile of 16 n."""
     if g.is_digits:
         return _digit_instructions(g)

@@ -29,6 +29,7 @@ from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.decode import cost, space
 from bitquant.schedule.rules.decode.emit.function import decode_function
+from bitquant.schedule.rules.decode.features import features
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry, operand_type
 from bitquant.schedule.rules.decode.hint import DecodeHint
 
@@ -73,6 +74,10 @@ class DecodeRule(Rule):
     def cost_us(self, geometry: DecodeGeometry) -> float:
         """Return the time that `cost` predicts."""
         return cost.cost_us(geometry)
+
+    def features(self, geometry: DecodeGeometry) -> dict[str, float]:
+        """Return the `features` of a kernel."""
+        return features(geometry)
 
     def emit(self, geometry: DecodeGeometry) -> PrimFunc:
         """Write the kernel for this problem."""

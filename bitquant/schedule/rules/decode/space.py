@@ -106,11 +106,12 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
     weight_bytes = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8
     wanted = min(gpu.in_flight_bytes, weight_bytes / gpu.sm_count / 4)
     all_rows = (1, 2) if first.hint.block_m == 8 else (1, 2, 4, 7) if first.is_digits else (1, 2, 4)
-    for rows, split_k, warps_k, warps_n in (
-        (rows, split_k, warps_k, warps_n)
+    shares = [
+        (rows, split_k, *warps)
         for rows, split_k in itertools.product(all_rows, splits)
-        for warps_k, warps_n in _warps(first, rows, split_k)
-    ):
+        for warps in _warps(first, rows, split_k)
+    ]
+    for rows, split_k, warps_k, warps_n in shares:
         warps = warps_n * warps_k
         if not (8 if tiles_k >= 16 else 4) <= warps <= 16 or split_k * warps_k > max(tiles_k, 4):
             continue

@@ -27,6 +27,9 @@ class DenseRule(WgmmaRule):
     name = "wgmma_dense"
     weight_layouts: ClassVar[tuple[Layout, ...]] = ("plain",)
 
+    def features(self, geometry: WgmmaGeometry) -> None:
+        """Return None: the ranking was not trained on kernels that decode nothing."""
+
     def refuses(self, problem: Problem) -> str | None:
         """Refuse other GPUs than Hopper, a W that must be decoded, and rows that TMA does not fetch."""
         config = problem.config

@@ -15,6 +15,7 @@ from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.hopper.cost import predicted_us
 from bitquant.schedule.rules.hopper.emit.kernel import build
+from bitquant.schedule.rules.hopper.features import features
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.rules.hopper.products import narrow_refusal
@@ -68,6 +69,10 @@ class WgmmaRule(Rule):
     def cost_us(self, geometry: WgmmaGeometry) -> float:
         """Return the time that `cost` predicts."""
         return predicted_us(geometry)
+
+    def features(self, geometry: WgmmaGeometry) -> dict[str, float]:
+        """Return the `features` of a kernel."""
+        return features(geometry)
 
     def emit(self, geometry: WgmmaGeometry) -> PrimFunc:
         """Write the kernel for this problem."""

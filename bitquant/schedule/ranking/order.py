@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hints of all rules that apply to a problem, in one order.
+
+Rules are asked in the order of preference. Where the learned model knows the GPU and has features of the rules, their
+likely hints, by the analytical model of each, are put in the order of the time that the learned one predicts, whichever
+rule they are of. Everything else keeps the order of its rule: GPUs without trials, CPUs, and rules without features.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bitquant.problem import Problem
+from bitquant.schedule.hint import Hint
+from bitquant.schedule.ranking.features import Candidate, samples
+from bitquant.schedule.ranking.trees import Trees
+from bitquant.schedule.rules.contract import Rule
+
+__all__ = ["ENVIRONMENT", "MODEL", "first", "ordered"]
+
+#: The shipped model (`bitquant trials train`).
+MODEL = Path(__file__).parent / "trees.npz"
+#: "off": hints are put in order by the analytical models alone.
+ENVIRONMENT = "BITQUANT_RANKING"
+#: Most rows of A for which hints are ranked: above, the analytical model is as good on shapes that neither has seen.
+MOST_ROWS = 64
+#: Of a rule, the hints that are compared: within this factor of the best predicted time, and at most so many.
+LIKELY_FACTOR, LIKELY_COUNT = 1.3, 96
+
+
+@functools.cache
+def _trees() -> Trees | None:
+    """Return the shipped model; None where there is none."""
+    return Trees.load(MODEL) if MODEL.exists() else None
+
+
+def model_for(problem: Problem) -> Trees | None:
+    """Return the model that ranks a problem's hints; None where its trials are of other GPUs, and where it is off."""
+    if not problem.is_cuda or problem.rung > MOST_ROWS or os.environ.get(ENVIRONMENT, "").lower() == "off":
+        return None
+    trees = _trees()
+    return trees if trees is not None and problem.gpu.example in trees.devices else None
+
+
+def ordered(problem: Problem, rules: Sequence[Rule]) -> Iterator[tuple[Rule, Hint]]:
+    """Yield the hints of the rules that do not refuse a problem, the one that is likely to be the fastest first.
+
+    Where hints are not ranked the first hints of all rules come first, then their second, and so on, so that no rule
+    crowds out another.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    rules
+        In order of preference.
+    """
+    applying = [rule for rule in rules if rule.refusal(problem) is None]
+    if (ranked := _ranked(problem, applying)) is None:
+        yield from _interleaved(problem, applying)
+        return
+    seen = set()
+    for rule, hint in itertools.chain(ranked, _interleaved(problem, applying)):
+        if (rule.name, hint) not in seen:
+            seen.add((rule.name, hint))
+            yield rule, hint
+
+
+def first(problem: Problem, rules: Sequence[Rule]) -> tuple[Rule, Hint] | None:
+    """Return the first of `ordered`, or None where all rules refuse."""
+    return next(ordered(problem, rules), None)
+
+
+def _ranked(problem: Problem, applying: Sequence[Rule]) -> list[tuple[Rule, Hint]] | None:
+    """Return the likely hints of the rules with features in the order of the learned model; None without one.
+
+    A rule that is preferred to all of those, and has no features, keeps its place: nothing is ranked.
+    """
+    trees = model_for(problem)
+    if trees is None or not applying:
+        return None
+    candidates = [candidate for rule in applying for candidate in likely(problem, rule)]
+    if not candidates or candidates[0][0] is not applying[0]:
+        return None
+    scores = trees.predict(samples(problem, candidates, [str(name) for name in trees.names]))
+    order = np.argsort(scores, kind="stable")
+    return [(candidates[i][0], candidates[i][1].hint) for i in order]
+
+
+def likely(problem: Problem, rule: Rule) -> Iterator[Candidate]:
+    """Yield the hints of a rule that are predicted to be near its best one, with their features; none without such."""
+    limit, geometry = math.inf, None
+    for hint in itertools.islice(rule.space(problem), LIKELY_COUNT):
+        geometry = rule.geometry(problem, hint) if geometry is None else geometry.with_hint(hint)
+        own = rule.features(geometry)
+        if own is None or own["log_cost"] > limit:
+            return
+        limit = min(limit, own["log_cost"] + math.log(LIKELY_FACTOR))
+        yield rule, geometry, own
+
+
+def _interleaved(problem: Problem, applying: Sequence[Rule]) -> Iterator[tuple[Rule, Hint]]:
+    spaces = [(rule, rule.space(problem)) for rule in applying]
+    while spaces:
+        left = []
+        for rule, space in spaces:
+            hint = next(space, None)
+            if hint is not None:
+                left.append((rule, space))
+                yield rule, hint
+        spaces = left

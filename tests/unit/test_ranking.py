@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The learned order of hints: trees, features, which GPUs and rules it is for, and how trials are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+import bitquant as bq
+from bitquant.arch import cuda_target, resolve_target
+from bitquant.errors import RecordError
+from bitquant.problem import Problem
+from bitquant.schedule import ranking
+from bitquant.schedule.ranking import order
+from bitquant.schedule.ranking.features import samples
+from bitquant.schedule.ranking.trees import Trees
+from bitquant.schedule.rules import default_rules
+from bitquant.schedule.rules.decode.rule import DecodeRule
+from bitquant.schedule.rules.hopper.rule import WgmmaRule
+from bitquant.testing.generators import SHAPE_SETS
+from bitquant.tune.collect import Draw, draw_hints, mutated
+from bitquant.tune.train import Measured, measured_problems, regrets
+from bitquant.tune.trials import Measurement, append_to_journal, read_journal
+
+H200 = cuda_target("sm_90a")
+RULES = [rule for rule in default_rules() if rule.name in ("wgmma", "decode")]
+
+
+def _problem(m: int, N: int = 5120, K: int = 13824, target: object = H200, **fields: object) -> Problem:
+    given = {"W_dtype": "uint4", "group_size": 128, "with_scaling": True, "with_zeros": True, **fields}
+    return Problem(bq.MatmulConfig(M=m, N=N, K=K, **given), m, target, "fragment")
+
+
+@pytest.fixture(autouse=True)
+def _is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(order.ENVIRONMENT, raising=False)
+
+
+def _stump(feature: int, threshold: float, values: tuple[float, float], names: list[str]) -> Trees:
+    """One tree of one split."""
+    return Trees(
+        names=np.array(names), devices=np.array(["H200 SXM"]), roots=np.array([0], np.int32),
+        feature=np.array([feature, 0, 0], np.int16), threshold=np.array([threshold, 0, 0], np.float32),
+        left=np.array([1, 1, 2], np.int32), right=np.array([2, 1, 2], np.int32),
+        missing_left=np.array([True, False, False]), value=np.array([0, *values], np.float32), base=np.array(0.5),
+    )  # fmt: skip
+
+
+def test_a_tree_takes_the_side_of_its_threshold_and_of_what_is_missing(tmp_path) -> None:
+    """Less goes left, equal and more go right, NaN where the node says; a file gives the same trees back."""
+    trees = _stump(1, 2.0, (10.0, 20.0), ["a", "b"])
+    table = np.array([[9, 1.5], [9, 2.0], [9, 3.0], [9, math.nan]], np.float32)
+    assert trees.predict(table).tolist() == [10.5, 20.5, 20.5, 10.5]
+    trees.save(tmp_path / "trees.npz")
+    assert Trees.load(tmp_path / "trees.npz").predict(table).tolist() == [10.5, 20.5, 20.5, 10.5]
+
+
+def test_a_file_without_an_array_is_refused(tmp_path) -> None:
+    """The error names the file and the array."""
+    np.savez(tmp_path / "trees.npz", names=np.array(["a"]))
+    with pytest.raises(ValueError, match=r"trees.npz has no array 'base'"):
+        Trees.load(tmp_path / "trees.npz")
+
+
+def test_trees_predict_what_xgboost_does() -> None:
+    """Arrays made of a trained booster give its predictions, also for samples with gaps."""
+    xgboost = pytest.importorskip("xgboost")
+    chance = np.random.default_rng(0)
+    table = chance.normal(size=(400, 5)).astype(np.float32)
+    table[chance.random(table.shape) < 0.2] = np.nan
+    wanted = np.nan_to_num(table[:, 0]) * 3 + np.nan_to_num(table[:, 3]) ** 2
+    names = list("abcde")
+    booster = xgboost.train({"max_depth": 5, "seed": 1}, xgboost.DMatrix(table, wanted, feature_names=names), 40)
+    predicted = booster.predict(xgboost.DMatrix(table, feature_names=names))
+    np.testing.assert_allclose(Trees.from_xgboost(booster, names, ["X"]).predict(table), predicted, atol=1e-4)
+
+
+@pytest.mark.parametrize("m", [1, 4, 16, 64])
+def test_the_first_hint_is_the_least_by_the_model(m: int) -> None:
+    """It fits, its rule takes the problem, and no likely hint of any rule has a lower score."""
+    problem = _problem(m)
+    rule, hint = ranking.first(problem, RULES)
+    assert rule.refusal(problem) is None
+    assert rule.fault(problem, hint) is None
+    trees = order.model_for(problem)
+    candidates = [c for r in RULES if r.refusal(problem) is None for c in order.likely(problem, r)]
+    scores = trees.predict(samples(problem, candidates, [str(name) for name in trees.names]))
+    assert candidates[int(np.argmin(scores))][1].hint == hint
+
+
+def test_every_column_of_the_model_has_a_source() -> None:
+    """The model knows no feature that no rule has: it would be missing in each sample."""
+    trees = Trees.load(order.MODEL)
+    problem = _problem(16)
+    candidates = [next(order.likely(problem, rule)) for rule in RULES]
+    table = samples(problem, candidates, [str(name) for name in trees.names])
+    assert not np.isnan(table).all(axis=0).any()
+
+
+def test_rules_are_compared_by_time_and_not_by_their_order() -> None:
+    """Where a rule that is asked later is predicted to be faster, it is chosen: both serve 16 rows somewhere."""
+    chosen = {ranking.first(_problem(16, *shape), RULES)[0].name for shape in SHAPE_SETS["held-out"]}
+    assert chosen == {"wgmma", "decode"}
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [_problem(16, target=resolve_target("h100")), _problem(16, target=cuda_target("sm_80")), _problem(256)],
+    ids=["h100", "sm_80", "many rows"],
+)
+def test_what_the_trials_do_not_cover_keeps_the_analytical_order(problem: Problem) -> None:
+    """Other GPUs, and numbers of rows for which the model is no better, get the first rule's default."""
+    assert order.model_for(problem) is None
+    rule = next(rule for rule in RULES if rule.refusal(problem) is None)
+    assert ranking.first(problem, RULES) == (rule, rule.default_hint(problem))
+
+
+def test_the_ranking_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BITQUANT_RANKING=off leaves the analytical models alone."""
+    monkeypatch.setenv(order.ENVIRONMENT, "off")
+    assert order.model_for(_problem(1)) is None
+
+
+def test_all_hints_follow_and_none_twice() -> None:
+    """Behind the ranked hints come the others of each rule."""
+    problem = _problem(16)
+    hints = [(rule.name, hint) for rule, hint in ranking.ordered(problem, RULES)]
+    assert len(hints) == len(set(hints))
+    assert set(hints) == {(rule.name, hint) for rule in RULES for hint in rule.space(problem)}
+
+
+def test_drawn_hints_fit_and_differ() -> None:
+    """The defaults come first; mutations and uniform draws fit, and a blind draw asks no model."""
+    problem = _problem(16, 2560, 2048)
+    for is_blind in (False, True):
+        drawn = draw_hints(Draw.of(problem, RULES, 30, is_blind), RULES)
+        assert {how for _, _, how in drawn[:2]} == {"default"}
+        assert len({(rule.name, hint) for rule, hint, _ in drawn}) == len(drawn) > 20
+        assert all(rule.fault(problem, hint) is None and hint.fault() is None for rule, hint, _ in drawn)
+        ways = {how for _, _, how in drawn}
+        assert ways == {"default", "mutated", "uniform"} | (set() if is_blind else {"likely"})
+    again = draw_hints(Draw.of(problem, RULES, 30, True), RULES)
+    assert [(rule.name, hint) for rule, hint, _ in again] == [(rule.name, hint) for rule, hint, _ in drawn]
+
+
+def test_mutations_change_one_to_three_fields() -> None:
+    """Other fields stay."""
+    import random
+
+    hint = DecodeRule().default_hint(_problem(1))
+    chance = random.Random(0)
+    for _ in range(50):
+        other = mutated(hint, chance).to_dict()
+        assert sum(other[name] != value for name, value in hint.to_dict().items()) <= 3
+
+
+def _measurement(rule: object, hint: object, latency_us: float, m: int = 16, **fields: object) -> Measurement:
+    problem = _problem(m)
+    given = {"draw": "uniform", "status": "measured", **fields}
+    return Measurement(
+        problem={k: v for k, v in problem.config.problem().items() if k != "M"}, rung=m, device="NVIDIA H200",
+        target=str(problem.target), rule=rule.name, hint=hint.to_dict(), latency_us=latency_us, **given,
+    )  # fmt: skip
+
+
+def test_journals_keep_what_was_written_and_parquet_too(tmp_path) -> None:
+    """A line that was cut off is left out, the last of a kernel counts; a line that is something else is an error."""
+    hint = WgmmaRule().default_hint(_problem(16))
+    one = _measurement(WgmmaRule(), hint, 20.0)
+    other = _measurement(WgmmaRule(), dataclasses.replace(hint, raster=9), 21.0)
+    journal = tmp_path / "new" / "journal.jsonl"
+    append_to_journal(journal, [one, other])
+    append_to_journal(journal, [dataclasses.replace(one, latency_us=19.0)])
+    with journal.open("a") as file:
+        file.write(json.dumps({"rule": "cut"})[:-3])
+    assert [m.latency_us for m in read_journal(journal)] == [19.0, 21.0]
+    pytest.importorskip("pyarrow")
+    from bitquant.tune.trials import read_trials, write_trials
+
+    write_trials(read_journal(journal), tmp_path / "t.parquet")
+    back = {m.key: m for m in read_trials(tmp_path)}
+    assert back == {m.key: m for m in read_journal(journal)}
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    with pytest.raises(RecordError, match=r"bad.parquet is no file of trials"):
+        list(read_trials(tmp_path))
+    journal.write_text('{"rule": 1}\n')
+    with pytest.raises(RecordError, match=r"journal.jsonl, line 1: needs a measurement"):
+        read_journal(journal)
+
+
+def test_regret_is_what_the_first_hints_lose() -> None:
+    """Of three kernels the order decides: the first alone, the best of eight, and refused rules come last."""
+    hints = list(dict.fromkeys(h for _, h in zip(range(9), WgmmaRule().space(_problem(16)), strict=False)))
+    trials = [_measurement(WgmmaRule(), hint, 10.0 + i) for i, hint in enumerate(hints)]
+    trials.append(_measurement(WgmmaRule(), hints[0], 0.0, status="failed"))
+    (measured,) = measured_problems(trials)
+    assert isinstance(measured, Measured)
+    assert measured.shape == (5120, 13824)
+    worst_first = -np.arange(len(hints), dtype=float)
+    regret = regrets([measured], [worst_first])
+    assert (regret.count, regret.first) == (1, pytest.approx(1 + (len(hints) - 1) / 10))
+    assert regret.best_of_8 == pytest.approx(1 + max(0, len(hints) - 8) / 10)
+    assert regrets([measured], [worst_first], lambda p: p.problem.rung == 1).count == 0
+    few = measured_problems([_measurement(WgmmaRule(), hint, 10.0, m=1) for hint in hints])
+    assert all(np.isinf(p.analytical_score).all() for p in few)
