@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-#: In docs/benchmarks.md, the tables stand between these lines.
+#: In docs/figures.md, the tables stand between these lines.
 _BEGIN, _END = "<!-- begin: bitquant bench -->", "<!-- end: bitquant bench -->"
 
 
@@ -36,7 +36,7 @@ Examples:
   bitquant bench --shapes llama-3-70b,4096x4096 --formats nf4-g64 --m 1 \\
       --peers "torch linear,bitsandbytes"
   bitquant bench --host --shapes 4096x4096 --formats uint4-g128-zeros
-  bitquant bench --from-json decode.json --markdown docs/benchmarks.md \\
+  bitquant bench --from-json decode.json --markdown docs/figures.md \\
       --plots plots
   bitquant bench --model llama-3-8b \\
       --methods float16,uint4-g128-zeros,uint4-g128-zeros+int8-row,bitsandbytes

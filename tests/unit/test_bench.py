@@ -1047,6 +1047,6 @@ def test_wrong_options(arguments, words):
 
 
 def test_document_has_the_section():
-    """docs/benchmarks.md has the two marks that the command looks for."""
-    text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
+    """docs/figures.md has the two marks that the command looks for."""
+    text = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()
     assert text.count("<!-- begin: bitquant bench -->") == text.count("<!-- end: bitquant bench -->") == 1
