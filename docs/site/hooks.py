@@ -14,6 +14,8 @@ from mkdocs.utils import log
 ROOT = Path(__file__).parents[2]
 #: Files beside docs/ that are pages of the site.
 PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md"}
+#: What fits beside the navigation on a screen of 1280 pixels.
+_COLUMNS = 84
 _LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)\s#]+)((?:#[^)\s]*)?\))")
 
 
@@ -79,18 +81,25 @@ def command_line() -> str:
             "[benchmarks](benchmarks.md#running-it) show commands at work."
         ),
     ]
-    parent = click.Context(cli, info_name="bitquant", terminal_width=100, max_content_width=100)
-    blocks.append(f"```text\n{cli.get_help(parent)}\n```")
+    parent = click.Context(cli, info_name="bitquant", terminal_width=_COLUMNS, max_content_width=_COLUMNS)
+    blocks.append(_help(cli, parent))
     blocks += _commands(cli, parent)
     return "\n\n".join(blocks) + "\n"
+
+
+def _help(command: Any, context: click.Context) -> str:
+    text = command.get_help(context).replace("\b", "")  # click's mark of lines that are not to be filled
+    return f"```text\n{text}\n```"
 
 
 def _commands(group: Any, parent: click.Context) -> list[str]:
     blocks = []
     for name in group.list_commands(parent):
         command = group.get_command(parent, name)
-        context = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
-        blocks += [f"## {context.command_path}", f"```text\n{command.get_help(context)}\n```"]
+        context = click.Context(
+            command, info_name=name, parent=parent, terminal_width=_COLUMNS, max_content_width=_COLUMNS
+        )
+        blocks += [f"## {context.command_path}", _help(command, context)]
         if isinstance(command, click.Group):
             blocks += _commands(command, context)
     return blocks

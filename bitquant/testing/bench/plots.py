@@ -31,6 +31,8 @@ __all__ = ["plot"]
 
 #: Rows of A beyond which reading the weight is no longer most of the time, so that the floor says little.
 _FEW_ROWS = 64
+#: Labels that fit below a panel.
+_MOST_TICKS = 10
 #: Kernels of records, of the model of a rule ("held out" where neither record nor fit has seen the shape), of either.
 _CLASSES: tuple[tuple[str, str, str], ...] = (
     ("record", "shapes with records", "C0"),
@@ -72,7 +74,7 @@ def plot(results: Results | Sequence[Results], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     style = {
         "svg.hashsalt": "bitquant",  # the same figures give the same bytes
-        "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
+        "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
     }  # fmt: skip
     written = []
     with mpl.rc_context(style):
@@ -165,7 +167,7 @@ def _panels(
             found.append((results, entries))
     if not found:
         return None, []
-    figure = figure_type(figsize=(5.2 * len(found) + 0.6, 3.6), layout="constrained")
+    figure = figure_type(figsize=(4.2 * len(found) + 0.8, 3.8), layout="constrained")
     panels = []
     first = None
     for i, (results, entries) in enumerate(found):
@@ -173,13 +175,12 @@ def _panels(
         first = first or axes
         axes.set_xscale("log", base=2)
         axes.set(xlabel="M, rows of A", title=results["device"]["name"])
-        rows = sorted({entry["m"] for entry in entries})
-        axes.set_xticks([m for m in rows if m & (m - 1) == 0], minor=False)
+        powers = sorted(m for m in {entry["m"] for entry in entries} if m & (m - 1) == 0)
+        axes.set_xticks(powers if len(powers) <= _MOST_TICKS else powers[::2], minor=False)
         axes.xaxis.set_major_formatter(lambda m, _: f"{m:g}")
-        axes.tick_params(axis="x", labelsize=7.5)
         panels.append((axes, entries))
     note = "\n".join(_source(results["device"]["name"], entries) for results, entries in found)
-    figure.supxlabel(note, fontsize=6.5, color="0.35")
+    figure.supxlabel(note, fontsize=7, color="0.35")
     return figure, panels
 
 
@@ -190,7 +191,7 @@ def _speedup_figure(devices: Sequence[Results], name: str, figure_type: Any) -> 
         axes.axhline(1, color="k", lw=1, label="_as fast")
         _against_m(axes, entries, speedup)
         axes.set_ylim(bottom=0)
-        axes.legend(fontsize=7, loc="upper right")
+        axes.legend(fontsize=8, loc="upper right")
     if panels:
         axes, entries = panels[0]
         axes.set_ylabel("times as fast as the best peer")
@@ -215,7 +216,7 @@ def _floor_figure(devices: Sequence[Results], name: str, figure_type: Any) -> An
         axes.axhline(100, color="k", lw=1, label="_floor")
         _against_m(axes, entries, share, scale=100)
         axes.set_ylim(bottom=0)
-        axes.legend(fontsize=7, loc="lower left")
+        axes.legend(fontsize=8, loc="lower left")
     if panels:
         panels[0][0].set_ylabel("% of the speed of reading the same bytes")
         figure.suptitle(f"{_words(name)}: share of the floor's speed", fontsize=10)
