@@ -70,7 +70,7 @@ tables: $(BIN)/.test  ## rewrite the tables of the reference that are made from 
 	$(BIN)/python docs/site/tables.py
 
 docs: $(BIN)/.docs  ## build the site of docs/ into site/; a link that leads nowhere is an error
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(BIN)/.test  ## time construction, import and the CPU's kernels (kernels on a GPU: bitquant bench)
 	$(BIN)/python -m tests.bench.construction
