@@ -256,7 +256,7 @@ def commands(path):
             prompts = [line[2:] for line in body if line.startswith("$ ")]
             lines += prompts or (body if block.language in ("bash", "sh") else [])
     lines += re.findall(
-        r"^    ((?:bitquant|make|pip|python) .+)$", FENCE.sub("", text.replace("\\\n", " ")), re.MULTILINE
+        r"^    (?:\$ )?((?:bitquant|make|pip|python) .+)$", FENCE.sub("", text.replace("\\\n", " ")), re.MULTILINE
     )
     return [line.strip() for line in lines if line.strip()]
 

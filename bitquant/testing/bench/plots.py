@@ -72,7 +72,7 @@ def plot(results: Results | Sequence[Results], folder: Path) -> list[Path]:
         raise UnsupportedError("plots need matplotlib; install it with: pip install 'bitquant[bench]'") from error
     devices = [with_runs(one) for one in ([results] if isinstance(results, dict) else results)]
     folder.mkdir(parents=True, exist_ok=True)
-    style = {
+    style: dict[Any, Any] = {
         "svg.hashsalt": "bitquant",  # the same figures give the same bytes
         "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
     }  # fmt: skip
