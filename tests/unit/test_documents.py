@@ -157,7 +157,7 @@ def same(said, printed):
     """Whether a line is what the page says: ``...`` is anything, and numbers that were computed are near."""
     number = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?")
     pattern = "(.*)".join(re.escape(part) for part in number.sub("\0", said).split("..."))
-    match = re.fullmatch(pattern.replace("\0", number.pattern).replace("\\\0", number.pattern), printed.rstrip())
+    match = re.fullmatch(pattern.replace("\0", number.pattern), printed.rstrip())
     if match is None:
         return False
     pairs = zip(number.findall(said), number.findall(printed), strict=False) if "..." not in said else ()

@@ -12,7 +12,7 @@ import pytest
 
 from bitquant.errors import UnsupportedError
 from bitquant.testing.bench import plots, report
-from tests.unit.test_bench import canned, entry
+from tests.unit.test_bench import call, canned, entry
 
 
 def test_plots_of_canned_figures(tmp_path):
@@ -92,6 +92,25 @@ def test_ratios_against_m_show_every_shape(kind):
     mean = next(line for line in first.get_lines() if line.get_label() == marked[0])
     wanted = 8.0 / 4.0 if kind == "speedup" else 100 * 3.2 / 4.0
     assert mean.get_ydata()[0] == pytest.approx(wanted, rel=1e-3)
+
+
+def test_command_takes_files_of_several_devices(tmp_path):
+    """Each device has its table, and the plots of a format show all of them beside each other."""
+    pytest.importorskip("matplotlib")
+    for device in ("H200", "H100"):
+        results = {**canned(entry(), entry(m=16)), "device": {"name": device, "arch": "sm_90a"}}
+        (tmp_path / device).write_text(json.dumps(results))
+    document = tmp_path / "figures.md"
+    result = call(
+        "--from-json", tmp_path / "H200", "--from-json", tmp_path / "H100", "--plots", tmp_path, "--markdown", document
+    )
+    assert result.exit_code == 0, result.output
+    for text in (result.stdout, document.read_text()):
+        assert text.index("H200 (sm_90a") < text.index("H100 (sm_90a")
+    drawing = (tmp_path / "speedup-float16-uint4-g128.svg").read_text()
+    assert "<!-- H200 -->" in drawing
+    assert "<!-- H100 -->" in drawing
+    assert {path.name for path in tmp_path.glob("roofline-*.png")} == {"roofline-h200.png", "roofline-h100.png"}
 
 
 def test_ratios_without_a_peer_or_with_one_m_have_no_plot():
