@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-gpu lint fmt golden digests bench wheel clean
+.PHONY: help demo test test-all test-gpu lint fmt golden digests tables docs bench wheel clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,10 @@ $(BIN)/.test: $(BIN)/.core
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[cuda,test,dev]'
 	@touch $@
 
+$(BIN)/.docs: $(BIN)/.core
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
 demo: $(BIN)/.core  ## run a 4-bit matrix multiplication, on the GPU if there is one, and check it
 	$(BIN)/bitquant run --M 1 --N 1024 --K 1024 --W_dtype uint4 --group_size 128 --with_scaling --with_zeros
 
@@ -45,7 +49,7 @@ test-all: test  ## these, and every case of which `test` takes a sample
 test-gpu: $(BIN)/.test  ## all tests that need a GPU; a skipped one is a failure
 	BITQUANT_REQUIRE_GPU=1 $(BIN)/python -m pytest -q tests/gpu
 
-SOURCES = bitquant tests docs/examples hatch_build.py
+SOURCES = bitquant tests docs/examples docs/site hatch_build.py
 
 lint: $(BIN)/.test  ## ruff and mypy
 	$(BIN)/ruff check $(SOURCES)
@@ -62,6 +66,12 @@ golden: $(BIN)/.test  ## rewrite the golden TIR files; read the diff before comm
 digests: $(BIN)/.test  ## rewrite the digests of schedules (minutes); what changes must be meant
 	$(BIN)/python -m tests.compile.digests
 
+tables: $(BIN)/.test  ## rewrite the tables of the reference that are made from the package
+	$(BIN)/python docs/site/tables.py
+
+docs: $(BIN)/.docs  ## build the site of docs/ into site/; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 bench: $(BIN)/.test  ## time construction, import and the CPU's kernels (kernels on a GPU: bitquant bench)
 	$(BIN)/python -m tests.bench.construction
 
@@ -69,4 +79,4 @@ wheel: $(BIN)/.test  ## build sdist and wheel, with the tuned records, into dist
 	$(BIN)/python -m hatchling build -d dist
 
 clean:  ## remove the environment and what was built
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist site .pytest_cache .mypy_cache .ruff_cache

@@ -27,6 +27,7 @@ __all__ = [
     "driver_version",
     "find_gpu",
     "gpu_arch",
+    "known_gpus",
     "resolve_gpu",
     "resolve_target",
     "target_gpu",
@@ -222,6 +223,11 @@ def find_gpu(name: str) -> GpuArch | None:
     words = set(re.findall(r"[a-z0-9]+", re.sub(r"nvidia|geforce|rtx", " ", name.lower())))
     known = [keys for keys in _PRODUCTS if words.issuperset(keys)]
     return _PRODUCTS[max(known, key=len)] if known else None
+
+
+def known_gpus() -> tuple[tuple[str, GpuArch], ...]:
+    """Return the products that `find_gpu` knows: the name that is enough, and the facts."""
+    return tuple((" ".join(keys), gpu) for keys, gpu in _PRODUCTS.items())
 
 
 def cuda_target(arch: str | GpuArch) -> Target:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-#: In docs/benchmarks.md, the tables stand between these lines.
+#: In docs/figures.md, the tables stand between these lines.
 _BEGIN, _END = "<!-- begin: bitquant bench -->", "<!-- end: bitquant bench -->"
 
 
@@ -36,7 +36,7 @@ Examples:
   bitquant bench --shapes llama-3-70b,4096x4096 --formats nf4-g64 --m 1 \\
       --peers "torch linear,bitsandbytes"
   bitquant bench --host --shapes 4096x4096 --formats uint4-g128-zeros
-  bitquant bench --from-json decode.json --markdown docs/benchmarks.md \\
+  bitquant bench --from-json decode.json --markdown docs/figures.md \\
       --plots plots
   bitquant bench --model llama-3-8b \\
       --methods float16,uint4-g128-zeros,uint4-g128-zeros+int8-row,bitsandbytes
@@ -88,8 +88,9 @@ Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
     "sources",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     multiple=True,
-    help="Time nothing; take the figures of this file. May be given several times.",
+    help="Time nothing; take the figures of this file. May be given several times, of one device or several.",
 )
+@click.option("--commit", default=None, help="Which sources are timed, for the results. Default: that of the checkout.")
 @click.option(
     "--markdown",
     "markdown_path",
@@ -134,6 +135,7 @@ def bench(
     jobs: int | None,
     json_path: Path | None,
     sources: tuple[Path, ...],
+    commit: str | None,
     markdown_path: Path | None,
     plot_folder: Path | None,
     host: bool,
@@ -180,7 +182,7 @@ def bench(
     from bitquant.testing.bench import report
 
     if sources:
-        results = report.load(sources)
+        found = report.by_device(sources)
     else:
         from bitquant.testing.bench.problems import cells, parse_kind, parse_shapes
         from bitquant.testing.bench.run import Options
@@ -199,17 +201,21 @@ def bench(
             jobs=max(1, (os.cpu_count() or 2) - 1) if jobs is None else jobs,
             peers=_peers(peers),
             begin=begin,
+            commit=commit,
         )
         with progress:
-            results = _run(chosen, options, progress, json_path)
-    _print(results)
+            found = [_run(chosen, options, progress, json_path)]
+    for results in found:
+        _print(results)
     if markdown_path is not None:
-        _write_markdown(markdown_path, report.markdown(results))
+        _write_markdown(markdown_path, "\n".join(map(report.markdown, found)))
         click.echo(f"wrote {markdown_path}")
     if plot_folder is not None:
-        for path in report.plot(results, plot_folder):
+        from bitquant.testing.bench.plots import plot
+
+        for path in plot(found, plot_folder):
             click.echo(f"wrote {path}")
-    return int(any("complaint" in entry["ours"] for entry in results["cells"]))
+    return int(any("complaint" in entry["ours"] for results in found for entry in results["cells"]))
 
 
 def _device_type(target: str | None) -> str:

@@ -60,9 +60,9 @@ def load_model(
     """Return the transformers model of a checkpoint, with `Linear` layers where the checkpoint is quantized.
 
     config.json says what the model is. Nothing is quantized again: layers compute with the weights that the checkpoint
-    holds (docs/models.md lists formats). All else is loaded as transformers does, generation config included. The model
-    is in evaluation mode. Where there are many kernels to build and at least 4 CPUs, worker processes do so meanwhile,
-    and go on when this has returned; `prepare_model` waits for them.
+    holds (docs/checkpoints.md lists formats). All else is loaded as transformers does, generation config included. The
+    model is in evaluation mode. Where there are many kernels to build and at least 4 CPUs, worker processes do so
+    meanwhile, and go on when this has returned; `prepare_model` waits for them.
 
     Parameters
     ----------

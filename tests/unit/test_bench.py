@@ -495,7 +495,7 @@ def test_run_on_a_cpu_checks_and_times(tmp_path):
     assert bench.results["refusals"] == {"Humming": {"needs a GPU": "float16:uint4-g32-zeros 64x64 m=1"}}
     assert bench.results["is_complete"]
     save(bench.results, tmp_path / "r.json")
-    assert report.load([tmp_path / "r.json"]) == json.loads(json.dumps(bench.results))
+    assert report.load([tmp_path / "r.json"]) == json.loads(json.dumps(report.with_runs(bench.results)))
 
 
 @pytest.mark.parametrize("m", [1, 32])
@@ -896,76 +896,6 @@ def test_results_merge(tmp_path):
         report.load([tmp_path / "d"])
 
 
-def test_plots_of_canned_figures(tmp_path):
-    """A roofline and, for formats with several m, latencies; the same figures give the same files."""
-    pytest.importorskip("matplotlib")
-    results = canned(entry(), entry(m=16, ours=6.0), entry(fmt="int8:int8", peers={}))
-    written = report.plot(results, tmp_path / "one")
-    assert [path.name for path in written] == [
-        "roofline.png", "roofline.svg", "latency-float16-uint4-g128.png", "latency-float16-uint4-g128.svg",
-    ]  # fmt: skip
-    for path, again in zip(written, report.plot(results, tmp_path / "two"), strict=True):
-        assert path.read_bytes() == again.read_bytes()
-    texts = written[3].read_text()
-    assert "<!-- ours -->" in texts
-    assert "<!-- floor -->" in texts
-
-
-def drawn(axes):
-    """The points of each line by its label, in data and as shares of the frame."""
-    lines = {}
-    axes.get_xlim(), axes.get_ylim()  # They are made from the data when they are asked for.
-    for line in axes.get_lines():
-        data = line.get_xydata()
-        lines[line.get_label()] = data, axes.transAxes.inverted().transform(line.get_transform().transform(data))
-    return lines
-
-
-def test_roofline_shows_every_point():
-    """Points and roofs lie inside the frame, as far apart as their logarithms, and not all on one of its edges."""
-    figures = pytest.importorskip("matplotlib.figure")
-    rows = (1, 16, 256, 4096)
-    linear = {"torch linear": {"latency_us": 12.0}}
-    results = canned(*(entry(m=m, ours=4.0 * (1 + m / 64), peers=linear if m > 16 else {}) for m in rows))
-    axes = report._roofline(results, figures.Figure).axes[0]
-    lines = drawn(axes)
-    memory, library = (next(label for label in lines if label.startswith(roof)) for roof in ("memory", "torch linear,"))
-    assert set(lines) == {"ours", "torch linear", memory, library}
-    assert len(lines["ours"][0]) == len(rows)
-    for label, (_, places) in lines.items():
-        assert ((places >= 0) & (places <= 1)).all(), f"{label} leaves the frame"
-    data, places = lines["ours"]
-    heights = np.ptp(places, axis=0)
-    assert (heights > 0.3).all(), "the points do not use the frame"
-    assert np.allclose(np.diff(places, axis=0) / heights, np.diff(np.log(data), axis=0) / np.ptp(np.log(data), axis=0))
-
-
-def test_latencies_lie_inside_their_panel():
-    """Each panel shows the points of every implementation."""
-    figures = pytest.importorskip("matplotlib.figure")
-    entries = [entry(m=m, ours=4.0 + m) for m in (1, 16, 256)]
-    (axes,) = report._latency_figure(entries, "title", figures.Figure).axes
-    lines = drawn(axes)
-    assert {"ours", "floor", "P"} <= set(lines)
-    for _, places in lines.values():
-        assert ((places >= 0) & (places <= 1)).all()
-    assert np.ptp(lines["ours"][1], axis=0).min() > 0.3
-
-
-def test_boundaries_between_rules():
-    """Plots mark where, between two m, another rule makes the kernel."""
-    rules = {1: "decode", 8: "decode", 16: "wgmma", 64: "wgmma"}
-    entries = [{"m": m, "ours": {"rule": rule}} for m, rule in reversed(rules.items())]
-    assert report._boundaries(entries) == [(pytest.approx(128**0.5), "decode", "wgmma")]
-
-
-def test_plots_without_matplotlib(monkeypatch, tmp_path):
-    """The message says what to install."""
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(UnsupportedError, match=re.escape("bitquant[bench]")):
-        report.plot(canned(entry()), tmp_path)
-
-
 # The command.
 
 
@@ -1047,6 +977,6 @@ def test_wrong_options(arguments, words):
 
 
 def test_document_has_the_section():
-    """docs/benchmarks.md has the two marks that the command looks for."""
-    text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
+    """docs/figures.md has the two marks that the command looks for."""
+    text = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()
     assert text.count("<!-- begin: bitquant bench -->") == text.count("<!-- end: bitquant bench -->") == 1

@@ -146,15 +146,15 @@ def names_in(text):
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("README.md", "| W | "),
+        ("docs/problems.md", "| W | "),
         ("docs/numerics.md", "| Format | Code of value w |"),
         ("bitquant/config.py", "    W_dtype\n"),
     ],
 )
 def test_documents_list_every_format(path, line):
-    """README, docs/numerics.md and the docstring of the config name each format that is no type of A of 16 bits."""
+    """Two pages and the docstring of the config name each format that is no type of A of 16 bits."""
     text = (Path(__file__).parents[2] / path).read_text(encoding="utf-8").split(line)[1]
-    end = {"README.md": "\n", "docs/numerics.md": "\n\n", "bitquant/config.py": "\n    out_dtype"}[path]
+    end = {"docs/problems.md": "\n", "docs/numerics.md": "\n\n", "bitquant/config.py": "\n    out_dtype"}[path]
     assert names_in(text.split(end)[0]) >= set(NARROW)
 
 

@@ -237,7 +237,7 @@ def read_checkpoint(
     """Open a quantized checkpoint: a mapping from the path of a layer's module to its `QuantizedWeight`.
 
     Headers are read and checked now, data at each access, from memory-mapped files: besides what
-    the caller keeps there is never more than one layer in memory. docs/models.md lists formats,
+    the caller keeps there is never more than one layer in memory. docs/checkpoints.md lists formats,
     what is exact and what is refused.
 
     Parameters

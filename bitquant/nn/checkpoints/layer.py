@@ -16,7 +16,7 @@ __all__ = ["ANOTHER_VARIANT", "StoredLayer", "TensorSource", "checkpoint_error"]
 #: The fix where a tensor is not what its format says.
 _DAMAGED = "save or fetch the checkpoint again"
 #: The fix where a variant is not read.
-ANOTHER_VARIANT = "quantize it again in a variant that is read (docs/models.md)"
+ANOTHER_VARIANT = "quantize it again in a variant that is read (docs/checkpoints.md)"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 
 

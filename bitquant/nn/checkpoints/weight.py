@@ -270,7 +270,7 @@ class QuantizedWeight:
         """Return the weight as float32, (N, K), with the columns in the order of the checkpoint's own layer.
 
         The formula above in float32, one rounding an operation: the numbers that the format's own
-        reference gives when it computes in float32 (docs/models.md lists each).
+        reference gives when it computes in float32 (docs/checkpoints.md lists each).
         """
         # Integers are values already; codes of levels are not.
         w = self.values if self.W_format.levels is None else self.W_format.decode(self.values)

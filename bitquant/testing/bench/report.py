@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables and plots of a run's figures. Needs no GPU and neither torch nor TVM; plots need matplotlib."""
+"""Tables of a run's figures. Needs no GPU and neither torch nor TVM; `plots` draws the same figures."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,11 @@ from typing import Any
 
 from bitquant.errors import UnsupportedError
 
-__all__ = ["RATIO_LIMITS", "best_peer", "load", "markdown", "plot", "summary", "table"]
+__all__ = [
+    "RATIO_LIMITS", "best_peer", "by_device", "complaints", "digits", "environment", "geometric_mean", "latency",
+    "load", "markdown", "over_floor", "peers", "runs", "speedup", "summary", "table",
+    "with_runs",
+]  # fmt: skip
 
 Entry = dict[str, Any]
 Results = dict[str, Any]
@@ -31,24 +34,57 @@ def load(paths: Sequence[Path]) -> Results:
     UnsupportedError
         If a file holds something else, or the devices differ.
     """
-    merged: Results = {}
+    loaded = by_device(paths)
+    if len(loaded) > 1:
+        names = ", ".join(results["device"]["name"] for results in loaded)
+        raise UnsupportedError(
+            f"files of one table must be of one device (got {names}); give those of each by themselves"
+        )
+    return loaded[0]
+
+
+def by_device(paths: Sequence[Path]) -> list[Results]:
+    """Return the results of the files, those of a device as one, in the order in which devices come.
+
+    Each cell says in "run" which run it is of.
+
+    Cells of later files replace those of earlier ones.
+
+    Raises
+    ------
+    UnsupportedError
+        If a file holds something else.
+    """
+    merged: dict[str, Results] = {}
     for path in paths:
         try:
             results = json.loads(path.read_text(encoding="utf-8"))
-            cells, name = {_key(cell): cell for cell in results["cells"]}, results["device"]["name"]
+            cells, name = {_key(cell): cell for cell in with_runs(results)["cells"]}, results["device"]["name"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UnsupportedError(f"{path} holds no results of bitquant bench: {error!r}") from error
-        if merged and merged["device"]["name"] != name:
-            raise UnsupportedError(f"{path} is of {name}, and the files before it are of {merged['device']['name']}")
-        if merged:
-            cells = {**{_key(cell): cell for cell in merged["cells"]}, **cells}
-            results["versions"] = {**merged["versions"], **results["versions"]}
-            refusals = dict(merged["refusals"])
+        if before := merged.get(name):
+            cells = {**{_key(cell): cell for cell in before["cells"]}, **cells}
+            results["versions"] = {**before["versions"], **results["versions"]}
+            refusals = dict(before["refusals"])
             for peer, reasons in results["refusals"].items():
                 refusals[peer] = {**refusals.get(peer, {}), **reasons}
             results["refusals"] = refusals
-        merged = {**results, "cells": list(cells.values())}
-    return merged
+        merged[name] = {**results, "cells": list(cells.values())}
+    return list(merged.values())
+
+
+def with_runs(results: Results) -> Results:
+    """Return results each cell of which says in "run" which run it is of."""
+    run = _run_of(results)
+    return {**results, "cells": [{"run": run, **cell} for cell in results["cells"]]}
+
+
+def _run_of(results: Results) -> str:
+    """Return date, commit (of a wheel: version) and versions of the peers of a run."""
+    versions = results["versions"]
+    source = f"commit {results['commit']}" if results.get("commit") else f"bitquant {versions.get('bitquant', '?')}"
+    others = [f"{name} {versions[name]}" for name in peers(results) if name in versions]
+    return ", ".join([results["begun"][:10], source, *others])
 
 
 def _key(entry: Entry) -> tuple[Any, ...]:
@@ -58,7 +94,7 @@ def _key(entry: Entry) -> tuple[Any, ...]:
 # Figures of a cell.
 
 
-def _latency(entry: Entry, name: str) -> float | None:
+def latency(entry: Entry, name: str) -> float | None:
     """Return the latency of an implementation in microseconds; None where it has none or its result is wrong."""
     figures = entry.get(name) if name in ("ours", "floor") else entry.get("peers", {}).get(name)
     if not figures or "complaint" in figures:
@@ -68,21 +104,23 @@ def _latency(entry: Entry, name: str) -> float | None:
 
 def best_peer(entry: Entry) -> tuple[str, float] | None:
     """Return name and latency of the fastest peer whose result is right, or None."""
-    found = [(latency, name) for name in entry.get("peers", {}) if (latency := _latency(entry, name)) is not None]
+    found = [(time_us, name) for name in entry.get("peers", {}) if (time_us := latency(entry, name)) is not None]
     return (min(found)[1], min(found)[0]) if found else None
 
 
-def _over_floor(entry: Entry) -> float | None:
-    ours, floor = _latency(entry, "ours"), _latency(entry, "floor")
+def over_floor(entry: Entry) -> float | None:
+    """Return our time over that of the floor, or None."""
+    ours, floor = latency(entry, "ours"), latency(entry, "floor")
     return ours / floor if ours and floor else None
 
 
-def _speedup(entry: Entry) -> float | None:
-    ours, peer = _latency(entry, "ours"), best_peer(entry)
+def speedup(entry: Entry) -> float | None:
+    """Return the time of the best peer over ours, or None."""
+    ours, peer = latency(entry, "ours"), best_peer(entry)
     return peer[1] / ours if ours and peer else None
 
 
-def _peers(results: Results) -> list[str]:
+def peers(results: Results) -> list[str]:
     """Return the names of peers that took part in some cell, in order."""
     return list(dict.fromkeys(name for entry in results["cells"] for name in entry.get("peers", {})))
 
@@ -95,11 +133,11 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
 
     "wrong" and "failed" stand for times of implementations whose result was wrong or that raised.
     """
-    peers = _peers(results)
-    headers = ["format", "N x K", "m", "ours", "floor", "ours / floor", "TFLOP/s", *peers, "best peer / ours", "error"]
+    names = peers(results)
+    headers = ["format", "N x K", "m", "ours", "floor", "ours / floor", "TFLOP/s", *names, "best peer / ours", "error"]
     rows = []
     for entry in results["cells"]:
-        ours = _latency(entry, "ours")
+        ours = latency(entry, "ours")
         error = entry["ours"].get("error")
         rows.append([
             entry["format"],
@@ -107,10 +145,10 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
             str(entry["m"]),
             _time(entry.get("ours")),
             _time(entry.get("floor")),
-            _ratio(_over_floor(entry)),
-            _digits(entry["flop"] / ours / 1e6) if ours else "",
-            *(_time(entry.get("peers", {}).get(name)) for name in peers),
-            _ratio(_speedup(entry)),
+            _ratio(over_floor(entry)),
+            digits(entry["flop"] / ours / 1e6) if ours else "",
+            *(_time(entry.get("peers", {}).get(name)) for name in names),
+            _ratio(speedup(entry)),
             "" if error is None else f"{error:.1e}",
         ])  # fmt: skip
     return headers, rows
@@ -121,14 +159,14 @@ def _time(figures: Entry | None) -> str:
         return ""
     if complaint := figures.get("complaint"):
         return "wrong" if complaint.startswith("wrong") else "failed"
-    return _digits(figures["latency_us"]) if "latency_us" in figures else ""
+    return digits(figures["latency_us"]) if "latency_us" in figures else ""
 
 
 def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
     """Return a positive number with three significant digits and without an exponent."""
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
@@ -141,21 +179,22 @@ def summary(results: Results, limits: Sequence[float] = RATIO_LIMITS) -> list[st
     groups += [(name, [entry for entry in results["cells"] if entry["format"] == name]) for name in formats]
     for name, entries in groups:
         parts = []
-        if speedups := [value for entry in entries if (value := _speedup(entry)) is not None]:
+        if speedups := [value for entry in entries if (value := speedup(entry)) is not None]:
             parts.append(
-                f"best peer / ours: geometric mean {_geometric_mean(speedups):.2f}, least {min(speedups):.2f}, "
+                f"best peer / ours: geometric mean {geometric_mean(speedups):.2f}, least {min(speedups):.2f}, "
                 f"at least 1 in {_share(value >= 1 for value in speedups)}"
             )
-        if ratios := [value for entry in entries if (value := _over_floor(entry)) is not None]:
+        if ratios := [value for entry in entries if (value := over_floor(entry)) is not None]:
             within = ", ".join(f"{limit:g} in {_share(value <= limit for value in ratios)}" for limit in limits)
-            parts.append(f"ours / floor: geometric mean {_geometric_mean(ratios):.2f}, at most {within}")
-        if bad := sum(_latency(entry, "ours") is None for entry in entries):
+            parts.append(f"ours / floor: geometric mean {geometric_mean(ratios):.2f}, at most {within}")
+        if bad := sum(latency(entry, "ours") is None for entry in entries):
             parts.append(f"{bad} of {len(entries)} cells of ours wrong or failed")
         lines += [f"{name}: {part}" for part in parts]
     return lines
 
 
-def _geometric_mean(values: Sequence[float]) -> float:
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean of positive numbers."""
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
@@ -182,6 +221,11 @@ def complaints(results: Results) -> list[str]:
     elif doing := results.get("doing"):
         lines[f"not finished; the last thing it did: {doing}"] = None
     return list(lines)
+
+
+def runs(entries: Iterable[Entry]) -> list[str]:
+    """Return the runs that cells are of: date, commit, versions of peers."""
+    return list(dict.fromkeys(entry["run"] for entry in entries if "run" in entry))
 
 
 def environment(results: Results) -> str:
@@ -212,131 +256,3 @@ def markdown(results: Results) -> str:
     if notes := complaints(results):
         blocks.append("\n".join(f"- {line}" for line in notes))
     return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-# Plots.
-
-
-def plot(results: Results, folder: Path) -> list[Path]:
-    """Write plots as PNG and SVG: a roofline of all cells, and for each format latency against m by shape.
-
-    Returns
-    -------
-    list of Path
-        The files.
-
-    Raises
-    ------
-    UnsupportedError
-        If matplotlib is not installed.
-    """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UnsupportedError("plots need matplotlib; install it with: pip install 'bitquant[bench]'") from error
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    # The same figures give the same bytes.
-    with mpl.rc_context({"svg.hashsalt": "bitquant", "font.size": 9}):
-        figures = {"roofline": _roofline(results, Figure)}
-        for name in dict.fromkeys(entry["format"] for entry in results["cells"]):
-            entries = [entry for entry in results["cells"] if entry["format"] == name]
-            if figure := _latency_figure(entries, name, Figure):
-                figures[f"latency-{name.replace(':', '-')}"] = figure
-        for name, figure in figures.items():
-            for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-                path = folder / f"{name}.{suffix}"
-                figure.savefig(path, dpi=150, bbox_inches="tight", metadata=metadata)
-                written.append(path)
-    return written
-
-
-def _roofline(results: Results, figure_type: Any) -> Any:
-    """Draw TFLOP/s against FLOP a byte, one point a cell, under the roofs that this run measured."""
-    figure = figure_type(figsize=(7, 4.5))
-    axes = figure.add_subplot()
-    # Before anything else: limits that are set on a linear axis do not fit a logarithmic one.
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="FLOP a byte that ours moves",
-        ylabel="TFLOP/s",
-        title=results["device"]["name"],
-    )
-    cells = [entry for entry in results["cells"] if _latency(entry, "ours") is not None]
-    highest = 0.0
-    for name in ("ours", *_peers(results)):
-        points = [
-            (entry["flop"] / entry["bytes"], entry["flop"] / latency / 1e6)
-            for entry in cells
-            if (latency := _latency(entry, name)) is not None
-        ]
-        if points:
-            is_ours = name == "ours"
-            highest = max(highest, *(rate for _, rate in points))
-            axes.plot(*zip(*points, strict=True), "o" if is_ours else "x", ms=5, label=name, zorder=3 if is_ours else 2)
-    intensities = [entry["flop"] / entry["bytes"] for entry in cells]
-    bandwidths = [entry["bytes"] / floor / 1e6 for entry in cells if (floor := _latency(entry, "floor"))]
-    if bandwidths and intensities:
-        roof = max(bandwidths)
-        # As high as the points go; beyond that other roofs are lower.
-        ends = (min(intensities), max(min(intensities), min(max(intensities), 1.5 * highest / roof)))
-        axes.plot(ends, [roof * x for x in ends], "k-", lw=1, label=f"memory, {roof:.2f} TB/s measured")
-    rates = [entry["flop"] / t / 1e6 for entry in cells if (t := _latency(entry, "torch linear"))]
-    if rates:
-        axes.axhline(max(rates), color="k", ls="--", lw=1, label=f"torch linear, {_digits(max(rates))} TFLOP/s at most")
-    axes.grid(visible=True, which="major", alpha=0.3)
-    if cells:
-        axes.legend(fontsize=7)
-    return figure
-
-
-def _boundaries(entries: Sequence[Entry]) -> list[tuple[float, str, str]]:
-    """Return the m, between two that were timed, where another rule makes our kernel, and both rules' names."""
-    ordered = sorted(entries, key=lambda entry: entry["m"])
-    rules = [(entry["m"], entry["ours"].get("rule", "")) for entry in ordered]
-    return [
-        (math.sqrt(m * following), rule, next_rule)
-        for (m, rule), (following, next_rule) in itertools.pairwise(rules)
-        if rule != next_rule
-    ]
-
-
-def _latency_figure(entries: Sequence[Entry], title: str, figure_type: Any) -> Any:
-    """Draw latency against m, one panel a shape and one line an implementation; None without a shape of several m."""
-    shapes: dict[tuple[int, int], list[Entry]] = {}
-    for entry in entries:
-        shapes.setdefault((entry["N"], entry["K"]), []).append(entry)
-    timed = {s: [entry for entry in found if _latency(entry, "ours") is not None] for s, found in shapes.items()}
-    shapes = {shape: found for shape, found in timed.items() if len(found) > 1}
-    if not shapes:
-        return None
-    columns = min(3, len(shapes))
-    lines = -(-len(shapes) // columns)
-    figure = figure_type(figsize=(4 * columns, 3 * lines), layout="constrained")
-    names = ("ours", "floor", *dict.fromkeys(name for entry in entries for name in entry.get("peers", {})))
-    styles: dict[str, dict[str, Any]] = {
-        "ours": {"lw": 2, "marker": "o", "zorder": 3},
-        "floor": {"color": "k", "ls": ":"},
-    }
-    colors = {name: f"C{i}" for i, name in enumerate(names)}
-    for i, ((N, K), found) in enumerate(shapes.items()):
-        axes = figure.add_subplot(lines, columns, i + 1)
-        for name in names:
-            ordered = sorted(found, key=lambda entry: entry["m"])
-            points = [(entry["m"], t) for entry in ordered if (t := _latency(entry, name)) is not None]
-            if points:
-                style: dict[str, Any] = {"ms": 3, "marker": ".", "color": colors[name], **styles.get(name, {})}
-                axes.plot(*zip(*points, strict=True), label=name, **style)
-        for m, before, after in _boundaries(found):
-            axes.axvline(m, color="0.5", ls="--", lw=1)
-            label = f"{before} | {after}"
-            axes.text(m, 0.02, label, transform=axes.get_xaxis_transform(), ha="center", color="0.4", fontsize=6)
-        axes.set_xscale("log", base=2)
-        axes.set(yscale="log", xlabel="m", ylabel="us a call", title=f"{N} x {K}")
-        axes.grid(visible=True, which="major", alpha=0.3)
-        if i == 0:
-            axes.legend(fontsize=7)
-    figure.suptitle(title)
-    return figure

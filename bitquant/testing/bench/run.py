@@ -37,7 +37,7 @@ from bitquant.testing.bench.protocol import Call, Timer, copies_needed, host_tim
 from bitquant.testing.check import poisoned
 from bitquant.testing.oracle import assert_close, relative_error, round_to_output, tolerance
 
-__all__ = ["FORMAT", "Bench", "Listener", "Options", "host_times", "save"]
+__all__ = ["FORMAT", "Bench", "Listener", "Options", "checkout_commit", "host_times", "save"]
 
 #: Version of the results' own format.
 FORMAT = 1
@@ -75,6 +75,8 @@ class Options:
         Who takes part.
     begin
         When the run began, by `time.perf_counter`: a program may count its imports.
+    commit
+        Which sources are timed; None: `checkout_commit`.
     """
 
     target: str | None = None
@@ -85,6 +87,7 @@ class Options:
     jobs: int = 1
     peers: tuple[Peer, ...] = PEERS
     begin: float = dataclasses.field(default_factory=time.perf_counter)
+    commit: str | None = None
 
 
 class Listener:
@@ -222,6 +225,7 @@ class Bench:
             },
             "versions": _versions(options.peers),
             "device": _describe(self._target, self._device),
+            "commit": options.commit or checkout_commit(),
             "begun": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
             "refusals": {},
             "cells": [],
@@ -445,6 +449,7 @@ class Bench:
             "weight_layout": operator.weight_layout,
             "rule": choice.rule,
             "hint": choice.hint,
+            "origin": choice.origin,
         }
         kernel = operator.kernel_for(m)
 
@@ -572,6 +577,21 @@ def _versions(peers: Sequence[Peer]) -> dict[str, str]:
     }
     versions.update({peer.name: version for peer in peers if (version := peer.version()) is not None})
     return versions
+
+
+def checkout_commit() -> str | None:
+    """Return the commit of the checkout that this package is in, with "-dirty" where files were changed, or None."""
+    git = ["git", "-C", str(Path(bitquant.__file__).parent)]
+    try:
+        # In somebody else's repository, as in an environment within it, this file is not tracked.
+        subprocess.run(
+            [*git, "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=True, timeout=20
+        )
+        command = [*git, "describe", "--always", "--dirty", "--exclude=*"]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None
 
 
 def _describe(target: Target, device: torch.device) -> dict[str, Any]:

@@ -112,8 +112,8 @@ def test_where_parameters_stand(place, tmp_path):
 
 
 def test_every_reader_is_documented():
-    """docs/models.md has a row for each format."""
-    page = (FIXTURES.parents[2] / "docs" / "models.md").read_text()
+    """docs/checkpoints.md has a row for each format."""
+    page = (FIXTURES.parents[2] / "docs" / "checkpoints.md").read_text()
     names = [reader.name for reader in all_readers()]
     assert len(names) == len(set(names)) == 10
     for name in names:
