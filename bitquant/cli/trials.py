@@ -158,9 +158,8 @@ def train(files: tuple[Path, ...], out: Path | None, by: str) -> None:
     rows = []
     for least, most in _ROW_RANGES:
         for name, scores in orders.items():
-            regret = regrets(
-                problems, scores, lambda p, least=least, most=most: least <= p.problem.rung <= (most or p.problem.rung)
-            )
+            wanted = [i for i, p in enumerate(problems) if least <= p.problem.rung <= (most or p.problem.rung)]
+            regret = regrets([problems[i] for i in wanted], [scores[i] for i in wanted])
             if regret.count:
                 rows.append([
                     f"{least} to {most}" if most else f"from {least}", str(regret.count), name,

@@ -248,8 +248,9 @@ class _Compiled:
                 self._done[number].put((place, outcome))
             worker.stop()
 
-        for target, arguments in ((plan, ()), *((work, (worker,)) for worker in self._workers)):
-            threading.Thread(target=target, args=arguments, daemon=True).start()
+        threading.Thread(target=plan, daemon=True).start()
+        for worker in self._workers:
+            threading.Thread(target=work, args=(worker,), daemon=True).start()
         for _ in draws:
             number, measurements = planned.get()
             outcomes: list[Outcome] = [""] * len(measurements)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,8 +168,8 @@ def validated(problems: Sequence[Measured], folds: int = 6, by: str = "shape") -
         "shape" or "gpu".
     """
     if by == "gpu":
-        part = {p.problem.gpu.example: i for i, p in enumerate(problems)}
-        parts = [part[p.problem.gpu.example] for p in problems]
+        gpus = sorted({p.problem.gpu.example for p in problems})
+        parts = [gpus.index(p.problem.gpu.example) for p in problems]
     else:
         shapes = sorted({p.shape for p in problems})
         random.Random(0).shuffle(shapes)  # noqa: S311 - not for secrets
@@ -205,12 +205,10 @@ class Regret:
     best_of_8_worst: float
 
 
-def regrets(
-    problems: Sequence[Measured], scores: Sequence[np.ndarray], wanted: Callable[[Measured], bool] = lambda _: True
-) -> Regret:
-    """Return what is lost by trying hints in the order of scores, over the problems that are wanted."""
+def regrets(problems: Sequence[Measured], scores: Sequence[np.ndarray]) -> Regret:
+    """Return what is lost by trying the kernels of problems in the order of scores, the least first."""
     first, best = [], []
-    for p, order in ((p, np.argsort(s, kind="stable")) for p, s in zip(problems, scores, strict=True) if wanted(p)):
+    for p, order in ((p, np.argsort(s, kind="stable")) for p, s in zip(problems, scores, strict=True)):
         first.append(float(p.slowness[order[0]]))
         best.append(float(p.slowness[order[:8]].min()))
     if not first:

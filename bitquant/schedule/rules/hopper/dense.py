@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from bitquant.layouts import Layout
 from bitquant.problem import Problem
+from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.products import is_dense
 from bitquant.schedule.rules.hopper.rule import WgmmaRule, hopper_refusal
 

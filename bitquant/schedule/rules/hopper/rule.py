@@ -70,7 +70,7 @@ class WgmmaRule(Rule):
         """Return the time that `cost` predicts."""
         return predicted_us(geometry)
 
-    def features(self, geometry: WgmmaGeometry) -> dict[str, float]:
+    def features(self, geometry: WgmmaGeometry) -> dict[str, float] | None:
         """Return the `features` of a kernel."""
         return features(geometry)
 
