@@ -137,7 +137,8 @@ _ROW_RANGES = ((1, 1), (2, 8), (9, 16), (17, 64), (65, None), (1, 64))
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the model to this file (.npz).")
 @click.option("--by", type=click.Choice(["shape", "gpu"]), default="shape", show_default=True, help="What is left out.")
-def train(files: tuple[Path, ...], out: Path | None, by: str) -> None:
+@click.option("--plot", "picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw to this file (.png).")
+def train(files: tuple[Path, ...], out: Path | None, by: str, picture: Path | None) -> None:
     """Learn the ranking of hints from FILES, and say what it is worth on shapes or GPUs that it has not seen.
 
     The table compares orders of the kernels that were measured: by the analytical models, by the learned one, and any.
@@ -145,7 +146,8 @@ def train(files: tuple[Path, ...], out: Path | None, by: str) -> None:
     """
     import numpy as np
 
-    from bitquant.tune.train import measured_problems, regrets, train, validated
+    from bitquant.schedule.ranking.order import MOST_ROWS
+    from bitquant.tune.train import first_losses, gains, measured_problems, regrets, train, validated
     from bitquant.tune.trials import read_trials
 
     problems = measured_problems(m for file in files for m in read_trials(file))
@@ -168,6 +170,18 @@ def train(files: tuple[Path, ...], out: Path | None, by: str) -> None:
                 ])  # fmt: skip
     headers = ["rows of A", "problems", "order", "first", "worst", "best of 8", "worst "]
     print_table(headers, rows, right=[headers[1], *headers[3:]])
+    if picture is not None:
+        from bitquant.testing.bench.ranking_plot import plot_ranking
+
+        few = [i for i, p in enumerate(problems) if p.problem.rung <= MOST_ROWS]
+        losses = {
+            name: first_losses([problems[i] for i in few], [scores[i] for i in few]) for name, scores in orders.items()
+        }
+        devices = ", ".join(sorted({p.problem.gpu.example for p in problems}))
+        kernels = sum(len(problems[i].latency_us) for i in few)
+        subject = f"{devices}, {len(few)} problems of up to {MOST_ROWS} rows, {kernels} kernels"
+        plot_ranking(losses, gains(problems), subject, picture)
+        click.echo(f"wrote {picture}")
     if out is not None:
         trees = train(problems)
         trees.save(out)

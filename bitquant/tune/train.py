@@ -26,7 +26,7 @@ from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.tune.trials import Measurement
 
-__all__ = ["CLIP", "Measured", "Regret", "measured_problems", "regrets", "train", "validated"]
+__all__ = ["CLIP", "Measured", "Regret", "first_losses", "gains", "measured_problems", "regrets", "train", "validated"]
 
 #: Slowness, log(time / best), beyond which kernels are not told apart: a factor of 1.65.
 CLIP = 0.5
@@ -136,17 +136,36 @@ def train(problems: Sequence[Measured]) -> Trees:
 
     Raises
     ------
-    ImportError
-        If xgboost is not installed (the extra ``train``).
+    UnsupportedError
+        If xgboost is not installed.
     """
-    import xgboost
+    booster, names = _booster(problems)
+    return Trees.from_xgboost(booster, names, sorted({p.problem.gpu.example for p in problems}))
 
+
+def gains(problems: Sequence[Measured]) -> dict[str, float]:
+    """Return for each feature the share of the error that a model's splits by it take away.
+
+    Raises
+    ------
+    UnsupportedError
+        If xgboost is not installed.
+    """
+    found = _booster(problems)[0].get_score(importance_type="total_gain")
+    return {name: gain / sum(found.values()) for name, gain in found.items()}
+
+
+def _booster(problems: Sequence[Measured]) -> tuple[Any, list[str]]:
+    """Return what XGBoost makes of these problems, and the names of the columns."""
+    try:
+        import xgboost
+    except ImportError as error:
+        raise UnsupportedError("training needs xgboost; install it with: pip install 'bitquant[train]'") from error
     names = column_names(problems)
     table = np.concatenate([samples(p.problem, p.candidates, names) for p in problems])
     slowness = np.concatenate([p.slowness for p in problems])
     data = xgboost.DMatrix(table, np.minimum(slowness, CLIP), weight=np.exp(-slowness), feature_names=names)
-    booster = xgboost.train(PARAMETERS, data, ROUNDS)
-    return Trees.from_xgboost(booster, names, sorted({p.problem.gpu.example for p in problems}))
+    return xgboost.train(PARAMETERS, data, ROUNDS), names
 
 
 def score(trees: Trees, measured: Measured) -> np.ndarray:
@@ -207,10 +226,13 @@ class Regret:
 
 def regrets(problems: Sequence[Measured], scores: Sequence[np.ndarray]) -> Regret:
     """Return what is lost by trying the kernels of problems in the order of scores, the least first."""
-    first, best = [], []
-    for p, order in ((p, np.argsort(s, kind="stable")) for p, s in zip(problems, scores, strict=True)):
-        first.append(float(p.slowness[order[0]]))
-        best.append(float(p.slowness[order[:8]].min()))
-    if not first:
+    if not problems:
         return Regret(0, math.nan, math.nan, math.nan, math.nan)
-    return Regret(len(first), *(math.exp(f(x)) for x in (first, best) for f in (np.mean, np.max)))
+    of_counts = (np.log(first_losses(problems, scores, count)) for count in (1, 8))
+    return Regret(len(problems), *(math.exp(f(losses)) for losses in of_counts for f in (np.mean, np.max)))
+
+
+def first_losses(problems: Sequence[Measured], scores: Sequence[np.ndarray], count: int = 1) -> np.ndarray:
+    """Return for each problem the time of the best of the first `count` kernels over that of the best one."""
+    orders = [np.argsort(s, kind="stable")[:count] for s in scores]
+    return np.exp([p.slowness[order].min() for p, order in zip(problems, orders, strict=True)])

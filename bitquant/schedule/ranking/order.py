@@ -23,7 +23,7 @@ from bitquant.schedule.ranking.features import Candidate, samples
 from bitquant.schedule.ranking.trees import Trees
 from bitquant.schedule.rules.contract import Rule
 
-__all__ = ["ENVIRONMENT", "MODEL", "first", "ordered"]
+__all__ = ["ENVIRONMENT", "MODEL", "MOST_ROWS", "first", "ordered"]
 
 #: The shipped model (`bitquant trials train`).
 MODEL = Path(__file__).parent / "trees.npz"
