@@ -69,6 +69,7 @@ def collect(
     from bitquant.schedule.apply import preferred_layout
     from bitquant.schedule.rules import default_rules
     from bitquant.testing.bench.problems import parse_kind, parse_shapes
+    from bitquant.testing.bench.run import checkout_commit
     from bitquant.testing.generators import SHAPE_SETS
     from bitquant.tune.collect import Draw, collect
 
@@ -94,9 +95,8 @@ def collect(
         problem = Problem(config, m, target, preferred_layout(config, target))
         if (name := str(problem)) not in draws:
             draws[name] = Draw.of(problem, rules, hints, blind)
-    collect(
-        list(draws.values()), journal, workers or max(1, (os.cpu_count() or 2) - 1), rules, seed, progress=click.echo
-    )
+    workers = workers or max(1, (os.cpu_count() or 2) - 1)
+    collect(list(draws.values()), journal, workers, rules, seed, checkout_commit() or "", progress=click.echo)
 
 
 @trials.command()
@@ -150,7 +150,8 @@ def train(files: tuple[Path, ...], out: Path | None, by: str, picture: Path | No
     from bitquant.tune.train import first_losses, gains, measured_problems, regrets, train, validated
     from bitquant.tune.trials import read_trials
 
-    problems = measured_problems(m for file in files for m in read_trials(file))
+    trials = [m for file in files for m in read_trials(file)]
+    problems = measured_problems(trials)
     chance = np.random.default_rng(0)
     orders = {
         "analytical": [p.analytical_score for p in problems],
@@ -179,7 +180,8 @@ def train(files: tuple[Path, ...], out: Path | None, by: str, picture: Path | No
         }
         devices = ", ".join(sorted({p.problem.gpu.example for p in problems}))
         kernels = sum(len(problems[i].latency_us) for i in few)
-        subject = f"{devices}, {len(few)} problems of up to {MOST_ROWS} rows, {kernels} kernels"
+        taken = ", ".join(sorted({f"{m.date} at {m.commit[:7]}" for m in trials}))
+        subject = f"{devices}, {len(few)} problems of up to {MOST_ROWS} rows, {kernels} kernels; {taken}"
         plot_ranking(losses, gains(problems), subject, picture)
         click.echo(f"wrote {picture}")
     if out is not None:

@@ -8,6 +8,7 @@ learned from those alone would know nothing of what the model leaves out.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import queue
 import random
 import statistics
@@ -148,6 +149,7 @@ def collect(
     workers: int,
     rules: Sequence[Rule] | None = None,
     seed: int = 0,
+    commit: str = "",
     progress: Callable[[str], object] = lambda _: None,
 ) -> None:
     """Compile, check and time the hints of many problems on the GPU that is here; each problem ends with its journal.
@@ -166,6 +168,8 @@ def collect(
         The rules; default: bitquant's.
     seed
         Of the drawing.
+    commit
+        What measurements say of the sources.
     progress
         Called with a line of text for each problem.
     """
@@ -180,7 +184,8 @@ def collect(
             except _BrokenError as error:
                 append_to_journal(journal, error.measurements)
                 raise
-            append_to_journal(journal, measurements)
+            today = dt.datetime.now(dt.timezone.utc).date().isoformat()
+            append_to_journal(journal, [replace(m, date=today, commit=commit) for m in measurements])
             timed = [m for m in measurements if m.status == "measured"]
             best = min((m.latency_us for m in timed), default=0.0)
             default = min((m.latency_us for m in timed if m.draw == "default"), default=0.0)

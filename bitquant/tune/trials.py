@@ -52,6 +52,8 @@ class Measurement:
         Of a thread, of a thread, and of a block, by the compiler and the hint.
     note
         What went wrong.
+    date, commit
+        When, and by which sources, where that is known.
     """
 
     problem: Mapping[str, Any]
@@ -68,6 +70,8 @@ class Measurement:
     spill_bytes: int = 0
     smem_bytes: int = 0
     note: str = ""
+    date: str = ""
+    commit: str = ""
 
     @property
     def config(self) -> MatmulConfig:

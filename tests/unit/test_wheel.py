@@ -135,3 +135,5 @@ def test_installed_wheel_runs(wheel, tmp_path):
     package = Path(found.stdout.strip())
     assert package.is_relative_to(environment)
     assert list((package / "_schedules").rglob("*.json"))
+    assert not list((package / "_schedules").rglob("*.parquet")), "trials are for a checkout"
+    assert (package / "schedule" / "ranking" / "trees.npz").is_file()
