@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ __all__ = ["plot_ranking"]
 _SHOWN = 16
 
 
-def plot_ranking(losses: Mapping[str, Sequence[float]], gains: Mapping[str, float], subject: str, path: Path) -> None:
+def plot_ranking(losses: Mapping[str, np.ndarray], gains: Mapping[str, float], subject: str, path: Path) -> None:
     """Draw by order the share of problems whose first kernel is at most so much slower than the best one, and gains.
 
     Parameters
@@ -42,7 +42,7 @@ def plot_ranking(losses: Mapping[str, Sequence[float]], gains: Mapping[str, floa
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, values in losses.items():
-        ordered = np.sort(np.asarray(values))
+        ordered = np.sort(values)
         left.step(100 * (ordered - 1), 100 * np.arange(1, len(ordered) + 1) / len(ordered), where="post", label=name)
     left.set_xlim(0, 50)
     left.set_ylim(0, 101)
