@@ -35,8 +35,9 @@ from bitquant.testing.generators import make_inputs
 from bitquant.testing.oracle import relative_error
 from bitquant.tune import Trial, TuningResult, TuningWarning, tune
 from bitquant.tune.candidates import Candidate, candidates
-from bitquant.tune.compile import build_all
+from bitquant.tune.compile import Builder
 from bitquant.tune.measure import Workbench, reference, wrong
+from bitquant.tune.predictor import Analytical
 
 CPU, SM90 = cpu_target(), cuda_target("sm_90a")
 DEVICE = torch.device("cpu")
@@ -264,13 +265,13 @@ def test_spaces_are_interleaved():
 
     config = bq.MatmulConfig(M=(1, 16), N=256, K=256, W_dtype="uint4", fast_decoding=False)
     rules = (First(), Second())
-    found = candidates(Problem(config, 1, SM90), rules, 20)
+    predict = Analytical().predict_us
+    found = candidates(Problem(config, 1, SM90), rules, predict)
     assert [(c.rule.name, getattr(c.hint, "stages", None)) for c in found] == [
         ("first", 3), ("second", None), ("first", 4), ("first", 5),
     ]  # fmt: skip
-    assert candidates(Problem(config, 1, SM90), rules, 2) == found[:2]
-    assert candidates(Problem(config, 1, SM90), rules, 3, found[3]) == [found[3], *found[:2]]
-    assert [c.rule.name for c in candidates(Problem(config, 16, SM90), rules, 20)] == ["first"] * 3
+    assert candidates(Problem(config, 1, SM90), rules, predict, found[3]) == [found[3], *found[:3]]
+    assert [c.rule.name for c in candidates(Problem(config, 16, SM90), rules, predict)] == ["first"] * 3
 
 
 # Compiling in other processes.
@@ -282,10 +283,12 @@ def test_workers_build_what_this_process_builds(operator, config):
     rule = CpuRule()
     good = Candidate(8, rule, rule.default_hint(Problem(config, 8, CPU)))
     bad = Candidate(8, rule, dataclasses.replace(good.hint, row_tile=7))
-    counts = []
-    built, failed = build_all(config, "plain", CPU, [good, bad], workers=1, progress=counts.append)
-    here, failed_here = build_all(config, "plain", CPU, [good, bad], workers=0)
-    assert counts == [1, 2]
+    problem = Problem(config, 8, CPU)
+    apart, same = Builder(1), Builder(0)
+    built, failed = (apart.submit(problem, c).result() for c in (good, bad))
+    here, failed_here = (same.submit(problem, c).result() for c in (good, bad))
+    apart.stop()
+    same.stop()
     assert "row_tile" in failed
     assert failed == failed_here
     assert built.symbols == here.symbols == {8: "matmul_m8"}

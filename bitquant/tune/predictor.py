@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is expected of a candidate before it is measured: its time, and numbers from which a model learns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, Protocol
+
+import numpy as np
+
+from bitquant.problem import Problem
+from bitquant.tune.candidates import Candidate
+
+__all__ = ["Analytical", "Predictor", "default_predictor"]
+
+
+class Predictor(Protocol):
+    """What tuning takes of a model of time."""
+
+    def predict_us(self, problem: Problem, candidates: Sequence[Candidate]) -> np.ndarray:
+        """Return a time for each candidate, in microseconds, float64; NaN where the model has none."""
+
+    def features(self, problem: Problem, candidates: Sequence[Candidate]) -> np.ndarray:
+        """Return a row of numbers for each candidate, float32; NaN where one has no such number."""
+
+
+class Analytical:
+    """The models of the rules (`Rule.cost_us`); features are the rule, the fields of the hint, and shared memory."""
+
+    def predict_us(self, problem: Problem, candidates: Sequence[Candidate]) -> np.ndarray:
+        """Return what each rule's model says; NaN for rules without one."""
+        found = (c.rule.predicted_us(problem, c.hint) for c in candidates)
+        return np.array([math.nan if us is None else us for us in found], dtype=np.float64)
+
+    def features(self, problem: Problem, candidates: Sequence[Candidate]) -> np.ndarray:
+        """Return a column for the rule, one for shared memory, and one for each field that a hint of them has.
+
+        Words are numbered in alphabetical order.
+        """
+        rules = sorted({c.rule.name for c in candidates})
+        columns = sorted({f.name for c in candidates for f in fields(c.hint)})
+        words: dict[str, list[str]] = {
+            name: sorted({v for c in candidates if isinstance(v := getattr(c.hint, name, None), str)})
+            for name in columns
+        }
+
+        def number(value: Any, name: str) -> float:
+            if value is None:
+                return math.nan
+            return float(words[name].index(value) if isinstance(value, str) else value)
+
+        rows = [
+            [
+                float(rules.index(c.rule.name)),
+                float(c.rule.smem_bytes(problem, c.hint)),
+                *(number(getattr(c.hint, name, None), name) for name in columns),
+            ]
+            for c in candidates
+        ]
+        return np.array(rows, dtype=np.float32).reshape(len(candidates), 2 + len(columns))
+
+
+def default_predictor() -> Predictor:
+    """Return the predictor that tuning uses."""
+    return Analytical()
