@@ -9,6 +9,7 @@ any more, the next request starts another. Either way the candidate has failed, 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -67,8 +68,8 @@ class ProcessMeasurer:
         #: One request at a time, of whichever search.
         self._lock = threading.Lock()
         self._is_stopped = False
-        #: How many processes there have been.
-        self.started = 1
+        #: How many processes there have been, and for how many seconds they were busy.
+        self.started, self.busy_s = 1, 0.0
         try:
             hello = self._child.ask({"do": "hello", "device": device_type})
         except ChildError as error:
@@ -160,12 +161,15 @@ class ProcessMeasurer:
             if self._is_stopped:
                 raise StoppedError
             self.started += self._child.pid is None
+            begin = time.monotonic()
             try:
                 answer = self._child.ask(request, note)
             except ChildError as error:
                 if self._is_stopped:
                     raise StoppedError from error
                 raise
+            finally:
+                self.busy_s += time.monotonic() - begin
             if answer.get("is_broken"):
                 self._child.kill()
                 self._child.stop()

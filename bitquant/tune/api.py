@@ -25,7 +25,7 @@ from bitquant.tune.result import Subject, TuningResult
 if TYPE_CHECKING:
     from bitquant.operator import Operator
 
-__all__ = ["check_topk", "rungs_of", "tune"]
+__all__ = ["check_gpu", "check_topk", "rungs_of", "tune"]
 
 
 def tune(
@@ -98,8 +98,8 @@ def tune(
         done = sum(len(r.trials) for r in wanted)
         progress(f"m <= {rung.rung}: {len(rung.trials)} of {topk} candidates, {done} of all rungs")
 
-    with slots_here(place.type, gpus, workers, rules, measurers) as slots:
-        (result,) = Fleet(slots, rules, topk, journal, tell).tune(wanted)
+    with slots_here(place.type, gpus, workers, rules, measurers) as here:
+        (result,) = Fleet(here.slots, rules, topk, journal, tell).tune(wanted)
     if failed := next((r for r in wanted if r.failure), None):
         raise UnsupportedError(failed.failure)
     return result
@@ -173,9 +173,20 @@ def _device_of(operator: Operator) -> torch.device:
     """Return where the operator runs, and check that it is here."""
     if not operator.is_cuda:
         return torch.device("cpu")
-    if not torch.cuda.is_available() or detected_cuda_arch(torch.cuda.current_device()) != operator.arch:
+    check_gpu(operator.arch)
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def check_gpu(arch: str) -> None:
+    """Check that the current GPU is of an architecture.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is not.
+    """
+    if not torch.cuda.is_available() or detected_cuda_arch(torch.cuda.current_device()) != arch:
         raise UnsupportedError(
-            f"tuning measures kernels and needs the GPU they are for, {operator.arch}, and none is visible; "
+            f"tuning measures kernels and needs the GPU they are for, {arch}, and none is visible; "
             "tune on a machine with one, and take the records that it writes"
         )
-    return torch.device("cuda", torch.cuda.current_device())

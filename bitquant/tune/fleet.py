@@ -33,7 +33,7 @@ from bitquant.tune.search import FINALISTS, Finished, best_of
 from bitquant.tune.trial import Trial
 from bitquant.tune.work import Bench, LocalSlot, Slot, job_of
 
-__all__ = ["Fleet", "Rung", "provenance_of", "slots_here", "visible_gpus"]
+__all__ = ["Fleet", "Here", "Rung", "provenance_of", "slots_here", "visible_gpus"]
 
 #: Rungs that share a GPU: one is compiled while another is measured.
 _SLOTS_A_GPU = 2
@@ -235,6 +235,23 @@ def visible_gpus() -> list[str]:
     return named[:count] if named else [str(i) for i in range(count)]
 
 
+@dataclass(frozen=True)
+class Here:
+    """What this machine tunes with.
+
+    Attributes
+    ----------
+    slots
+        Where rungs are searched.
+    builder, measurers
+        Who builds, and who measures: one for each GPU.
+    """
+
+    slots: Sequence[Slot]
+    builder: Builder
+    measurers: Sequence[Measurer]
+
+
 @contextmanager
 def slots_here(
     device_type: str,
@@ -242,8 +259,8 @@ def slots_here(
     workers: int,
     rules: Sequence[Rule],
     measurers: Sequence[Measurer] = (),
-) -> Iterator[list[Slot]]:
-    """Yield the slots of this machine, which end with the block.
+) -> Iterator[Here]:
+    """Yield what this machine tunes with, whose processes end with the block.
 
     Parameters
     ----------
@@ -266,7 +283,7 @@ def slots_here(
         benches = [Bench(builder, measurer, rules, default_predictor()) for measurer in made]
         # On a CPU compilers would compete with the kernels.
         count = _SLOTS_A_GPU if device_type == "cuda" else 1
-        yield [LocalSlot(bench) for bench in benches for _ in range(count)]
+        yield Here([LocalSlot(bench) for bench in benches for _ in range(count)], builder, made)
     finally:
         builder.stop()
         for measurer in made:
