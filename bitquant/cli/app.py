@@ -22,6 +22,7 @@ from bitquant.cli.quantize import quantize
 from bitquant.cli.run import run
 from bitquant.cli.show import show
 from bitquant.cli.startup import forget_collector, is_debugging, tune_collector
+from bitquant.cli.trials import trials
 from bitquant.cli.tune import tune
 from bitquant.errors import BitquantError
 
@@ -139,7 +140,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (run, inspect, bench, doctor, cache, tune, quantize, generate, show):
+for _command in (run, inspect, bench, doctor, cache, tune, trials, quantize, generate, show):
     cli.add_command(_command)
 
 

@@ -52,11 +52,19 @@ CALL_ROWS: tuple[int, ...] = (0, 1, 3, 16, 33)
 #: (N, K) of weights by the name of a set. Llama 3: qkv, attention output, gate and up, gate or up, down. "bitblas": the
 #: layers of BLOOM 176B, OPT 66B and Llama 2 70B that BitBLAS's README times. "decode": the sizes at which one row of A
 #: meets the memory's speed, small to large. "held-out": layers of Llama 3.2, Qwen2.5 and 3, Gemma 2 and 3, Phi-4,
-#: Mistral-Nemo, StarCoder2, Yi and Command R+, of 2 to 400 MiB at 4 bits, by which claims are checked: no kernel is tuned
-#: and no model of time is fitted on them.
+#: Mistral-Nemo, StarCoder2, Yi and Command R+, 2 to 400 MiB at 4 bits, by which claims are checked: nothing is tuned on
+#: them, and no model of time is fitted.
 SHAPE_SETS: dict[str, tuple[tuple[int, int], ...]] = {
     "llama-3-8b": ((6144, 4096), (4096, 4096), (28672, 4096), (14336, 4096), (4096, 14336)),
     "llama-3-70b": ((10240, 8192), (8192, 8192), (57344, 8192), (28672, 8192), (8192, 28672)),
+    "llama-2-7b": ((12288, 4096), (4096, 4096), (22016, 4096), (4096, 11008)),
+    "llama-2-13b": ((15360, 5120), (5120, 5120), (27648, 5120), (5120, 13824)),
+    "qwen3-8b": ((6144, 4096), (4096, 4096), (24576, 4096), (4096, 12288)),
+    "qwen3-32b": ((10240, 5120), (5120, 8192), (51200, 5120), (5120, 25600)),
+    "qwen3-235b-a22b": ((9216, 4096), (4096, 8192), (3072, 4096), (4096, 1536)),
+    "gemma-3-27b": ((8192, 5376), (5376, 4096), (43008, 5376), (5376, 21504)),
+    "gpt-oss-120b": ((5120, 2880), (2880, 4096)),
+    "deepseek-v3": ((24576, 1536), (7168, 16384), (36864, 7168), (7168, 18432), (4096, 7168), (7168, 2048)),
     "bitblas": (
         (16384, 16384), (43008, 14336), (14336, 14336), (57344, 14336), (14336, 57344), (9216, 9216), (36864, 9216),
         (9216, 36864), (22016, 8192), (8192, 22016), (8192, 8192), (28672, 8192), (8192, 28672),

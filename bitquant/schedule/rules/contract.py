@@ -99,6 +99,13 @@ class Rule(ABC):
     def shapes(self, problem: Problem) -> Iterator[Hint]:
         """Yield the hints worth measuring, in the order of their predicted times. `refuses` has returned None."""
 
+    def population(self, problem: Problem) -> Iterator[Hint]:
+        """Yield every hint that the rule considers, in no order that a model has a part in; not all of them fit.
+
+        Trials from which a model of time is learned are drawn from it. `refuses` has returned None.
+        """
+        return self.shapes(problem)
+
     @abstractmethod
     def geometry(self, problem: Problem, hint: Hint) -> Geometry:
         """Return what a hint makes of a problem; the fields of the hint are within their ranges (`Hint.fault`)."""

@@ -61,6 +61,10 @@ class DecodeRule(Rule):
         """Yield hints in the order of the time that the model predicts (`space`)."""
         return space.shapes(problem)
 
+    def population(self, problem: Problem) -> Iterator[DecodeHint]:
+        """Yield the hints that `shapes` puts in order."""
+        return space.population(problem)
+
     def geometry(self, problem: Problem, hint: Hint) -> DecodeGeometry:
         """Return how the kernel cuts the problem."""
         assert isinstance(hint, DecodeHint)

@@ -15,7 +15,7 @@ from bitquant.schedule.rules.decode.digits import digits_refusal
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.decode.hint import DecodeHint
 
-__all__ = ["by_cost", "first_hint", "least", "shapes"]
+__all__ = ["by_cost", "first_hint", "least", "population", "shapes"]
 
 #: How the weight travels, tiles ahead, tiles in the body of the loop; of those predicted alike the first is the faster.
 _TRAVELS = (
@@ -54,7 +54,20 @@ def by_cost(first: DecodeGeometry) -> Iterator[DecodeHint]:
     first
         Of the problem, and of a hint whose `block_m` is right where A is multiplied as values.
     """
-    found: list[tuple[float, int, DecodeHint]] = []
+    found = sorted((cost_us(g), i, g.hint) for i, g in enumerate(_geometries(first)))
+    if not found and first.hint.block_m > 8:
+        yield from by_cost(first.with_hint(replace(first.hint, block_m=first.hint.block_m // 2)))
+    yield from dict.fromkeys(hint for _, _, hint in found)
+
+
+def population(problem: Problem) -> Iterator[DecodeHint]:
+    """Yield the hints among which `shapes` finds an order, in the order of their fields."""
+    first = DecodeGeometry(problem, first_hint(problem.rung))
+    yield from dict.fromkeys(g.hint for g in _geometries(first))
+
+
+def _geometries(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
+    """Yield what `by_cost` puts in order; some of it twice."""
     tried = _tiles(first)
     if first.rung == 1 and digits_refusal(first.config) is None:
         tried = itertools.chain(tried, _tiles(first.with_hint(replace(first.hint, block_m=1, activations="digits"))))
@@ -70,14 +83,7 @@ def by_cost(first: DecodeGeometry) -> Iterator[DecodeHint]:
                 g if is_same else g.with_hint(replace(h, n_blocks_per_cta=n_blocks, multicast=multicast))
             )
             if candidate is not None:
-                found.append((cost_us(candidate), len(found), candidate.hint))
-    if not found and first.hint.block_m > 8:
-        yield from by_cost(first.with_hint(replace(first.hint, block_m=first.hint.block_m // 2)))
-    seen = set()
-    for _, _, hint in sorted(found):
-        if hint not in seen:
-            seen.add(hint)
-            yield hint
+                yield candidate
 
 
 def least(first: DecodeHint) -> Iterator[DecodeHint]:

@@ -18,7 +18,7 @@ from bitquant.schedule.rules.hopper.emit.kernel import build
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.rules.hopper.products import narrow_refusal
-from bitquant.schedule.rules.hopper.space import space
+from bitquant.schedule.rules.hopper.space import population, space
 
 __all__ = ["WgmmaRule", "hopper_refusal"]
 
@@ -55,6 +55,10 @@ class WgmmaRule(Rule):
     def shapes(self, problem: Problem) -> Iterator[WgmmaHint]:
         """Yield hints in the order of the time that the model predicts (`cost`)."""
         return space(problem)
+
+    def population(self, problem: Problem) -> Iterator[WgmmaHint]:
+        """Yield every hint with the deepest ring that fits."""
+        return population(problem)
 
     def geometry(self, problem: Problem, hint: Hint) -> WgmmaGeometry:
         """Return how the kernel cuts the problem."""

@@ -14,7 +14,7 @@ from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
 from bitquant.schedule.rules.hopper.products import MAX_SUM_M, Products
 from bitquant.schedule.rules.hopper.registers import hint_registers, needed_registers
 
-__all__ = ["likely_hints", "space"]
+__all__ = ["likely_hints", "population", "space"]
 
 #: Longest slots that are tried, in elements of k: where sums are scaled; else half of it.
 MAX_BLOCK_K = 256
@@ -29,6 +29,15 @@ def space(problem: Problem) -> Iterator[WgmmaHint]:
     sized = map(_with_deepest_ring, sorted(likely, key=predicted_us)[:CANDIDATES])
     fitting = [geometry for geometry in sized if geometry is not None]
     yield from (geometry.hint for geometry in sorted(fitting, key=predicted_us)[:SPACE])
+
+
+def population(problem: Problem) -> Iterator[WgmmaHint]:
+    """Yield every hint with the deepest ring that fits; `space` takes the likely ones of them."""
+    products = Products(problem)
+    for hint in likely_hints(problem, products):
+        geometry = _with_deepest_ring(WgmmaGeometry(problem, hint, products))
+        if geometry is not None:
+            yield geometry.hint
 
 
 def _with_deepest_ring(geometry: WgmmaGeometry) -> WgmmaGeometry | None:

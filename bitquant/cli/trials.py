@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bitquant trials`: measure kernels for many problems, keep what was measured."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import click
+
+from bitquant.cli.output import print_table
+from bitquant.cli.problem import parse_rows
+
+__all__ = ["trials"]
+
+#: Layers of which problems are drawn, those of all models but the held-out ones; and how a layer may be cut.
+_MODELS = (
+    "llama-2-7b,llama-2-13b,llama-3-8b,llama-3-70b,qwen3-8b,qwen3-32b,qwen3-235b-a22b,gemma-3-27b,gpt-oss-120b,"
+    "deepseek-v3,bitblas,decode"
+)
+_CUTS, _LEAST_LENGTH = (1, 1, 1, 2, 4, 8), 1024
+#: Formats, the more often the more they are used.
+_FORMATS = (
+    *5 * ("uint4-g128-zeros",), *2 * ("int4-g128",), "bfloat16:uint4-g128-zeros", "bfloat16:int4-g32", "nf4-g64",
+    "fp4_e2m1-g32", "uint2-g128-zeros", "int8-row", "float8_e4m3-row", "int8:int2", "int8:int8-scaled",
+    "float8_e4m3:int4-g128", "float8_e4m3:float8_e4m3-scaled",
+)  # fmt: skip
+_ROWS = "1,1,1,2,4,8,16,16,32,64,64,128,256,512,1024,2048,4096,8192"
+
+
+@click.group()
+def trials() -> None:
+    """Collect measured kernels, from which the model of time is learned."""
+
+
+@trials.command()
+@click.argument("journal", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--problems", type=click.IntRange(min=1), default=100, show_default=True, help="Problems to draw.")
+@click.option("--hints", type=click.IntRange(min=2), default=50, show_default=True, help="Hints of a problem.")
+@click.option("--shapes", default=_MODELS, help="Models, or sizes such as 4096x14336. Default: all models.")
+@click.option("--uncut", is_flag=True, help="Take layers as they are, and not also as tensor parallelism cuts them.")
+@click.option("--formats", help="Formats as for `bitquant bench`, such as uint4-g128-zeros,nf4-g64.")
+@click.option("--m", "rows", default=_ROWS, help="Rows of A to draw from; those named more often are drawn more often.")
+@click.option("--blind", is_flag=True, help="Draw no hint that the model names first, but for the defaults.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Other seeds draw other problems and hints.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes that compile. Default: as many as CPUs, less one."
+)
+def collect(
+    journal: Path,
+    problems: int,
+    hints: int,
+    shapes: str,
+    uncut: bool,
+    formats: str | None,
+    rows: str,
+    blind: bool,
+    seed: int,
+    workers: int | None,
+) -> None:
+    """Draw problems and hints, compile, check and time them on the GPU that is here.
+
+    Each problem's kernels are added at the end of JOURNAL when they are measured; what is there is not measured again.
+    `bitquant trials merge` makes a compact file of journals.
+    """
+    from bitquant.arch import resolve_target
+    from bitquant.problem import Problem
+    from bitquant.schedule.apply import preferred_layout
+    from bitquant.schedule.rules import default_rules
+    from bitquant.testing.bench.problems import parse_kind, parse_shapes
+    from bitquant.testing.generators import SHAPE_SETS
+    from bitquant.tune.collect import Draw, collect
+
+    target = resolve_target("cuda")
+    rules = [rule for rule in default_rules() if rule.name in ("wgmma", "wgmma_dense", "decode", "mma")]
+    chance = random.Random(seed)  # noqa: S311 - not for secrets
+    kinds = [parse_kind(name) for name in (formats.split(",") if formats else _FORMATS)]
+    sizes, wanted_rows = parse_shapes(shapes), parse_rows(rows)
+    draws: dict[str, Draw] = {}
+    for _ in range(100 * problems):
+        if len(draws) == problems:
+            break
+        N, K = chance.choice(sizes)
+        kind, m, cut = chance.choice(kinds), chance.choice(wanted_rows), 1 if uncut else chance.choice(_CUTS)
+        if chance.random() < 0.5:
+            N = N // cut if N // cut >= _LEAST_LENGTH and N // cut % 16 == 0 else N
+        else:
+            K = K // cut if K // cut >= _LEAST_LENGTH and K // cut % 128 == 0 else K
+        group = kind.group_size or -1
+        if (N, K) in SHAPE_SETS["held-out"] or (group > 0 and K % group):
+            continue
+        config = kind.config(N, K, m)
+        problem = Problem(config, m, target, preferred_layout(config, target))
+        if (name := str(problem)) not in draws:
+            draws[name] = Draw.of(problem, rules, hints, blind)
+    collect(
+        list(draws.values()), journal, workers or max(1, (os.cpu_count() or 2) - 1), rules, seed, progress=click.echo
+    )
+
+
+@trials.command()
+@click.argument("journals", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def merge(journals: tuple[Path, ...], file: Path) -> None:
+    """Make FILE, Parquet, of JOURNALS and of what it has already."""
+    from bitquant.tune.trials import read_journal, read_trials, write_trials
+
+    found = list(read_trials(file)) if file.exists() else []
+    for journal in journals:
+        found += read_journal(journal)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_trials(found, file)
+    click.echo(f"{file}: {len({m.key for m in found})} kernels, {file.stat().st_size / 1024:.0f} KiB")
+
+
+@trials.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+def summary(files: tuple[Path, ...]) -> None:
+    """Say how many problems and kernels FILES have, by device and rule."""
+    from bitquant.tune.trials import read_trials
+
+    found = [m for file in files for m in read_trials(file)]
+    rows = []
+    for device, rule in sorted({(m.device, m.rule) for m in found}):
+        mine = [m for m in found if (m.device, m.rule) == (device, rule)]
+        failed = sum(m.status != "measured" for m in mine)
+        rows.append([device, rule, str(len({m.problem_key for m in mine})), str(len(mine)), str(failed)])
+    print_table(["device", "rule", "problems", "kernels", "not measured"], rows, right=["problems", "kernels"])

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Collecting trials: hints of all rules are drawn for many problems, compiled, checked and timed (`trials`).
+
+The hints of a problem are drawn without a model of time having a part in it, but for a share of "likely" ones: what is
+learned from those alone would know nothing of what the model leaves out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import random
+import statistics
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bitquant.archive import Archive
+from bitquant.files import scratch_folder
+from bitquant.problem import Problem
+from bitquant.schedule.hint import Hint
+from bitquant.schedule.rules import default_rules
+from bitquant.schedule.rules.contract import Rule
+from bitquant.tune.candidates import Candidate
+from bitquant.tune.compile import request_for
+from bitquant.tune.measure import Workbench, clock_for
+from bitquant.tune.trials import Measurement, append_to_journal, read_journal
+from bitquant.workers import Outcome, Worker, describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Draw", "collect", "draw_hints"]
+
+#: Of a problem, the kernels that are timed again in turns, and in how many.
+FINALISTS, ROUNDS = 8, 3
+#: Of the hints of a problem, the shares that are drawn uniformly and by mutation; the rest is likely ones.
+UNIFORM_SHARE, MUTATED_SHARE = 0.35, 0.35
+#: Rows of A up to which the rule for few of them may well be the fastest.
+FEW_ROWS = 64
+#: Attempts at a mutation that fits, for each that is wanted.
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What is drawn for a problem.
+
+    Attributes
+    ----------
+    problem
+        For exactly `rung` rows.
+    counts
+        How many hints of each rule, by its name, at most; none of rules that it does not name.
+    is_blind
+        Whether no model names any of them, but for the defaults.
+    """
+
+    problem: Problem
+    counts: Mapping[str, int]
+    is_blind: bool = False
+
+    @classmethod
+    def of(cls, problem: Problem, rules: Sequence[Rule], count: int, is_blind: bool = False) -> Draw:
+        """Return a draw of so many hints of all rules that apply: most of those that are likely to win."""
+        applying = [rule.name for rule in rules if rule.refusal(problem) is None]
+        weights = dict.fromkeys(applying, 1.0)
+        if "decode" in weights and problem.rung > FEW_ROWS:
+            weights["decode"] = 0.2
+        if "wgmma" in weights and problem.rung < FEW_ROWS // 4:
+            weights["wgmma"] = 0.4
+        total = sum(weights.values())
+        return cls(problem, {name: round(count * weight / total) for name, weight in weights.items()}, is_blind)
+
+
+def draw_hints(draw: Draw, rules: Sequence[Rule], seed: int = 0) -> list[tuple[Rule, Hint, str]]:
+    """Return hints for a problem with how each was drawn: the default of each rule first, the others in any order."""
+    chance = random.Random(f"{draw.problem} {seed}")  # noqa: S311 - not for secrets
+    hints = [
+        (rule, hint, how)
+        for rule in rules
+        if draw.counts.get(rule.name) and rule.refusal(draw.problem) is None
+        for hint, how in _draw(rule, draw, draw.counts[rule.name], chance)
+    ]
+    defaults = [choice for choice in hints if choice[2] == "default"]
+    others = [choice for choice in hints if choice[2] != "default"]
+    chance.shuffle(others)
+    return defaults + others
+
+
+def _draw(rule: Rule, draw: Draw, count: int, chance: random.Random) -> Iterator[tuple[Hint, str]]:
+    problem = draw.problem
+    default = rule.default_hint(problem)
+    yield default, "default"
+    seen = {default}
+    everything = [hint for hint in rule.population(problem) if hint not in seen]
+    chance.shuffle(everything)
+    left = count - 1
+    wanted = {"mutated": int(count * (0.5 if draw.is_blind else MUTATED_SHARE))}
+    wanted["likely"] = 0 if draw.is_blind else count - int(count * UNIFORM_SHARE) - wanted["mutated"]
+    for hint in rule.space(problem):
+        if wanted["likely"] == 0:
+            break
+        if hint not in seen and chance.random() < 0.5:
+            seen.add(hint)
+            wanted["likely"] -= 1
+            left -= 1
+            yield hint, "likely"
+    bases = everything or [default]
+    for _ in range(ATTEMPTS * wanted["mutated"]):
+        if wanted["mutated"] == 0:
+            break
+        hint = mutated(chance.choice(bases), chance)
+        if hint not in seen and hint.fault() is None and rule.fault(problem, hint) is None:
+            seen.add(hint)
+            wanted["mutated"] -= 1
+            left -= 1
+            yield hint, "mutated"
+    for hint in everything:
+        if left <= 0:
+            break
+        if hint not in seen and rule.fault(problem, hint) is None:
+            seen.add(hint)
+            left -= 1
+            yield hint, "uniform"
+
+
+def mutated(hint: Hint, chance: random.Random) -> Hint:
+    """Return a hint in which one to three fields are other values: the next ones up or down, or any of few."""
+    fields = dataclasses.fields(hint)
+    changes: dict[str, Any] = {}
+    for field in chance.sample(fields, min(len(fields), chance.randint(1, 3))):
+        value = getattr(hint, field.name)
+        if "values" in field.metadata:
+            changes[field.name] = chance.choice(field.metadata["values"])
+        elif isinstance(value, int) and "least" in field.metadata:
+            changes[field.name] = chance.choice((value - 1, value + 1, value // 2, 2 * value))
+    return replace(hint, **changes)
+
+
+def collect(
+    draws: Sequence[Draw],
+    journal: str | Path,
+    workers: int,
+    rules: Sequence[Rule] | None = None,
+    seed: int = 0,
+    progress: Callable[[str], object] = lambda _: None,
+) -> None:
+    """Compile, check and time the hints of many problems on the GPU that is here; each problem ends with its journal.
+
+    Kernels are compiled ahead of the problem that is being measured. What the journal has is not measured again.
+
+    Parameters
+    ----------
+    draws
+        Problems in the order in which they are measured.
+    journal
+        The file at whose end measurements are written.
+    workers
+        Processes that compile.
+    rules
+        The rules; default: bitquant's.
+    seed
+        Of the drawing.
+    progress
+        Called with a line of text for each problem.
+    """
+    rules = default_rules() if rules is None else rules
+    known = {m.key for m in read_journal(journal)}
+    device = torch.device("cuda", torch.cuda.current_device())
+    name = torch.cuda.get_device_name(device)
+    with scratch_folder() as folder, _Compiled(workers, folder, rules, seed) as compiled:
+        for number, (draw, outcomes) in enumerate(compiled.of(draws, known, name), 1):
+            try:
+                measurements = _measure(draw, outcomes, device)
+            except torch.OutOfMemoryError as error:
+                progress(f"{draw.problem}: {describe(error)}")
+                continue
+            append_to_journal(journal, measurements)
+            timed = [m for m in measurements if m.status == "measured"]
+            best = min((m.latency_us for m in timed), default=0.0)
+            default = min((m.latency_us for m in timed if m.draw == "default"), default=0.0)
+            progress(
+                f"{number} of {len(draws)}: {draw.problem}: {len(timed)} of {len(measurements)} kernels, "
+                f"best {best:.2f} us, default {default:.2f} us"
+            )
+
+
+class _Compiled:
+    """Workers that compile the hints of one problem after the other, some problems ahead."""
+
+    def __init__(self, workers: int, folder: Path, rules: Sequence[Rule], seed: int) -> None:
+        self._folder, self._rules, self._seed = folder, rules, seed
+        self._workers = [Worker(Worker.for_module("bitquant.tune.worker")) for _ in range(workers)]
+        self._tasks: queue.Queue[tuple[int, int, dict[str, Any]] | None] = queue.Queue(4 * workers)
+        self._done: dict[int, queue.SimpleQueue[tuple[int, Outcome]]] = {}
+        self._is_stopped = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._is_stopped = True
+        for worker in self._workers:
+            worker.kill()
+
+    def of(
+        self, draws: Sequence[Draw], known: set[Any], device: str
+    ) -> Iterator[tuple[Draw, list[tuple[Measurement, Outcome]]]]:
+        """Yield each draw with its hints, as measurements without a time, and what became of each in the compiler."""
+        planned: queue.Queue[tuple[int, list[Measurement]]] = queue.Queue()
+        self._done = {number: queue.SimpleQueue() for number in range(len(draws))}
+
+        def plan() -> None:
+            for number, draw in enumerate(draws):
+                made = []
+                for rule, hint, how in draw_hints(draw, self._rules, self._seed):
+                    candidate = Candidate(draw.problem.rung, rule, hint)
+                    measurement = _unmeasured(draw.problem, candidate, how, device)
+                    if measurement.key not in known:
+                        made.append((measurement, candidate))
+                planned.put((number, [measurement for measurement, _ in made]))
+                for place, (_, candidate) in enumerate(made):
+                    p = draw.problem
+                    request = request_for(p.config, p.layout, p.target, candidate)
+                    self._tasks.put((number, place, request))
+            for _ in self._workers:
+                self._tasks.put(None)
+
+        def work(worker: Worker) -> None:
+            while (task := self._tasks.get()) is not None and not self._is_stopped:
+                number, place, request = task
+                path = self._folder / f"{number}-{place}.bqk"
+                outcome = worker.build(request, path)
+                path.unlink(missing_ok=True)
+                self._done[number].put((place, outcome))
+            worker.stop()
+
+        for target, arguments in ((plan, ()), *((work, (worker,)) for worker in self._workers)):
+            threading.Thread(target=target, args=arguments, daemon=True).start()
+        for _ in draws:
+            number, measurements = planned.get()
+            outcomes: list[Outcome] = [""] * len(measurements)
+            for _ in measurements:
+                place, outcome = self._done[number].get()
+                outcomes[place] = outcome
+            yield draws[number], list(zip(measurements, outcomes, strict=True))
+
+
+def _unmeasured(problem: Problem, candidate: Candidate, how: str, device: str) -> Measurement:
+    return Measurement(
+        problem={k: v for k, v in problem.config.problem().items() if k != "M"},
+        rung=problem.rung,
+        device=device,
+        target=str(problem.target),
+        rule=candidate.rule.name,
+        hint=candidate.hint.to_dict(),
+        draw=how,
+        status="failed",
+        smem_bytes=candidate.rule.smem_bytes(problem, candidate.hint),
+    )
+
+
+def _measure(draw: Draw, outcomes: Sequence[tuple[Measurement, Outcome]], device: torch.device) -> list[Measurement]:
+    """Return what became of the kernels of a problem: all in a short sample, the best and the defaults in turns too."""
+    problem = draw.problem
+    bench = Workbench(problem.config, problem.layout, problem.rung, device)
+    clock = clock_for(device)
+    results: list[Measurement] = []
+    kernels: dict[int, Any] = {}
+
+    def sample(place: int) -> float:
+        return bench.latency_us(None, kernels[place], clock, precise=False)  # type: ignore[arg-type]
+
+    for place, (measurement, outcome) in enumerate(outcomes):
+        if not isinstance(outcome, Archive):
+            results.append(replace(measurement, note=outcome))
+            continue
+        built = measurement
+        for resources in outcome.resources.values():
+            built = replace(measurement, registers=resources.registers, spill_bytes=resources.spill_bytes)
+        kernel = outcome.runtime_module()[outcome.symbols[problem.rung]]
+        if complaint := bench.check(kernel):
+            results.append(replace(built, status="wrong", note=complaint))
+            continue
+        kernels[place] = kernel
+        results.append(replace(built, status="measured", latency_us=sample(place)))
+    order = sorted(kernels, key=lambda place: results[place].latency_us)
+    again = dict.fromkeys([*order[:FINALISTS], *(p for p in order if results[p].draw == "default")])
+    times: dict[int, list[float]] = {place: [] for place in again}
+    for _ in range(ROUNDS):
+        for place in again:
+            times[place].append(sample(place))
+    for place in again:
+        results[place] = replace(results[place], latency_us=statistics.median(times[place]), rounds=ROUNDS)
+    return results
