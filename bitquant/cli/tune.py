@@ -13,7 +13,7 @@ import click
 from bitquant.cli.output import print_table, wrapped
 from bitquant.cli.problem import ProblemCommand, RowList, parse_rows, target_option
 from bitquant.cli.tune_file import problems_of_file, problems_of_options
-from bitquant.cli.tune_live import TuneDisplay, duration
+from bitquant.cli.tune_live import TuneDisplay, counted, duration
 from bitquant.cli.tune_plot import check_plot, plot_tuning
 from bitquant.errors import ConfigError, UnsupportedError
 
@@ -186,9 +186,9 @@ def _interrupted(fleet: Fleet, searched: Sequence[Rung]) -> str:
     trials = sum(len(rung.trials) for rung in searched)
     done = sum(rung.finished is not None for rung in searched)
     if not fleet.journals:
-        return f"interrupted after {trials} trials, which are not kept: the cache is off; name a folder with --journal"
+        return f"interrupted; nothing is kept ({counted(trials, 'trial')}): the cache is off; name a folder with --journal"
     return (
-        f"interrupted: {trials} trials are kept in {fleet.journals[0].parent}, {done} of {len(searched)} rungs are "
+        f"interrupted: {counted(trials, 'trial')} kept in {fleet.journals[0].parent}, {done} of {len(searched)} rungs are "
         "done; run the same command again to go on"
     )
 
@@ -196,7 +196,7 @@ def _interrupted(fleet: Fleet, searched: Sequence[Rung]) -> str:
 def _usage(searched: Sequence[Rung], here: Here, workers: int, wall_s: float) -> str:
     """Return what a tuning took: trials, time, and how busy compilers and GPUs were."""
     trials, kept = sum(len(r.trials) for r in searched), sum(r.kept for r in searched)
-    words = f"{trials} trials{f', {kept} of them from before' if kept else ''}, {duration(wall_s)}"
+    words = f"{counted(trials, 'trial')}{f', {kept} of them from before' if kept else ''}, {duration(wall_s)}"
     if trials == kept:
         return words
     compiling = here.builder.busy_s / max(1, workers) / wall_s

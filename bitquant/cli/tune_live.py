@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bitquant.tune.fleet import Rung
 
-__all__ = ["TuneDisplay", "duration"]
+__all__ = ["TuneDisplay", "counted", "duration"]
 
 #: Lines of a terminal that are not rows of the table.
 _OTHER_LINES = 5
@@ -29,6 +29,11 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 trial", "2 trials"."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 class TuneDisplay:
@@ -84,7 +89,7 @@ class TuneDisplay:
     def _count(self, rung: Rung) -> str:
         kept = f", {rung.kept} of them from before" if rung.kept else ""
         end = f", {rung.finished.reason}" if rung.finished is not None and "trials" not in rung.finished.reason else ""
-        return f"{len(rung.trials)} trials{kept}{end}"
+        return f"{counted(len(rung.trials), 'trial')}{kept}{end}"
 
     def _left_s(self) -> float | None:
         """Return the time until all rungs have had as many trials as they may; None where there is no saying."""
@@ -99,7 +104,7 @@ class TuneDisplay:
         over = sum(map(_is_over, self._rungs))
         trials = sum(len(r.trials) for r in self._rungs)
         left = self._left_s()
-        title = f"{over} of {len(self._rungs)} rungs, {trials} trials, {duration(time.monotonic() - self._begin)}"
+        title = f"{over} of {len(self._rungs)} rungs, {counted(trials, 'trial')}, {duration(time.monotonic() - self._begin)}"
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", title_style="")
         table.title = Text(title + (f", at most {duration(left)} left" if left else ""))
         for header in ("layer", "m <=", "trials", "before us", "best us", "gain", ""):

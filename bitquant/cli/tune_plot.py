@@ -67,7 +67,7 @@ def plot_tuning(rungs: Sequence[Rung], names: Sequence[str], device: str, path: 
         for rung in mine:
             steps = _best_so_far(rung)
             if steps:
-                axis.step(range(1, len(steps) + 1), steps, where="post", color=colors[rung.rung], label=str(rung.rung))
+                axis.step(range(1, len(steps) + 1), steps, where="post", marker=".", markersize=3, color=colors[rung.rung], label=str(rung.rung))
         axis.axhline(1.0, color="0.6", linewidth=0.8, linestyle=":")
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("trials", fontsize=8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -20,10 +21,15 @@ from bitquant.tune.trial import Trial
 
 __all__ = ["FINALISTS", "Finished", "Space", "best_of", "search"]
 
-#: Candidates that are timed again: at most so many, and within this factor of the fastest.
+#: Candidates that are timed again: at most so many, and within this factor of the fastest; and what is used now.
 FINALISTS, FINAL_FACTOR = 4, 1.15
 #: Trials before the first fit, at least and as a share of the most, and in each round after it.
 _FIRST, _FIRST_SHARE, _ROUND = 8, 0.25, 4
+#: Expected improvement below which a trial does not pay. It is a mean over mostly none: a fifth of the noise of a
+#: measurement is, say, 1 chance in 15 of 3 %.
+_LEAST_GAIN = NOISE / 5
+#: Candidates that begin beside the first in order are predicted to take at most this times the least.
+_SPREAD_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,9 @@ def search(
 ) -> Iterator[Trial | Finished]:
     """Yield each trial when it is done, a finalist's again with its precise time, and the end.
 
-    A first batch is taken in the order of the candidates. Then each round fits a `Surrogate` to the trials so far, and
-    takes the candidates with the greatest expected improvement. It ends with `topk` trials, or when no improvement
-    above the noise of a measurement is expected. Without xgboost batches are taken in the order of the candidates.
+    A first batch is half the first candidates in order, and half spread over those that are predicted well. Then each
+    round fits a `Surrogate` to the trials so far, and takes the candidates with the greatest expected improvement. It
+    ends with `topk` trials, or when no improvement above the noise of a measurement is expected.
 
     Parameters
     ----------
@@ -117,7 +123,6 @@ class _Search:
         self._trials = {self._place[t.candidate.key]: replace(t, is_final=False) for t in known}
         self._archives: dict[int, Archive] = {}
         self._predictor = space.predictor
-        self._surrogate: surrogate.Surrogate | None = None
         self.reason = ""
 
     def rounds(self) -> Iterator[Trial]:
@@ -154,26 +159,50 @@ class _Search:
             return []
         first = min(self._topk, max(_FIRST, round(_FIRST_SHARE * self._topk)))
         if len(self._trials) < first:
-            return left[: first - len(self._trials)]
+            return self._spread(left, first - len(self._trials))
         timed = {i: t.latency_us for i, t in self._trials.items() if t.latency_us}
-        if len(timed) < _FIRST // 2 or not surrogate.is_available():
+        if not timed:
             return left[: min(_ROUND, room)]
-        gain = self._gains(timed)
-        likely = sorted(left, key=lambda i: -gain[i])[: min(_ROUND, room)]
-        if gain[likely[0]] < NOISE:
+        picked = self._likely(left, timed, min(_ROUND, room))
+        if not picked:
             self.reason = "no better one is likely"
-            return []
-        return likely
+        return picked
 
-    def _gains(self, timed: dict[int, float]) -> np.ndarray:
-        """Return the share of its time that a trial of each candidate is expected to save."""
-        if self._surrogate is None:
-            arguments = self._problem, self._candidates
-            self._surrogate = surrogate.Surrogate(
-                self._predictor.features(*arguments), self._predictor.predict_us(*arguments)
-            )
-        mean, deviation = self._surrogate.predict(list(timed), list(timed.values()))
-        return surrogate.expected_improvement(mean, deviation, float(np.log(min(timed.values()))))
+    def _spread(self, left: Sequence[int], count: int) -> list[int]:
+        """Return candidates half in their order, half spread over those that are predicted well.
+
+        The first in order are alike; what is learned from them alone says nothing of the others.
+        """
+        ordered = list(left[: -(-count // 2)])
+        predicted = self._predicted_us
+        bound = _SPREAD_FACTOR * np.nanmin(predicted) if np.isfinite(predicted).any() else np.inf
+        others = [i for i in left if i not in ordered and not predicted[i] > bound]
+        return ordered + self._surrogate.spread(others, [*self._trials, *ordered], count - len(ordered))
+
+    def _likely(self, left: Sequence[int], timed: dict[int, float], count: int) -> list[int]:
+        """Return the candidates with the greatest expected improvement, as far as it is above the noise.
+
+        Each is chosen as if those before it took what is expected of them, so that they are not all alike.
+        """
+        seen, best = dict(timed), float(np.log(min(timed.values())))
+        picked: list[int] = []
+        for _ in range(min(count, len(left))):
+            mean, deviation = self._surrogate.predict(list(seen), list(seen.values()))
+            gain = surrogate.expected_improvement(mean, deviation, best)
+            likeliest = max((i for i in left if i not in seen), key=lambda i: gain[i])
+            if gain[likeliest] < _LEAST_GAIN:
+                break
+            picked.append(likeliest)
+            seen[likeliest] = float(np.exp(mean[likeliest]))
+        return picked
+
+    @cached_property
+    def _predicted_us(self) -> np.ndarray:
+        return self._predictor.predict_us(self._problem, self._candidates)
+
+    @cached_property
+    def _surrogate(self) -> surrogate.Surrogate:
+        return surrogate.Surrogate(self._predictor.features(self._problem, self._candidates), self._predicted_us)
 
     def finals(self) -> Iterator[Trial]:
         while not any(t.is_final for t in self._trials.values()):
@@ -181,7 +210,9 @@ class _Search:
             if not timed:
                 return
             order = sorted(timed, key=lambda i: timed[i])
-            yield from self._compare([i for i in order[:FINALISTS] if timed[i] <= FINAL_FACTOR * timed[order[0]]])
+            finalists = [i for i in order[:FINALISTS] if timed[i] <= FINAL_FACTOR * timed[order[0]]]
+            # What is used now always: a short sample is not to lose it, and a gain is of one sitting.
+            yield from self._compare([*finalists, *({0} & set(timed) - set(finalists))])
         self._archives.clear()
 
     def _compare(self, finalists: Sequence[int]) -> Iterator[Trial]:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model of the times of one problem, refitted each round, and what it expects to gain by another trial.
 
-A predictor says p of a candidate, which takes t. What is fitted is the residual, log t - log p: what the predictor says
-wrong of this problem. An ensemble, each member on trials drawn with replacement, says how sure that is.
+A predictor says p of a candidate, which takes t. What is modeled is the residual, log t - log p: what the predictor says
+wrong of this problem. It is a Gaussian process over the candidates' features, whose uncertainty grows with the distance
+from what was tried: an ensemble of trees is as sure of a part of the space that it has seen nothing of.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Sequence
 
@@ -15,17 +15,13 @@ import numpy as np
 
 from bitquant.schedule.records import NOISE
 
-__all__ = ["Surrogate", "expected_improvement", "is_available"]
+__all__ = ["Surrogate", "expected_improvement"]
 
-#: Members of the ensemble. Their spread is an uncertainty of within a quarter of itself, and a fit takes some 50 ms.
-_MEMBERS = 8
-#: Small trees: a problem has 20 to 64 trials.
-_TREES, _DEPTH, _RATE = 40, 3, 0.2
-
-
-def is_available() -> bool:
-    """Return whether xgboost is installed (the extra ``tune``)."""
-    return importlib.util.find_spec("xgboost") is not None
+#: What the length scale, in standard deviations of a feature, and the deviation of the residual are chosen from, by
+#: their likelihood; predictors are wrong by some 10 %, give or take a factor of 2.
+_LENGTHS = (0.3, 0.6, 1.2, 2.4)
+_DEVIATIONS = (0.02, 0.05, 0.1, 0.2, 0.4)
+_USUAL_DEVIATION, _SPREAD = 0.1, 0.7
 
 
 class Surrogate:
@@ -44,7 +40,19 @@ class Surrogate:
         known = base[np.isfinite(base)]
         # Without a prediction: the middle one, from which the features of the rule lead away.
         self._base = np.where(np.isfinite(base), base, np.median(known) if known.size else 0.0)
-        self._features = np.column_stack([features, self._base]).astype(np.float32)
+        self._points = _standardized(np.column_stack([features, self._base]))
+
+    def spread(self, among: Sequence[int], tried: Sequence[int], count: int) -> list[int]:
+        """Return `count` candidates of `among`, each the farthest from what was tried and from those before it."""
+        found: list[int] = []
+        left = list(among)
+        seen = list(tried) or left[:1]
+        distance = self._distances(left, seen).min(axis=1)
+        while left and len(found) < count:
+            farthest = int(distance.argmax())
+            found.append(left[farthest])
+            distance = np.minimum(distance, self._distances(left, [left[farthest]])[:, 0])
+        return found
 
     def predict(self, tried: Sequence[int], times_us: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean and the standard deviation of the logarithm of each candidate's time, in log microseconds.
@@ -55,26 +63,53 @@ class Surrogate:
             Indices of candidates.
         times_us
             How long each took.
-        """
-        import xgboost
 
-        index = np.asarray(tried)
+        Notes
+        -----
+        Rasmussen and Williams, Gaussian processes for machine learning, 2006, algorithm 2.1, with the Matérn kernel of
+        nu = 5/2, equation 4.17.
+        """
+        index = list(tried)
         residual = np.log(np.asarray(times_us)) - self._base[index]
         center = float(np.median(residual))
-        chance = np.random.default_rng(0)
-        everything = xgboost.DMatrix(self._features)
-        members = []
-        for member in range(_MEMBERS):
-            drawn = chance.integers(0, len(index), len(index))
-            data = xgboost.DMatrix(self._features[index[drawn]], residual[drawn] - center)
-            settings = {
-                "max_depth": _DEPTH, "eta": _RATE, "min_child_weight": 1, "lambda": 1.0, "base_score": 0.0,
-                "colsample_bynode": 0.7, "seed": member, "nthread": 1, "verbosity": 0,
-            }  # fmt: skip
-            members.append(xgboost.train(settings, data, _TREES).predict(everything))
-        found = np.array(members, dtype=np.float64)
-        # A latency is not known better than the noise of a measurement.
-        return self._base + center + found.mean(axis=0), np.hypot(found.std(axis=0, ddof=1), NOISE)
+        residual = residual - center
+        distance = self._distances(range(len(self._points)), index)
+        likeliest: tuple[float, np.ndarray, np.ndarray, float] | None = None
+        for length in _LENGTHS:
+            r = math.sqrt(5) * distance / length
+            kernel = (1 + r + r**2 / 3) * np.exp(-r)
+            for deviation in _DEVIATIONS:
+                factor = np.linalg.cholesky(deviation**2 * kernel[index] + NOISE**2 * np.eye(len(index)))
+                whitened = np.linalg.solve(factor, residual)
+                prior = (math.log(deviation / _USUAL_DEVIATION) / _SPREAD) ** 2
+                likelihood = -0.5 * float(whitened @ whitened) - float(np.log(np.diag(factor)).sum()) - 0.5 * prior
+                if likeliest is None or likelihood > likeliest[0]:
+                    likeliest = likelihood, factor, deviation**2 * kernel, deviation
+        assert likeliest is not None
+        _, factor, covariance, deviation = likeliest
+        known = np.linalg.solve(factor, covariance.T)
+        mean = self._base + center + known.T @ np.linalg.solve(factor, residual)
+        return mean, np.sqrt(np.maximum(deviation**2 - (known**2).sum(axis=0), 1e-12))
+
+    def _distances(self, rows: Sequence[int], columns: Sequence[int]) -> np.ndarray:
+        """Return root mean squares of the differences of features, (rows, columns)."""
+        a, b = self._points[list(rows)], self._points[list(columns)]
+        squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
+        result: np.ndarray = np.sqrt(np.maximum(squares, 0.0) / max(1, self._points.shape[1]))
+        return result
+
+
+def _standardized(features: np.ndarray) -> np.ndarray:
+    """Return features of mean 0 and deviation 1, those that say something, and where some have no number, which."""
+    values = features.astype(np.float64)
+    is_missing = np.isnan(values)
+    flags = is_missing[:, is_missing.any(axis=0)].astype(np.float64)
+    means = np.where(is_missing, 0.0, values).sum(axis=0) / np.maximum(1, (~is_missing).sum(axis=0))
+    columns = np.unique(np.column_stack([np.where(is_missing, means, values), flags]), axis=1)
+    deviation = columns.std(axis=0)
+    says = deviation > 1e-9 * (1 + np.abs(columns).max(axis=0, initial=0.0))
+    result: np.ndarray = (columns[:, says] - columns[:, says].mean(axis=0)) / deviation[says]
+    return result
 
 
 def expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
