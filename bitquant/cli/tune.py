@@ -78,9 +78,12 @@ Examples:
 """,
 )
 @click.option(
-    "--model", "models", multiple=True, metavar="NAME|DIR",
-    help="Tune all layers of a model instead of one problem: llama-3-8b, say (a wrong name lists all), or a folder with "
-    "a config.json. May be repeated.",
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME|DIR",
+    help="Tune all layers of a model instead of one problem: llama-3-8b, say (a wrong name lists all), or a folder "
+    "with a config.json. May be repeated.",
 )
 @click.option("--tensor-parallel", type=RowList(), metavar="GPUS", help="Over how many GPUs the model is cut: 1,2,4.")
 @click.option("--config", "file", metavar="FILE", help="Tune the [[model]] and [[problem]] tables of a TOML file.")
@@ -186,10 +189,12 @@ def _interrupted(fleet: Fleet, searched: Sequence[Rung]) -> str:
     trials = sum(len(rung.trials) for rung in searched)
     done = sum(rung.finished is not None for rung in searched)
     if not fleet.journals:
-        return f"interrupted; nothing is kept ({counted(trials, 'trial')}): the cache is off; name a folder with --journal"
+        return (
+            f"interrupted; nothing is kept ({counted(trials, 'trial')}): the cache is off; name a folder with --journal"
+        )
     return (
-        f"interrupted: {counted(trials, 'trial')} kept in {fleet.journals[0].parent}, {done} of {len(searched)} rungs are "
-        "done; run the same command again to go on"
+        f"interrupted: {counted(trials, 'trial')} kept in {fleet.journals[0].parent}, {done} of {len(searched)} rungs "
+        "are done; run the same command again to go on"
     )
 
 
@@ -258,7 +263,18 @@ def _print_models(results: Sequence[TuningResult], problems: Sequence[ModelProbl
                 f"{len(trials)}, {sum(t.status != 'measured' for t in trials)}",
                 trial.candidate.rule.name,
             ])  # fmt: skip
-    headers = ["layer", "N x K", "types", "m <=", "latency us", "before us", "gain", "floor us", "tried, failed", "rule"]
+    headers = [
+        "layer",
+        "N x K",
+        "types",
+        "m <=",
+        "latency us",
+        "before us",
+        "gain",
+        "floor us",
+        "tried, failed",
+        "rule",
+    ]
     print_table(headers, rows, right=headers[3:9])
     click.echo()
 

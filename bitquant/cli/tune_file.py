@@ -82,10 +82,8 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
             try:
                 if kind == "model":
                     parallel = fields.pop("tensor_parallel", [1])
-                    if "model" not in fields:
-                        raise ConfigError("needs the field 'model'")
-                    model = fields.pop("model")
-                    _check_fields(fields, without=("N", "K"))
+                    model = fields.pop("model", None)
+                    _check_fields(fields, without=("N", "K"), needs={"model": model})
                     found += model_problems(model, fields, parallel if isinstance(parallel, list) else [parallel])
                 else:
                     if "tensor_parallel" not in table:  # At the top it is for the models.
@@ -98,12 +96,16 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
     return distinct(found)
 
 
-def _check_fields(fields: Mapping[str, Any], without: Sequence[str] = ()) -> None:
+def _check_fields(
+    fields: Mapping[str, Any], without: Sequence[str] = (), needs: Mapping[str, object] | None = None
+) -> None:
     import dataclasses
 
     from bitquant.config import MatmulConfig
 
     known = [f.name for f in dataclasses.fields(MatmulConfig) if f.init and f.name not in without]
+    if missing := [name for name, value in (needs or {}).items() if value is None]:
+        raise ConfigError(f"needs the field {missing[0]!r}")
     if unknown := sorted(set(fields) - set(known)):
         raise ConfigError(f"{unknown[0]!r} is no field; there are {', '.join(known)}")
 

@@ -28,7 +28,9 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
 
 
 def counted(count: int, noun: str) -> str:
@@ -104,7 +106,8 @@ class TuneDisplay:
         over = sum(map(_is_over, self._rungs))
         trials = sum(len(r.trials) for r in self._rungs)
         left = self._left_s()
-        title = f"{over} of {len(self._rungs)} rungs, {counted(trials, 'trial')}, {duration(time.monotonic() - self._begin)}"
+        taken = duration(time.monotonic() - self._begin)
+        title = f"{over} of {len(self._rungs)} rungs, {counted(trials, 'trial')}, {taken}"
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", title_style="")
         table.title = Text(title + (f", at most {duration(left)} left" if left else ""))
         for header in ("layer", "m <=", "trials", "before us", "best us", "gain", ""):

@@ -27,7 +27,7 @@ def check_plot() -> None:
         If it is not.
     """
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib as mpl  # noqa: F401
     except ImportError as error:
         raise UnsupportedError(
             f"'--plot' needs matplotlib ({error}); install it with: pip install 'bitquant[tune]'"
@@ -67,7 +67,15 @@ def plot_tuning(rungs: Sequence[Rung], names: Sequence[str], device: str, path: 
         for rung in mine:
             steps = _best_so_far(rung)
             if steps:
-                axis.step(range(1, len(steps) + 1), steps, where="post", marker=".", markersize=3, color=colors[rung.rung], label=str(rung.rung))
+                axis.step(
+                    range(1, len(steps) + 1),
+                    steps,
+                    where="post",
+                    marker=".",
+                    markersize=3,
+                    color=colors[rung.rung],
+                    label=str(rung.rung),
+                )
         axis.axhline(1.0, color="0.6", linewidth=0.8, linestyle=":")
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("trials", fontsize=8)
@@ -75,9 +83,13 @@ def plot_tuning(rungs: Sequence[Rung], names: Sequence[str], device: str, path: 
         axis.tick_params(labelsize=8)
     for row in axes:
         row[0].set_ylabel("best time / time before", fontsize=8)
-    handles = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    handles = {
+        label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
     order = sorted(handles, key=int)
-    figure.legend([handles[m] for m in order], order, title="m <=", loc="outside right upper", fontsize=8, title_fontsize=8)
+    figure.legend(
+        [handles[m] for m in order], order, title="m <=", loc="outside right upper", fontsize=8, title_fontsize=8
+    )
     figure.suptitle(f"Tuning on {device}: best of the right kernels so far", fontsize=10)
     figure.savefig(path, dpi=150)
 
@@ -91,5 +103,5 @@ def _best_so_far(rung: Rung) -> list[float]:
     first = next((trial.latency_us for trial in trials if trial.latency_us), None)
     if first is None:
         return []
-    times = [trial.latency_us if trial.latency_us else math.inf for trial in trials]
+    times = [trial.latency_us or math.inf for trial in trials]
     return [us / first for us in itertools.accumulate(times, min)]

@@ -157,9 +157,7 @@ def model_problems(
     return list(found.values())
 
 
-def _layers_of(
-    model: str | Path, fields: Mapping[str, Any]
-) -> tuple[_Heads | None, list[tuple[_Layer, MatmulConfig]]]:
+def _layers_of(model: str | Path, fields: Mapping[str, Any]) -> tuple[_Heads | None, list[tuple[_Layer, MatmulConfig]]]:
     """Return each layer with its problem, not cut."""
     if str(model) in MODELS:
         heads, layers = MODELS[str(model)]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measuring in a process of its own, which a kernel that hangs, crashes or breaks the GPU costs, and nothing else.
 
-The process is told of a problem and the file of an archive in a line of JSON (`bitquant.child`), says what it does next,
-and answers with a verdict. Where it says nothing for too long it is killed; where it dies, or its GPU is of no use to it
-any more, the next request starts another. Either way the candidate has failed, and the search goes on.
+The process is told of a problem and the file of an archive in a line of JSON (`bitquant.child`), says what it does
+next, and answers with a verdict. Where it says nothing for too long it is killed; where it dies, or its GPU is of no
+use to it any more, the next request starts another. Either way the candidate has failed, and the search goes on.
 """
 
 from __future__ import annotations
@@ -208,9 +208,7 @@ def main() -> None:
         try:
             if request["do"] == "hello":
                 return _hello(place)
-            measurer = measurers.setdefault(
-                request["device"], LocalMeasurer(place, tell=lambda *what: say(done=what))
-            )
+            measurer = measurers.setdefault(request["device"], LocalMeasurer(place, tell=lambda *what: say(done=what)))
             config = MatmulConfig.from_problem(request["problem"])
             target = resolve_target(Target(request["target"]))
             problem = Problem(config, request["rung"], target, request["layout"])

@@ -41,9 +41,9 @@ def tune(
     """Measure the likely kernels of a problem and return the best of each rung. The operator is not changed.
 
     Candidates are built and measured in rounds (`bitquant.tune.search`). Each is checked against a float64 product for
-    `rung` rows, for fewer where m is symbolic, and for more at the last rung. The right ones are timed shortly; the best
-    few again, in turns, so that a change of the clock meets all of them. Of candidates within 1 % of the fastest the
-    first is taken, so that noise does not choose.
+    `rung` rows, for fewer where m is symbolic, and for more at the last rung. The right ones are timed shortly; the
+    best few again, in turns, so that a change of the clock meets all of them. Of candidates within 1 % of the fastest
+    the first is taken, so that noise does not choose.
 
     Kernels run in a process of their own. One that hangs, crashes or breaks the GPU's context has failed; the process
     is replaced, and the search goes on.

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,9 @@ class Fleet:
     ) -> None:
         devices = sorted({slot.device for slot in slots})
         if len(devices) != 1:
-            raise UnsupportedError(f"tuning needs GPUs of one product (got {', '.join(devices)}); tune on each by itself")
+            raise UnsupportedError(
+                f"tuning needs GPUs of one product (got {', '.join(devices)}); tune on each by itself"
+            )
         self.device, self._slots = devices[0], slots
         self._rules, self._topk, self._folder, self._tell = rules, topk, journal, tell
         self._lock = threading.Lock()
@@ -150,19 +152,7 @@ class Fleet:
             if rung.finished is None:
                 waiting.put(rung)
             self._tell(rung)
-        threads = [threading.Thread(target=self._serve, args=(slot, waiting), daemon=True) for slot in self._slots]
-        try:
-            for thread in threads:
-                thread.start()
-            while (alive := [thread for thread in threads if thread.is_alive()]) and not self._errors:
-                alive[0].join(NAP_S)
-        finally:
-            if any(thread.is_alive() for thread in threads):
-                self._errors.append(KeyboardInterrupt())
-                for slot in self._slots:
-                    slot.stop()
-            for thread in threads:
-                thread.join()
+        self._run(waiting)
         if self._errors:
             raise self._errors[0]
         results = []
@@ -172,6 +162,34 @@ class Fleet:
             trials = tuple(trial for r in mine for trial in r.ordered)
             results.append(TuningResult(subject, self.device, trials, best, provenance[id(subject)]))
         return results
+
+    def _run(self, waiting: queue.SimpleQueue[Rung]) -> None:
+        """Serve what waits in all slots; the threads end before this returns or raises."""
+        ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+        def serve(slot: Slot) -> None:
+            try:
+                self._serve(slot, waiting)
+            finally:
+                ended.put(None)
+
+        threads = [threading.Thread(target=serve, args=(slot,), daemon=True) for slot in self._slots]
+        running = len(threads)
+        for thread in threads:
+            thread.start()
+        try:
+            # Not by `join` with a timeout: Ctrl-C within it makes Python take the thread for ended (bpo-45274).
+            while running and not self._errors:
+                with contextlib.suppress(queue.Empty):
+                    ended.get(timeout=NAP_S)
+                    running -= 1
+        finally:
+            if running:
+                self._errors.append(KeyboardInterrupt())
+                for slot in self._slots:
+                    slot.stop()
+            for thread in threads:
+                thread.join()
 
     @property
     def journals(self) -> list[Path]:
@@ -252,7 +270,7 @@ class Here:
     measurers: Sequence[Measurer]
 
 
-@contextmanager
+@contextlib.contextmanager
 def slots_here(
     device_type: str,
     gpus: Sequence[str],

@@ -18,8 +18,8 @@ from bitquant.tune.candidates import Candidate
 
 __all__ = ["Clock", "Workbench", "clock_for", "reference", "wrong"]
 
-#: Times calls: (candidate, calls, whether precisely) -> median time of one, in microseconds. A process that measures for
-#: another knows kernels alone, and has no candidate.
+#: Times calls: (candidate, calls, whether precisely) -> median time of one, in microseconds. A process that measures
+#: for another knows kernels alone, and has no candidate.
 Clock = Callable[[Candidate | None, Sequence[Callable[[], Any]], bool], float]
 
 #: Bound of the relative error in the Frobenius norm. A right float16 kernel has 2e-4 to 1e-3 (the test suite holds them

@@ -102,7 +102,7 @@ class TuningResult:
     def of_rung(self, rung: int) -> list[Trial]:
         """Return the trials of a rung, the fastest first and those without a latency last."""
         mine = [t for t in self.trials if t.candidate.rung == rung]
-        return sorted(mine, key=lambda t: (t.latency_us is None, not t.is_final, t.latency_us or 0.0))
+        return sorted(mine, key=lambda t: (t.latency_us is None, t.latency_us or 0.0))
 
     def before(self, rung: int) -> Trial:
         """Return the trial of what was used before."""

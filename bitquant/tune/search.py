@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The search for one rung, in rounds: build and measure a batch, learn from it, pick the next; then time the best again."""
+"""The search for one rung: build and measure a batch, learn from it, pick the next one; then time the best again."""
 
 from __future__ import annotations
 
@@ -111,9 +111,7 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
 
 
 class _Search:
-    def __init__(
-        self, space: Space, topk: int, builder: Builder, measurer: Measurer, known: Sequence[Trial]
-    ) -> None:
+    def __init__(self, space: Space, topk: int, builder: Builder, measurer: Measurer, known: Sequence[Trial]) -> None:
         self._problem, self._topk = space.problem, topk
         self._builder, self._measurer = builder, measurer
         # What was tried before may have left the space; it is a candidate all the same.

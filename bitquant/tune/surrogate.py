@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model of the times of one problem, refitted each round, and what it expects to gain by another trial.
 
-A predictor says p of a candidate, which takes t. What is modeled is the residual, log t - log p: what the predictor says
-wrong of this problem. It is a Gaussian process over the candidates' features, whose uncertainty grows with the distance
-from what was tried: an ensemble of trees is as sure of a part of the space that it has seen nothing of.
+A predictor says p of a candidate, which takes t. What is modeled is the residual, log t - log p: what the predictor
+says wrong of this problem. It is a Gaussian process over the candidates' features, whose uncertainty grows with the
+distance from what was tried: an ensemble of trees is as sure of a part of the space that it has seen nothing of.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Surrogate:
         center = float(np.median(residual))
         residual = residual - center
         distance = self._distances(range(len(self._points)), index)
-        likeliest: tuple[float, np.ndarray, np.ndarray, float] | None = None
+        fits: list[tuple[float, np.ndarray, np.ndarray, float]] = []
         for length in _LENGTHS:
             r = math.sqrt(5) * distance / length
             kernel = (1 + r + r**2 / 3) * np.exp(-r)
@@ -83,10 +83,8 @@ class Surrogate:
                 whitened = np.linalg.solve(factor, residual)
                 prior = (math.log(deviation / _USUAL_DEVIATION) / _SPREAD) ** 2
                 likelihood = -0.5 * float(whitened @ whitened) - float(np.log(np.diag(factor)).sum()) - 0.5 * prior
-                if likeliest is None or likelihood > likeliest[0]:
-                    likeliest = likelihood, factor, deviation**2 * kernel, deviation
-        assert likeliest is not None
-        _, factor, covariance, deviation = likeliest
+                fits.append((likelihood, factor, deviation**2 * kernel, deviation))
+        _, factor, covariance, deviation = max(fits, key=lambda fit: fit[0])
         known = np.linalg.solve(factor, covariance.T)
         mean = self._base + center + known.T @ np.linalg.solve(factor, residual)
         return mean, np.sqrt(np.maximum(deviation**2 - (known**2).sum(axis=0), 1e-12))

@@ -87,7 +87,6 @@ def work(job: Mapping[str, Any], bench: Bench) -> Iterator[dict[str, Any]]:
         yield asdict(event) if isinstance(event, Finished) else event.to_dict()
 
 
-
 class Slot(Protocol):
     """Where one job at a time is done."""
 
