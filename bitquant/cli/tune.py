@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bitquant.cli.output import print_table, wrapped
+from bitquant.cli.output import counted, print_table, wrapped
 from bitquant.cli.problem import ProblemCommand, RowList, parse_rows, target_option
 from bitquant.cli.tune_file import problems_of_file, problems_of_options
-from bitquant.cli.tune_live import TuneDisplay, counted, duration
+from bitquant.cli.tune_live import TuneDisplay, duration
 from bitquant.cli.tune_plot import check_plot, plot_tuning
 from bitquant.errors import ConfigError, UnsupportedError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bitquant.nn.shapes import ModelProblem
     from bitquant.tune import Trial, TuningResult
     from bitquant.tune.fleet import Fleet, Here, Rung
+    from bitquant.tune.work import Slot
 
 __all__ = ["tune"]
 
@@ -95,6 +97,12 @@ Examples:
 )
 @click.option("--journal", metavar="DIR", help="Where trials are kept as they are done. Default: beside the cache.")
 @click.option("--again", is_flag=True, help="Measure again what the journal has.")
+@click.option(
+    "--ray",
+    "cluster",
+    metavar="ADDRESS",
+    help="Tune on all GPUs of a Ray cluster: auto, or its address. Name a --target where no GPU is here.",
+)
 @click.option("--write", "directory", metavar="DIR", help="Merge a record of each rung's best into this folder.")
 @click.option("--replace", is_flag=True, help="Write records also where there are faster ones.")
 @click.option("--plot", metavar="FILE", help="Draw the best time over the trials, as PNG, PDF or SVG.")
@@ -107,6 +115,7 @@ def tune(
     workers: int | None,
     journal: str | None,
     again: bool,
+    cluster: str | None,
     directory: str | None,
     replace: bool,
     plot: str | None,
@@ -143,10 +152,10 @@ def tune(
         )
         searched += mine
         names += [f"{problem.name}, {problem.config.W_format.name}" if len(config) > 1 else problem.name] * len(mine)
-    if is_cuda:
+    if is_cuda and cluster is None:
         check_gpu(str(resolved.arch))
     folder = Path(journal) if journal is not None else default_folder()
-    results, usage = _search(searched, names, topk, workers, folder, again)
+    results, usage = _search(searched, names, topk, workers, folder, again, cluster)
     _show(results, config, show_all)
     click.echo(usage)
     failures = dict.fromkeys(rung.failure for rung in searched if rung.failure)
@@ -164,18 +173,34 @@ def tune(
 
 
 def _search(
-    searched: list[Rung], names: list[str], topk: int, workers: int | None, folder: Path | None, again: bool
+    searched: list[Rung],
+    names: list[str],
+    topk: int,
+    workers: int | None,
+    folder: Path | None,
+    again: bool,
+    cluster: str | None,
 ) -> tuple[list[TuningResult], str]:
     """Return the results, and a sentence on what they took."""
     from bitquant.schedule.rules import default_rules
+    from bitquant.tune.cluster import slots_on_cluster
     from bitquant.tune.fleet import Fleet, slots_here, visible_gpus
 
     rules, begin = default_rules(), time.monotonic()
-    device_type = "cuda" if searched[0].subject.is_cuda else "cpu"
+    subject = searched[0].subject
     workers = workers if workers is not None else os.cpu_count() or 1
-    with slots_here(device_type, visible_gpus(), workers, rules) as here:
+    with contextlib.ExitStack() as stack:
+        here = None
+        if cluster is not None:
+            slots: Sequence[Slot] = stack.enter_context(
+                slots_on_cluster(cluster, subject.arch if subject.is_cuda else None)
+            )
+        else:
+            device_type = "cuda" if subject.is_cuda else "cpu"
+            here = stack.enter_context(slots_here(device_type, visible_gpus(), workers, rules))
+            slots = here.slots
         display = TuneDisplay(searched, names, topk)
-        fleet = Fleet(here.slots, rules, topk, folder, display.tell)
+        fleet = Fleet(slots, rules, topk, folder, display.tell)
         try:
             with display:
                 results = fleet.tune(searched, again=again)
@@ -198,11 +223,11 @@ def _interrupted(fleet: Fleet, searched: Sequence[Rung]) -> str:
     )
 
 
-def _usage(searched: Sequence[Rung], here: Here, workers: int, wall_s: float) -> str:
+def _usage(searched: Sequence[Rung], here: Here | None, workers: int, wall_s: float) -> str:
     """Return what a tuning took: trials, time, and how busy compilers and GPUs were."""
     trials, kept = sum(len(r.trials) for r in searched), sum(r.kept for r in searched)
     words = f"{counted(trials, 'trial')}{f', {kept} of them from before' if kept else ''}, {duration(wall_s)}"
-    if trials == kept:
+    if trials == kept or here is None:
         return words
     compiling = here.builder.busy_s / max(1, workers) / wall_s
     measured_s = [m.busy_s for m in here.measurers if hasattr(m, "busy_s")]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bitquant.cli.output import counted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from bitquant.tune.fleet import Rung
 
-__all__ = ["TuneDisplay", "counted", "duration"]
+__all__ = ["TuneDisplay", "duration"]
 
 #: Lines of a terminal that are not rows of the table.
 _OTHER_LINES = 5
@@ -31,11 +33,6 @@ def duration(seconds: float) -> str:
     return (
         f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     )
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: "1 trial", "2 trials"."""
-    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 class TuneDisplay:

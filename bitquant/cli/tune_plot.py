@@ -60,7 +60,8 @@ def plot_tuning(rungs: Sequence[Rung], names: Sequence[str], device: str, path: 
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     ladder = sorted({rung.rung for rung in rungs})
     colors = {m: colormaps["viridis"](i / max(1, len(ladder) - 1) * 0.9) for i, m in enumerate(ladder)}
-    for axis, (name, mine) in itertools.zip_longest(axes.flat, panels.items(), fillvalue=("", [])):
+    nothing: tuple[str, list[Rung]] = ("", [])
+    for axis, (name, mine) in zip(axes.flat, itertools.chain(panels.items(), itertools.repeat(nothing)), strict=False):
         if not mine:
             axis.set_axis_off()
             continue

@@ -178,8 +178,8 @@ def _layers_of(model: str | Path, fields: Mapping[str, Any]) -> tuple[_Heads | N
     quantization = read_json_file(folder / "config.json").get("quantization_config")
     if quantization is not None and fields.get("W_dtype") is None:
         return heads_found, _of_checkpoint(folder, fields)
-    layers = _of_outline(outline)
-    return heads_found, [(layer, _config_of(layer, fields)) for layer in _formatted(str(model), layers, fields)]
+    found = _formatted(str(model), _of_outline(outline), fields)
+    return heads_found, [(layer, _config_of(layer, fields)) for layer in found]
 
 
 def _formatted(model: str, layers: Iterable[_Layer], fields: Mapping[str, Any]) -> list[_Layer]:

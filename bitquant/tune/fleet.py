@@ -31,12 +31,9 @@ from bitquant.tune.predictor import default_predictor
 from bitquant.tune.result import Tuned, TuningResult
 from bitquant.tune.search import FINALISTS, Finished, best_of
 from bitquant.tune.trial import Trial
-from bitquant.tune.work import Bench, LocalSlot, Slot, job_of
+from bitquant.tune.work import SLOTS, Bench, LocalSlot, Slot, SlotLostError, job_of
 
 __all__ = ["Fleet", "Here", "Rung", "provenance_of", "slots_here", "visible_gpus"]
-
-#: Rungs that share a GPU: one is compiled while another is measured.
-_SLOTS_A_GPU = 2
 
 
 @dataclass
@@ -152,9 +149,11 @@ class Fleet:
             if rung.finished is None:
                 waiting.put(rung)
             self._tell(rung)
-        self._run(waiting)
-        if self._errors:
-            raise self._errors[0]
+        left = list(self._slots)
+        while not waiting.empty():  # Once, unless slots are lost.
+            if not left:
+                raise UnsupportedError("all machines that tuned are gone; run the same command again to go on")
+            left = self._run(left, waiting)
         results = []
         for subject in {id(r.subject): r.subject for r in rungs}.values():
             mine = [r for r in rungs if r.subject is subject]
@@ -163,17 +162,19 @@ class Fleet:
             results.append(TuningResult(subject, self.device, trials, best, provenance[id(subject)]))
         return results
 
-    def _run(self, waiting: queue.SimpleQueue[Rung]) -> None:
-        """Serve what waits in all slots; the threads end before this returns or raises."""
+    def _run(self, slots: Sequence[Slot], waiting: queue.SimpleQueue[Rung]) -> list[Slot]:
+        """Serve what waits; the threads end before this returns the slots that are left, or raises."""
         ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+        left: list[Slot] = []
 
         def serve(slot: Slot) -> None:
             try:
-                self._serve(slot, waiting)
+                if self._serve(slot, waiting):
+                    left.append(slot)
             finally:
                 ended.put(None)
 
-        threads = [threading.Thread(target=serve, args=(slot,), daemon=True) for slot in self._slots]
+        threads = [threading.Thread(target=serve, args=(slot,), daemon=True) for slot in slots]
         running = len(threads)
         for thread in threads:
             thread.start()
@@ -190,6 +191,9 @@ class Fleet:
                     slot.stop()
             for thread in threads:
                 thread.join()
+        if self._errors:
+            raise self._errors[0]
+        return left
 
     @property
     def journals(self) -> list[Path]:
@@ -215,20 +219,25 @@ class Fleet:
             if rung.finished is not None and best_of(known) is None and any(t.latency_us for t in known):
                 rung.finished = None  # A longer search was begun after it, and its best were not timed again.
 
-    def _serve(self, slot: Slot, waiting: queue.SimpleQueue[Rung]) -> None:
+    def _serve(self, slot: Slot, waiting: queue.SimpleQueue[Rung]) -> bool:
+        """Search what waits until nothing does; return whether the slot is of use after it."""
         while not self._errors:
             try:
                 rung = waiting.get_nowait()
             except queue.Empty:
-                return
+                return True
             try:
                 self._search(slot, rung)
+            except SlotLostError:
+                waiting.put(rung)
+                return False
             except BitquantError as error:
                 rung.failure = str(error)
                 with self._lock:
                     self._tell(rung)
             except BaseException as error:  # noqa: BLE001 - the caller's thread raises it.
                 self._errors.append(error)
+        return True
 
     def _search(self, slot: Slot, rung: Rung) -> None:
         known = list(rung.trials.values())
@@ -299,8 +308,7 @@ def slots_here(
         if not made:
             made += [ProcessMeasurer(device_type, gpu) for gpu in (gpus if device_type == "cuda" else [None])]
         benches = [Bench(builder, measurer, rules, default_predictor()) for measurer in made]
-        # On a CPU compilers would compete with the kernels.
-        count = _SLOTS_A_GPU if device_type == "cuda" else 1
+        count = SLOTS if device_type == "cuda" else 1
         yield Here([LocalSlot(bench) for bench in benches for _ in range(count)], builder, made)
     finally:
         builder.stop()

@@ -24,7 +24,14 @@ from bitquant.tune.predictor import Predictor
 from bitquant.tune.search import Finished, Space, search
 from bitquant.tune.trial import Trial
 
-__all__ = ["Bench", "LocalSlot", "Slot", "job_of", "work"]
+__all__ = ["SLOTS", "Bench", "LocalSlot", "Slot", "SlotLostError", "job_of", "work"]
+
+#: Rungs that share a GPU: one is compiled while another is measured. On a CPU compilers would compete with the kernels.
+SLOTS = 2
+
+
+class SlotLostError(Exception):
+    """Where a job was done is gone; another slot may go on with it."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,13 @@ class Slot(Protocol):
         """Where its kernels run, by name."""
 
     def run(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the lines of a job (`work`)."""
+        """Yield the lines of a job (`work`).
+
+        Raises
+        ------
+        SlotLostError
+            If the slot is gone.
+        """
 
     def stop(self) -> None:
         """End what is under way: whoever waits for a line gets an exception."""

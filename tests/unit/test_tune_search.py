@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
+import sys
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -23,6 +25,7 @@ from bitquant.schedule.rules import CpuRule
 from bitquant.schedule.rules.contract import Geometry
 from bitquant.tune.apart import ProcessMeasurer
 from bitquant.tune.candidates import Candidate, candidates
+from bitquant.tune.cluster import slots_on_cluster
 from bitquant.tune.fleet import Fleet, Rung
 from bitquant.tune.journal import Journal
 from bitquant.tune.predictor import Analytical
@@ -30,7 +33,7 @@ from bitquant.tune.result import Subject
 from bitquant.tune.search import Finished, Space, search
 from bitquant.tune.surrogate import Surrogate, expected_improvement
 from bitquant.tune.trial import Trial, Verdict
-from bitquant.tune.work import Bench, LocalSlot
+from bitquant.tune.work import Bench, LocalSlot, SlotLostError
 
 CONFIG = bq.MatmulConfig(M=(1, 8), N=24, K=64, W_dtype="uint4")
 
@@ -432,3 +435,34 @@ def test_a_fault_of_the_tuner_itself_is_raised():
 
     with pytest.raises(ZeroDivisionError):
         fleet_of([Faulty(), Measurer()]).tune(rungs())
+
+
+class Lost(LocalSlot):
+    """A slot that is gone after some lines."""
+
+    def run(self, job):
+        yield from itertools.islice(super().run(job), 3)
+        raise SlotLostError("its machine is gone")
+
+
+def test_a_slot_that_is_lost_costs_no_trial():
+    """Another slot goes on with its rung, after its own; where none is left the error says how to go on."""
+    lost, measurer = Measurer(), Measurer()
+    benches = [Bench(Builder(), m, (RULE,), Analytical()) for m in (lost, measurer)]
+    searched = rungs()
+    (result,) = Fleet([Lost(benches[0]), LocalSlot(benches[1])], (RULE,), 10).tune(searched)
+    assert sorted(result.best) == [1, 8]
+    done = [c.key for c in (*lost.sampled, *measurer.sampled)]
+    assert len(set(done)) == len(done) == len(result.trials)
+    with pytest.raises(bq.UnsupportedError, match="all machines that tuned are gone; run the same command again"):
+        Fleet([Lost(benches[0])], (RULE,), 10).tune(rungs())
+
+
+def test_a_cluster_needs_ray(monkeypatch):
+    """Without Ray the error says what to install."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with (
+        pytest.raises(bq.UnsupportedError, match=r"install it with: pip install 'bitquant\[cluster\]'"),
+        slots_on_cluster("auto", None),
+    ):
+        pass
