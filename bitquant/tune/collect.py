@@ -177,9 +177,9 @@ def collect(
         for number, (draw, outcomes) in enumerate(compiled.of(draws, known, name), 1):
             try:
                 measurements = _measure(draw, outcomes, device)
-            except torch.OutOfMemoryError as error:
-                progress(f"{draw.problem}: {describe(error)}")
-                continue
+            except _BrokenError as error:
+                append_to_journal(journal, error.measurements)
+                raise
             append_to_journal(journal, measurements)
             timed = [m for m in measurements if m.status == "measured"]
             best = min((m.latency_us for m in timed), default=0.0)
@@ -188,6 +188,14 @@ def collect(
                 f"{number} of {len(draws)}: {draw.problem}: {len(timed)} of {len(measurements)} kernels, "
                 f"best {best:.2f} us, default {default:.2f} us"
             )
+
+
+class _BrokenError(Exception):
+    """A kernel broke the GPU's context; with what was measured before, and the kernel as the last one."""
+
+    def __init__(self, measurements: list[Measurement]) -> None:
+        super().__init__(measurements[-1].note)
+        self.measurements = measurements
 
 
 class _Compiled:
@@ -283,12 +291,17 @@ def _measure(draw: Draw, outcomes: Sequence[tuple[Measurement, Outcome]], device
         built = measurement
         for resources in outcome.resources.values():
             built = replace(measurement, registers=resources.registers, spill_bytes=resources.spill_bytes)
-        kernel = outcome.runtime_module()[outcome.symbols[problem.rung]]
-        if complaint := bench.check(kernel):
-            results.append(replace(built, status="wrong", note=complaint))
-            continue
-        kernels[place] = kernel
-        results.append(replace(built, status="measured", latency_us=sample(place)))
+        try:
+            kernel = outcome.runtime_module()[outcome.symbols[problem.rung]]
+            if complaint := bench.check(kernel):
+                results.append(replace(built, status="wrong", note=complaint))
+                continue
+            kernels[place] = kernel
+            latency_us = sample(place)
+        except Exception as error:
+            results.append(replace(built, note=f"broke the GPU's context: {describe(error)[:200]}"))
+            raise _BrokenError(results) from error
+        results.append(replace(built, status="measured", latency_us=latency_us))
     order = sorted(kernels, key=lambda place: results[place].latency_us)
     again = dict.fromkeys([*order[:FINALISTS], *(p for p in order if results[p].draw == "default")])
     times: dict[int, list[float]] = {place: [] for place in again}

@@ -10,6 +10,8 @@ import bitquant as bq
 from bitquant import packing
 from bitquant.arch import detected_cuda_arch
 from bitquant.relayout import to_layout
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.tuned import Plan, Planned
 from bitquant.testing.check import check_call, poisoned
 from bitquant.testing.generators import make_inputs
 from bitquant.testing.kernels import HINTED_ARCH, HINTED_KERNELS, HintedKernel
@@ -47,3 +49,20 @@ def _check_repeats(operator: bq.Matmul, m: int) -> None:
     bits = outputs.view(torch.uint8)
     for repeat in range(1, REPEATS):
         assert torch.equal(bits[repeat], bits[0]), f"call {repeat} of m={m} differs from the first"
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        WgmmaHint(
+            block_m=16, n_tiles_per_consumer=2, consumers_n=2, n_tiles_per_cta=3, block_k=256, scaling="sums", stages=6
+        ),
+        WgmmaHint(block_m=16, n_tiles_per_consumer=3, consumers_n=2, n_tiles_per_cta=1, block_k=128, stages=24),
+    ],
+    ids=str,
+)
+def test_consumers_read_no_further_than_the_block_has_memory(hint: WgmmaHint) -> None:
+    """Codes of blocks of rows that a tile does not have, behind the last slot, are the block's own memory."""
+    config = bq.MatmulConfig(M=16, N=9216, K=4096, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)
+    operator = bq.Matmul(config, target="cuda", records=Plan({16: Planned("wgmma", hint.to_dict(), "tuned")}))
+    check_call(operator, 16, "cuda")

@@ -234,3 +234,31 @@ def test_hints_share_the_last_wave_where_that_shortens_it() -> None:
         hints = [h for h in likely_hints(config, m) if h.block_m == block_m and h.block_n == 128]
         assert {h.tail_split for h in hints if h.parts == 1 and h.blocks_per_sm == 1} == wanted
     assert all(h.parts == 1 and h.scaling == "operand" for h in hints if h.tail_split > 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "missing_bytes"),
+    [
+        ({"n_tiles_per_consumer": 2, "n_tiles_per_cta": 3, "block_k": 256, "scaling": "sums", "stages": 6}, 8192),
+        ({"n_tiles_per_consumer": 3, "n_tiles_per_cta": 1, "block_k": 128, "stages": 24}, 5 * 4096),
+        ({"n_tiles_per_consumer": 3, "block_k": 128, "stages": 4}, 0),
+    ],
+)
+def test_consumers_read_no_further_than_the_block_has_memory(fields: dict[str, object], missing_bytes: int) -> None:
+    """Blocks of rows that a tile does not have are read behind a slot, also behind the last one."""
+    geometry = WgmmaGeometry(Problem(_config(), 16, TARGET), WgmmaHint(block_m=16, **fields))
+    assert geometry.fault is None
+    assert geometry.overread_bytes == missing_bytes
+    hint, memory = geometry.hint, geometry.memory
+    held = hint.n_tiles_per_consumer * hint.consumers_n
+    codes_of_64_rows = 64 * hint.block_k // 2
+    last_slot = (hint.stages - 1) * memory.slot_bytes
+    assert last_slot + memory.a_bytes + held * codes_of_64_rows <= memory.nbytes
+
+
+@pytest.mark.parametrize(("block_m", "fits"), [(192, True), (208, False), (256, False)])
+def test_one_wgmma_has_the_registers_that_ptxas_wants_for_it(block_m: int, fits: bool) -> None:
+    """A kernel of two blocks a multiprocessor begins with 128 registers a thread, which 208 columns exceed."""
+    hint = WgmmaHint(block_m=block_m, consumers_n=1, blocks_per_sm=2, block_k=64, stages=3)
+    fault = WgmmaGeometry(Problem(_config(), 2048, TARGET), hint).fault
+    assert fault is None if fits else str(fault).startswith(f"needs {block_m // 2 + 30} registers a thread for one")

@@ -106,7 +106,11 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
     weight_bytes = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8
     wanted = min(gpu.in_flight_bytes, weight_bytes / gpu.sm_count / 4)
     all_rows = (1, 2) if first.hint.block_m == 8 else (1, 2, 4, 7) if first.is_digits else (1, 2, 4)
-    for rows, warps_n, warps_k, split_k in itertools.product(all_rows, (1, 2, 4, 8), (1, 2, 4, 8, 16), splits):
+    for rows, split_k, warps_k, warps_n in (
+        (rows, split_k, warps_k, warps_n)
+        for rows, split_k in itertools.product(all_rows, splits)
+        for warps_k, warps_n in _warps(first, rows, split_k)
+    ):
         warps = warps_n * warps_k
         if not (8 if tiles_k >= 16 else 4) <= warps <= 16 or split_k * warps_k > max(tiles_k, 4):
             continue
@@ -129,6 +133,20 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
                 ))  # fmt: skip
                 if estimated_registers(geometry) <= register_limit(32 * warps * blocks_per_sm):
                     yield geometry
+
+
+def _warps(first: DecodeGeometry, rows: int, split_k: int) -> Iterator[tuple[int, int]]:
+    """Yield warps along k and along n: powers of two, and those by which blocks fill the multiprocessors once or twice.
+
+    Of N = 7168, 448 tiles, 132 multiprocessors get four each, some none; 14 along n of each pair of blocks that shares
+    K are 64 pairs.
+    """
+    powers = (1, 2, 4, 8)
+    yield from itertools.product((1, 2, 4, 8, 16), powers)
+    tiles_n, gpu = -(-first.config.N // 16), first.gpu
+    slots = int(gpu.sm_count * gpu.decode_cluster_share(split_k)) // split_k
+    filling = {-(-tiles_n // (rows * slots * times)) for times in (1, 2, 3, 4)}
+    yield from itertools.product((1, 2, 3, 4, 5, 8), sorted(filling - set(powers)))
 
 
 def _multicasts(g: DecodeGeometry) -> tuple[int, ...]:

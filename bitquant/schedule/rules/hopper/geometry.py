@@ -17,6 +17,7 @@ from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
 from bitquant.schedule.rules.hopper.memory import Exchange, SharedMemory, WeightSlot
 from bitquant.schedule.rules.hopper.products import FLOAT8_RUN_K, Products
 from bitquant.schedule.rules.hopper.registers import (
+    INSTRUCTION_REGISTERS,
     hint_registers,
     launched_registers,
     needed_registers,
@@ -123,6 +124,8 @@ class WgmmaGeometry(Geometry):
         launched = launched_registers(h.consumers, h.blocks_per_sm)
         if (least := producer_registers(h)) > launched:
             return f"needs {least} registers a thread of the producer, and {launched} are launched"
+        if (least := self.sums + INSTRUCTION_REGISTERS) > launched:
+            return f"needs {least} registers a thread for one wgmma, and {launched} are launched"
         if h.tail_split > 1 and loop.bodies % h.tail_split:
             body_k = loop.body_stages * h.block_k
             return f"needs K of a multiple of {h.tail_split} times {body_k} where tail_split is {h.tail_split}"
@@ -346,6 +349,18 @@ class WgmmaGeometry(Geometry):
         box = (CHUNK_BYTES // 8, self.units * (self.products.unit_words // 4), block_n // TILE_N)
         return WeightSlot(8 * math.prod(box), box, 8 * math.prod(box))
 
+    @property
+    def overread_bytes(self) -> int:
+        """Bytes behind a slot that the last consumers read of blocks of rows which the tile does not have.
+
+        What is multiplied with them is not stored; behind the last slot they must be the block's own all the same.
+        """
+        h = self.hint
+        if not h.n_tiles_per_cta:
+            return 0
+        missing = h.n_tiles_per_consumer * h.consumers_n - h.n_tiles_per_cta
+        return missing * self.weight.box_bytes // h.n_tiles_per_cta
+
     @cached_property
     def exchange(self) -> Exchange | None:
         """How sums meet; None where no K is shared."""
@@ -394,7 +409,10 @@ class WgmmaGeometry(Geometry):
             mask_offset=mask_offset,
             table_offset=table_offset,
             slot_extra_bytes=slot_extra_bytes,
-            nbytes=table_offset + (0 if self.decoder is None else self.decoder.table_bytes),
+            nbytes=max(
+                table_offset + (0 if self.decoder is None else self.decoder.table_bytes),
+                h.stages * slot_bytes + self.overread_bytes,
+            ),
         )
 
     @cached_property

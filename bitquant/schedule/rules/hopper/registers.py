@@ -11,6 +11,7 @@ from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.rules.hopper.products import FLOAT8_RUN_K, REGISTERS_OF_STEP, Products
 
 __all__ = [
+    "INSTRUCTION_REGISTERS",
     "SUMMING_WARPS",
     "hint_registers",
     "launched_registers",
@@ -30,6 +31,9 @@ SUMMING_REGISTERS, SUMMING_MORE_REGISTERS = 48, 64
 SUMMING_WARPS = 3
 #: Registers of a consumer besides sums, left operands and codes, as ptxas was seen to need them.
 OTHER_REGISTERS = 36
+#: What ptxas 13.0 and 13.5 want besides the sums of one wgmma of the registers that a kernel begins with: it does not
+#: count those that are moved later.
+INSTRUCTION_REGISTERS = 30
 #: The same where sums are scaled: there are no scales in pairs.
 OTHER_SUM_REGISTERS = 28
 #: More of them where sums are scaled in groups: those of a block of rows, and where integers become float32.
