@@ -9,6 +9,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -306,7 +307,7 @@ def slots_here(
     made: list[Measurer] = list(measurers)
     try:
         if not made:
-            made += [ProcessMeasurer(device_type, gpu) for gpu in (gpus if device_type == "cuda" else [None])]
+            _start_processes(device_type, gpus if device_type == "cuda" else [None], made)
         benches = [Bench(builder, measurer, rules, default_predictor()) for measurer in made]
         count = SLOTS if device_type == "cuda" else 1
         yield Here([LocalSlot(bench) for bench in benches for _ in range(count)], builder, made)
@@ -314,6 +315,15 @@ def slots_here(
         builder.stop()
         for measurer in made:
             measurer.stop()
+
+
+def _start_processes(device_type: str, gpus: Sequence[str | None], made: list[Measurer]) -> None:
+    """Start a measuring process for each GPU, all at once; `made` gets those that started, also where one does not."""
+    with ThreadPoolExecutor(max(1, len(gpus))) as pool:
+        starting = [pool.submit(ProcessMeasurer, device_type, gpu) for gpu in gpus]
+    made += [future.result() for future in starting if future.exception() is None]
+    for future in starting:
+        future.result()
 
 
 def provenance_of(subject: Tuned) -> dict[str, Any]:
