@@ -75,9 +75,9 @@ def search(
 ) -> Iterator[Trial | Finished]:
     """Yield each trial when it is done, a finalist's again with its precise time, and the end.
 
-    A first batch is half the first candidates in order, and half spread over those that are predicted well. Then each
-    round fits a `Surrogate` to the trials so far, and takes the candidates with the greatest expected improvement. It
-    ends with `topk` trials, or when no improvement above the noise of a measurement is expected.
+    A first batch is the first candidates in order, and a quarter of it spread over those that are predicted well. Then
+    each round fits a `Surrogate` to the trials so far, and takes the candidates with the greatest expected improvement.
+    It ends with `topk` trials, or when no improvement that pays is expected.
 
     Parameters
     ----------
@@ -167,18 +167,18 @@ class _Search:
         return picked
 
     def _spread(self, left: Sequence[int], count: int) -> list[int]:
-        """Return candidates half in their order, half spread over those that are predicted well.
+        """Return candidates, most of them in their order, a quarter spread over those that are predicted well.
 
         The first in order are alike; what is learned from them alone says nothing of the others.
         """
-        ordered = list(left[: -(-count // 2)])
+        ordered = list(left[: count - count // 4])
         predicted = self._predicted_us
         bound = _SPREAD_FACTOR * np.nanmin(predicted) if np.isfinite(predicted).any() else np.inf
         others = [i for i in left if i not in ordered and not predicted[i] > bound]
         return ordered + self._surrogate.spread(others, [*self._trials, *ordered], count - len(ordered))
 
     def _likely(self, left: Sequence[int], timed: dict[int, float], count: int) -> list[int]:
-        """Return the candidates with the greatest expected improvement, as far as it is above the noise.
+        """Return the candidates with the greatest expected improvement, as far as it pays.
 
         Each is chosen as if those before it took what is expected of them, so that they are not all alike.
         """

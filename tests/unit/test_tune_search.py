@@ -70,7 +70,7 @@ class GridRule(CpuRule):
 
 def actual_us(hint):
     """The model is wrong smoothly: what is fast lies at x = 9, y = 4 of the other kind, place 100 and more in order."""
-    wrong = 0.35 * math.exp(-((hint.x - 9) ** 2 + (hint.y - 4) ** 2) / 30) + (0.1 if hint.kind == "other" else 0.0)
+    wrong = 0.5 * math.exp(-((hint.x - 9) ** 2 + (hint.y - 4) ** 2) / 60) + (0.1 if hint.kind == "other" else 0.0)
     return (100 + 2 * hint.x + hint.y) * math.exp(-wrong)
 
 
