@@ -87,7 +87,7 @@ class Matmul(Operator):
         Parameters
         ----------
         topk
-            Candidates a rung.
+            The most candidates a rung.
         target
             Accepted for BitBLAS: None, or that of this operator.
         parallel_build

@@ -19,6 +19,7 @@ from bitquant.cli.generate import generate
 from bitquant.cli.inspect import inspect
 from bitquant.cli.output import wrapped
 from bitquant.cli.quantize import quantize
+from bitquant.cli.records import records
 from bitquant.cli.run import run
 from bitquant.cli.show import show
 from bitquant.cli.startup import forget_collector, is_debugging, tune_collector
@@ -140,7 +141,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (run, inspect, bench, doctor, cache, tune, trials, quantize, generate, show):
+for _command in (run, inspect, bench, doctor, cache, tune, trials, records, quantize, generate, show):
     cli.add_command(_command)
 
 

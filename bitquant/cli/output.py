@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
-__all__ = ["format_bytes", "print_json", "print_source", "print_table", "three_digits", "wrapped"]
+__all__ = ["counted", "format_bytes", "print_json", "print_source", "print_table", "three_digits", "wrapped"]
 
 #: Columns of a pipe, which has no width: no line is ever wrapped or cut there.
 _PIPE_WIDTH = 10_000
@@ -117,6 +117,11 @@ def print_source(text: str, language: str) -> None:
         # Not rich's `Syntax`, which fits lines to the window.
         text = highlight(text, get_lexer_by_name(language, stripnl=False), TerminalFormatter()).rstrip("\n")
     click.echo(text, color=is_coloured)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 trial", "2 trials"."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 def format_bytes(count: float) -> str:

@@ -154,11 +154,21 @@ class ProblemCommand(click.Command):
             If the fields break one of its rules.
         """
         import_libraries()
+        fields = {str(option.name): ctx.params.pop(str(option.name)) for option in _OPTIONS}
+        ctx.params["config"] = self.problem_of(ctx, fields)
+        return super().invoke(ctx)
+
+    def problem_of(self, ctx: click.Context, fields: dict[str, Any]) -> Any:  # noqa: ARG002
+        """Return what the command gets as `config`.
+
+        Raises
+        ------
+        ConfigError
+            If the fields break one of its rules.
+        """
         from bitquant.config import MatmulConfig
 
-        fields = {str(option.name): ctx.params.pop(str(option.name)) for option in _OPTIONS}
-        ctx.params["config"] = MatmulConfig(**fields)
-        return super().invoke(ctx)
+        return MatmulConfig(**fields)
 
 
 #: The option that names what to compile for.

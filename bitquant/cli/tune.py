@@ -1,22 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`bitquant tune`: measure the likely kernels of a problem, show them, write records of the best."""
+"""`bitquant tune`: measure the likely kernels of problems, show them, write records of the best."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bitquant.cli.output import print_table, wrapped
-from bitquant.cli.problem import ProblemCommand, parse_rows, target_option
-from bitquant.cli.progress import Progress
-from bitquant.errors import RecordError, UnsupportedError
+from bitquant.cli.output import counted, print_table, wrapped
+from bitquant.cli.problem import ProblemCommand, RowList, parse_rows, target_option
+from bitquant.cli.tune_file import problems_of_file, problems_of_options
+from bitquant.cli.tune_live import TuneDisplay, duration
+from bitquant.cli.tune_plot import check_plot, plot_tuning
+from bitquant.errors import ConfigError, UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
-    from bitquant.config import MatmulConfig
+    from bitquant.nn.shapes import ModelProblem
     from bitquant.tune import Trial, TuningResult
+    from bitquant.tune.fleet import Fleet, Here, Rung
+    from bitquant.tune.work import Slot
 
 __all__ = ["tune"]
 
@@ -32,81 +42,270 @@ class _Rungs(click.ParamType):
             return self.fail(f"{value!r} is not a list of numbers such as 1,16,64", param, ctx)
 
 
+class _TuneCommand(ProblemCommand):
+    """A command whose problems are those of models or of a file, or the one that the fields state."""
+
+    def problem_of(self, ctx: click.Context, fields: dict[str, Any]) -> list[ModelProblem]:
+        """Return the distinct problems.
+
+        Raises
+        ------
+        ConfigError
+            As `problems_of_file` and `problems_of_options` do.
+        """
+        models, file = ctx.params.pop("models"), ctx.params.pop("file")
+        tensor_parallel = ctx.params.pop("tensor_parallel")
+        if file is None:
+            return problems_of_options(models, fields, tensor_parallel)
+        if models or tensor_parallel:
+            option = "--model" if models else "--tensor-parallel"
+            raise ConfigError(f"'{option}' must be left out with --config (got --config {file}): name models there")
+        if given := [o for o in fields if ctx.get_parameter_source(o) is click.core.ParameterSource.COMMANDLINE]:
+            raise ConfigError(f"'{given[0]}' must be left out with --config (got {fields[given[0]]}); write it there")
+        return problems_of_file(file)
+
+
 @click.command(
-    cls=ProblemCommand,
+    cls=_TuneCommand,
     epilog="""
 \b
 Examples:
   bitquant tune --M 1,16,64 --N 4096 --K 4096 --W_dtype uint4 \\
       --group_size 128 --with_scaling --with_zeros
-  bitquant tune --M 1 --N 28672 --K 8192 --W_dtype nf4 --group_size 64 \\
-      --with_scaling --write ~/schedules
-  BITQUANT_SCHEDULES=~/schedules bitquant run --M 1 --N 28672 --K 8192 \\
-      --W_dtype nf4 --group_size 64 --with_scaling
+  bitquant tune --model llama-3-8b --tensor-parallel 1,2 --W_dtype uint4 \\
+      --group_size 128 --with_scaling --write ~/schedules --plot tuned.png
+  bitquant tune --model path/to/checkpoint --write ~/schedules
+  BITQUANT_SCHEDULES=~/schedules bitquant run --M 1 --N 28672 --K 4096 \\
+      --W_dtype uint4 --group_size 128 --with_scaling
 """,
 )
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME|DIR",
+    help="Tune all layers of a model instead of one problem: llama-3-8b, say (a wrong name lists all), or a folder "
+    "with a config.json. May be repeated.",
+)
+@click.option("--tensor-parallel", type=RowList(), metavar="GPUS", help="Over how many GPUs the model is cut: 1,2,4.")
+@click.option("--config", "file", metavar="FILE", help="Tune the [[model]] and [[problem]] tables of a TOML file.")
 @target_option
 @click.option("--m", "rungs", type=_Rungs(), metavar="RUNGS", help="Rungs to tune, such as 1,16. Default: all.")
-@click.option("--topk", type=click.IntRange(min=1), default=20, show_default=True, help="Candidates a rung.")
+@click.option("--topk", type=click.IntRange(min=1), default=20, show_default=True, help="The most trials of a rung.")
 @click.option(
     "--workers", type=click.IntRange(min=0), help="Processes that compile; 0: this one. Default: as many as CPUs."
 )
+@click.option("--journal", metavar="DIR", help="Where trials are kept as they are done. Default: beside the cache.")
+@click.option("--again", is_flag=True, help="Measure again what the journal has.")
+@click.option(
+    "--ray",
+    "cluster",
+    metavar="ADDRESS",
+    help="Tune on all GPUs of a Ray cluster: auto, or its address. Name a --target where no GPU is here.",
+)
 @click.option("--write", "directory", metavar="DIR", help="Merge a record of each rung's best into this folder.")
 @click.option("--replace", is_flag=True, help="Write records also where there are faster ones.")
+@click.option("--plot", metavar="FILE", help="Draw the best time over the trials, as PNG, PDF or SVG.")
 @click.option("--all", "show_all", is_flag=True, help="Show every candidate.")
 def tune(
-    config: MatmulConfig,
+    config: list[ModelProblem],
     target: str | None,
     rungs: tuple[int, ...] | None,
     topk: int,
     workers: int | None,
+    journal: str | None,
+    again: bool,
+    cluster: str | None,
     directory: str | None,
     replace: bool,
+    plot: str | None,
     show_all: bool,
 ) -> int:
-    """Measure the likely kernels of a problem and show the best of each rung.
+    """Measure the likely kernels of a problem, or of all layers of models, and show the best of each rung.
 
-    The first candidates of every rule that applies are compiled, checked against a float64 product, and timed; the best
-    few twice. The exit code is 1 if a candidate gave a wrong result.
+    Candidates of every rule that applies are compiled, checked against a float64 product, and timed; the best few
+    twice. All GPUs that are visible take part. An interrupted tuning goes on where it was when the same command runs
+    again. The exit code is 1 if a candidate gave a wrong result.
     """
     from bitquant.arch import resolve_target
-    from bitquant.build import watched
-    from bitquant.matmul import Matmul
-    from bitquant.tune import tune as search
+    from bitquant.schedule import preferred_layout
+    from bitquant.tune.api import check_gpu, rungs_of
+    from bitquant.tune.journal import default_folder
+    from bitquant.tune.result import Subject
 
     resolved = resolve_target(target)
-    if directory is not None and resolved.kind.name != "cuda":
+    is_cuda = resolved.kind.name == "cuda"
+    if directory is not None and not is_cuda:
         raise UnsupportedError(
             f"'--write' needs a CUDA target (got {target or 'no --target, and no GPU is here'}): records are of "
             "CUDA GPUs; leave --write out to see what is measured",
             directory=directory,
         )
-    with Progress() as progress, watched(progress.advance):
-        progress.say("compiling the kernels to begin from", len(config.ladder))
-        try:
-            operator = Matmul(config, target=resolved)
-        except RecordError as error:  # It says: tune it again.
-            click.echo(f"{error}\nbeginning from the default instead", err=True)
-            operator = Matmul(config, target=resolved, records=())
-    with Progress() as progress:
-        result = search(operator, topk, rungs, workers, progress=progress.say)
-    click.echo(config)
-    click.echo(wrapped(config.problem_summary(), "  "))
-    click.echo(f"  target {operator.arch}, {result.device}\n")
-    if show_all:
-        _print_trials(result)
-        click.echo()
-    _print_best(result)
-    for trial in result.complaints:
-        click.echo(f"{trial.status}: {trial.candidate}: {trial.note}", err=True)
-    result.plan()  # Every rung has a kernel that works, or this says what each candidate said.
+    if plot is not None:
+        check_plot()
+    searched: list[Rung] = []
+    names: list[str] = []
+    for problem in config:
+        subject = Subject(problem.config, resolved, preferred_layout(problem.config, resolved))
+        mine = rungs_of(
+            subject, rungs, warn=lambda error: click.echo(f"{error}\nbeginning from the default instead", err=True)
+        )
+        searched += mine
+        names += [f"{problem.name}, {problem.config.W_format.name}" if len(config) > 1 else problem.name] * len(mine)
+    if is_cuda and cluster is None:
+        check_gpu(str(resolved.arch))
+    folder = Path(journal) if journal is not None else default_folder()
+    results, usage = _search(searched, names, topk, workers, folder, again, cluster)
+    _show(results, config, show_all)
+    click.echo(usage)
+    failures = dict.fromkeys(rung.failure for rung in searched if rung.failure)
+    for failure in failures:
+        click.echo(f"failed: {failure}", err=True)
+    if plot is not None:
+        plot_tuning(searched, names, results[0].device, Path(plot))
+        click.echo(f"drew {plot}")
     if directory is not None:
-        changed = result.write_record(directory, replace)
-        for path in changed:
-            click.echo(f"wrote {path}")
-        if not changed:
-            click.echo(f"{directory} has records that are as fast; --replace writes all the same")
-    return int(any(trial.status == "wrong" for trial in result.complaints))
+        _write(results, directory, replace)
+    if not failures:
+        for result in results:
+            result.plan()  # Every rung has a kernel that works, or this says what each candidate said.
+    return int(bool(failures) or any(trial.status == "wrong" for result in results for trial in result.complaints))
+
+
+def _search(
+    searched: list[Rung],
+    names: list[str],
+    topk: int,
+    workers: int | None,
+    folder: Path | None,
+    again: bool,
+    cluster: str | None,
+) -> tuple[list[TuningResult], str]:
+    """Return the results, and a sentence on what they took."""
+    from bitquant.schedule.rules import default_rules
+    from bitquant.tune.cluster import slots_on_cluster
+    from bitquant.tune.fleet import Fleet, slots_here, visible_gpus
+
+    rules, begin = default_rules(), time.monotonic()
+    subject = searched[0].subject
+    workers = workers if workers is not None else os.cpu_count() or 1
+    with contextlib.ExitStack() as stack:
+        here = None
+        if cluster is not None:
+            slots: Sequence[Slot] = stack.enter_context(
+                slots_on_cluster(cluster, subject.arch if subject.is_cuda else None)
+            )
+        else:
+            device_type = "cuda" if subject.is_cuda else "cpu"
+            here = stack.enter_context(slots_here(device_type, visible_gpus(), workers, rules))
+            slots = here.slots
+        display = TuneDisplay(searched, names, topk)
+        fleet = Fleet(slots, rules, topk, folder, display.tell)
+        try:
+            with display:
+                results = fleet.tune(searched, again=again)
+        except KeyboardInterrupt:
+            click.echo(_interrupted(fleet, searched), err=True)
+            raise
+        return results, _usage(searched, here, workers, time.monotonic() - begin)
+
+
+def _interrupted(fleet: Fleet, searched: Sequence[Rung]) -> str:
+    trials = sum(len(rung.trials) for rung in searched)
+    done = sum(rung.finished is not None for rung in searched)
+    if not fleet.journals:
+        return (
+            f"interrupted; nothing is kept ({counted(trials, 'trial')}): the cache is off; name a folder with --journal"
+        )
+    return (
+        f"interrupted: {counted(trials, 'trial')} kept in {fleet.journals[0].parent}, {done} of {len(searched)} rungs "
+        "are done; run the same command again to go on"
+    )
+
+
+def _usage(searched: Sequence[Rung], here: Here | None, workers: int, wall_s: float) -> str:
+    """Return what a tuning took: trials, time, and how busy compilers and GPUs were."""
+    trials, kept = sum(len(r.trials) for r in searched), sum(r.kept for r in searched)
+    words = f"{counted(trials, 'trial')}{f', {kept} of them from before' if kept else ''}, {duration(wall_s)}"
+    if trials == kept or here is None:
+        return words
+    compiling = here.builder.busy_s / max(1, workers) / wall_s
+    measured_s = [m.busy_s for m in here.measurers if hasattr(m, "busy_s")]
+    measuring = sum(measured_s) / max(1, len(measured_s)) / wall_s
+    where = "GPU" if len(measured_s) == 1 else f"{len(measured_s)} GPUs"
+    where = where if searched[0].subject.is_cuda else "CPU"
+    return f"{words}: {max(1, workers)} compilers busy for {compiling:.0%} of it, the {where} for {measuring:.0%}"
+
+
+def _write(results: Sequence[TuningResult], directory: str, replace: bool) -> None:
+    changed = dict.fromkeys(path for result in results for path in result.write_record(directory, replace))
+    for path in changed:
+        click.echo(f"wrote {path}")
+    if not changed:
+        click.echo(f"{directory} has records that are as fast; --replace writes all the same")
+
+
+def _show(results: Sequence[TuningResult], problems: Sequence[ModelProblem], show_all: bool) -> None:
+    """Print each problem's best, or one table of all where there are several."""
+    for result, problem in zip(results, problems, strict=True):
+        if len(results) == 1:
+            click.echo(problem.config)
+            click.echo(wrapped(problem.config.problem_summary(), "  "))
+            click.echo(f"  target {result.operator.arch}, {result.device}\n")
+        elif show_all:
+            click.echo(f"{problem.name}: {problem.config}")
+        if show_all:
+            _print_trials(result)
+            click.echo()
+    if len(results) == 1:
+        _print_best(results[0])
+    else:
+        click.echo(f"target {results[0].operator.arch}, {results[0].device}\n")
+        _print_models(results, problems)
+    for result in results:
+        for trial in result.complaints:
+            c = result.operator.config
+            which = f"{c.N} x {c.K}, " if len(results) > 1 else ""
+            click.echo(f"{trial.status}: {which}{trial.candidate}: {trial.note}", err=True)
+
+
+def _print_models(results: Sequence[TuningResult], problems: Sequence[ModelProblem]) -> None:
+    """Print a line for each rung of each problem."""
+    rows: list[list[RenderableType]] = []
+    for result, problem in zip(results, problems, strict=True):
+        c = problem.config
+        for rung, trial in result.best.items():
+            before, trials = result.before(rung), result.of_rung(rung)
+            rows.append([
+                problem.name,
+                f"{c.N} x {c.K}",
+                f"{c.A_format.name} x {c.W_format.name}",
+                str(rung),
+                _latency(trial),
+                _latency(before),
+                _gain(before, trial),
+                f"{result.floor_us(rung):.2f}" if result.operator.is_cuda else "",
+                f"{len(trials)}, {sum(t.status != 'measured' for t in trials)}",
+                trial.candidate.rule.name,
+            ])  # fmt: skip
+    headers = [
+        "layer",
+        "N x K",
+        "types",
+        "m <=",
+        "latency us",
+        "before us",
+        "gain",
+        "floor us",
+        "tried, failed",
+        "rule",
+    ]
+    print_table(headers, rows, right=headers[3:9])
+    click.echo()
+
+
+def _gain(before: Trial, trial: Trial) -> str:
+    return f"{(before.latency_us or 0.0) / (trial.latency_us or 1.0):.2f}" if before.latency_us else ""
 
 
 def _latency(trial: Trial) -> str:
@@ -141,7 +340,7 @@ def _print_best(result: TuningResult) -> None:
             str(rung),
             _latency(trial),
             _latency(before),
-            f"{(before.latency_us or 0.0) / (trial.latency_us or 1.0):.2f}" if before.latency_us else "",
+            _gain(before, trial),
             f"{result.floor_us(rung):.2f}" if result.operator.is_cuda else "",
             f"{len(trials)}, {sum(t.status != 'measured' for t in trials)}",
             trial.candidate.rule.name,

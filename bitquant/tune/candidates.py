@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is tried: the hints of all rules that apply, in the order of the ranking."""
+"""What may be tried: the spaces of all rules that apply, in the order in which they are worth a try."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from bitquant.problem import Problem
 from bitquant.schedule import ranking
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
 
-__all__ = ["Candidate", "candidates"]
+__all__ = ["Candidate", "candidates", "default_candidate"]
+
+#: Most hints of one rule that are considered: more than any rule's space has, so that one of one's own may be endless.
+MOST_OF_A_RULE = 2000
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,23 @@ class Candidate:
         return f"m <= {self.rung}: {self.rule.name} ({self.hint})"
 
 
-def candidates(problem: Problem, rules: Sequence[Rule], topk: int, current: Candidate | None = None) -> list[Candidate]:
-    """Return the candidates for a problem, at most `topk`, in the order in which they are worth a try.
+def default_candidate(problem: Problem, rules: Sequence[Rule]) -> Candidate | None:
+    """Return what serves a rung without a record; None where no rule takes it."""
+    found = ranking.first(problem, rules)
+    return None if found is None else Candidate(problem.rung, *found)
 
-    First comes `current`, so that tuning never makes a kernel slower; then the hints of all rules that apply, in the
-    order of `ranking.ordered`. So the first is that which `ApplyDefaultSchedule` would take.
+
+def candidates(
+    problem: Problem,
+    rules: Sequence[Rule],
+    predict_us: Callable[[Problem, Sequence[Candidate]], np.ndarray],
+    current: Candidate | None = None,
+) -> list[Candidate]:
+    """Return all candidates for a problem, in the order in which they are worth a try.
+
+    First comes `current`, so that tuning never makes a kernel slower; then the default of each rule that applies, in
+    order of preference, so that a model that knows nothing of a rule does not leave it out; then all others by
+    predicted time. Those of rules without a model keep the order of their `Rule.space`, and take turns with the others.
 
     Parameters
     ----------
@@ -43,15 +61,30 @@ def candidates(problem: Problem, rules: Sequence[Rule], topk: int, current: Cand
         The function.
     rules
         In order of preference.
-    topk
-        How many, over all rules.
+    predict_us
+        As of a `Predictor`.
     current
         What is used now.
     """
-    found = {current.key: current} if current is not None else {}
-    for rule, hint in ranking.ordered(problem, rules):
-        if len(found) >= topk:
-            break
-        candidate = Candidate(problem.rung, rule, hint)
-        found.setdefault(candidate.key, candidate)
-    return list(found.values())
+    applying = [rule for rule in rules if rule.refusal(problem) is None]
+    spaces = [[Candidate(problem.rung, rule, hint) for hint in _space(rule, problem)] for rule in applying]
+    everything = [candidate for space in spaces for candidate in space]
+    times = iter(predict_us(problem, everything))
+    timed: list[tuple[float, Candidate]] = []
+    queues: list[list[Candidate]] = []
+    for space in spaces:
+        predictions = list(zip(space, itertools.islice(times, len(space)), strict=True))
+        timed += [(us, candidate) for candidate, us in predictions if np.isfinite(us)]
+        queues.append([candidate for candidate, us in predictions if not np.isfinite(us)])
+    queues.insert(0, [candidate for _, candidate in sorted(timed, key=lambda pair: pair[0])])
+    ordered = [*([current] if current is not None else []), *(space[0] for space in spaces if space)]
+    return list({candidate.key: candidate for candidate in [*ordered, *_in_turns(queues)]}.values())
+
+
+def _space(rule: Rule, problem: Problem) -> Iterator[Hint]:
+    return itertools.islice(rule.space(problem), MOST_OF_A_RULE)
+
+
+def _in_turns(queues: Sequence[Sequence[Candidate]]) -> Iterator[Candidate]:
+    for row in itertools.zip_longest(*queues):
+        yield from (candidate for candidate in row if candidate is not None)

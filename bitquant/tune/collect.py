@@ -288,7 +288,7 @@ def _measure(draw: Draw, outcomes: Sequence[tuple[Measurement, Outcome]], device
     kernels: dict[int, Any] = {}
 
     def sample(place: int) -> float:
-        return bench.latency_us(None, kernels[place], clock, precise=False)  # type: ignore[arg-type]
+        return bench.latency_us(None, kernels[place], clock, precise=False)
 
     for place, (measurement, outcome) in enumerate(outcomes):
         if not isinstance(outcome, Archive):

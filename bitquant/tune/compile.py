@@ -9,8 +9,9 @@ one that crashes or hangs costs its own candidate only.
 from __future__ import annotations
 
 import queue
-import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 import tvm
@@ -22,13 +23,14 @@ from bitquant.build import build
 from bitquant.compute.matmul import matmul_dequantize_b, symbol
 from bitquant.config import MatmulConfig
 from bitquant.files import scratch_folder
+from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.tuned import read_hint
 from bitquant.tune.candidates import Candidate
 from bitquant.workers import Outcome, Worker, describe
 
-__all__ = ["build_all", "build_candidate", "build_request"]
+__all__ = ["Builder", "build_candidate", "build_request", "request_for"]
 
 #: What serves requests of `request_for`.
 _WORKER = "bitquant.tune.worker"
@@ -70,65 +72,59 @@ def build_request(request: dict[str, Any], rules: Sequence[Rule]) -> Archive:
     return build_candidate(config, request["layout"], resolve_target(Target(request["target"])), candidate)
 
 
-def build_all(
-    config: MatmulConfig,
-    layout: str,
-    target: Target,
-    tried: Sequence[Candidate],
-    workers: int,
-    progress: Callable[[int], object] = lambda _: None,
-) -> list[Outcome]:
-    """Build candidates and return each one's outcome, in their order. An error of one is its outcome.
+class Builder:
+    """Builds candidates, several at a time.
 
     Parameters
     ----------
-    config, layout, target
-        The problem.
-    tried
-        The candidates.
     workers
         Processes to build in; they know bitquant's own rules. 0: this one.
-    progress
-        Called with the number of candidates that are done, whenever one is.
     """
-    outcomes: list[Outcome] = [""] * len(tried)
-    if workers == 0:
-        for i, candidate in enumerate(tried):
-            try:
-                outcomes[i] = build_candidate(config, layout, target, candidate)
-            except Exception as error:  # noqa: BLE001 - a rule may fail in any way; what it said is reported.
-                outcomes[i] = describe(error)
-            progress(i + 1)
-        return outcomes
 
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for i in range(len(tried)):
-        waiting.put(i)
-    done = threading.Semaphore(0)
-    with scratch_folder() as folder:
+    def __init__(self, workers: int) -> None:
+        self._processes = [Worker(Worker.for_module(_WORKER), is_apart=True) for _ in range(workers)]
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for process in self._processes:
+            self._idle.put(process)
+        self._pool = ThreadPoolExecutor(max(1, workers), "bitquant-tune")
+        self._is_stopped = False
+        #: Seconds that all processes together have built for.
+        self.busy_s = 0.0
 
-        def serve() -> None:
-            worker = Worker(Worker.for_module(_WORKER))
-            try:
-                while True:
-                    try:
-                        i = waiting.get_nowait()
-                    except queue.Empty:
-                        return
-                    path = folder / f"{i}.bqk"
-                    outcomes[i] = worker.build(request_for(config, layout, target, tried[i]), path)
-                    done.release()
-            finally:
-                worker.stop()
+    def submit(self, problem: Problem, candidate: Candidate) -> Future[Outcome]:
+        """Begin to build a candidate. An error of it is its outcome."""
+        act = self._build_apart if self._processes else self._build_here
+        return self._pool.submit(act, problem, candidate)
 
-        threads = [threading.Thread(target=serve, daemon=True) for _ in range(min(workers, len(tried)))]
-        for thread in threads:
-            thread.start()
-        for count in range(len(tried)):
-            while not done.acquire(timeout=1.0):
-                if not any(thread.is_alive() for thread in threads):
-                    raise RuntimeError("the threads that build candidates have died")
-            progress(count + 1)
-        for thread in threads:
-            thread.join()
-    return outcomes
+    def _build_here(self, problem: Problem, candidate: Candidate) -> Outcome:
+        begin = time.monotonic()
+        try:
+            return build_candidate(problem.config, problem.layout, problem.target, candidate)
+        except Exception as error:  # noqa: BLE001 - a rule may fail in any way; what it said is reported.
+            return describe(error)
+        finally:
+            self.busy_s += time.monotonic() - begin
+
+    def _build_apart(self, problem: Problem, candidate: Candidate) -> Outcome:
+        process, begin = self._idle.get(), time.monotonic()
+        try:
+            if self._is_stopped:
+                raise CancelledError
+            with scratch_folder() as folder:
+                request = request_for(problem.config, problem.layout, problem.target, candidate)
+                outcome = process.build(request, folder / "built.bqk")
+            if self._is_stopped:
+                raise CancelledError
+            return outcome
+        finally:
+            self.busy_s += time.monotonic() - begin
+            self._idle.put(process)
+
+    def stop(self) -> None:
+        """End all processes, whatever they build; outcomes that are waited for are cancelled."""
+        self._is_stopped = True
+        for process in self._processes:
+            process.kill()
+        self._pool.shutdown(cancel_futures=True)
+        for process in self._processes:
+            process.stop()

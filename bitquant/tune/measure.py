@@ -18,8 +18,9 @@ from bitquant.tune.candidates import Candidate
 
 __all__ = ["Clock", "Workbench", "clock_for", "reference", "wrong"]
 
-#: Times calls: (candidate, calls, whether precisely) -> median time of one, in microseconds.
-Clock = Callable[[Candidate, Sequence[Callable[[], Any]], bool], float]
+#: Times calls: (candidate, calls, whether precisely) -> median time of one, in microseconds. A process that measures
+#: for another knows kernels alone, and has no candidate.
+Clock = Callable[[Candidate | None, Sequence[Callable[[], Any]], bool], float]
 
 #: Bound of the relative error in the Frobenius norm. A right float16 kernel has 2e-4 to 1e-3 (the test suite holds them
 #: to that, `bitquant.testing.oracle.tolerance`), a wrong one 1e-1 and more; bfloat16 has 3 bits less.
@@ -34,10 +35,10 @@ _CHUNK_ELEMENTS = 1 << 26
 def clock_for(device: torch.device) -> Clock:
     """Return the clock of a device: the protocol of `bitquant.profiling`, shortened where it need not be precise."""
 
-    def time_on_gpu(_candidate: Candidate, calls: Sequence[Callable[[], Any]], precise: bool) -> float:
+    def time_on_gpu(_candidate: Candidate | None, calls: Sequence[Callable[[], Any]], precise: bool) -> float:
         return profiling.graph_latency_us(calls, *((20.0, 5) if precise else (4.0, 3)))
 
-    def time_on_cpu(_candidate: Candidate, calls: Sequence[Callable[[], Any]], precise: bool) -> float:
+    def time_on_cpu(_candidate: Candidate | None, calls: Sequence[Callable[[], Any]], precise: bool) -> float:
         return profiling.cpu_latency_us(calls, *((300.0, 10) if precise else (50.0, 3)))
 
     return time_on_gpu if device.type == "cuda" else time_on_cpu
@@ -88,7 +89,9 @@ class Workbench:
                 return f"m = {m}: {complaint}"
         return ""
 
-    def latency_us(self, candidate: Candidate, kernel: Callable[..., object], clock: Clock, precise: bool) -> float:
+    def latency_us(
+        self, candidate: Candidate | None, kernel: Callable[..., object], clock: Clock, precise: bool
+    ) -> float:
         """Return the median time of a call with `rung` rows, whose weight is not in the cache."""
         inputs, expected = self._cases[0]
         if not self._weights:

@@ -17,7 +17,7 @@ PACKAGE = Path(bitquant.__file__).parent
 ORDER = (
     "errors", "spelling", "files", "progress", "formats", "arch", "threads", "parallel", "config", "packing", "layouts",
     "relayout", "problem", "operands", "inputs", "compute", "intrin", "schedule", "cache", "source", "compiler",
-    "archive", "build", "workers", "worker", "profiling", "operator", "tune", "matmul", "nn", "peft",
+    "archive", "build", "child", "workers", "worker", "profiling", "operator", "tune", "matmul", "nn", "peft",
     "transformers", "bitblas", "testing", "cli", "__main__",
 )  # fmt: skip
 

@@ -109,11 +109,16 @@ def test_rules_are_compared_by_time_and_not_by_their_order() -> None:
 
 @pytest.mark.parametrize(
     "problem",
-    [_problem(16, target=resolve_target("h100")), _problem(16, target=cuda_target("sm_80")), _problem(256)],
-    ids=["h100", "sm_80", "many rows"],
+    [
+        _problem(16, target=resolve_target("h100")),
+        _problem(16, target=cuda_target("sm_80")),
+        _problem(256),
+        Problem(_problem(16).config.with_M((1, 16)), 16, H200, "fragment"),
+    ],
+    ids=["h100", "sm_80", "many rows", "the last rung, and what is beyond it"],
 )
 def test_what_the_trials_do_not_cover_keeps_the_analytical_order(problem: Problem) -> None:
-    """Other GPUs, and numbers of rows for which the model is no better, get the first rule's default."""
+    """Other GPUs, numbers of rows for which the model is no better, and any number get the first rule's default."""
     assert order.model_for(problem) is None
     rule = next(rule for rule in RULES if rule.refusal(problem) is None)
     assert ranking.first(problem, RULES) == (rule, rule.default_hint(problem))

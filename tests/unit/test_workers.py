@@ -175,7 +175,7 @@ def test_killed_workers_are_a_warning(crews, built_here):
         return build(crew, request, on_progress)
 
     build, prepare.Crew.build = Crew.build, kill
-    with pytest.warns(BuildWarning, match=r"built in this process, .* died \(exit code -9\)"):
+    with pytest.warns(BuildWarning, match=r"built in this process, .* died \(SIGKILL\)"):
         bq.prepare_model(layers)
     assert sorted(built_here) == [16, 24]
     assert all(operators(layers))

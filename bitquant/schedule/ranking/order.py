@@ -42,8 +42,13 @@ def _trees() -> Trees | None:
 
 
 def model_for(problem: Problem) -> Trees | None:
-    """Return the model that ranks a problem's hints; None where its trials are of other GPUs, and where it is off."""
-    if not problem.is_cuda or problem.rung > MOST_ROWS or os.environ.get(ENVIRONMENT, "").lower() == "off":
+    """Return the model that ranks a problem's hints; None where its trials are of other GPUs, and where it is off.
+
+    Kernels of trials serve their number of rows. One that serves any number beyond as well is not chosen by that alone.
+    """
+    if not problem.is_cuda or problem.rung > MOST_ROWS or not problem.config.has_most_rows(problem.rung):
+        return None
+    if os.environ.get(ENVIRONMENT, "").lower() == "off":
         return None
     trees = _trees()
     return trees if trees is not None and problem.gpu.example in trees.devices else None

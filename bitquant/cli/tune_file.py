@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is to be tuned: by options, or by a file of models and problems."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bitquant.errors import ConfigError
+from bitquant.files import as_path
+
+if TYPE_CHECKING:
+    from bitquant.nn.shapes import ModelProblem
+
+__all__ = ["problems_of_file", "problems_of_options"]
+
+_TABLES = "[[model]] tables with a field 'model', and [[problem]] tables with N and K"
+
+
+def problems_of_options(
+    models: Sequence[str], fields: Mapping[str, Any], tensor_parallel: Sequence[int] | None
+) -> list[ModelProblem]:
+    """Return the distinct problems of models, or the one problem of the fields.
+
+    Raises
+    ------
+    ConfigError
+        If both are given, or a model cannot be had.
+    """
+    from bitquant.config import MatmulConfig
+    from bitquant.nn.shapes import ModelProblem, model_problems
+
+    if not models:
+        if tensor_parallel:
+            raise ConfigError(
+                f"'--tensor-parallel' needs --model (got {','.join(map(str, tensor_parallel))}); divide N or K of a "
+                "problem yourself"
+            )
+        config = MatmulConfig(**fields)
+        return [ModelProblem(config, f"{config.N} x {config.K}")]
+    if given := [name for name in ("N", "K") if fields[name] is not None]:
+        raise ConfigError(f"'{given[0]}' must be left out with --model (got {fields[given[0]]}): the model says it")
+    rest = {name: value for name, value in fields.items() if name not in ("N", "K")}
+    return distinct(p for model in models for p in model_problems(model, rest, tensor_parallel or (1,)))
+
+
+def problems_of_file(path: str | Path) -> list[ModelProblem]:
+    """Return the distinct problems that a TOML file names.
+
+    A table ``[[model]]`` has the field ``model``, and may have ``tensor_parallel``; a table ``[[problem]]`` has N and
+    K. Other fields are those of `MatmulConfig`, and fields at the top those of every table that does not name them.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, or a field is unknown; the message names file and table.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    from bitquant.config import MatmulConfig
+    from bitquant.nn.shapes import ModelProblem, model_problems
+
+    path = as_path(path, "config", ConfigError)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}", config=path) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: is no TOML file: {error}", config=path) from error
+    models, problems = content.pop("model", []), content.pop("problem", [])
+    if not (models or problems) or not all(isinstance(t, dict) for part in (models, problems) for t in part):
+        raise ConfigError(f"{path}: must have {_TABLES}", config=path)
+    found: list[ModelProblem] = []
+    for kind, tables in (("model", models), ("problem", problems)):
+        for number, table in enumerate(tables, 1):
+            fields = {**content, **table}
+            where = f"{path}, [[{kind}]] {number}"
+            try:
+                if kind == "model":
+                    parallel = fields.pop("tensor_parallel", [1])
+                    model = fields.pop("model", None)
+                    _check_fields(fields, without=("N", "K"), needs={"model": model})
+                    found += model_problems(model, fields, parallel if isinstance(parallel, list) else [parallel])
+                else:
+                    if "tensor_parallel" not in table:  # At the top it is for the models.
+                        fields.pop("tensor_parallel", None)
+                    _check_fields(fields)
+                    config = MatmulConfig(**fields)
+                    found.append(ModelProblem(config, f"{config.N} x {config.K}"))
+            except (ConfigError, TypeError) as error:
+                raise ConfigError(f"{where}: {error}", config=path) from error
+    return distinct(found)
+
+
+def _check_fields(
+    fields: Mapping[str, Any], without: Sequence[str] = (), needs: Mapping[str, object] | None = None
+) -> None:
+    import dataclasses
+
+    from bitquant.config import MatmulConfig
+
+    known = [f.name for f in dataclasses.fields(MatmulConfig) if f.init and f.name not in without]
+    if missing := [name for name, value in (needs or {}).items() if value is None]:
+        raise ConfigError(f"needs the field {missing[0]!r}")
+    if unknown := sorted(set(fields) - set(known)):
+        raise ConfigError(f"{unknown[0]!r} is no field; there are {', '.join(known)}")
+
+
+def distinct(problems: Any) -> list[ModelProblem]:
+    """Return problems, each once."""
+    return list({problem.config.key(): problem for problem in problems}.values())

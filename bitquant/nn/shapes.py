@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The problems of a model's layers without its weights: of models known by name, and of a folder with a config.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bitquant.config import MatmulConfig
+from bitquant.errors import BitquantError, ConfigError
+from bitquant.nn.checkpoints.source import read_json_file
+from bitquant.nn.contents import read_contents
+from bitquant.nn.linear import Linear
+from bitquant.nn.outline import (
+    import_transformers,
+    make_outline,
+    model_class_of,
+    outline_operators,
+    read_model_config,
+)
+
+__all__ = ["MODELS", "ModelProblem", "model_problems"]
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """What tensor parallelism must know of attention: heads of k and of v, and the length of one."""
+
+    kv_heads: int
+    head_dim: int
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer, or layers that are merged: names of what it computes, and its sizes."""
+
+    names: tuple[str, ...]
+    N: int
+    K: int
+    with_bias: bool = False
+
+
+@dataclass(frozen=True)
+class ModelProblem:
+    """A distinct problem of a model.
+
+    Attributes
+    ----------
+    config
+        The problem.
+    name
+        The layers that have it, such as "q_proj+k_proj+v_proj", and how many GPUs share it: "down_proj / 4".
+    """
+
+    config: MatmulConfig
+    name: str
+
+
+def _dense(
+    hidden: int, intermediate: int | None, heads: int, kv_heads: int, head_dim: int, *, with_bias: bool = False
+) -> tuple[_Heads, tuple[_Layer, ...]]:
+    """Return the layers of a decoder: attention, and, where it has one, a gated MLP that is no mixture of experts."""
+    attention = (
+        _Layer(("q_proj", "k_proj", "v_proj"), (heads + 2 * kv_heads) * head_dim, hidden, with_bias),
+        _Layer(("o_proj",), hidden, heads * head_dim, with_bias),
+    )
+    mlp = () if intermediate is None else _gated(hidden, intermediate)
+    return _Heads(kv_heads, head_dim), (*attention, *mlp)
+
+
+def _gated(hidden: int, intermediate: int) -> tuple[_Layer, ...]:
+    return (
+        _Layer(("gate_proj", "up_proj"), 2 * intermediate, hidden),
+        _Layer(("down_proj",), hidden, intermediate),
+    )
+
+
+#: Layers by the name of a model, with q, k and v merged, and gate and up; experts of a mixture are left out. Sizes are
+#: those of the config.json that each publisher gives (Meta, Qwen, Mistral, Google, OpenAI, DeepSeek).
+MODELS: Mapping[str, tuple[_Heads, tuple[_Layer, ...]]] = {
+    "llama-3-8b": _dense(4096, 14336, 32, 8, 128),
+    "llama-3-70b": _dense(8192, 28672, 64, 8, 128),
+    "qwen3-8b": _dense(4096, 12288, 32, 8, 128),
+    "qwen3-32b": _dense(5120, 25600, 64, 8, 128),
+    "qwen3-235b-a22b": _dense(4096, None, 64, 4, 128),
+    "mistral-7b": _dense(4096, 14336, 32, 8, 128),
+    "mistral-small-24b": _dense(5120, 32768, 32, 8, 128),
+    "gemma-3-27b": _dense(5376, 21504, 32, 16, 128),
+    "gpt-oss": _dense(2880, None, 64, 8, 64, with_bias=True),
+    "deepseek-v3": (
+        _Heads(128, 128),
+        (
+            _Layer(("q_a_proj", "kv_a_proj_with_mqa"), 1536 + 576, 7168),
+            _Layer(("q_b_proj",), 128 * 192, 1536),
+            _Layer(("kv_b_proj",), 128 * 256, 512),
+            _Layer(("o_proj",), 7168, 128 * 128),
+            *_gated(7168, 18432),
+            *_gated(7168, 2048),
+        ),
+    ),
+}
+
+#: Layers that are cut along K, and summed over the GPUs: those behind ones that are cut along N (Shoeybi et al.,
+#: Megatron-LM, 2019, section 3). Each GPU has all of the others here, whose outputs all heads share.
+_CUT_ALONG_K = {"o_proj", "down_proj", "out_proj", "fc2", "dense_4h_to_h", "c_proj", "wo", "w2", "dense"}
+_NOT_CUT = {"q_a_proj", "kv_a_proj_with_mqa"}
+
+
+def model_problems(
+    model: str | Path, fields: Mapping[str, Any], tensor_parallel: Sequence[int] = (1,)
+) -> list[ModelProblem]:
+    """Return the distinct problems of a model.
+
+    Parameters
+    ----------
+    model
+        A name of `MODELS`, or a folder with a config.json, whose weights are not read: of a quantized checkpoint their
+        headers are, where `fields` names no format.
+    fields
+        Fields of `MatmulConfig` other than N and K, for every layer.
+    tensor_parallel
+        Over how many GPUs layers are cut: along N, or along K those behind such ones. Heads of k and v are never cut;
+        more GPUs than heads have copies.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such model, a layer cannot be cut, or a field breaks a rule of `MatmulConfig`; the message names
+        the layer.
+    CheckpointError, UnsupportedError
+        If the folder cannot be read, or transformers, which reads it, is not installed.
+    """
+    for count in tensor_parallel:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ConfigError(f"'tensor_parallel' must be ints, at least 1 (got {count!r:.80})", tensor_parallel=count)
+    heads, layers = _layers_of(model, fields)
+    if not layers:
+        raise ConfigError(f"'model' must have layers outside of experts (got {str(model)!r:.200})", model=str(model))
+    found: dict[str, ModelProblem] = {}
+    for count in tensor_parallel:
+        for layer, config in layers:
+            name = "+".join(layer.names) + (f" / {count}" if count > 1 else "")
+            try:
+                made = _cut(layer, config, heads, count)
+            except BitquantError as error:
+                raise ConfigError(f"{model}, {name}: {error}", **error.values) from error
+            if (before := found.get(made.key())) is None:
+                found[made.key()] = ModelProblem(made, name)
+            elif name not in before.name.split(", "):
+                found[made.key()] = ModelProblem(made, f"{before.name}, {name}")
+    return list(found.values())
+
+
+def _layers_of(model: str | Path, fields: Mapping[str, Any]) -> tuple[_Heads | None, list[tuple[_Layer, MatmulConfig]]]:
+    """Return each layer with its problem, not cut."""
+    if str(model) in MODELS:
+        heads, layers = MODELS[str(model)]
+        return heads, [(layer, _config_of(layer, fields)) for layer in _formatted(str(model), layers, fields)]
+    folder = Path(model)
+    if not (folder / "config.json").is_file():
+        raise ConfigError(
+            f"'model' must be a folder with a config.json, or one of {', '.join(MODELS)} (got {str(model)!r:.200})",
+            model=str(model),
+        )
+    outline, config = _outline(folder)
+    text = getattr(config, "get_text_config", lambda: config)()
+    kv_heads = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", None)
+    head_dim = getattr(text, "head_dim", None)
+    if kv_heads and not head_dim and getattr(text, "hidden_size", None):
+        head_dim = text.hidden_size // text.num_attention_heads
+    heads_found = _Heads(kv_heads, head_dim) if kv_heads and head_dim else None
+    quantization = read_json_file(folder / "config.json").get("quantization_config")
+    if quantization is not None and fields.get("W_dtype") is None:
+        return heads_found, _of_checkpoint(folder, fields)
+    found = _formatted(str(model), _of_outline(outline), fields)
+    return heads_found, [(layer, _config_of(layer, fields)) for layer in found]
+
+
+def _formatted(model: str, layers: Iterable[_Layer], fields: Mapping[str, Any]) -> list[_Layer]:
+    if fields.get("W_dtype") is None:
+        raise ConfigError(
+            f"'W_dtype' must be given: nothing says in which format the weights of {model} are to be; for example "
+            "W_dtype uint4, group_size 128, with_scaling, with_zeros",
+            W_dtype=None,
+        )
+    return list(layers)
+
+
+def _config_of(layer: _Layer, fields: Mapping[str, Any]) -> MatmulConfig:
+    with_bias = bool(fields.get("with_bias")) or layer.with_bias
+    return MatmulConfig(**{**fields, "N": layer.N, "K": layer.K, "with_bias": with_bias})
+
+
+def _outline(folder: Path) -> tuple[Any, Any]:
+    """Return the model of a folder on the meta device, and its config."""
+    transformers = import_transformers()
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity(logging.ERROR)
+    try:
+        config = read_model_config(transformers, folder)
+        vars(config).pop("quantization_config", None)
+        return make_outline(model_class_of(transformers, config, folder), config, torch.bfloat16), config
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+
+
+def _of_outline(outline: Any) -> list[_Layer]:
+    """Return the layers of a model but its output embedding, merged as `merge_layers` does."""
+    output = outline.get_output_embeddings() if hasattr(outline, "get_output_embeddings") else None
+    sizes = {
+        name: (module.in_features, module.out_features, module.bias is not None)
+        for name, module in outline.named_modules()
+        if type(module) is torch.nn.Linear and module is not output
+    }
+
+    def make(size: tuple[int, int, bool]) -> torch.nn.Module:
+        with torch.device("meta"):
+            return Linear(*size, W_dtype="int8")
+
+    found = []
+    for operator in outline_operators(outline, sizes, make):
+        names = tuple(name.rpartition(".")[2] for name in operator.places[0])
+        found.append(_Layer(names, operator.config.N, operator.config.K, operator.config.with_bias))
+    return found
+
+
+def _of_checkpoint(folder: Path, fields: Mapping[str, Any]) -> list[tuple[_Layer, MatmulConfig]]:
+    """Return the layers of a quantized checkpoint with the problems that `load_model` makes of them."""
+    found = []
+    for kind in read_contents(folder).operators:
+        if kind.role == "quantized" and kind.config is not None:
+            config = kind.config if fields.get("M") is None else kind.config.with_M(fields["M"])
+            names = tuple(kind.names[0].rpartition(".")[2].split("+"))
+            found.append((_Layer(names, config.N, config.K, config.with_bias), config))
+    return found
+
+
+def _cut(layer: _Layer, config: MatmulConfig, heads: _Heads | None, count: int) -> MatmulConfig:
+    """Return the problem of one of `count` GPUs."""
+    names = set(layer.names)
+    if count == 1 or names & _NOT_CUT:
+        return config
+    if names & _CUT_ALONG_K:
+        group_size = -1 if config.group == config.K else config.group_size  # One group a row stays one.
+        return dataclasses.replace(config, K=_part(config.K, count, "K"), group_size=group_size)
+    if kv := names & {"k_proj", "v_proj"}:
+        if heads is None or (heads.kv_heads % count and count % heads.kv_heads):
+            raise ConfigError(
+                f"'tensor_parallel' must divide the heads of k and v or be a multiple of them (got {count}, "
+                f"{heads.kv_heads if heads else 'an unknown number of'} heads)",
+                tensor_parallel=count,
+            )
+        own = max(1, heads.kv_heads // count) * heads.head_dim * len(kv)
+        shared = config.N - heads.kv_heads * heads.head_dim * len(kv)
+        return dataclasses.replace(config, N=_part(shared, count, "N") + own)
+    return dataclasses.replace(config, N=_part(config.N, count, "N"))
+
+
+def _part(size: int, count: int, what: str) -> int:
+    if size % count:
+        raise ConfigError(f"'tensor_parallel' must divide {what} (got {count}, {what}={size})", tensor_parallel=count)
+    return size // count

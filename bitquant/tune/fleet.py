@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many rungs of many problems over the slots that there are, with a journal for each problem."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bitquant import cache
+from bitquant.arch import driver_version
+from bitquant.compiler import cuda_compiler
+from bitquant.errors import BitquantError, UnsupportedError
+from bitquant.parallel import NAP_S
+from bitquant.problem import Problem
+from bitquant.schedule.rules.contract import Rule
+from bitquant.tune.apart import ProcessMeasurer
+from bitquant.tune.candidates import Candidate
+from bitquant.tune.compile import Builder
+from bitquant.tune.journal import Journal
+from bitquant.tune.measurer import ROUNDS, Measurer
+from bitquant.tune.predictor import default_predictor
+from bitquant.tune.result import Tuned, TuningResult
+from bitquant.tune.search import FINALISTS, Finished, best_of
+from bitquant.tune.trial import Trial
+from bitquant.tune.work import SLOTS, Bench, LocalSlot, Slot, SlotLostError, job_of
+
+__all__ = ["Fleet", "Here", "Rung", "provenance_of", "slots_here", "visible_gpus"]
+
+
+@dataclass
+class Rung:
+    """One rung of a problem, and how far its search is.
+
+    Attributes
+    ----------
+    subject
+        What is tuned.
+    rung
+        Which of its rungs.
+    current
+        What serves it now.
+    trials
+        What was done, by candidate, in the order in which it was first done.
+    kept
+        How many of them a journal of before had.
+    finished
+        How the search has ended; None while it has not.
+    failure
+        Why it cannot be searched; "" where it can.
+    """
+
+    subject: Tuned
+    rung: int
+    current: Candidate | None
+    trials: dict[Any, Trial] = field(default_factory=dict)
+    kept: int = 0
+    finished: Finished | None = None
+    failure: str = ""
+
+    @property
+    def problem(self) -> Problem:
+        """The function that is searched."""
+        s = self.subject
+        return Problem(s.config, self.rung, s.target, s.weight_layout)
+
+    @property
+    def ordered(self) -> list[Trial]:
+        """The trials, that of what serves it now first."""
+        first = self.current.key if self.current is not None else None
+        return sorted(self.trials.values(), key=lambda trial: trial.candidate.key != first)
+
+    def best_us(self) -> float | None:
+        """Return the least latency so far, in microseconds."""
+        finals = [t.latency_us for t in self.trials.values() if t.is_final and t.latency_us]
+        return min(finals or [t.latency_us for t in self.trials.values() if t.latency_us], default=None)
+
+
+class Fleet:
+    """Searches rungs, each in one slot at a time.
+
+    Parameters
+    ----------
+    slots
+        Where; all on equal devices.
+    rules
+        The rules whose spaces are searched.
+    topk
+        The most trials of a rung.
+    journal
+        The folder of journals; None: nothing is kept.
+    tell
+        Called whenever something of a rung has changed, one call at a time.
+
+    Raises
+    ------
+    UnsupportedError
+        If the slots are on different devices.
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        rules: Sequence[Rule],
+        topk: int,
+        journal: str | Path | None = None,
+        tell: Callable[[Rung], object] = lambda _: None,
+    ) -> None:
+        devices = sorted({slot.device for slot in slots})
+        if len(devices) != 1:
+            raise UnsupportedError(
+                f"tuning needs GPUs of one product (got {', '.join(devices)}); tune on each by itself"
+            )
+        self.device, self._slots = devices[0], slots
+        self._rules, self._topk, self._folder, self._tell = rules, topk, journal, tell
+        self._lock = threading.Lock()
+        self._journals: dict[str, Journal] = {}
+        self._errors: list[BaseException] = []
+
+    def tune(self, rungs: Sequence[Rung], *, again: bool = False) -> list[TuningResult]:
+        """Search all rungs, and return a result for each subject, in their order.
+
+        Parameters
+        ----------
+        rungs
+            Those of one subject in a row.
+        again
+            Whether to leave out what journals have from before.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Where Ctrl-C was pressed. Everything that was started has ended, and journals have every trial.
+        BitquantError
+            If a journal cannot be used.
+        """
+        provenance = {id(r.subject): provenance_of(r.subject) for r in rungs}
+        waiting: queue.SimpleQueue[Rung] = queue.SimpleQueue()
+        for rung in rungs:
+            self._recall(rung, provenance[id(rung.subject)], again)
+            if rung.finished is None:
+                waiting.put(rung)
+            self._tell(rung)
+        left = list(self._slots)
+        while not waiting.empty():  # Once, unless slots are lost.
+            if not left:
+                raise UnsupportedError("all machines that tuned are gone; run the same command again to go on")
+            left = self._run(left, waiting)
+        results = []
+        for subject in {id(r.subject): r.subject for r in rungs}.values():
+            mine = [r for r in rungs if r.subject is subject]
+            best = {r.rung: won for r in mine if (won := best_of(r.ordered)) is not None}
+            trials = tuple(trial for r in mine for trial in r.ordered)
+            results.append(TuningResult(subject, self.device, trials, best, provenance[id(subject)]))
+        return results
+
+    def _run(self, slots: Sequence[Slot], waiting: queue.SimpleQueue[Rung]) -> list[Slot]:
+        """Serve what waits; the threads end before this returns the slots that are left, or raises."""
+        ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+        left: list[Slot] = []
+
+        def serve(slot: Slot) -> None:
+            try:
+                if self._serve(slot, waiting):
+                    left.append(slot)
+            finally:
+                ended.put(None)
+
+        threads = [threading.Thread(target=serve, args=(slot,), daemon=True) for slot in slots]
+        running = len(threads)
+        for thread in threads:
+            thread.start()
+        try:
+            # Not by `join` with a timeout: Ctrl-C within it makes Python take the thread for ended (bpo-45274).
+            while running and not self._errors:
+                with contextlib.suppress(queue.Empty):
+                    ended.get(timeout=NAP_S)
+                    running -= 1
+        finally:
+            if running:
+                self._errors.append(KeyboardInterrupt())
+                for slot in self._slots:
+                    slot.stop()
+            for thread in threads:
+                thread.join()
+        if self._errors:
+            raise self._errors[0]
+        return left
+
+    @property
+    def journals(self) -> list[Path]:
+        """The files that keep the trials."""
+        return [journal.path for journal in self._journals.values()]
+
+    def _recall(self, rung: Rung, provenance: Mapping[str, Any], again: bool) -> None:
+        """Take what the journal has of a rung."""
+        if self._folder is None:
+            return
+        s = rung.subject
+        if s.config.key() not in self._journals:
+            made_by = {"layout": s.weight_layout, "target": str(s.target), "device": self.device, **provenance}
+            made_by.pop("date")
+            made_by["versions"] = {**made_by["versions"], "bitquant_source": cache.versions()["bitquant_source"]}
+            self._journals[s.config.key()] = Journal(self._folder, s.config, made_by)
+        journal = self._journals[s.config.key()]
+        if not again:
+            known = journal.trials(rung.rung, self._rules)
+            rung.trials = {trial.candidate.key: trial for trial in known}
+            rung.kept = len(known)
+            rung.finished = journal.finished(rung.rung, self._topk)
+            if rung.finished is not None and best_of(known) is None and any(t.latency_us for t in known):
+                rung.finished = None  # A longer search was begun after it, and its best were not timed again.
+
+    def _serve(self, slot: Slot, waiting: queue.SimpleQueue[Rung]) -> bool:
+        """Search what waits until nothing does; return whether the slot is of use after it."""
+        while not self._errors:
+            try:
+                rung = waiting.get_nowait()
+            except queue.Empty:
+                return True
+            try:
+                self._search(slot, rung)
+            except SlotLostError:
+                waiting.put(rung)
+                return False
+            except BitquantError as error:
+                rung.failure = str(error)
+                with self._lock:
+                    self._tell(rung)
+            except BaseException as error:  # noqa: BLE001 - the caller's thread raises it.
+                self._errors.append(error)
+        return True
+
+    def _search(self, slot: Slot, rung: Rung) -> None:
+        known = list(rung.trials.values())
+        for line in slot.run(job_of(rung.problem, self._topk, rung.current, known)):
+            if self._errors:
+                return
+            with self._lock:
+                if (journal := self._journals.get(rung.subject.config.key())) is not None:
+                    journal.add(line)
+                if "reason" in line:
+                    rung.finished = Finished(**line)
+                else:
+                    trial = Trial.from_dict(line, self._rules)
+                    rung.trials[trial.candidate.key] = trial
+                self._tell(rung)
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs of this process as CUDA_VISIBLE_DEVICES names them, in torch's order."""
+    named = [part.strip() for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if part.strip()]
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return named[:count] if named else [str(i) for i in range(count)]
+
+
+@dataclass(frozen=True)
+class Here:
+    """What this machine tunes with.
+
+    Attributes
+    ----------
+    slots
+        Where rungs are searched.
+    builder, measurers
+        Who builds, and who measures: one for each GPU.
+    """
+
+    slots: Sequence[Slot]
+    builder: Builder
+    measurers: Sequence[Measurer]
+
+
+@contextlib.contextmanager
+def slots_here(
+    device_type: str,
+    gpus: Sequence[str],
+    workers: int,
+    rules: Sequence[Rule],
+    measurers: Sequence[Measurer] = (),
+) -> Iterator[Here]:
+    """Yield what this machine tunes with, whose processes end with the block.
+
+    Parameters
+    ----------
+    device_type
+        "cuda" or "cpu".
+    gpus
+        As of `visible_gpus`: one measuring process each.
+    workers
+        Processes that compile, for all of them together.
+    rules
+        The rules whose spaces are searched.
+    measurers
+        In place of processes.
+    """
+    builder = Builder(workers)
+    made: list[Measurer] = list(measurers)
+    try:
+        if not made:
+            _start_processes(device_type, gpus if device_type == "cuda" else [None], made)
+        benches = [Bench(builder, measurer, rules, default_predictor()) for measurer in made]
+        count = SLOTS if device_type == "cuda" else 1
+        yield Here([LocalSlot(bench) for bench in benches for _ in range(count)], builder, made)
+    finally:
+        builder.stop()
+        for measurer in made:
+            measurer.stop()
+
+
+def _start_processes(device_type: str, gpus: Sequence[str | None], made: list[Measurer]) -> None:
+    """Start a measuring process for each GPU, all at once; `made` gets those that started, also where one does not."""
+    with ThreadPoolExecutor(max(1, len(gpus))) as pool:
+        starting = [pool.submit(ProcessMeasurer, device_type, gpu) for gpu in gpus]
+    made += [future.result() for future in starting if future.exception() is None]
+    for future in starting:
+        future.result()
+
+
+def provenance_of(subject: Tuned) -> dict[str, Any]:
+    """Return how measurements of today come about, as records say it."""
+    versions = {k: v for k, v in cache.versions().items() if k not in ("bitquant_source", "machine", "os")}
+    versions["torch"] = torch.__version__
+    if subject.is_cuda:
+        versions["compiler"] = cuda_compiler().key
+        versions["driver"] = driver_version() or "unknown"
+    return {
+        "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
+        "versions": versions,
+        "protocol": {"rounds": ROUNDS, "finalists": FINALISTS, "clock": "bitquant.profiling"},
+    }

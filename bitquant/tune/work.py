@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a worker does: one rung of one problem, told in JSON and answered by the lines of a journal.
+
+The same function runs in a thread beside others, and on another machine (`bitquant.tune.cluster`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from tvm.target import Target
+
+from bitquant.arch import resolve_target
+from bitquant.config import MatmulConfig
+from bitquant.problem import Problem
+from bitquant.schedule.rules.contract import Rule
+from bitquant.schedule.tuned import read_hint
+from bitquant.tune.candidates import Candidate, candidates
+from bitquant.tune.compile import Builder
+from bitquant.tune.measurer import Measurer
+from bitquant.tune.predictor import Predictor
+from bitquant.tune.search import Finished, Space, search
+from bitquant.tune.trial import Trial
+
+__all__ = ["SLOTS", "Bench", "LocalSlot", "Slot", "SlotLostError", "job_of", "work"]
+
+#: Rungs that share a GPU: one is compiled while another is measured. On a CPU compilers would compete with the kernels.
+SLOTS = 2
+
+
+class SlotLostError(Exception):
+    """Where a job was done is gone; another slot may go on with it."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a worker works with."""
+
+    builder: Builder
+    measurer: Measurer
+    rules: Sequence[Rule]
+    predictor: Predictor
+
+
+def job_of(
+    problem: Problem, topk: int, current: Candidate | None = None, known: Sequence[Trial] = ()
+) -> dict[str, Any]:
+    """Return what a worker is told, ready for JSON.
+
+    Parameters
+    ----------
+    problem
+        The function.
+    topk
+        The most trials.
+    current
+        What is used now.
+    known
+        Trials of before.
+    """
+    return {
+        "problem": problem.config.problem(),
+        "rung": problem.rung,
+        "target": str(problem.target),
+        "layout": problem.layout,
+        "topk": topk,
+        "current": None if current is None else {"rule": current.rule.name, "hint": current.hint.to_dict()},
+        "known": [trial.to_dict() for trial in known],
+    }
+
+
+def work(job: Mapping[str, Any], bench: Bench) -> Iterator[dict[str, Any]]:
+    """Search one rung, and yield a line for each trial when it is done, and one at the end.
+
+    Parameters
+    ----------
+    job
+        Of `job_of`.
+    bench
+        What to work with.
+    """
+    target = resolve_target(Target(job["target"]))
+    problem = Problem(MatmulConfig.from_problem(job["problem"]), job["rung"], target, job["layout"])
+    current = None
+    if (now := job["current"]) is not None:
+        rule = next(rule for rule in bench.rules if rule.name == now["rule"])
+        current = Candidate(problem.rung, rule, read_hint(rule, now["hint"]))
+    ordered = candidates(problem, bench.rules, bench.predictor.predict_us, current)
+    known = [Trial.from_dict(fields, bench.rules) for fields in job["known"]]
+    space = Space(problem, ordered, bench.predictor)
+    for event in search(space, job["topk"], bench.builder, bench.measurer, known):
+        yield asdict(event) if isinstance(event, Finished) else event.to_dict()
+
+
+class Slot(Protocol):
+    """Where one job at a time is done."""
+
+    @property
+    def device(self) -> str:
+        """Where its kernels run, by name."""
+
+    def run(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the lines of a job (`work`).
+
+        Raises
+        ------
+        SlotLostError
+            If the slot is gone.
+        """
+
+    def stop(self) -> None:
+        """End what is under way: whoever waits for a line gets an exception."""
+
+
+class LocalSlot:
+    """A slot of this process; several may share a bench, so that one compiles while another measures."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    @property
+    def device(self) -> str:
+        """Where its kernels run, by name."""
+        return self._bench.measurer.device
+
+    def run(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the lines of a job."""
+        return work(job, self._bench)
+
+    def stop(self) -> None:
+        """End what is under way."""
+        self._bench.builder.stop()
+        self._bench.measurer.stop()

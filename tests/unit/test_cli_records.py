@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bitquant records`: what is listed, merged and compared, and which records still give kernels."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from click.testing import CliRunner
+
+import bitquant as bq
+from bitquant.arch import cuda_target
+from bitquant.cli.app import cli
+from bitquant.problem import Problem
+from bitquant.schedule import Record, load_records, save_records
+from bitquant.schedule.rules import MmaRule
+from bitquant.tune.verify import verify
+
+CONFIG = bq.MatmulConfig(M=16, N=64, K=64, W_dtype="uint4", fast_decoding=False)
+HINT = MmaRule().default_hint(Problem(CONFIG, 16, cuda_target("sm_90a"))).to_dict()
+
+
+def record(us=2.0, *, rung=16, device="NVIDIA H200", rule="mma", hint=HINT, **fields):
+    config = dataclasses.replace(CONFIG, M=rung, **fields)
+    problem = {k: v for k, v in config.problem().items() if k != "M"}
+    return Record(problem, rung, "sm_90a", device, rule, hint, us, 1.0, {"date": "2026-01-02"})
+
+
+def run(*arguments):
+    result = CliRunner().invoke(cli, ["records", *map(str, arguments)])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of records: one differs in a latency and in a hint, and each has one that the other lacks."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    other = {**HINT, "stages": 5}
+    save_records([record(), record(3.0, rung=1), record(4.0, rung=64), record(9.0, device="NVIDIA H100")], old)
+    save_records([record(), record(1.5, rung=1), record(4.0, rung=64, hint=other), record(5.0, N=128)], new)
+    return old, new
+
+
+def test_list_counts_and_selects(folders):
+    """A line for each device and pair of types; options leave out the others."""
+    old, new = folders
+    code, out, _ = run("list", old, new)
+    assert code == 0
+    assert out.splitlines()[-1] == "5 records"
+    assert "sm_90a  NVIDIA H200  float16 x uint4        4       2  1, 16, 64  2026-01-02" in out
+    assert run("list", old, new, "--device", "h100")[1].splitlines()[-1] == "1 record"
+    assert run("list", old, new, "--N", 128, "--m", 16)[1].splitlines()[-1] == "1 record"
+
+
+def test_show_has_latency_and_hint(folders):
+    """Each record is a line: of what it is, its time beside the floor, and what to schedule with."""
+    lines = run("show", folders[0], "--m", 1)[1].splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("NVIDIA H200     1  64 x 64  float16 x uint4  plain        3.00     3.00  mma ")
+    assert "stages=" in lines[1]
+
+
+def test_merge_keeps_the_faster(folders, tmp_path):
+    """Of two records of one problem and device the faster one stays, and nothing is lost."""
+    target = tmp_path / "all"
+    assert run("merge", *folders, target)[0] == 0
+    merged = {(r.problem["N"], r.rung, r.device): r.latency_us for r in load_records(target)}
+    h200 = "NVIDIA H200"
+    assert merged == {
+        (64, 1, h200): 1.5, (64, 16, h200): 2.0, (64, 64, h200): 4.0, (128, 16, h200): 5.0,
+        (64, 16, "NVIDIA H100"): 9.0,
+    }  # fmt: skip
+
+
+def test_diff_says_what_differs(folders):
+    """Latencies, hints, and what only one has; equal records are left out."""
+    old, new = folders
+    code, out, _ = run("diff", old, new)
+    assert code == 0
+    assert out.splitlines()[-1] == "4 of 5 records differ"
+    assert "3.00    1.50      2.000  latency" in out
+    assert "4.00    4.00      1.000  hint" in out
+    assert f"only in {old}" in out
+    assert f"only in {new}" in out
+    assert run("diff", old, old)[1].splitlines()[-1] == "0 of 4 records differ"
+
+
+def test_verify_compiles_each_without_a_gpu(tmp_path):
+    """A record whose rule is gone, or whose hint does not fit, is named with its file; the exit code is 1."""
+    big = {**HINT, "stages": 1000}
+    save_records([record(), record(rung=1, rule="gone"), record(rung=32, hint=big)], tmp_path)
+    code, out, errors = run("verify", tmp_path, "--workers", 0)
+    assert (code, out) == (1, "1 of 3 records give kernels\n")
+    gone, unfit = sorted(errors.splitlines(), key=lambda line: "gone" not in line)
+    assert "matmul_nt-float16-uint4.json: m <= 1, N=64, K=64, float16 x uint4 by rule gone: there is no rule" in gone
+    assert "m <= 32" in unfit
+    assert [v.complaint for v in verify([record()], workers=0)] == [""]
+
+
+def test_nowhere_to_look_is_an_error(monkeypatch):
+    """Without folders, and with records switched off, the error says what to name."""
+    monkeypatch.setenv("BITQUANT_SCHEDULES", "off")
+    code, _, errors = run("list")
+    assert code == 2
+    assert "BITQUANT_SCHEDULES is off; name a file or folder" in errors
