@@ -22,7 +22,9 @@ from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.decode.rule import DecodeRule
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.testing.generators import SHAPE_SETS
+from bitquant.tune.candidates import Candidate
 from bitquant.tune.collect import Draw, draw_hints, mutated
+from bitquant.tune.predictor import Learned
 from bitquant.tune.train import Measured, measured_problems, regrets
 from bitquant.tune.trials import Measurement, append_to_journal, read_journal
 
@@ -212,3 +214,56 @@ def test_regret_is_what_the_first_hints_lose() -> None:
     assert regrets([], []).count == 0
     few = measured_problems([_measurement(WgmmaRule(), hint, 10.0, m=1) for hint in hints])
     assert all(np.isinf(p.analytical_score).all() for p in few)
+
+
+def test_tuning_predicts_by_the_ranking() -> None:
+    """Of the hints of both rules the one that the ranking puts first has the least predicted time."""
+    problem = _problem(16)
+    found = [Candidate(16, rule, hint) for rule, hint in ranking.ordered(problem, RULES)]
+    times = Learned().predict_us(problem, found)
+    assert np.isfinite(times).all()
+    likely = {(rule.name, g.hint) for r in RULES for rule, g, _ in order.likely(problem, r)}
+    best = min((us, i) for i, us in enumerate(times) if (found[i].rule.name, found[i].hint) in likely)[1]
+    assert best == 0
+
+
+def test_the_commands_merge_show_and_learn(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Journals become a file, the file a table, and a model, whose devices are those of the trials."""
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("xgboost")
+    from click.testing import CliRunner
+
+    from bitquant.cli.app import cli
+    from bitquant.tune import train
+
+    monkeypatch.setattr(train, "ROUNDS", 3)
+    chance = np.random.default_rng(0)
+    for N in (1024, 2048, 3072):
+        problem = _problem(16, N, 2048)
+        hints = [(rule, hint) for rule in RULES for hint, _ in zip(rule.space(problem), range(6), strict=False)]
+        common = {"problem": {k: v for k, v in problem.config.problem().items() if k != "M"}, "rung": 16}
+        append_to_journal(
+            tmp_path / "j.jsonl",
+            [
+                Measurement(
+                    **common, device="NVIDIA H200", target="", rule=rule.name, hint=hint.to_dict(), draw="uniform",
+                    status="measured", latency_us=float(10 + chance.random()),
+                )
+                for rule, hint in hints
+            ],
+        )  # fmt: skip
+    run = CliRunner().invoke
+
+    def output(*arguments: str) -> str:
+        result = run(cli, ["trials", *arguments])
+        assert result.exit_code == 0, result.output
+        return str(result.output)
+
+    file, model = str(tmp_path / "t.parquet"), tmp_path / "m.npz"
+    assert "36 kernels" in output("merge", str(tmp_path / "j.jsonl"), file)
+    assert "36 kernels" in output("merge", str(tmp_path / "j.jsonl"), file)  # Nothing is there twice.
+    assert "decode" in output("summary", file)
+    told = output("train", file, "--out", str(model), "--plot", str(tmp_path / "p.png"))
+    assert [line.split()[3:5] for line in told.splitlines() if line.startswith("9 to 16")][1] == ["3", "learned"]
+    assert list(Trees.load(model).devices) == ["H200 SXM"]
+    assert (tmp_path / "p.png").stat().st_size > 10_000
