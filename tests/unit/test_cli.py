@@ -22,7 +22,7 @@ import bitquant as bq
 from bitquant.cli import doctor as doctor_module
 from bitquant.cli import run as run_module
 from bitquant.cli.app import cli
-from bitquant.cli.inspect import te_source
+from bitquant.compute.expressions import te_source
 from bitquant.cli.output import print_table, wrapped
 from bitquant.compiler import find_disassembler
 from bitquant.compute import select_implementation
@@ -123,7 +123,7 @@ def test_options_are_the_fields_of_the_config(command):
 def test_flags_make_the_config(arguments, fields, monkeypatch):
     """Flags give the config that their values give in Python."""
     seen = []
-    monkeypatch.setattr("bitquant.cli.inspect.te_source", lambda config, mod: seen.append(config) or "")
+    monkeypatch.setattr("bitquant.compute.expressions.te_source", lambda config, mod: seen.append(config) or "")
     printed("inspect", "--stage", "te", "--target", "cpu", "--N", 64, "--K", 64, *arguments.split())
     wanted = bq.MatmulConfig(N=64, K=64, **fields)
     assert [seen[0].to_dict()] == [wanted.to_dict()]
@@ -177,7 +177,7 @@ def test_an_unexpected_error_is_one_line(monkeypatch):
     def fail(*args, **options):
         raise KeyError("lost")
 
-    monkeypatch.setattr("bitquant.cli.inspect.te_source", fail)
+    monkeypatch.setattr("bitquant.compute.expressions.te_source", fail)
     arguments = ["inspect", "--stage", "te", "--target", "cpu", "--N", "64", "--K", "64"]
     result = call(*arguments)
     assert result.exit_code == 3
