@@ -172,15 +172,15 @@ class Listing:
     Attributes
     ----------
     cuda_source, compiled
-        CUDA C++, and what it was compiled to, with line numbers; None for a CPU.
+        CUDA C++, and what it was compiled to, with line numbers; empty and None for a CPU.
     llvm_ir, assembly
-        The code of a CPU; None for a GPU.
+        The code of a CPU; empty for a GPU.
     """
 
-    cuda_source: str | None = None
+    cuda_source: str = ""
     compiled: CompiledCuda | None = None
-    llvm_ir: str | None = None
-    assembly: str | None = None
+    llvm_ir: str = ""
+    assembly: str = ""
 
 
 def listing(scheduled: IRModule, target: Target) -> Listing:

@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Text", "html_table"]
 
 
-def html_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "", right: Iterable[str] = ()) -> str:
+def html_table(
+    headers: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "", right: Iterable[str] = ()
+) -> str:
     """Return a table in HTML; whatever stands in a cell is text.
 
     Parameters
@@ -30,7 +35,9 @@ def html_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], caption: s
     if caption:
         lines.append(f"<caption>{html.escape(caption)}</caption>")
     if any(headers):
-        cells = (f'<th scope="col"{style}>{html.escape(header)}</th>' for header, style in zip(headers, styles, strict=True))
+        cells = (
+            f'<th scope="col"{style}>{html.escape(header)}</th>' for header, style in zip(headers, styles, strict=True)
+        )
         lines.append(f"<thead><tr>{''.join(cells)}</tr></thead>")
     lines.append("<tbody>")
     for row in rows:
@@ -57,10 +64,10 @@ class Text(str):
     __slots__ = ("_markup",)
     _markup: str
 
-    def __new__(cls, text: str, markup: str) -> Text:
+    def __new__(cls, text: str, markup: str) -> Self:
         """Return the text with its other form."""
         made = super().__new__(cls, text)
-        made._markup = markup  # noqa: SLF001
+        made._markup = markup
         return made
 
     def _repr_html_(self) -> str:

@@ -127,7 +127,7 @@ class Matmul(Operator):
         return result
 
     def explore(self, m: int | None = None) -> Page:
-        """Return a page on the kernel that serves `m` rows, which a notebook shows: ``matmul.explore().save("k.html")``.
+        """Return a page on the kernel that serves `m` rows; a notebook shows it, ``save`` writes it to a file.
 
         It has the stages side by side, drawings of the tile, the ring and the grid, the roofline, resources, the hint
         explained, and why other rules refused. The kernel is compiled once more, with line numbers; the one that runs

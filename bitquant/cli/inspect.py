@@ -89,16 +89,16 @@ def inspect(
     from bitquant.build import watched
     from bitquant.schedule import plan, preferred_layout
 
-    if (stage is None) == (html is None):
-        got = "neither" if stage is None else "both"
-        raise click.UsageError(f"one of --stage and --html is wanted (got {got}); see bitquant inspect --help")
+    if stage is not None and html is not None:
+        raise click.UsageError("one of --stage and --html is wanted (got both); leave one out")
     if html is not None:
         for name, is_given in (("--json", as_json), ("--full", full), ("--out", out is not None)):
             if is_given:
                 raise click.UsageError(f"{name} goes with --stage (got --html); leave it out")
         _write_page(html, config, target, rung)
         return
-    assert stage is not None
+    if stage is None:
+        raise click.UsageError(f"one of --stage and --html is wanted; --stage is one of {', '.join(_LANGUAGES)}")
     if as_json and stage != "report":
         raise click.UsageError(f"--json goes with --stage report (got {stage}); leave it out")
     resolved = resolve_target(target)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Colours of the stages' text.
 
-pygments, which the command line uses, takes over a second for the stages of one kernel, more than the kernel's own
-compilation. The page needs to tell comments, strings, numbers and keywords apart, and no more: one expression a language.
+pygments, which the command line uses, takes over a second for the stages of one kernel, as long as its compilation.
+The page needs to tell comments, strings, numbers and keywords apart, and no more: one expression a language.
 """
 
 from __future__ import annotations
@@ -45,7 +45,12 @@ def coloured(line: str, language: str) -> str:
     at = 0
     for match in _LANGUAGES[language].finditer(line):
         tag = _TAGS[match.lastgroup or ""]
-        parts += [html.escape(line[at : match.start()], quote=False), f"<{tag}>", html.escape(match[0], quote=False), f"</{tag}>"]
+        parts += [
+            html.escape(line[at : match.start()], quote=False),
+            f"<{tag}>",
+            html.escape(match[0], quote=False),
+            f"</{tag}>",
+        ]
         at = match.end()
     parts.append(html.escape(line[at:], quote=False))
     return "".join(parts)

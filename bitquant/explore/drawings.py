@@ -18,6 +18,7 @@ _MOST_CELLS = 1600
 
 def draw_tile(tiling: Tiling, config: MatmulConfig, m: int) -> str:
     """Draw a tile of D with who computes what of it, and the pieces of A and W that a step multiplies."""
+
     # Lengths are drawn by their roots: 16 rows by 4096 columns would be a line.
     def scale(length: float, room: float, most: float) -> float:
         return max(18.0, room * math.sqrt(length / most)) if most else 18.0
@@ -25,13 +26,13 @@ def draw_tile(tiling: Tiling, config: MatmulConfig, m: int) -> str:
     most = max(tiling.tile_m, tiling.tile_n, min(tiling.tile_k, config.K))
     height, width = scale(tiling.tile_m, 170, most), scale(tiling.tile_n, 250, most)
     depth = scale(min(tiling.tile_k, config.K), 170, most)
-    left, top = 70.0 + depth + 14, 44.0 + depth + 14
+    left, top = 70.0 + depth + 14, 24.0 + depth + 14
     columns, rows = width / tiling.tile_n, height / tiling.tile_m
     elements = [
         svg.rect(left, top - depth - 14, width, depth, "w", f"W: {tiling.tile_n} rows by {tiling.tile_k} k"),
-        svg.text(left + width / 2, top - depth / 2 - 10, "W", "mid", "middle"),
+        svg.text(left + width + 8, top - depth / 2 - 10, "W", "mid"),
         svg.rect(left - depth - 14, top, depth, height, "a", f"A: {tiling.tile_m} rows by {tiling.tile_k} k"),
-        svg.text(left - depth / 2 - 14, top + height / 2 + 4, "A", "mid", "middle"),
+        svg.text(left - depth / 2 - 14, top - 8, "A", "mid", "middle"),
     ]
     for i in range(1, min(tiling.parts_k, 16)):
         share = i / tiling.parts_k
@@ -45,16 +46,16 @@ def draw_tile(tiling: Tiling, config: MatmulConfig, m: int) -> str:
         if box[2] > 7.0 * len(part.name) and box[3] >= 13:
             elements.append(svg.text(box[0] + box[2] / 2, box[1] + box[3] / 2 + 4, part.name, "small", "middle"))
     elements += [
-        svg.text(left + width / 2, 18, f"{tiling.tile_n} n", "small", "middle"),
+        svg.text(left + width / 2, top - depth - 22, f"{tiling.tile_n} n", "small", "middle"),
         svg.text(left - depth / 2 - 14, top + height + 16, f"{tiling.tile_k} k", "small", "middle"),
         svg.text(left + width / 2, top + height + 16, f"D: {tiling.tile_m} x {tiling.tile_n}", "small", "middle"),
         svg.text(left - depth - 22, top + height / 2 + 4, f"{tiling.tile_m} m", "small", "end"),
     ]
     label = (
-        f"A tile of D of {tiling.tile_m} rows by {tiling.tile_n} columns, of {m} by {config.N}, and the {tiling.tile_k} k "
-        "of A and W that a step multiplies."
+        f"A tile of D, {tiling.tile_m} rows by {tiling.tile_n} columns of {m} by {config.N}, and the {tiling.tile_k} "
+        "k of A and W that a step multiplies."
     )
-    return svg.picture(max(left + width + 20, 300), top + height + 26, label, elements)
+    return svg.picture(max(left + width + 34, 300), top + height + 26, label, elements)
 
 
 def draw_ring(ring: Ring) -> str:
@@ -65,16 +66,18 @@ def draw_ring(ring: Ring) -> str:
     for slot in range(slots):
         y = top + slot * row
         elements.append(svg.text(left - 8, y + 16, f"slot {slot}", "small", "end"))
-        for step in range(shown):
-            # The slot that is multiplied in this step, and the piece that is on its way to each other one.
-            ahead = (slot - step) % ring.slots
-            piece = step + ahead
-            if piece >= ring.steps:
-                continue
-            look, what = ("multiplied", "is multiplied") if ahead == 0 else ("filled", "is on its way, or waits")
-            title = f"step {step}: slot {slot} holds piece {piece} of k, which {what}"
-            elements.append(svg.rect(left + step * cell, y, cell - 2, row - 2, look, title))
-            elements.append(svg.text(left + step * cell + 11, y + 15, str(piece), "tiny", "middle"))
+        for piece in range(slot, min(ring.steps, shown + ring.slots), ring.slots):
+            # On its way from the step in which the slot is free, until it is multiplied.
+            begin, end = max(0, piece - ring.slots + 1), min(piece, shown)
+            title = f"slot {slot} holds piece {piece} of k from step {begin} on; step {piece} multiplies it"
+            x, width = left + begin * cell, (end - begin) * cell - 2
+            if width > 0:
+                elements.append(svg.rect(x, y, width, row - 2, "filled", title))
+                elements.append(svg.text(x + width / 2, y + 15, str(piece), "tiny", "middle"))
+            if piece < shown:
+                x = left + piece * cell
+                elements.append(svg.rect(x, y, cell - 2, row - 2, "multiplied", title))
+                elements.append(svg.text(x + cell / 2 - 1, y + 15, str(piece), "tiny", "middle"))
     y = top + slots * row + 16
     rest = []
     if slots < ring.slots:
@@ -84,8 +87,8 @@ def draw_ring(ring: Ring) -> str:
     if rest:
         elements.append(svg.text(left, y, " and ".join(rest) + " are drawn", "small"))
     label = (
-        f"A ring of {ring.slots} slots in {ring.place}. In each step one slot is multiplied, while up to {ring.slots - 1} "
-        f"others are filled; {ring.steps} pieces of {ring.slot_k} k pass through it for one tile."
+        f"A ring of {ring.slots} slots in {ring.place}. In each step one slot is multiplied, while up to "
+        f"{ring.slots - 1} others are filled; {ring.steps} pieces of {ring.slot_k} k pass through it for one tile."
     )
     return svg.picture(max(left + shown * cell + 10, 300), y + 8, label, elements)
 
@@ -129,7 +132,7 @@ def draw_grid(tiling: Tiling, resident: int | None) -> str:
     total = tiling.tiles_m * tiling.tiles_n
     together = total if resident is None else max(1, min(resident, tiling.blocks or 1) // tiling.sharers)
     place = {tile: i for i, tile in enumerate(_order(tiling))} if total <= _MOST_CELLS else {}
-    room = 640.0
+    room = 460.0
     if not place:
         count = -(-total // together)
         shown = min(count, 40)
@@ -144,9 +147,9 @@ def draw_grid(tiling: Tiling, resident: int | None) -> str:
         label = f"{total} tiles in {count} waves."
         return svg.picture(room + 20, 36 + shown * 14, label, elements)
     # Long rows of tiles are folded, so that a tile keeps a size.
-    across = min(tiling.tiles_n, 64)
+    across = min(tiling.tiles_n, 32)
     folds = -(-tiling.tiles_n // across)
-    cell = min(30.0, max(9.0, (room - 40) / across))
+    cell = min(30.0, max(12.0, (room - 50) / across))
     elements = [svg.text(44, 14, f"n: {tiling.tiles_n} tiles", "small")]
     for (m, n), index in place.items():
         fold = n // across

@@ -90,7 +90,11 @@ def refusals(problem: Problem, choice: Choice, rules: tuple[Rule, ...]) -> list[
             continue
         reason = choice.refusals.get(rule.name) or rule.refusal(problem)
         if reason is None:
-            reason = "would serve it; it is asked after the one that was taken" if chosen else "would serve it; a record names another"
+            reason = (
+                "would serve it; it is asked after the one that was taken"
+                if chosen
+                else "would serve it; a record names another"
+            )
         rows.append((rule.name, reason))
     return [*((name, reason) for name, reason in choice.refusals.items() if name == "record"), *rows]
 

@@ -11,7 +11,7 @@ import re
 
 from bitquant.compiler import LINE_INFO_FILE
 
-__all__ = ["KERNEL", "Linked", "instruction_links", "read_ptx", "read_sass"]
+__all__ = ["KERNEL", "Linked", "instruction_links", "read_ptx", "read_sass", "with_wgmma"]
 
 #: What the definition of a kernel begins with.
 KERNEL = 'extern "C" __global__'
@@ -23,6 +23,7 @@ _FILE = re.compile(r'\s*\.file\s+(\d+)\s+"([^"]*)"')
 _LOC = re.compile(r"\s*\.loc\s+(\d+)\s+(\d+)\s+\d+(?:.*\binlined_at\s+(\d+)\s+(\d+))?")
 _SASS_LINE = re.compile(r'\s*//## File "([^"]*)", line (\d+)(?: inlined at "([^"]*)", line (\d+))?')
 _INSTRUCTION = re.compile(r"\s*/\*[0-9a-f]+\*/")
+_WARPGROUP_PRODUCT = re.compile(r"\b[HIQ]GMMA\b")
 _TIR_CALL = re.compile(r"\bT\.ptx\.([a-z0-9]+)")
 _CUDA_CALL = re.compile(r"\bptx_([a-z0-9]+?)_")
 
@@ -84,6 +85,20 @@ def read_sass(sass: str, kernel_lines: range) -> Linked:
         lines.append(line)
         links.append(current if _INSTRUCTION.match(line) else 0)
     return lines, links
+
+
+def with_wgmma(lines: list[str], links: list[int], cuda: list[str]) -> list[int]:
+    """Return the links of SASS with those of wgmma, for which ptxas 13.5 writes no line: it would be that before.
+
+    They are volatile and keep their order, so the n-th is the n-th of CUDA C++ where both have as many; else none is
+    linked.
+    """
+    here = [i for i, line in enumerate(lines) if _WARPGROUP_PRODUCT.search(line)]
+    there = [j + 1 for j, line in enumerate(cuda) if line.lstrip().startswith("ptx_wgmma_mma_async")]
+    links = [*links]
+    for place, i in enumerate(here):
+        links[i] = there[place] if len(here) == len(there) else 0
+    return links
 
 
 def instruction_links(scheduled: list[str], cuda: list[str]) -> list[int]:

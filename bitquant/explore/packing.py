@@ -76,7 +76,9 @@ def first_byte(config: MatmulConfig, layout: Layout) -> Byte | None:
         return None
     if layout == "plain":
         fields = tuple(
-            Field(max(0, i * bits), min(8, (i + 1) * bits) - i * bits, *((0, i) if config.layout == "nt" else (i, 0)), 0)
+            Field(
+                max(0, i * bits), min(8, (i + 1) * bits) - i * bits, *((0, i) if config.layout == "nt" else (i, 0)), 0
+            )
             for i in range(-(-8 // bits))
         )
         where = "byte 0 of row 0: element i of a row has the bits from i times the width on, the lowest first"
@@ -93,7 +95,11 @@ def first_byte(config: MatmulConfig, layout: Layout) -> Byte | None:
                     found.append(Field(bit, min(plane.bits, 8 - bit), *inverse[0, register, e], plane.shift))
         fields = tuple(sorted(found, key=lambda field: field.begin))
     is_whole = all(field.bits == bits for field in fields)
-    values = tuple(config.W_format.decode(torch.arange(1 << bits).to(torch.uint8).view(torch.int8)).tolist()) if is_whole and bits < 8 else ()
+    values = (
+        tuple(config.W_format.decode(torch.arange(1 << bits).to(torch.uint8).view(torch.int8)).tolist())
+        if is_whole and bits < 8
+        else ()
+    )
     return Byte(fields, values, where)
 
 
@@ -106,13 +112,12 @@ def _elements(layout: FragmentLayout) -> dict[tuple[int, int, int], tuple[int, i
 
 
 def draw_fragment(config: MatmulConfig) -> str:
-    """Draw the left operand of one tensor-core step: 16 rows of W by `step_k`, with the lane that holds each element."""
+    """Draw the left operand of one tensor-core step, 16 n by `step_k`, with the lane that holds each element."""
     layout = fragment_layout(config)
     cell = 26.0 if layout.step_k == 16 else 18.0
     left, top = 40.0, 34.0
     elements = [svg.text(left, 14, "k", "small"), svg.text(8, top + 10, "n", "small")]
-    for k in range(layout.step_k):
-        elements.append(svg.text(left + k * cell + cell / 2, top - 6, str(k), "tiny", "middle"))
+    elements += [svg.text(left + k * cell + cell / 2, top - 6, str(k), "tiny", "middle") for k in range(layout.step_k)]
     for n in range(16):
         elements.append(svg.text(left - 6, top + n * cell + cell / 2 + 4, str(n), "tiny", "end"))
         for k in range(layout.step_k):
@@ -125,11 +130,13 @@ def draw_fragment(config: MatmulConfig) -> str:
             )
             x, y = left + k * cell, top + n * cell
             elements.append(
-                svg.rect(x, y, cell - 1.5, cell - 1.5, f"cell p{place.register % 4}", title, data_lane=float(place.lane))
+                svg.rect(
+                    x, y, cell - 1.5, cell - 1.5, f"cell p{place.register % 4}", title, data_lane=float(place.lane)
+                )
             )
             elements.append(svg.text(x + cell / 2 - 0.75, y + cell / 2 + 3.5, str(place.lane), "tiny", "middle"))
     label = (
-        f"The left operand of one step: 16 n by {layout.step_k} k, with the number of the lane that holds each element. "
+        f"The left operand of one step: 16 n by {layout.step_k} k, with the lane that holds each element. "
         "Colours tell the four registers of a lane apart."
     )
     return svg.picture(left + layout.step_k * cell + 10, top + 16 * cell + 6, label, elements, "fragment")

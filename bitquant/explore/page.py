@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import html
 import json
+import re
 import time
 from dataclasses import dataclass
 from importlib import resources
@@ -100,7 +101,9 @@ def check_writable(path: str | Path) -> Path:
 
 
 def _unwritable(path: Path, why: object) -> UnsupportedError:
-    return UnsupportedError(f"the page cannot be written to {path}: {why}; name a file in a folder that is there", path=path)
+    return UnsupportedError(
+        f"the page cannot be written to {path}: {why}; name a file in a folder that is there", path=path
+    )
 
 
 def explore(problem: Problem, unscheduled: IRModule, plan: Plan, rules: Any = None) -> Page:
@@ -197,7 +200,9 @@ def _data(name: str) -> str:
 
 @functools.cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     return environment.from_string(_data("page.html"))
 
 
@@ -214,11 +219,16 @@ def _shown(stage: Stage) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _hint_rows(geometry: Geometry | None, choice: Choice | None) -> list[tuple[str, Any, str]]:
+def _hint_rows(geometry: Geometry | None, choice: Choice | None) -> list[tuple[str, Any, Markup]]:
     if choice is None:
         return []
     meanings = glossary(type(geometry.hint)) if geometry is not None else {}
-    return [(name, value, meanings.get(name, "")) for name, value in choice.hint.items()]
+    return [(name, value, _prose(meanings.get(name, ""))) for name, value in choice.hint.items()]
+
+
+def _prose(text: str) -> Markup:
+    """Return a sentence of a docstring as HTML: what stands in backticks is code."""
+    return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", html.escape(text, quote=False)))
 
 
 def _occupancy(problem: Problem, built: Listing, choice: Choice | None, tiling: Tiling | None) -> Occupancy | None:
@@ -246,6 +256,9 @@ def _resource_rows(
         limits = ", ".join(f"{name} {count}" for name, count in resident.by.items())
         rows += [
             ("blocks a multiprocessor", f"{resident.blocks} (by {limits})"),
-            ("occupancy", f"{resident.warps} of {resident.most_warps} warps, {resident.warps / resident.most_warps:.0%}"),
+            (
+                "occupancy",
+                f"{resident.warps} of {resident.most_warps} warps, {resident.warps / resident.most_warps:.0%}",
+            ),
         ]
     return rows

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which part of the computation a line belongs to: B_decode, C, D, or the ring that brings the operands.
 
-A line that says it itself (an instruction, or a name of what it computes) decides, and lines that say nothing follow the
+A line that says it itself, by an instruction or a name of what it computes, decides. Lines that say nothing follow the
 one before in the same block, where text is indented. In PTX and SASS the line of CUDA C++ that an instruction comes
 from decides first.
 """
@@ -67,6 +67,9 @@ _TELLS = {
     ),
 }  # fmt: skip
 _INDENT = re.compile(r"\s*")
+#: What declares a function, its attributes, or a variable, and belongs to no part.
+_DECLARES = re.compile(r"^\s*(def |@|with T\.attr|T\.func_attr|extern |T\.call_packed|\w+: T\.let)")
+_VARIABLE = re.compile(r"^\s*(?:alignas\(\d+\) )?\w+ \w+(?:\[\d+\])?;$|^\s*\w+ = T\.alloc")
 #: Stages whose text is indented by block: a line that says nothing follows one that stands as deep or less deep.
 _INDENTED = frozenset(("te", "tir", "scheduled", "cuda"))
 
@@ -92,6 +95,13 @@ def parts_of(stage: str, lines: list[str], sources: list[str] | None = None) -> 
             result.append("")
             continue
         here = _INDENT.match(line).end() if stage in _INDENTED else 0  # type: ignore[union-attr]
+        if _DECLARES.match(line):
+            current = ""
+            result.append("")
+            continue
+        if _VARIABLE.match(line):
+            result.append("")
+            continue
         told = (sources[index] if sources else "") or next((part for part, tell in tells if tell.search(line)), "")
         if told:
             current, depth = told, here

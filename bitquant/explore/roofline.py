@@ -61,12 +61,16 @@ def draw_roofline(gpu: GpuArch, found: Times, a_bits: int) -> str:
     elements.append(svg.text(_LEFT + 8, _TOP + 16, f"slope: {bandwidth:.2f} TB/s, {gpu.example}", "small"))
     if roof is not None:
         elements.append(svg.line(x_of(end), y_of(roof), x_of(x_range[1]), y_of(roof), "roof"))
-        elements.append(svg.text(_LEFT + 8, _TOP + 32, f"flat: {roof:.0f} TFLOP/s by wgmma, A of {a_bits} bits (fitted)", "small"))
+        elements.append(
+            svg.text(_LEFT + 8, _TOP + 32, f"flat: {roof:.0f} TFLOP/s by wgmma, A of {a_bits} bits (fitted)", "small")
+        )
     x = x_of(intensity)
     elements.append(svg.line(x, _TOP, x, _TOP + _HEIGHT, "here"))
     for i, (look, name, rate) in enumerate(points):
         y = y_of(rate)
-        elements.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" class="{look}"><title>{name}: {rate:.3g} TFLOP/s</title></circle>')
+        elements.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" class="{look}"><title>{name}: {rate:.3g} TFLOP/s</title></circle>'
+        )
         legend = _TOP + _HEIGHT + 52 + 17 * i
         elements.append(f'<circle cx="{_LEFT + 8:.1f}" cy="{legend - 4:.1f}" r="5" class="{look}"/>')
         elements.append(svg.text(_LEFT + 20, legend, f"{name}: {rate:.3g} TFLOP/s", "small"))

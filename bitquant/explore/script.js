@@ -11,6 +11,18 @@
   }]));
   const partOf = (line) => ["r", "b", "c", "d"].find((part) => line.classList.contains(part));
 
+  // The texts begin with what every kernel has.
+  const starts = { cuda: /^extern "C" __global__.*\{/, ptx: /^\.visible \.entry/, scheduled: /^\s*def /, llvm: /^define.*compute/, asm: /compute\w*:$/ };
+  for (const [key, stage] of stages) {
+    const i = starts[key] ? stage.lines.findIndex((line) => starts[key].test(line.textContent)) : -1;
+    stage.begin = Math.max(0, i);
+  }
+  const toBegin = (stage) => {
+    if (stage.seen || stage.pane.hidden) return;
+    stage.seen = true;
+    stage.pre.scrollTop = stage.begin ? stage.lines[stage.begin].offsetTop - stage.pre.offsetTop : 0;
+  };
+
   // Which stages are shown: as many side by side as there is room for.
   const room = () => (innerWidth >= 1500 ? 3 : innerWidth >= 900 ? 2 : 1);
   let shown = [];
@@ -21,6 +33,7 @@
       stage.pane.hidden = !isShown;
       stage.button.setAttribute("aria-pressed", String(isShown));
     }
+    stages.forEach((stage) => toBegin(stage));
   }
   const order = [...stages.keys()];
   const sorted = (keys) => keys.sort((a, b) => order.indexOf(a) - order.indexOf(b));
@@ -79,15 +92,24 @@
     const line = stage.lines[index], link = stage.links[index];
     line.classList.add("sel");
     into(stage, index);
-    const found = link ? byLink.get(link) : [], seen = new Set([key]);
+    const found = byLink.get(link) || [], seen = new Set([key]);
     for (const [other, i] of found) {
       if (other === key && i === index) continue;
       stages.get(other).lines[i].classList.add("same");
       if (!seen.has(other)) { seen.add(other); if (!stages.get(other).pane.hidden) into(stages.get(other), i); }
     }
+    for (const [other, there] of stages) {
+      if (!link || seen.has(other) || there.pane.hidden || !there.links.length) continue;
+      // Nothing was made from this line alone: what was made from the one before stands beside it.
+      let best = -1;
+      there.links.forEach((candidate, i) => {
+        if (candidate && candidate <= link && (best < 0 || candidate > there.links[best])) best = i;
+      });
+      if (best >= 0) { seen.add(other); into(there, best); }
+    }
     const part = partOf(line);
     for (const [other, there] of stages) {
-      if (!part || seen.has(other) || there.pane.hidden || (link && there.links.length)) continue;
+      if (!part || seen.has(other) || there.pane.hidden) continue;
       const i = there.lines.findIndex((candidate) => candidate.classList.contains(part));
       if (i >= 0) {
         into(there, i);
@@ -167,6 +189,8 @@
     if (!hits.length) return;
     const isShown = hits.some(([key]) => shown.includes(key));
     if (!isShown) open(hits[0][0]);
+    // The first one is in the kernel, not in what every kernel has before it.
+    if (at < 0) at = Math.max(0, hits.findIndex(([key, i]) => shown.includes(key) && i >= stages.get(key).begin)) - 1;
     do at = (at + step + hits.length) % hits.length; while (!shown.includes(hits[at][0]));
     select(...hits[at]);
     output.textContent = `${at + 1} of ${hits.length} lines`;

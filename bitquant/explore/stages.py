@@ -10,10 +10,10 @@ from tvm.ir import IRModule
 from tvm.target import Target
 
 from bitquant.build import Listing, listing
-from bitquant.compiler import disassemble, find_disassembler
+from bitquant.compiler import CompiledCuda, disassemble, find_disassembler
 from bitquant.compute.expressions import te_source
 from bitquant.config import MatmulConfig
-from bitquant.explore.links import KERNEL, instruction_links, read_ptx, read_sass
+from bitquant.explore.links import KERNEL, instruction_links, read_ptx, read_sass, with_wgmma
 from bitquant.explore.parts import parts_of
 from bitquant.source.preamble import strip_preamble
 
@@ -73,11 +73,10 @@ def make_stages(
         _stage("tir", "TIR", "python", _script(unscheduled)),
         _stage("scheduled", "Scheduled TIR", "python", _script(scheduled)),
     ]
-    stages += _of_gpu(built) if built.compiled is not None else _of_cpu(built)
-    if built.compiled is not None:
-        cuda = next(stage for stage in stages if stage.key == "cuda")
-        stages[2] = _link_scheduled(stages[2], cuda)
-    return stages, built
+    if built.compiled is None:
+        return stages + _of_cpu(built), built
+    of_gpu = _of_gpu(built.cuda_source, built.compiled)
+    return [*stages[:2], _link_scheduled(stages[2], of_gpu[0]), *of_gpu], built
 
 
 def _stage(key: str, title: str, language: str, lines: list[str], note: str = "") -> Stage:
@@ -97,12 +96,10 @@ def _link_scheduled(scheduled: Stage, cuda: Stage) -> Stage:
     return replace(scheduled, links=links, parts=parts_of(scheduled.key, scheduled.lines, parts), note=note)
 
 
-def _of_gpu(built: Listing) -> list[Stage]:
-    assert built.cuda_source is not None
-    assert built.compiled is not None
-    shown = strip_preamble(built.cuda_source).rstrip("\n").split("\n")
+def _of_gpu(source: str, compiled: CompiledCuda) -> list[Stage]:
+    shown = strip_preamble(source).replace("; --full prints them.", ".", 1).rstrip("\n").split("\n")
     # Line 1 stands for the lines that are left out.
-    whole = built.cuda_source.rstrip("\n").split("\n")
+    whole = source.rstrip("\n").split("\n")
     hidden = len(whole) - len(shown)
     begin = max(i for i, line in enumerate(whole, 1) if line.startswith(KERNEL) and line.endswith("{"))
     kernel_lines = range(begin, len(whole) + 1)
@@ -111,7 +108,7 @@ def _of_gpu(built: Listing) -> list[Stage]:
     first = begin - hidden - 1
     cuda = replace(
         cuda, parts=[""] * first + cuda.parts[first:], links=list(range(1, len(shown) + 1)),
-        note=f"TVM's preamble of {hidden + 1} lines is left out.",
+        note="The kernel stands below the functions for its instructions.",
     )  # fmt: skip
 
     def linked(key: str, title: str, text: tuple[list[str], list[int]], note: str) -> Stage:
@@ -120,17 +117,16 @@ def _of_gpu(built: Listing) -> list[Stage]:
         sources = [cuda.parts[link - 1] if link else "" for link in links]
         return Stage(key, title, key, lines, parts_of(key, lines, sources), links, note)
 
-    stages = [cuda, linked("ptx", "PTX", read_ptx(built.compiled.ptx, kernel_lines), "Linked by the compiler's .loc.")]
+    stages = [cuda, linked("ptx", "PTX", read_ptx(compiled.ptx, kernel_lines), "Linked by the compiler's .loc.")]
     if (program := find_disassembler()) is not None:
-        sass = disassemble(built.compiled.cubin, line_info=True)
+        sass = disassemble(compiled.cubin, line_info=True)
         note = "Linked by the compiler's line table." if "nvdisasm" in program else "cuobjdump tells no lines."
-        stages.append(linked("sass", "SASS", read_sass(sass.rstrip("\n"), kernel_lines), note))
+        lines, links = read_sass(sass.rstrip("\n"), kernel_lines)
+        stages.append(linked("sass", "SASS", (lines, with_wgmma(lines, links, whole)), note))
     return stages
 
 
 def _of_cpu(built: Listing) -> list[Stage]:
-    assert built.llvm_ir is not None
-    assert built.assembly is not None
     ir = _LLVM_NOTES.sub("", built.llvm_ir)
     llvm = [line for line in ir.rstrip("\n").split("\n") if not line.startswith("!")]
     asm = built.assembly.split('\t.section\t".debug', 1)[0].split("\t.section\t.debug", 1)[0]

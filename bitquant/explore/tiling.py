@@ -135,18 +135,19 @@ def _of_decode(h: DecodeHint, g: Any) -> Tiling:
 @_tiling.register
 def _of_wgmma(h: WgmmaHint, g: Any) -> Tiling:
     width = 64 * h.n_tiles_per_consumer
+    name = "consumer" if h.consumers_k == 1 else "consumers"
     parts = tuple(
-        Part(f"consumer {i}" if h.consumers_k == 1 else f"consumers {i}", 0, i * width, h.block_m, min(width, h.block_n - i * width))
-        for i in range(h.consumers_n) if i * width < h.block_n
-    )  # fmt: skip
+        Part(f"{name} {i}", 0, n, h.block_m, min(width, h.block_n - n))
+        for i, n in enumerate(range(0, h.block_n, width))
+    )
     tiles_m = _up(g.rung, h.block_m)
     clusters = tiles_m * g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
     if h.parts == 1:
         clusters = min(clusters, g.problem.gpu.sm_count * h.blocks_per_sm // h.cluster)
     return Tiling(
         h.block_m, h.block_n, h.block_k * h.consumers_k, tiles_m, g.n_blocks,
-        f"A consumer warpgroup multiplies {h.n_tiles_per_consumer} x 64 columns of D; {h.consumers_k} of them share k of "
-        "a block. One more warpgroup starts the copies.",
+        f"A consumer warpgroup multiplies {h.n_tiles_per_consumer} x 64 columns of D; {h.consumers_k} of them share k "
+        "of a block. One more warpgroup starts the copies.",
         sharers=h.split_k,
         blocks=clusters * h.cluster,
         blocks_per_sm=h.blocks_per_sm,
@@ -214,7 +215,7 @@ def _of_cpu(h: CpuHint, g: Any) -> Tiling:
     )  # fmt: skip
     return Tiling(
         tile_m, tile_n, h.chunk * k_lanes, _up(g.rung, h.row_tile), _up(g.config.N, tile_n),
-        f"A thread computes a tile, {rows} x {columns} sums in SIMD registers at a time; a vector of {h.lanes} lanes holds "
-        f"{h.lanes} {'k of one n' if is_nt else 'n of one k'}.",
+        f"A thread computes a tile, {rows} x {columns} sums in SIMD registers at a time; a vector of {h.lanes} lanes "
+        f"holds {h.lanes} {'k of one n' if is_nt else 'n of one k'}.",
         parts=parts,
     )  # fmt: skip

@@ -45,9 +45,9 @@ class Chromium:
             program, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage",
             "--remote-debugging-pipe", f"--user-data-dir={self._profile.name}", "about:blank",
         ]  # fmt: skip
-        self._process = subprocess.Popen(
-            command, close_fds=False, preexec_fn=connect, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        # `connect` calls nothing but dup: it takes no lock that another thread could hold.
+        self._process = subprocess.Popen(command, close_fds=False, preexec_fn=connect, **quiet)  # noqa: PLW1509
         os.close(read_there)
         os.close(write_there)
         self._in, self._out, self._rest = read_here, write_here, b""
@@ -101,7 +101,9 @@ class Chromium:
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Page.navigate", url=path.as_uri())
         end = time.monotonic() + _PATIENCE_S
-        while self.run(f"document.readyState === 'complete' && location.href === {json.dumps(path.as_uri())}") is not True:
+        while (
+            self.run(f"document.readyState === 'complete' && location.href === {json.dumps(path.as_uri())}") is not True
+        ):
             assert time.monotonic() < end
             time.sleep(0.05)
 

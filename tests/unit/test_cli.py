@@ -22,10 +22,10 @@ import bitquant as bq
 from bitquant.cli import doctor as doctor_module
 from bitquant.cli import run as run_module
 from bitquant.cli.app import cli
-from bitquant.compute.expressions import te_source
 from bitquant.cli.output import print_table, wrapped
 from bitquant.compiler import find_disassembler
 from bitquant.compute import select_implementation
+from bitquant.compute.expressions import te_source
 from bitquant.testing.oracle import tolerance
 
 SMALL = ["--N", "64", "--K", "128", "--W_dtype", "uint4", "--group_size", "32", "--with_scaling", "--with_zeros"]
