@@ -94,7 +94,9 @@ def draw_ring(ring: Ring) -> str:
 
 
 def waves(tiling: Tiling, resident: int) -> tuple[int, float]:
-    """Return waves of thread blocks, and the share of the last one that is filled.
+    """Return the waves in which tiles are computed, and the share of the GPU that the last one fills.
+
+    A block that computes several tiles, one after the other, takes part in as many waves.
 
     Parameters
     ----------
@@ -103,9 +105,10 @@ def waves(tiling: Tiling, resident: int) -> tuple[int, float]:
     resident
         Blocks that run together on the whole GPU.
     """
-    blocks = tiling.blocks or 1
-    count = -(-blocks // resident)
-    return count, (blocks - (count - 1) * resident) / resident
+    jobs = tiling.tiles_m * tiling.tiles_n * tiling.sharers
+    together = min(resident, tiling.blocks or jobs)
+    count = -(-jobs // together)
+    return count, (jobs - (count - 1) * together) / resident
 
 
 def _order(tiling: Tiling) -> list[tuple[int, int]]:
@@ -139,7 +142,7 @@ def draw_grid(tiling: Tiling, resident: int | None) -> str:
         elements = [svg.text(10, 18, f"{total} tiles in {count} waves of up to {together}", "small")]
         for wave in range(shown):
             share = min(1.0, (total - wave * together) / together)
-            y = 28 + wave * 14
+            y = 28.0 + wave * 14
             elements += [
                 svg.rect(10, y, room, 11, "empty"),
                 svg.rect(10, y, room * share, 11, f"wave v{wave % 6}", f"wave {wave + 1}: {share:.0%} full"),

@@ -19,6 +19,7 @@ from tvm.ir import IRModule
 
 from bitquant.build import Listing
 from bitquant.compute.matmul import symbol
+from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
 from bitquant.explore.colours import coloured
 from bitquant.explore.drawings import draw_grid, draw_ring, draw_tile, waves
@@ -29,7 +30,7 @@ from bitquant.explore.roofline import draw_roofline
 from bitquant.explore.stages import Stage, make_stages
 from bitquant.explore.tiling import Tiling, tiling_of
 from bitquant.files import as_path, write_whole
-from bitquant.layouts import fragment_refusal
+from bitquant.layouts import fragment_layout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule.apply import Choice, choice_of
 from bitquant.schedule.planned import schedule_planned
@@ -183,9 +184,18 @@ def _packing(problem: Problem) -> dict[str, Any]:
         })),
         "fragment": Markup(draw_fragment(config)) if is_fragment else None,
         "word": Markup(draw_word(config)) if is_fragment else None,
-        "decoding": {"original": "(w - z) * s", "rescale": "w * s - z", "quantized": "(w - z) * s"}[config.zeros_mode]
-        if config.with_zeros else "w * s" if config.with_scaling else "w",
+        "is_adjacent": is_fragment and fragment_layout(config).is_adjacent,
+        "decoding": _decoding(config),
     }  # fmt: skip
+
+
+def _decoding(config: MatmulConfig) -> str:
+    """Return what an element is, by the value w of its code, scale s and zero point z."""
+    if not config.with_zeros:
+        return "w * s" if config.with_scaling else "w"
+    if not config.with_scaling:
+        return "w - z"
+    return "w * s - z" if config.zeros_mode == "rescale" else "(w - z) * s"
 
 
 def _json(value: Any) -> str:

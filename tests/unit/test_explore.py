@@ -353,6 +353,10 @@ def test_waves_are_counted():
     """300 blocks on a GPU that runs 132 of them together are three waves, the last one 36 of 132 full."""
     tiling = Tiling(64, 128, 64, 3, 100, "", blocks=300)
     assert waves(tiling, 132) == (3, pytest.approx(36 / 132))
+    persistent = Tiling(128, 128, 64, 16, 32, "", blocks=132)
+    assert waves(persistent, 132) == (4, pytest.approx(116 / 132))
+    shared = Tiling(16, 64, 128, 1, 64, "", sharers=2, blocks=128)
+    assert waves(shared, 264) == (1, pytest.approx(128 / 264))
     drawn = draw_grid(tiling, 132)
     assert len(re.findall("wave 3<", drawn)) == 36
     assert len(re.findall("wave [12]<", drawn)) == 264
