@@ -159,7 +159,7 @@ def _render(
         times=found,
         roofline=Markup(draw_roofline(problem.gpu, found, problem.config.A_format.bits)) if problem.is_cuda else None,
         stages=[_shown(stage) for stage in stages],
-        parts=PARTS,
+        parts={part: meaning for part, meaning in PARTS.items() if any(part in stage.parts for stage in stages)},
         links=Markup(_json({stage.key: stage.links for stage in stages if any(stage.links)})),
         tiling=tiling,
         tile=Markup(draw_tile(tiling, problem.config, problem.rung)) if tiling else None,

@@ -33,7 +33,7 @@ _TELLS = {
     "tir": _patterns(D=r'sblock\("D"\)', C=r'sblock\("C"\)', B_decode=r'sblock\("B_decode"\)'),
     "scheduled": _patterns(
         D=r'sblock\("D\w*"\)|ptx\.stmatrix|"st".*"global"|ptx\.st\(.*"(shared|global)"|ptx\.mapa|^\s*D\w*\[.* = ',
-        C=r'ptx\.mma|ptx\.wgmma|"mma|sblock\("C\w*"\)|llvm\.fm|ldmatrix',
+        C=r'ptx\.mma|ptx\.wgmma|"mma|sblock\("C\w*"\)|llvm\.fm|ldmatrix|^\s*(?:C|dot)\[.* = ',
         ring=r"ptx\.(mbarrier|cp|fence|griddepcontrol|barrier|bar\b|setmaxnreg)|mbarrier_wait|cp_async|ptx\.ld\(.*\"(global|shared)\"",
         B_decode=r'sblock\("B_decode\w*"\)|prmt|byte_perm|lop3|decode|Scale|Zeros|bitwise_and|shift_right|uint4|hsub2|hfma2',
     ),
@@ -57,18 +57,18 @@ _TELLS = {
     ),
     "llvm": _patterns(
         D=r"\bfptrunc\b|store .*half|store .*bfloat",
-        C=r"llvm\.(fma|fmuladd)|\bfmul\b|\bfadd\b",
-        B_decode=r"\b(lshr|uitofp|sitofp|fpext|shufflevector)\b|permps|permvar",
+        C=r"llvm\.(fma|fmuladd)|\bfadd\b",
+        B_decode=r"\b(fsub|fmul|lshr|uitofp|sitofp|fpext|shufflevector)\b|permps|permvar",
     ),
     "asm": _patterns(
         D=r"\bvcvtps2ph|\bvcvtneps2bf16",
-        C=r"\bvfn?m(add|sub)|\bvmulps|\bvaddps|\bvpdpbusd",
-        B_decode=r"\bvps[rl]l|\bvpand|\bvpmov[zs]x|\bvcvt(dq2ps|ph2ps)|\bvperm",
+        C=r"\bvfn?m(add|sub)|\bvaddps|\bvpdpbusd",
+        B_decode=r"\bv(sub|mul)ps|\bvps[rl][la]|\bvpand|\bvpmov[zs]x|\bvcvt(dq2ps|ph2ps)|\bvperm",
     ),
 }  # fmt: skip
 _INDENT = re.compile(r"\s*")
 #: What declares a function, its attributes, or a variable, and belongs to no part.
-_DECLARES = re.compile(r"^\s*(def |@|with T\.attr|T\.func_attr|extern |T\.call_packed|\w+: T\.let)")
+_DECLARES = re.compile(r"^\s*(def |@|with T\.attr|T\.func_attr|extern |declare |T\.call_packed|\w+: T\.let)")
 _VARIABLE = re.compile(r"^\s*(?:alignas\(\d+\) )?\w+ \w+(?:\[\d+\])?;$|^\s*\w+ = T\.alloc")
 #: Stages whose text is indented by block: a line that says nothing follows one that stands as deep or less deep.
 _INDENTED = frozenset(("te", "tir", "scheduled", "cuda"))

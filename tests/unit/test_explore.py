@@ -191,6 +191,12 @@ def test_parts_are_told(made):
     by_key = {stage.key: stage for stage in stages}
     for key in ("te", "tir"):
         assert {"B_decode", "C", "D"} == set(by_key[key].parts) - {""}
+    for key in ("scheduled", "llvm", "asm") if name == "cpu" else ():
+        stage = by_key[key]
+        assert set(stage.parts) - {""} == {"B_decode", "C", "D"}
+        for line, part in zip(stage.lines, stage.parts, strict=True):
+            if re.search(r"vfmadd|call.*llvm\.fma|^\s*dot\[.* \* ", line):
+                assert part == "C", line
     for key in () if name == "cpu" else ("scheduled", "cuda", "ptx"):
         stage = by_key[key]
         assert set(stage.parts) - {""} == set(PARTS)
