@@ -158,7 +158,7 @@ def test_errors_of_the_config_are_those_of_the_command(command, arguments, messa
         (["run", "--m", "4,x"], "Invalid value for '--m': '4,x' is not a list of numbers"),
         (["run", "--m", "0"], "Invalid value for '--m': '0' has a number of rows below 1"),
         (["run", "--bits", "4"], "No such option"),
-        (["inspect", "--N", "64"], "one of --stage and --html is wanted"),
+        (["inspect", "--N", "64", "--K", "64"], "one of --stage and --html is wanted"),
         (["inspect", "--stage", "llvm"], "'llvm' is not one of"),
         (["solve"], "No such command 'solve'"),
     ],
