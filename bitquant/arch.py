@@ -136,6 +136,11 @@ class GpuArch:
         """Whether tensor cores multiply by wgmma: Hopper's alone, under its architecture-specific target."""
         return self.name == "sm_90a"
 
+    @property
+    def threads_per_sm(self) -> int:
+        """Most threads that are resident on a multiprocessor (the Programming Guide's table, as above)."""
+        return {75: 1024, 86: 1536, 87: 1536, 89: 1536, 120: 1536}.get(self.capability, 2048)
+
     # What wgmma kernels reach, fitted to 8900 of them measured on H200s (`schedule/rules/hopper/cost.py`): those of a
     # multiprocessor stand for all products of the architecture.
 

@@ -23,7 +23,7 @@ from tvm.tirx import PrimFunc
 
 from bitquant import cache
 from bitquant.archive import FORMAT, Archive, Program
-from bitquant.compiler import KernelResources, compile_cuda_source, find_linker, link_shared
+from bitquant.compiler import CompiledCuda, KernelResources, compile_cuda_source, find_linker, link_shared
 from bitquant.compute.matmul import CONFIG_ATTR, LAYOUT_ATTR, RUNG_ATTR, layout_of, rung_of
 from bitquant.errors import BitquantError, BuildError
 from bitquant.files import scratch_folder, write_scratch
@@ -32,7 +32,7 @@ from bitquant.parallel import run_all
 from bitquant.schedule.apply import CHOICE_ATTR, choice_of
 from bitquant.source import readable
 
-__all__ = ["Archive", "build", "share_equal_functions", "tell", "watched"]
+__all__ = ["Archive", "Listing", "build", "listing", "share_equal_functions", "tell", "watched"]
 
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.
 _source_only: contextvars.ContextVar[bool] = contextvars.ContextVar("source_only", default=False)
@@ -163,6 +163,44 @@ def _object_code(module: Any) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         module.write_to_file(f"/proc/self/fd/{descriptor}", "o")
         return file.read()
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What one function was compiled to, for people; nothing of it runs.
+
+    Attributes
+    ----------
+    cuda_source, compiled
+        CUDA C++, and what it was compiled to, with line numbers; empty and None for a CPU.
+    llvm_ir, assembly
+        The code of a CPU; empty for a GPU.
+    """
+
+    cuda_source: str = ""
+    compiled: CompiledCuda | None = None
+    llvm_ir: str = ""
+    assembly: str = ""
+
+
+def listing(scheduled: IRModule, target: Target) -> Listing:
+    """Compile a module of one scheduled function once, for what people read of it.
+
+    Raises
+    ------
+    BuildError, UnsupportedError
+        As `build` does.
+    """
+    ((name, func),) = scheduled.functions_items()
+    kind = target.kind.name
+    with _stage(f"lower the scheduled module for {kind}"):
+        host, device = _lower(name, func, target)
+    with _stage(f"generate code for {kind}"):
+        if kind == "cuda":
+            source = readable(_cuda_source(device, target))
+            return Listing(source, compile_cuda_source(source, str(target.arch), line_info=True))
+        module = tvm_ffi.get_global_func("target.build.llvm")(host, target)
+        return Listing(llvm_ir=str(module.inspect_source("ll")), assembly=str(module.inspect_source("s")))
 
 
 class _Compiled(NamedTuple):

@@ -26,6 +26,7 @@ from bitquant.errors import BuildError, UnsupportedError
 from bitquant.files import scratch_folder, write_scratch
 
 __all__ = [
+    "LINE_INFO_FILE",
     "CompiledCuda",
     "CudaCompiler",
     "KernelResources",
@@ -38,6 +39,9 @@ __all__ = [
 ]
 
 _INSTALL_HINT = "install it with: pip install 'bitquant[cuda]' (or install a CUDA toolkit and set CUDA_PATH)"
+
+#: What a compilation with line numbers calls the source.
+LINE_INFO_FILE = "bitquant_kernel.cu"
 
 #: What TVM's generated source takes from the host compiler's headers, which NVRTC does not have, and from two headers
 #: of the CUDA C++ core libraries. Reading those costs 1 s a compilation, several times what the kernel does. Of the
@@ -230,7 +234,7 @@ def cuda_compiler() -> CudaCompiler:
     return compiler
 
 
-def compile_cuda_source(source: str, arch: str) -> CompiledCuda:
+def compile_cuda_source(source: str, arch: str, *, line_info: bool = False) -> CompiledCuda:
     """Compile CUDA C++ for one architecture. No GPU or driver is needed.
 
     Parameters
@@ -239,6 +243,9 @@ def compile_cuda_source(source: str, arch: str) -> CompiledCuda:
         CUDA C++ as TVM generates it.
     arch
         For example "sm_90a".
+    line_info
+        Whether PTX and machine code name the lines of the source, which they call `LINE_INFO_FILE`. The instructions
+        are the same.
 
     Raises
     ------
@@ -248,12 +255,16 @@ def compile_cuda_source(source: str, arch: str) -> CompiledCuda:
         If there is no compiler.
     """
     compiler = cuda_compiler()
-    if "CUtensorMap" in source and compiler.kind == "nvrtc":
+    options = ["-lineinfo"] if line_info else []
+    has_tensor_map = "CUtensorMap" in source
+    if line_info:
+        source = f'#line 1 "{LINE_INFO_FILE}"\n{source}'
+    if has_tensor_map and compiler.kind == "nvrtc":
         source = _TENSOR_MAP + source
-    return (_compile_nvrtc if compiler.kind == "nvrtc" else _compile_nvcc)(compiler, source, arch)
+    return (_compile_nvrtc if compiler.kind == "nvrtc" else _compile_nvcc)(compiler, source, arch, options)
 
 
-def _compile_nvrtc(compiler: CudaCompiler, source: str, arch: str) -> CompiledCuda:
+def _compile_nvrtc(compiler: CudaCompiler, source: str, arch: str, more: list[str]) -> CompiledCuda:
     from cuda.bindings import nvrtc
 
     options = [
@@ -267,6 +278,7 @@ def _compile_nvrtc(compiler: CudaCompiler, source: str, arch: str) -> CompiledCu
         "-D__NV_SILENCE_HOST_DEPRECATION_BEGIN=",
         "-D__NV_SILENCE_HOST_DEPRECATION_END=",
         *_COMMON_OPTIONS,
+        *more,
         *(f"-I{folder}" for folder in compiler.include_dirs),
     ]
     for header in _NVRTC_REPLACED_HEADERS:
@@ -308,12 +320,12 @@ def _run_nvrtc(compiler: CudaCompiler, text: str, options: list[str]) -> tuple[A
     return status, log, cubin, ptx
 
 
-def _compile_nvcc(compiler: CudaCompiler, source: str, arch: str) -> CompiledCuda:
+def _compile_nvcc(compiler: CudaCompiler, source: str, arch: str, more: list[str]) -> CompiledCuda:
     number = arch.removeprefix("sm_")
     with scratch_folder() as folder:
         cu, cubin, ptx = (folder / f"kernel.{suffix}" for suffix in ("cu", "cubin", "ptx"))
         write_scratch(cu, source.encode())
-        common = [str(compiler.path), "-O3", *_COMMON_OPTIONS, "--expt-relaxed-constexpr", str(cu)]
+        common = [str(compiler.path), "-O3", *_COMMON_OPTIONS, *more, "--expt-relaxed-constexpr", str(cu)]
         machine = ["-cubin", "-o", str(cubin), f"-gencode=arch=compute_{number},code=sm_{number}", "-Xptxas=-v"]
         virtual = ["-ptx", "-o", str(ptx), f"-arch=compute_{number}"]
         log = ""
@@ -361,8 +373,16 @@ def find_disassembler() -> str | None:
     return None
 
 
-def disassemble(cubin: bytes) -> str:
+def disassemble(cubin: bytes, *, line_info: bool = False) -> str:
     """Return the SASS of a cubin.
+
+    Parameters
+    ----------
+    cubin
+        The machine code.
+    line_info
+        Whether lines of the source stand between the instructions, as nvdisasm prints them, where the cubin has them.
+        cuobjdump prints none.
 
     Raises
     ------
@@ -375,7 +395,8 @@ def disassemble(cubin: bytes) -> str:
     with scratch_folder() as folder:
         file = folder / "kernel.cubin"
         write_scratch(file, cubin)
-        flags = ["--dump-sass"] if program.endswith("cuobjdump") else ["--print-code"]
+        lines = ["--print-line-info-inline"] if line_info else []
+        flags = ["--dump-sass"] if program.endswith("cuobjdump") else ["--print-code", *lines]
         answer = subprocess.run([program, *flags, str(file)], capture_output=True, text=True, check=False)
     if answer.returncode:
         raise BuildError(f"{program} failed: {answer.stderr.strip()}")

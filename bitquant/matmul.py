@@ -14,10 +14,12 @@ from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError, UnsupportedError
 from bitquant.operator import Operator
+from bitquant.problem import Problem
 from bitquant.schedule import Plan
 from bitquant.schedule.tuned import RecordSource
 
 if TYPE_CHECKING:
+    from bitquant.explore import Page
     from bitquant.tune import TuningResult
 
 __all__ = ["Matmul"]
@@ -123,6 +125,30 @@ class Matmul(Operator):
         result.warn()
         self._follow(result.plan())
         return result
+
+    def explore(self, m: int | None = None) -> Page:
+        """Return a page on the kernel that serves `m` rows; a notebook shows it, ``save`` writes it to a file.
+
+        It has the stages side by side, drawings of the tile, the ring and the grid, the roofline, resources, the hint
+        explained, and why other rules refused. The kernel is compiled once more, with line numbers; the one that runs
+        stays as it is.
+
+        Parameters
+        ----------
+        m
+            Rows of A; default: the static M, or the first rung.
+
+        Raises
+        ------
+        CallError
+            If `m` is not what the config serves.
+        """
+        from bitquant.explore import explore
+
+        ladder, rows = self.config.ladder, self._rows(m)
+        rung = next((rung for rung in ladder if rows <= rung), ladder[-1])
+        problem = Problem(self.config, rung, self.target, self.weight_layout)
+        return explore(problem, self.prim_func_mod, self._plan, self._rules)
 
     def transform_weight(
         self,

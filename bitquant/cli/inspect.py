@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 
-from bitquant.cli.output import print_source, wrapped
+from bitquant.cli.output import format_bytes, print_source, wrapped
 from bitquant.cli.problem import ProblemCommand, target_option
 from bitquant.cli.progress import Progress
 from bitquant.errors import ConfigError, UnsupportedError
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from bitquant.config import MatmulConfig
     from bitquant.schedule import Plan
 
-__all__ = ["inspect", "strip_preamble", "te_source"]
+__all__ = ["inspect"]
 
 #: The stages in the order of their making, and pygments' name of what they are written in.
 _LANGUAGES = {
@@ -57,13 +56,16 @@ Examples:
       --group_size 64 --with_scaling
   bitquant inspect --stage cuda --target h100 --M 1 --N 4096 --K 4096 \\
       --W_dtype uint4 | less
+  bitquant inspect --html kernel.html --target h100 --M 16 --N 4096 --K 4096 \\
+      --W_dtype uint4 --group_size 128 --with_scaling
   bitquant inspect --stage ptx --rung 64 --target sm_80 --N 4096 --K 4096 \\
       --W_dtype int8 --out kernel.ptx
 """,
 )
 @target_option
-@click.option("--stage", type=click.Choice(list(_LANGUAGES)), required=True, help="What to print; see below.")
-@click.option("--rung", type=int, metavar="R", help="One rung of the ladder. Default: all.")
+@click.option("--stage", type=click.Choice(list(_LANGUAGES)), help="What to print; see below.")
+@click.option("--html", metavar="FILE", help="Write one page on one kernel: all stages, drawings, roofline.")
+@click.option("--rung", type=int, metavar="R", help="One rung of the ladder. Default: all; of a page: the first.")
 @click.option("--full", is_flag=True, help="Print CUDA C++ with the preamble that TVM puts before every kernel.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--out", type=click.File("w", encoding="utf-8"), metavar="FILE", help="Write to FILE, not to the screen.")
@@ -71,13 +73,14 @@ def inspect(
     *,
     config: MatmulConfig,
     target: str | None,
-    stage: str,
+    stage: str | None,
+    html: str | None,
     rung: int | None,
     full: bool,
     as_json: bool,
     out: IO[str] | None,
 ) -> None:
-    """Print what stands at one stage of the making of a kernel.
+    """Print what stands at one stage of the making of a kernel, or write a page on all of them.
 
     No GPU is needed: name the architecture with --target. Sources are printed in whole lines, coloured on a terminal
     and plain in a pipe.
@@ -86,6 +89,16 @@ def inspect(
     from bitquant.build import watched
     from bitquant.schedule import plan, preferred_layout
 
+    if stage is not None and html is not None:
+        raise click.UsageError("one of --stage and --html is wanted (got both); leave one out")
+    if html is not None:
+        for name, is_given in (("--json", as_json), ("--full", full), ("--out", out is not None)):
+            if is_given:
+                raise click.UsageError(f"{name} goes with --stage (got --html); leave it out")
+        _write_page(html, config, target, rung)
+        return
+    if stage is None:
+        raise click.UsageError(f"one of --stage and --html is wanted; --stage is one of {', '.join(_LANGUAGES)}")
     if as_json and stage != "report":
         raise click.UsageError(f"--json goes with --stage report (got {stage}); leave it out")
     resolved = resolve_target(target)
@@ -103,6 +116,8 @@ def inspect(
         progress.say("making kernels", len(config.ladder))
         text = _source(config, resolved, "json" if as_json else stage, planned)
     if stage == "cuda" and not full:
+        from bitquant.source.preamble import strip_preamble
+
         text = strip_preamble(text)
     if out is not None:
         out.write(text.rstrip("\n") + "\n")
@@ -112,12 +127,40 @@ def inspect(
         print_source(text, "json" if as_json else _LANGUAGES[stage])
 
 
+def _write_page(path: str, config: MatmulConfig, target: str | None, rung: int | None) -> None:
+    """Write the page of one rung, by default the first one."""
+    from bitquant.explore import check_writable
+
+    check_writable(path)
+    from bitquant.arch import resolve_target
+    from bitquant.compute import select_implementation
+    from bitquant.explore import explore
+    from bitquant.problem import Problem
+    from bitquant.schedule import plan, preferred_layout
+
+    rung = config.ladder[0] if rung is None else rung
+    _check_rung(config, rung)
+    resolved = resolve_target(target)
+    layout = preferred_layout(config, resolved)
+    with Progress() as progress:
+        progress.say("making the page", 1)
+        planned = plan(config, resolved, layout, rungs=(rung,))
+        page = explore(Problem(config, rung, resolved, layout), select_implementation(config, layout), planned)
+    page.save(path)
+    size = format_bytes(len(page.html.encode()))
+    click.echo(f"{path}: {size}; compiled in {page.compile_s:.1f} s, the page in {page.page_s:.2f} s")
+
+
+def _check_rung(config: MatmulConfig, rung: int) -> None:
+    if rung not in config.ladder:
+        raise ConfigError(f"'--rung' must be one of {', '.join(map(str, config.ladder))} (got {rung})", rung=rung)
+
+
 def _one_rung(config: MatmulConfig, rung: int, target: Target) -> MatmulConfig:
     """Return the problem whose one function is that of a rung: with rows as fixed, and a weight in the same layout."""
     from bitquant.schedule import preferred_layout
 
-    if rung not in config.ladder:
-        raise ConfigError(f"'--rung' must be one of {', '.join(map(str, config.ladder))} (got {rung})", rung=rung)
+    _check_rung(config, rung)
     one = config.with_M(rung if config.has_fixed_rows(rung) else (rung,))
     if preferred_layout(one, target) != preferred_layout(config, target):
         one = dataclasses.replace(one, fast_decoding=False)
@@ -132,6 +175,8 @@ def _source(config: MatmulConfig, target: Target, stage: str, planned: Plan) -> 
     if stage in ("te", "tir", "scheduled"):  # These need no compiler.
         mod = select_implementation(config, preferred_layout(config, target))
         if stage == "te":
+            from bitquant.compute.expressions import te_source
+
             return te_source(config, mod)
         return str(
             (schedule_module(apply_plan(mod, target, planned), target) if stage == "scheduled" else mod).script()
@@ -140,117 +185,3 @@ def _source(config: MatmulConfig, target: Target, stage: str, planned: Plan) -> 
     read = {"cuda": operator.get_source, "ptx": operator.get_ptx, "sass": operator.get_sass, "report": operator.report}
     read["json"] = lambda: json.dumps(operator.facts(), indent=1)
     return read[stage]()
-
-
-def strip_preamble(source: str) -> str:
-    """Return CUDA C++ without the types and macros that TVM puts before every kernel; whole where it has none.
-
-    Of several programs (`bitquant.archive.join_programs`) each loses its own.
-    """
-    stripped = []
-    for program in re.split(r"(?m)^(?=// ---- \w+ ----$)", source):
-        heading, line_end, text = program.partition("\n") if program.startswith("// ----") else ("", "", program)
-        preamble, end, kernels = text.partition("  #define ushort unsigned short\n#endif\n")
-        if end:
-            lines = preamble.count("\n") + end.count("\n")
-            text = f"// {lines} lines of TVM's preamble are left out; --full prints them.\n{kernels}"
-        stripped.append(heading + line_end + text)
-    return "".join(stripped)
-
-
-def te_source(config: MatmulConfig, mod: Any) -> str:
-    """Return the tensor expressions of a problem as a Python program in TVM's TE.
-
-    TE graphs have no text of their own. This one is read back from the unscheduled functions, where
-    `te.create_prim_func` has written one block for each `te.compute`. Run, the program makes the same functions.
-
-    Parameters
-    ----------
-    config
-        The problem.
-    mod
-        Its unscheduled module.
-    """
-    from bitquant.compute.matmul import symbol
-
-    texts: dict[str, list[int]] = {}
-    for rung in config.ladder:  # Rungs differ in whether m is symbolic, and in no more.
-        texts.setdefault(_te_statements(mod[symbol(rung)]), []).append(rung)
-    lines = [
-        f"# {config}",
-        f"# {config.problem_summary()}",
-        "from tvm import te, tirx",
-        "from tvm.script import tirx as T",
-    ]
-    for text, rungs in texts.items():
-        where = f"m == {rungs[0]}" if config.is_static else f"m <= {', '.join(map(str, rungs))}"
-        lines += ["", f"# {where}", text]
-    return "\n".join(lines)
-
-
-def _te_statements(func: Any) -> str:
-    *inputs, D = func.params
-    lines = []
-    if not (rows := str(inputs[0].shape[0])).isdigit():
-        lines.append(f'{rows} = tirx.Var("{rows}", "int32")')
-    lines += [f'{p.name} = te.placeholder({_shape(p)}, "{p.dtype}", name="{p.name}")' for p in inputs]
-    for block in _blocks(func):
-        store = block.body
-        axes = {_bare(axis.var.name): (axis, str(axis.dom.extent)) for axis in block.iter_vars}
-        spatial = [name for name, (axis, _) in axes.items() if axis.iter_type == axis.DataPar]
-        reduced = [name for name in axes if name not in spatial]
-        lines += [f'{name} = te.reduce_axis((0, {axes[name][1]}), name="{name}")' for name in reduced]
-        # The body of a reduction adds to what the element holds: C[i, j] + (what is summed).
-        expression = store.value.b if reduced else store.value
-        value = _bare(expression.script())
-        lines += [f'{name} = tirx.Var("{name}", "{dtype}")' for name, dtype in _let_variables(expression, value)]
-        if reduced:
-            value = f"te.sum({value}, axis={', '.join(reduced)})"
-        name = store.buffer.name
-        lines += [
-            f"{name} = te.compute(  # {store.buffer.dtype}",
-            f"    {_shape(store.buffer)},",
-            f"    lambda {', '.join(spatial)}: {value},",
-            f'    name="{name}",',
-            ")",
-        ]
-    arguments = ", ".join(p.name for p in (*inputs, D))
-    lines.append(f"func = te.create_prim_func([{arguments}])")
-    return "\n".join(lines)
-
-
-def _blocks(func: Any) -> list[Any]:
-    """Return the blocks of an unscheduled function in their order."""
-    body = func.body.block.body
-    blocks = []
-    for loops in body.seq if hasattr(body, "seq") else [body]:
-        inner = loops
-        while not hasattr(inner, "block"):
-            inner = inner.body
-        blocks.append(inner.block)
-    return blocks
-
-
-def _let_variables(expression: Any, text: str) -> list[tuple[str, str]]:
-    """Return names, as they stand in the text, and types of the variables that an expression binds."""
-    import tvm
-    import tvm_ffi
-
-    dtypes: dict[str, str] = {}
-
-    def note(let: Any) -> None:
-        dtypes[let.var.name] = str(let.var.ty.dtype)
-
-    tvm_ffi.structural_walk(expression, (tvm.tirx.Let, note))
-    # The printer numbers variables of one name: code, code_1.
-    names = dict.fromkeys(re.findall(r"where=\{(\w+):", text))
-    return [(name, dtypes[re.sub(r"_\d+$", "", name)]) for name in names]
-
-
-def _shape(tensor: Any) -> str:
-    return f"({', '.join(map(str, tensor.shape))}{',' if len(tensor.shape) == 1 else ''})"
-
-
-def _bare(text: str) -> str:
-    """Return an expression with the names of TE's axes; `create_prim_func` puts "v_" before them."""
-    return re.sub(r"\bv_(?=\w)", "", text)

@@ -434,11 +434,21 @@ class Operator:
         CallError
             If `m` is not what the config serves.
         """
+        return profiling.operator_latency_us(self, self._rows(m))
+
+    def _rows(self, m: int | None) -> int:
+        """Return a number of rows that the config serves: `m`, or by default the first rung.
+
+        Raises
+        ------
+        CallError
+            If `m` is none.
+        """
         m = self.config.ladder[0] if m is None else m
         _check_rows(m, 1)
         if self.config.is_static and m != self.config.M:
             raise CallError(f"'m' must be {self.config.M}, the static M of the config (got {m})")
-        return profiling.operator_latency_us(self, m)
+        return m
 
     # Keeping.
 

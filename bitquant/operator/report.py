@@ -10,6 +10,7 @@ from tvm.target import Target
 from bitquant.arch import GpuArch, target_gpu
 from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
+from bitquant.markup import Text, html_table
 from bitquant.operands import OPERANDS
 
 __all__ = ["bytes_per_call", "facts", "floor_us", "report"]
@@ -70,8 +71,8 @@ def facts(config: MatmulConfig, archive: Archive) -> dict[str, Any]:
     }
 
 
-def report(config: MatmulConfig, archive: Archive) -> str:
-    """Return one screen on how a problem is solved.
+def report(config: MatmulConfig, archive: Archive) -> Text:
+    """Return one screen on how a problem is solved; a notebook shows it as tables.
 
     For each kernel: the rungs it serves, rule and hint, why other rules refused the first of them, registers, shared
     memory, spills; then bytes and operations a call, and the time that memory alone would take.
@@ -105,4 +106,29 @@ def report(config: MatmulConfig, archive: Archive) -> str:
             bandwidth = found["bandwidth_bytes_per_s"] / 1e12
             floor = f", floor {call['floor_us']:.1f} us at {bandwidth:.2f} TB/s ({found['floor_of']})"
         lines.append(f"m = {call['m']:<5} {call['bytes'] / 2**20:.2f} MiB, {call['flop'] / 1e9:.2f} GFLOP{floor}")
-    return "\n".join(lines)
+    return Text("\n".join(lines), _tables(config, found))
+
+
+def _tables(config: MatmulConfig, found: dict[str, Any]) -> str:
+    """Return what `report` says as tables in HTML."""
+    kernels, refusals = [], []
+    for kernel in found["kernels"]:
+        hint = ", ".join(f"{k}={v}" for k, v in kernel["hint"].items())
+        rungs = ", ".join(map(str, kernel["rungs"]))
+        used = kernel["resources"] or [{"registers": "", "smem_bytes": "", "spill_bytes": ""}]
+        kernels += [
+            [kernel["name"], rungs, kernel["rule"], hint, kernel["origin"], *(r[k] for k in used[0])] for r in used
+        ]
+        refusals += [[kernel["name"], rule, reason] for rule, reason in kernel["refusals"].items()]
+    calls = [
+        [call["m"], f"{call['bytes'] / 2**20:.2f}", f"{call['flop'] / 1e9:.2f}"]
+        + ([] if call["floor_us"] is None else [f"{call['floor_us']:.1f}"])
+        for call in found["calls"]
+    ]
+    caption = f"{config}, {config.problem_summary()}, on {found['target']}, weight layout {found['weight_layout']}"
+    headers = ["kernel", "m", "rule", "hint", "from", "registers", "shared memory, bytes", "spilled, bytes"]
+    of_calls = ["m", "MiB", "GFLOP"] + ([] if found["floor_of"] is None else [f"floor, us ({found['floor_of']})"])
+    tables = [html_table(headers, kernels, caption, headers[5:]), html_table(of_calls, calls, right=of_calls)]
+    if refusals:
+        tables.insert(1, html_table(["kernel", "rule", "why not"], refusals))
+    return "".join(tables)

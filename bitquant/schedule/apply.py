@@ -78,7 +78,8 @@ def choice_of(func: PrimFunc) -> Choice | None:
     return Choice(
         rule=str(fields["rule"]),
         pipeline=str(fields["pipeline"]),
-        hint=dict(fields["hint"].items()),
+        # Plain Python: TVM's strings are of a type of its own.
+        hint={str(k): str(v) if isinstance(v, str) else v for k, v in fields["hint"].items()},
         smem_bytes=int(fields["smem_bytes"]),
         refusals={str(k): str(v) for k, v in fields["refusals"].items()},
         origin=str(fields["origin"]),

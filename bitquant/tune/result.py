@@ -14,6 +14,7 @@ from bitquant.arch import target_gpu
 from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, UnsupportedError
 from bitquant.layouts import Layout
+from bitquant.markup import html_table
 from bitquant.operator.report import floor_us
 from bitquant.schedule.records import Record, save_records
 from bitquant.schedule.tuned import Plan, Planned
@@ -111,6 +112,21 @@ class TuningResult:
     def floor_us(self, rung: int) -> float:
         """Return the time in microseconds that memory alone takes for a call, at the bandwidth of the architecture."""
         return floor_us(self.operator.config, rung, target_gpu(self.operator.target))
+
+    def _repr_html_(self) -> str:
+        """Return the trials as a table, by rung, the fastest first: what a notebook shows."""
+        headers = ["m", "rule", "hint", "us", "of the floor", "status", "note"]
+        rows = []
+        for rung in dict.fromkeys(t.candidate.rung for t in self.trials):
+            for trial in self.of_rung(rung):
+                time_us = trial.latency_us
+                status = "best" if trial is self.best.get(rung) else trial.status
+                rows.append([
+                    rung, trial.candidate.rule.name, trial.candidate.hint,
+                    "" if time_us is None else f"{time_us:.2f}",
+                    "" if time_us is None else f"{time_us / self.floor_us(rung):.2f}", status, trial.note,
+                ])  # fmt: skip
+        return html_table(headers, rows, f"{self.operator.config} on {self.device}", ["m", "us", "of the floor"])
 
     def plan(self) -> Plan:
         """Return the plan that schedules each tuned rung with its best candidate.

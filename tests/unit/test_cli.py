@@ -22,10 +22,10 @@ import bitquant as bq
 from bitquant.cli import doctor as doctor_module
 from bitquant.cli import run as run_module
 from bitquant.cli.app import cli
-from bitquant.cli.inspect import te_source
 from bitquant.cli.output import print_table, wrapped
 from bitquant.compiler import find_disassembler
 from bitquant.compute import select_implementation
+from bitquant.compute.expressions import te_source
 from bitquant.testing.oracle import tolerance
 
 SMALL = ["--N", "64", "--K", "128", "--W_dtype", "uint4", "--group_size", "32", "--with_scaling", "--with_zeros"]
@@ -123,7 +123,7 @@ def test_options_are_the_fields_of_the_config(command):
 def test_flags_make_the_config(arguments, fields, monkeypatch):
     """Flags give the config that their values give in Python."""
     seen = []
-    monkeypatch.setattr("bitquant.cli.inspect.te_source", lambda config, mod: seen.append(config) or "")
+    monkeypatch.setattr("bitquant.compute.expressions.te_source", lambda config, mod: seen.append(config) or "")
     printed("inspect", "--stage", "te", "--target", "cpu", "--N", 64, "--K", 64, *arguments.split())
     wanted = bq.MatmulConfig(N=64, K=64, **fields)
     assert [seen[0].to_dict()] == [wanted.to_dict()]
@@ -158,7 +158,7 @@ def test_errors_of_the_config_are_those_of_the_command(command, arguments, messa
         (["run", "--m", "4,x"], "Invalid value for '--m': '4,x' is not a list of numbers"),
         (["run", "--m", "0"], "Invalid value for '--m': '0' has a number of rows below 1"),
         (["run", "--bits", "4"], "No such option"),
-        (["inspect", "--N", "64"], "Missing option '--stage'"),
+        (["inspect", "--N", "64", "--K", "64"], "one of --stage and --html is wanted"),
         (["inspect", "--stage", "llvm"], "'llvm' is not one of"),
         (["solve"], "No such command 'solve'"),
     ],
@@ -177,7 +177,7 @@ def test_an_unexpected_error_is_one_line(monkeypatch):
     def fail(*args, **options):
         raise KeyError("lost")
 
-    monkeypatch.setattr("bitquant.cli.inspect.te_source", fail)
+    monkeypatch.setattr("bitquant.compute.expressions.te_source", fail)
     arguments = ["inspect", "--stage", "te", "--target", "cpu", "--N", "64", "--K", "64"]
     result = call(*arguments)
     assert result.exit_code == 3

@@ -59,8 +59,10 @@ def test_wheel_says_that_it_has_types(contents):
 
 
 def test_wheel_has_every_module_and_record(contents):
-    """What is imported, and the schedules that were measured, come along; tests do not."""
-    wanted = {str(path.relative_to(ROOT)) for path in (ROOT / "bitquant").rglob("*.py")}
+    """What is imported, the parts of the page, and the schedules that were measured, come along; tests do not."""
+    files = [path for suffix in ("py", "html", "css", "js") for path in (ROOT / "bitquant").rglob(f"*.{suffix}")]
+    assert {path.suffix for path in files} == {".py", ".html", ".css", ".js"}
+    wanted = {str(path.relative_to(ROOT)) for path in files}
     wanted |= {f"bitquant/_{path.relative_to(ROOT)}" for path in (ROOT / "schedules").rglob("*.json")}
     assert wanted <= contents
     assert not {name for name in contents if name.startswith("tests/")}

@@ -7,14 +7,14 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bitquant.errors import UnsupportedError
+from bitquant.markup import html_table
 
 __all__ = [
-    "RATIO_LIMITS", "best_peer", "by_device", "complaints", "digits", "environment", "geometric_mean", "latency",
-    "load", "markdown", "over_floor", "peers", "runs", "speedup", "summary", "table",
-    "with_runs",
+    "RATIO_LIMITS", "Table", "best_peer", "by_device", "complaints", "digits", "environment", "geometric_mean",
+    "latency", "load", "markdown", "over_floor", "peers", "runs", "speedup", "summary", "table", "with_runs",
 ]  # fmt: skip
 
 Entry = dict[str, Any]
@@ -128,7 +128,19 @@ def peers(results: Results) -> list[str]:
 # Tables.
 
 
-def table(results: Results) -> tuple[list[str], list[list[str]]]:
+class Table(NamedTuple):
+    """Headers, and a row of strings a cell of a run; a notebook shows it as a table."""
+
+    headers: list[str]
+    rows: list[list[str]]
+
+    def _repr_html_(self) -> str:
+        used = [i for i, _ in enumerate(self.headers) if any(row[i] for row in self.rows)]
+        headers = [self.headers[i] for i in used]
+        return html_table(headers, [[row[i] for i in used] for row in self.rows], "Times in us", headers[2:])
+
+
+def table(results: Results) -> Table:
     """Return headers, and a row of strings a cell: problem, times in microseconds, ratios.
 
     "wrong" and "failed" stand for times of implementations whose result was wrong or that raised.
@@ -151,7 +163,7 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
             _ratio(speedup(entry)),
             "" if error is None else f"{error:.1e}",
         ])  # fmt: skip
-    return headers, rows
+    return Table(headers, rows)
 
 
 def _time(figures: Entry | None) -> str:
