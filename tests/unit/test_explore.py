@@ -38,8 +38,8 @@ from bitquant.schedule import Plan, plan, preferred_layout
 from bitquant.schedule.planned import schedule_planned
 from bitquant.schedule.rules import default_rules
 from bitquant.testing.bench.report import Table
+from bitquant.tune import Trial, TuningResult
 from bitquant.tune.candidates import Candidate
-from bitquant.tune.search import Trial, TuningResult
 
 GROUPED = {"W_dtype": "uint4", "group_size": 128, "with_scaling": True, "with_zeros": True}
 GPU_STAGES = ["te", "tir", "scheduled", "cuda", "ptx"] + (["sass"] if find_disassembler() else [])
