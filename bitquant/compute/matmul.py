@@ -126,7 +126,9 @@ def zero_point(config: MatmulConfig, Zeros: Expr, n: Expr, g: Expr) -> Expr:
     return Zeros[g, n].astype("uint8")
 
 
-def output_value(config: MatmulConfig, c: Expr, bias: Expr, activation_scale: Expr, channel_scale: Expr) -> Expr:
+def output_value(
+    config: MatmulConfig, c: Expr, bias: Expr = None, activation_scale: Expr = None, channel_scale: Expr = None
+) -> Expr:
     """Return an output from its accumulated sum, cast_out(c * activation_scale * channel_scale + bias).
 
     Scales are applied in float32, to which an int32 sum is rounded once. Bias is added in float32, and exactly where
@@ -135,7 +137,7 @@ def output_value(config: MatmulConfig, c: Expr, bias: Expr, activation_scale: Ex
     Parameters
     ----------
     config
-        The problem; of the operands below those are used that it has.
+        The problem; of the operands below those are given, or used, that it has.
     c
         The sum, of type `config.reduce_dtype`.
     bias, activation_scale, channel_scale
@@ -222,10 +224,8 @@ def matmul_dequantize_b(
     C = te.compute((M, N), product, name="C")
 
     def output(i: Expr, j: Expr) -> Expr:
-        def value(operand: Operand) -> Expr:
-            return given[operand.name][i if operand.rows == "A" else j] if operand.name in given else None
-
-        return output_value(config, C[i, j], **{operand.argument: value(operand) for operand in EPILOGUE})
+        values = {o.argument: given[o.name][i if o.rows == "A" else j] for o in present(config, EPILOGUE)}
+        return output_value(config, C[i, j], **values)
 
     D = te.compute((M, N), output, name="D")
     func = te.create_prim_func([*given.values(), D])

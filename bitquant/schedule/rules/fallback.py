@@ -10,12 +10,12 @@ from typing import ClassVar
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.matmul import decode_weight, output_value
+from bitquant.compute.matmul import decode_weight, output_value, tag
 from bitquant.layouts import WEIGHT_LAYOUTS, Layout
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, size
 from bitquant.schedule.rules.contract import Geometry, Rule
-from bitquant.schedule.rules.operands import operands
+from bitquant.schedule.rules.operands import declare
 
 __all__ = ["FallbackHint", "FallbackRule"]
 
@@ -73,23 +73,12 @@ class FallbackRule(Rule):
         N, K = config.N, config.K
         dtype = config.reduce_dtype
         zero = T.int32(0) if dtype == "int32" else T.float32(0)
-        spec = operands(config, rung, layout)
 
         @T.prim_func
-        def kernel(
-            A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
-            Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
-        ):  # fmt: skip
+        def kernel():
             m = T.int32()
-            rows_of_A = T.meta_var(spec.rows(m))
-            A = T.match_buffer(A_handle, (rows_of_A, K), spec.A)
-            B = T.match_buffer(B_handle, spec.B_shape, spec.B)
-            Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
-            Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
-            Bias = T.match_buffer(Bias_handle, (N,), spec.D)
-            ActivationScale = T.match_buffer(ActivationScale_handle, (rows_of_A,), "float32")
-            ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32")
-            D = T.match_buffer(D_handle, (rows_of_A, N), spec.D)
+            operands = T.meta_var(declare(geometry.problem, m))
+            A, D, rows_of_A = T.meta_var((operands.A, operands.D, operands.rows))
             T.device_entry()
             # One grid axis: x alone holds more than 65535 blocks. Nothing is negative, so division may truncate.
             row_blocks = T.meta_var(T.truncdiv(rows_of_A + (ROWS - 1), ROWS))
@@ -105,7 +94,7 @@ class FallbackRule(Rule):
                     k = T.meta_var(step * 32 + thread % 32)
                     if k < K:
                         w = T.alloc_local((1,), dtype)
-                        w[0] = decode_weight(config, B, Scale, Zeros, n, k, dtype, layout)
+                        w[0] = decode_weight(config, operands.B, operands.Scale, operands.Zeros, n, k, dtype, layout)
                         for r in T.unroll(ROWS):
                             if first_row + r < rows_of_A:
                                 total[r] = total[r] + config.A_format.value(A[first_row + r, k], dtype) * w[0]
@@ -115,8 +104,6 @@ class FallbackRule(Rule):
             if thread % 32 == 0 and n < N:
                 for r in T.unroll(ROWS):
                     if first_row + r < rows_of_A:
-                        D[first_row + r, n] = output_value(
-                            config, total[r], Bias[n], ActivationScale[first_row + r], ChannelScale[n]
-                        )
+                        D[first_row + r, n] = output_value(config, total[r], **operands.epilogue(first_row + r, n))
 
-        return spec.bind(kernel)
+        return tag(kernel, config, rung, layout)

@@ -11,13 +11,13 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, zero_point
+from bitquant.compute.matmul import output_value, tag, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.words import load_width_bytes, load_words, word_value
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, size
 from bitquant.schedule.rules.contract import Geometry, Rule
-from bitquant.schedule.rules.operands import operands
+from bitquant.schedule.rules.operands import declare
 
 __all__ = ["GemvHint", "GemvRule"]
 
@@ -100,29 +100,19 @@ class GemvRule(Rule):
         dtype = "int32" if a_format.is_integer else "float32"
         total_dtype = config.reduce_dtype
         needs_sum_of_a = config.with_zeros
-        spec = operands(config, rung)
 
-        def scaled(dot, sum_of_a, Scale, Zeros, n, g):
+        def scaled(dot, sum_of_a, operands, n, g):
             """The chunk's part of the total, by linearity of decode in w."""
-            scale = Scale[n, g].astype(total_dtype) if config.with_scaling else None
+            scale = operands.Scale[n, g].astype(total_dtype) if config.with_scaling else None
             zero = None
             if config.with_zeros:
-                zero = zero_point(config, Zeros, n, g).astype(total_dtype) * sum_of_a.astype(total_dtype)
+                zero = zero_point(config, operands.Zeros, n, g).astype(total_dtype) * sum_of_a.astype(total_dtype)
             return apply_scale_and_zero(dot.astype(total_dtype), scale, zero, config.zeros_mode)
 
         @T.prim_func
-        def kernel(
-            A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
-            Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
-        ):  # fmt: skip
-            A = T.match_buffer(A_handle, (1, K), spec.A)
-            B = T.match_buffer(B_handle, spec.B_shape, spec.B)
-            Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
-            Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
-            Bias = T.match_buffer(Bias_handle, (N,), spec.D)
-            ActivationScale = T.match_buffer(ActivationScale_handle, (1,), "float32")
-            ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32")
-            D = T.match_buffer(D_handle, (1, N), spec.D)
+        def kernel():
+            operands = T.meta_var(declare(geometry.problem, T.int32()))
+            A, B, D = T.meta_var((operands.A, operands.B, operands.D))
             T.device_entry()
             block = T.cta_id([T.ceildiv(N, WARPS * ROWS)])
             thread = T.thread_id([WARPS * 32])
@@ -165,14 +155,12 @@ class GemvRule(Rule):
                     for r in T.unroll(ROWS):
                         row = T.meta_var(T.min(first + r, N - 1))
                         g = T.meta_var(chunk * CHUNK // config.group)
-                        total[r] = total[r] + scaled(dot[r], sum_of_a[0], Scale, Zeros, row, g)
+                        total[r] = total[r] + scaled(dot[r], sum_of_a[0], operands, row, g)
             for r in T.unroll(ROWS):
                 for s in T.unroll(5):
                     total[r] = total[r] + T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), total[r], 16 >> s, 32, 32)
             for r in T.unroll(ROWS):
                 if thread % 32 == 0 and first + r < N:
-                    D[0, first + r] = output_value(
-                        config, total[r], Bias[first + r], ActivationScale[0], ChannelScale[first + r]
-                    )
+                    D[0, first + r] = output_value(config, total[r], **operands.epilogue(0, first + r))
 
-        return spec.bind(kernel)
+        return tag(kernel, config, rung, geometry.problem.layout)

@@ -3,23 +3,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from tvm.script import tirx as T
+from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import tag
 from bitquant.config import MatmulConfig
 from bitquant.layouts import Layout
-from bitquant.operands import OPERANDS, WEIGHT
+from bitquant.operands import EPILOGUE, OPERANDS, OUTPUT, WEIGHT, Operand, present
+from bitquant.problem import Problem
 
-__all__ = ["Epilogue", "Operands", "operands", "row_index", "when"]
+__all__ = ["Operands", "declare", "operands", "row_index", "when"]
+
+Expr = Any
+
+
+class Operands:
+    """The operands that the problem of a kernel has, as TIRx buffers. `declare` makes them.
+
+    Attributes
+    ----------
+    rows
+        Rows of A: a constant for a static function, else the symbolic m.
+    A, B, D
+        Buffers of every problem.
+    Scale, Zeros
+        Buffers, or None for those that the problem does not have.
+    """
+
+    def __init__(self, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
+        by_name = {operand.name: buffer for operand, buffer in buffers.items()}
+        self.rows = rows
+        self.A, self.B, self.D = by_name["A"], by_name["B"], by_name["D"]
+        self.Scale, self.Zeros = by_name.get("Scale"), by_name.get("Zeros")
+        self.of_epilogue = {operand: buffer for operand, buffer in buffers.items() if operand in EPILOGUE}
+
+    def epilogue(self, m: Expr, n: Expr, load: Callable[[Any, Expr], Expr] | None = None) -> dict[str, Expr]:
+        """Return what `compute.matmul.output_value` needs for D[m, n], by the names of its parameters.
+
+        Parameters
+        ----------
+        m, n
+            Row and column of D.
+        load
+            Loads buffer[m], of operands that go by rows of A: `load_coherent` in kernels that may begin before the
+            kernel that writes these has ended. None: a plain load.
+        """
+        values = {}
+        for operand, buffer in self.of_epilogue.items():
+            if operand.rows == "A":
+                values[operand.argument] = buffer[m] if load is None else load(buffer, m)
+            else:
+                values[operand.argument] = buffer[n]
+        return values
+
+
+def declare(problem: Problem, m: Expr) -> Operands:
+    """Declare the operands of a problem as the parameters of the TIRx function that is being written.
+
+    Such a function is written without parameters, since TVMScript has a fixed list of them. Its first statement is
+    ``operands = T.meta_var(declare(problem, T.int32()))``.
+
+    Parameters
+    ----------
+    problem
+        The problem. Parameters are those that it has, in the order of `bitquant.operands.OPERANDS`.
+    m
+        A variable for the number of rows of A, where that is not fixed.
+    """
+    config, layout = problem.config, problem.layout
+    rows = problem.rung if config.has_fixed_rows(problem.rung) else m
+    buffers = {}
+    for operand in (*present(config), OUTPUT):
+        handle = T.arg(f"{operand.name}_handle", T.handle())
+        buffer = T.match_buffer(handle, operand.shape(config, rows, layout), operand.dtype(config, layout))
+        buffers[operand] = IRBuilder.name(operand.name, buffer)
+    return Operands(rows, buffers)
 
 
 @dataclass(frozen=True)
-class Operands:
+class Spec:
     """Types and shapes of a problem's operands, for kernels written in TIRx.
 
     A TVMScript function has a fixed list of parameters, so such a kernel declares all of them, and `bind` takes out
@@ -52,15 +119,6 @@ class Operands:
         return tag(func, self.config, self.rung, self.layout)
 
 
-class Epilogue(NamedTuple):
-    """The buffers of a kernel's last step, `compute.matmul.output_value`: what sums meet, and where they go."""
-
-    Bias: Any
-    ActivationScale: Any
-    ChannelScale: Any
-    D: Any
-
-
 def when(condition: Any, emit: Callable[[], None]) -> None:
     """Emit statements under a condition, an expression or a bool that is known already."""
     if condition is True:
@@ -75,10 +133,10 @@ def row_index(config: MatmulConfig, rung: int, row: Any) -> Any:
     return row if config.has_fixed_rows(rung) else T.cast(row, "int64")
 
 
-def operands(config: MatmulConfig, rung: int, layout: Layout = "plain") -> Operands:
+def operands(config: MatmulConfig, rung: int, layout: Layout = "plain") -> Spec:
     """Return the operands of a problem, with the weight in `layout`."""
     dtypes = {o.name: o.dtype(config, layout) for o in OPERANDS}
     shapes = {o.name: o.row_shape(config, layout) if o.is_present(config) else (1, 1) for o in WEIGHT}
     fields: dict[str, Any] = {name: dtypes[name] for name in ("A", "B", "Scale", "Zeros", "D")}
     fields |= {f"{name}_shape": shape for name, shape in shapes.items()}
-    return Operands(config=config, rung=rung, layout=layout, **fields)
+    return Spec(config=config, rung=rung, layout=layout, **fields)

@@ -12,7 +12,7 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, zero_point
+from bitquant.compute.matmul import output_value, tag, zero_point
 from bitquant.formats.words import MINUS_ZERO_PAIR, place
 from bitquant.intrin.mma import (
     CHUNK_BYTES,
@@ -30,7 +30,7 @@ from bitquant.intrin.mma import (
     zero_local,
 )
 from bitquant.schedule.rules.mma.geometry import MmaGeometry
-from bitquant.schedule.rules.operands import Epilogue, operands, row_index
+from bitquant.schedule.rules.operands import Operands, declare, row_index
 
 __all__ = ["Kernel"]
 
@@ -57,13 +57,12 @@ class Kernel:
 
     # Emitters. `bind` gives them the buffers and indices of the function that is being written.
 
-    def bind(self, A: Any, B: Any, Scale: Any, Zeros: Any, m: Expr, block: Expr, thread: Expr, arena: Any) -> None:
+    def bind(self, operands: Operands, block: Expr, thread: Expr, arena: Any) -> None:
         """Take the function's operands, and compute where this block and thread stand."""
-        self.A, self.B, self.Scale, self.Zeros = A, B, Scale, Zeros
-        self.m, self.thread, self.arena = m, thread, arena
+        self.operands, self.m, self.thread, self.arena = operands, operands.rows, thread, arena
         h, N = self.hint, self.config.N
         n_blocks = -(-N // h.block_n)
-        m_blocks = (m + (h.block_m - 1)) // h.block_m
+        m_blocks = (self.m + (h.block_m - 1)) // h.block_m
         per_band = RASTER_ROWS * n_blocks
         band = block // per_band
         rows = T.min(m_blocks - band * RASTER_ROWS, RASTER_ROWS)
@@ -110,7 +109,7 @@ class Kernel:
         whole_rows = c.has_fixed_rows(self.g.rung) and self.g.rung % h.block_m == 0
         copy_tile(
             self.arena, self.g.a_ring, slot,
-            lambda row, byte: self.A.ptr_to([row_index(c, self.g.rung, self.m0 + row), k0 + byte // a_bytes]),
+            lambda row, byte: self.operands.A.ptr_to([row_index(c, self.g.rung, self.m0 + row), k0 + byte // a_bytes]),
             self.thread, self.g.threads, self.g.a_width,
             None if whole_rows else self.m - self.m0,
             (c.K - k0) * a_bytes if self.g.has_ragged_k else None,
@@ -127,7 +126,7 @@ class Kernel:
             rows_left, bytes_left = n_left, None if k_left is None else stored - tile * self.g.w_ring.row_bytes
         copy_tile(
             self.arena, self.g.w_ring, slot,
-            lambda row, byte: self.B.ptr_to([row0 + row, column0 + byte // w_bytes]),
+            lambda row, byte: self.operands.B.ptr_to([row0 + row, column0 + byte // w_bytes]),
             self.thread, self.g.threads, self.g.w_width, rows_left, bytes_left,
             self.g.gpu.has_cp_async and self.g.w_width >= 4,
         )  # fmt: skip
@@ -169,8 +168,8 @@ class Kernel:
             for j in range(runs):
                 k = tile * self.hint.block_k + column * UNIT + j * self.g.run
                 g = T.min(k // c.group, c.num_groups - 1) if c.num_groups > 1 else 0
-                scale = self.Scale[n, g].astype("float32") if c.with_scaling else None
-                zero = zero_point(c, self.Zeros, n, g).astype("float32") if c.with_zeros else None
+                scale = self.operands.Scale[n, g].astype("float32") if c.with_scaling else None
+                zero = zero_point(c, self.operands.Zeros, n, g).astype("float32") if c.with_zeros else None
                 self._store_factors(unit * runs + j, scale, zero)
 
     def _store_factors(self, index: int, scale: Expr | None, zero: Expr | None) -> None:
@@ -388,9 +387,9 @@ class Kernel:
                 column = accumulator_row_col(self.lane, i)[1] + (self.warp_n * self.g.n_tiles + j) * 8
                 n = self._column(column)
                 if c.with_scaling:
-                    store_local(scales, i, self.Scale[n, g].astype(dtype))
+                    store_local(scales, i, self.operands.Scale[n, g].astype(dtype))
                 if c.with_zeros:
-                    store_local(zeros, i, zero_point(c, self.Zeros, n, g).astype(dtype))
+                    store_local(zeros, i, zero_point(c, self.operands.Zeros, n, g).astype(dtype))
             for i in range(self.g.m_tiles):
                 for r in range(4):
                     at = (i * self.g.n_tiles + j) * 4 + r
@@ -429,7 +428,7 @@ class Kernel:
                     T.evaluate(T.ptx[f"ld.shared.{kind}"](part_sum[0], at(part, r)))
                     store_local(self.total, r, self.total[r] + part_sum[0])
 
-    def store(self, epilogue: Epilogue) -> None:
+    def store(self) -> None:
         """Emit the stores of this warp's part of D, two columns at a time where rows keep them aligned."""
         with T.If(self.warp_k == 0), T.Then():
             for i in range(self.g.m_tiles):
@@ -442,15 +441,14 @@ class Kernel:
                             column = accumulator_row_col(self.lane, 0)[1] + (self.warp_n * self.g.n_tiles + j) * 8
                             first = (i * self.g.n_tiles + j) * 4 + 2 * half
                             sums = [self.total[first], self.total[first + 1]]
-                            self._store_pair(epilogue, row, self.n0 + column, sums)
+                            self._store_pair(row, self.n0 + column, sums)
 
-    def _store_pair(self, epilogue: Epilogue, row: Expr, column: Expr, sums: Sequence[Expr]) -> None:
-        c, D = self.config, epilogue.D
+    def _store_pair(self, row: Expr, column: Expr, sums: Sequence[Expr]) -> None:
+        c, D = self.config, self.operands.D
         wide_row = row_index(c, self.g.rung, row)
 
         def output(i: int) -> Expr:
-            bias, channel_scale = epilogue.Bias[column + i], epilogue.ChannelScale[column + i]
-            return output_value(c, sum_value(sums[i]), bias, epilogue.ActivationScale[row], channel_scale)
+            return output_value(c, sum_value(sums[i]), **self.operands.epilogue(row, column + i))
 
         if c.N % 2:
             for i in range(2):
@@ -472,32 +470,20 @@ class Kernel:
 
     def build(self) -> PrimFunc:
         """Return the kernel."""
-        spec = operands(self.config, self.g.rung)
-        h, N, K = self.hint, self.config.N, self.config.K
+        h, problem = self.hint, self.g.problem
         threads, smem_bytes, tiles, ahead = self.g.threads, self.g.smem_bytes, self.g.tiles, h.stages - 1
         # Decoding works one tile ahead of the product, and so must the copies.
         pending = h.stages - (3 if self.g.decodes else 2)
         kernel = self
 
         @T.prim_func
-        def mma(
-            A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
-            Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
-        ):  # fmt: skip
-            m = T.meta_var(spec.rows(T.int32()))
-            A = T.match_buffer(A_handle, (m, K), spec.A)
-            B = T.match_buffer(B_handle, spec.B_shape, spec.B)
-            Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
-            Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
-            Bias = T.match_buffer(Bias_handle, (N,), spec.D)
-            ActivationScale = T.match_buffer(ActivationScale_handle, (m,), "float32")
-            ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32")
-            D = T.match_buffer(D_handle, (m, N), spec.D)
+        def mma():
+            operands = T.meta_var(declare(problem, T.int32()))
             T.device_entry()
-            block = T.cta_id([T.ceildiv(m, h.block_m) * T.ceildiv(N, h.block_n)])
+            block = T.cta_id([T.ceildiv(operands.rows, h.block_m) * T.ceildiv(problem.config.N, h.block_n)])
             thread = T.thread_id([threads])
             arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=128)
-            kernel.bind(A, B, Scale, Zeros, m, block, thread, arena)
+            kernel.bind(operands, block, thread, arena)
             for t in T.unroll(ahead):
                 if t < tiles:
                     kernel.load(t)
@@ -515,6 +501,6 @@ class Kernel:
                     kernel.decode(t + 1)
                 kernel.multiply(t)
             kernel.reduce_warps()
-            kernel.store(Epilogue(Bias, ActivationScale, ChannelScale, D))
+            kernel.store()
 
-        return spec.bind(mma)
+        return tag(mma, problem.config, problem.rung, problem.layout)

@@ -48,7 +48,7 @@ class ActivationCopies:
         rows_left = None if g.has_whole_rows else context.m - context.m0
 
         def source(row: Expr, byte: Expr) -> Expr:
-            return context.A.ptr_to([row_index(c, g.rung, context.m0 + row), k0 + byte // g.a_bytes])
+            return context.operands.A.ptr_to([row_index(c, g.rung, context.m0 + row), k0 + byte // g.a_bytes])
 
         if g.copies_bulk:
             self._copy_bulk(source, (c.K - k0) * g.a_bytes, rows_left, buffer)

@@ -10,6 +10,7 @@ from tvm.script import tirx as T
 
 from bitquant.intrin.mma import store_local
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
+from bitquant.schedule.rules.operands import Operands
 
 __all__ = ["Context", "Cursor", "count_m_blocks"]
 
@@ -23,8 +24,10 @@ class Context:
     ----------
     geometry
         How the kernel cuts the problem.
-    A, B, Scale, Zeros, m, arena
-        Operands, the number of rows of A, and the block's shared memory, a uint8 buffer.
+    operands
+        The function's operands.
+    arena
+        The block's shared memory, a uint8 buffer.
     cluster, rank, thread
         Index of the block's cluster, and of the block in it; index of the thread in the block.
 
@@ -47,20 +50,18 @@ class Context:
     """
 
     def __init__(
-        self, geometry: DecodeGeometry, A: Any, B: Any, Scale: Any, Zeros: Any, m: Expr, arena: Any,
-        cluster: Expr, rank: Expr, thread: Expr,
-    ) -> None:  # fmt: skip
+        self, geometry: DecodeGeometry, operands: Operands, arena: Any, cluster: Expr, rank: Expr, thread: Expr
+    ) -> None:
         g, h = geometry, geometry.hint
         self.g, self.config, self.hint = g, g.config, h
-        self.A, self.B, self.Scale, self.Zeros = A, B, Scale, Zeros
-        self.m, self.arena, self.thread = m, arena, thread
+        self.operands, self.m, self.arena, self.thread = operands, operands.rows, arena, thread
         self.member: Expr = 0
         if h.multicast > 1:
             self.member, rank = rank // h.split_k, rank % h.split_k
         self.rank = rank
         self.lane, warp = thread % 32, thread // 32
         self.warp_k, self.warp_n = warp // h.warps_n, warp % h.warps_n
-        blocks_m = count_m_blocks(g, m)
+        blocks_m = count_m_blocks(g, self.m)
         self.m0 = T.truncmod(cluster, blocks_m) * g.rows_of_a
         self.first_block_n = T.truncdiv(cluster, blocks_m) * h.multicast + self.member
         self.first_phase = rank

@@ -42,7 +42,7 @@ class Factors:
         c, g, context = self.config, self.g, self.context
         size = c.scale_format.bits // 8
         g0, n0 = context.first_k // c.group, at.n0
-        for tile, operand in ((g.smem.scale_tile, context.Scale), (g.smem.zero_tile, context.Zeros)):
+        for tile, operand in ((g.smem.scale_tile, context.operands.Scale), (g.smem.zero_tile, context.operands.Zeros)):
             if tile is not None:
 
                 def source(row: Expr, byte: Expr, operand: Any = operand) -> Expr:
@@ -74,9 +74,9 @@ class Factors:
                         group = T.min(group, c.num_groups - 1)
                     index = (r * 2 + half) * g.runs + run
                     if loads_scale:
-                        store_local(self._next_scale, index, context.Scale[n, group])
+                        store_local(self._next_scale, index, context.operands.Scale[n, group])
                     if loads_zero:
-                        store_local(self._next_zero, index, zero_point(c, context.Zeros, n, group))
+                        store_local(self._next_zero, index, zero_point(c, context.operands.Zeros, n, group))
 
     def load_following(self, at: Cursor) -> None:
         """Emit `load` for the next body of this warp, if any."""

@@ -22,7 +22,7 @@ from bitquant.schedule.rules.decode.emit.store import SumStore
 from bitquant.schedule.rules.decode.emit.sums import Products, Sums
 from bitquant.schedule.rules.decode.emit.values import ValueProducts
 from bitquant.schedule.rules.decode.emit.weight import WeightLoads
-from bitquant.schedule.rules.operands import Epilogue, when
+from bitquant.schedule.rules.operands import when
 
 __all__ = ["Kernel"]
 
@@ -36,11 +36,9 @@ class Kernel:
     ----------
     context
         Where this block and thread stand.
-    epilogue
-        What the sums meet, and where they go.
     """
 
-    def __init__(self, context: Context, epilogue: Epilogue) -> None:
+    def __init__(self, context: Context) -> None:
         g = context.g
         self.context, self.g, self.hint = context, g, context.hint
         self.activations = ActivationCopies(context)
@@ -56,7 +54,7 @@ class Kernel:
         else:
             self.digits = DigitActivations(context, g.digit_plan)
             self.products = DigitProducts(context, self.sums, self.factors, self.digits)
-        self.store = SumStore(context, epilogue)
+        self.store = SumStore(context)
 
     def begin(self) -> None:
         """Emit all that comes before the loop.

@@ -14,7 +14,7 @@ from bitquant.intrin.launch import arrive_at_cluster, wait_for_cluster
 from bitquant.intrin.mma import load_coherent, store_local
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.emit.sums import Total
-from bitquant.schedule.rules.operands import Epilogue, row_index
+from bitquant.schedule.rules.operands import row_index
 
 __all__ = ["SumStore"]
 
@@ -28,12 +28,10 @@ class SumStore:
     ----------
     context
         Where this block and thread stand.
-    epilogue
-        What the sums meet, and where they go.
     """
 
-    def __init__(self, context: Context, epilogue: Epilogue) -> None:
-        self.context, self.g, self.epilogue = context, context.g, epilogue
+    def __init__(self, context: Context) -> None:
+        self.context, self.g = context, context.g
 
     def _sum_address(self, part: Expr, m: Expr, n: Expr) -> Expr:
         smem = self.g.smem
@@ -109,7 +107,7 @@ class SumStore:
 
     def _store(self, n0: Expr, kind: str) -> None:
         """Emit the stores of D; the blocks of a cluster share them."""
-        g, context, epilogue = self.g, self.context, self.epilogue
+        g, context, operands = self.g, self.context, self.context.operands
         c, split = context.config, context.hint.split_k
         total = g.rows_of_a * g.block_n
         for e in self._elements(total, context.rank * g.threads + context.thread, split * g.threads):
@@ -123,11 +121,8 @@ class SumStore:
 
             def one(m: Expr = m, n: Expr = n, row: Expr = row, column: Expr = column) -> None:
                 values = self._cluster_sum(kind, m, n) if split > 1 else self._local_sum(kind, m, n)
-                activation_scale = load_coherent(epilogue.ActivationScale, row) if c.with_activation_scale else None
-                output = output_value(
-                    c, values[0], epilogue.Bias[column], activation_scale, epilogue.ChannelScale[column]
-                )
-                T.buffer_store(epilogue.D, output, [row_index(c, g.rung, row), column])
+                output = output_value(c, values[0], **operands.epilogue(row, column, load_coherent))
+                T.buffer_store(operands.D, output, [row_index(c, g.rung, row), column])
 
             if conditions:
                 with T.If(tirx.all(*conditions)), T.Then():

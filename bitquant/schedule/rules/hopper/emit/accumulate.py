@@ -224,7 +224,7 @@ def load_row_scales(context: Context, n0: Expr, row: int) -> Any:
     scales = T.alloc_local((2,), "float32")
     unit = g.value_scale
     for half in range(2):
-        scale = context.inputs.Scale[context.row_of_w(n0, row, half), 0].astype("float32")
+        scale = context.inputs.operands.Scale[context.row_of_w(n0, row, half), 0].astype("float32")
         store_local(scales, half, scale if unit == 1.0 else scale * T.float32(unit))
     return scales
 

@@ -14,7 +14,7 @@ from bitquant.intrin.wgmma import WARPGROUP, Cursor, Ring
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import ROWS
 from bitquant.schedule.rules.hopper.registers import SUMMING_WARPS
-from bitquant.schedule.rules.operands import Epilogue
+from bitquant.schedule.rules.operands import Operands
 
 __all__ = ["Context", "Inputs", "Job", "Place"]
 
@@ -66,22 +66,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The function's operands but for the weight and A, which tensor maps stand for.
+    """The function's operands, and the addresses of the tensor maps of A and of the weight."""
 
-    Attributes
-    ----------
-    Scale, Zeros, epilogue
-        Buffers.
-    m
-        Rows of A.
-    a_map, w_map
-        Addresses of the tensor maps.
-    """
-
-    Scale: Any
-    Zeros: Any
-    epilogue: Epilogue
-    m: Expr
+    operands: Operands
     a_map: Expr
     w_map: Expr
 

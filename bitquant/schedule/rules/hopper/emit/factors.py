@@ -93,11 +93,11 @@ class FactorLoads:
 
     def __init__(self, context: Context, row: int) -> None:
         self.context, self.row = context, row
-        c, inputs = context.config, context.inputs
-        self.scale = _Vectors(context, row, inputs.Scale) if c.with_scaling else None
+        c, operands = context.config, context.inputs.operands
+        self.scale = _Vectors(context, row, operands.Scale) if c.with_scaling else None
         self.zero: _Vectors | _Codes | None = None
         if c.with_zeros:
-            self.zero = _Codes(context, row) if c.has_packed_zeros else _Vectors(context, row, inputs.Zeros)
+            self.zero = _Codes(context, row) if c.has_packed_zeros else _Vectors(context, row, operands.Zeros)
         self.operands = [operand for operand in (self.scale, self.zero) if operand is not None]
 
     def begin_tile(self, n0: Expr, group: Expr) -> None:
@@ -294,7 +294,7 @@ class _Codes:
             self._code(half, lambda column, columns=columns: columns.append(column) or tirx.const(0, "uint8"))
             for i, column in enumerate(columns):
                 inside = T.min(column, c.zeros_shape[1] - 1) if i else column
-                store_local(held, i, self.context.inputs.Zeros[g, inside].astype("uint8").astype("uint32"))
+                store_local(held, i, self.context.inputs.operands.Zeros[g, inside].astype("uint8").astype("uint32"))
 
     def distribute(self, first: Expr) -> list[Expr]:
         """Return this lane's codes in one word."""

@@ -18,53 +18,42 @@ from __future__ import annotations
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
+from bitquant.compute.matmul import tag
 from bitquant.intrin.launch import cluster_rank, with_dependent_launch
 from bitquant.intrin.wgmma import tensor_map
 from bitquant.schedule.rules.hopper.emit.body import Body
 from bitquant.schedule.rules.hopper.emit.context import Inputs
 from bitquant.schedule.rules.hopper.emit.operand import DenseSource, FragmentSource
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
-from bitquant.schedule.rules.operands import Epilogue, operands
+from bitquant.schedule.rules.operands import declare
 
 __all__ = ["build"]
 
 
 def build(geometry: WgmmaGeometry) -> PrimFunc:
     """Return the kernel."""
-    c, h, g = geometry.config, geometry.hint, geometry
+    c, h, g, problem = geometry.config, geometry.hint, geometry, geometry.problem
     source = DenseSource(g) if g.products.is_dense else FragmentSource(g)
-    spec = operands(c, g.rung, source.weight_layout)
-    N, K = c.N, c.K
     threads, smem_bytes, cluster = g.threads, g.smem_bytes, h.cluster
     n_blocks = g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
     # Where K of all tiles is shared a block computes one: those who share it meet once.
     is_persistent = h.parts == 1
-    a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if g.is_narrow else spec.A
+    a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if g.is_narrow else c.A_format.tvm_dtype
     w_dtype, w_dimensions, w_map = source.weight_map()
     most_clusters, blocks_per_sm = g.problem.gpu.sm_count * h.blocks_per_sm // cluster, h.blocks_per_sm
 
     @T.prim_func
-    def wgmma(
-        A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
-        Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
-    ):  # fmt: skip
-        m = T.meta_var(spec.rows(T.int32()))
-        A = T.match_buffer(A_handle, (m, K), spec.A)
-        B = T.match_buffer(B_handle, spec.B_shape, spec.B)
-        Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale)
-        Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros)
-        Bias = T.match_buffer(Bias_handle, (N,), spec.D)
-        ActivationScale = T.match_buffer(ActivationScale_handle, (m,), "float32")
-        ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32")
-        D = T.match_buffer(D_handle, (m, N), spec.D)
+    def wgmma():
+        operands = T.meta_var(declare(problem, T.int32()))
+        m = T.meta_var(operands.rows)
         A_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
         T.call_packed(
-            "runtime.cuTensorMapEncodeTiled", A_map, a_dtype, 2, A.data,
-            *tensor_map([K, m], [K * a_bytes], [g.step_k, h.block_m // h.multicast], True),
+            "runtime.cuTensorMapEncodeTiled", A_map, a_dtype, 2, operands.A.data,
+            *tensor_map([c.K, m], [c.K * a_bytes], [g.step_k, h.block_m // h.multicast], True),
         )  # fmt: skip
         W_map: T.let[T.handle("tensormap")] = T.tvm_stack_alloca("tensormap", 1)
         T.call_packed(
-            "runtime.cuTensorMapEncodeTiled", W_map, w_dtype, w_dimensions, B.data, *w_map,
+            "runtime.cuTensorMapEncodeTiled", W_map, w_dtype, w_dimensions, operands.B.data, *w_map,
         )  # fmt: skip
         T.device_entry()
         T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
@@ -74,8 +63,7 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
         rank = T.meta_var(cluster_rank(cluster))
         thread = T.thread_id([threads])
         arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=1024)
-        epilogue = T.meta_var(Epilogue(Bias, ActivationScale, ChannelScale, D))
-        inputs = T.meta_var(Inputs(Scale, Zeros, epilogue, m, T.address_of(A_map), T.address_of(W_map)))
+        inputs = T.meta_var(Inputs(operands, T.address_of(A_map), T.address_of(W_map)))
         body = T.meta_var(Body(source, inputs, block, blocks, rank, thread, arena))
         body.initialize()
         if body.context.is_producer:
@@ -85,4 +73,4 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
             body.set_registers(False)
             body.consume()
 
-    return with_dependent_launch(spec.bind(wgmma))
+    return with_dependent_launch(tag(wgmma, c, problem.rung, problem.layout))

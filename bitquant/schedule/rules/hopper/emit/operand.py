@@ -14,7 +14,7 @@ from bitquant.formats.words import MINUS_ZERO_PAIR
 from bitquant.intrin.mma import fma_pair, local, rounded_pair, store_local
 from bitquant.intrin.operations import PairTable
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, load_box, row_descriptor, tensor_map
-from bitquant.layouts import TILE_N, FragmentLayout, Layout
+from bitquant.layouts import TILE_N, FragmentLayout
 from bitquant.schedule.rules.hopper.emit.context import Context, Job, Place
 from bitquant.schedule.rules.hopper.emit.decode import (
     MOST,
@@ -46,7 +46,6 @@ class DenseSource:
     result as well.
     """
 
-    weight_layout: ClassVar[Layout] = "plain"
     is_fetched_early: ClassVar[bool] = False
 
     def __init__(self, geometry: WgmmaGeometry) -> None:
@@ -85,7 +84,6 @@ class FragmentSource:
     They may be fetched before the kernel before this one has ended, which must not have written them then.
     """
 
-    weight_layout: ClassVar[Layout] = "fragment"
     is_fetched_early: ClassVar[bool] = True
 
     def __init__(self, geometry: WgmmaGeometry) -> None:

@@ -36,7 +36,7 @@ class TileScheduler:
     def __init__(self, context: Context, blocks: Expr) -> None:
         self.context = context
         g, h = context.g, context.hint
-        self._m_blocks = (context.inputs.m + (h.block_m - 1)) // h.block_m
+        self._m_blocks = (context.inputs.operands.rows + (h.block_m - 1)) // h.block_m
         tiles = self._m_blocks * g.n_blocks
         self.jobs, self.first_job, self.job_stride = tiles, context.block // h.split_k, T.truncdiv(blocks, h.split_k)
         if h.tail_split > 1:

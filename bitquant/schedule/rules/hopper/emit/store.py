@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tvm import tirx
@@ -12,6 +12,7 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import output_value
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.intrin.wgmma import WARPGROUP, named_barrier, store_transposed
+from bitquant.operands import Operand
 from bitquant.schedule.rules.hopper.emit.accumulate import finished_sum, load_row_scales
 from bitquant.schedule.rules.hopper.emit.context import Context, Job
 from bitquant.schedule.rules.hopper.emit.exchange import SumExchange
@@ -75,13 +76,12 @@ class TileStore:
     def _store_columns(self, job: Job, sums: Sums, first_column: Expr, columns: int) -> None:
         """Emit the stores of some blocks of 8 columns of D^T."""
         context = self.context
-        c, h, epilogue = context.config, context.hint, context.inputs.epilogue
+        h = context.hint
         per_slice = context.g.memory.slice_m // 8
 
         def store(row: int) -> None:
             n = local("int32", job.n0 + (context.part_n * h.n_tiles_per_consumer + row) * ROWS)
-            bias = self._load_channels(epilogue.Bias, n) if c.with_bias else None
-            scale = self._load_channels(epilogue.ChannelScale, n) if c.with_channel_scale else None
+            by_channel = {o: self._load_channels(buffer, n) for o, buffer in self._epilogue("W")}
             row_scales = load_row_scales(context, job.n0, row)
 
             def finished(column: int) -> list[Expr]:
@@ -91,7 +91,7 @@ class TileStore:
             for first in range(0, columns, per_slice):
                 count = min(per_slice, columns - first)
                 m = local("int32", job.m0 + (first_column + first) * 8)
-                self._stage_slice(finished, m, first, count, bias, scale)
+                self._stage_slice(finished, m, first, count, by_channel)
                 named_barrier(context.group + 1, WARPGROUP)
                 self._store_slice(m, n, count * 8)
                 named_barrier(context.group + 1, WARPGROUP)
@@ -104,6 +104,10 @@ class TileStore:
             else:
                 store(row)
 
+    def _epilogue(self, rows: str) -> list[tuple[Operand, Any]]:
+        """Return the operands that sums meet, and their buffers: those that go by rows of A, or of W."""
+        return [(o, buffer) for o, buffer in self.context.inputs.operands.of_epilogue.items() if o.rows == rows]
+
     def _load_channels(self, buffer: Any, n: Expr) -> Any:
         """Emit the loads of buffer[n] for the two channels of this thread."""
         context = self.context
@@ -113,14 +117,14 @@ class TileStore:
             store_local(values, half, buffer[T.min(at, context.config.N - 1) if context.g.has_ragged_n else at])
         return values
 
-    def _load_activation_scales(self, m: Expr, count: int) -> list[Expr]:
-        """Emit the loads of the scales of this thread's rows, two for each of `count` blocks of 8 rows from m on.
+    def _load_rows(self, buffer: Any, m: Expr, count: int) -> list[Expr]:
+        """Emit the loads of buffer[m] for this thread's rows, two for each of `count` blocks of 8 rows from m on.
 
-        Rows beyond the last one, which are not stored, take its scale.
+        Rows beyond the last one, which are not stored, take its value.
         """
-        context, inputs = self.context, self.context.inputs
+        context, all_rows = self.context, self.context.inputs.operands.rows
         rows = [m + j * 8 + context.lane % 4 * 2 + i for j in range(count) for i in range(2)]
-        return [load_coherent(inputs.epilogue.ActivationScale, T.min(row, inputs.m - 1)) for row in rows]
+        return [load_coherent(buffer, T.min(row, all_rows - 1)) for row in rows]
 
     def _slice(self) -> Expr:
         """Return the address of this consumer's slice of D in shared memory."""
@@ -129,26 +133,21 @@ class TileStore:
         return context.base + offset.astype("uint32")
 
     def _stage_slice(
-        self, finished: Callable[[int], list[Expr]], m: Expr, first: int, count: int, bias: Any, channel_scale: Any
+        self, finished: Callable[[int], list[Expr]], m: Expr, first: int, count: int, by_channel: Mapping[Operand, Any]
     ) -> None:
         """Emit the stores of `count` blocks of 8 columns of D^T, transposed, to this consumer's shared memory.
 
         `m` is the first one's row of D, and `first` its place among those that are stored; `finished` returns the sums
-        of one of those.
+        of one of those, and `by_channel` holds what they meet by rows of W.
         """
         context, c, out_stride = self.context, self.context.config, self.context.g.memory.out_stride
         bits, base = c.out_format.bits, self._slice()
-        scales = self._load_activation_scales(m, count) if c.with_activation_scale else None
+        by_row = {o: self._load_rows(buffer, m, count) for o, buffer in self._epilogue("A")}
 
         def output(sums: Sequence[Expr], column: int, i: int) -> Expr:
-            value = output_value(
-                c,
-                sums[i],
-                None if bias is None else bias[i // 2],
-                None if scales is None else scales[2 * column + i % 2],
-                None if channel_scale is None else channel_scale[i // 2],
-            )
-            return tirx.reinterpret(f"uint{bits}", value)
+            values = {o.argument: loaded[i // 2] for o, loaded in by_channel.items()}
+            values |= {o.argument: loaded[2 * column + i % 2] for o, loaded in by_row.items()}
+            return tirx.reinterpret(f"uint{bits}", output_value(c, sums[i], **values))
 
         if bits == 16:
             matrix, line = context.lane // 8, context.lane % 8
@@ -186,7 +185,7 @@ class TileStore:
         def piece(index: Expr) -> None:
             row, column = index // per_row, index % per_row * width
             m = m_first + row
-            inside = m < context.inputs.m
+            inside = m < context.inputs.operands.rows
             n = n_first + column // out_bytes
             if g.has_ragged_n:
                 inside = tirx.all(inside, n < c.N)
@@ -195,7 +194,7 @@ class TileStore:
                 registers = [value[i] for i in range(words)]
                 address = base + (row * out_stride + column).astype("uint32")
                 T.evaluate(T.ptx[f"ld.shared.{kind}"](*registers, address))
-                target = context.inputs.epilogue.D.ptr_to([row_index(c, g.rung, m), n])
+                target = context.inputs.operands.D.ptr_to([row_index(c, g.rung, m), n])
                 T.evaluate(T.ptx[f"st.global.{kind}"](target, *registers))
 
         total = count * per_row
