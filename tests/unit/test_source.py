@@ -340,7 +340,7 @@ def test_kernels_are_readable(texts, rule):
     assert body.count("\n") <= text.count("\n")
     comments = set(re.findall(r"^ *// (.*)$", body, re.MULTILINE))
     wanted = {
-        "decode": {"Load B.", "Decode W.", "Tensor cores.", "Scale the sums of a group, and add them up.",
+        "decode": {"Decode W.", "Tensor cores.", "Scale the sums of a group, and add them up.",
                    "Epilogue: store D."},
         "wgmma": {"Set up the barriers of the ring.", "Copy to the ring slot: A.", "Copy to the ring slot: W.",
                   "Wait until the ring slot is filled.", "Decode W.", "Tensor cores.", "Release the ring slot.",

@@ -119,7 +119,11 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
         if split_k > 2 and 2 * math.ceil(c.N / (16 * rows * warps_n)) >= gpu.sm_count:
             continue
         chains = max(1, 4 // (rows * first.m_tiles))
+        # Numbers that are no powers of two were seen to spill with more rows, and where weights travel in registers.
+        is_power = warps & (warps - 1) == 0
         for weights, ahead, unroll in _TRAVELS:
+            if not is_power and (weights == "registers" or first.hint.block_m > 16):
+                continue
             is_wasteful = unroll > 1 and (unroll * tile_k > 512 or split_k * warps_k * unroll > tiles_k)
             is_short = unroll * tile_k < 128 and 2 * split_k * warps_k <= tiles_k
             if is_wasteful or is_short:
