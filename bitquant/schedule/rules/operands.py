@@ -39,7 +39,8 @@ class Operands:
         by_name = {operand.name: buffer for operand, buffer in buffers.items()}
         self.rows = rows
         self.A, self.B, self.D = by_name["A"], by_name["B"], by_name["D"]
-        self.Scale, self.Zeros = by_name.get("Scale"), by_name.get("Zeros")
+        self.Scale: Any = by_name.get("Scale")
+        self.Zeros: Any = by_name.get("Zeros")
         self.of_epilogue = {operand: buffer for operand, buffer in buffers.items() if operand in EPILOGUE}
 
     def epilogue(self, m: Expr, n: Expr, load: Callable[[Any, Expr], Expr] | None = None) -> dict[str, Expr]:
