@@ -52,6 +52,8 @@ FRAGMENTS = {
 PARSED = {
     "bench": "times a GPU for minutes, or wants results that a reader has",
     "tune": "measures on a GPU",
+    "trials": "measures on a GPU, or wants what that gave; tests/unit/test_ranking.py runs it",
+    "records": "wants folders that a reader has; tests/unit/test_cli_records.py runs it",
     "show": "looks at a checkpoint of 8 billion weights; tests/unit/test_cli_models.py runs it on small ones",
     "quantize": "tests/unit/test_cli_models.py runs it", "generate": "tests/unit/test_cli_models.py runs it",
     "inspect": "tests/unit/test_cli.py prints every stage", "doctor": "tests/unit/test_cli.py runs it",
@@ -295,10 +297,16 @@ def test_commands_are_understood(path, line, desk):
             (desk / word).write_text('{"cells": []}')
         elif re.fullmatch(r"llama-[\w.-]+", word) and f"--model {word}" not in line:
             (desk / word).mkdir(exist_ok=True)
+        elif re.fullmatch(r"schedules/\w+", word):
+            (desk / word).mkdir(parents=True, exist_ok=True)
     found = cli.get_command(click.Context(cli), command)
     assert found is not None, f"{name(path)}: there is no command {command}"
-    if "--help" in arguments or isinstance(found, click.Group):
+    while isinstance(found, click.Group) and arguments and arguments[0] in found.commands:
+        found = found.commands[arguments.pop(0)]
+    if "--help" in arguments or (isinstance(found, click.Group) and not arguments):
         return
+    if isinstance(found, click.Group):  # Options of its own follow.
+        assert arguments[0].startswith("-"), f"{name(path)}: there is no command {command} {arguments[0]}"
     found.make_context(command, arguments)
 
 
