@@ -24,6 +24,7 @@ from bitquant.threads import follow_torch_threads
 
 __all__ = [
     "CACHE_FACTOR",
+    "Described",
     "GraphTimer",
     "Timed",
     "copies_needed",
@@ -41,8 +42,8 @@ _CPU_CACHE_BYTES = 64 << 20
 _MAX_COPIES = 64
 
 
-class Timed(Protocol):
-    """What is timed: an operator, as far as that needs one (it is made of modules that import this one)."""
+class Described(Protocol):
+    """A problem that kernels are for: an operator, as far as one is needed (it is made of modules that import this)."""
 
     @property
     def config(self) -> MatmulConfig:
@@ -58,7 +59,11 @@ class Timed(Protocol):
 
     @property
     def arch(self) -> str:
-        """Architecture, for messages."""
+        """Architecture of a CUDA target; else the kind of the target."""
+
+
+class Timed(Described, Protocol):
+    """What is timed: an operator."""
 
     def kernel_for(self, m: int) -> Callable[..., None]:
         """Return the bare function that serves `m` rows."""

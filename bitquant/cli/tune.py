@@ -275,33 +275,27 @@ def _print_models(results: Sequence[TuningResult], problems: Sequence[ModelProbl
     for result, problem in zip(results, problems, strict=True):
         c = problem.config
         for rung, trial in result.best.items():
-            before, trials = result.before(rung), result.of_rung(rung)
-            rows.append([
-                problem.name,
-                f"{c.N} x {c.K}",
-                f"{c.A_format.name} x {c.W_format.name}",
-                str(rung),
-                _latency(trial),
-                _latency(before),
-                _gain(before, trial),
-                f"{result.floor_us(rung):.2f}" if result.operator.is_cuda else "",
-                f"{len(trials)}, {sum(t.status != 'measured' for t in trials)}",
-                trial.candidate.rule.name,
-            ])  # fmt: skip
-    headers = [
-        "layer",
-        "N x K",
-        "types",
-        "m <=",
-        "latency us",
-        "before us",
-        "gain",
-        "floor us",
-        "tried, failed",
-        "rule",
-    ]
-    print_table(headers, rows, right=headers[3:9])
+            types = f"{c.A_format.name} x {c.W_format.name}"
+            rows.append([problem.name, f"{c.N} x {c.K}", types, *_figures(result, rung, trial)])
+    print_table(["layer", "N x K", "types", *_FIGURES], rows, right=_FIGURES[:6])
     click.echo()
+
+
+#: Columns of a tuned rung, and its figures.
+_FIGURES = ["m <=", "latency us", "before us", "gain", "floor us", "tried, failed", "rule"]
+
+
+def _figures(result: TuningResult, rung: int, trial: Trial) -> list[str]:
+    before, trials = result.before(rung), result.of_rung(rung)
+    return [
+        str(rung),
+        _latency(trial),
+        _latency(before),
+        _gain(before, trial),
+        f"{result.floor_us(rung):.2f}" if result.operator.is_cuda else "",
+        f"{len(trials)}, {sum(t.status != 'measured' for t in trials)}",
+        trial.candidate.rule.name,
+    ]
 
 
 def _gain(before: Trial, trial: Trial) -> str:
@@ -333,20 +327,8 @@ def _print_trials(result: TuningResult) -> None:
 
 def _print_best(result: TuningResult) -> None:
     """Print a line a rung: the best candidate, and what it has gained over what was used before."""
-    rows: list[list[RenderableType]] = []
-    for rung, trial in result.best.items():
-        before, trials = result.before(rung), result.of_rung(rung)
-        rows.append([
-            str(rung),
-            _latency(trial),
-            _latency(before),
-            _gain(before, trial),
-            f"{result.floor_us(rung):.2f}" if result.operator.is_cuda else "",
-            f"{len(trials)}, {sum(t.status != 'measured' for t in trials)}",
-            trial.candidate.rule.name,
-        ])  # fmt: skip
-    headers = ["m <=", "latency us", "before us", "gain", "floor us", "tried, failed", "rule"]
-    print_table(headers, rows, right=headers[:6])
+    rows = [_figures(result, rung, trial) for rung, trial in result.best.items()]
+    print_table(_FIGURES, rows, right=_FIGURES[:6])
     click.echo()
     hints = [[str(rung), str(trial.candidate.hint)] for rung, trial in result.best.items()]
     print_table(["m <=", "hint"], hints, right=["m <="])

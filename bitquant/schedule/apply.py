@@ -194,9 +194,7 @@ def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
             refusals[name] = "needs a function made by bitquant"
         elif reason := rule.refusal(problem):
             refusals[name] = reason
-        else:
-            rest = [other for other in rules[place:] if isinstance(other, Rule)]
-            chosen = ranking.first(problem, rest) or (rule, rule.default_hint(problem))
+        elif chosen := ranking.first(problem, [other for other in rules[place:] if isinstance(other, Rule)]):
             return schedule_with(func, *chosen, target, refusals=refusals)
     where = str(getattr(target, "arch", None) or target.kind.name)
     what = problem or f"{func.attrs.get('global_symbol')} on {where}"

@@ -28,6 +28,7 @@ __all__ = [
     "Records",
     "directories",
     "load_records",
+    "problem_without_rows",
     "record_path",
     "records_for",
     "save_records",
@@ -47,8 +48,8 @@ _LOCK_TIMEOUT_S = 60.0
 ENVIRONMENT = "BITQUANT_SCHEDULES"
 
 
-def _problem_of(config: MatmulConfig) -> dict[str, Any]:
-    """Return what a record says of its problem: `MatmulConfig.problem` without M."""
+def problem_without_rows(config: MatmulConfig) -> dict[str, Any]:
+    """Return what records and trials say of their problem: `MatmulConfig.problem` without M."""
     return {k: v for k, v in config.problem().items() if k != "M"}
 
 
@@ -133,7 +134,7 @@ class Record:
                     f"{what}: field {name!r} must be above 0 (got {values[name]!r})", **{name: values[name]}
                 )
         try:
-            problem = _problem_of(MatmulConfig.from_problem({**values["problem"], "M": values["rung"]}))
+            problem = problem_without_rows(MatmulConfig.from_problem({**values["problem"], "M": values["rung"]}))
         except (KeyError, TypeError, BitquantError) as error:
             raise RecordError(f"{what}: field 'problem' is no problem: {error}", problem=values["problem"]) from error
         return cls(**{**values, "problem": problem}, source=source)
@@ -221,7 +222,7 @@ class Records:
         device
             Product whose record is preferred; where it has none, the first in alphabetical order of all of `arch`.
         """
-        devices = self._records.get((_key(_problem_of(config)), rung, arch), {})
+        devices = self._records.get((_key(problem_without_rows(config)), rung, arch), {})
         if device in devices:
             return devices[device]
         return devices[min(devices)] if devices else None

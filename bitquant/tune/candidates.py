@@ -12,6 +12,7 @@ import numpy as np
 from bitquant.problem import Problem
 from bitquant.schedule import ranking
 from bitquant.schedule.hint import Hint
+from bitquant.schedule.ranking import order
 from bitquant.schedule.rules.contract import Rule
 
 __all__ = ["Candidate", "candidates", "default_candidate"]
@@ -78,13 +79,8 @@ def candidates(
         queues.append([candidate for candidate, us in predictions if not np.isfinite(us)])
     queues.insert(0, [candidate for _, candidate in sorted(timed, key=lambda pair: pair[0])])
     ordered = [*([current] if current is not None else []), *(space[0] for space in spaces if space)]
-    return list({candidate.key: candidate for candidate in [*ordered, *_in_turns(queues)]}.values())
+    return list({candidate.key: candidate for candidate in [*ordered, *order.in_turns(queues)]}.values())
 
 
 def _space(rule: Rule, problem: Problem) -> Iterator[Hint]:
     return itertools.islice(rule.space(problem), MOST_OF_A_RULE)
-
-
-def _in_turns(queues: Sequence[Sequence[Candidate]]) -> Iterator[Candidate]:
-    for row in itertools.zip_longest(*queues):
-        yield from (candidate for candidate in row if candidate is not None)

@@ -9,31 +9,28 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import queue
 import random
 import statistics
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from bitquant.archive import Archive
-from bitquant.files import scratch_folder
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
+from bitquant.schedule.records import problem_without_rows
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import Rule
 from bitquant.tune.candidates import Candidate
-from bitquant.tune.compile import request_for
+from bitquant.tune.compile import Builder
 from bitquant.tune.measure import Workbench, clock_for
 from bitquant.tune.trials import Measurement, append_to_journal, read_journal
-from bitquant.workers import Outcome, Worker, describe
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from bitquant.workers import Outcome, describe
 
 __all__ = ["Draw", "collect", "draw_hints"]
 
@@ -43,6 +40,8 @@ FINALISTS, ROUNDS = 8, 3
 UNIFORM_SHARE, MUTATED_SHARE = 0.35, 0.35
 #: Rows of A up to which the rule for few of them may well be the fastest.
 FEW_ROWS = 64
+#: Kernels that are compiled ahead of the problem that is measured, for each process.
+AHEAD = 8
 #: Attempts at a mutation that fits, for each that is wanted.
 ATTEMPTS = 20
 
@@ -177,15 +176,21 @@ def collect(
     known = {m.key for m in read_journal(journal)}
     device = torch.device("cuda", torch.cuda.current_device())
     name = torch.cuda.get_device_name(device)
-    with scratch_folder() as folder, _Compiled(workers, folder, rules, seed) as compiled:
-        for number, (draw, outcomes) in enumerate(compiled.of(draws, known, name), 1):
+    builder = Builder(workers)
+
+    def write(measurements: list[Measurement]) -> None:
+        today = dt.datetime.now(dt.timezone.utc).date().isoformat()
+        append_to_journal(journal, [replace(m, date=today, commit=commit) for m in measurements])
+
+    try:
+        compiled = _compiled(draws, builder, AHEAD * workers, rules, seed, known, name)
+        for number, (draw, outcomes) in enumerate(compiled, 1):
             try:
                 measurements = _measure(draw, outcomes, device)
             except _BrokenError as error:
-                append_to_journal(journal, error.measurements)
+                write(error.measurements)
                 raise
-            today = dt.datetime.now(dt.timezone.utc).date().isoformat()
-            append_to_journal(journal, [replace(m, date=today, commit=commit) for m in measurements])
+            write(measurements)
             timed = [m for m in measurements if m.status == "measured"]
             best = min((m.latency_us for m in timed), default=0.0)
             default = min((m.latency_us for m in timed if m.draw == "default"), default=0.0)
@@ -193,6 +198,8 @@ def collect(
                 f"{number} of {len(draws)}: {draw.problem}: {len(timed)} of {len(measurements)} kernels, "
                 f"best {best:.2f} us, default {default:.2f} us"
             )
+    finally:
+        builder.stop()
 
 
 class _BrokenError(Exception):
@@ -203,71 +210,33 @@ class _BrokenError(Exception):
         self.measurements = measurements
 
 
-class _Compiled:
-    """Workers that compile the hints of one problem after the other, some problems ahead."""
+def _compiled(
+    draws: Sequence[Draw], builder: Builder, ahead: int, rules: Sequence[Rule], seed: int, known: set[Any], device: str
+) -> Iterator[tuple[Draw, list[tuple[Measurement, Outcome]]]]:
+    """Yield each draw with its hints, as measurements without a time, and what became of each in the compiler.
 
-    def __init__(self, workers: int, folder: Path, rules: Sequence[Rule], seed: int) -> None:
-        self._folder, self._rules, self._seed = folder, rules, seed
-        self._workers = [Worker(Worker.for_module("bitquant.tune.worker")) for _ in range(workers)]
-        self._tasks: queue.Queue[tuple[int, int, dict[str, Any]] | None] = queue.Queue(4 * workers)
-        self._done: dict[int, queue.SimpleQueue[tuple[int, Outcome]]] = {}
-        self._is_stopped = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._is_stopped = True
-        for worker in self._workers:
-            worker.kill()
-
-    def of(
-        self, draws: Sequence[Draw], known: set[Any], device: str
-    ) -> Iterator[tuple[Draw, list[tuple[Measurement, Outcome]]]]:
-        """Yield each draw with its hints, as measurements without a time, and what became of each in the compiler."""
-        planned: queue.Queue[tuple[int, list[Measurement]]] = queue.Queue()
-        self._done = {number: queue.SimpleQueue() for number in range(len(draws))}
-
-        def plan() -> None:
-            for number, draw in enumerate(draws):
-                made = []
-                for rule, hint, how in draw_hints(draw, self._rules, self._seed):
-                    candidate = Candidate(draw.problem.rung, rule, hint)
-                    measurement = _unmeasured(draw.problem, candidate, how, device)
-                    if measurement.key not in known:
-                        made.append((measurement, candidate))
-                planned.put((number, [measurement for measurement, _ in made]))
-                for place, (_, candidate) in enumerate(made):
-                    p = draw.problem
-                    request = request_for(p.config, p.layout, p.target, candidate)
-                    self._tasks.put((number, place, request))
-            for _ in self._workers:
-                self._tasks.put(None)
-
-        def work(worker: Worker) -> None:
-            while (task := self._tasks.get()) is not None and not self._is_stopped:
-                number, place, request = task
-                path = self._folder / f"{number}-{place}.bqk"
-                outcome = worker.build(request, path)
-                path.unlink(missing_ok=True)
-                self._done[number].put((place, outcome))
-            worker.stop()
-
-        threading.Thread(target=plan, daemon=True).start()
-        for worker in self._workers:
-            threading.Thread(target=work, args=(worker,), daemon=True).start()
-        for _ in draws:
-            number, measurements = planned.get()
-            outcomes: list[Outcome] = [""] * len(measurements)
-            for _ in measurements:
-                place, outcome = self._done[number].get()
-                outcomes[place] = outcome
-            yield draws[number], list(zip(measurements, outcomes, strict=True))
+    Hints of later draws are drawn and compiled meanwhile, until so many kernels are `ahead`.
+    """
+    waiting: deque[tuple[Draw, list[tuple[Measurement, Future[Outcome]]]]] = deque()
+    following = iter(draws)
+    while True:
+        while sum(len(made) for _, made in waiting) < ahead and (draw := next(following, None)) is not None:
+            made = []
+            for rule, hint, how in draw_hints(draw, rules, seed):
+                candidate = Candidate(draw.problem.rung, rule, hint)
+                measurement = _unmeasured(draw.problem, candidate, how, device)
+                if measurement.key not in known:
+                    made.append((measurement, builder.submit(draw.problem, candidate)))
+            waiting.append((draw, made))
+        if not waiting:
+            return
+        draw, made = waiting.popleft()
+        yield draw, [(measurement, outcome.result()) for measurement, outcome in made]
 
 
 def _unmeasured(problem: Problem, candidate: Candidate, how: str, device: str) -> Measurement:
     return Measurement(
-        problem={k: v for k, v in problem.config.problem().items() if k != "M"},
+        problem=problem_without_rows(problem.config),
         rung=problem.rung,
         device=device,
         target=str(problem.target),

@@ -12,8 +12,7 @@ import numpy as np
 
 from bitquant.problem import Problem
 from bitquant.schedule.ranking import order
-from bitquant.schedule.ranking.features import samples
-from bitquant.schedule.rules.contract import Geometry
+from bitquant.schedule.ranking.features import geometries, slowness
 from bitquant.tune.candidates import Candidate
 
 __all__ = ["Analytical", "Learned", "Predictor", "default_predictor"]
@@ -44,20 +43,14 @@ class Learned:
         trees = order.model_for(problem)
         if trees is None:
             return times
-        known = []
-        firsts: dict[str, Geometry] = {}
-        for place, (candidate, us) in enumerate(zip(candidates, times, strict=True)):
-            rule = candidate.rule
-            first = firsts.get(rule.name)
-            geometry = rule.geometry(problem, candidate.hint) if first is None else first.with_hint(candidate.hint)
-            firsts.setdefault(rule.name, geometry)
-            if np.isfinite(us) and (own := rule.features(geometry)) is not None:
-                known.append((place, (rule, geometry, own)))
+        known = {}
+        for place, geometry in enumerate(geometries(problem, ((c.rule, c.hint) for c in candidates))):
+            rule = candidates[place].rule
+            if np.isfinite(times[place]) and (own := rule.features(geometry)) is not None:
+                known[place] = rule, geometry, own
         if known:
-            places = [place for place, _ in known]
-            names = [str(name) for name in trees.names]
-            slowness = trees.predict(samples(problem, [kernel for _, kernel in known], names))
-            times[places] = times[places].min() * np.exp(slowness - slowness.min())
+            places, behind = list(known), slowness(trees, problem, list(known.values()))
+            times[places] = times[places].min() * np.exp(behind - behind.min())
         return times
 
     def features(self, problem: Problem, candidates: Sequence[Candidate]) -> np.ndarray:

@@ -16,35 +16,20 @@ from bitquant.errors import BuildError, UnsupportedError
 from bitquant.layouts import Layout
 from bitquant.markup import html_table
 from bitquant.operator.report import floor_us
-from bitquant.schedule.records import Record, save_records
+from bitquant.profiling import Described
+from bitquant.schedule.records import Record, problem_without_rows, save_records
 from bitquant.schedule.tuned import Plan, Planned
 from bitquant.tune.trial import Trial, TuningWarning
 
 __all__ = ["Subject", "Tuned", "TuningResult"]
 
 
-class Tuned(Protocol):
+class Tuned(Described, Protocol):
     """What was tuned: an `Operator`, or a problem that has none."""
-
-    @property
-    def config(self) -> MatmulConfig:
-        """The problem."""
 
     @property
     def target(self) -> Target:
         """What it is compiled for."""
-
-    @property
-    def weight_layout(self) -> Layout:
-        """Layout of the weight that its kernels read."""
-
-    @property
-    def is_cuda(self) -> bool:
-        """Whether it is for a GPU."""
-
-    @property
-    def arch(self) -> str:
-        """Architecture of a CUDA target; else the kind of the target."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +139,7 @@ class TuningResult:
         operator = self.operator
         if not operator.is_cuda:
             raise UnsupportedError(f"records are of CUDA GPUs (got target {operator.arch})")
-        problem = {k: v for k, v in operator.config.problem().items() if k != "M"}
+        problem = problem_without_rows(operator.config)
         return [
             Record(
                 problem=problem,

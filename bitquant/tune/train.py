@@ -20,7 +20,7 @@ import numpy as np
 from bitquant.arch import cuda_target, find_gpu
 from bitquant.errors import UnsupportedError
 from bitquant.problem import Problem
-from bitquant.schedule.ranking.features import problem_features, samples
+from bitquant.schedule.ranking.features import geometries, problem_features, samples, slowness
 from bitquant.schedule.ranking.trees import Trees
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import Geometry, Rule
@@ -50,14 +50,11 @@ class Measured:
         Rule, geometry and features of each.
     latency_us
         Of each.
-    is_default
-        Of each, whether it is the first that its rule's analytical model names.
     """
 
     problem: Problem
     candidates: list[tuple[Rule, Geometry, dict[str, float]]]
     latency_us: np.ndarray
-    is_default: np.ndarray
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -105,22 +102,16 @@ def measured_problems(trials: Iterable[Measurement], least: int = 8) -> list[Mea
             raise UnsupportedError(f"trials are of {group[0].device!r}, which is no GPU that bitquant knows")
         config = group[0].config
         problem = Problem(config, group[0].rung, cuda_target(gpu), "fragment")
-        geometries: dict[str, Geometry] = {}
-        candidates, kept = [], []
-        for trial in group:
-            rule = rules[trial.rule]
-            hint = rule.hint_type.from_dict(dict(trial.hint))
-            if hint.fault() is not None:
-                continue
-            first = geometries.get(rule.name)
-            geometry = rule.geometry(problem, hint) if first is None else first.with_hint(hint)
-            geometries.setdefault(rule.name, geometry)
+        read = [(t, rules[t.rule], rules[t.rule].hint_type.from_dict(dict(t.hint))) for t in group]
+        legal = [(trial, rule, hint) for trial, rule, hint in read if hint.fault() is None]
+        candidates, latency_us = [], []
+        made = geometries(problem, ((rule, hint) for _, rule, hint in legal))
+        for (trial, rule, _), geometry in zip(legal, made, strict=True):
             if geometry.fault is None and (own := rule.features(geometry)) is not None:
                 candidates.append((rule, geometry, own))
-                kept.append(trial)
-        if len(kept) >= least:
-            latency_us = np.array([trial.latency_us for trial in kept])
-            found.append(Measured(problem, candidates, latency_us, np.array([t.draw == "default" for t in kept])))
+                latency_us.append(trial.latency_us)
+        if len(candidates) >= least:
+            found.append(Measured(problem, candidates, np.array(latency_us)))
     return found
 
 
@@ -170,8 +161,7 @@ def _booster(problems: Sequence[Measured]) -> tuple[Any, list[str]]:
 
 def score(trees: Trees, measured: Measured) -> np.ndarray:
     """Return the predicted slowness of each kernel of a problem; infinite for those of rules that refuse it."""
-    names = [str(name) for name in trees.names]
-    return trees.predict(samples(measured.problem, measured.candidates, names)) + measured.refused
+    return slowness(trees, measured.problem, measured.candidates) + measured.refused
 
 
 def validated(problems: Sequence[Measured], folds: int = 6, by: str = "shape") -> list[np.ndarray]:

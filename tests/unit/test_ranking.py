@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 import bitquant as bq
 from bitquant.arch import cuda_target, resolve_target
@@ -23,7 +24,8 @@ from bitquant.schedule.rules.decode.rule import DecodeRule
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.testing.generators import SHAPE_SETS
 from bitquant.tune.candidates import Candidate
-from bitquant.tune.collect import Draw, draw_hints, mutated
+from bitquant.tune.collect import Draw, _compiled, _measure, draw_hints, mutated
+from bitquant.tune.compile import Builder
 from bitquant.tune.predictor import Learned
 from bitquant.tune.train import Measured, measured_problems, regrets
 from bitquant.tune.trials import Measurement, append_to_journal, read_journal
@@ -267,3 +269,22 @@ def test_the_commands_merge_show_and_learn(tmp_path, monkeypatch: pytest.MonkeyP
     assert [line.split()[3:5] for line in told.splitlines() if line.startswith("9 to 16")][1] == ["3", "learned"]
     assert list(Trees.load(model).devices) == ["H200 SXM"]
     assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
+def test_collected_kernels_come_by_problem_and_known_ones_not_again() -> None:
+    """Problems keep their order, each kernel is checked and timed, and what a journal has is not compiled."""
+    config = bq.MatmulConfig(M=2, N=64, K=64, W_dtype="uint4")
+    problems = [Problem(config.with_M(m), m, resolve_target("cpu")) for m in (2, 1)]
+    rules = [rule for rule in default_rules() if rule.name == "cpu"]
+    draws = [Draw(problem, {"cpu": 2}) for problem in problems]
+    builder = Builder(0)
+    try:
+        found = list(_compiled(draws, builder, 1, rules, 0, set(), "CPU"))
+        assert [draw.problem.rung for draw, _ in found] == [2, 1]
+        measured = [m for draw, made in found for m in _measure(draw, made, torch.device("cpu"))]
+        assert len(measured) >= 2
+        assert all(m.status == "measured" and m.latency_us > 0 for m in measured)
+        known = {m.key for m in measured}
+        assert [made for _, made in _compiled(draws, builder, 1, rules, 0, known, "CPU")] == [[], []]
+    finally:
+        builder.stop()

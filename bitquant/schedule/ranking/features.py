@@ -7,18 +7,30 @@ No column has a unit that tells one GPU from another: times and bytes are compar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bitquant.problem import Problem
+from bitquant.schedule.hint import Hint
+from bitquant.schedule.ranking.trees import Trees
 from bitquant.schedule.rules.contract import Geometry, Rule
 
-__all__ = ["Candidate", "problem_features", "samples"]
+__all__ = ["Candidate", "geometries", "problem_features", "samples", "slowness"]
 
 #: A rule, what a hint of it makes of the problem, and its features.
 Candidate = tuple[Rule, Geometry, dict[str, float]]
+
+
+def geometries(problem: Problem, hints: Iterable[tuple[Rule, Hint]]) -> Iterator[Geometry]:
+    """Yield what each hint makes of a problem; those of a rule share what no hint changes."""
+    firsts: dict[str, Geometry] = {}
+    for rule, hint in hints:
+        first = firsts.get(rule.name)
+        geometry = rule.geometry(problem, hint) if first is None else first.with_hint(hint)
+        firsts.setdefault(rule.name, geometry)
+        yield geometry
 
 
 def problem_features(problem: Problem) -> dict[str, float]:
@@ -69,3 +81,8 @@ def samples(problem: Problem, candidates: Sequence[Candidate], names: Sequence[s
             if name in column:
                 result[i, column[name]] = value
     return result
+
+
+def slowness(trees: Trees, problem: Problem, candidates: Sequence[Candidate]) -> np.ndarray:
+    """Return what a model predicts of each candidate: how much slower it is than the best one, as a logarithm."""
+    return trees.predict(samples(problem, candidates, [str(name) for name in trees.names]))

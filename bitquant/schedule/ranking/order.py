@@ -12,18 +12,21 @@ import functools
 import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
-from bitquant.schedule.ranking.features import Candidate, samples
+from bitquant.schedule.ranking.features import Candidate, geometries, slowness
 from bitquant.schedule.ranking.trees import Trees
 from bitquant.schedule.rules.contract import Rule
 
-__all__ = ["ENVIRONMENT", "MODEL", "MOST_ROWS", "first", "ordered"]
+__all__ = ["ENVIRONMENT", "MODEL", "MOST_ROWS", "first", "in_turns", "ordered"]
+
+_Item = TypeVar("_Item")
 
 #: The shipped model (`bitquant trials train`).
 MODEL = Path(__file__).parent / "trees.npz"
@@ -94,16 +97,14 @@ def _ranked(problem: Problem, applying: Sequence[Rule]) -> list[tuple[Rule, Hint
     candidates = [candidate for rule in applying for candidate in likely(problem, rule)]
     if not candidates or candidates[0][0] is not applying[0]:
         return None
-    scores = trees.predict(samples(problem, candidates, [str(name) for name in trees.names]))
-    order = np.argsort(scores, kind="stable")
+    order = np.argsort(slowness(trees, problem, candidates), kind="stable")
     return [(candidates[i][0], candidates[i][1].hint) for i in order]
 
 
 def likely(problem: Problem, rule: Rule) -> Iterator[Candidate]:
     """Yield the hints of a rule that are predicted to be near its best one, with their features; none without such."""
-    limit, geometry = math.inf, None
-    for hint in itertools.islice(rule.space(problem), LIKELY_COUNT):
-        geometry = rule.geometry(problem, hint) if geometry is None else geometry.with_hint(hint)
+    limit = math.inf
+    for geometry in geometries(problem, ((rule, hint) for hint in itertools.islice(rule.space(problem), LIKELY_COUNT))):
         own = rule.features(geometry)
         if own is None or own["log_cost"] > limit:
             return
@@ -112,12 +113,16 @@ def likely(problem: Problem, rule: Rule) -> Iterator[Candidate]:
 
 
 def _interleaved(problem: Problem, applying: Sequence[Rule]) -> Iterator[tuple[Rule, Hint]]:
-    spaces = [(rule, rule.space(problem)) for rule in applying]
-    while spaces:
-        left = []
-        for rule, space in spaces:
-            hint = next(space, None)
-            if hint is not None:
-                left.append((rule, space))
-                yield rule, hint
-        spaces = left
+    return in_turns(zip(itertools.repeat(rule), rule.space(problem)) for rule in applying)
+
+
+def in_turns(spaces: Iterable[Iterable[_Item]]) -> Iterator[_Item]:
+    """Yield the first item of each space, then the second of each that has one, and so on, when it is asked for."""
+    left = [iter(space) for space in spaces]
+    while left:
+        going = []
+        for space in left:
+            for item in itertools.islice(space, 1):
+                going.append(space)
+                yield item
+        left = going

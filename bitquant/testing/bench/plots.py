@@ -27,7 +27,7 @@ from bitquant.testing.bench.report import (
     with_runs,
 )
 
-__all__ = ["plot"]
+__all__ = ["check_matplotlib", "plot"]
 
 #: Rows of A beyond which reading the weight is no longer most of the time, so that the floor says little.
 _FEW_ROWS = 64
@@ -39,6 +39,20 @@ _CLASSES: tuple[tuple[str, str, str], ...] = (
     ("default", "shapes without records", "C1"),
     ("", "shapes", "C0"),
 )
+
+
+def check_matplotlib() -> None:
+    """Check that plots can be drawn.
+
+    Raises
+    ------
+    UnsupportedError
+        If matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl  # noqa: F401
+    except ImportError as error:
+        raise UnsupportedError("plots need matplotlib; install it with: pip install 'bitquant[bench]'") from error
 
 
 def plot(results: Results | Sequence[Results], folder: Path) -> list[Path]:
@@ -65,11 +79,10 @@ def plot(results: Results | Sequence[Results], folder: Path) -> list[Path]:
     UnsupportedError
         If matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UnsupportedError("plots need matplotlib; install it with: pip install 'bitquant[bench]'") from error
+    check_matplotlib()
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     devices = [with_runs(one) for one in ([results] if isinstance(results, dict) else results)]
     folder.mkdir(parents=True, exist_ok=True)
     style: dict[Any, Any] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bitquant.errors import UnsupportedError
+from bitquant.testing.bench.plots import check_matplotlib
 
 __all__ = ["plot_ranking"]
 
@@ -35,10 +35,9 @@ def plot_ranking(losses: Mapping[str, np.ndarray], gains: Mapping[str, float], s
     UnsupportedError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UnsupportedError("plots need matplotlib; install it with: pip install 'bitquant[bench]'") from error
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, values in losses.items():
