@@ -137,8 +137,9 @@ def _function(config: MatmulConfig, hint: WgmmaHint, rounds: int) -> tirx.PrimFu
     """Return a function that distributes `rounds` times four groups, from those of `start` on, and stores them."""
 
     def emit(Scale: Any, Zeros: Any, Out: Any, lane: Any, start: Any) -> None:
+        inputs = SimpleNamespace(operands=SimpleNamespace(Scale=Scale, Zeros=Zeros))
         context: Any = SimpleNamespace(
-            config=config, g=_geometry(config, hint), inputs=SimpleNamespace(Scale=Scale, Zeros=Zeros), lane=lane,
+            config=config, g=_geometry(config, hint), inputs=inputs, lane=lane,
             row_of_w=lambda n0, row, half: n0 + lane // 4 + 8 * half,
         )  # fmt: skip
         loads = FactorLoads(context, 0)
