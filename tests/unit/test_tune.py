@@ -427,10 +427,9 @@ def test_command_that_has_nothing_to_write_measures_nothing(tmp_path, monkeypatc
 @pytest.mark.thorough
 def test_command_reports_wrong_results(monkeypatch):
     """A wrong result is named on standard error, and the exit code is 1."""
-    from bitquant.tune import search
-
     rules = (rule_with(("right", 5), ("wrong", 1)),)
-    monkeypatch.setattr(search, "default_rules", lambda: rules)
+    monkeypatch.setattr("bitquant.schedule.rules.default_rules", lambda: rules)
+    monkeypatch.setattr("bitquant.tune.api.default_rules", lambda: rules)
     problem = ["--M", "1", "--N", "24", "--K", "64", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
     result = CliRunner().invoke(cli, ["tune", *problem])
     assert result.exit_code == 1
