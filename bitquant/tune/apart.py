@@ -154,7 +154,7 @@ class ProcessMeasurer:
             "problem": problem.config.problem(),
             "rung": problem.rung,
             "target": str(problem.target),
-            "layout": problem.layout,
+            "layout": problem.weight_layout,
             "archives": [str(path) for path in paths],
         }
         with self._lock:

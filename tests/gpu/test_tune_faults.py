@@ -52,7 +52,7 @@ def planted(problem, kind):
     rule = FallbackRule()
     made = dataclasses.replace(problem.config, W_dtype="int4" if kind == "wrong" else "uint4")
     hint = rule.default_hint(dataclasses.replace(problem, config=made))
-    archive = build_candidate(made, problem.layout, problem.target, Candidate(problem.rung, rule, hint))
+    archive = build_candidate(made, problem.weight_layout, problem.target, Candidate(problem.rung, rule, hint))
     if kind in FAULTS:
         (name,) = archive.programs
         head, body = archive.programs[name].cuda_source.rsplit(f"{name}_kernel(", 1)

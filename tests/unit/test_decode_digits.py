@@ -129,7 +129,7 @@ def test_digits_have_a_place_of_their_own(name: str, weights: str, waves: int) -
         activations="digits",
     )  # fmt: skip
     g = DecodeGeometry(Problem(config, 1, cuda_target("sm_90a")), hint)
-    smem, planes = g.smem, len(g.layout.planes)
+    smem, planes = g.smem, len(g.fragment_layout.planes)
     regions = [(smem.a_tile.base, smem.a_tile.end)]
     regions.append((smem.digits_offset, smem.digits_offset + planes * 8 * 8192))
     regions.append((smem.poison_offset, smem.poison_offset + 4))

@@ -126,7 +126,7 @@ class DigitProducts:
         g, plan, sums = self.g, self.plan, self.sums
         tile_of_phase = at.tile_of_phase + tile
         in_tile = plan.columns // 2
-        in_run = g.run_k * plan.columns // (2 * g.layout.tile_k)
+        in_run = g.run_k * plan.columns // (2 * g.fragment_layout.tile_k)
         digits: list[list[Any]] = []
         for pair in range(in_tile):
             run, place = divmod(tile * in_tile + pair, in_run)
