@@ -15,7 +15,7 @@ each warp of wgmma with A from registers)::
 Registers of a lane are numbered r = 4 * j + p. Codes are cut into *planes* of 8, 4, 2 or 1 bits, which divide a word
 evenly: 3 = 2 + 1, 5 = 4 + 1, 6 = 4 + 2, 7 = 4 + 2 + 1 bits, the widest plane with a code's lowest bits. In a plane of w
 bits a 32-bit word of a lane holds F = operand_bits / w registers, each value in a field as wide as an operand
-(`FragmentLayout.bit_position`): one shift and one mask bring forth a whole register. Bytes of a tile are ordered by
+(`FragmentLayout.bit_position`): one shift and one mask extract a whole register. Bytes of a tile are ordered by
 plane, chunk, lane and byte, with 16 bytes a lane in a chunk: a warp reads 512 contiguous bytes at a time.
 
 The stored tensor is (tiles along n, bytes of all tiles along k), int8 for every format. Codes beyond N or K are 0.

@@ -2,7 +2,7 @@
 """From the words of a weight in the `fragment` layout to the operand registers of tensor cores, in few instructions.
 
 How a register is decoded its format says (`bitquant.formats`); here stands what the layout says: where in a lane's
-words the codes of a register are, and which ways of decoding go with it.
+words the codes of a register are, and which ways of decoding fit it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class RegisterDecoder:
         Whether signed integers of fewer than 8 bits, as int8, stand at the top of their bytes: then there is no offset,
         and numbers are up to 128 in magnitude. Else they are their codes.
     shares_bytes
-        For 4 bits in place: the number of an even register r is too great by that of register r + 1. Sums of products
+        For 4 bits in place: the number of an even register r contains that of register r + 1. Sums of products
         of row g + 8 must be subtracted from those of row g.
     permutes
         Of every so many words one has the values of its lower two bytes permuted (`bitquant.formats.levels`), and not

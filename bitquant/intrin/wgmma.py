@@ -49,7 +49,7 @@ SWIZZLE_BYTES = 128
 
 
 class Cursor:
-    """A place in a ring: a slot, and how often, modulo 2, the ring has been gone round."""
+    """A position in a ring: the slot, and the phase, the parity of the rounds completed (CUTLASS: PipelineState)."""
 
     def __init__(self, stages: int) -> None:
         self.stages = stages
@@ -268,10 +268,10 @@ __device__ __forceinline__ void bitquant_fence_{name}({type}& x) {{
 
 
 def fence_registers(registers: Any) -> None:
-    """Emit, for each register of a buffer, that it may change here: the compiler moves no access across.
+    """Emit a fence for each register of a buffer: the compiler moves no access to it across.
 
-    It does not know that a wgmma writes its sums after the instruction. (`T.cuda.wgmma.noop_barrier`, which is meant
-    for this, fails in TVM 0.27.0.post1.)
+    A wgmma writes its accumulators after the instruction, which the compiler does not know. (TVM 0.27.0.post1 fails on
+    `T.cuda.wgmma.noop_barrier`, which is meant for this.)
     """
     is_float = str(registers.dtype) == "float32"
     name, kind, constraint = ("f32", "float", "f") if is_float else ("u32", "unsigned int", "r")

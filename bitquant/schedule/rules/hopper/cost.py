@@ -48,7 +48,7 @@ MULTICAST_SHARE, DENSE_MULTICAST_SHARE = 0.08, 0.01
 DENSE_L2_SHARE = 0.64
 #: The end of a tile, and more for each row of A in it.
 TILE_US, TILE_ROW_US = 0.15, 0.006
-#: The exchange of sums, for each of the parts that meet, and for each row of A; more where only the last wave's do.
+#: The reduction of partial sums, for each part of K, and for each row of A; more where only the last wave is split.
 TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 1.1, 0.4, 0.25, 0.009
 
 

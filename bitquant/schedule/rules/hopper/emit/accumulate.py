@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the wgmma kernel adds products up: with the tensor cores to the end, or in runs whose sums go to float32 totals.
+"""How the wgmma kernel accumulates: in the tensor cores to the end, or in runs whose sums go to float32 totals.
 
 Operands of 8 bits have no room for a scale, so scales go to sums. A sum that is scaled once, after all of K, stays with
 the tensor cores until then (`DirectAccumulation`, `finished_sum`). Else sums are made of *runs*, short pieces of k, and
 each is scaled and added to totals in float32: for groups, whose scales differ, and for float8 (`Promotion`). Hopper's
-tensor cores add products of float8 with some 14 bits to the largest number in sight, and cut off the rest, so that
+tensor cores align products of float8 to the largest one and keep some 14 bits, so that
 errors of long sums grow with their length; sums of `FLOAT8_RUN_K` elements that are added in float32 keep them small
 (DeepGEMM and DeepSeek-V3's report, section 3.3.2, "Increasing Accumulation Precision", have the same remedy and
 length). `grouped.GroupedSums` scales sums where A has 16 bits.
@@ -41,7 +41,7 @@ Product = Callable[[Any, int, bool], None]
 
 
 class Accumulation(ABC):
-    """What becomes of the products of a consumer's left operands. What is not abstract emits nothing by default.
+    """How the products of a consumer are accumulated. What is not abstract emits nothing by default.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class DirectAccumulation(Accumulation):
             product(self.totals[coord.row], j, True)
 
     def end_tile(self) -> None:
-        """Emit that the sums may have changed."""
+        """Emit fences of the accumulators."""
         for sums in self.totals:
             fence_registers(sums)
 
@@ -106,8 +106,8 @@ class DirectAccumulation(Accumulation):
 class Promotion(Accumulation):
     """Two-level accumulation: sums of the tensor cores over a run, scaled and added to totals in float32.
 
-    With several blocks of rows the sums of one are added while the tensor cores work on another. Those of the last one
-    of a body, and where there is one alone, keep them waiting, unless another warpgroup has work for them.
+    With several blocks of rows the sums of one are added while the tensor cores work on another. During the addition of
+    the last one of a body, or of a single one, they idle, unless another warpgroup has work for them.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The consuming warpgroups of the wgmma kernel: products of a work tile's part of K, and their way to D."""
+"""The consumer warpgroups of the wgmma kernel: main loop and epilogue."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Expr = Any
 
 
 class MainLoop(Protocol):
-    """Emits the products of a consumer; it has emitted the consumer's variables."""
+    """The main loop of a consumer; it has declared the consumer's variables."""
 
     @property
     def totals(self) -> Sequence[Any]:
@@ -180,11 +180,11 @@ class FragmentLoop:
         left = operand.left[i % 2]
         operand.decode(coord, left, body)
         if g.is_narrow or g.scales_sums:
-            # Here and not between the products that take them, where the compiler might put what is so simple.
+            # Decoding is so short here that the compiler might move it between the wgmma instructions that read it.
             fence_registers(left)
         if coord.step < g.unit_steps - 1:
             return
-        # The codes are used up: load those of the next unit for the same rows.
+        # All codes of the unit are decoded: load those of the next one for the same rows.
         if coord.unit + 1 < g.units:
             operand.load_words(self.slot_read[0], coord.unit + 1, coord.row)
         elif coord.stage + 1 < g.loop.body_stages:
@@ -198,16 +198,16 @@ class FragmentLoop:
         self.operand.load_words(self.slot_read[0], 0, row)
 
     def _enter_slot(self) -> None:
-        """Emit the wait for the slot that is read next, and that it is read now.
+        """Emit the wait for the slot that is read next; its address is `slot_read` from then on.
 
-        The cursor is moved on at once, so that nothing but the wait itself stands before the next slot.
+        The cursor advances at once, so that only the wait itself precedes the next slot.
         """
         self.context.ring.wait_full(self.reading)
         store_local(self.slot_read, 0, self.context.slot(self.reading))
         self.reading.advance()
 
     def _release(self, *conditions: Expr) -> None:
-        """Emit that this warp has done with a slot, under conditions."""
+        """Emit the release of a slot by this warp, under conditions."""
         self.context.ring.release(self.releasing[0], self.context.lane, *conditions)
 
     def _release_before(self, coords: Sequence[OperandCoord], i: int, body: Expr) -> None:
@@ -223,7 +223,7 @@ class FragmentLoop:
 
 
 def _accumulation(context: Context, sets: Sequence[Sequence[Any]]) -> Accumulation:
-    """Return what becomes of the products, whose accumulators are `sets`."""
+    """Return how products are accumulated, in the registers `sets`."""
     if context.g.scales_sums:
         return GroupedSums(context, sets, SumsOfA(context))
     if context.g.products.promotes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the emitters of a wgmma kernel share: geometry, operands, and where this thread and its work tile stand."""
+"""What the emitters of a wgmma kernel share: geometry, operands, indices of a thread, and work tiles."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Expr = Any
 
 @dataclass(frozen=True)
 class OperandCoord:
-    """Where one left operand stands in the body of the loop.
+    """Coordinates of one left operand in the body of the loop.
 
     Attributes
     ----------
@@ -42,18 +42,18 @@ class OperandCoord:
 
 @dataclass(frozen=True)
 class WorkTile:
-    """What a block computes at a time: a tile, or, where K is shared, its share of one.
+    """What a thread block computes at a time: an output tile, or its part of K of one (split-K).
 
     Attributes
     ----------
     m0, n0
-        First row of A and of W.
+        First row of A, and first row of W.
     first_stage
         First slot along K of the block's first part.
     stages, bodies
         Slots that each part reads, and rounds of the loop.
     is_shared
-        Whether other blocks have the other shares of the tile; None: as the hint says, always or never.
+        Whether other blocks compute the other parts of K; None where the hint alone decides: all tiles are, or none.
     """
 
     m0: Expr
@@ -74,7 +74,7 @@ class Inputs:
 
 
 class Context:
-    """Geometry, operands and indices of this thread, and the geometry and operands that it works on. Nothing of it changes.
+    """Geometry, operands and indices of this thread. It does not change.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Context:
     inputs
         The function's operands.
     block, rank, thread
-        Index of the block, its place in its cluster, and index of the thread in the block.
+        Index of the block, its rank in its cluster, and index of the thread in the block.
     arena
         The block's shared memory.
 
@@ -94,9 +94,9 @@ class Context:
     lane, warp, thread, group
         Lane of the warp, warp and thread of the warpgroup, and warpgroup of the block.
     part_n, part_k
-        The consumer's place among those along n and along k.
+        Index of the consumer along n and along k.
     share
-        Its share of the sums where K is shared (`Exchange`).
+        Index of the columns that it stores where K is split (`Exchange`).
     ring
         Barriers of the slots.
     """
@@ -139,7 +139,7 @@ class Context:
         return self.base + cursor.distance(self.g.memory.slot_bytes)
 
     def first_k(self, work_tile: WorkTile, part: int, stage: Expr) -> Expr:
-        """Return where a slot's share of K begins, for one of the block's parts."""
+        """Return the first k of a slot, for one of the consumers along k."""
         return part * self.g.loop.part_k + (work_tile.first_stage + stage) * self.hint.block_k
 
     def arrive_at_cluster(self) -> None:
@@ -153,7 +153,7 @@ class Context:
             wait_for_cluster()
 
     def end_multicast(self) -> None:
-        """Emit the last meeting of blocks that send each other A: none ends while others may copy to it."""
+        """Emit the last cluster barrier under multicast: no block exits while others may copy to its shared memory."""
         if self.hint.multicast > 1:
             self.arrive_at_cluster()
             self.wait_for_cluster()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the wgmma kernel decodes a register: with masks in registers, and integers to their values at once."""
+"""How the wgmma kernel decodes a register: with masks in registers, and integers to their values in one operation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["MOST", "DecodingTrace", "ExactOps", "MasksInRegisters", "Words", "co
 
 Expr = Any
 
-#: Of the operand's types: bits of the mantissa, the exponent's bias, the least number, and the greatest n such that all
+#: Of the operand's types: bits of the mantissa, the exponent's bias, the least number, and the largest n such that all
 #: integers up to n are numbers of the type.
 _MANTISSA = {"float16": 10, "bfloat16": 7}
 _BIAS = {"float16": 15, "bfloat16": 127}
@@ -50,7 +50,7 @@ class ExactOps(MasksInRegisters):
         self.is_exact = False
 
     def code_bit(self, mul: int, dtype: str) -> int | None:
-        """Return the bit of a half at which codes stand, where an exponent beside them makes their unit 1."""
+        """Return the bit of a half at which codes begin, if setting the exponent bits above gives them unit 1."""
         fmt = self.decoder.fmt
         if not fmt.is_integer or len(self.decoder.fragment_layout.planes) > 1 or fmt.bits == 8:
             return None

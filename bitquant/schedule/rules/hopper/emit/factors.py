@@ -4,8 +4,8 @@
 The four lanes that share rows g and g + 8 of a block of 64 rows of W, a *quad*, load consecutive groups of these rows.
 Each loads a *vector* of 1, 2 or 4 groups of a row, the four of them a *window*: with 8 bytes a lane that is a sector of
 L2, which is fetched once. Every four groups the lanes whose vectors have them *distribute* them, a group to a lane, so
-that each lane prepares one; `GroupCursor.shuffled` passes them on as groups begin. With the last four groups of a window
-its registers are free, and take the next window, which is then four groups ahead of its use.
+that each lane prepares one; `GroupCursor.shuffled` broadcasts them as groups begin. With the last four groups of a
+window its registers are free, and take the next window, which is then four groups ahead of its use.
 
 What is loaded stays as it is until it is distributed: a conversion that follows its load waits for memory.
 """
@@ -68,7 +68,7 @@ def source_lane(lane: Expr, first: Expr, groups: int) -> Expr:
 
 
 def element_of_lane(lane: Expr, groups: int) -> Expr:
-    """Return the place in its vector of the group that `lane` gets whenever four are distributed."""
+    """Return the index, in its vector, of the group that `lane` gets whenever four are distributed."""
     return lane % QUAD % groups
 
 
@@ -219,7 +219,7 @@ class GroupCursor:
             self.hold(local("int32", following // pieces * QUAD))
 
     def shuffled(self, held: Expr, group: Expr) -> Expr:
-        """Return what the lane of the quad that was given `group` has in `held`."""
+        """Emit the shuffle that broadcasts `held` of the lane with `group` to its quad; return the value."""
         lane = self.context.lane
         return T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), held, lane // 4 * 4 + group % 4, 32, 32)
 

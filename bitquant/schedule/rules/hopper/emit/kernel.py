@@ -9,8 +9,9 @@ memory, decodes them in registers and multiplies them with a tile of A that stay
 
 One warpgroup produces: one thread of it starts the copies. The others consume. While the tensor cores work on one step
 (128 bytes of a row of A), the registers of the next one are decoded; a ring of mbarriers tells the two sides apart.
-K may be shared by the warpgroups of a block and by the blocks of a cluster; their sums meet in shared memory. Blocks
-that share no K walk over tiles; the tiles of a last wave that would leave most of them idle are shared by clusters.
+K may be split over the warpgroups of a block and over the blocks of a cluster; their partial sums are reduced in shared
+memory. Without that, thread blocks are persistent; the tiles of a last wave that would leave most of them idle may be
+split over clusters.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
     source = DenseSource(g) if g.products.is_dense else FragmentSource(g)
     threads, smem_bytes, cluster = g.threads, g.smem_bytes, h.cluster
     n_blocks = g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
-    # Where K of all tiles is shared a block computes one: those who share it meet once.
+    # Where K of every tile is split a block computes one tile: partial sums are reduced once.
     is_persistent = h.parts == 1
     a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if g.is_narrow else c.A_format.tvm_dtype
     w_dtype, w_dimensions, w_map = source.weight_map()

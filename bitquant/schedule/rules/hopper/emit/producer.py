@@ -59,7 +59,7 @@ class Producer:
         context.end_multicast()
 
     def _join_exchange(self) -> None:
-        """Emit the producer's part in the meetings of the cluster's threads, before sums are sent and after."""
+        """Emit the producer's arrivals at the cluster barriers before and after partial sums are sent."""
         if self.context.g.memory.exchanges_in_ring:
             self.context.arrive_at_cluster()
         self.context.wait_for_cluster()
@@ -70,14 +70,14 @@ class Producer:
         """Emit all copies of a block, by one thread.
 
         The first slots get their part of the weight before the kernel before this one has ended; A may be its result.
-        Only then is the next kernel let in, so that no kernel starts before the last but one has ended.
+        Only then may the next kernel start, so that no kernel starts before the last but one has ended.
         """
         context, scheduler, source, h = self.context, self.scheduler, self.source, self.context.hint
         ring, slot_bytes = context.ring, context.g.memory.slot_bytes
         work_tile = scheduler.work_tile(scheduler.first_work_tile)
         first: Expr = min(h.stages, context.g.loop.part_stages)
         if h.tail_split > 1:
-            # There are blocks without a work tile where the tiles of the last wave are too many to be shared.
+            # Blocks have no work tile where the last wave has too many tiles to be split.
             first = local(
                 "int32",
                 T.Select(scheduler.first_work_tile < scheduler.work_tile_count, T.min(first, work_tile.stages), 0),
@@ -93,7 +93,7 @@ class Producer:
             wait_for_dependency()
         trigger_dependent_launch()
         if h.multicast > 1:
-            # That the barriers of the others are there.
+            # The mbarriers of the other blocks are initialized.
             context.wait_for_cluster()
         with T.serial(first) as stage:
             self._load_a(work_tile, stage, for_both)
@@ -110,7 +110,7 @@ class Producer:
             store_local(done, 0, T.int32(0))
 
     def _load_a(self, work_tile: WorkTile, stage: Expr, cursor: Cursor) -> None:
-        """Emit the copies of a slot's boxes of A: all of it, or this block's share to all that have its rows."""
+        """Emit the copies of a slot's boxes of A: all of it, or this block's share, by multicast to the cluster."""
         context, g, h = self.context, self.context.g, self.context.hint
         full, box_bytes = context.ring.full(cursor.offset), g.memory.a_box_bytes
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tile scheduler of the wgmma kernel: which tiles a block computes, in which order, and its share of their K."""
+"""The tile scheduler of the wgmma kernel: which work tiles a thread block computes, in which order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Expr = Any
 
 
 class TileScheduler:
-    """Emits the walk of a block over its work tiles. Blocks are persistent where none shares the K of all tiles.
+    """Emits the loop of a thread block over its work tiles. Blocks are persistent unless K of every tile is split.
 
     Parameters
     ----------
@@ -52,12 +52,15 @@ class TileScheduler:
 
     @property
     def has_split_tile(self) -> Expr:
-        """Whether this block has a share of a tile of the last wave."""
+        """Whether this block computes part of K of a tile of the last wave."""
         return self.context.block < self.work_tile_count - self._whole
 
     @contextlib.contextmanager
     def for_each_work_tile(self) -> Iterator[WorkTile]:
-        """Emit the loop over this block's work tiles, which the body is written for: ``with ...for_each_work_tile() as work_tile:``."""
+        """Emit the loop over this block's work tiles.
+
+        What is emitted inside of ``with scheduler.for_each_work_tile() as work_tile:`` is the loop's body.
+        """
         index = T.alloc_local((1,), "int32")
         store_local(index, 0, self.first_work_tile)
         with T.While(index[0] < self.work_tile_count):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a tile of the wgmma kernel: sums to D, over the parts of K and through shared memory."""
+"""The epilogue of the wgmma kernel: partial sums of split K are added, and pass through shared memory to D."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TileStore:
         self.context, self.totals = context, totals
 
     def store(self, work_tile: WorkTile) -> None:
-        """Emit the sums' way to D: over K's parts, through shared memory to rows of D."""
+        """Emit the epilogue: the reduction over the parts of K, then the stores of rows of D through shared memory."""
         exchange = self.context.g.exchange
         if exchange is None:
             self._store_tile(work_tile)
@@ -63,7 +63,7 @@ class TileStore:
         self._store_columns(work_tile, own, T.int32(0), self.context.hint.block_m // 8)
 
     def _store_share(self, work_tile: WorkTile, exchange: SumExchange) -> None:
-        """Emit the exchange of sums, and the stores of this consumer's share, if it has one."""
+        """Emit the exchange of partial sums, and the stores of the columns that this consumer reduces, if any."""
         share, how = self.context.share, exchange.exchange
         exchange.send()
         first_column = local("int32", exchange.first_column(share))
@@ -105,7 +105,7 @@ class TileStore:
                 store(row)
 
     def _epilogue(self, rows: str) -> list[tuple[Operand, Any]]:
-        """Return the operands that sums meet, and their buffers: those that go by rows of A, or of W."""
+        """Return the operands of the epilogue, and their buffers: those indexed by rows of A, or of W."""
         return [(o, buffer) for o, buffer in self.context.inputs.operands.of_epilogue.items() if o.rows == rows]
 
     def _load_channels(self, buffer: Any, n: Expr) -> Any:
@@ -137,8 +137,8 @@ class TileStore:
     ) -> None:
         """Emit the stores of `count` blocks of 8 columns of D^T, transposed, to this consumer's shared memory.
 
-        `m` is the first one's row of D, and `first` its place among those that are stored; `finished` returns the sums
-        of one of those, and `by_channel` holds what they meet by rows of W.
+        `m` is the first one's row of D, and `first` its index among those that are stored; `finished` returns the sums
+        of one of those, and `by_channel` holds the epilogue's operands that are indexed by rows of W.
         """
         context, c, out_stride = self.context, self.context.config, self.context.g.memory.out_stride
         bits, base = c.out_format.bits, self._slice()
