@@ -105,10 +105,10 @@ def waves(tiling: Tiling, resident: int) -> tuple[int, float]:
     resident
         Blocks that run together on the whole GPU.
     """
-    jobs = tiling.tiles_m * tiling.tiles_n * tiling.split_k
-    together = min(resident, tiling.blocks or jobs)
-    count = -(-jobs // together)
-    return count, (jobs - (count - 1) * together) / resident
+    work_tiles = tiling.tiles_m * tiling.tiles_n * tiling.split_k
+    together = min(resident, tiling.blocks or work_tiles)
+    count = -(-work_tiles // together)
+    return count, (work_tiles - (count - 1) * together) / resident
 
 
 def _order(tiling: Tiling) -> list[tuple[int, int]]:

@@ -77,7 +77,7 @@ class Tiling:
     ring
         None where nothing is on its way ahead.
     raster
-        Tiles of m that are walked before n advances; None: n is walked first, for each m.
+        Tiles of m that are visited before n advances; None: n varies first, for each m.
     note
         One sentence on what the tile is made of.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the words of a weight in the `fragment` layout to the operand registers of tensor cores, in few instructions.
 
-How a register is decoded its format says (`bitquant.formats`); here stands what the layout says: where in a lane's
-words the codes of a register are, and which ways of decoding fit it.
+A format says how a register is decoded (`bitquant.formats`). This module knows the layout: where in a lane's words the
+codes of a register are, and which ways of decoding fit it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class RegisterDecoder:
         Decode in place (`bitquant.formats.integers`): numbers of different registers r differ by a factor,
         2^exponent(r).
     fills_bytes
-        Whether signed integers of fewer than 8 bits, as int8, stand at the top of their bytes: then there is no offset,
+        Whether signed integers of fewer than 8 bits, as int8, fill the top bits of their bytes: then there is no offset,
         and numbers are up to 128 in magnitude. Else they are their codes.
     shares_bytes
         For 4 bits in place: the number of an even register r contains that of register r + 1. Sums of products
@@ -120,7 +120,7 @@ class RegisterDecoder:
     def exponent(self, r: int) -> int:
         """Return the binary logarithm of the factor by which the numbers of register r are greater; 0 unless in place.
 
-        In place it is the bit of a half at which its codes' lowest plane stands in the end.
+        In place it is the bit of a half at which its codes' lowest plane ends up.
         """
         if self._decoding.exponent is None:
             return 0

@@ -246,7 +246,7 @@ def row_descriptor(address: Expr, units: Expr) -> Expr:
 
 
 def fence_wgmma() -> None:
-    """Emit what must stand before the first wgmma that reads registers written since the last one."""
+    """Emit wgmma.fence, required before the first wgmma that reads registers written since the last one."""
     T.evaluate(T.ptx["wgmma.fence.sync.aligned"]())
 
 
@@ -280,7 +280,7 @@ def fence_registers(registers: Any) -> None:
         T.evaluate(T.cuda.func_call(f"bitquant_fence_{name}", registers[i], source_code=source))
 
 
-# The end of a tile.
+# The epilogue.
 
 
 def named_barrier(index: Expr, threads: int) -> None:

@@ -82,7 +82,7 @@ class Builder:
     """
 
     def __init__(self, workers: int) -> None:
-        self._processes = [Worker(Worker.for_module(_WORKER), is_apart=True) for _ in range(workers)]
+        self._processes = [Worker(Worker.for_module(_WORKER), is_isolated=True) for _ in range(workers)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for process in self._processes:
             self._idle.put(process)

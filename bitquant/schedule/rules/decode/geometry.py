@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometry of the decode kernel: how it cuts the problem, and where everything lies in shared memory."""
+"""Geometry of the decode kernel: how it tiles the problem, and its shared memory."""
 
 from __future__ import annotations
 
@@ -89,21 +89,21 @@ class _Formats:
             self._chosen[sizes] = self._weight(in_place, shares_bytes(self.config, self.fragment_layout, *sizes))
         return self._chosen[sizes]
 
-    def _weight(self, in_place: bool, shares: bool) -> _Weight:
-        if (in_place, shares) not in self._decoded:
+    def _weight(self, in_place: bool, shares_bytes: bool) -> _Weight:
+        if (in_place, shares_bytes) not in self._decoded:
             decoder = RegisterDecoder(
                 self.config.W_format, self.fragment_layout, self.operand, self.gpu.capability,
                 permutes=permuted_words(self.config.W_format, self.fragment_layout, False),
                 in_place=in_place,
-                shares_bytes=shares,
+                shares_bytes=shares_bytes,
             )  # fmt: skip
-            self._decoded[in_place, shares] = _Weight(decoder, *products(decoder))
-        return self._decoded[in_place, shares]
+            self._decoded[in_place, shares_bytes] = _Weight(decoder, *products(decoder))
+        return self._decoded[in_place, shares_bytes]
 
 
 @dataclass(frozen=True)
 class SharedMemory:
-    """Where everything lies in a block's shared memory, in bytes from its beginning, and the widths of the copies.
+    """Offsets in a block's shared memory, in bytes, and the widths of the copies.
 
     Attributes
     ----------
@@ -174,7 +174,7 @@ class DecodeGeometry(Geometry):
         if h.warps_n * h.warps_k > 32:
             return "needs at most 32 warps"
         if h.unroll % h.ahead and (h.weights == "registers" or h.ahead % h.unroll):
-            return "needs unroll % ahead == 0, or ahead % unroll == 0 where weights travel through shared memory"
+            return "needs unroll % ahead == 0, or ahead % unroll == 0 where weights pass through shared memory"
         if h.phase % h.unroll:
             return "needs phase % unroll == 0"
         if h.cluster > 8:
@@ -205,7 +205,7 @@ class DecodeGeometry(Geometry):
     def _derive(self) -> None:
         """Compute what the model of `cost` reads, of hundreds of hints; the rest is computed where it is read."""
         c, h, layout = self.config, self.hint, self._formats.fragment_layout
-        #: Whether A is multiplied as digits, and whether the weight travels through a ring in shared memory.
+        #: Whether A is multiplied as digits, and whether the weight passes through a ring in shared memory.
         self.is_digits, self.is_shared = h.activations == "digits", h.weights == "shared"
         self._weight = weight = self._formats.weight(h)
         #: Whether the sums of A over each run are wanted.
@@ -317,11 +317,11 @@ class DecodeGeometry(Geometry):
         """Registers of sums of products; TVM's table of instructions has integer mma with unsigned ones."""
         return "uint32" if self.is_integer or self.is_digits else "float32"
 
-    # Sums, and what a sum of 1 stands for.
+    # Sums, and their unit.
 
     @property
     def unit(self) -> tuple[float, float]:
-        """What a sum of 1 stands for in the rows g and g + 8 of a tile.
+        """The value of a sum of 1 in the rows g and g + 8 of a tile.
 
         Powers of two by which the weight's numbers, and those of a float8 A, differ from their values cost nothing in
         the loop: sums of products, sums of A and totals are in that unit, which only the end of a block applies. Of the
@@ -387,20 +387,20 @@ class DecodeGeometry(Geometry):
 
     @property
     def _iterations(self) -> tuple[int, int]:
-        """Iterations of all blocks that share them, and the number of these blocks."""
+        """Iterations of all blocks among which they are divided, and the number of these blocks."""
         return (self.blocks_n, self.grid_n) if self.a_stays else (self.phases, self.hint.split_k)
 
     @property
     def static_iterations(self) -> int | None:
         """Iterations of each block where that is one number."""
-        iterations, sharers = self._iterations
-        return iterations // sharers if iterations % sharers == 0 else None
+        iterations, blocks = self._iterations
+        return iterations // blocks if iterations % blocks == 0 else None
 
     @property
     def max_iterations(self) -> int:
         """Iterations of the block that has most."""
-        iterations, sharers = self._iterations
-        return -(-iterations // sharers)
+        iterations, blocks = self._iterations
+        return -(-iterations // blocks)
 
     @property
     def has_ragged_k(self) -> bool:
@@ -444,9 +444,9 @@ class DecodeGeometry(Geometry):
 
     @cached_property
     def smem(self) -> SharedMemory:
-        """Where everything lies in shared memory: A, its digits, scales, the weight, partial sums, barriers, a table.
+        """Offsets in shared memory: A, its digits, scales, the weight, partial sums, barriers, a table.
 
-        Partial sums take the place of all else after the last iteration; where more follow, one of their own.
+        Partial sums overlay the rest after the last iteration; with several iterations they have a buffer of their own.
         """
         h = self.hint
         a_tile = Tile(0, self.rows_of_a, self.phase_k * self.a_bytes, self.buffers, swizzled=False)

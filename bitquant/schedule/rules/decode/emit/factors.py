@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scales and zero points of the decode kernel, on their way to the sums of a run."""
+"""Scales and zero points of the decode kernel: staged in shared memory or prefetched into registers."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Kernel:
         """Emit all that comes before the loop.
 
         The weight and its scales do not come from the kernel before this one, which may still run from sm_90 on: their
-        first loads do not wait for its end. Only after that end is the next kernel let in, so that no kernel starts
+        first loads do not wait for its end. Only after that end may the next kernel start, so that no kernel starts
         before the last but one has ended.
         """
         g, h, first = self.g, self.hint, self.context.at(0)
@@ -92,7 +92,7 @@ class Kernel:
         T.evaluate(T.cuda.cta_sync())
         if g.copies_bulk:
             self._wait_for_dependency()
-            if h.multicast > 1:  # The barriers of all blocks are there.
+            if h.multicast > 1:  # The mbarriers of all blocks are initialized.
                 wait_for_cluster()
             self.activations.copy(first, 0)
         if self.digits:
@@ -153,7 +153,7 @@ class Kernel:
                 self.weight.prefetch_next(at, tile, slot, sources)
             self.products.multiply_tile(words, at, tile)
             if g.is_shared:
-                # Only now that the tile is decoded may another one take its place.
+                # Only now that the tile is decoded may another one overwrite it.
                 self.weight.prefetch_next(at, tile, slot, sources)
                 self._commit()
 

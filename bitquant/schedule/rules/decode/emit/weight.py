@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weight on its way: from global memory into registers, straight or through a ring in shared memory."""
+"""Loads of the weight: from global memory into registers, directly or through a ring in shared memory."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _LOAD_BYTES = 16
 class WeightLoads:
     """Emits the loads of a warp's tiles, `hint.ahead` of them in flight.
 
-    A slot holds a tile for each row of tiles of the warp: registers, or a place in the ring, from which each lane takes
-    what it has copied itself.
+    A slot holds a tile for each row of tiles of the warp: in registers, or in the ring, of which each lane reads back
+    what it copied itself.
     """
 
     def __init__(self, context: Context) -> None:
@@ -38,8 +38,8 @@ class WeightLoads:
     def sources(self, at: Cursor) -> list[Expr]:
         """Emit where in B this lane's part of a body begins, for each row of tiles of this warp.
 
-        In registers: all tiles of the body are reached from there by constants. It is computed where there is no such
-        body, too, outside the condition on the loads: once for them all.
+        In registers: all tiles of the body are reached from there by constants. It is computed outside the condition
+        on the loads, even where no such body exists: once for all of them.
         """
         g, config = self.g, self.context.config
         row_bytes = g.fragment_layout.stored_shape(config.N, config.K)[1]
@@ -90,7 +90,7 @@ class WeightLoads:
     def prefetch_next(self, at: Cursor, tile: int, slot: Expr, sources: dict[int, list[Expr]]) -> None:
         """Emit the load of the tile that comes `ahead` tiles after one of a body, if any.
 
-        `sources` holds those of the bodies that come so many bodies later, where a tile before has needed them.
+        `sources` caches the sources of later bodies, by how many bodies later.
         """
         later, in_body = divmod(tile + self.hint.ahead, self.hint.unroll)
         at, is_there = at.after(later) if later else (at, True)
