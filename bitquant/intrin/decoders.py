@@ -62,8 +62,8 @@ class RegisterDecoder:
         Decode in place (`bitquant.formats.integers`): numbers of different registers r differ by a factor,
         2^exponent(r).
     fills_bytes
-        Whether signed integers of fewer than 8 bits, as int8, fill the top bits of their bytes: then there is no offset,
-        and numbers are up to 128 in magnitude. Else they are their codes.
+        Whether signed integers of fewer than 8 bits, as int8, fill the top bits of their bytes: then there is no
+        offset, and numbers are up to 128 in magnitude. Else they are their codes.
     shares_bytes
         For 4 bits in place: the number of an even register r contains that of register r + 1. Sums of products
         of row g + 8 must be subtracted from those of row g.

@@ -119,7 +119,7 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
         if split_k > 2 and 2 * math.ceil(c.N / (16 * n_tiles * warps_n)) >= gpu.sm_count:
             continue
         chains = max(1, 4 // (n_tiles * first.m_tiles))
-        # Numbers that are no powers of two were seen to spill with more rows, and where weights are loaded into registers.
+        # Other numbers than powers of two were seen to spill with more rows, and where weights go to registers.
         is_power = warps & (warps - 1) == 0
         for weights, ahead, unroll in _PIPELINES:
             if not is_power and (weights == "registers" or first.hint.block_m > 16):
@@ -133,8 +133,8 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
                 if blocks_per_sm * in_flight < wanted:
                     continue
                 geometry = first.with_hint(replace(
-                    first.hint, n_tiles_per_warp=n_tiles, warps_n=warps_n, warps_k=warps_k, split_k=split_k, unroll=unroll,
-                    ahead=ahead, weights=weights, blocks_per_sm=blocks_per_sm, chains=chains,
+                    first.hint, n_tiles_per_warp=n_tiles, warps_n=warps_n, warps_k=warps_k, split_k=split_k,
+                    unroll=unroll, ahead=ahead, weights=weights, blocks_per_sm=blocks_per_sm, chains=chains,
                 ))  # fmt: skip
                 if estimated_registers(geometry) <= register_limit(32 * warps * blocks_per_sm):
                     yield geometry

@@ -40,8 +40,8 @@ _PIECE_OFFSET = 64 * (1 + (1 << DIGIT_BITS) + (1 << 2 * DIGIT_BITS))
 class DigitActivations:
     """Emits the making of digits of a block's part of A, before the loop, in shared memory.
 
-    They are stored in the order in which lanes load them: plane, four columns, lane, column: lane 4 * g + t reads digit g of the
-    four k of a column for which lane t of the left operand has codes.
+    They are stored in the order in which lanes load them: plane, four columns, lane, column. Lane 4 * g + t reads digit
+    g of the four k of a column for which lane t of the left operand has codes.
 
     Integers know no infinity and no NaN. Where A has such numbers, results are NaN: a word in shared memory, which is 0
     otherwise, is added to them.
