@@ -123,7 +123,7 @@ def step_instructions(geometry: WgmmaGeometry) -> float:
         is_signed_float8 = not a.is_integer and not w.is_unsigned
         operations = 1 if w.bits == 8 else 4 if is_signed_float8 else 2 * planes
         return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations
-    others = STEP_INSTRUCTIONS + (RAGGED_INSTRUCTIONS if config.K % (hint.block_k * hint.parts) else 0)
+    others = STEP_INSTRUCTIONS + (RAGGED_INSTRUCTIONS if config.K % (hint.block_k * hint.consumers_k) else 0)
     if hint.scaling == "operand":
         operations = 2 * planes + config.with_scaling + config.with_zeros
         return others + REGISTERS_OF_STEP * operations

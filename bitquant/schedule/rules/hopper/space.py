@@ -76,6 +76,8 @@ def _hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Ite
                 block_m=block_m, n_tiles_per_consumer=rows, consumers_n=consumers_n, consumers_k=consumers_k,
                 block_k=least_k, split_k=split_k, blocks_per_sm=blocks_per_sm,
             )  # fmt: skip
+            if split_k & (split_k - 1) and not _is_one_wave(problem, hint):
+                continue
             for scaling in scalings:
                 scaled = hint if scaling == hint.scaling else replace(hint, scaling=scaling)
                 if needed_registers(products, scaled) > hint_registers(scaled)[1]:
@@ -101,6 +103,13 @@ def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
     beside = [blocks for blocks in ((2, 4) if m <= MAX_SUM_M else (2,)) if hint.block_m % (8 * blocks) == 0]
     shared = [(2, 1), *([(2, 2)] if 2 in beside else [])] if hint.blocks_per_sm == 1 else []
     return [(1, 1), *((1, blocks) for blocks in beside), *shared]
+
+
+def _is_one_wave(problem: Problem, hint: WgmmaHint) -> bool:
+    """Return whether all blocks run together."""
+    tiles = -(-problem.rung // hint.block_m) * -(-problem.config.N // hint.block_n)
+    gpu = problem.gpu
+    return tiles * hint.split_k <= int(gpu.sm_count * gpu.wgmma_cluster_share(hint.split_k))
 
 
 def _shares_tail(problem: Problem, hint: WgmmaHint) -> bool:
@@ -133,7 +142,9 @@ _SHAPES = [
     (rows, consumers_n, consumers_k, split_k, blocks_per_sm)
     for rows in (1, 2)
     for consumers_n, consumers_k in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (2, 2), (4, 1))
-    for split_k in (1, 2, 4, 8)
+    for split_k in range(1, 9)
     for blocks_per_sm in (1, 2)
     if rows * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
+    # Other numbers than powers of two are there to fill the GPU with few tiles.
+    and (split_k in (1, 2, 4, 8) or (consumers_k == 1 and blocks_per_sm == 1))
 ]

@@ -120,7 +120,7 @@ class FragmentLoop:
     def run(self, job: Job) -> None:
         """Emit the products of a job."""
         context, g, loop = self.context, self.context.g, self.context.g.loop
-        first_step = local("int32", (job.first_stage + context.part_k * loop.part_stages) * g.steps)
+        first_step = local("int32", (job.first_stage + context.part_k * job.stages) * g.steps)
         places = [
             Place(stage, unit, step, row, (stage * g.units + unit) * g.unit_steps + step)
             for stage in range(loop.body_stages)

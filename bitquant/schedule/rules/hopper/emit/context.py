@@ -140,7 +140,7 @@ class Context:
 
     def first_k(self, job: Job, part: int, stage: Expr) -> Expr:
         """Return where a slot's share of K begins, for one of the block's parts."""
-        return part * self.g.loop.part_k + (job.first_stage + stage) * self.hint.block_k
+        return part * (job.stages * self.hint.block_k) + (job.first_stage + stage) * self.hint.block_k
 
     def arrive_at_cluster(self) -> None:
         """Emit the arrival at a barrier of all threads of the cluster, if there is one."""

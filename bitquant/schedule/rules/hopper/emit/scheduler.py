@@ -63,6 +63,13 @@ class TileScheduler:
     def job(self, index: Expr) -> Job:
         """Emit what a job is."""
         h, loop, rank = self.context.hint, self.context.g.loop, self.context.rank
+        if self.context.g.shares_unequally:
+            # The first blocks of the cluster have a round more.
+            least, more = divmod(loop.tile_bodies, h.split_k)
+            bodies = local("int32", least + T.Select(rank < more, 1, 0))
+            first_body = local("int32", rank * least + T.min(rank, more))
+            first_stage = first_body * (h.consumers_k * loop.body_stages)
+            return Job(*self._origin(index), first_stage, bodies * loop.body_stages, bodies)
         if h.tail_split == 1:
             first_stage = (rank if h.split_k > 1 else 0) * (h.consumers_k * loop.part_stages)
             return Job(*self._origin(index), first_stage, loop.part_stages, loop.bodies)
