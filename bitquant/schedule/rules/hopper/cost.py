@@ -50,6 +50,8 @@ DENSE_L2_SHARE = 0.64
 TILE_US, TILE_ROW_US = 0.15, 0.006
 #: The exchange of sums, for each of the parts that meet, and for each row of A; more where only the last wave's do.
 TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 1.1, 0.4, 0.25, 0.009
+#: Where tiles are cut by `stream_k`: from a block's sums of a part to those of the tile, besides the bytes; a guess.
+STREAM_K_US = 1.5
 
 
 def predicted_us(geometry: WgmmaGeometry) -> float:
@@ -65,7 +67,7 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
 
     # What runs together on a multiprocessor: not more blocks than there are.
     shares = h.tail_split if shares_tail else h.split_k
-    together = min(h.blocks_per_sm, -(-m_tiles * n_tiles * shares // gpu.sm_count))
+    together = h.blocks_per_sm if h.stream_k else min(h.blocks_per_sm, -(-m_tiles * n_tiles * shares // gpu.sm_count))
     flops = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
     tensor_us = flops * (products.a_bits / 16) / gpu.wgmma_sm_flops * 1e6
     instructions = step_instructions(geometry) + promotion_instructions(products, h.block_m)
@@ -86,12 +88,19 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     )
     if h.parts > 1:
         end_us += exchange_us
+    if h.stream_k:
+        blocks = gpu.sm_count * h.blocks_per_sm
+        cut = min(1.0, n_tiles * m_tiles / blocks)  # Tiles that a block has shares of, at least.
+        part_us = h.block_m * h.block_n * 4 / (gpu.decode_l2_bytes_per_s / gpu.sm_count) * 1e6
+        waves = m_tiles * n_tiles / blocks
+        end_us += STREAM_K_US + part_us * (2 + 1 / cut)
     a_bytes, w_bits, d_bytes = products.a_bits / 8, products.w_bits, products.out_bits / 8
     memory = N * K * w_bits / 8 + m * K * a_bytes + m * N * d_bytes
     l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes / h.multicast)
     l2_rate = gpu.wgmma_l2_bytes_per_s * (DENSE_L2_SHARE if products.is_dense else 1.0)
     bytes_us = max(memory / gpu.bandwidth_bytes_per_s, l2 / l2_rate) * 1e6
-    tiles_us = waves * steps * step_us + math.ceil(waves) * end_us + shares_tail * (TAIL_US + exchange_us)
+    ends = waves + 1 if h.stream_k else math.ceil(waves)
+    tiles_us = waves * steps * step_us + ends * end_us + shares_tail * (TAIL_US + exchange_us)
     return LAUNCH_US + max(tiles_us, bytes_us + end_us)
 
 

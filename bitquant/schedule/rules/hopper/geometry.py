@@ -115,6 +115,8 @@ class WgmmaGeometry(Geometry):
             return f"needs consumers_k and split_k of 1, and tail_split of 1 or {h.multicast}, where multicast is more"
         if h.block_m % (8 * h.multicast):
             return f"needs block_m % {8 * h.multicast} == 0 where multicast is {h.multicast}"
+        if h.stream_k and (h.parts > 1 or h.cluster > 1):
+            return "needs consumers_k, split_k, tail_split and multicast of 1 where stream_k is True"
         if h.n_tiles_per_cta > h.n_tiles_per_consumer * h.consumers_n:
             return f"needs n_tiles_per_cta <= {h.n_tiles_per_consumer * h.consumers_n}, what the consumers hold"
         return products.sums_refusal(h.block_m) if h.scaling == "sums" else None
@@ -316,10 +318,15 @@ class WgmmaGeometry(Geometry):
             return False
         if self.is_narrow:
             # Codes that are operands as they are must not be moved behind a loop that may have no rounds.
-            return h.tail_split == 1 and not self.shares_unequally
+            return h.tail_split == 1 and not self.shares_unequally and not h.stream_k
         if h.cluster > 1 and self.sums > MAX_PEELED_SUMS:
             return False
         return h.n_tiles_per_consumer == 1 and self.needed_registers + PEELING_REGISTERS <= self.registers[1]
+
+    @property
+    def most_blocks(self) -> int:
+        """Blocks that run together, where they do not share A or K in clusters."""
+        return self.problem.gpu.sm_count * self.hint.blocks_per_sm
 
     @property
     def shares_unequally(self) -> bool:
@@ -433,6 +440,14 @@ class WgmmaGeometry(Geometry):
         """Shared memory that a block may have, in bytes."""
         gpu = self.problem.gpu
         return min(gpu.smem_per_block_bytes, gpu.smem_per_sm_bytes // self.hint.blocks_per_sm - RESERVED_SMEM_BYTES)
+
+    # Global memory, where tiles are cut among blocks by `stream_k`.
+
+    @property
+    def partial_sums(self) -> int:
+        """Sums of a part of a tile."""
+        h = self.hint
+        return h.consumers_n * h.n_tiles_per_consumer * self.sums * WARPGROUP
 
     @property
     def store_bytes(self) -> int:

@@ -46,6 +46,9 @@ class WgmmaHint(Hint):
         Blocks of a cluster that share K of a tile of the last wave, where there are enough clusters for its tiles.
     multicast
         Blocks of a cluster whose tiles lie side by side along n, and which send each other their share of A.
+    stream_k
+        Whether the tiles of the last waves are one after the other cut into equal shares of their K, one a block
+        (Osama et al., "Stream-K", PPoPP 2023). Sums of a tile that several blocks have parts of meet in global memory.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {
@@ -65,6 +68,7 @@ class WgmmaHint(Hint):
     scaling: str = one_of("operand", "sums")
     tail_split: int = one_of(1, 2, 4)
     multicast: int = one_of(1, 2, 4)
+    stream_k: bool = one_of(False, True)
 
     @property
     def consumers(self) -> int:

@@ -18,6 +18,8 @@ __all__ = ["likely_hints", "population", "space"]
 
 #: Longest slots that are tried, in elements of k: where sums are scaled; else half of it.
 MAX_BLOCK_K = 256
+#: Most blocks that a tile is cut among, and how much of the GPU tiles fill that are not cut.
+MOST_SHARERS, BUSY_SHARE = 12, 0.94
 #: Most slots of a ring that are tried, hints whose ring is sized, and hints of `space`.
 MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
 
@@ -89,11 +91,13 @@ def _hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Ite
                         tile = replace(scaled, n_tiles_per_cta=row_blocks, tail_split=tail_split, multicast=multicast)
                     if tail_split > 1 and (scaling == "sums" or not _shares_tail(problem, tile)):
                         continue
+                    cut = [replace(tile, stream_k=True)] if clusters == (1, 1) and _idles(problem, tile) else []
                     longest = MAX_BLOCK_K if scaling == "sums" else MAX_BLOCK_K // 2
-                    yield tile
-                    for block_k in (2 * least_k, 4 * least_k):
-                        if block_k <= longest and block_k * hint.parts <= config.K:
-                            yield replace(tile, block_k=block_k)
+                    for whole in (tile, *cut):
+                        yield whole
+                        for block_k in (2 * least_k, 4 * least_k):
+                            if block_k <= longest and block_k * hint.parts <= config.K:
+                                yield replace(whole, block_k=block_k)
 
 
 def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
@@ -103,6 +107,15 @@ def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
     beside = [blocks for blocks in ((2, 4) if m <= MAX_SUM_M else (2,)) if hint.block_m % (8 * blocks) == 0]
     shared = [(2, 1), *([(2, 2)] if 2 in beside else [])] if hint.blocks_per_sm == 1 else []
     return [(1, 1), *((1, blocks) for blocks in beside), *shared]
+
+
+def _idles(problem: Problem, hint: WgmmaHint) -> bool:
+    """Return whether tiles leave a part of the GPU idle that equal shares would fill, and each is cut among few blocks."""
+    if hint.parts > 1:
+        return False
+    tiles = -(-problem.rung // hint.block_m) * -(-problem.config.N // hint.block_n)
+    blocks = problem.gpu.sm_count * hint.blocks_per_sm
+    return MOST_SHARERS * tiles >= blocks and tiles / (-(-tiles // blocks) * blocks) < BUSY_SHARE
 
 
 def _is_one_wave(problem: Problem, hint: WgmmaHint) -> bool:
@@ -144,7 +157,8 @@ _SHAPES = [
     for consumers_n, consumers_k in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (2, 2), (4, 1))
     for split_k in range(1, 9)
     for blocks_per_sm in (1, 2)
-    if rows * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
+    if rows * consumers_n * consumers_k <= 4
+    and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
     # Other numbers than powers of two are there to fill the GPU with few tiles.
     and (split_k in (1, 2, 4, 8) or (consumers_k == 1 and blocks_per_sm == 1))
 ]

@@ -48,7 +48,7 @@ def consume(context: Context, scheduler: TileScheduler, source: FragmentSource |
         context.wait_for_cluster()
     with scheduler.for_jobs() as job:
         loop.run(job)
-        TileStore(context, loop.totals).store(job)
+        TileStore(context, loop.totals, scheduler).store(job)
     context.end_multicast()
 
 

@@ -54,6 +54,10 @@ class Job:
         Slots that each part reads, and rounds of the loop.
     is_shared
         Whether other blocks have the other shares of the tile; None: as the hint says, always or never.
+    first_body
+        Where tiles are cut by `stream_k`: the first round of the loop, in those of the whole tile.
+    index
+        The tile's number among those that are cut.
     """
 
     m0: Expr
@@ -62,15 +66,22 @@ class Job:
     stages: Expr
     bodies: Expr
     is_shared: Expr | None = None
+    first_body: Expr | None = None
+    index: Expr | None = None
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The function's operands, and the addresses of the tensor maps of A and of the weight."""
+    """The function's operands, and the addresses of the tensor maps of A and of the weight.
+
+    Where tiles are cut by `stream_k`, also buffers of the sums of their parts, and of counters of those that are stored.
+    """
 
     operands: Operands
     a_map: Expr
     w_map: Expr
+    partial_sums: Any = None
+    counters: Any = None
 
 
 class Context:

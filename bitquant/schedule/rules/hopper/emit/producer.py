@@ -79,7 +79,7 @@ class Producer:
         if h.tail_split > 1:
             # There are blocks without a job where the tiles of the last wave are too many to be shared.
             first = local("int32", T.Select(scheduler.first_job < scheduler.jobs, T.min(first, job.stages), 0))
-        elif context.g.shares_unequally:
+        elif context.g.shares_unequally or h.stream_k:
             first = local("int32", T.min(first, job.stages))
         for_w, for_both = Cursor(h.stages), Cursor(h.stages)
         if not source.is_fetched_early:

@@ -37,7 +37,11 @@ class TileScheduler:
         self.context = context
         g, h = context.g, context.hint
         self._m_blocks = (context.inputs.operands.rows + (h.block_m - 1)) // h.block_m
+        self._blocks = blocks
         tiles = self._m_blocks * g.n_blocks
+        if h.stream_k:
+            self._cut(tiles)
+            return
         self.jobs, self.first_job, self.job_stride = tiles, context.block // h.split_k, T.truncdiv(blocks, h.split_k)
         if h.tail_split > 1:
             # `blocks` is a multiple of the cluster's, and so is `_whole`: job i is one of block i % blocks.
@@ -51,18 +55,61 @@ class TileScheduler:
         """Whether this block has a share of a tile of the last wave."""
         return self.context.block < self.jobs - self._whole
 
+    def _cut(self, tiles: Expr) -> None:
+        """Emit this block's share of the tiles' K.
+
+        Blocks compute whole tiles for as many waves as leave at least one more than a wave of tiles over, or none.
+        Those are one line of rounds of the loop, tile after tile, of which each block takes an equal piece. A job is
+        named by its first round, those of whole tiles by what stands before the piece.
+        """
+        block, rounds, blocks = self.context.block, self.context.g.loop.tile_bodies, self._blocks
+        waves, rest = T.truncdiv(tiles, blocks), T.truncmod(tiles, blocks)
+        waves = local("int32", T.Select(rest == 0, waves, T.max(waves - 1, 0)))
+        #: The tiles that are not cut.
+        self._whole = local("int32", waves * blocks)
+        line = (tiles - self._whole) * rounds
+        #: Each block has at least so many rounds, and so many blocks one more.
+        self._least, self._more = local("int32", T.truncdiv(line, blocks)), local("int32", T.truncmod(line, blocks))
+        self._begin = local("int32", block * self._least + T.min(block, self._more))
+        self.jobs = local("int32", self._begin + self._least + T.Select(block < self._more, 1, 0))
+        self.first_job = local("int32", self._begin - waves * rounds)
+
+    def sharers(self, job: Job) -> tuple[Expr, Expr]:
+        """Emit which blocks have a part of a job's tile, one that is cut; return the first and the last one."""
+        rounds, least, more = self.context.g.loop.tile_bodies, self._least, self._more
+
+        def block_of(at: Expr) -> Expr:
+            behind = more + T.truncdiv(at - more * (least + 1), T.max(least, 1))
+            return local("int32", T.Select(at < more * (least + 1), T.truncdiv(at, least + 1), behind))
+
+        first = local("int32", job.index * rounds)
+        return block_of(first), block_of(first + (rounds - 1))
+
     @contextlib.contextmanager
     def for_jobs(self) -> Iterator[Job]:
         """Emit the loop over this block's jobs, which the body is written for: ``with ...for_jobs() as job:``."""
         index = T.alloc_local((1,), "int32")
         store_local(index, 0, self.first_job)
         with T.While(index[0] < self.jobs):
-            yield self.job(index[0])
-            store_local(index, 0, index[0] + self.job_stride)
+            job = self.job(index[0])
+            yield job
+            store_local(index, 0, index[0] + (job.bodies if self.context.hint.stream_k else self.job_stride))
 
     def job(self, index: Expr) -> Job:
         """Emit what a job is."""
         h, loop, rank = self.context.hint, self.context.g.loop, self.context.rank
+        if h.stream_k:
+            is_whole = index < self._begin
+            number = local("int32", T.truncdiv(index, loop.tile_bodies))
+            first_body = local("int32", T.Select(is_whole, 0, index - number * loop.tile_bodies))
+            wave = T.truncdiv(index - self.first_job, loop.tile_bodies)
+            tile = T.Select(is_whole, self.context.block + wave * self._blocks, self._whole + number)
+            left = T.min(loop.tile_bodies - first_body, self.jobs - index)
+            bodies = local("int32", T.Select(is_whole, loop.tile_bodies, left))
+            stages = bodies * loop.body_stages
+            origin = self._origin(local("int32", tile))
+            is_shared = bodies < loop.tile_bodies
+            return Job(*origin, first_body * loop.body_stages, stages, bodies, is_shared, first_body, number)
         if self.context.g.shares_unequally:
             # The first blocks of the cluster have a round more.
             least, more = divmod(loop.tile_bodies, h.split_k)

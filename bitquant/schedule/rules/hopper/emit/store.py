@@ -16,6 +16,8 @@ from bitquant.operands import Operand
 from bitquant.schedule.rules.hopper.emit.accumulate import finished_sum, load_row_scales
 from bitquant.schedule.rules.hopper.emit.context import Context, Job
 from bitquant.schedule.rules.hopper.emit.exchange import SumExchange
+from bitquant.schedule.rules.hopper.emit.partial_sums import PartialSums
+from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
 from bitquant.schedule.rules.hopper.hint import ROWS
 from bitquant.schedule.rules.operands import row_index
 
@@ -35,15 +37,21 @@ class TileStore:
         Where this thread stands.
     totals
         For each block of 64 rows the sums.
+    scheduler
+        What has cut the tiles.
     """
 
-    def __init__(self, context: Context, totals: Sequence[Any]) -> None:
-        self.context, self.totals = context, totals
+    def __init__(self, context: Context, totals: Sequence[Any], scheduler: TileScheduler) -> None:
+        self.context, self.totals, self.scheduler = context, totals, scheduler
 
     def store(self, job: Job) -> None:
         """Emit the sums' way to D: over K's parts, through shared memory to rows of D."""
         exchange = self.context.g.exchange
-        if exchange is None:
+        if self.context.hint.stream_k:
+            meeting = PartialSums(self.context, self.totals, self.scheduler)
+            with T.If(meeting.complete(job)), T.Then():
+                self._store_tile(job)
+        elif exchange is None:
             self._store_tile(job)
         elif job.is_shared is None:
             self._store_share(job, SumExchange(self.context, exchange, self.totals))
