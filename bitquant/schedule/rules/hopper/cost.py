@@ -50,8 +50,9 @@ DENSE_L2_SHARE = 0.64
 TILE_US, TILE_ROW_US = 0.15, 0.006
 #: The exchange of sums, for each of the parts that meet, and for each row of A; more where only the last wave's do.
 TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 1.1, 0.4, 0.25, 0.009
-#: Where tiles are cut by `stream_k`: from a block's sums of a part to those of the tile, besides the bytes; a guess.
-STREAM_K_US = 1.5
+#: Where tiles are cut by `stream_k`: of the time of a step, what is lost since blocks stand at different places of K; the
+#: meeting of sums; and in times of moving a part's sums to or from L2, parts of a block and each block that shares a tile.
+STREAM_K_SHARE, STREAM_K_US, STREAM_K_PARTS, STREAM_K_SHARERS = 0.08, 2.5, 2.0, 0.5
 
 
 def predicted_us(geometry: WgmmaGeometry) -> float:
@@ -88,19 +89,19 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     )
     if h.parts > 1:
         end_us += exchange_us
+    stream_k_us = 0.0
     if h.stream_k:
-        blocks = gpu.sm_count * h.blocks_per_sm
-        cut = min(1.0, n_tiles * m_tiles / blocks)  # Tiles that a block has shares of, at least.
+        waves = m_tiles * n_tiles / (gpu.sm_count * h.blocks_per_sm)
+        step_us *= 1 + STREAM_K_SHARE
         part_us = h.block_m * h.block_n * 4 / (gpu.decode_l2_bytes_per_s / gpu.sm_count) * 1e6
-        waves = m_tiles * n_tiles / blocks
-        end_us += STREAM_K_US + part_us * (2 + 1 / cut)
+        stream_k_us = STREAM_K_US + part_us * (STREAM_K_PARTS + STREAM_K_SHARERS / min(1.0, waves))
     a_bytes, w_bits, d_bytes = products.a_bits / 8, products.w_bits, products.out_bits / 8
     memory = N * K * w_bits / 8 + m * K * a_bytes + m * N * d_bytes
     l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes / h.multicast)
     l2_rate = gpu.wgmma_l2_bytes_per_s * (DENSE_L2_SHARE if products.is_dense else 1.0)
     bytes_us = max(memory / gpu.bandwidth_bytes_per_s, l2 / l2_rate) * 1e6
     ends = waves + 1 if h.stream_k else math.ceil(waves)
-    tiles_us = waves * steps * step_us + ends * end_us + shares_tail * (TAIL_US + exchange_us)
+    tiles_us = waves * steps * step_us + ends * end_us + shares_tail * (TAIL_US + exchange_us) + stream_k_us
     return LAUNCH_US + max(tiles_us, bytes_us + end_us)
 
 

@@ -23,8 +23,8 @@ from bitquant.intrin.launch import cluster_rank, with_dependent_launch
 from bitquant.intrin.wgmma import tensor_map
 from bitquant.schedule.rules.hopper.emit.body import Body
 from bitquant.schedule.rules.hopper.emit.context import Inputs
-from bitquant.schedule.rules.hopper.emit.partial_sums import meeting_memory
 from bitquant.schedule.rules.hopper.emit.operand import DenseSource, FragmentSource
+from bitquant.schedule.rules.hopper.emit.partial_sums import meeting_memory
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.operands import declare
 
