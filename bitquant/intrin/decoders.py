@@ -108,7 +108,7 @@ class RegisterDecoder:
         plan = RegisterPlan(operand, layout.planes, registers, arch_capability, layout.is_adjacent, *ways)
         if (refusal := _refusal(fmt, layout, plan)) is not None:
             raise ScheduleError(f"operand {operand!r} {refusal}", fmt=fmt.name, operand=operand)
-        self.fmt, self.layout, self.operand = fmt, layout, operand
+        self.fmt, self.fragment_layout, self.operand = fmt, layout, operand
         self.in_place, self.shares_bytes, self.permutes = in_place, shares_bytes, permutes
         self.registers = registers
         self.has_table = layout.is_adjacent
@@ -124,13 +124,13 @@ class RegisterDecoder:
         """
         if self._decoding.exponent is None:
             return 0
-        _, bit = self.layout.bit_position(self.layout.planes[0], r, 0)
+        _, bit = self.fragment_layout.bit_position(self.fragment_layout.planes[0], r, 0)
         return self._decoding.exponent(int(bit))
 
     @property
     def exponents_follow_rows(self) -> bool:
         """Whether exponent(r) depends on r % 2 alone: the row of the left operand that a register belongs to."""
-        return all(self.exponent(r) == self.exponent(r % 2) for r in range(self.layout.registers))
+        return all(self.exponent(r) == self.exponent(r % 2) for r in range(self.fragment_layout.registers))
 
     def decode(self, words: Sequence[Any], r: int, table: Any = None, ops: RegisterOps | None = None) -> list[Expr]:
         """Return the `registers` operand registers of register r of a tile, as 32-bit unsigned numbers.
@@ -148,8 +148,8 @@ class RegisterDecoder:
         """
         ops = self._ops if ops is None else ops
         fields, word = [], 0
-        for plane, part in zip(self.layout.planes, words, strict=True):
-            word, bit = self.layout.bit_position(plane, r, 0)
+        for plane, part in zip(self.fragment_layout.planes, words, strict=True):
+            word, bit = self.fragment_layout.bit_position(plane, r, 0)
             # Buffers are callable too.
             fields.append((part[word] if hasattr(part, "__getitem__") else part(word), bit))
         return [

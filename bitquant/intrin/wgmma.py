@@ -261,7 +261,7 @@ def wait_wgmma(pending: int) -> None:
 
 
 _FENCE_REGISTER = """
-__device__ __forceinline__ void bitquant_pin_{name}({type}& x) {{
+__device__ __forceinline__ void bitquant_fence_{name}({type}& x) {{
   asm volatile("" : "+{constraint}"(x) :: "memory");
 }}
 """
@@ -277,7 +277,7 @@ def fence_registers(registers: Any) -> None:
     name, kind, constraint = ("f32", "float", "f") if is_float else ("u32", "unsigned int", "r")
     source = _FENCE_REGISTER.format(name=name, type=kind, constraint=constraint)
     for i in range(int(registers.shape[0])):
-        T.evaluate(T.cuda.func_call(f"bitquant_pin_{name}", registers[i], source_code=source))
+        T.evaluate(T.cuda.func_call(f"bitquant_fence_{name}", registers[i], source_code=source))
 
 
 # The end of a tile.

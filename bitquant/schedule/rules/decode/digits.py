@@ -85,17 +85,17 @@ class DigitPlan:
     ----------
     fmt
         Format of the weight, integers of at most 4 bits.
-    layout
+    fragment_layout
         How it is stored.
     """
 
     fmt: NumberFormat
-    layout: FragmentLayout
+    fragment_layout: FragmentLayout
 
     @property
     def planes(self) -> tuple[Plane, ...]:
         """The planes of the layout, the widest first."""
-        return self.layout.planes
+        return self.fragment_layout.planes
 
     def columns_of_word(self, plane: Plane) -> int:
         """Return how many columns a word holds: column i has the 8 k from 8 * i on, and those 8 * count after them."""
@@ -104,7 +104,7 @@ class DigitPlan:
     @property
     def columns(self) -> int:
         """Columns of a tile, in each plane: two make an mma instruction."""
-        return self.layout.tile_k // 16
+        return self.fragment_layout.tile_k // 16
 
     def column(self, plane: Plane, index: int) -> DigitColumn:
         """Return a column of a tile."""

@@ -53,11 +53,11 @@ class _Formats:
     def __init__(self, problem: Problem) -> None:
         config = problem.config
         self.config, self.gpu = config, problem.gpu
-        self.layout = fragment_layout(config)
+        self.fragment_layout = fragment_layout(config)
         self.operand = operand_type(config)
         self.is_integer = config.A_format.is_integer
         self.a_bytes = config.A_format.bits // 8
-        self.tiles_k = self.layout.tiles_k(config.K)
+        self.tiles_k = self.fragment_layout.tiles_k(config.K)
         self._decoded: dict[tuple[bool, bool], _Weight] = {}
         self._chosen: dict[tuple[int, int, int], _Weight] = {}
 
@@ -69,7 +69,7 @@ class _Formats:
     @cached_property
     def digit_plan(self) -> DigitPlan:
         """How A becomes int8, and what of it is multiplied with what."""
-        return DigitPlan(self.config.W_format, self.layout)
+        return DigitPlan(self.config.W_format, self.fragment_layout)
 
     @cached_property
     def a_decoder(self) -> RegisterDecoder | None:
@@ -85,15 +85,15 @@ class _Formats:
             return self._weight(True, False)
         sizes = hint.n_tiles_per_warp, hint.block_m, hint.unroll
         if sizes not in self._chosen:
-            in_place = decodes_in_place(self.config, self.layout, *sizes)
-            self._chosen[sizes] = self._weight(in_place, shares_bytes(self.config, self.layout, *sizes))
+            in_place = decodes_in_place(self.config, self.fragment_layout, *sizes)
+            self._chosen[sizes] = self._weight(in_place, shares_bytes(self.config, self.fragment_layout, *sizes))
         return self._chosen[sizes]
 
     def _weight(self, in_place: bool, shares: bool) -> _Weight:
         if (in_place, shares) not in self._decoded:
             decoder = RegisterDecoder(
-                self.config.W_format, self.layout, self.operand, self.gpu.capability,
-                permutes=permuted_words(self.config.W_format, self.layout, False),
+                self.config.W_format, self.fragment_layout, self.operand, self.gpu.capability,
+                permutes=permuted_words(self.config.W_format, self.fragment_layout, False),
                 in_place=in_place,
                 shares_bytes=shares,
             )  # fmt: skip
@@ -162,7 +162,7 @@ class DecodeGeometry(Geometry):
 
     # Whether the hint fits.
 
-    def _fault_of_sizes(self) -> str | None:
+    def _hint_fault(self) -> str | None:
         h, gpu = self.hint, self._formats.gpu
         if h.activations == "digits":
             if h.block_m != 1:
@@ -183,7 +183,7 @@ class DecodeGeometry(Geometry):
             return f"needs sm_90 or newer for split_k or multicast > 1, and the target is {gpu.name}"
         return None
 
-    def _fault_of_measures(self) -> str | None:
+    def _derived_fault(self) -> str | None:
         h, gpu = self.hint, self.gpu
         if self.phases < h.split_k:
             return f"needs split_k <= {self.phases}, the phases of k"
@@ -202,9 +202,9 @@ class DecodeGeometry(Geometry):
             return f"needs {self.smem_bytes} bytes of shared memory, and {gpu.name} has {most}"
         return None
 
-    def _measure(self) -> None:
+    def _derive(self) -> None:
         """Compute what the model of `cost` reads, of hundreds of hints; the rest is computed where it is read."""
-        c, h, layout = self.config, self.hint, self._formats.layout
+        c, h, layout = self.config, self.hint, self._formats.fragment_layout
         #: Whether A is multiplied as digits, and whether the weight travels through a ring in shared memory.
         self.is_digits, self.is_shared = h.activations == "digits", h.weights == "shared"
         self._weight = weight = self._formats.weight(h)
@@ -250,9 +250,9 @@ class DecodeGeometry(Geometry):
         return self._formats.gpu
 
     @property
-    def layout(self) -> FragmentLayout:
+    def fragment_layout(self) -> FragmentLayout:
         """How the weight is stored."""
-        return self._formats.layout
+        return self._formats.fragment_layout
 
     @property
     def tiles_k(self) -> int:
@@ -363,12 +363,12 @@ class DecodeGeometry(Geometry):
     @property
     def body_k(self) -> int:
         """Length in k of a body."""
-        return self.hint.unroll * self.layout.tile_k
+        return self.hint.unroll * self.fragment_layout.tile_k
 
     @property
     def run_k(self) -> int:
         """Length in k of a run."""
-        return run_k(self.config, self.layout, self.hint.unroll)
+        return run_k(self.config, self.fragment_layout, self.hint.unroll)
 
     @property
     def runs(self) -> int:

@@ -57,7 +57,7 @@ def products(decoder: RegisterDecoder) -> tuple[list[Product], list[tuple[int, i
     found: list[Product] = []
     classes: list[tuple[int, int]] = []
     alone: dict[tuple[int, int], tuple[int, int]] = {}
-    for column in range(decoder.layout.registers // 2):
+    for column in range(decoder.fragment_layout.registers // 2):
         exponents = decoder.exponent(2 * column), decoder.exponent(2 * column + 1)
         if exponents not in classes:
             classes.append(exponents)

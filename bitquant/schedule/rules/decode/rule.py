@@ -23,7 +23,7 @@ from typing import ClassVar
 
 from tvm.tirx import PrimFunc
 
-from bitquant.layouts import Layout, fragment_refusal
+from bitquant.layouts import WeightLayout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
@@ -42,7 +42,7 @@ class DecodeRule(Rule):
     name = "decode"
     pipeline = "tirx"
     hint_type = DecodeHint
-    weight_layouts: ClassVar[tuple[Layout, ...]] = ("fragment",)
+    weight_layouts: ClassVar[tuple[WeightLayout, ...]] = ("fragment",)
 
     def refuses(self, problem: Problem) -> str | None:
         """Refuse what has no fragment layout, GPUs before sm_80, and formats that no tensor-core type holds."""

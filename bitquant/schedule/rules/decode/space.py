@@ -18,7 +18,7 @@ from bitquant.schedule.rules.decode.hint import DecodeHint
 __all__ = ["by_cost", "first_hint", "least", "population", "shapes"]
 
 #: How the weight travels, tiles ahead, tiles in the body of the loop; of those predicted alike the first is the faster.
-_TRAVELS = (
+_PIPELINES = (
     ("registers", 1, 1), ("registers", 2, 4), ("registers", 2, 2), ("registers", 4, 4),
     ("shared", 4, 1), ("shared", 4, 2), ("shared", 4, 4), ("shared", 8, 2), ("shared", 8, 4),
 )  # fmt: skip
@@ -100,8 +100,8 @@ def least(first: DecodeHint) -> Iterator[DecodeHint]:
 
 def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
     """Yield what is sensible by itself: 8 to 24 warps, enough bytes in flight, enough registers, no idle clusters."""
-    c, gpu, tile_k = first.config, first.gpu, first.layout.tile_k
-    tiles_k, tile_bytes = first.tiles_k, first.layout.tile_bytes
+    c, gpu, tile_k = first.config, first.gpu, first.fragment_layout.tile_k
+    tiles_k, tile_bytes = first.tiles_k, first.fragment_layout.tile_bytes
     splits = (1, 2, 4, 8) if gpu.has_clusters else (1,)
     weight_bytes = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8
     wanted = min(gpu.in_flight_bytes, weight_bytes / gpu.sm_count / 4)
@@ -121,7 +121,7 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
         chains = max(1, 4 // (rows * first.m_tiles))
         # Numbers that are no powers of two were seen to spill with more rows, and where weights travel in registers.
         is_power = warps & (warps - 1) == 0
-        for weights, ahead, unroll in _TRAVELS:
+        for weights, ahead, unroll in _PIPELINES:
             if not is_power and (weights == "registers" or first.hint.block_m > 16):
                 continue
             is_wasteful = unroll > 1 and (unroll * tile_k > 512 or split_k * warps_k * unroll > tiles_k)
@@ -173,7 +173,7 @@ def _with_a_that_fits(g: DecodeGeometry) -> DecodeGeometry | None:
         return g
     if h.n_blocks_per_cta > 1 or h.multicast > 1 or g.is_digits:
         return None
-    tile_bytes = g.rows_of_a * h.warps_k * g.layout.tile_k * g.a_bytes
+    tile_bytes = g.rows_of_a * h.warps_k * g.fragment_layout.tile_k * g.a_bytes
     for phase in range(g.warp_tiles // 2 // h.unroll * h.unroll, 0, -h.unroll):
         if 2 * phase * tile_bytes > limit:  # Two buffers of A alone do not fit.
             continue

@@ -99,7 +99,7 @@ class WgmmaGeometry(Geometry):
         """Return what another hint makes of the problem."""
         return WgmmaGeometry(self.problem, hint, self.products)
 
-    def _fault_of_sizes(self) -> str | None:
+    def _hint_fault(self) -> str | None:
         h, products = self.hint, self.products
         least_k = products.unit_k
         if h.block_m not in products.columns:
@@ -121,7 +121,7 @@ class WgmmaGeometry(Geometry):
             return f"needs n_tiles_per_cta <= {h.n_tiles_per_consumer * h.consumers_n}, what the consumers hold"
         return products.sums_refusal(h.block_m) if h.scaling == "sums" else None
 
-    def _fault_of_measures(self) -> str | None:
+    def _derived_fault(self) -> str | None:
         h, loop = self.hint, self.loop
         launched = launched_registers(h.consumers, h.blocks_per_sm)
         if (least := producer_registers(h)) > launched:
@@ -357,7 +357,7 @@ class WgmmaGeometry(Geometry):
     @cached_property
     def weight(self) -> WeightSlot:
         """The weight in a slot."""
-        block_n, layout = self.hint.block_n, self.products.layout
+        block_n, layout = self.hint.block_n, self.products.fragment_layout
         if layout is None:
             box_bytes = block_n * SWIZZLE_BYTES
             return WeightSlot(self.steps * box_bytes, (self.step_k, block_n), box_bytes)

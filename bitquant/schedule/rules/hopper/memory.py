@@ -42,7 +42,7 @@ class Exchange:
         Blocks of the cluster that have them.
     share_columns
         Blocks of 8 columns in a share.
-    sharers, shares_in_block
+    share_count, shares_in_block
         Shares, at most one a part, and those that one block stores.
     nbytes
         Shared memory of a block that it takes.
@@ -51,7 +51,7 @@ class Exchange:
     parts: int
     blocks: int
     share_columns: int
-    sharers: int
+    share_count: int
     shares_in_block: int
     nbytes: int
 
@@ -63,10 +63,10 @@ class Exchange:
         if parts == 1:
             return None
         columns = -(-hint.block_m // (8 * parts))
-        sharers = -(-hint.block_m // (8 * columns))
-        in_block = -(-sharers // blocks)
+        share_count = -(-hint.block_m // (8 * columns))
+        in_block = -(-share_count // blocks)
         nbytes = hint.consumers_n * in_block * parts * hint.n_tiles_per_consumer * columns * WARPGROUP * 16
-        return cls(parts, blocks, columns, sharers, in_block, nbytes)
+        return cls(parts, blocks, columns, share_count, in_block, nbytes)
 
 
 @dataclass(frozen=True)

@@ -503,4 +503,4 @@ class Kernel:
             kernel.reduce_warps()
             kernel.store()
 
-        return tag(mma, problem.config, problem.rung, problem.layout)
+        return tag(mma, problem.config, problem.rung, problem.weight_layout)

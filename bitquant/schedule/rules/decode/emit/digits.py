@@ -91,7 +91,7 @@ class DigitActivations:
             column = local("int32", step * (8 * context.hint.warps_n) + first)
             with T.If(column < part_columns), T.Then():
                 at = local("int32", begin + column)
-                addresses = [self.g.smem.a_tile.offset(0, 0, 2 * k) for k in self.plan.met(plane, at, t)]
+                addresses = [self.g.smem.a_tile.offset(0, 0, 2 * k) for k in self.plan.k_of_lane(plane, at, t)]
                 pairs = [load_words(context.arena, address, 1, 4)[0] for address in addresses]
                 halves = [pair >> T.uint32(16 * e) & T.uint32(0xFFFF) for e in range(2) for pair in pairs]
                 values = []
@@ -126,7 +126,7 @@ class DigitProducts:
         g, plan, sums = self.g, self.plan, self.sums
         tile_of_phase = at.tile_of_phase + tile
         in_tile = plan.columns // 2
-        in_run = g.run_k * plan.columns // (2 * g.layout.tile_k)
+        in_run = g.run_k * plan.columns // (2 * g.fragment_layout.tile_k)
         digits: list[list[Any]] = []
         for pair in range(in_tile):
             run, place = divmod(tile * in_tile + pair, in_run)

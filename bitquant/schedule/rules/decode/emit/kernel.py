@@ -35,7 +35,7 @@ class Kernel:
     Parameters
     ----------
     context
-        Where this block and thread stand.
+        Geometry, operands and indices of this block and thread.
     """
 
     def __init__(self, context: Context) -> None:
@@ -141,7 +141,7 @@ class Kernel:
         g, h, at = self.g, self.hint, self.context.at(iteration, body)
         self.factors.take(at)
         if g.config.num_groups > 1 or g.max_iterations > 1:
-            self.factors.load_following(at)
+            self.factors.prefetch_next(at)
         sources: dict[int, list[Expr]] = {}
         for tile in range(h.unroll):
             # A ring that is longer than a body goes on in the next one; bodies of all iterations are counted.
@@ -150,11 +150,11 @@ class Kernel:
                 slot = (iteration * g.bodies + body) % (h.ahead // h.unroll) * h.unroll + tile
             words = self.weight.take(slot)
             if not g.is_shared:
-                self.weight.load_following(at, tile, slot, sources)
+                self.weight.prefetch_next(at, tile, slot, sources)
             self.products.multiply_tile(words, at, tile)
             if g.is_shared:
                 # Only now that the tile is decoded may another one take its place.
-                self.weight.load_following(at, tile, slot, sources)
+                self.weight.prefetch_next(at, tile, slot, sources)
                 self._commit()
 
     def end_iteration(self, iteration: Expr) -> None:

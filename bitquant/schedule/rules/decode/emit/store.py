@@ -27,7 +27,7 @@ class SumStore:
     Parameters
     ----------
     context
-        Where this block and thread stand.
+        Geometry, operands and indices of this block and thread.
     """
 
     def __init__(self, context: Context) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the emitters of a wgmma kernel share: geometry, operands, and where this thread and its job stand."""
+"""What the emitters of a wgmma kernel share: geometry, operands, and where this thread and its work tile stand."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from bitquant.schedule.rules.hopper.hint import ROWS
 from bitquant.schedule.rules.hopper.registers import SUMMING_WARPS
 from bitquant.schedule.rules.operands import Operands
 
-__all__ = ["Context", "Inputs", "Job", "Place"]
+__all__ = ["Context", "Inputs", "OperandCoord", "WorkTile"]
 
 Expr = Any
 
 
 @dataclass(frozen=True)
-class Place:
+class OperandCoord:
     """Where one left operand stands in the body of the loop.
 
     Attributes
@@ -41,7 +41,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkTile:
     """What a block computes at a time: a tile, or, where K is shared, its share of one.
 
     Attributes
@@ -85,7 +85,7 @@ class Inputs:
 
 
 class Context:
-    """Where this thread stands, and the geometry and operands that it works on. Nothing of it changes.
+    """Geometry, operands and indices of this thread, and the geometry and operands that it works on. Nothing of it changes.
 
     Parameters
     ----------
@@ -149,9 +149,9 @@ class Context:
         """Return the address of a slot of the ring."""
         return self.base + cursor.distance(self.g.memory.slot_bytes)
 
-    def first_k(self, job: Job, part: int, stage: Expr) -> Expr:
+    def first_k(self, work_tile: WorkTile, part: int, stage: Expr) -> Expr:
         """Return where a slot's share of K begins, for one of the block's parts."""
-        return part * (job.stages * self.hint.block_k) + (job.first_stage + stage) * self.hint.block_k
+        return part * (work_tile.stages * self.hint.block_k) + (work_tile.first_stage + stage) * self.hint.block_k
 
     def arrive_at_cluster(self) -> None:
         """Emit the arrival at a barrier of all threads of the cluster, if there is one."""

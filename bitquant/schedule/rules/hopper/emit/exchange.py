@@ -24,7 +24,7 @@ class SumExchange:
     Parameters
     ----------
     context
-        Where this thread stands.
+        Geometry, operands and indices of this thread.
     exchange
         Who stores what.
     totals
@@ -55,13 +55,13 @@ class SumExchange:
         else:
             # That all have read their last slots.
             self._meet()
-        for share in range(exchange.sharers):
-            place, rank = divmod(share, exchange.blocks)
+        for share in range(exchange.share_count):
+            index_in_block, rank = divmod(share, exchange.blocks)
             for row in range(h.n_tiles_per_consumer):
                 for column in range(exchange.share_columns):
                     first = (self.first_column(share) + column) * 4
                     values = [self.totals[row][first + i] for i in range(4)]
-                    address = self._address(T.int32(place), part, row, column)
+                    address = self._address(T.int32(index_in_block), part, row, column)
                     if exchange.blocks > 1:
                         remote = T.alloc_local((1,), "uint32")
                         T.evaluate(T.ptx["mapa.shared::cluster.u32"](remote[0], address, T.uint32(rank)))
@@ -74,22 +74,22 @@ class SumExchange:
         """Emit the addition of all parts' sums of a block of 8 columns of this consumer's share; return them."""
         context, exchange = self.context, self.exchange
         total, term = (T.alloc_local((4,), context.g.total_dtype) for _ in range(2))
-        place = T.int32(0) if exchange.shares_in_block == 1 else T.truncdiv(context.share, exchange.blocks)
+        index_in_block = T.int32(0) if exchange.shares_in_block == 1 else T.truncdiv(context.share, exchange.blocks)
         for part in range(exchange.parts):
             target = term if part else total
-            address = self._address(place, T.int32(part), row, column)
+            address = self._address(index_in_block, T.int32(part), row, column)
             T.evaluate(T.ptx[f"ld.shared.v4.{self._kind}"](*[target[i] for i in range(4)], address))
             for i in range(4) if part else ():
                 store_local(total, i, total[i] + term[i])
         return [total[i] for i in range(4)]
 
-    def _address(self, place: Expr, part: Expr, row: int, column: int) -> Expr:
+    def _address(self, index_in_block: Expr, part: Expr, row: int, column: int) -> Expr:
         """Return where a thread's four sums of a part stand in the block that stores them.
 
-        `place` is the share's place among those of the block, `column` one of the share's blocks of 8 columns.
+        `index_in_block` is the share's index among those of the block, `column` one of the share's blocks of 8 columns.
         """
         context, exchange, h = self.context, self.exchange, self.context.hint
-        index = (context.part_n * exchange.shares_in_block + place) * exchange.parts + part
+        index = (context.part_n * exchange.shares_in_block + index_in_block) * exchange.parts + part
         index = ((index * h.n_tiles_per_consumer + row) * exchange.share_columns + column) * WARPGROUP + context.thread
         return context.base + (context.g.memory.exchange_offset + index * 16).astype("uint32")
 

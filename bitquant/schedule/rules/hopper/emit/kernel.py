@@ -76,4 +76,4 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
             body.set_registers(False)
             body.consume()
 
-    return with_dependent_launch(tag(wgmma, c, problem.rung, problem.layout))
+    return with_dependent_launch(tag(wgmma, c, problem.rung, problem.weight_layout))

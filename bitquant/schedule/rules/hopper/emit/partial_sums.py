@@ -16,7 +16,7 @@ from tvm.script import tirx as T
 from bitquant.intrin.launch import request_memory
 from bitquant.intrin.mma import local, store_local
 from bitquant.intrin.wgmma import WARPGROUP, named_barrier
-from bitquant.schedule.rules.hopper.emit.context import Context, Job
+from bitquant.schedule.rules.hopper.emit.context import Context, WorkTile
 from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.workspace import COUNTERS, SUMS
@@ -50,7 +50,7 @@ class PartialSums:
     Parameters
     ----------
     context
-        Where this thread stands.
+        Geometry, operands and indices of this thread.
     totals
         For each block of 64 rows this consumer's sums.
     scheduler
@@ -61,19 +61,19 @@ class PartialSums:
         self.context, self.totals, self.scheduler = context, totals, scheduler
         self._kind = "u32" if context.g.total_dtype == "uint32" else "f32"
 
-    def complete(self, job: Job) -> Expr:
-        """Emit what completes the sums of a job's tile; return whether this consumer has all of them now."""
+    def complete(self, work_tile: WorkTile) -> Expr:
+        """Emit what completes the sums of a work tile's tile; return whether this consumer has all of them now."""
         context = self.context
         is_complete = T.alloc_local((1,), "bool")
         store_local(is_complete, 0, T.bool(True))
-        with T.If(job.is_shared), T.Then():
-            place = context.block * 2 + T.Select(job.first_body == 0, 1, 0)
+        with T.If(work_tile.is_shared), T.Then():
+            place = context.block * 2 + T.Select(work_tile.first_body == 0, 1, 0)
             for row, sums in enumerate(self.totals):
                 for first in range(0, context.g.sums, 4):
                     values = [sums[first + i] for i in range(4)]
                     T.evaluate(T.ptx[f"st.global.v4.{self._kind}"](self._address(place, row, first), *values))
-            first, last = self.scheduler.sharers(job)
-            store_local(is_complete, 0, self._is_last(job, last - first))
+            first, last = self.scheduler.share_count(work_tile)
+            store_local(is_complete, 0, self._is_last(work_tile, last - first))
             with T.If(is_complete[0]), T.Then():
                 self._add(first, last)
         return is_complete[0]
@@ -105,14 +105,14 @@ class PartialSums:
         piece = piece * (context.g.sums // 4) + first // 4
         return context.inputs.partial_sums.ptr_to([(piece * WARPGROUP + context.thread) * 4])
 
-    def _is_last(self, job: Job, others: Expr) -> Expr:
+    def _is_last(self, work_tile: WorkTile, others: Expr) -> Expr:
         """Emit that this consumer has stored its part; return whether `others` had before it.
 
         One thread counts for the warpgroup, and tells the others by the shared memory through which D leaves. The last
         one makes the counter zero again.
         """
         context, memory = self.context, self.context.g.memory
-        counter = context.inputs.counters.ptr_to([job.index * context.hint.consumers_n + context.part_n])
+        counter = context.inputs.counters.ptr_to([work_tile.index * context.hint.consumers_n + context.part_n])
         consumer_bytes = memory.slice_m * memory.out_stride
         note = context.base + (memory.out_offset + context.group * consumer_bytes).astype("uint32")
         before, barrier = T.alloc_local((1,), "uint32"), context.group + 1
