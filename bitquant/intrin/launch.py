@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tvm.ir import Call, Op, PointerType, PrimType, StringImm
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
@@ -20,6 +21,7 @@ __all__ = [
     "expect_bytes",
     "fence_barriers",
     "initialize_barrier",
+    "request_memory",
     "trigger_dependent_launch",
     "wait_for_cluster",
     "wait_for_dependency",
@@ -72,6 +74,22 @@ def arrive_at_cluster(aligned: bool = False, relaxed: bool = False) -> None:
 def wait_for_cluster(aligned: bool = False) -> None:
     """Emit the wait at the barrier of a cluster's threads, after `arrive_at_cluster`."""
     T.evaluate(T.ptx[f"barrier.cluster.wait.acquire{'.aligned' if aligned else ''}"]())
+
+
+def request_memory(name: str, dtype: str, count: int) -> Any:
+    """Emit, in host code, the call of a global function that returns memory (`bitquant.workspace`); return its buffer.
+
+    Parameters
+    ----------
+    name
+        Of the function, which is called with `count`.
+    dtype, count
+        What the memory holds: 4 bytes each.
+    """
+    arguments = [StringImm(name), T.int64(count)]
+    call = Call(Op.get("tirx.tvm_call_packed"), arguments, ret_ty=PointerType(PrimType(dtype)))
+    pointer = T.Bind(call, PointerType(PrimType(dtype)))
+    return T.decl_buffer((count,), dtype, data=pointer)
 
 
 def initialize_barrier(barrier: Expr, arrivals: int) -> None:

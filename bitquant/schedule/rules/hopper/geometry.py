@@ -56,9 +56,9 @@ class Loop:
     body_stages
         Slots of a body.
     bodies, part_stages
-        Rounds of the loop, and slots that each part along k reads.
-    part_k
-        Elements of k of a part, those beyond K included.
+        Rounds of the loop, and slots that each part along k reads: the most of any block of a cluster that shares K.
+    tile_bodies
+        Rounds that all of K takes, if one block has it.
     run_steps
         Where sums are scaled in groups: steps of a *run*, which share a scale.
     runs_in_slot, slots_of_run
@@ -68,7 +68,7 @@ class Loop:
     body_stages: int
     bodies: int
     part_stages: int
-    part_k: int
+    tile_bodies: int
     run_steps: int
     runs_in_slot: int
     slots_of_run: int
@@ -115,6 +115,8 @@ class WgmmaGeometry(Geometry):
             return f"needs consumers_k and split_k of 1, and tail_split of 1 or {h.multicast}, where multicast is more"
         if h.block_m % (8 * h.multicast):
             return f"needs block_m % {8 * h.multicast} == 0 where multicast is {h.multicast}"
+        if h.stream_k and (h.parts > 1 or h.cluster > 1):
+            return "needs consumers_k, split_k, tail_split and multicast of 1 where stream_k is True"
         if h.n_tiles_per_cta > h.n_tiles_per_consumer * h.consumers_n:
             return f"needs n_tiles_per_cta <= {h.n_tiles_per_consumer * h.consumers_n}, what the consumers hold"
         return products.sums_refusal(h.block_m) if h.scaling == "sums" else None
@@ -259,8 +261,8 @@ class WgmmaGeometry(Geometry):
         """The main loop of a consumer over its part of K."""
         c, h = self.config, self.hint
         body_stages = self._body_stages()
-        bodies = -(-c.K // (h.block_k * h.parts * body_stages))
-        part_stages = bodies * body_stages
+        tile_bodies = -(-c.K // (h.block_k * h.consumers_k * body_stages))
+        bodies = -(-tile_bodies // h.split_k)
         body_k = body_stages * h.block_k
         run_steps = max(1, (math.gcd(c.group, body_k) if c.num_groups > 1 else body_k) // self.step_k)
         if self.scales_sums and body_stages * self.steps >= 2 * GROUP_K // self.step_k:
@@ -268,8 +270,8 @@ class WgmmaGeometry(Geometry):
         return Loop(
             body_stages=body_stages,
             bodies=bodies,
-            part_stages=part_stages,
-            part_k=part_stages * h.block_k,
+            part_stages=bodies * body_stages,
+            tile_bodies=tile_bodies,
             run_steps=run_steps,
             runs_in_slot=max(1, self.steps // run_steps),
             slots_of_run=max(1, run_steps // self.steps),
@@ -316,15 +318,28 @@ class WgmmaGeometry(Geometry):
             return False
         if self.is_narrow:
             # Codes that are operands as they are must not be moved behind a loop that may have no rounds.
-            return h.tail_split == 1
+            return h.tail_split == 1 and not self.shares_unequally and not h.stream_k
         if h.cluster > 1 and self.sums > MAX_PEELED_SUMS:
             return False
         return h.n_tiles_per_consumer == 1 and self.needed_registers + PEELING_REGISTERS <= self.registers[1]
 
     @property
+    def most_blocks(self) -> int:
+        """Blocks that run together, where they do not share A or K in clusters."""
+        return self.problem.gpu.sm_count * self.hint.blocks_per_sm
+
+    @property
+    def shares_unequally(self) -> bool:
+        """Whether some blocks of a cluster that shares K have a round more; too few rounds are filled up with zeros."""
+        rounds, blocks = self.loop.tile_bodies, self.hint.split_k
+        return rounds > blocks and rounds % blocks != 0
+
+    @property
     def has_ragged_k(self) -> bool:
         """Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers."""
-        return self.loop.part_k * self.hint.parts != self.config.K and not self.is_narrow
+        h, loop = self.hint, self.loop
+        rounds = loop.tile_bodies if self.shares_unequally else loop.bodies * h.split_k
+        return rounds * loop.body_stages * h.block_k * h.consumers_k != self.config.K and not self.is_narrow
 
     @property
     def has_ragged_n(self) -> bool:
@@ -425,6 +440,14 @@ class WgmmaGeometry(Geometry):
         """Shared memory that a block may have, in bytes."""
         gpu = self.problem.gpu
         return min(gpu.smem_per_block_bytes, gpu.smem_per_sm_bytes // self.hint.blocks_per_sm - RESERVED_SMEM_BYTES)
+
+    # The workspace of `stream_k` in global memory.
+
+    @property
+    def partial_sums(self) -> int:
+        """Sums of a part of a tile."""
+        h = self.hint
+        return h.consumers_n * h.n_tiles_per_consumer * self.sums * WARPGROUP
 
     @property
     def store_bytes(self) -> int:

@@ -46,6 +46,10 @@ class WgmmaHint(Hint):
         Blocks of a cluster that split K of a tile of the tail wave, where there are enough clusters for its tiles.
     multicast
         Blocks of a cluster whose tiles are neighbours along n, each of which multicasts a share of A to all.
+    stream_k
+        Whether the K of the tiles of the last waves, one tile after the other, is divided evenly among the blocks
+        (Osama et al., "Stream-K", PPoPP 2023). Partial sums of a tile that several blocks compute are added in global
+        memory.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {
@@ -58,13 +62,14 @@ class WgmmaHint(Hint):
     consumers_k: int = size(1, 1, 4)
     block_k: int = size(64, 16, 1024)
     stages: int = size(4, 1, 32)
-    split_k: int = one_of(1, 2, 4, 8)
+    split_k: int = one_of(1, 2, 3, 4, 5, 8)
     raster: int = size(8, 1, 256)
     blocks_per_sm: int = one_of(1, 2)
     n_tiles_per_cta: int = size(0, 0, 32)
     scaling: str = one_of("operand", "sums")
     tail_split: int = one_of(1, 2, 4)
     multicast: int = one_of(1, 2, 4)
+    stream_k: bool = one_of(False, True)
 
     @property
     def consumers(self) -> int:

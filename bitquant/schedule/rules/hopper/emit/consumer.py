@@ -48,7 +48,7 @@ def consume(context: Context, scheduler: TileScheduler, source: FragmentSource |
         context.wait_for_cluster()
     with scheduler.for_each_work_tile() as work_tile:
         loop.run(work_tile)
-        TileStore(context, loop.totals).store(work_tile)
+        TileStore(context, loop.totals, scheduler).store(work_tile)
     context.end_multicast()
 
 
@@ -120,7 +120,7 @@ class FragmentLoop:
     def run(self, work_tile: WorkTile) -> None:
         """Emit the products of a work tile."""
         context, g, loop = self.context, self.context.g, self.context.g.loop
-        first_step = local("int32", (work_tile.first_stage + context.part_k * loop.part_stages) * g.steps)
+        first_step = local("int32", (work_tile.first_stage + context.part_k * work_tile.stages) * g.steps)
         coords = [
             OperandCoord(stage, unit, step, row, (stage * g.units + unit) * g.unit_steps + step)
             for stage in range(loop.body_stages)

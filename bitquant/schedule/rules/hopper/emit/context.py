@@ -54,6 +54,10 @@ class WorkTile:
         Slots that each part reads, and rounds of the loop.
     is_shared
         Whether other blocks compute the other parts of K; None where the hint alone decides: all tiles are, or none.
+    first_body
+        With `stream_k`: the first round of the loop, counted in those of the whole tile.
+    index
+        With `stream_k`: the tile's index among those whose K is split.
     """
 
     m0: Expr
@@ -62,15 +66,22 @@ class WorkTile:
     stages: Expr
     bodies: Expr
     is_shared: Expr | None = None
+    first_body: Expr = None
+    index: Expr = None
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The function's operands, and the addresses of the tensor maps of A and of the weight."""
+    """The function's operands, and the addresses of the tensor maps of A and of the weight.
+
+    With `stream_k` also the workspace: buffers of partial sums, and of counters of the parts that are stored.
+    """
 
     operands: Operands
     a_map: Expr
     w_map: Expr
+    partial_sums: Any = None
+    counters: Any = None
 
 
 class Context:
@@ -140,7 +151,7 @@ class Context:
 
     def first_k(self, work_tile: WorkTile, part: int, stage: Expr) -> Expr:
         """Return the first k of a slot, for one of the consumers along k."""
-        return part * self.g.loop.part_k + (work_tile.first_stage + stage) * self.hint.block_k
+        return part * (work_tile.stages * self.hint.block_k) + (work_tile.first_stage + stage) * self.hint.block_k
 
     def arrive_at_cluster(self) -> None:
         """Emit the arrival at a barrier of all threads of the cluster, if there is one."""

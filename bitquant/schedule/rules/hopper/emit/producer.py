@@ -82,6 +82,8 @@ class Producer:
                 "int32",
                 T.Select(scheduler.first_work_tile < scheduler.work_tile_count, T.min(first, work_tile.stages), 0),
             )
+        elif context.g.shares_unequally or h.stream_k:
+            first = local("int32", T.min(first, work_tile.stages))
         for_w, for_both = Cursor(h.stages), Cursor(h.stages)
         if not source.is_fetched_early:
             wait_for_dependency()

@@ -16,6 +16,8 @@ from bitquant.operands import Operand
 from bitquant.schedule.rules.hopper.emit.accumulate import finished_sum, load_row_scales
 from bitquant.schedule.rules.hopper.emit.context import Context, WorkTile
 from bitquant.schedule.rules.hopper.emit.exchange import SumExchange
+from bitquant.schedule.rules.hopper.emit.partial_sums import PartialSums
+from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
 from bitquant.schedule.rules.hopper.hint import ROWS
 from bitquant.schedule.rules.operands import row_index
 
@@ -35,15 +37,21 @@ class TileStore:
         Geometry, operands and indices of this thread.
     totals
         For each block of 64 rows the sums.
+    scheduler
+        What has split the tiles.
     """
 
-    def __init__(self, context: Context, totals: Sequence[Any]) -> None:
-        self.context, self.totals = context, totals
+    def __init__(self, context: Context, totals: Sequence[Any], scheduler: TileScheduler) -> None:
+        self.context, self.totals, self.scheduler = context, totals, scheduler
 
     def store(self, work_tile: WorkTile) -> None:
         """Emit the epilogue: the reduction over the parts of K, then the stores of rows of D through shared memory."""
         exchange = self.context.g.exchange
-        if exchange is None:
+        if self.context.hint.stream_k:
+            meeting = PartialSums(self.context, self.totals, self.scheduler)
+            with T.If(meeting.complete(work_tile)), T.Then():
+                self._store_tile(work_tile)
+        elif exchange is None:
             self._store_tile(work_tile)
         elif work_tile.is_shared is None:
             self._store_share(work_tile, SumExchange(self.context, exchange, self.totals))
