@@ -17,9 +17,8 @@ PACKAGE = Path(bitquant.__file__).parent
 ORDER = (
     "errors", "spelling", "files", "markup", "progress", "formats", "arch", "threads", "workspace", "parallel",
     "config", "packing", "layouts", "relayout", "problem", "operands", "inputs", "compute", "intrin", "schedule",
-    "cache", "source", "compiler", "archive", "build", "child", "workers", "worker", "profiling", "operator", "tune", "explore", "matmul",
-    "nn", "peft", "transformers", "bitblas", "testing", "cli", "__main__",
-)  # fmt: skip
+    "cache", "source", "compiler", "archive", "build", "child", "workers", "worker", "profiling", "operator", "tune",
+    "explore", "matmul", "nn", "peft", "transformers", "bitblas", "testing", "cli", "__main__",)  # fmt: skip
 
 
 def module_name(path: Path, package: Path = PACKAGE) -> str:
