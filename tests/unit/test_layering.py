@@ -18,7 +18,8 @@ ORDER = (
     "errors", "spelling", "files", "markup", "progress", "formats", "arch", "threads", "workspace", "parallel",
     "config", "packing", "layouts", "relayout", "problem", "operands", "inputs", "compute", "intrin", "schedule",
     "cache", "source", "compiler", "archive", "build", "child", "workers", "worker", "profiling", "operator", "tune",
-    "explore", "matmul", "nn", "peft", "transformers", "bitblas", "testing", "cli", "__main__",)  # fmt: skip
+    "explore", "matmul", "nn", "peft", "transformers", "bitblas", "testing", "cli", "__main__",
+)  # fmt: skip
 
 
 def module_name(path: Path, package: Path = PACKAGE) -> str:
