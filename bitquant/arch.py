@@ -107,6 +107,11 @@ class GpuArch:
         return self.capability >= 80
 
     @property
+    def has_bfloat16(self) -> bool:
+        """Whether there are instructions for bfloat16 (sm_80)."""
+        return self.capability >= 80
+
+    @property
     def has_cp_async(self) -> bool:
         """Whether shared memory can be filled asynchronously from global memory (sm_80)."""
         return self.capability >= 80
