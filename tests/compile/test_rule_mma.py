@@ -263,8 +263,15 @@ COMPILED = [
     (
         "sm_75",
         128,
-        {"A_dtype": "int8", "W_dtype": "int2", "accum_dtype": "int32", "with_scaling": True, "scale_dtype": "bfloat16",
-         "group_size": 32, "out_dtype": "bfloat16"},
+        {
+            "A_dtype": "int8",
+            "W_dtype": "int2",
+            "accum_dtype": "int32",
+            "with_scaling": True,
+            "scale_dtype": "bfloat16",
+            "group_size": 32,
+            "out_dtype": "bfloat16",
+        },
     ),
     (
         "sm_80",
