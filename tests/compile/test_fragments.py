@@ -41,7 +41,7 @@ def decode_kernel(decoder: RegisterDecoder) -> tvm.tirx.PrimFunc:
             for half, register in enumerate(decoder.decode(words, r, table)):
                 T.buffer_store(D, register, [tile, r * decoder.registers + half, lane])
 
-    @T.prim_func(check_well_formed=False)
+    @T.prim_func
     def kernel(W_handle: T.handle, D_handle: T.handle):
         tiles = T.meta_var(T.int32())
         W = T.match_buffer(W_handle, (tiles, tile_words), "uint32", align=16)
