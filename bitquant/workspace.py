@@ -3,11 +3,12 @@
 
 Host code of a kernel asks for it at each launch, through two global functions of TVM:
 
-- `SUMS` returns memory for so many numbers of 32 bits, with nothing in it. It comes from torch's allocator, in the order of the
-  current stream, and in that of the graph where one is captured. It belongs to the kernel that is launched next.
-- `COUNTERS` returns so many 32-bit counters that are zero. A kernel leaves them zero again. Kernels of one stream run one
-  after the other and share theirs. Each launch that is captured has its own, because graphs of one stream may be replayed
-  side by side.
+- `SUMS` returns memory for so many numbers of 32 bits, with nothing in it. It comes from torch's allocator, in the
+  order of the current stream, and in that of the graph where one is captured. It belongs to the kernel that is launched
+  next.
+- `COUNTERS` returns so many 32-bit counters that are zero. A kernel leaves them zero again. Kernels of one stream run
+  one after the other and share theirs. Each launch that is captured has its own, because graphs of one stream may be
+  replayed side by side.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
 
 
 def _idles(problem: Problem, hint: WgmmaHint) -> bool:
-    """Return whether tiles leave a part of the GPU idle that equal shares would fill, and each is cut among few blocks."""
+    """Return whether tiles leave a part of the GPU idle that stream-K fills, with few blocks that share a tile."""
     if hint.parts > 1:
         return False
     tiles = -(-problem.rung // hint.block_m) * -(-problem.config.N // hint.block_n)

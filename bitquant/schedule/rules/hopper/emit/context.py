@@ -74,7 +74,7 @@ class Job:
 class Inputs:
     """The function's operands, and the addresses of the tensor maps of A and of the weight.
 
-    Where tiles are cut by `stream_k`, also buffers of the sums of their parts, and of counters of those that are stored.
+    Where tiles are cut by `stream_k`, also buffers of the sums of their parts, and of counters of stored ones.
     """
 
     operands: Operands

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums of the wgmma kernel that meet in global memory, where blocks have parts of K of a tile (`WgmmaHint.stream_k`).
 
-Every block stores its sums of such a tile, and counts that it has. The one that counts last adds up all of them, in the
-order of K, so that results do not depend on who that is. No block waits for another: kernels that run side by side could
-keep each other from beginning.
+Every block stores its sums of such a tile, and counts that it has. The one that counts last adds up all of them, in
+the order of K, so that results do not depend on who that is. No block waits for another: kernels that run side by side
+could keep each other from beginning.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOADED_SUMS = 16
 
 
 def meeting_memory(geometry: WgmmaGeometry) -> dict[str, Any]:
-    """Emit, in host code, the request for the memory in which sums meet; return its buffers, by the names of `Inputs`."""
+    """Emit, in host code, the request for the memory where sums meet; return its buffers by the names of `Inputs`."""
     g = geometry
     if not g.hint.stream_k:
         return {}
@@ -93,7 +93,7 @@ class PartialSums:
                         store_local(sums, at + i, sums[at + i] + terms[i])
 
     def _load(self, place: Expr, row: int, first: int, registers: Any) -> None:
-        """Emit the loads of this thread's sums of a part, from the one with index `first` on, to all of the registers."""
+        """Emit the loads of this thread's sums of a part, from index `first` on, to all of the registers."""
         for i in range(0, min(int(registers.shape[0]), self.context.g.sums - first), 4):
             values = [registers[i + j] for j in range(4)]
             T.evaluate(T.ptx[f"ld.global.cg.v4.{self._kind}"](*values, self._address(place, row, first + i)))
