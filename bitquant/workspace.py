@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of a GPU that kernels need beside their operands: where sums meet of tiles whose K several blocks share.
+"""Workspace: global memory that kernels need beside their operands, for partial sums of stream-K.
 
 Host code of a kernel asks for it at each launch, through two global functions of TVM:
 
-- `SUMS` returns memory for so many numbers of 32 bits, with nothing in it. It comes from torch's allocator, in the
-  order of the current stream, and in that of the graph where one is captured. It belongs to the kernel that is launched
-  next.
+- `SUMS` returns uninitialized memory for so many numbers of 32 bits. It comes from torch's allocator, in the order of
+  the current stream, or from the pool of the graph that is captured. It belongs to the kernel that is launched next.
 - `COUNTERS` returns so many 32-bit counters that are zero. A kernel leaves them zero again. Kernels of one stream run
-  one after the other and share theirs. Each launch that is captured has its own, because graphs of one stream may be
-  replayed side by side.
+  one after the other and share theirs. Each captured launch has its own, because graphs of one stream may be replayed
+  concurrently.
 """
 
 from __future__ import annotations
@@ -43,6 +42,7 @@ def _sums(count: int) -> ctypes.c_void_p:
 def _counters(count: int) -> ctypes.c_void_p:
     import torch
 
+    found: Any
     device, stream = torch.cuda.current_device(), torch.cuda.current_stream()
     with _lock:
         if torch.cuda.is_current_stream_capturing():

@@ -122,10 +122,10 @@ def test_fewer_lookups_where_many_rows_are_read(weight: str, few: int, many: int
             lookups += 1
             return super().lookup(*operands)
 
-    for r in range(decoder.layout.registers):
+    for r in range(decoder.fragment_layout.registers):
         words = [lambda _: tirx.Var("word", "uint32")]
         decoder.decode(words, r, None, Ops(decoder))
-    assert lookups * 16 == (many if block_m >= 48 else few) * decoder.layout.registers
+    assert lookups * 16 == (many if block_m >= 48 else few) * decoder.fragment_layout.registers
     if block_m == 256:
         # Where registers are fewest.
         assert next(iter(_build(config, hint).resources.values())).spill_bytes == 0

@@ -48,11 +48,11 @@ MULTICAST_SHARE, DENSE_MULTICAST_SHARE = 0.08, 0.01
 DENSE_L2_SHARE = 0.64
 #: The end of a tile, and more for each row of A in it.
 TILE_US, TILE_ROW_US = 0.15, 0.006
-#: The exchange of sums, for each of the parts that meet, and for each row of A; more where only the last wave's do.
+#: The reduction of partial sums, for each part of K, and for each row of A; more where only the last wave is split.
 TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 1.1, 0.4, 0.25, 0.009
-#: Where tiles are cut by `stream_k`: of the time of a step, what is lost since blocks stand at different places of K;
-#: the meeting of sums; and in times of moving a part's sums to or from L2, the parts of a block, and each block that
-#: shares a tile. Fitted to 216 kernels on an H200 (2026-11-29), with a standard deviation of 6%.
+#: With `stream_k`: of the time of a step, what is lost since blocks are at different k at a time; the reduction of
+#: partial sums; and in times of moving a part's sums to or from L2, parts of a block and blocks of a tile.
+#: Fitted to 216 kernels on an H200 (2026-11-29), with a standard deviation of 6%.
 STREAM_K_SHARE, STREAM_K_US, STREAM_K_PARTS, STREAM_K_SHARERS = 0.08, 2.5, 2.0, 0.5
 
 

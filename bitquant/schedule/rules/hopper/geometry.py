@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometry of the wgmma kernel: how it cuts the problem, and where everything lies in shared memory."""
+"""Geometry of the wgmma kernel: how it tiles the problem, and its shared memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHUNK_BYTES = 512
 MAX_MASKS = 16
 #: Columns of D^T that pass through shared memory at a time at the end of a tile.
 SLICE_M = 64
-#: Registers of a consumer beyond those needed, if the last body of a tile is to stand apart from the loop.
+#: Registers of a consumer beyond those needed, if the last body of a tile is to be peeled off the loop.
 PEELING_REGISTERS = 8
 #: Most sums of a thread of a cluster's block, if so: ptxas was seen to move 128 of them about in each round.
 MAX_PEELED_SUMS = 96
@@ -49,7 +49,7 @@ MAX_BOX = 256
 
 @dataclass(frozen=True)
 class Loop:
-    """How a consumer walks its part of K. A *body* is what the loop unrolls, some slots of the ring.
+    """The main loop of a consumer over its part of K. A *body* is what the loop unrolls, some slots of the ring.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class WgmmaGeometry(Geometry):
     """What is known of a wgmma kernel before its body is written.
 
     A *step* is 128 bytes of k, a *unit* the steps of one tile of the weight's layout (or one step, if that is longer),
-    a *part* the share of K of one consumer along k. Most attributes are computed when they are first asked for: most
+    a *part* the K of one consumer, where K is split. Most attributes are computed when they are first asked for: most
     hints of a space are predicted and then dropped.
 
     Parameters
@@ -99,7 +99,7 @@ class WgmmaGeometry(Geometry):
         """Return what another hint makes of the problem."""
         return WgmmaGeometry(self.problem, hint, self.products)
 
-    def _fault_of_sizes(self) -> str | None:
+    def _hint_fault(self) -> str | None:
         h, products = self.hint, self.products
         least_k = products.unit_k
         if h.block_m not in products.columns:
@@ -121,7 +121,7 @@ class WgmmaGeometry(Geometry):
             return f"needs n_tiles_per_cta <= {h.n_tiles_per_consumer * h.consumers_n}, what the consumers hold"
         return products.sums_refusal(h.block_m) if h.scaling == "sums" else None
 
-    def _fault_of_measures(self) -> str | None:
+    def _derived_fault(self) -> str | None:
         h, loop = self.hint, self.loop
         launched = launched_registers(h.consumers, h.blocks_per_sm)
         if (least := producer_registers(h)) > launched:
@@ -144,7 +144,7 @@ class WgmmaGeometry(Geometry):
             return f"needs {least} stages or more"
         exchange, memory = self.exchange, self.memory
         if exchange and memory.exchanges_in_ring and exchange.nbytes > h.stages * memory.slot_bytes:
-            return f"needs a ring of {exchange.nbytes} bytes, in which sums meet"
+            return f"needs a ring of {exchange.nbytes} bytes, in which partial sums are reduced"
         if memory.nbytes > (limit := self.smem_limit):
             return f"needs {memory.nbytes} bytes of shared memory, and a block has {limit}"
         return None
@@ -258,7 +258,7 @@ class WgmmaGeometry(Geometry):
 
     @cached_property
     def loop(self) -> Loop:
-        """How a consumer walks its part of K."""
+        """The main loop of a consumer over its part of K."""
         c, h = self.config, self.hint
         body_stages = self._body_stages()
         tile_bodies = -(-c.K // (h.block_k * h.consumers_k * body_stages))
@@ -298,7 +298,7 @@ class WgmmaGeometry(Geometry):
         if self.products.is_dense:
             return 1
         if self.scales_sums:
-            # A body of two groups, or of two pieces of a longer one: their sums take turns.
+            # A body of two groups, or of two pieces of a longer one, whose sums alternate between two sets.
             count = 1
             while count < 4 and count * h.block_k < 2 * min(c.group, GROUP_K) and 2 * count * h.block_k * h.parts < c.K:
                 count *= 2
@@ -307,7 +307,7 @@ class WgmmaGeometry(Geometry):
 
     @cached_property
     def peels(self) -> bool:
-        """Whether the last body of a tile stands apart from the loop, whose own bodies need no conditions then.
+        """Whether the last body of a tile is peeled off the loop, whose own bodies need no conditions then.
 
         It does where ptxas is known to take that without spills or serialized products: more values live at once. Sums
         that are added to totals in float32 leave the tensor cores at the end of a body, and must do so in the loop
@@ -348,7 +348,7 @@ class WgmmaGeometry(Geometry):
 
     @cached_property
     def n_blocks(self) -> int:
-        """Tiles along n: whole clusters of those that share A, which lie side by side."""
+        """Tiles along n: whole clusters, whose blocks are neighbours along n and share A by multicast."""
         beside = self.hint.multicast
         return -(-self.config.N // (self.hint.block_n * beside)) * beside
 
@@ -357,7 +357,7 @@ class WgmmaGeometry(Geometry):
     @cached_property
     def weight(self) -> WeightSlot:
         """The weight in a slot."""
-        block_n, layout = self.hint.block_n, self.products.layout
+        block_n, layout = self.hint.block_n, self.products.fragment_layout
         if layout is None:
             box_bytes = block_n * SWIZZLE_BYTES
             return WeightSlot(self.steps * box_bytes, (self.step_k, block_n), box_bytes)
@@ -378,12 +378,12 @@ class WgmmaGeometry(Geometry):
 
     @cached_property
     def exchange(self) -> Exchange | None:
-        """How sums meet; None where no K is shared."""
+        """How partial sums are reduced; None without split K."""
         return Exchange.of(self.hint)
 
     @cached_property
     def memory(self) -> SharedMemory:
-        """Where slots, barriers and the end of a tile lie in shared memory."""
+        """Offsets of slots, barriers and the epilogue in shared memory."""
         h = self.hint
         a_box_bytes = h.block_m * SWIZZLE_BYTES
         a_bytes = h.consumers_k * self.steps * a_box_bytes
@@ -393,7 +393,7 @@ class WgmmaGeometry(Geometry):
         slice_m = min(SLICE_M, h.block_m)
         out_offset = h.stages * slot_bytes
         exchange_offset = out_offset + h.consumers * slice_m * out_stride
-        # Sums meet beside the ring, or in it, if that leaves it few slots.
+        # Partial sums are reduced in a buffer beside the ring, or in the ring, if the buffer would leave it few slots.
         exchange_bytes = self.exchange.nbytes if self.exchange else 0
         exchanges_in_ring = h.tail_split > 1 or exchange_bytes > MAX_EXCHANGE_BYTES
         barrier_offset = exchange_offset
@@ -441,7 +441,7 @@ class WgmmaGeometry(Geometry):
         gpu = self.problem.gpu
         return min(gpu.smem_per_block_bytes, gpu.smem_per_sm_bytes // self.hint.blocks_per_sm - RESERVED_SMEM_BYTES)
 
-    # Global memory, where tiles are cut among blocks by `stream_k`.
+    # The workspace of `stream_k` in global memory.
 
     @property
     def partial_sums(self) -> int:

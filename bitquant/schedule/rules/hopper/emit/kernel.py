@@ -9,8 +9,9 @@ memory, decodes them in registers and multiplies them with a tile of A that stay
 
 One warpgroup produces: one thread of it starts the copies. The others consume. While the tensor cores work on one step
 (128 bytes of a row of A), the registers of the next one are decoded; a ring of mbarriers tells the two sides apart.
-K may be shared by the warpgroups of a block and by the blocks of a cluster; their sums meet in shared memory. Blocks
-that share no K walk over tiles; the tiles of a last wave that would leave most of them idle are shared by clusters.
+K may be split over the warpgroups of a block and over the blocks of a cluster; their partial sums are reduced in shared
+memory. Without that, thread blocks are persistent; the tiles of a last wave that would leave most of them idle may be
+split over clusters.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from bitquant.intrin.wgmma import tensor_map
 from bitquant.schedule.rules.hopper.emit.body import Body
 from bitquant.schedule.rules.hopper.emit.context import Inputs
 from bitquant.schedule.rules.hopper.emit.operand import DenseSource, FragmentSource
-from bitquant.schedule.rules.hopper.emit.partial_sums import meeting_memory
+from bitquant.schedule.rules.hopper.emit.partial_sums import request_workspace
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.operands import declare
 
@@ -37,7 +38,7 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
     source = DenseSource(g) if g.products.is_dense else FragmentSource(g)
     threads, smem_bytes, cluster = g.threads, g.smem_bytes, h.cluster
     n_blocks = g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
-    # Where K of all tiles is shared a block computes one: those who share it meet once.
+    # Where K of every tile is split a block computes one tile: partial sums are reduced once.
     is_persistent = h.parts == 1
     pieces = g.loop.tile_bodies if h.stream_k else 1
     a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if g.is_narrow else c.A_format.tvm_dtype
@@ -57,7 +58,7 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
         T.call_packed(
             "runtime.cuTensorMapEncodeTiled", W_map, w_dtype, w_dimensions, operands.B.data, *w_map,
         )  # fmt: skip
-        memory = T.meta_var(meeting_memory(g))
+        memory = T.meta_var(request_workspace(g))
         T.device_entry()
         T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
         clusters = T.meta_var(T.ceildiv(m, h.block_m) * (n_blocks * pieces))
@@ -76,4 +77,4 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
             body.set_registers(False)
             body.consume()
 
-    return with_dependent_launch(tag(wgmma, c, problem.rung, problem.layout))
+    return with_dependent_launch(tag(wgmma, c, problem.rung, problem.weight_layout))
