@@ -22,7 +22,7 @@ from bitquant.cli.quantize import quantize
 from bitquant.cli.records import records
 from bitquant.cli.run import run
 from bitquant.cli.show import show
-from bitquant.cli.startup import forget_collector, is_debugging, tune_collector
+from bitquant.cli.startup import QuickExit, is_debugging, tune_collector
 from bitquant.cli.trials import trials
 from bitquant.cli.tune import tune
 from bitquant.errors import BitquantError
@@ -148,7 +148,9 @@ for _command in (run, inspect, bench, doctor, cache, tune, trials, records, quan
 def main() -> NoReturn:
     """Run the command line; the entry point of the `bitquant` program."""
     tune_collector()
+    end = QuickExit()
     try:
         cli.main(prog_name="bitquant")
-    finally:
-        forget_collector()
+    except SystemExit as leaving:
+        end.with_code(leaving.code)
+        raise

@@ -749,3 +749,28 @@ def test_cache_says_that_it_is_off(monkeypatch):
     """A cache that is switched off says so."""
     monkeypatch.setenv("BITQUANT_CACHE", "off")
     assert "switched off by BITQUANT_CACHE" in printed("cache")
+
+
+def test_the_program_ends_at_once_when_its_handlers_have_run():
+    """Functions registered with atexit run, output arrives and the exit code stays; nothing is taken down after that."""
+    script = """
+import atexit, sys
+from bitquant.cli import app
+
+class Kept:
+    def __del__(self):
+        print("taken down")
+
+@app.cli.command("late")
+def late():
+    global kept
+    kept = Kept()
+    atexit.register(print, "handler")
+    print("command")
+    return 5
+
+sys.argv = ["bitquant", "late"]
+app.main()
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (5, "command\nhandler\n", "")
