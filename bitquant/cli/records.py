@@ -11,6 +11,7 @@ import click
 
 from bitquant.cli.output import counted, print_table
 from bitquant.cli.progress import Progress
+from bitquant.cli.startup import import_libraries
 from bitquant.errors import RecordError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @click.group(
+    invoke_without_command=True,
     epilog="""
 \b
 Examples:
@@ -34,10 +36,13 @@ Examples:
   bitquant records merge from-gpu-0 from-gpu-1 ~/schedules
   bitquant records verify ~/schedules --workers 16
   bitquant records diff schedules ~/schedules
-"""
+""",
 )
-def records() -> None:
+@click.pass_context
+def records(ctx: click.Context) -> None:
     """List, show, merge, verify and compare records: which rule and hint won for a problem, and how long it took."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def _selecting(command: _Command) -> _Command:
@@ -66,6 +71,7 @@ def _select(found: Iterable[Record], wanted: dict[str, Any]) -> list[Record]:
 
 def _load(paths: Sequence[str]) -> Records:
     """Return the records of files and folders; by default of those where operators look."""
+    import_libraries()
     from bitquant.schedule.records import Records, directories, load_records
 
     if not paths:
@@ -90,8 +96,8 @@ def list_records(paths: tuple[str, ...], **wanted: Any) -> None:
         shapes = {(r.problem["N"], r.problem["K"]) for r in mine}
         rungs = sorted({r.rung for r in mine})
         date = max(str(r.provenance.get("date", "")) for r in mine)
-        rows.append([*group, str(len(mine)), str(len(shapes)), ", ".join(map(str, rungs)), date])
-    headers = ["arch", "device", "types", "records", "shapes", "m <=", "latest"]
+        rows.append([*group, str(len(mine)), str(len(shapes)), date, ", ".join(map(str, rungs))])
+    headers = ["arch", "device", "types", "records", "shapes", "latest", "m <="]
     print_table(headers, rows, right=headers[3:5])
     click.echo(counted(sum(map(len, groups.values())), "record"))
 

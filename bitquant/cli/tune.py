@@ -45,6 +45,10 @@ class _Rungs(click.ParamType):
 class _TuneCommand(ProblemCommand):
     """A command whose problems are those of models or of a file, or the one that the fields state."""
 
+    def states_problem(self, ctx: click.Context) -> bool:
+        """Return whether neither models nor a file do."""
+        return not ctx.params["models"] and ctx.params["file"] is None
+
     def problem_of(self, ctx: click.Context, fields: dict[str, Any]) -> list[ModelProblem]:
         """Return the distinct problems.
 

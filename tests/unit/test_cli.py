@@ -138,7 +138,6 @@ def test_flags_make_the_config(arguments, fields, monkeypatch):
     [
         (["--N", 64, "--K", 100, "--group_size", 64], "'group_size' must divide K (got group_size=64, K=100"),
         (["--N", 64, "--K", 64, "--W_dtype", "uint44"], "did you mean 'uint4'?"),
-        (["--K", 64], "'N' must be an int >= 1 (got None)"),
         (["--N", 64, "--K", 64, "--M", 0], "'M' must be an int >= 1 (got 0)"),
         (["--N", 64, "--K", 64, "--target", "sm_42"], "'target' must name one of sm_75,"),
     ],
@@ -158,6 +157,8 @@ def test_errors_of_the_config_are_those_of_the_command(command, arguments, messa
         (["run", "--m", "4,x"], "Invalid value for '--m': '4,x' is not a list of numbers"),
         (["run", "--m", "0"], "Invalid value for '--m': '0' has a number of rows below 1"),
         (["run", "--bits", "4"], "No such option"),
+        (["run", "--K", "64"], "Missing option '--N'"),
+        (["tune", "--N", "64"], "Missing option '--K'"),
         (["inspect", "--N", "64", "--K", "64"], "one of --stage and --html is wanted"),
         (["inspect", "--stage", "llvm"], "'llvm' is not one of"),
         (["solve"], "No such command 'solve'"),
@@ -752,7 +753,7 @@ def test_cache_says_that_it_is_off(monkeypatch):
 
 
 def test_the_program_ends_at_once_when_its_handlers_have_run():
-    """Functions registered with atexit run, output arrives and the exit code stays; nothing is taken down after that."""
+    """Functions registered with atexit run, output arrives, the exit code stays, and nothing is taken down."""
     script = """
 import atexit, sys
 from bitquant.cli import app
