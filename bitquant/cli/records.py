@@ -87,19 +87,23 @@ def _load(paths: Sequence[str]) -> Records:
 @_selecting
 def list_records(paths: tuple[str, ...], **wanted: Any) -> None:
     """Count the records of files or folders by device and types. Default: those where operators look."""
-    groups: dict[tuple[str, ...], list[Record]] = {}
-    for record in _select(_load(paths), wanted):
-        p = record.problem
-        groups.setdefault((record.arch, record.device, f"{p['A_dtype']} x {p['W_dtype']}"), []).append(record)
-    rows: list[list[RenderableType]] = []
-    for group, mine in sorted(groups.items()):
-        shapes = {(r.problem["N"], r.problem["K"]) for r in mine}
-        rungs = sorted({r.rung for r in mine})
-        date = max(str(r.provenance.get("date", "")) for r in mine)
-        rows.append([*group, str(len(mine)), str(len(shapes)), date, ", ".join(map(str, rungs))])
-    headers = ["arch", "device", "types", "records", "shapes", "latest", "m <="]
-    print_table(headers, rows, right=headers[3:5])
-    click.echo(counted(sum(map(len, groups.values())), "record"))
+    groups: dict[tuple[str, str], dict[str, list[Record]]] = {}
+    found = _select(_load(paths), wanted)
+    for record in found:
+        types = f"{record.problem['A_dtype']} x {record.problem['W_dtype']}"
+        groups.setdefault((record.device, record.arch), {}).setdefault(types, []).append(record)
+    headers = ["types", "records", "shapes", "latest", "m <="]
+    for (device, arch), by_types in sorted(groups.items()):
+        rows: list[list[RenderableType]] = []
+        for types, mine in sorted(by_types.items()):
+            shapes = {(r.problem["N"], r.problem["K"]) for r in mine}
+            rungs = sorted({r.rung for r in mine})
+            date = max(str(r.provenance.get("date", "")) for r in mine)
+            rows.append([types, str(len(mine)), str(len(shapes)), date, ", ".join(map(str, rungs))])
+        click.echo(f"{device}, {arch}")
+        print_table(headers, rows, right=headers[1:3])
+        click.echo()
+    click.echo(counted(len(found), "record"))
 
 
 @records.command("show")

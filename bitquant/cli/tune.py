@@ -13,6 +13,7 @@ import click
 
 from bitquant.cli.output import counted, print_table, wrapped
 from bitquant.cli.problem import ProblemCommand, RowList, parse_rows, target_option
+from bitquant.cli.progress import Progress
 from bitquant.cli.tune_file import problems_of_file, problems_of_options
 from bitquant.cli.tune_live import TuneDisplay, duration
 from bitquant.cli.tune_plot import check_plot, plot_tuning
@@ -195,21 +196,23 @@ def _search(
     workers = workers if workers is not None else os.cpu_count() or 1
     with contextlib.ExitStack() as stack:
         here = None
-        if cluster is not None:
-            slots: Sequence[Slot] = stack.enter_context(
-                slots_on_cluster(cluster, subject.arch if subject.is_cuda else None)
-            )
-        else:
-            device_type = "cuda" if subject.is_cuda else "cpu"
-            here = stack.enter_context(slots_here(device_type, visible_gpus(), workers, rules))
-            slots = here.slots
+        with Progress() as progress:
+            progress.say("starting processes")
+            if cluster is not None:
+                slots: Sequence[Slot] = stack.enter_context(
+                    slots_on_cluster(cluster, subject.arch if subject.is_cuda else None)
+                )
+            else:
+                device_type = "cuda" if subject.is_cuda else "cpu"
+                here = stack.enter_context(slots_here(device_type, visible_gpus(), workers, rules))
+                slots = here.slots
         display = TuneDisplay(searched, names, topk)
         fleet = Fleet(slots, rules, topk, folder, display.tell)
         try:
             with display:
                 results = fleet.tune(searched, again=again)
         except KeyboardInterrupt:
-            click.echo(_interrupted(fleet, searched), err=True)
+            click.echo(wrapped(_interrupted(fleet, searched), is_error=True), err=True)
             raise
         return results, _usage(searched, here, workers, time.monotonic() - begin)
 

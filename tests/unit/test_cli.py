@@ -19,10 +19,12 @@ import tvm_ffi
 from click.testing import CliRunner
 
 import bitquant as bq
+from bitquant.cli import app
 from bitquant.cli import doctor as doctor_module
 from bitquant.cli import run as run_module
 from bitquant.cli.app import cli
 from bitquant.cli.output import print_table, wrapped
+from bitquant.cli.progress import Progress
 from bitquant.compiler import find_disassembler
 from bitquant.compute import select_implementation
 from bitquant.compute.expressions import te_source
@@ -264,6 +266,18 @@ def test_a_terminal_shows_what_is_done_and_no_line_is_too_wide():
     result = plain[plain.index("matmul_nt(") :]
     assert "pass" in result
     assert max(map(len, result[result.index("m  rel. error") :].split("\n"))) <= 80
+
+
+def test_a_warning_stands_above_the_line_of_progress(monkeypatch, capsys):
+    """What is said while a line of progress is shown begins a line of its own, and the other goes on below it."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with Progress() as progress:
+        progress.say("working")
+        app._show_warning("careful")
+    app._show_warning("done")
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", capsys.readouterr().err))
+    assert {"warning: careful", "warning: done"} <= set(lines)
 
 
 def test_tables_are_wrapped_between_words(monkeypatch, capsys):
