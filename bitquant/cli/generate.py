@@ -92,7 +92,7 @@ Examples:
     "opt_M",
     type=LADDER,
     metavar="INT|INT,INT,...|none",
-    help="Numbers of rows to make kernels for. Default: the ladder of MatmulConfig.",
+    help="Numbers of rows to make kernels for. Default: 1, 16, 32 ... 1024.",
 )
 @click.option(
     "--on_unsupported",

@@ -97,7 +97,7 @@ Examples:
     "opt_M",
     type=LADDER,
     metavar="INT|INT,INT,...|none",
-    help="Numbers of rows that the saved layers make kernels for. Default: the ladder of MatmulConfig.",
+    help="Numbers of rows that the saved layers make kernels for. Default: 1, 16, 32 ... 1024.",
 )
 @dtype_option
 @device_option

@@ -48,7 +48,7 @@ def records(ctx: click.Context) -> None:
 def _selecting(command: _Command) -> _Command:
     """Add the options that select records."""
     for decorate in (
-        click.option("--m", "rung", type=int, metavar="ROWS", help="Those of this rung alone."),
+        click.option("--m", "rung", type=int, metavar="ROWS", help="Those for this number of rows alone."),
         click.option("--K", "K", type=int, help="Those of this K alone."),
         click.option("--N", "N", type=int, help="Those of this N alone."),
         click.option("--W_dtype", "W_dtype", metavar="TYPE", help="Those of this type of W alone."),

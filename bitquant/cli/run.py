@@ -91,7 +91,7 @@ Examples:
     "rows",
     type=_Rows(),
     metavar="ROWS",
-    help=f"Rows of A to call with, such as 1,16,64. Default: M, or the first {_MOST_RUNGS} rungs of a ladder.",
+    help=f"Rows of A to call with, such as 1,16,64. Default: M, or the first {_MOST_RUNGS} of a list.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives other operands.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -132,7 +132,7 @@ def _rows_to_run(config: MatmulConfig, rows: tuple[int, ...] | None) -> tuple[in
     if isinstance(config.M, int) and set(rows) != {config.M}:
         raise ConfigError(
             f"'--m' must be {config.M} where M is static (got {','.join(map(str, rows))}); "
-            f"use a ladder, such as --M {config.M},{16 * config.M}",
+            f"use a list, such as --M {config.M},{16 * config.M}",
             m=rows,
         )
     return rows

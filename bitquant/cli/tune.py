@@ -95,8 +95,10 @@ Examples:
 @click.option("--tensor-parallel", type=RowList(), metavar="GPUS", help="Over how many GPUs the model is cut: 1,2,4.")
 @click.option("--config", "file", metavar="FILE", help="Tune the [[model]] and [[problem]] tables of a TOML file.")
 @target_option
-@click.option("--m", "rungs", type=_Rungs(), metavar="RUNGS", help="Rungs to tune, such as 1,16. Default: all.")
-@click.option("--topk", type=click.IntRange(min=1), default=20, show_default=True, help="The most trials of a rung.")
+@click.option(
+    "--m", "rungs", type=_Rungs(), metavar="ROWS", help="Which numbers of --M to tune, such as 1,16. Default: all."
+)
+@click.option("--topk", type=click.IntRange(min=1), default=20, show_default=True, help="The most trials for a number of rows.")
 @click.option(
     "--workers", type=click.IntRange(min=0), help="Processes that compile; 0: this one. Default: as many as CPUs."
 )
@@ -108,7 +110,7 @@ Examples:
     metavar="ADDRESS",
     help="Tune on all GPUs of a Ray cluster: auto, or its address. Name a --target where no GPU is here.",
 )
-@click.option("--write", "directory", metavar="DIR", help="Merge a record of each rung's best into this folder.")
+@click.option("--write", "directory", metavar="DIR", help="Merge the best for each number of rows into this folder, as records.")
 @click.option("--replace", is_flag=True, help="Write records also where there are faster ones.")
 @click.option("--plot", metavar="FILE", help="Draw the best time over the trials, as PNG, PDF or SVG.")
 @click.option("--all", "show_all", is_flag=True, help="Show every candidate.")
@@ -126,7 +128,7 @@ def tune(
     plot: str | None,
     show_all: bool,
 ) -> int:
-    """Measure the likely kernels of a problem, or of all layers of models, and show the best of each rung.
+    """Measure the likely kernels of a problem, or of all layers of models, and show the best for each number of rows.
 
     Candidates of every rule that applies are compiled, checked against a float64 product, and timed; the best few
     twice. All GPUs that are visible take part. An interrupted tuning goes on where it was when the same command runs
