@@ -40,7 +40,7 @@ Examples:
   bitquant bench --from-json decode.json --markdown docs/figures.md \\
       --plots plots
   bitquant bench --model llama-3-8b \\
-      --methods float16,uint4-g128-zeros,uint4-g128-zeros+int8-row,bitsandbytes
+      --methods float16,uint4-g128-zeros,bitsandbytes
 \b
 Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized][-scaled]: the type
 of A where it is not --A_dtype, the type of W, the size of groups that share a

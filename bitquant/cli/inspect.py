@@ -45,9 +45,9 @@ Stages, in the order of their making:
   te         the tensor expressions B_decode, C and D
   tir        the unscheduled function
   scheduled  the scheduled function
-  cuda       CUDA C++                       (CUDA targets)
-  ptx        PTX                            (CUDA targets)
-  sass       machine code, disassembled     (CUDA targets, with a disassembler)
+  cuda       CUDA C++ (CUDA targets)
+  ptx        PTX (CUDA targets)
+  sass       disassembled machine code (CUDA targets, with a disassembler)
   report     rule, hint, refusals, registers, shared memory, bytes and
              operations a call
 \b

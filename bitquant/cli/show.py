@@ -46,9 +46,9 @@ Examples:
   bitquant show weights.gguf --all
   bitquant show path/to/checkpoint --json | jq .steps
 \b
-Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]: the type of A where
-that has 8 bits, the type of W, the size of groups that share a scale (row: one
-a row), the mode of zero points.
+Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]: the type of A
+where that has 8 bits, the type of W, the size of groups that share a scale
+(row: one a row), the mode of zero points.
 """,
 )
 @click.argument("path", type=click.Path(path_type=Path))

@@ -131,6 +131,22 @@ def test_flags_make_the_config(arguments, fields, monkeypatch):
     assert [seen[0].to_dict()] == [wanted.to_dict()]
 
 
+def commands(command, context):
+    """Yield a command and all below it, each with its context."""
+    yield command, context
+    for name in getattr(command, "commands", ()):
+        below = command.commands[name]
+        yield from commands(below, click.Context(below, context, info_name=name, terminal_width=80))
+
+
+def test_help_fits_80_columns_and_every_option_has_its_own():
+    """No line of any command's help is wider than a terminal, and no option goes without an explanation."""
+    for command, context in commands(cli, click.Context(cli, info_name="bitquant", terminal_width=80)):
+        assert max(map(len, command.get_help(context).splitlines())) <= 80, context.command_path
+        for option in command.get_params(context):
+            assert isinstance(option, click.Argument) or option.help, f"{context.command_path} {option.name}"
+
+
 # Errors.
 
 
