@@ -98,7 +98,9 @@ Examples:
 @click.option(
     "--m", "rungs", type=_Rungs(), metavar="ROWS", help="Which numbers of --M to tune, such as 1,16. Default: all."
 )
-@click.option("--topk", type=click.IntRange(min=1), default=20, show_default=True, help="The most trials for a number of rows.")
+@click.option(
+    "--topk", type=click.IntRange(min=1), default=20, show_default=True, help="The most trials for a number of rows."
+)
 @click.option(
     "--workers", type=click.IntRange(min=0), help="Processes that compile; 0: this one. Default: as many as CPUs."
 )
@@ -110,7 +112,9 @@ Examples:
     metavar="ADDRESS",
     help="Tune on all GPUs of a Ray cluster: auto, or its address. Name a --target where no GPU is here.",
 )
-@click.option("--write", "directory", metavar="DIR", help="Merge the best for each number of rows into this folder, as records.")
+@click.option(
+    "--write", "directory", metavar="DIR", help="Merge the best for each number of rows into this folder, as records."
+)
 @click.option("--replace", is_flag=True, help="Write records also where there are faster ones.")
 @click.option("--plot", metavar="FILE", help="Draw the best time over the trials, as PNG, PDF or SVG.")
 @click.option("--all", "show_all", is_flag=True, help="Show every candidate.")
