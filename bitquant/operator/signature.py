@@ -12,7 +12,7 @@ import torch
 from bitquant.arch import gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.errors import CallError
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.operands import ARGUMENTS, OPERANDS, OUTPUT, WEIGHT, Operand
 
 __all__ = ["DeviceCheck", "Expected", "Operands", "Signature"]
@@ -78,7 +78,7 @@ class Signature:
         Where they run, "cpu" or "cuda".
     """
 
-    def __init__(self, config: MatmulConfig, layout: Layout, device_type: str) -> None:
+    def __init__(self, config: MatmulConfig, layout: WeightLayout, device_type: str) -> None:
         self.config, self.layout, self.device_type = config, layout, device_type
         self.K, self.N = config.K, config.N
         #: By the names at the call, in the order of the kernels' parameters.
