@@ -178,7 +178,7 @@ class Signature:
         if self.config.is_static and m not in (self.config.M, 0):
             raise CallError(
                 f"'A' must have {self.config.M} rows (got {m}): the config has a static M; "
-                "make it with M=None or a sequence of rungs to serve any number of rows"
+                "with M=None, or several numbers such as M=(1, 16, 64), it serves any number of rows"
             )
 
     def _check(
