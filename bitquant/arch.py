@@ -121,6 +121,11 @@ class GpuArch:
         return self.capability >= 80
 
     @property
+    def has_cache_hints(self) -> bool:
+        """Whether loads may pass L1 by, and say how much L2 shall fetch (sm_80)."""
+        return self.capability >= 80
+
+    @property
     def has_float8_conversion(self) -> bool:
         """Whether cvt converts between float8 and float16 (sm_89)."""
         return self.capability >= 89
