@@ -61,12 +61,9 @@ class Accesses(Translation):
         kind = name.removeprefix("ptx.").split("_")[0]
         if kind not in ("st", "ld", "atom"):
             return super()._event(call) if name == "cuda.mbarrier_wait" else []
-        if "shared" in words or "shared" in name:
+        if any(word.startswith("shared") for word in words):
             return self._note(kind, args)
-        (at, pointer), *_ = [
-            (i, a) for i, a in enumerate(args) if type(a).__name__ == "Call" and a.op.name.endswith("address_of")
-        ]
-        access = pointer.args[0]
+        (access,) = (a.args[0] for a in args if type(a).__name__ == "Call" and a.op.name.endswith("address_of"))
         place = ", ".join(self._expression(i) for i in access.indices)
         target = _buffer(access).name
         if target == "counters" and kind == "atom":
@@ -254,12 +251,20 @@ class Launch:
                 assert len(self.finished[tile]) == 1, "not one block completes the tile"
 
 
+def translate(
+    config: MatmulConfig, hint: WgmmaHint, rule: str = "wgmma", is_checked: bool = False
+) -> Accesses:
+    """Return a kernel's accesses."""
+    geometry = RULES[rule].geometry(Problem(config, config.ladder[-1], cuda_target(HINTED_ARCH)), hint)
+    assert geometry.fault is None
+    return Accesses(RULES[rule].emit(geometry), geometry, is_checked)
+
+
 def check(
     config: MatmulConfig, hint: WgmmaHint, rows: tuple[int, ...], seeds: range = range(2), rule: str = "wgmma"
 ) -> None:
     """Carry out a kernel's launches, each in several orders."""
-    geometry = RULES[rule].geometry(Problem(config, config.ladder[-1], cuda_target(HINTED_ARCH)), hint)
-    translation = Accesses(RULES[rule].emit(geometry), geometry)
+    translation = translate(config, hint, rule)
     for m in rows if translation.rows else config.ladder[-1:]:
         grid = Grid(translation, dict.fromkeys(translation.rows, m), m)
         for seed in seeds:
@@ -282,3 +287,57 @@ def test_every_tile_is_computed_once(kernel: HintedKernel) -> None:
     """K of each tile is covered once, one consumer adds its parts in the order of K, and counters end as zeros."""
     assert isinstance(kernel.hint, WgmmaHint)
     check(kernel.config, kernel.hint, kernel.rows, rule=kernel.rule)
+
+
+#: By tiles and blocks (132 or 264): fields of the problem, rows of A, fields of the hint; rounds of the loop are few,
+#: so that shares of blocks end everywhere.
+_RATIOS: dict[str, tuple[dict[str, Any], tuple[int, ...], dict[str, Any]]] = {
+    "fewer rounds than blocks": ({"N": 64, "K": 640}, (1, 16), {"block_m": 16}),
+    "one block more than rounds": ({"N": 131 * 64, "K": 128}, (1,), {"block_m": 16, "blocks_per_sm": 1}),
+    "fewer tiles than blocks, ragged K": ({"N": 3000, "K": 2080}, (1, 16), {"block_m": 16, "consumers_n": 2}),
+    "as many": ({"N": 64, "K": 1056}, (131 * 8 + 1, 132 * 8), {"block_m": 8}),
+    "one more": ({"N": 64, "K": 1056}, (132 * 8 + 1,), {"block_m": 8}),
+    "one less than twice as many": ({"N": 64, "K": 1056}, (263 * 8,), {"block_m": 8}),
+    "two blocks a multiprocessor": ({"N": 64, "K": 1056}, (263 * 8, 265 * 8), {"block_m": 8, "blocks_per_sm": 2}),
+    "many times as many": ({"N": 200, "K": 576}, (1, 5000), {"block_m": 24, "raster": 3}),
+    "a fixed M": ({"N": 1000, "K": 4096, "M": 130}, (130,), {"block_m": 64, "n_tiles_per_consumer": 2}),
+}
+
+
+@pytest.mark.parametrize("name", _RATIOS)
+@pytest.mark.thorough
+def test_every_ratio_of_tiles_and_blocks(name: str) -> None:
+    """As above, with K, m and grids that leave shares of every kind."""
+    fields, rows, hint = _RATIOS[name]
+    config = MatmulConfig(**{"M": (16,), "W_dtype": "uint4", **fields})
+    check(config, WgmmaHint(**{"consumers_n": 1, "stages": 3, "stream_k": True, **hint}), rows, range(4))
+
+
+def test_the_greatest_problem_fits_into_32_bits() -> None:
+    """N, K and m as large as a call may have them, in the smallest tiles: the grid and the shares of K are right."""
+    config = MatmulConfig(N=65536, K=65472, M=(16,), W_dtype="uint4")
+    hint = WgmmaHint(block_m=8, consumers_n=1, block_k=64, stream_k=True)
+    translation = translate(config, hint, is_checked=True)
+    m = ((1 << 31) - 1) // config.N
+    blocks = translation.blocks(rows=m)
+    assert blocks == translation.geometry.most_blocks
+    for block, thread in itertools.product((0, blocks - 1), (0, WARPGROUP)):
+        events = translation.thread(block, 0, thread, rows=m)
+        assert len(list(itertools.islice(events, 3000))) == 3000
+
+
+def test_blocks_of_a_cluster_share_k_unequally() -> None:
+    """9 rounds for 4 blocks of two consumers along K: each k is copied by one block, for one consumer, in order."""
+    config = MatmulConfig(N=64, K=9 * 256 - 40, M=16, W_dtype="uint4")
+    hint = WgmmaHint(block_m=16, consumers_n=1, consumers_k=2, split_k=4)
+    translation = translate(config, hint)
+    g = translation.geometry
+    assert g.shares_unequally
+    found: list[int] = []
+    for rank in range(hint.split_k):
+        events = translation.thread(rank, rank, hint.consumers * WARPGROUP)
+        copied = [event[2] for event in events if event[:2] == ("copy", "A")]
+        parts = [[copied[i] for i in range(len(copied)) if i // g.steps % hint.consumers_k == part]
+                 for part in range(hint.consumers_k)]  # fmt: skip
+        found += [k for part in parts for k in part]
+    assert found == list(range(0, 9 * 256, g.step_k))
