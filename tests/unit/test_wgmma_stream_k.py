@@ -251,9 +251,7 @@ class Launch:
                 assert len(self.finished[tile]) == 1, "not one block completes the tile"
 
 
-def translate(
-    config: MatmulConfig, hint: WgmmaHint, rule: str = "wgmma", is_checked: bool = False
-) -> Accesses:
+def translate(config: MatmulConfig, hint: WgmmaHint, rule: str = "wgmma", is_checked: bool = False) -> Accesses:
     """Return a kernel's accesses."""
     geometry = RULES[rule].geometry(Problem(config, config.ladder[-1], cuda_target(HINTED_ARCH)), hint)
     assert geometry.fault is None

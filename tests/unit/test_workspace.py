@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -100,7 +101,7 @@ def launch(found: list[range]) -> None:
 def disjoint(found: list[range]) -> bool:
     """Whether no two of the launches share a counter."""
     starts = sorted(found, key=lambda each: each.start)
-    return all(a.stop <= b.start for a, b in zip(starts, starts[1:], strict=False))
+    return all(a.stop <= b.start for a, b in itertools.pairwise(starts))
 
 
 def in_thread(work: Callable[[], Any]) -> None:
