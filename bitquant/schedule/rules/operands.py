@@ -63,7 +63,7 @@ class Operands:
         return values
 
 
-def declare(problem: Problem, m: Expr) -> Operands:
+def declare(problem: Problem, m: Expr, align: int = -1) -> Operands:
     """Declare the operands of a problem as the parameters of the TIRx function that is being written.
 
     Such a function is written without parameters, since TVMScript has a fixed list of them. Its first statement is
@@ -75,13 +75,16 @@ def declare(problem: Problem, m: Expr) -> Operands:
         The problem. Parameters are those that it has, in the order of `bitquant.operands.OPERANDS`.
     m
         A variable for the number of rows of A, where that is not fixed.
+    align
+        What addresses of operands are multiples of, in bytes; -1: as TVM has it, 64.
     """
     config, layout = problem.config, problem.layout
     rows = problem.rung if config.has_fixed_rows(problem.rung) else m
     buffers = {}
     for operand in (*present(config), OUTPUT):
         handle = T.arg(f"{operand.name}_handle", T.handle())
-        buffer = T.match_buffer(handle, operand.shape(config, rows, layout), operand.dtype(config, layout))
+        shape, dtype = operand.shape(config, rows, layout), operand.dtype(config, layout)
+        buffer = T.match_buffer(handle, shape, dtype, align=align)
         buffers[operand] = IRBuilder.name(operand.name, buffer)
     return Operands(rows, buffers)
 
