@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speed of the kernels for a CPU beside torch's, as Markdown: python -m tests.bench.cpu [--mcpu haswell] [--problems ...].
+"""Speed of the kernels for a CPU beside torch's, as Markdown: python -m tests.bench.cpu [--mcpu haswell] [--rows 1,16].
 
 Each cell calls the default ladder's operator, torch's ``F.linear`` on the decoded weight in float32 and bfloat16, and a
 copy of the stored bytes, in turn. Each has so many copies of its weight that none is in a cache when it is called, and
@@ -50,7 +50,7 @@ def least_us(calls: Sequence[Callable[[int], object]]) -> list[float]:
 def main() -> None:
     """Print a row for each problem and number of rows."""
     parser = argparse.ArgumentParser(description="Time kernels for a CPU beside torch's.")
-    parser.add_argument("--mcpu", help="compile for this CPU, in LLVM's spelling, with all that it has; default: this one")
+    parser.add_argument("--mcpu", help="compile for this CPU, in LLVM's spelling, such as haswell; default: this one")
     parser.add_argument("--rows", default="1,16,64,256", help="numbers of rows of A; default: %(default)s")
     parser.add_argument("--problems", default=",".join(PROBLEMS), help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")

@@ -202,6 +202,7 @@ class CpuRule(Rule):
     name = "cpu"
     pipeline = "s_tir"
     hint_type = CpuHint
+    is_for_cpu = True
 
     def refuses(self, problem: Problem) -> str | None:
         """Refuse nothing but other kinds of target."""

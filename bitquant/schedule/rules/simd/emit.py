@@ -34,7 +34,7 @@ def emit(geometry: SimdGeometry) -> PrimFunc:
     text = instructions.functions(geometry.hint.lanes, geometry.product is BFLOAT16)
 
     @T.prim_func(s_tir=True)
-    def kernel():
+    def kernel():  # type: ignore[no-untyped-def]  # TVM parses it
         T.func_attr({"tirx.noalias": True})
         # Operands may be views that begin anywhere: LLVM must not take them for aligned.
         operands = T.meta_var(declare(problem, T.int32(), align=1))
@@ -70,7 +70,15 @@ class _Emitter:
         self.offset = self.fmt.offset
         if self.fmt.bits == 8 and not self.fmt.is_unsigned:
             self.offset = -128  # Codes are bytes with the sign bit flipped.
+        #: Whether the values of codes are scaled once for all blocks of a group.
+        self.needs_table = geometry.looks_up and geometry.group_blocks > 0
         self.needs_sum_of_A = self.scales_sums and (self.config.with_zeros or self.offset != 0)
+        # Buffers of a panel of rows, and of a tile.
+        self.A_units: Any = None
+        self.A_sum: Any = None
+        self.Scale: Any = None
+        self.Zeros: Any = None
+        self.values: Any = None
         #: Blocks whose sums are scaled together.
         self.run = self.hint.chunk if self.config.num_groups == 1 else geometry.group_blocks or 1
 
@@ -138,9 +146,10 @@ class _Emitter:
         self._load_scales(first_col)
         self._make_table()
         has_chunks = g.chunks > 1
-        B_decode = None
+        B_decode: Any = None
         if hint.buffered:
-            B_decode = T.alloc_buffer((col_blocks, hint.chunk, g.steps, hint.cols, g.unit_lanes), self.product.unit_dtype)
+            decoded = (col_blocks, hint.chunk, g.steps, hint.cols, g.unit_lanes)
+            B_decode = T.alloc_buffer(decoded, self.product.unit_dtype)
         shape = (hint.row_tile // hint.rows, col_blocks, hint.rows, hint.cols, hint.lanes)
         C = T.alloc_buffer(shape, self.total_dtype) if has_chunks else None
         if not has_chunks:
@@ -254,8 +263,8 @@ class _Emitter:
         # Value by value, in loops that become vector code.
         if self.product is FLOAT32:
             return self._singles(words, table, u, b, j)
-        halves = [self._singles(words, table, u, b, j + half * self.g.steps) for half in range(2)]
-        return instructions.to_bfloat16_pairs(*halves, lanes)
+        even, odd = (self._singles(words, table, u, b, j + half * self.g.steps) for half in range(2))
+        return instructions.to_bfloat16_pairs(even, odd, lanes)
 
     def _singles(self, words: Any, table: Any, u: Expr, b: Expr, j: int) -> Expr:
         """Return code `j` of each word of a block as a vector of float32, scaled."""
@@ -272,7 +281,7 @@ class _Emitter:
     def _value(self, code: Expr, table: Any, l: Expr) -> Expr:
         """Return the value of a code that stands in the low bits of an int32, for lane `l` of a vector."""
         fmt = self.fmt
-        source = table if table is not None else getattr(self, "values", None)
+        source = self.values if table is None else table
         if self.g.looks_up:
             if self.hint.lanes == 16:
                 return tirx.call_llvm_pure_intrin("float32", "llvm.x86.avx512.permvar.sf.512", source[l], code)
@@ -309,14 +318,14 @@ class _Emitter:
     def _decode_tile(self, B_decode: Any, first_col: Expr, first_block: Expr, count: Expr) -> None:
         """Decode a chunk of the tile's weights into the buffer, in the order of memory."""
         g, hint = self.g, self.hint
-        needs_table = g.looks_up and g.group_blocks
-        run = g.group_blocks if needs_table and self.config.num_groups > 1 else 1
+        has_groups = self.config.num_groups > 1
+        run = g.group_blocks if self.needs_table and has_groups else 1
         with T.serial(hint.col_tile) as u:
             n = self._column(first_col + u)
-            hoisted = self._scaled_table(u, 0) if needs_table and self.config.num_groups == 1 else None
+            hoisted = self._scaled_table(u, 0) if self.needs_table and not has_groups else None
             with T.serial(tirx.floordiv(count, run) if run > 1 else count) as s:
                 table = hoisted
-                if needs_table and table is None:
+                if self.needs_table and has_groups:
                     table = self._scaled_table(u, self._group(first_block + s * run))
                 with T.serial(run) as v:
                     b = s * run + v
@@ -354,7 +363,7 @@ class _Emitter:
 
     def _block(
         self, first_row: Expr, first_col: Expr, ib: Expr, jb: Expr, first_block: Expr, count: Expr,
-        B_decode: Any, C: Any, c: Expr | None,
+        B_decode: Any, C: Any, c: Expr,
     ) -> None:  # fmt: skip
         """Add up a chunk's products of a block of rows and columns, and store their sums."""
         g, hint = self.g, self.hint
@@ -368,14 +377,15 @@ class _Emitter:
         if self.scales_sums:
             sums = [T.alloc_buffer((hint.cols, lanes), "int32") for _ in rows]
         decodes = not hint.buffered
-        needs_table = decodes and g.looks_up and g.group_blocks
-        has_groups = self.config.num_groups > 1
-        run: Any = 1
-        if (self.scales_sums or needs_table) and g.group_blocks:
-            run = self.run if has_groups else count
+        needs_table = decodes and self.needs_table
+        # Blocks that share what is scaled: integer sums, or the values of codes.
+        runs, run = 1, count
+        if self.config.num_groups > 1 and (self.scales_sums or needs_table):
+            run = g.group_blocks or 1
+            runs = tirx.floordiv(count, run)
         first_u = jb * hint.cols
-        with T.serial(tirx.floordiv(count, run) if has_groups or not g.group_blocks else (1 if run is count else count)) as s:
-            run_start = s * run if has_groups or run is not count else 0
+        with T.serial(runs) as s:
+            run_start = s * run
             if self.scales_sums:
                 for r in rows:
                     for q in cols:
@@ -418,14 +428,14 @@ class _Emitter:
 
     def _scale_sums(self, sums: Any, totals: Any, ib: Expr, first_u: Expr, first_block: Expr, count: Expr) -> None:
         """Add integer sums to the totals, scaled and shifted: decode is linear in w."""
-        g, hint, config, dtype = self.g, self.hint, self.config, self.total_dtype
+        hint, config, dtype = self.hint, self.config, self.total_dtype
         for r in range(hint.rows):
             for q in range(hint.cols):
                 with T.vectorized(hint.lanes) as l:
                     total = sums[r][q, l]
                     if self.fmt.step != 1:
                         total = total * tirx.const(self.fmt.step, "int32")
-                    sum_of_A = self.A_sum[ib, first_block // self.run, r, l] if self.needs_sum_of_A else None
+                    sum_of_A: Any = self.A_sum[ib, first_block // self.run, r, l] if self.needs_sum_of_A else None
                     if self.offset:
                         total = total + sum_of_A * tirx.const(self.offset, "int32")
                     total = total.astype(dtype)
@@ -435,9 +445,7 @@ class _Emitter:
                     total = apply_scale_and_zero(total, scale, zero, config.zeros_mode)
                     T.buffer_store(totals[r], totals[r][q, l] + total, [q, l])
 
-    def _finish(
-        self, first_row: Expr, first_col: Expr, ib: Expr, jb: Expr, totals: Any, C: Any, c: Expr | None
-    ) -> None:
+    def _finish(self, first_row: Expr, first_col: Expr, ib: Expr, jb: Expr, totals: Any, C: Any, c: Expr) -> None:
         """Store D, or add the sums to those of the chunks before."""
         g, hint, config, lanes = self.g, self.hint, self.config, self.hint.lanes
         reduced = T.alloc_buffer((hint.rows, hint.cols), self.total_dtype)
@@ -445,9 +453,7 @@ class _Emitter:
         def store_D() -> None:
             for r in range(hint.rows):
                 for q in range(hint.cols):
-                    value = instructions.sum_of_lanes(
-                        _vector(totals[r], q, 0, lanes=lanes), self.total_dtype, lanes
-                    )
+                    value = instructions.sum_of_lanes(_vector(totals[r], q, 0, lanes=lanes), self.total_dtype, lanes)
                     T.buffer_store(reduced, value, [r, q])
             with T.serial(hint.rows) as r, T.serial(hint.cols) as q:
                 i, n = first_row + ib * hint.rows + r, first_col + jb * hint.cols + q

@@ -11,12 +11,32 @@ from bitquant.schedule.rules.contract import Geometry
 from bitquant.schedule.rules.simd.hint import SimdHint
 from bitquant.schedule.rules.simd.products import INT8, Product, byte_instruction, missing
 
-__all__ = ["MAX_SUMS", "SimdGeometry"]
+__all__ = ["SimdGeometry", "fault_of_lanes"]
 
-#: Sums in registers: AVX-512 has 32 registers, AVX2 16.
-MAX_SUMS = {16: 28, 8: 28}
+#: Most sums in registers; AVX-512 has 32 registers.
+_MAX_SUMS = 28
 #: Most bytes of the buffers of a thread: its sums, and the weights that it has decoded.
 _MAX_BUFFER_BYTES = 16 << 20
+
+
+def _block_k(problem: Problem, lanes: int) -> int:
+    """Return the consecutive k of a block."""
+    return 32 * lanes // problem.config.W_format.bits
+
+
+def fault_of_lanes(problem: Problem, product: Product, lanes: int) -> str | None:
+    """Return what keeps a kernel from vectors of so many 32-bit lanes, as "needs ...", whatever its other sizes."""
+    config = problem.config
+    if (lack := missing(problem, product, lanes)) is not None:
+        return lack
+    bits, block_k = config.W_format.bits, _block_k(problem, lanes)
+    if config.K % block_k:
+        return f"needs K % {block_k} == 0, blocks of {lanes} words (got K % {block_k} == {config.K % block_k})"
+    if product is INT8 and bits == 8 and byte_instruction(problem.target, lanes) != "vpdpbusd":
+        return "needs a CPU with avx512vnni or avxvnni for W of 8 bits: sums of two products pass 16 bits"
+    if config.num_groups > 1 and config.group % (32 // bits):
+        return f"needs groups of whole words, group_size % {32 // bits} == 0 (got {config.group})"
+    return None
 
 
 class SimdGeometry(Geometry):
@@ -55,18 +75,11 @@ class SimdGeometry(Geometry):
 
     def _fault_of_sizes(self) -> str | None:
         config, hint, product = self.config, self.hint, self.product
-        if (lack := missing(self.problem, product, hint.lanes)) is not None:
-            return lack
-        bits = config.W_format.bits
-        block_k = hint.lanes * 32 // bits
-        if config.K % block_k:
-            return f"needs K % {block_k} == 0, blocks of {hint.lanes} words"
-        if product is INT8 and bits == 8 and byte_instruction(self.problem.target, hint.lanes) != "vpdpbusd":
-            return "needs a CPU with avx512vnni or avxvnni for W of 8 bits: sums of two products pass 16 bits"
-        if config.num_groups > 1 and config.group % (32 // bits):
-            return f"needs groups of whole words, group_size % {32 // bits} == 0"
-        if hint.rows * hint.cols > MAX_SUMS[hint.lanes]:
-            return f"needs rows * cols <= {MAX_SUMS[hint.lanes]}, the sums in registers"
+        if (fault := fault_of_lanes(self.problem, product, hint.lanes)) is not None:
+            return fault
+        block_k = _block_k(self.problem, hint.lanes)
+        if hint.rows * hint.cols > _MAX_SUMS:
+            return f"needs rows * cols <= {_MAX_SUMS}, the sums in registers"
         if hint.row_tile % hint.rows:
             return "needs row_tile % rows == 0"
         if hint.col_tile % hint.cols:
@@ -86,7 +99,7 @@ class SimdGeometry(Geometry):
     def _measure(self) -> None:
         config, hint, product = self.config, self.hint, self.product
         bits = config.W_format.bits
-        self.block_k = hint.lanes * 32 // bits
+        self.block_k = _block_k(self.problem, hint.lanes)
         self.blocks = config.K // self.block_k
         self.steps = product.unit_bits // bits
         self.unit_lanes = hint.lanes * 32 // product.unit_bits

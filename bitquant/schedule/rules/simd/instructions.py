@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """x86 instructions as expressions on whole vectors.
 
-TVM 0.27 lowers bfloat16 to float32 in all expressions for a CPU, so that LLVM's intrinsics for bfloat16 cannot be called
-from TIR. Functions in LLVM's language can: they take bits as integers, are linked into the kernel and inlined.
+TVM 0.27 lowers bfloat16 to float32 in all expressions for a CPU, so that LLVM's intrinsics for bfloat16 cannot be
+called from TIR. Functions in LLVM's language can: they take bits as integers, are linked into the kernel and inlined.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def to_bfloat16(values: Expr, lanes: int) -> Expr:
 
 
 def to_bfloat16_pairs(even: Expr, odd: Expr, lanes: int) -> Expr:
-    """Return the bits of even[0], odd[0], even[1], ... rounded to bfloat16, as int16, for vectors of `lanes` float32."""
+    """Return the bits of even[0], odd[0], even[1], ... rounded to bfloat16, as int16, of two vectors of float32."""
     return tirx.call_pure_extern(f"int16x{2 * lanes}", _name("to_bfloat16_pairs", lanes), even, odd)
 
 
@@ -73,9 +73,7 @@ def dot_bytes(total: Expr, w: Expr, a: Expr, lanes: int, instruction: str) -> Ex
 
 def permute_16(table: Expr, index: Expr, lanes: int) -> Expr:
     """Return table[index] for 2 * `lanes` int16, by the low bits of each index."""
-    return tirx.call_llvm_pure_intrin(
-        f"int16x{2 * lanes}", f"llvm.x86.avx512.permvar.hi.{_BITS[lanes]}", table, index
-    )
+    return tirx.call_llvm_pure_intrin(f"int16x{2 * lanes}", f"llvm.x86.avx512.permvar.hi.{_BITS[lanes]}", table, index)
 
 
 def permute_32(table: Expr, index: Expr, lanes: int) -> Expr:

@@ -40,8 +40,8 @@ BFLOAT16 = Product("bfloat16", 16, "int16", "float32")
 INT8 = Product("int8", 8, "int8", "int32")
 
 #: What vectors of so many 32-bit lanes need, for float32.
-_FLOAT32_FEATURES = {16: ("avx512f", "avx512bw", "avx512dq"), 8: ("avx2", "fma", "f16c")}
-_BFLOAT16_FEATURES = {16: ("avx512bf16",), 8: ("avx512bf16", "avx512vl")}
+_FLOAT32_FEATURES: dict[int, tuple[str, ...]] = {16: ("avx512f", "avx512bw", "avx512dq"), 8: ("avx2", "fma", "f16c")}
+_BFLOAT16_FEATURES: dict[int, tuple[str, ...]] = {16: ("avx512bf16",), 8: ("avx512bf16", "avx512vl")}
 
 
 def has_features(target: Target, *names: str) -> bool:
@@ -52,12 +52,11 @@ def has_features(target: Target, *names: str) -> bool:
 
 def missing(problem: Problem, product: Product, lanes: int) -> str | None:
     """Return which features vectors of `lanes` need that the target lacks, or None."""
-    needed = _FLOAT32_FEATURES[lanes]
-    if product is BFLOAT16:
-        needed += _BFLOAT16_FEATURES[lanes]
+    needed = _FLOAT32_FEATURES[lanes] + (_BFLOAT16_FEATURES[lanes] if product is BFLOAT16 else ())
     if has_features(problem.target, *needed):
         return None
-    return f"needs a CPU with {', '.join(needed)} for vectors of {32 * lanes} bits"
+    cpu = problem.target.attrs.get("mcpu", "")
+    return f"needs a CPU with {', '.join(needed)} for vectors of {32 * lanes} bits (got {cpu or 'one of any kind'})"
 
 
 def byte_instruction(target: Target, lanes: int) -> str:
