@@ -88,8 +88,16 @@ def entries() -> list[Entry]:
     return sorted(found, key=lambda entry: entry.name)
 
 
+#: CPUs with the instructions that rules tell apart, besides that of `TARGETS`.
+_CPUS = {
+    "cpu-avx512": Target({"kind": "llvm", "mcpu": "skylake-avx512"}),
+    "cpu-bf16": Target({"kind": "llvm", "mcpu": "cooperlake"}),
+}
+
+
 def _target(name: str) -> Target:
-    return TARGETS["cpu"] if name == "cpu" else cuda_target(name)
+    cpus = {"cpu": TARGETS["cpu"], **_CPUS}
+    return cpus[name] if name in cpus else cuda_target(name)
 
 
 def _records() -> Iterator[Entry]:
@@ -110,7 +118,7 @@ def _records() -> Iterator[Entry]:
 def _golden() -> Iterator[Entry]:
     for problem, fields in PROBLEMS.items():
         config = MatmulConfig(**fields)
-        for target in TARGETS:
+        for target in (*TARGETS, *_CPUS):
             layouts: tuple[Layout, ...] = ("plain", preferred_layout(config, _target(target)))
             for layout in dict.fromkeys(layouts):
                 yield Entry(f"golden {problem} {target} {layout}", config, target, layout, config.ladder)

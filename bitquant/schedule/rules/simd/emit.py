@@ -50,7 +50,8 @@ def _ramp(first: Expr, lanes: int) -> Expr:
 
 def _vector(buffer: Any, *indices: Expr, lanes: int) -> Expr:
     """Return `lanes` neighbours of a buffer, from the given indices on."""
-    return buffer[(*indices[:-1], _ramp(indices[-1], lanes))]
+    at = (*indices[:-1], _ramp(indices[-1], lanes))
+    return buffer[at]
 
 
 def _set_vector(buffer: Any, value: Expr, *indices: Expr, lanes: int) -> None:
