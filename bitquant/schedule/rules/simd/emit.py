@@ -11,6 +11,7 @@ from typing import Any
 
 from tvm import tirx
 from tvm.script import tirx as T
+from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
@@ -58,6 +59,11 @@ def _set_vector(buffer: Any, value: Expr, *indices: Expr, lanes: int) -> None:
     T.buffer_store(buffer, value, [*indices[:-1], _ramp(indices[-1], lanes)])
 
 
+def _buffer(name: str, shape: tuple[int, ...], dtype: str) -> Any:
+    """Allocate a buffer with a name; a small one of constant indices stays in registers."""
+    return IRBuilder.name(name, T.alloc_buffer(shape, dtype))
+
+
 class _Emitter:
     """Writes the statements of a kernel; each method writes one part of it."""
 
@@ -91,12 +97,12 @@ class _Emitter:
         rows_of_A = self.operands.rows
         row_blocks_a_tile = hint.row_tile // hint.rows
         col_tiles = -(-config.N // hint.col_tile)
-        self.A_units = T.alloc_buffer(
-            (row_blocks_a_tile, g.blocks, g.steps, hint.rows, g.unit_lanes), self.product.unit_dtype
+        self.A_units = _buffer(
+            "A_units", (row_blocks_a_tile, g.blocks, g.steps, hint.rows, g.unit_lanes), self.product.unit_dtype
         )
         self.runs = -(-g.blocks // self.run)
-        self.A_sum = T.alloc_buffer(
-            (row_blocks_a_tile, self.runs if self.needs_sum_of_A else 1, hint.rows, hint.lanes), "int32"
+        self.A_sum = _buffer(
+            "A_sum", (row_blocks_a_tile, self.runs if self.needs_sum_of_A else 1, hint.rows, hint.lanes), "int32"
         )
         # A panel of rows at a time, so that buffers do not grow with m.
         panels = (rows_of_A + hint.row_tile - 1) // hint.row_tile
@@ -116,7 +122,7 @@ class _Emitter:
         """Bring a block of rows of A into the order of decoded weights; rows beyond m repeat the last one."""
         g, hint, product = self.g, self.hint, self.product
         A, rows_of_A = self.operands.A, self.operands.rows
-        for r in range(hint.rows):
+        with T.serial(hint.rows) as r:
             row = tirx.min(first_row + ib * hint.rows + r, rows_of_A - 1)
             with T.serial(g.blocks) as b:
                 for j in range(g.steps):
@@ -150,9 +156,9 @@ class _Emitter:
         B_decode: Any = None
         if hint.buffered:
             decoded = (col_blocks, hint.chunk, g.steps, hint.cols, g.unit_lanes)
-            B_decode = T.alloc_buffer(decoded, self.product.unit_dtype)
+            B_decode = _buffer("B_decode", decoded, self.product.unit_dtype)
         shape = (hint.row_tile // hint.rows, col_blocks, hint.rows, hint.cols, hint.lanes)
-        C = T.alloc_buffer(shape, self.total_dtype) if has_chunks else None
+        C = _buffer("C", shape, self.total_dtype) if has_chunks else None
         if not has_chunks:
             if hint.buffered:
                 self._decode_tile(B_decode, first_col, 0, g.blocks)
@@ -178,8 +184,8 @@ class _Emitter:
         """Convert the tile's scales and zero points once."""
         config, dtype = self.config, self.total_dtype
         shape = (self.hint.col_tile, config.num_groups)
-        self.Scale = T.alloc_buffer(shape, dtype) if config.with_scaling else None
-        self.Zeros = T.alloc_buffer(shape, dtype) if config.with_zeros else None
+        self.Scale = _buffer("Scale_tile", shape, dtype) if config.with_scaling else None
+        self.Zeros = _buffer("Zeros_tile", shape, dtype) if config.with_zeros else None
         if self.Scale is None and self.Zeros is None:
             return
         with T.serial(self.hint.col_tile) as u, T.serial(config.num_groups) as s:
@@ -217,7 +223,7 @@ class _Emitter:
         self.entries = {FLOAT32: max(16 if self.fmt.bits > 2 else 8, self.hint.lanes)}.get(
             self.product, 2 * self.hint.lanes
         )
-        self.values = T.alloc_buffer((self.entries,), "float32")
+        self.values = _buffer("values", (self.entries,), "float32")
         mask = (1 << self.fmt.bits) - 1
         for code in range(self.entries):
             T.buffer_store(self.values, self.fmt.value(tirx.const(code & mask, "uint8"), "float32"), [code])
@@ -225,12 +231,12 @@ class _Emitter:
     def _scaled_table(self, u: Expr, s: Expr) -> Any:
         """Return a register of decoded weights by code, for one group of one column."""
         size = self.entries
-        singles = T.alloc_buffer((size,), "float32")
+        singles = _buffer("decoded_values", (size,), "float32")
         with T.vectorized(size) as l:
             T.buffer_store(singles, self._scaled(self.values[l], u, s), [l])
         if self.product is FLOAT32:
             return singles
-        halves = T.alloc_buffer((size,), "int16")
+        halves = _buffer("decoded_halves", (size,), "int16")
         rounded = instructions.to_bfloat16(_vector(singles, 0, lanes=size), self.hint.lanes)
         _set_vector(halves, rounded, 0, lanes=size)
         return halves
@@ -238,7 +244,7 @@ class _Emitter:
     def _words(self, n: Expr, b: Expr) -> Any:
         """Return the words of a block in registers."""
         lanes = self.hint.lanes
-        words = T.alloc_buffer((lanes,), "int32")
+        words = _buffer("words", (lanes,), "int32")
         stored = _vector(self.operands.B, n, b * (4 * lanes), lanes=4 * lanes)
         _set_vector(words, tirx.reinterpret(f"int32x{lanes}", stored), 0, lanes=lanes)
         return words
@@ -270,7 +276,7 @@ class _Emitter:
     def _singles(self, words: Any, table: Any, u: Expr, b: Expr, j: int) -> Expr:
         """Return code `j` of each word of a block as a vector of float32, scaled."""
         lanes = self.hint.lanes
-        singles = T.alloc_buffer((lanes,), "float32")
+        singles = _buffer("decoded", (lanes,), "float32")
         with T.vectorized(lanes) as l:
             w = self._value(tirx.shift_right(words[l], tirx.const(self.fmt.bits * j, "int32")), table, l)
             if table is None:
@@ -345,7 +351,7 @@ class _Emitter:
     def _zeros(self, dtype: str) -> Expr:
         return tirx.Broadcast(tirx.const(0, dtype), self.hint.lanes)
 
-    def _a_words(self, ib: Expr, b: Expr, j: int, r: int) -> Expr:
+    def _a_words(self, ib: Expr, b: Expr, j: int, r: Expr) -> Expr:
         """Return a vector of factors of A: float32, or int32 lanes."""
         a = _vector(self.A_units, ib, b, j, r, 0, lanes=self.g.unit_lanes)
         return a if self.product is FLOAT32 else tirx.reinterpret(f"int32x{self.hint.lanes}", a)
@@ -370,13 +376,13 @@ class _Emitter:
         g, hint = self.g, self.hint
         lanes, rows, cols = hint.lanes, range(hint.rows), range(hint.cols)
         # An array a row: TVM keeps arrays of more than 1 KiB on its heap, and LLVM none of those in registers.
-        totals = [T.alloc_buffer((hint.cols, lanes), self.total_dtype) for _ in rows]
+        totals = [_buffer("total", (hint.cols, lanes), self.total_dtype) for _ in rows]
         sums = totals
         for r in rows:
             for q in cols:
                 _set_vector(totals[r], self._zeros(self.total_dtype), q, 0, lanes=lanes)
         if self.scales_sums:
-            sums = [T.alloc_buffer((hint.cols, lanes), "int32") for _ in rows]
+            sums = [_buffer("dot", (hint.cols, lanes), "int32") for _ in rows]
         decodes = not hint.buffered
         needs_table = decodes and self.needs_table
         # Blocks that share what is scaled: integer sums, or the values of codes.
@@ -421,7 +427,7 @@ class _Emitter:
         """Return a vector that is computed once, of float32 or int32 lanes."""
         lanes = self.hint.lanes
         dtype = "float32" if self.product is FLOAT32 else "int32"
-        held = T.alloc_buffer((lanes,), dtype)
+        held = _buffer("B_decode", (lanes,), dtype)
         if str(w.dtype if hasattr(w, "dtype") else w.ty.dtype) != f"{dtype}x{lanes}":
             w = tirx.reinterpret(f"{dtype}x{lanes}", w)
         _set_vector(held, w, 0, lanes=lanes)
@@ -449,7 +455,7 @@ class _Emitter:
     def _finish(self, first_row: Expr, first_col: Expr, ib: Expr, jb: Expr, totals: Any, C: Any, c: Expr) -> None:
         """Store D, or add the sums to those of the chunks before."""
         g, hint, config, lanes = self.g, self.hint, self.config, self.hint.lanes
-        reduced = T.alloc_buffer((hint.rows, hint.cols), self.total_dtype)
+        reduced = _buffer("C_sum", (hint.rows, hint.cols), self.total_dtype)
 
         def store_D() -> None:
             for r in range(hint.rows):
