@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from bitquant.config import MatmulConfig
-from bitquant.layouts import Layout, weight_shape, weight_tvm_dtype
+from bitquant.layouts import WeightLayout, weight_shape, weight_tvm_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -63,8 +63,8 @@ class Operand:
     argument: str
     role: Literal["product", "factor", "addend", "output"]
     rows: Literal["A", "W"] | None
-    shape: Callable[[MatmulConfig, Any, Layout], tuple[Any, ...]]
-    dtype: Callable[[MatmulConfig, Layout], str]
+    shape: Callable[[MatmulConfig, Any, WeightLayout], tuple[Any, ...]]
+    dtype: Callable[[MatmulConfig, WeightLayout], str]
     field: str | None = None
     is_wide: Callable[[MatmulConfig], bool] = _never
 
@@ -72,25 +72,25 @@ class Operand:
         """Return whether a problem has it."""
         return self.field is None or bool(getattr(config, self.field))
 
-    def torch_dtype(self, config: MatmulConfig, layout: Layout = "plain") -> torch.dtype:
+    def torch_dtype(self, config: MatmulConfig, layout: WeightLayout = "plain") -> torch.dtype:
         """Return its type as torch has it. What only compiles needs none, and imports no torch."""
         import torch
 
         found: Any = getattr(torch, self.dtype(config, layout))
         return found
 
-    def row_shape(self, config: MatmulConfig, layout: Layout = "plain") -> tuple[int, ...]:
+    def row_shape(self, config: MatmulConfig, layout: WeightLayout = "plain") -> tuple[int, ...]:
         """Return its shape without rows of A: those come from the leading dimensions of A at a call."""
         shape = self.shape(config, 0, layout)
         return shape[1:] if self.rows == "A" else shape
 
-    def size_bytes(self, config: MatmulConfig, m: int, layout: Layout = "plain") -> int:
+    def size_bytes(self, config: MatmulConfig, m: int, layout: WeightLayout = "plain") -> int:
         """Return its bytes in a call of `m` rows; 0 where the problem does not have it."""
         if not self.is_present(config):
             return 0
         return math.prod(self.shape(config, m, layout)) * self.torch_dtype(config, layout).itemsize
 
-    def alignment(self, config: MatmulConfig, layout: Layout = "plain") -> int:
+    def alignment(self, config: MatmulConfig, layout: WeightLayout = "plain") -> int:
         """Return what its address must be a multiple of on a GPU, in bytes.
 
         Kernels load up to 16 bytes at a time from rows whose length allows it, and so must the first row.

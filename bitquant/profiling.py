@@ -19,7 +19,7 @@ import torch
 from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
 from bitquant.inputs import draw_inputs
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.threads import follow_torch_threads
 
 __all__ = [
@@ -50,7 +50,7 @@ class Described(Protocol):
         """The problem."""
 
     @property
-    def weight_layout(self) -> Layout:
+    def weight_layout(self) -> WeightLayout:
         """Layout of the weight that its kernels read."""
 
     @property

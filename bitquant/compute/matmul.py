@@ -11,7 +11,7 @@ from tvm import te, tirx
 
 from bitquant.compute.decode import apply_scale_and_zero, unpack_code
 from bitquant.config import MatmulConfig
-from bitquant.layouts import Layout, fragment_code, fragment_layout
+from bitquant.layouts import WeightLayout, fragment_code, fragment_layout
 from bitquant.operands import EPILOGUE, WEIGHT, Operand, present
 
 __all__ = [
@@ -45,7 +45,7 @@ def symbol(rung: int) -> str:
     return f"matmul_m{rung}"
 
 
-def tag(func: tvm.tirx.PrimFunc, config: MatmulConfig, rung: int, layout: Layout = "plain") -> tvm.tirx.PrimFunc:
+def tag(func: tvm.tirx.PrimFunc, config: MatmulConfig, rung: int, layout: WeightLayout = "plain") -> tvm.tirx.PrimFunc:
     """Return `func` with its symbol and with the problem, rung and weight layout that it was made for."""
     attrs = {"global_symbol": symbol(rung), CONFIG_ATTR: config.problem(), RUNG_ATTR: rung, LAYOUT_ATTR: layout}
     return func.with_attrs(attrs)
@@ -66,7 +66,7 @@ def rung_of(func: tvm.tirx.PrimFunc) -> int:
     return int(func.attrs[RUNG_ATTR])
 
 
-def layout_of(func: tvm.tirx.PrimFunc) -> Layout:
+def layout_of(func: tvm.tirx.PrimFunc) -> WeightLayout:
     """Return the layout in which `func` reads the weight."""
     layout = func.attrs.get(LAYOUT_ATTR) if func.attrs else None
     return "fragment" if layout == "fragment" else "plain"
@@ -80,7 +80,7 @@ def decode_weight(
     n: Expr,
     k: Expr,
     dtype: str,
-    layout: Layout = "plain",
+    layout: WeightLayout = "plain",
     table: Callable[[Expr], Expr] | None = None,
 ) -> Expr:
     """Return decode(W)[n, k] in `dtype`, read from the stored operands.
@@ -174,7 +174,7 @@ def _cast_output(x: Expr, x_dtype: str, dtype: str) -> Expr:
 
 
 def matmul_dequantize_b(
-    config: MatmulConfig, rung: int, decode_dtype: str | None = None, layout: Layout = "plain"
+    config: MatmulConfig, rung: int, decode_dtype: str | None = None, layout: WeightLayout = "plain"
 ) -> tvm.tirx.PrimFunc:
     """Return D = cast(A x decode(B)^T * ActivationScale * ChannelScale + Bias) as an unscheduled prim_func.
 
@@ -232,7 +232,7 @@ def matmul_dequantize_b(
     return tag(func, config, rung, layout)
 
 
-def dequantize_b(config: MatmulConfig, dtype: str, layout: Layout = "plain") -> tvm.tirx.PrimFunc:
+def dequantize_b(config: MatmulConfig, dtype: str, layout: WeightLayout = "plain") -> tvm.tirx.PrimFunc:
     """Return D = decode(B), (N, K), as an unscheduled prim_func.
 
     Parameters
@@ -268,12 +268,12 @@ def dequantize_b(config: MatmulConfig, dtype: str, layout: Layout = "plain") -> 
     return func.with_attrs(attrs)
 
 
-def _placeholder(operand: Operand, config: MatmulConfig, m: Any, layout: Layout) -> Expr:
+def _placeholder(operand: Operand, config: MatmulConfig, m: Any, layout: WeightLayout) -> Expr:
     """Return an operand as the tensor that an expression reads."""
     shape, dtype = operand.shape(config, m, layout), operand.dtype(config, layout)
     return te.placeholder(shape, name=operand.name, dtype=dtype)
 
 
-def select_implementation(config: MatmulConfig, layout: Layout = "plain") -> tvm.IRModule:
+def select_implementation(config: MatmulConfig, layout: WeightLayout = "plain") -> tvm.IRModule:
     """Return the unscheduled module of a problem: one prim_func for each rung of its ladder."""
     return tvm.IRModule({symbol(rung): matmul_dequantize_b(config, rung, layout=layout) for rung in config.ladder})

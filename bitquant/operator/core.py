@@ -23,7 +23,7 @@ from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
 from bitquant.config import MatmulConfig
 from bitquant.errors import CallError, ConfigError, UnsupportedError
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.operator.archives import compile_archive, find_archive, present_archive
 from bitquant.operator.call import Launcher, mark_written
 from bitquant.operator.dispatch import dequantize, dispatch
@@ -80,7 +80,7 @@ class Operator:
         What names it in programs that call it (`bitquant.operator.torch_op`).
     """
 
-    weight_layout: Layout
+    weight_layout: WeightLayout
 
     def __init__(
         self,

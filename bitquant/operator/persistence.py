@@ -20,7 +20,7 @@ from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, UnsupportedError
 from bitquant.files import as_path
-from bitquant.layouts import Layout, fragment_refusal
+from bitquant.layouts import WeightLayout, fragment_refusal
 from bitquant.schedule import Plan
 
 __all__ = ["Parts", "export_archive", "lenient_plan", "load_archive", "problem_parts", "problem_text", "target_name"]
@@ -31,7 +31,7 @@ class Parts(NamedTuple):
 
     config: MatmulConfig
     target: Target
-    layout: Layout
+    layout: WeightLayout
     plan: Plan | None
 
 
@@ -99,7 +99,7 @@ def lenient_plan(fields: Mapping[str, Any]) -> Plan:
     return Plan(planned, plan.refusals)
 
 
-def problem_text(config: MatmulConfig, target: Target, layout: Layout, plan: Plan | None) -> str:
+def problem_text(config: MatmulConfig, target: Target, layout: WeightLayout, plan: Plan | None) -> str:
     """Return the problem as canonical JSON, from which `problem_parts` makes it again.
 
     Parameters

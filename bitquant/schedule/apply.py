@@ -15,7 +15,7 @@ from tvm.tirx import PrimFunc
 
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
-from bitquant.layouts import Layout, fragment_refusal
+from bitquant.layouts import WeightLayout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule import ranking
 from bitquant.schedule.hint import Hint
@@ -138,7 +138,7 @@ def chosen_rules(rules: Sequence[Any] | None) -> Sequence[Any]:
     return rules
 
 
-def preferred_layout(config: MatmulConfig, target: Target, rules: Sequence[Any] | None = None) -> Layout:
+def preferred_layout(config: MatmulConfig, target: Target, rules: Sequence[Any] | None = None) -> WeightLayout:
     """Return the layout in which a weight for `rules` is stored: one for every rung, since it is stored once.
 
     It is "fragment" where rules made for it take every rung, and the config does not ask for the plain layout.
