@@ -42,7 +42,7 @@ def emit(geometry: SimdGeometry) -> PrimFunc:
         with T.attr(T.int32(0), _LINKED, text):
             _Emitter(geometry, operands).emit()
 
-    return tag(kernel, geometry.config, geometry.rung, problem.layout)
+    return tag(kernel, geometry.config, geometry.rung, problem.weight_layout)
 
 
 def _ramp(first: Expr, lanes: int) -> Expr:

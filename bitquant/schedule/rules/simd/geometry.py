@@ -73,7 +73,7 @@ class SimdGeometry(Geometry):
         """Return what another hint makes of the problem."""
         return SimdGeometry(self.problem, hint, self.product)
 
-    def _fault_of_sizes(self) -> str | None:
+    def _hint_fault(self) -> str | None:
         config, hint, product = self.config, self.hint, self.product
         if (fault := fault_of_lanes(self.problem, product, hint.lanes)) is not None:
             return fault
@@ -96,7 +96,7 @@ class SimdGeometry(Geometry):
             return f"needs tiles of at most {_MAX_BUFFER_BYTES} bytes, and these have {decoded + sums}"
         return None
 
-    def _measure(self) -> None:
+    def _derive(self) -> None:
         config, hint, product = self.config, self.hint, self.product
         bits = config.W_format.bits
         self.block_k = _block_k(self.problem, hint.lanes)
