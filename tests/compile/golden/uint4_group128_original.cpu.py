@@ -251,38 +251,38 @@ class Module:
                             D[v + v_3 + v_4, v_1 * 16 + v_2 * 4 + v_5] = T.Cast("float16", C_sum[v_4, v_5])
 
     @T.prim_func(s_tir=True)
-    def matmul_m16(A: T.Buffer(("v", 1024), "float16", align=1), B: T.Buffer((1024, 512), "int8", align=1), Scale: T.Buffer((1024, 8), "float16", align=1), Zeros: T.Buffer((1024, 8), "float16", align=1), D: T.Buffer((v, 1024), "float16", align=1)):
-        v = T.int32()
+    def matmul_m16(A: T.Buffer(("m", 1024), "float16", align=1), B: T.Buffer((1024, 512), "int8", align=1), Scale: T.Buffer((1024, 8), "float16", align=1), Zeros: T.Buffer((1024, 8), "float16", align=1), D: T.Buffer((m, 1024), "float16", align=1)):
+        m = T.int32()
         T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 16, "rows": 4}, "origin": "default", "pipeline": "s_tir", "refusals": {"cpu_bfloat16": "needs A of type bfloat16 (got float16)", "cpu_int8": "needs A of type int8 (got float16)"}, "rule": "cpu_float32", "smem_bytes": 0}, "tirx.noalias": True})
         T.attr(0, "pragma_import_llvm", metadata["ir.StringImm"][1])
         A_units = T.alloc_buffer((4, 16, 8, 4, 8))
         A_sum = T.alloc_buffer((4, 1, 4, 8), "int32")
-        for v_1 in range((v + 15) // 16):
-            for v_2 in T.parallel((T.min(16, v - v_1 * 16) + 3) // 4):
-                for v_3, v_4 in T.grid(4, 16):
-                    for v_5 in T.vectorized(8):
-                        A_units[v_2, v_4, 0, v_3, v_5] = T.Cast("float32", A[T.min(v_1 * 16 + v_2 * 4 + v_3, v - 1), v_4 * 64 + v_5 * 8])
-                    for v_5 in T.vectorized(8):
-                        A_units[v_2, v_4, 1, v_3, v_5] = T.Cast("float32", A[T.min(v_1 * 16 + v_2 * 4 + v_3, v - 1), v_4 * 64 + v_5 * 8 + 1])
-                    for v_5 in T.vectorized(8):
-                        A_units[v_2, v_4, 2, v_3, v_5] = T.Cast("float32", A[T.min(v_1 * 16 + v_2 * 4 + v_3, v - 1), v_4 * 64 + v_5 * 8 + 2])
-                    for v_5 in T.vectorized(8):
-                        A_units[v_2, v_4, 3, v_3, v_5] = T.Cast("float32", A[T.min(v_1 * 16 + v_2 * 4 + v_3, v - 1), v_4 * 64 + v_5 * 8 + 3])
-                    for v_5 in T.vectorized(8):
-                        A_units[v_2, v_4, 4, v_3, v_5] = T.Cast("float32", A[T.min(v_1 * 16 + v_2 * 4 + v_3, v - 1), v_4 * 64 + v_5 * 8 + 4])
-                    for v_5 in T.vectorized(8):
-                        A_units[v_2, v_4, 5, v_3, v_5] = T.Cast("float32", A[T.min(v_1 * 16 + v_2 * 4 + v_3, v - 1), v_4 * 64 + v_5 * 8 + 5])
-                    for v_5 in T.vectorized(8):
-                        A_units[v_2, v_4, 6, v_3, v_5] = T.Cast("float32", A[T.min(v_1 * 16 + v_2 * 4 + v_3, v - 1), v_4 * 64 + v_5 * 8 + 6])
-                    for v_5 in T.vectorized(8):
-                        A_units[v_2, v_4, 7, v_3, v_5] = T.Cast("float32", A[T.min(v_1 * 16 + v_2 * 4 + v_3, v - 1), v_4 * 64 + v_5 * 8 + 7])
-            for v_2 in T.parallel(64):
+        for v in range((m + 15) // 16):
+            for v_1 in T.parallel((T.min(16, m - v * 16) + 3) // 4):
+                for v_2, v_3 in T.grid(4, 16):
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 0, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 1, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 1])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 2, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 2])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 3, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 3])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 4, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 4])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 5, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 5])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 6, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 6])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 7, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 7])
+            for v_1 in T.parallel(64):
                 Scale_tile = T.alloc_buffer((16, 8))
                 Zeros_tile = T.alloc_buffer((16, 8))
-                for v_3, v_4 in T.grid(16, 8):
-                    Scale_tile[v_3, v_4] = T.Cast("float32", Scale[v_2 * 16 + v_3, v_4])
-                    Zeros_tile[v_3, v_4] = T.Cast("float32", Zeros[v_2 * 16 + v_3, v_4])
-                for v_3, v_4 in T.grid(8, (T.min(16, v - v_1 * 16) + 3) // 4):
+                for v_2, v_3 in T.grid(16, 8):
+                    Scale_tile[v_2, v_3] = T.Cast("float32", Scale[v_1 * 16 + v_2, v_3])
+                    Zeros_tile[v_2, v_3] = T.Cast("float32", Zeros[v_1 * 16 + v_2, v_3])
+                for v_2, v_3 in T.grid(8, (T.min(16, m - v * 16) + 3) // 4):
                     total = T.alloc_buffer((2, 8))
                     total_1 = T.alloc_buffer((2, 8))
                     total_2 = T.alloc_buffer((2, 8))
@@ -295,155 +295,155 @@ class Module:
                     total_2[1, 0:8] = T.Broadcast(T.float32(0.0), 8)
                     total_3[0, 0:8] = T.Broadcast(T.float32(0.0), 8)
                     total_3[1, 0:8] = T.Broadcast(T.float32(0.0), 8)
-                    for v_5, v_6 in T.grid(1, 16):
+                    for v_4, v_5 in T.grid(1, 16):
                         words = T.alloc_buffer((8,), "int32")
-                        words[0:8] = T.reinterpret("int32x8", B[v_2 * 16 + v_3 * 2, T.Ramp((v_5 * 16 + v_6) * 32, 1, 32)])
+                        words[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 2, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
                         words_1 = T.alloc_buffer((8,), "int32")
-                        words_1[0:8] = T.reinterpret("int32x8", B[v_2 * 16 + v_3 * 2 + 1, T.Ramp((v_5 * 16 + v_6) * 32, 1, 32)])
+                        words_1[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 2 + 1, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
                         decoded = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded[v_7] = (T.Cast("float32", words[v_7] & 15) - Zeros_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded[v_6] = (T.Cast("float32", words[v_6] & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
                         B_decode = T.alloc_buffer((8,))
                         B_decode[0:8] = decoded[T.Ramp(0, 1, 8)]
                         decoded_1 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_1[v_7] = (T.Cast("float32", words_1[v_7] & 15) - Zeros_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_1[v_6] = (T.Cast("float32", words_1[v_6] & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
                         B_decode_1 = T.alloc_buffer((8,))
                         B_decode_1[0:8] = decoded_1[T.Ramp(0, 1, 8)]
-                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 0, 0, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
-                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 0, 0, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
-                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 0, 1, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
-                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 0, 1, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
-                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 0, 2, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
-                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 0, 2, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
-                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 0, 3, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
-                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 0, 3, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 0, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 0, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 1, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 1, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 2, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 2, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 3, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 3, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
                         decoded_2 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_2[v_7] = (T.Cast("float32", words[v_7] >> 4 & 15) - Zeros_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_2[v_6] = (T.Cast("float32", words[v_6] >> 4 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
                         B_decode_2 = T.alloc_buffer((8,))
                         B_decode_2[0:8] = decoded_2[T.Ramp(0, 1, 8)]
                         decoded_3 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_3[v_7] = (T.Cast("float32", words_1[v_7] >> 4 & 15) - Zeros_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_3[v_6] = (T.Cast("float32", words_1[v_6] >> 4 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
                         B_decode_3 = T.alloc_buffer((8,))
                         B_decode_3[0:8] = decoded_3[T.Ramp(0, 1, 8)]
-                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 1, 0, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
-                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 1, 0, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
-                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 1, 1, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
-                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 1, 1, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
-                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 1, 2, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
-                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 1, 2, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
-                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 1, 3, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
-                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 1, 3, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 0, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 0, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 1, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 1, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 2, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 2, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 3, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 3, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
                         decoded_4 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_4[v_7] = (T.Cast("float32", words[v_7] >> 8 & 15) - Zeros_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_4[v_6] = (T.Cast("float32", words[v_6] >> 8 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
                         B_decode_4 = T.alloc_buffer((8,))
                         B_decode_4[0:8] = decoded_4[T.Ramp(0, 1, 8)]
                         decoded_5 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_5[v_7] = (T.Cast("float32", words_1[v_7] >> 8 & 15) - Zeros_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_5[v_6] = (T.Cast("float32", words_1[v_6] >> 8 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
                         B_decode_5 = T.alloc_buffer((8,))
                         B_decode_5[0:8] = decoded_5[T.Ramp(0, 1, 8)]
-                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 2, 0, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
-                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 2, 0, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
-                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 2, 1, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
-                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 2, 1, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
-                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 2, 2, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
-                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 2, 2, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
-                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 2, 3, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
-                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 2, 3, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 0, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 0, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 1, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 1, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 2, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 2, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 3, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 3, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
                         decoded_6 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_6[v_7] = (T.Cast("float32", words[v_7] >> 12 & 15) - Zeros_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_6[v_6] = (T.Cast("float32", words[v_6] >> 12 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
                         B_decode_6 = T.alloc_buffer((8,))
                         B_decode_6[0:8] = decoded_6[T.Ramp(0, 1, 8)]
                         decoded_7 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_7[v_7] = (T.Cast("float32", words_1[v_7] >> 12 & 15) - Zeros_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_7[v_6] = (T.Cast("float32", words_1[v_6] >> 12 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
                         B_decode_7 = T.alloc_buffer((8,))
                         B_decode_7[0:8] = decoded_7[T.Ramp(0, 1, 8)]
-                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 3, 0, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
-                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 3, 0, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
-                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 3, 1, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
-                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 3, 1, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
-                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 3, 2, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
-                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 3, 2, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
-                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 3, 3, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
-                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 3, 3, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 0, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 0, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 1, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 1, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 2, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 2, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 3, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 3, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
                         decoded_8 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_8[v_7] = (T.Cast("float32", words[v_7] >> 16 & 15) - Zeros_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_8[v_6] = (T.Cast("float32", words[v_6] >> 16 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
                         B_decode_8 = T.alloc_buffer((8,))
                         B_decode_8[0:8] = decoded_8[T.Ramp(0, 1, 8)]
                         decoded_9 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_9[v_7] = (T.Cast("float32", words_1[v_7] >> 16 & 15) - Zeros_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_9[v_6] = (T.Cast("float32", words_1[v_6] >> 16 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
                         B_decode_9 = T.alloc_buffer((8,))
                         B_decode_9[0:8] = decoded_9[T.Ramp(0, 1, 8)]
-                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 4, 0, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
-                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 4, 0, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
-                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 4, 1, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
-                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 4, 1, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
-                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 4, 2, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
-                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 4, 2, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
-                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 4, 3, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
-                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 4, 3, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 0, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 0, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 1, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 1, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 2, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 2, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 3, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 3, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
                         decoded_10 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_10[v_7] = (T.Cast("float32", words[v_7] >> 20 & 15) - Zeros_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_10[v_6] = (T.Cast("float32", words[v_6] >> 20 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
                         B_decode_10 = T.alloc_buffer((8,))
                         B_decode_10[0:8] = decoded_10[T.Ramp(0, 1, 8)]
                         decoded_11 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_11[v_7] = (T.Cast("float32", words_1[v_7] >> 20 & 15) - Zeros_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_11[v_6] = (T.Cast("float32", words_1[v_6] >> 20 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
                         B_decode_11 = T.alloc_buffer((8,))
                         B_decode_11[0:8] = decoded_11[T.Ramp(0, 1, 8)]
-                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 5, 0, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
-                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 5, 0, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
-                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 5, 1, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
-                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 5, 1, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
-                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 5, 2, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
-                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 5, 2, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
-                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 5, 3, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
-                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 5, 3, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 0, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 0, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 1, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 1, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 2, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 2, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 3, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 3, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
                         decoded_12 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_12[v_7] = (T.Cast("float32", words[v_7] >> 24 & 15) - Zeros_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_12[v_6] = (T.Cast("float32", words[v_6] >> 24 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
                         B_decode_12 = T.alloc_buffer((8,))
                         B_decode_12[0:8] = decoded_12[T.Ramp(0, 1, 8)]
                         decoded_13 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_13[v_7] = (T.Cast("float32", words_1[v_7] >> 24 & 15) - Zeros_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_13[v_6] = (T.Cast("float32", words_1[v_6] >> 24 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
                         B_decode_13 = T.alloc_buffer((8,))
                         B_decode_13[0:8] = decoded_13[T.Ramp(0, 1, 8)]
-                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 6, 0, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
-                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 6, 0, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
-                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 6, 1, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
-                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 6, 1, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
-                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 6, 2, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
-                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 6, 2, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
-                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 6, 3, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
-                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 6, 3, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 0, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 0, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 1, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 1, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 2, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 2, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 3, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 3, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
                         decoded_14 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_14[v_7] = (T.Cast("float32", words[v_7] >> 28 & 15) - Zeros_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_14[v_6] = (T.Cast("float32", words[v_6] >> 28 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
                         B_decode_14 = T.alloc_buffer((8,))
                         B_decode_14[0:8] = decoded_14[T.Ramp(0, 1, 8)]
                         decoded_15 = T.alloc_buffer((8,))
-                        for v_7 in T.vectorized(8):
-                            decoded_15[v_7] = (T.Cast("float32", words_1[v_7] >> 28 & 15) - Zeros_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]) * Scale_tile[v_3 * 2 + 1, (v_5 * 16 + v_6) // 2]
+                        for v_6 in T.vectorized(8):
+                            decoded_15[v_6] = (T.Cast("float32", words_1[v_6] >> 28 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
                         B_decode_15 = T.alloc_buffer((8,))
                         B_decode_15[0:8] = decoded_15[T.Ramp(0, 1, 8)]
-                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 7, 0, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
-                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 7, 0, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
-                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 7, 1, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
-                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 7, 1, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
-                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 7, 2, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
-                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 7, 2, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
-                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 7, 3, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
-                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_4, v_5 * 16 + v_6, 7, 3, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 0, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 0, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 1, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 1, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 2, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 2, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 3, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 3, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
                     C_sum = T.alloc_buffer((4, 2))
                     C_sum[0, 0] = T.call_pure_extern("float32", "bitquant_sum_8", total[0, T.Ramp(0, 1, 8)])
                     C_sum[0, 1] = T.call_pure_extern("float32", "bitquant_sum_8", total[1, T.Ramp(0, 1, 8)])
@@ -453,8 +453,8 @@ class Module:
                     C_sum[2, 1] = T.call_pure_extern("float32", "bitquant_sum_8", total_2[1, T.Ramp(0, 1, 8)])
                     C_sum[3, 0] = T.call_pure_extern("float32", "bitquant_sum_8", total_3[0, T.Ramp(0, 1, 8)])
                     C_sum[3, 1] = T.call_pure_extern("float32", "bitquant_sum_8", total_3[1, T.Ramp(0, 1, 8)])
-                    for v_5, v_6 in T.grid(4, 2):
-                        if v_1 * 16 + v_4 * 4 + v_5 < v:
-                            D[v_1 * 16 + v_4 * 4 + v_5, v_2 * 16 + v_3 * 2 + v_6] = T.Cast("float16", C_sum[v_5, v_6])
+                    for v_4, v_5 in T.grid(4, 2):
+                        if v * 16 + v_3 * 4 + v_4 < m:
+                            D[v * 16 + v_3 * 4 + v_4, v_1 * 16 + v_2 * 2 + v_5] = T.Cast("float16", C_sum[v_4, v_5])
 
 # Metadata omitted. Use show_meta=True in script() method to show it.

@@ -38,7 +38,8 @@ def emit(geometry: SimdGeometry) -> PrimFunc:
     def kernel():  # type: ignore[no-untyped-def]  # TVM parses it
         T.func_attr({"tirx.noalias": True})
         # Operands may be views that begin anywhere: LLVM must not take them for aligned.
-        operands = T.meta_var(declare(problem, T.int32(), align=1))
+        m = T.int32()
+        operands = T.meta_var(declare(problem, m, align=1))
         with T.attr(T.int32(0), _LINKED, text):
             _Emitter(geometry, operands).emit()
 
