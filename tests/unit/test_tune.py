@@ -401,10 +401,10 @@ def test_records_are_not_written_for_a_cpu(operator, tmp_path):
 
 def test_command_shows_a_table(monkeypatch):
     """`bitquant tune` prints a line a rung, and with --all one a candidate."""
-    problem = ["--M", "1,8", "--N", "24", "--K", "64", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
+    problem = ["--M", "1,8", "--N", "24", "--K", "40", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
     result = CliRunner().invoke(cli, ["tune", *problem, "--m", "8", "--all"])
     assert result.exit_code == 0
-    assert re.fullmatch(r"24 x 64, m <= 8: best .* us, 1 trial, all hints tried; 1 of 1 done\n", result.stderr)
+    assert re.fullmatch(r"24 x 40, m <= 8: best .* us, 1 trial, all hints tried; 1 of 1 done\n", result.stderr)
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["m", "<=", "latency", "us", "status", "rule", "hint"] in lines
     best = next(line for line in lines if line[:1] == ["8"])
@@ -433,7 +433,7 @@ def test_command_reports_wrong_results(monkeypatch):
     rules = (rule_with(("right", 5), ("wrong", 1)),)
     monkeypatch.setattr("bitquant.schedule.rules.default_rules", lambda: rules)
     monkeypatch.setattr("bitquant.tune.api.default_rules", lambda: rules)
-    problem = ["--M", "1", "--N", "24", "--K", "64", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
+    problem = ["--M", "1", "--N", "24", "--K", "40", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
     result = CliRunner().invoke(cli, ["tune", *problem])
     assert result.exit_code == 1
     assert "wrong: m <= 1: variants (kind=wrong, us=1): m = 1: relative error" in result.stderr
