@@ -11,13 +11,17 @@ from bitquant.schedule.rules.gemv import GemvRule
 from bitquant.schedule.rules.hopper.dense import DenseRule
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.schedule.rules.mma.rule import MmaRule
+from bitquant.schedule.rules.simd.rule import Bfloat16Rule, Float32Rule, Int8Rule
 
 __all__ = [
+    "Bfloat16Rule",
     "CpuRule",
     "DecodeRule",
     "DenseRule",
     "FallbackRule",
+    "Float32Rule",
     "GemvRule",
+    "Int8Rule",
     "MmaRule",
     "Rule",
     "WgmmaRule",
@@ -27,4 +31,6 @@ __all__ = [
 
 def default_rules() -> tuple[Rule, ...]:
     """Return all rules, the fastest first."""
-    return (CpuRule(), WgmmaRule(), DecodeRule(), DenseRule(), GemvRule(), MmaRule(), FallbackRule())
+    on_cpu: tuple[Rule, ...] = (Int8Rule(), Bfloat16Rule(), Float32Rule(), CpuRule())
+    on_gpu: tuple[Rule, ...] = (WgmmaRule(), DecodeRule(), DenseRule(), GemvRule(), MmaRule(), FallbackRule())
+    return (*on_cpu, *on_gpu)
