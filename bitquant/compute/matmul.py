@@ -25,6 +25,8 @@ __all__ = [
     "matmul_dequantize_b",
     "output_value",
     "rung_of",
+    "scale_row",
+    "scale_value",
     "select_implementation",
     "symbol",
     "tag",
@@ -110,11 +112,21 @@ def decode_weight(
     else:
         code = B[n, k] if config.layout == "nt" else B[k, n]
     g = k // config.group if config.num_groups > 1 else 0
-    scale = Scale[n, g].astype(work) if config.with_scaling else None
+    scale = scale_value(config, Scale, n, g, work) if config.with_scaling else None
     zero = zero_point(config, Zeros, n, g).astype(work) if config.with_zeros else None
     w = w_format.value(code, work) if table is None else table(code)
     w = apply_scale_and_zero(w, scale, zero, config.zeros_mode)
     return w.astype(dtype)
+
+
+def scale_row(config: MatmulConfig, n: Expr) -> Expr:
+    """Return the row of Scale that row `n` of W is scaled by."""
+    return n // config.rows_per_scale if config.rows_per_scale > 1 else n
+
+
+def scale_value(config: MatmulConfig, Scale: Expr, n: Expr, g: Expr, dtype: str) -> Expr:
+    """Return the scale of group `g` of row `n` of W in `dtype`, a float type that holds it."""
+    return config.scale_format.value(Scale[scale_row(config, n), g], dtype)
 
 
 def zero_point(config: MatmulConfig, Zeros: Expr, n: Expr, g: Expr) -> Expr:

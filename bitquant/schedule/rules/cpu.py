@@ -15,7 +15,7 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, zero_point
+from bitquant.compute.matmul import output_value, scale_value, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, one_of, size
@@ -292,7 +292,7 @@ class CpuRule(Rule):
             if config.num_groups > 1:
                 g = v // group if group else k_at(v, l) // config.group
                 g = tirx.min(g, config.num_groups - 1) if is_padded else g
-            scale = Scale[n, g].astype(dtype) if config.with_scaling else None
+            scale = scale_value(config, Scale, n, g, dtype) if config.with_scaling else None
             return scale, zero_point(config, Zeros, n, g).astype(dtype) if config.with_zeros else None
 
         def element_of_A(A, row, v, l):

@@ -11,7 +11,7 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, tag, zero_point
+from bitquant.compute.matmul import output_value, scale_value, tag, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.words import load_width_bytes, load_words, word_value
 from bitquant.problem import Problem
@@ -103,7 +103,7 @@ class GemvRule(Rule):
 
         def scaled(dot, sum_of_a, operands, n, g):
             """The chunk's part of the total, by linearity of decode in w."""
-            scale = operands.Scale[n, g].astype(total_dtype) if config.with_scaling else None
+            scale = scale_value(config, operands.Scale, n, g, total_dtype) if config.with_scaling else None
             zero = None
             if config.with_zeros:
                 zero = zero_point(config, operands.Zeros, n, g).astype(total_dtype) * sum_of_a.astype(total_dtype)
