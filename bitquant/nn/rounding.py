@@ -41,9 +41,10 @@ def quantize(
         float16 and wider    no scale                            value = w rounded to the format
 
     s is rounded up to the type of the scales, so that w / s never leaves the range, also where s is too small for a
-    normal number of that type (float8_e8m0 has no zero, and gives 2^-127 for it); then values are made with the s that is stored. Integers are so within s / 2 of w, and
-    other formats within half the distance of two levels times s; with zeros_mode "rescale" that of the rounding of
-    z * s to its type comes on top. A group of zeros has s = 1 (int1: 0), and comes back as zeros.
+    normal number of that type (float8_e8m0 has no zero, and gives 2^-127 for it); then values are made with the s that
+    is stored. Integers are so within s / 2 of w, and other formats within half the distance of two levels times s; with
+    zeros_mode "rescale" that of the rounding of z * s to its type comes on top. A group of zeros has s = 1 (int1: 0),
+    and comes back as zeros.
 
     With ``method="hqq"`` zero points are fractions, which `bitquant.nn.half_quadratic.optimise_zeros` chooses so that
     the error of a group is small in a norm that forgives outliers. In that norm it is never larger than with "rtn".

@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.test_extremes import (
     INTEGERS,
-    check_integers_of_what_is_no_number,
     check_every_code_of_a_scale,
+    check_integers_of_what_is_no_number,
     check_integers_saturate,
     check_not_finite_stays_in_its_row,
     check_subnormals_count,

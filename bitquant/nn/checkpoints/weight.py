@@ -64,9 +64,9 @@ class QuantizedWeight:
         W[n, p[k]] = (values[n, k] - zeros[n, k // g]) * scale[n // r, k // g]   zeros_mode "original" and "quantized"
         W[n, p[k]] = values[n, k] * scale[n // r, k // g] - zeros[n, k // g]     zeros_mode "rescale"
 
-    and that times channel_scale[n]. An absent zero is 0, an absent scale is 1. A layer multiplies ``A[..., permutation]`` by
-    `values`. A weight of E experts has a leading dimension E everywhere: values (E, N, K), scale
-    (E, N, K / g), bias (E, N).
+    and that times channel_scale[n]. An absent zero is 0, an absent scale is 1. A layer multiplies
+    ``A[..., permutation]`` by `values`. A weight of E experts has a leading dimension E everywhere: values (E, N, K),
+    scale (E, N, K / g), bias (E, N).
 
     Attributes
     ----------

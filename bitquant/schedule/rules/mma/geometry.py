@@ -137,8 +137,8 @@ class MmaGeometry(Geometry):
     def scales_packed(self) -> bool:
         """Whether pairs are scaled in the operand's type.
 
-        A product of a stored weight and a scale that this type holds is rounded once, as in float32. Where there are zero
-        points, decode(w) = (w - i) s + decode(i) with an integer i near the zero point: w - i is exact, the first
+        A product of a stored weight and a scale that this type holds is rounded once, as in float32. Where there are
+        zero points, decode(w) = (w - i) s + decode(i) with an integer i near the zero point: w - i is exact, the first
         product too, and so decode(w) is rounded once where decode(i) is exact, as it is for integer zero points and
         in zeros_mode "rescale"; elsewhere it is off by at most one unit in the last place.
         """

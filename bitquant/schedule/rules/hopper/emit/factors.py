@@ -123,7 +123,8 @@ class FactorLoads:
     def distribute(self, first: Expr) -> tuple[list[Expr] | None, list[Expr] | None]:
         """Emit the distribution of groups `first` to `first` + 3, one a lane; return scale and zero point as words.
 
-        They are of `factor_dtype`. Those of 32 bits are two words, of rows g and g + 8, others one word with row g's low and row g + 8's high.
+        They are of `factor_dtype`. Those of 32 bits are two words, of rows g and g + 8, others one word with row g's
+        low and row g + 8's high.
         """
 
         def distributed(operand: _Vectors | _Codes | None) -> list[Expr] | None:
