@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from bitquant.errors import ConfigError
 from bitquant.formats import (
@@ -126,6 +126,9 @@ class MatmulConfig:
     with_channel_scale: bool = False
     codebook: Sequence[float] | None = None
     rows_per_scale: int = 1
+
+    #: Name of the operation, of kernels.
+    operation: ClassVar[str] = "matmul"
 
     def __post_init__(self) -> None:
         _validate(self)

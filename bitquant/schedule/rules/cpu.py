@@ -22,7 +22,7 @@ from bitquant.schedule.hint import Hint, one_of, size
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.operands import operands
 
-__all__ = ["CpuHint", "CpuRule"]
+__all__ = ["CpuHint", "CpuRule", "lane_codes"]
 
 Expr = Any
 
@@ -99,7 +99,7 @@ def _chunk_size(vectors: int, step: int, most: int) -> int:
     return math.ceil(vectors / math.ceil(vectors / most))  # The last chunk is filled up with zeros.
 
 
-def _lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane: Expr, lanes: int, bits: int) -> Expr:
+def lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane: Expr, lanes: int, bits: int) -> Expr:
     """Return the code of one lane of a vector of packed elements, as int32. `unpack_code` defines the bit order.
 
     The lanes of a run share one word of up to 32 bits, a scalar load, and shift it by a constant of their own. So the
@@ -303,7 +303,7 @@ class CpuRule(Rule):
             n = n_at(u, l)
             v = run_start + v
             if w_format.is_packed:
-                code = _lane_codes(lambda b: B[n, b], spec.B_shape[1], vector_at(v), l, LANES, w_format.bits)
+                code = lane_codes(lambda b: B[n, b], spec.B_shape[1], vector_at(v), l, LANES, w_format.bits)
             else:
                 code = B[n, k_at(v, l)] if is_nt else B[k_at(v, l), n]
             if hint.simd_lookup:
