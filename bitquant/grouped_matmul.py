@@ -7,8 +7,8 @@ import torch
 
 from bitquant import packing, relayout
 from bitquant.errors import ConfigError
-from bitquant.operator import GroupedOperator
 from bitquant.operands import GROUPED_OPERANDS
+from bitquant.operator import GroupedOperator
 
 __all__ = ["GroupedMatmul"]
 

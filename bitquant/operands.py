@@ -170,7 +170,6 @@ OPERANDS: tuple[Operand, ...] = (
 )  # fmt: skip
 
 
-
 def _of_experts(operand: Operand) -> Operand:
     """Return an operand by rows of W as a grouped problem has it: that of each expert, one after the other."""
     return dataclasses.replace(
@@ -233,9 +232,7 @@ def operands_of(config: MatmulConfig | GroupedMatmulConfig) -> tuple[Operand, ..
     return OPERANDS if config.operation == MatmulConfig.operation else GROUPED_OPERANDS
 
 
-def present(
-    config: MatmulConfig | GroupedMatmulConfig, of: tuple[Operand, ...] | None = None
-) -> tuple[Operand, ...]:
+def present(config: MatmulConfig | GroupedMatmulConfig, of: tuple[Operand, ...] | None = None) -> tuple[Operand, ...]:
     """Return the operands that a problem has, in their order; by default those that are read."""
     of = operands_of(config)[:-1] if of is None else of
     return tuple(operand for operand in of if operand.is_present(config))

@@ -25,7 +25,9 @@ from bitquant.workers import serve
 __all__ = ["build_request", "main"]
 
 
-def build_request(config: MatmulConfig | GroupedMatmulConfig, target: Target, layout: Any, plan: Plan) -> dict[str, Any]:
+def build_request(
+    config: MatmulConfig | GroupedMatmulConfig, target: Target, layout: Any, plan: Plan
+) -> dict[str, Any]:
     """Return what a worker is told of an operator, ready for JSON.
 
     Parameters

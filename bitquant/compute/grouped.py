@@ -31,8 +31,9 @@ class OfExpert:
     def __init__(self, operand: Any, expert: Expr) -> None:
         self.operand, self.expert = operand, expert
 
-    def __getitem__(self, place: Any) -> Expr:
-        return self.operand[(self.expert, *(place if isinstance(place, tuple) else (place,)))]
+    def __getitem__(self, place: tuple[Expr, Expr]) -> Expr:
+        row, column = place
+        return self.operand[self.expert, row, column]
 
 
 def of_expert(operand: Any, expert: Expr) -> OfExpert | None:
@@ -92,8 +93,8 @@ def grouped_matmul_dequantize_b(
     reduce_dtype = one.reduce_dtype
 
     def weight(e: Expr, n: Expr, k: Expr) -> Expr:
-        operands = (of_expert(given.get(name), e) for name in ("B", "Scale", "Zeros"))
-        return decode_weight(one, *operands, n, k, dtype, layout)
+        stored, scale, zeros = (of_expert(given.get(name), e) for name in ("B", "Scale", "Zeros"))
+        return decode_weight(one, stored, scale, zeros, n, k, dtype, layout)
 
     needs_decode = one.needs_decode or layout != "plain"
     B_decode = te.compute((E, N, K), weight, name="B_decode") if needs_decode else B

@@ -84,12 +84,13 @@ class Operator:
     config: Any
     #: What its config is.
     config_type: ClassVar[type] = MatmulConfig
-    #: The class that is made of configs of each operation, where a program or a file names one.
-    _classes: ClassVar[dict[str, type[Operator]]] = {}
+    #: What is made of configs of another operation, where a program or a file names one.
+    _classes: ClassVar[dict[type, type[Operator]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        Operator._classes.setdefault(cls.config_type.operation, cls if cls.config_type is not MatmulConfig else Operator)
+        if cls.config_type is not MatmulConfig:
+            Operator._classes.setdefault(cls.config_type, cls)
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class Operator:
     @classmethod
     def _from_parts(cls, parts: Parts, archive: Archive | None = None) -> Operator:
         """Return the operator that is made from `parts`, with the kernels of `archive` if there are any."""
-        own = cls if isinstance(parts.config, cls.config_type) else cls._classes[parts.config.operation]
+        own = cls if isinstance(parts.config, cls.config_type) else cls._classes.get(type(parts.config), Operator)
         operator = own.__new__(own)
         is_default = parts.plan is None
         if is_default:

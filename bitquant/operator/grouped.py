@@ -28,6 +28,7 @@ __all__ = ["GroupedOperator"]
 
 #: Kernels index rows of A and D with 32 bits.
 _MAX_ELEMENTS = 2**31 - 1
+_NO_GRADIENT = "{!r} must not require a gradient: grouped products have none; use .detach(), or torch.no_grad()"
 _NAMES = tuple(o.argument for o in GROUPED_OPERANDS[:-1])
 
 
@@ -84,6 +85,7 @@ class GroupedLauncher(Launcher):
     def attempt(self, operands: Operands) -> torch.Tensor | None:
         """Return None: there is one way to call."""
         del operands
+        return None
 
     def run(self, operands: Operands, output: torch.Tensor | None = None) -> torch.Tensor:
         """Check every operand and compute.
@@ -148,7 +150,7 @@ class GroupedOperator(Operator):
         one = Signature(self.config.matmul, self.weight_layout, self.signature.device_type)
         return WeightDecoder(one, self.target, check_device)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         A: torch.Tensor,
         W: torch.Tensor,
@@ -238,7 +240,9 @@ def _refuse_gradient(tensors: tuple[torch.Tensor | None, ...]) -> None:
     if needs_gradient(tensors):
         names = (*_NAMES, "output")
         name = next(n for n, t in zip(names, tensors, strict=True) if t is not None and t.requires_grad)
-        raise CallError(f"{name!r} must not require a gradient: grouped products have none; use .detach(), or no_grad()")
+        raise CallError(
+            f"{name!r} must not require a gradient: grouped products have none; use .detach(), or no_grad()"
+        )
 
 
 # What torch knows of it.
@@ -275,9 +279,7 @@ def _refuse(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     del output
     for name, tensor, is_wanted in zip(_NAMES, inputs, ctx.needs_input_grad, strict=False):
         if is_wanted and tensor is not None:
-            raise CallError(
-                f"{name!r} must not require a gradient: grouped products have none; use .detach(), or no_grad()"
-            )
+            raise CallError(_NO_GRADIENT.format(name))
 
 
 def _no_gradient(ctx: Any, grad: torch.Tensor) -> tuple[None, ...]:

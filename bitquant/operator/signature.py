@@ -261,8 +261,9 @@ class Signature:
                 "to there (got one); make it outside, or use .clone()"
             )
         if (i := self.overlap(operands, output)) is not None:
+            name = self.inputs[i].operand.argument
             raise CallError(
-                f"'output' must share no memory with {self.inputs[i].operand.argument!r}, which is read while it is written; "
+                f"'output' must share no memory with {name!r}, which is read while it is written; "
                 "pass another tensor, or leave it out"
             )
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from bitquant.arch import gpu_arch
 from bitquant.config import MatmulConfig
-from bitquant.grouped_config import GroupedMatmulConfig, config_from_problem
 from bitquant.errors import BitquantError, RecordError
 from bitquant.files import as_path, lock_folder, read_regular, write_whole
+from bitquant.grouped_config import GroupedMatmulConfig, config_from_problem
 
 __all__ = [
     "SCHEMA",
@@ -209,7 +209,9 @@ class Records:
         devices[record.device] = record
         return True
 
-    def find(self, config: MatmulConfig | GroupedMatmulConfig, rung: int, arch: str, device: str | None = None) -> Record | None:
+    def find(
+        self, config: MatmulConfig | GroupedMatmulConfig, rung: int, arch: str, device: str | None = None
+    ) -> Record | None:
         """Return the record of this problem, whatever its accum_dtype, of exactly this rung and architecture, or None.
 
         Parameters

@@ -17,8 +17,8 @@ from tvm.tirx import PrimFunc
 from bitquant.arch import detected_cuda_arch
 from bitquant.compute.matmul import config_of, layout_of, rung_of
 from bitquant.config import MatmulConfig
-from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.errors import RecordError
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import Layout
 from bitquant.problem import Problem
 from bitquant.schedule.apply import (

@@ -80,8 +80,10 @@ class GroupedOperands:
         by_name = {operand.name: buffer for operand, buffer in buffers.items()}
         self.rows = rows
         self.A, self.B, self.D = by_name["A"], by_name["B"], by_name["D"]
-        self.Scale, self.Zeros = by_name.get("Scale"), by_name.get("Zeros")
-        self.Offsets, self.ExpertIds = by_name.get("Offsets"), by_name.get("ExpertIds")
+        self.Scale: Any = by_name.get("Scale")
+        self.Zeros: Any = by_name.get("Zeros")
+        self.Offsets: Any = by_name.get("Offsets")
+        self.ExpertIds: Any = by_name.get("ExpertIds")
         self.RoutingWeights: Any = by_name.get("RoutingWeights")
         self.of_epilogue = {o: buffer for o, buffer in buffers.items() if o.role in ("factor", "addend")}
 

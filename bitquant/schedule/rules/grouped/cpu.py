@@ -145,7 +145,8 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
         return tirx.reinterpret(dtype, tirx.bitwise_and(tirx.reinterpret("int32", value), mask))
 
     def element_of_A(A: Any, place: tuple[Expr, ...], v: Expr, l: Expr) -> Expr:
-        return zero_beyond_K(one.A_format.value(A[(*place, k_at(v, l))], dtype), v, l)
+        index = (*place, k_at(v, l))
+        return zero_beyond_K(one.A_format.value(A[index], dtype), v, l)
 
     def epilogue(Bias: Any, ActivationScale: Any, ChannelScale: Any, place: Any, e: Expr, n: Expr) -> dict[str, Expr]:
         values: dict[str, Expr] = {}
@@ -171,7 +172,7 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
         A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle, Bias_handle: T.handle,
         ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, Offsets_handle: T.handle,
         ExpertIds_handle: T.handle, RoutingWeights_handle: T.handle, D_handle: T.handle,
-    ):  # fmt: skip
+    ) -> None:  # fmt: skip
         T.func_attr({"tirx.noalias": True})
         m = T.int32()
         rows = T.meta_var(geometry.rung if config.has_fixed_rows(geometry.rung) else m)
@@ -261,11 +262,10 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
                                     D[t, s, n0 + j] = out_value(total[j], routing, values)
                                 else:
                                     result[j] = result[j] + partial(total[j], routing, values)
-                    else:
-                        if D_has_slots:
-                            for j in T.serial(COLS):
-                                if n0 + j < N:
-                                    D[t, s, n0 + j] = zero_output
+                    elif D_has_slots:
+                        for j in T.serial(COLS):
+                            if n0 + j < N:
+                                D[t, s, n0 + j] = zero_output
                 if not D_has_slots:
                     for j in T.serial(COLS):
                         if n0 + j < N:

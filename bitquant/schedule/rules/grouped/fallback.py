@@ -76,8 +76,8 @@ class _FallbackGeometry(Geometry):
 
 def _weight(config: GroupedMatmulConfig, operands: GroupedOperands, e: Expr, n: Expr, k: Expr, layout: Layout) -> Expr:
     """Return decode(W)[e, n, k] in the type of the sums."""
-    stored = (of_expert(operand, e) for operand in (operands.B, operands.Scale, operands.Zeros))
-    return decode_weight(config.matmul, *stored, n, k, config.matmul.reduce_dtype, layout)
+    stored, scale, zeros = (of_expert(operand, e) for operand in (operands.B, operands.Scale, operands.Zeros))
+    return decode_weight(config.matmul, stored, scale, zeros, n, k, config.matmul.reduce_dtype, layout)
 
 
 def _zero(dtype: str) -> Expr:
@@ -99,12 +99,11 @@ def _expert_of_row(offsets: Any, row: Expr, num_experts: int) -> Expr:
     for _ in range(num_experts.bit_length()):
         middle = local("int32", tirx.truncdiv(low[0] + high[0], 2))
         is_before = offsets[T.min(middle, num_experts - 1)] <= row
-        with T.If(low[0] < high[0]), T.Then():
-            with T.If(is_before):
-                with T.Then():
-                    store_local(low, 0, middle + 1)
-                with T.Else():
-                    store_local(high, 0, middle)
+        with T.If(low[0] < high[0]), T.Then(), T.If(is_before):
+            with T.Then():
+                store_local(low, 0, middle + 1)
+            with T.Else():
+                store_local(high, 0, middle)
     return low[0]
 
 
@@ -132,17 +131,17 @@ def _sorted(geometry: Geometry) -> PrimFunc:
                 e = expert_of(start)
                 before = expert_of(T.max(start - 1, 0))
                 is_first = tirx.any(start == 0, e != before)
-                with T.If(tirx.all(is_first, e < E, first_row + start < rows_of_A)), T.Then():
-                    with T.serial(-(-K // 32)) as step:
-                        k = step * 32 + lane
-                        with T.If(k < K), T.Then():
-                            w = T.alloc_local((1,), dtype)
-                            store_local(w, 0, _weight(config, operands, e, n, k, layout))
-                            for r in range(ROWS):
-                                inside = tirx.all(experts[r] == e, first_row + r < rows_of_A)
-                                with T.If(inside), T.Then():
-                                    a = one.A_format.value(operands.A[first_row + r, k], dtype)
-                                    store_local(total, r, total[r] + a * w[0])
+                is_here = tirx.all(is_first, e < E, first_row + start < rows_of_A)
+                with T.If(is_here), T.Then(), T.serial(-(-K // 32)) as step:
+                    k = step * 32 + lane
+                    with T.If(k < K), T.Then():
+                        w = T.alloc_local((1,), dtype)
+                        store_local(w, 0, _weight(config, operands, e, n, k, layout))
+                        for r in range(ROWS):
+                            inside = tirx.all(experts[r] == e, first_row + r < rows_of_A)
+                            with T.If(inside), T.Then():
+                                a = one.A_format.value(operands.A[first_row + r, k], dtype)
+                                store_local(total, r, total[r] + a * w[0])
             for r in range(ROWS):
                 _add_lanes(total, r)
             with T.If(lane == 0), T.Then():
@@ -154,7 +153,7 @@ def _sorted(geometry: Geometry) -> PrimFunc:
                         T.buffer_store(operands.D, rounded_output(config, value, value_dtype), [row, n])
 
     @T.prim_func
-    def kernel():
+    def kernel() -> None:
         m = T.int32()
         operands = T.meta_var(declare(geometry.problem, m))
         T.device_entry()
@@ -185,14 +184,15 @@ def _indexed(geometry: Geometry) -> PrimFunc:
 
         def slot(j: Expr) -> None:
             e = local("int32", operands.ExpertIds[t, j])
-            in_A = (t, j) if A_has_slots else (t,)
+            in_A: tuple[Expr, ...] = (t, j) if A_has_slots else (t,)
             with T.If(tirx.all(e >= 0, e < E)):
                 with T.Then():
                     store_local(total, 0, _zero(dtype))
                     with T.serial(-(-K // 32)) as step:
                         k = step * 32 + lane
                         with T.If(k < K), T.Then():
-                            a = one.A_format.value(operands.A[(*in_A, k)], dtype)
+                            place = (*in_A, k)
+                            a = one.A_format.value(operands.A[place], dtype)
                             store_local(total, 0, total[0] + a * _weight(config, operands, e, n, k, layout))
                     _add_lanes(total, 0)
                     weight = operands.RoutingWeights[t, j] if config.with_routing_weights else None
@@ -220,7 +220,7 @@ def _indexed(geometry: Geometry) -> PrimFunc:
                     T.buffer_store(operands.D, rounded_output(config, result[0], "float32"), [t, n])
 
     @T.prim_func
-    def kernel():
+    def kernel() -> None:
         m = T.int32()
         operands = T.meta_var(declare(geometry.problem, m))
         T.device_entry()
