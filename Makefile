@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Everything a checkout needs stands here; `make help` lists it. The first target that needs Python makes .venv.
 PYTHON ?= python3
 VENV ?= .venv

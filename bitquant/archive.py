@@ -25,7 +25,7 @@ import tvm
 import tvm_ffi
 from tvm.target import Target
 
-from bitquant import cache
+from bitquant import cache, workspace
 from bitquant.arch import cpu_target, resolve_target
 from bitquant.compiler import KernelResources
 from bitquant.errors import BuildError, UnsupportedError
@@ -220,6 +220,7 @@ class Archive:
         return self._module
 
     def _load_module(self) -> tvm.runtime.Module:
+        workspace.register()
         built, here = self.manifest["versions"], cache.versions()
         if (built["os"], built["machine"]) != (here["os"], here["machine"]):
             raise UnsupportedError(

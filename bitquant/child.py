@@ -49,7 +49,7 @@ class Child:
         What to run: `for_module`, but for tests.
     timeout_s
         Longest time without a line from it, in seconds.
-    is_apart
+    is_isolated
         Whether Ctrl-C on a terminal does not reach it, for whoever kills it then.
     environment
         What it finds in its environment besides what this process has.
@@ -60,10 +60,10 @@ class Child:
         command: Sequence[str],
         timeout_s: float,
         *,
-        is_apart: bool = False,
+        is_isolated: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._command, self._timeout_s, self._is_apart = list(command), timeout_s, is_apart
+        self._command, self._timeout_s, self._is_apart = list(command), timeout_s, is_isolated
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         #: What it has printed beyond the last line that was taken.

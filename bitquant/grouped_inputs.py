@@ -11,7 +11,7 @@ import torch
 
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.inputs import Inputs, draw_inputs
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.operands import GROUPED_OPERANDS
 
 __all__ = ["GroupedInputs", "Routing", "draw_grouped_inputs", "draw_routing"]
@@ -43,7 +43,7 @@ class GroupedInputs:
         """What the operator takes beside A and W."""
         return {name: tensor for name, tensor in self.given.items() if name != "A"}
 
-    def stored(self, layout: Layout) -> dict[str, torch.Tensor]:
+    def stored(self, layout: WeightLayout) -> dict[str, torch.Tensor]:
         """Return all operands, with the weight as an operator stores it, in the order of the kernels' parameters."""
         W = torch.stack([expert.stored(layout)["W"] for expert in self.experts])
         operands = {**self.given, "W": W}

@@ -18,7 +18,7 @@ import torch
 
 from bitquant.config import MatmulConfig
 from bitquant.formats import NumberFormat
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.operands import ARGUMENTS, EPILOGUE, INPUTS, present
 from bitquant.packing import pack, pack_zeros
 from bitquant.relayout import to_layout
@@ -76,7 +76,7 @@ class Inputs:
         """What `Operator.forward` takes beside A and W, in the order of the kernels' parameters."""
         return {name: self.given[name] for name in ARGUMENTS if name in self.given and name != "A"}
 
-    def stored(self, layout: Layout) -> dict[str, torch.Tensor]:
+    def stored(self, layout: WeightLayout) -> dict[str, torch.Tensor]:
         """Return all operands, with the weight as an operator stores it, in the order of the kernels' parameters."""
         operands = {**self.given, "W": to_layout(pack(self.W, self.config), self.config, layout)}
         return {name: operands[name] for name in ARGUMENTS if name in operands}

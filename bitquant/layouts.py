@@ -15,7 +15,7 @@ each warp of wgmma with A from registers)::
 Registers of a lane are numbered r = 4 * j + p. Codes are cut into *planes* of 8, 4, 2 or 1 bits, which divide a word
 evenly: 3 = 2 + 1, 5 = 4 + 1, 6 = 4 + 2, 7 = 4 + 2 + 1 bits, the widest plane with a code's lowest bits. In a plane of w
 bits a 32-bit word of a lane holds F = operand_bits / w registers, each value in a field as wide as an operand
-(`FragmentLayout.bit_position`): one shift and one mask bring forth a whole register. Bytes of a tile are ordered by
+(`FragmentLayout.bit_position`): one shift and one mask extract a whole register. Bytes of a tile are ordered by
 plane, chunk, lane and byte, with 16 bytes a lane in a chunk: a warp reads 512 contiguous bytes at a time.
 
 The stored tensor is (tiles along n, bytes of all tiles along k), int8 for every format. Codes beyond N or K are 0.
@@ -42,8 +42,8 @@ __all__ = [
     "TILE_N",
     "WEIGHT_LAYOUTS",
     "FragmentLayout",
-    "Layout",
     "Plane",
+    "WeightLayout",
     "fragment_code",
     "fragment_layout",
     "fragment_refusal",
@@ -54,10 +54,10 @@ __all__ = [
 
 Expr = Any  # A TVM expression; TVM ships no type stubs.
 
-Layout = Literal["plain", "fragment"]
+WeightLayout = Literal["plain", "fragment"]
 
 #: Every layout of a weight.
-WEIGHT_LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+WEIGHT_LAYOUTS: tuple[WeightLayout, ...] = get_args(WeightLayout)
 
 #: Rows of W in a tile: the rows of the left operand of an mma instruction.
 TILE_N = 16
@@ -260,7 +260,7 @@ def fragment_layout(config: MatmulConfig) -> FragmentLayout:
     return _fragment_layout(config)
 
 
-def weight_shape(config: MatmulConfig, layout: Layout) -> tuple[int, int]:
+def weight_shape(config: MatmulConfig, layout: WeightLayout) -> tuple[int, int]:
     """Return the shape of the stored weight of a problem.
 
     Raises
@@ -273,18 +273,18 @@ def weight_shape(config: MatmulConfig, layout: Layout) -> tuple[int, int]:
     return fragment_layout(config).stored_shape(config.N, config.K)
 
 
-def weight_dtype(config: MatmulConfig, layout: Layout) -> torch.dtype:
+def weight_dtype(config: MatmulConfig, layout: WeightLayout) -> torch.dtype:
     """Return the torch type of the stored weight: int8 in the fragment layout, whatever the format."""
     fmt = config.W_format if _check_layout(layout) == "plain" else number_format("int8")
     return fmt.torch_dtype
 
 
-def weight_tvm_dtype(config: MatmulConfig, layout: Layout) -> str:
+def weight_tvm_dtype(config: MatmulConfig, layout: WeightLayout) -> str:
     """Return the TVM type of the stored weight: int8 in the fragment layout, whatever the format."""
     return config.W_format.tvm_dtype if _check_layout(layout) == "plain" else "int8"
 
 
-def _check_layout(layout: Layout) -> Layout:
+def _check_layout(layout: WeightLayout) -> WeightLayout:
     if layout not in WEIGHT_LAYOUTS:
         raise ConfigError(f"'layout' must be one of {', '.join(WEIGHT_LAYOUTS)} (got {layout!r})", layout=layout)
     return layout

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bitquant.config import MatmulConfig
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.layouts import Layout, weight_shape, weight_tvm_dtype
+from bitquant.layouts import WeightLayout, weight_shape, weight_tvm_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -77,8 +77,8 @@ class Operand:
     argument: str
     role: Literal["product", "factor", "addend", "output", "routing", "weight"]
     rows: Literal["A", "W"] | None
-    shape: Callable[[Any, Any, Layout], tuple[Any, ...]]
-    dtype: Callable[[Any, Layout], str]
+    shape: Callable[[Any, Any, WeightLayout], tuple[Any, ...]]
+    dtype: Callable[[Any, WeightLayout], str]
     field: str | None = None
     is_wide: Callable[[Any], bool] = _never
 
@@ -86,25 +86,25 @@ class Operand:
         """Return whether a problem has it."""
         return self.field is None or bool(getattr(config, self.field))
 
-    def torch_dtype(self, config: MatmulConfig | GroupedMatmulConfig, layout: Layout = "plain") -> torch.dtype:
+    def torch_dtype(self, config: MatmulConfig | GroupedMatmulConfig, layout: WeightLayout = "plain") -> torch.dtype:
         """Return its type as torch has it. What only compiles needs none, and imports no torch."""
         import torch
 
         found: Any = getattr(torch, self.dtype(config, layout))
         return found
 
-    def row_shape(self, config: MatmulConfig | GroupedMatmulConfig, layout: Layout = "plain") -> tuple[int, ...]:
+    def row_shape(self, config: MatmulConfig | GroupedMatmulConfig, layout: WeightLayout = "plain") -> tuple[int, ...]:
         """Return its shape without rows of A: those come from the leading dimensions of A at a call."""
         shape = self.shape(config, 0, layout)
         return shape[1:] if self.rows == "A" else shape
 
-    def size_bytes(self, config: MatmulConfig | GroupedMatmulConfig, m: int, layout: Layout = "plain") -> int:
+    def size_bytes(self, config: MatmulConfig | GroupedMatmulConfig, m: int, layout: WeightLayout = "plain") -> int:
         """Return its bytes in a call of `m` rows; 0 where the problem does not have it."""
         if not self.is_present(config):
             return 0
         return math.prod(self.shape(config, m, layout)) * self.torch_dtype(config, layout).itemsize
 
-    def alignment(self, config: MatmulConfig | GroupedMatmulConfig, layout: Layout = "plain") -> int:
+    def alignment(self, config: MatmulConfig | GroupedMatmulConfig, layout: WeightLayout = "plain") -> int:
         """Return what its address must be a multiple of on a GPU, in bytes.
 
         Kernels load up to 16 bytes at a time from rows whose length allows it, and so must the first row.

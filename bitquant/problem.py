@@ -10,7 +10,7 @@ from typing import Any
 from tvm.target import Target
 
 from bitquant.arch import GpuArch, target_gpu
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 
 __all__ = ["Problem"]
 
@@ -27,14 +27,14 @@ class Problem:
         The rung of the ladder: the most rows of A that the function is made for.
     target
         What it is compiled for.
-    layout
+    weight_layout
         The layout of the weight that the function reads.
     """
 
     config: Any
     rung: int
     target: Target
-    layout: Layout = "plain"
+    weight_layout: WeightLayout = "plain"
 
     @property
     def operation(self) -> str:

@@ -20,7 +20,7 @@ from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
 from bitquant.grouped_inputs import draw_grouped_inputs
 from bitquant.inputs import draw_inputs
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.operands import operands_of
 from bitquant.threads import follow_torch_threads
 
@@ -52,7 +52,7 @@ class Described(Protocol):
         """The problem: a `MatmulConfig` or a `GroupedMatmulConfig`."""
 
     @property
-    def weight_layout(self) -> Layout:
+    def weight_layout(self) -> WeightLayout:
         """Layout of the weight that its kernels read."""
 
     @property

@@ -16,8 +16,8 @@ from bitquant.layouts import (
     TILE_N,
     WEIGHT_LAYOUTS,
     FragmentLayout,
-    Layout,
     Plane,
+    WeightLayout,
     fragment_layout,
     fragment_refusal,
     weight_dtype,
@@ -32,7 +32,7 @@ from bitquant.packing.operands import checked_weight
 __all__ = ["from_layout", "pack", "to_layout"]
 
 
-def to_layout(packed_plain: torch.Tensor, config: MatmulConfig, layout: Layout) -> torch.Tensor:
+def to_layout(packed_plain: torch.Tensor, config: MatmulConfig, layout: WeightLayout) -> torch.Tensor:
     """Return a plain weight in another layout.
 
     Parameters
@@ -68,7 +68,7 @@ def to_layout(packed_plain: torch.Tensor, config: MatmulConfig, layout: Layout) 
     return _in_fragments(codes, config, packed_plain.device)
 
 
-def pack(weight: torch.Tensor, config: MatmulConfig, layout: Layout) -> torch.Tensor:
+def pack(weight: torch.Tensor, config: MatmulConfig, layout: WeightLayout) -> torch.Tensor:
     """Turn a weight into the tensor that an operator of `config` stores, in a layout: `to_layout` of what is packed.
 
     Parameters
@@ -125,7 +125,7 @@ def _in_fragments(
     return stored
 
 
-def from_layout(stored: torch.Tensor, config: MatmulConfig, layout: Layout) -> torch.Tensor:
+def from_layout(stored: torch.Tensor, config: MatmulConfig, layout: WeightLayout) -> torch.Tensor:
     """Return the plain form of a weight stored in another layout, the inverse of `to_layout`.
 
     Parameters
@@ -203,7 +203,7 @@ def _inverse(order: list[int]) -> list[int]:
     return sorted(range(len(order)), key=order.__getitem__)
 
 
-def _check_stored(tensor: torch.Tensor, config: MatmulConfig, layout: Layout, argument: str) -> None:
+def _check_stored(tensor: torch.Tensor, config: MatmulConfig, layout: WeightLayout, argument: str) -> None:
     """Check that a tensor is a weight of that problem in that layout."""
     if not isinstance(tensor, torch.Tensor):
         raise ConfigError(f"{argument!r} must be a torch tensor (got {type(tensor).__name__})", **{argument: tensor})
@@ -220,7 +220,7 @@ def _check_stored(tensor: torch.Tensor, config: MatmulConfig, layout: Layout, ar
         raise ConfigError(f"{argument!r} must be {dtype} (got {tensor.dtype})", **{argument: tensor.dtype})
 
 
-def _has_shape(tensor: torch.Tensor, config: MatmulConfig, layout: Layout) -> bool:
+def _has_shape(tensor: torch.Tensor, config: MatmulConfig, layout: WeightLayout) -> bool:
     if layout == "fragment" and fragment_refusal(config) is not None:
         return False
     return tuple(tensor.shape) == weight_shape(config, layout)

@@ -74,14 +74,14 @@ class Worker(Child):
         What to run: `for_module`, but for tests.
     timeout_s
         Longest time without a line from it, in seconds.
-    is_apart
+    is_isolated
         Whether Ctrl-C on a terminal does not reach it, for whoever kills it then.
     """
 
-    def __init__(self, command: Sequence[str], timeout_s: float = _TIMEOUT_S, *, is_apart: bool = False) -> None:
+    def __init__(self, command: Sequence[str], timeout_s: float = _TIMEOUT_S, *, is_isolated: bool = False) -> None:
         settings = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         environment = {**settings, "CUDA_VISIBLE_DEVICES": ""}
-        super().__init__(command, timeout_s, is_apart=is_apart, environment=environment)
+        super().__init__(command, timeout_s, is_isolated=is_isolated, environment=environment)
 
     def build(
         self, request: dict[str, Any], path: Path, on_progress: Callable[[int], object] = lambda _done: None
@@ -132,7 +132,7 @@ class Crew:
 
     def __init__(self, workers: int, threads: int, command: Sequence[str]) -> None:
         self._threads, self._is_stopped = threads, False
-        self.members = [Worker(command, is_apart=True) for _ in range(workers)]
+        self.members = [Worker(command, is_isolated=True) for _ in range(workers)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self.members:
             with contextlib.suppress(OSError):  # `build` says it.

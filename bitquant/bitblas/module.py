@@ -262,7 +262,7 @@ class Linear(torch.nn.Module):
     # State dicts.
 
     @property
-    def _layout(self) -> layouts.Layout:
+    def _layout(self) -> layouts.WeightLayout:
         return self.bitblas_matmul.operator.weight_layout
 
     def _tag(self) -> torch.Tensor:

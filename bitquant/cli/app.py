@@ -22,10 +22,11 @@ from bitquant.cli.quantize import quantize
 from bitquant.cli.records import records
 from bitquant.cli.run import run
 from bitquant.cli.show import show
-from bitquant.cli.startup import forget_collector, is_debugging, tune_collector
+from bitquant.cli.startup import QuickExit, is_debugging, tune_collector
 from bitquant.cli.trials import trials
 from bitquant.cli.tune import tune
 from bitquant.errors import BitquantError
+from bitquant.progress import print_above
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,9 @@ def _discard_stdout() -> None:
 
 def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
     """Print a warning as the user of a command wants it: without the line of source that gave it."""
-    click.echo(wrapped(f"warning: {message}", is_error=True), err=True)
+    text = wrapped(f"warning: {message}", is_error=True)
+    if not print_above(text):
+        click.echo(text, err=True)
 
 
 @click.group(
@@ -148,7 +151,9 @@ for _command in (run, inspect, bench, doctor, cache, tune, trials, records, quan
 def main() -> NoReturn:
     """Run the command line; the entry point of the `bitquant` program."""
     tune_collector()
+    end = QuickExit()
     try:
         cli.main(prog_name="bitquant")
-    finally:
-        forget_collector()
+    except SystemExit as leaving:
+        end.with_code(leaving.code)
+        raise

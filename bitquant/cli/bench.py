@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bitquant.cli.output import print_table
+from bitquant.cli.output import print_table, wrapped
 from bitquant.cli.problem import RowList, target_option
 from bitquant.errors import UnsupportedError
 
@@ -39,7 +40,7 @@ Examples:
   bitquant bench --from-json decode.json --markdown docs/figures.md \\
       --plots plots
   bitquant bench --model llama-3-8b \\
-      --methods float16,uint4-g128-zeros,uint4-g128-zeros+int8-row,bitsandbytes
+      --methods float16,uint4-g128-zeros,bitsandbytes
 \b
 Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized][-scaled]: the type
 of A where it is not --A_dtype, the type of W, the size of groups that share a
@@ -318,13 +319,15 @@ def _run(chosen: list[Cell], options: Options, progress: _Progress, json_path: P
 def _print(results: dict[str, Any]) -> None:
     from bitquant.testing.bench import report
 
-    click.echo(report.environment(results))
+    click.echo(wrapped(report.environment(results), hang="  "))
     headers, rows = report.table(results)
     used = [i for i in range(len(headers)) if any(row[i] for row in rows)]
     headers, rows = [headers[i] for i in used], [[row[i] for i in used] for row in rows]
+    if sys.stdout.isatty():  # Two lines of headers leave room for twice as many peers.
+        headers = [header.replace(" / ", "\n/ ").replace("torch ", "torch\n") for header in headers]
     print_table(headers, rows, right=headers[2:])
     for line in (*report.summary(results), *report.complaints(results)):
-        click.echo(line)
+        click.echo(wrapped(line, hang="  "))
 
 
 def _print_host_times(chosen: list[Cell], target: str | None) -> None:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,13 @@ __all__ = [
     "device_option",
     "directory_argument",
     "dtype_option",
+    "has_tokenizer",
     "import_transformers",
     "naming",
 ]
+
+#: Names of a tokenizer's files, of all kinds that transformers loads.
+_TOKENIZER_FILES = ("tokenizer*", "*vocab*", "merges.txt", "*.model", "*.tiktoken", "tekken.json")
 
 #: The model.
 directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
@@ -63,6 +68,11 @@ def check_directory(directory: Path) -> None:
     else:
         return
     raise CheckpointError(f"{directory}: {rule}", file=str(directory))
+
+
+def has_tokenizer(names: Iterable[str]) -> bool:
+    """Return whether one of the names of a model's files is that of a tokenizer, of any kind."""
+    return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in _TOKENIZER_FILES)
 
 
 def _is_gguf(path: Path) -> bool:

@@ -18,6 +18,7 @@ from bitquant.cli.checkpoint import (
     device_option,
     directory_argument,
     dtype_option,
+    has_tokenizer,
     import_transformers,
     naming,
 )
@@ -52,6 +53,9 @@ class _Run:
 def _speed(what: str, tokens: int, timed: int, seconds: float) -> str:
     rate = f", {three_digits(timed / seconds)} tokens/s" if timed > 0 and seconds > 0 else ""
     return f"{what:<10} {tokens} token{'s' if tokens != 1 else ''}{rate}"
+
+
+_FETCH_TOKENIZER = "fetch tokenizer.json and tokenizer_config.json of the model into the same directory"
 
 
 @click.command(
@@ -92,7 +96,7 @@ Examples:
     "opt_M",
     type=LADDER,
     metavar="INT|INT,INT,...|none",
-    help="Numbers of rows to make kernels for. Default: the ladder of MatmulConfig.",
+    help="Numbers of rows to make kernels for. Default: 1, 16, 32 ... 1024.",
 )
 @click.option(
     "--on_unsupported",
@@ -125,6 +129,7 @@ def generate(
     if greedy and temperature:
         raise click.UsageError("--greedy takes no --temperature: it takes the likeliest token; leave one of them out")
     check_directory(directory)
+    _check_tokenizer(directory)
     with working("Importing torch"):
         place, torch_dtype = chosen_device(device), chosen_dtype(dtype)
     if compiled and place.type != "cuda":
@@ -154,14 +159,19 @@ def generate(
         click.echo(line, err=True)
 
 
+def _check_tokenizer(directory: Path) -> None:
+    """Check that there are files of a tokenizer: without any, transformers makes an empty one of some models."""
+    if not has_tokenizer(path.name for path in directory.iterdir()):
+        raise CheckpointError(f"{directory}: has no tokenizer; {_FETCH_TOKENIZER}", file=str(directory))
+
+
 def _load_tokenizer(transformers: Any, directory: Path) -> Any:
     try:
         return transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds, for files that are missing as for packages
         reason = " ".join(str(error).split())
         raise CheckpointError(
-            f"{directory}: has no tokenizer that transformers can load ({reason:.200}); fetch tokenizer.json and "
-            "tokenizer_config.json of the model into the same directory",
+            f"{directory}: has no tokenizer that transformers can load ({reason:.200}); {_FETCH_TOKENIZER}",
             file=str(directory),
         ) from error
 

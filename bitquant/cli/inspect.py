@@ -45,9 +45,9 @@ Stages, in the order of their making:
   te         the tensor expressions B_decode, C and D
   tir        the unscheduled function
   scheduled  the scheduled function
-  cuda       CUDA C++                       (CUDA targets)
-  ptx        PTX                            (CUDA targets)
-  sass       machine code, disassembled     (CUDA targets, with a disassembler)
+  cuda       CUDA C++ (CUDA targets)
+  ptx        PTX (CUDA targets)
+  sass       disassembled machine code (CUDA targets, with a disassembler)
   report     rule, hint, refusals, registers, shared memory, bytes and
              operations a call
 \b
@@ -65,7 +65,9 @@ Examples:
 @target_option
 @click.option("--stage", type=click.Choice(list(_LANGUAGES)), help="What to print; see below.")
 @click.option("--html", metavar="FILE", help="Write one page on one kernel: all stages, drawings, roofline.")
-@click.option("--rung", type=int, metavar="R", help="One rung of the ladder. Default: all; of a page: the first.")
+@click.option(
+    "--rung", type=int, metavar="M", help="The kernel for one number of --M alone. Default: all; of a page: the first."
+)
 @click.option("--full", is_flag=True, help="Print CUDA C++ with the preamble that TVM puts before every kernel.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--out", type=click.File("w", encoding="utf-8"), metavar="FILE", help="Write to FILE, not to the screen.")

@@ -46,7 +46,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[RenderableType]]
     Parameters
     ----------
     headers
-        One a column; all empty: no line of headers.
+        One a column, of one line or more; all empty: no headers.
     rows
         Cells: strings, or rich's `Text` where they have a style.
     right
@@ -59,7 +59,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[RenderableType]]
     cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
     columns = list(zip(*cells, strict=True)) if cells else [()] * len(headers)
     taken = sum(
-        _GAP + max([len(header), *(line.cell_len for cell in column for line in cell.split())])
+        _GAP + max([*map(len, header.split("\n")), *(line.cell_len for cell in column for line in cell.split())])
         for header, column in zip(headers[:-1], columns[:-1], strict=True)
     )
     room = max(console.width - taken, _LEAST_WRAPPED)

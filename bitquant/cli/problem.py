@@ -125,6 +125,9 @@ _OPTIONS = tuple(
     )
 )  # fmt: skip
 
+#: Fields without a default.
+_REQUIRED = frozenset({"N", "K"})
+
 
 class ProblemCommand(click.Command):
     """A command with one option for each field of `MatmulConfig`; its callback takes the `config` made of them.
@@ -151,13 +154,23 @@ class ProblemCommand(click.Command):
 
         Raises
         ------
+        click.MissingParameter
+            If a size is missing.
         ConfigError
             If the fields break one of its rules.
         """
-        import_libraries()
         fields = {str(option.name): ctx.params.pop(str(option.name)) for option in _OPTIONS}
+        if self.states_problem(ctx):
+            for option in _OPTIONS:
+                if option.name in _REQUIRED and fields[option.name] is None:
+                    raise click.MissingParameter(ctx=ctx, param=option)
+        import_libraries()
         ctx.params["config"] = self.problem_of(ctx, fields)
         return super().invoke(ctx)
+
+    def states_problem(self, ctx: click.Context) -> bool:  # noqa: ARG002
+        """Return whether the fields state a problem, so that its sizes must be there."""
+        return True
 
     def problem_of(self, ctx: click.Context, fields: dict[str, Any]) -> Any:  # noqa: ARG002
         """Return what the command gets as `config`.

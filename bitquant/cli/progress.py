@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
-from bitquant.progress import spinning_line
+from bitquant.progress import showing, spinning_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,6 +26,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._line: Line | None = None
+        self._shown = contextlib.ExitStack()
         self._words = ""
         self._done = self._total = 0
 
@@ -34,9 +36,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._line is not None:
-            self._line.stop()
-            self._line = None
+        self._shown.close()
+        self._line = None
 
     def say(self, words: str, total: int = 0) -> None:
         """Show what is done from now on.
@@ -54,7 +55,8 @@ class Progress:
         if self._line is None:
             self._line = spinning_line()
             self._line.add_task("")
-            self._line.start()
+            self._shown.enter_context(self._line)
+            self._shown.enter_context(showing(self._line.console))
         self._line.reset(self._line.task_ids[0], description=self._description())
 
     def advance(self, steps: int = 1) -> None:

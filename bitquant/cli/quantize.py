@@ -23,6 +23,7 @@ from bitquant.cli.checkpoint import (
     device_option,
     directory_argument,
     dtype_option,
+    has_tokenizer,
     import_transformers,
     naming,
 )
@@ -97,7 +98,7 @@ Examples:
     "opt_M",
     type=LADDER,
     metavar="INT|INT,INT,...|none",
-    help="Numbers of rows that the saved layers make kernels for. Default: the ladder of MatmulConfig.",
+    help="Numbers of rows that the saved layers make kernels for. Default: 1, 16, 32 ... 1024.",
 )
 @dtype_option
 @device_option
@@ -151,7 +152,7 @@ def _report(directory: Path, out: Path, done: Conversion, method: str, seconds: 
     lines += _wrapped("copied", ", ".join(done.copied) or "nothing")
     before, after = format_bytes(done.bytes_before), format_bytes(done.bytes_after)
     lines.append(f"  weights    {before} -> {after} ({share:.0%}), in {seconds:.1f} s")
-    if not any("token" in name or name.endswith(".model") for name in done.copied):
+    if not has_tokenizer(done.copied):
         lines.append(f"  no tokenizer is in {directory}: bitquant generate needs one in {out}")
     return lines
 

@@ -11,6 +11,7 @@ import click
 
 from bitquant.cli.output import counted, print_table
 from bitquant.cli.progress import Progress
+from bitquant.cli.startup import import_libraries
 from bitquant.errors import RecordError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @click.group(
+    invoke_without_command=True,
     epilog="""
 \b
 Examples:
@@ -34,16 +36,19 @@ Examples:
   bitquant records merge from-gpu-0 from-gpu-1 ~/schedules
   bitquant records verify ~/schedules --workers 16
   bitquant records diff schedules ~/schedules
-"""
+""",
 )
-def records() -> None:
+@click.pass_context
+def records(ctx: click.Context) -> None:
     """List, show, merge, verify and compare records: which rule and hint won for a problem, and how long it took."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def _selecting(command: _Command) -> _Command:
     """Add the options that select records."""
     for decorate in (
-        click.option("--m", "rung", type=int, metavar="ROWS", help="Those of this rung alone."),
+        click.option("--m", "rung", type=int, metavar="ROWS", help="Those for this number of rows alone."),
         click.option("--K", "K", type=int, help="Those of this K alone."),
         click.option("--N", "N", type=int, help="Those of this N alone."),
         click.option("--W_dtype", "W_dtype", metavar="TYPE", help="Those of this type of W alone."),
@@ -66,6 +71,7 @@ def _select(found: Iterable[Record], wanted: dict[str, Any]) -> list[Record]:
 
 def _load(paths: Sequence[str]) -> Records:
     """Return the records of files and folders; by default of those where operators look."""
+    import_libraries()
     from bitquant.schedule.records import Records, directories, load_records
 
     if not paths:
@@ -81,19 +87,23 @@ def _load(paths: Sequence[str]) -> Records:
 @_selecting
 def list_records(paths: tuple[str, ...], **wanted: Any) -> None:
     """Count the records of files or folders by device and types. Default: those where operators look."""
-    groups: dict[tuple[str, ...], list[Record]] = {}
-    for record in _select(_load(paths), wanted):
-        p = record.problem
-        groups.setdefault((record.arch, record.device, f"{p['A_dtype']} x {p['W_dtype']}"), []).append(record)
-    rows: list[list[RenderableType]] = []
-    for group, mine in sorted(groups.items()):
-        shapes = {(r.problem["N"], r.problem["K"]) for r in mine}
-        rungs = sorted({r.rung for r in mine})
-        date = max(str(r.provenance.get("date", "")) for r in mine)
-        rows.append([*group, str(len(mine)), str(len(shapes)), ", ".join(map(str, rungs)), date])
-    headers = ["arch", "device", "types", "records", "shapes", "m <=", "latest"]
-    print_table(headers, rows, right=headers[3:5])
-    click.echo(counted(sum(map(len, groups.values())), "record"))
+    groups: dict[tuple[str, str], dict[str, list[Record]]] = {}
+    found = _select(_load(paths), wanted)
+    for record in found:
+        types = f"{record.problem['A_dtype']} x {record.problem['W_dtype']}"
+        groups.setdefault((record.device, record.arch), {}).setdefault(types, []).append(record)
+    headers = ["types", "records", "shapes", "latest", "m <="]
+    for (device, arch), by_types in sorted(groups.items()):
+        rows: list[list[RenderableType]] = []
+        for types, mine in sorted(by_types.items()):
+            shapes = {(r.problem["N"], r.problem["K"]) for r in mine}
+            rungs = sorted({r.rung for r in mine})
+            date = max(str(r.provenance.get("date", "")) for r in mine)
+            rows.append([types, str(len(mine)), str(len(shapes)), date, ", ".join(map(str, rungs))])
+        click.echo(f"{device}, {arch}")
+        print_table(headers, rows, right=headers[1:3])
+        click.echo()
+    click.echo(counted(len(found), "record"))
 
 
 @records.command("show")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,12 +47,15 @@ class _Result:
 
 @dataclass(frozen=True)
 class _Construction:
-    """How an operator came about: where it runs, how long its making took, and whether it was compiled for that."""
+    """How an operator came about: where it runs, how long its making took, and whether it was compiled for that.
+
+    `cache_complaint` says why it is not kept in the disk cache, and is empty where it is.
+    """
 
     device: str
     seconds: float
     is_compiled: bool
-    is_cache_enabled: bool
+    cache_complaint: str
 
 
 class _Rows(click.ParamType):
@@ -87,7 +91,7 @@ Examples:
     "rows",
     type=_Rows(),
     metavar="ROWS",
-    help=f"Rows of A to call with, such as 1,16,64. Default: M, or the first {_MOST_RUNGS} rungs of a ladder.",
+    help=f"Rows of A to call with, such as 1,16,64. Default: M, or the first {_MOST_RUNGS} of a list.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives other operands.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -128,7 +132,7 @@ def _rows_to_run(config: MatmulConfig, rows: tuple[int, ...] | None) -> tuple[in
     if isinstance(config.M, int) and set(rows) != {config.M}:
         raise ConfigError(
             f"'--m' must be {config.M} where M is static (got {','.join(map(str, rows))}); "
-            f"use a ladder, such as --M {config.M},{16 * config.M}",
+            f"use a list, such as --M {config.M},{16 * config.M}",
             m=rows,
         )
     return rows
@@ -159,7 +163,10 @@ def _construct(config: MatmulConfig, target: str | None) -> tuple[Matmul, _Const
     device = torch.cuda.get_device_name() if is_cuda else f"CPU {resolved.attrs.get('mcpu', '')}"
     # A kernel from the cache has not been scheduled in this process.
     is_compiled = "scheduled_mod" in vars(operator)
-    return operator, _Construction(device, seconds, is_compiled, cache.is_enabled())
+    complaint = "" if cache.is_enabled() else "the cache is off"
+    if not complaint and not os.access(cache.cache_dir(), os.W_OK):
+        complaint = "the cache cannot be used"
+    return operator, _Construction(device, seconds, is_compiled, complaint)
 
 
 def _print_header(operator: Matmul, construction: _Construction) -> None:
@@ -169,8 +176,7 @@ def _print_header(operator: Matmul, construction: _Construction) -> None:
     click.echo(f"  target       {operator.arch}, {construction.device}")
     how = "from the cache"
     if construction.is_compiled:
-        is_kept = construction.is_cache_enabled
-        how = "compiled; the next run takes it from the cache" if is_kept else "compiled; the cache is off"
+        how = f"compiled; {construction.cache_complaint or 'the next run takes it from the cache'}"
     click.echo(f"  constructed  in {construction.seconds:.2f} s, {how}")
 
 

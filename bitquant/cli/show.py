@@ -14,6 +14,7 @@ import click
 
 from bitquant.cli.output import format_bytes, print_table, three_digits
 from bitquant.cli.problem import RowList
+from bitquant.cli.progress import Progress
 from bitquant.cli.startup import import_libraries
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ Examples:
   bitquant show weights.gguf --all
   bitquant show path/to/checkpoint --json | jq .steps
 \b
-Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]: the type of A where
-that has 8 bits, the type of W, the size of groups that share a scale (row: one
-a row), the mode of zero points.
+Formats are [A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]: the type of A
+where that has 8 bits, the type of W, the size of groups that share a scale
+(row: one a row), the mode of zero points.
 """,
 )
 @click.argument("path", type=click.Path(path_type=Path))
@@ -80,8 +81,12 @@ def show(path: Path, target: str | None, rows: tuple[int, ...], every: bool, che
     from bitquant.nn.contents import predict_step, read_contents
 
     resolved, gpu = resolve_gpu(target)
-    contents = read_contents(path, check=check)
-    steps = [predict_step(contents, m, resolved, gpu) for m in dict.fromkeys(rows)]
+    with Progress() as progress:
+        if not check:  # That has a bar.
+            progress.say("reading the checkpoint")
+        contents = read_contents(path, check=check)
+        progress.say("choosing kernels")
+        steps = [predict_step(contents, m, resolved, gpu) for m in dict.fromkeys(rows)]
     if as_json:
         click.echo(json.dumps(_as_json(contents, steps, str(getattr(resolved, "arch", "cpu")), gpu), indent=1))
         return

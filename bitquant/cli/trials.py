@@ -29,9 +29,12 @@ _FORMATS = (
 _ROWS = "1,1,1,2,4,8,16,16,32,64,64,128,256,512,1024,2048,4096,8192"
 
 
-@click.group()
-def trials() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def trials(ctx: click.Context) -> None:
     """Collect measured kernels, from which the model of time is learned."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @trials.command()

@@ -13,6 +13,7 @@ import click
 
 from bitquant.cli.output import counted, print_table, wrapped
 from bitquant.cli.problem import ProblemCommand, RowList, parse_rows, target_option
+from bitquant.cli.progress import Progress
 from bitquant.cli.tune_file import problems_of_file, problems_of_options
 from bitquant.cli.tune_live import TuneDisplay, duration
 from bitquant.cli.tune_plot import check_plot, plot_tuning
@@ -44,6 +45,10 @@ class _Rungs(click.ParamType):
 
 class _TuneCommand(ProblemCommand):
     """A command whose problems are those of models or of a file, or the one that the fields state."""
+
+    def states_problem(self, ctx: click.Context) -> bool:
+        """Return whether neither models nor a file do."""
+        return not ctx.params["models"] and ctx.params["file"] is None
 
     def problem_of(self, ctx: click.Context, fields: dict[str, Any]) -> list[ModelProblem]:
         """Return the distinct problems.
@@ -90,8 +95,12 @@ Examples:
 @click.option("--tensor-parallel", type=RowList(), metavar="GPUS", help="Over how many GPUs the model is cut: 1,2,4.")
 @click.option("--config", "file", metavar="FILE", help="Tune the [[model]] and [[problem]] tables of a TOML file.")
 @target_option
-@click.option("--m", "rungs", type=_Rungs(), metavar="RUNGS", help="Rungs to tune, such as 1,16. Default: all.")
-@click.option("--topk", type=click.IntRange(min=1), default=20, show_default=True, help="The most trials of a rung.")
+@click.option(
+    "--m", "rungs", type=_Rungs(), metavar="ROWS", help="Which numbers of --M to tune, such as 1,16. Default: all."
+)
+@click.option(
+    "--topk", type=click.IntRange(min=1), default=20, show_default=True, help="The most trials for a number of rows."
+)
 @click.option(
     "--workers", type=click.IntRange(min=0), help="Processes that compile; 0: this one. Default: as many as CPUs."
 )
@@ -103,7 +112,9 @@ Examples:
     metavar="ADDRESS",
     help="Tune on all GPUs of a Ray cluster: auto, or its address. Name a --target where no GPU is here.",
 )
-@click.option("--write", "directory", metavar="DIR", help="Merge a record of each rung's best into this folder.")
+@click.option(
+    "--write", "directory", metavar="DIR", help="Merge the best for each number of rows into this folder, as records."
+)
 @click.option("--replace", is_flag=True, help="Write records also where there are faster ones.")
 @click.option("--plot", metavar="FILE", help="Draw the best time over the trials, as PNG, PDF or SVG.")
 @click.option("--all", "show_all", is_flag=True, help="Show every candidate.")
@@ -121,7 +132,7 @@ def tune(
     plot: str | None,
     show_all: bool,
 ) -> int:
-    """Measure the likely kernels of a problem, or of all layers of models, and show the best of each rung.
+    """Measure the likely kernels of a problem, or of all layers of models, and show the best for each number of rows.
 
     Candidates of every rule that applies are compiled, checked against a float64 product, and timed; the best few
     twice. All GPUs that are visible take part. An interrupted tuning goes on where it was when the same command runs
@@ -191,21 +202,23 @@ def _search(
     workers = workers if workers is not None else os.cpu_count() or 1
     with contextlib.ExitStack() as stack:
         here = None
-        if cluster is not None:
-            slots: Sequence[Slot] = stack.enter_context(
-                slots_on_cluster(cluster, subject.arch if subject.is_cuda else None)
-            )
-        else:
-            device_type = "cuda" if subject.is_cuda else "cpu"
-            here = stack.enter_context(slots_here(device_type, visible_gpus(), workers, rules))
-            slots = here.slots
+        with Progress() as progress:
+            progress.say("starting processes")
+            if cluster is not None:
+                slots: Sequence[Slot] = stack.enter_context(
+                    slots_on_cluster(cluster, subject.arch if subject.is_cuda else None)
+                )
+            else:
+                device_type = "cuda" if subject.is_cuda else "cpu"
+                here = stack.enter_context(slots_here(device_type, visible_gpus(), workers, rules))
+                slots = here.slots
         display = TuneDisplay(searched, names, topk)
         fleet = Fleet(slots, rules, topk, folder, display.tell)
         try:
             with display:
                 results = fleet.tune(searched, again=again)
         except KeyboardInterrupt:
-            click.echo(_interrupted(fleet, searched), err=True)
+            click.echo(wrapped(_interrupted(fleet, searched), is_error=True), err=True)
             raise
         return results, _usage(searched, here, workers, time.monotonic() - begin)
 

@@ -9,12 +9,12 @@ from bitquant.compute.grouped import grouped_matmul_dequantize_b
 from bitquant.compute.matmul import dequantize_b, matmul_dequantize_b, symbol
 from bitquant.config import MatmulConfig
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 
 __all__ = ["dequantize_b", "grouped_matmul_dequantize_b", "matmul_dequantize_b", "select_implementation"]
 
 
-def select_implementation(config: MatmulConfig | GroupedMatmulConfig, layout: Layout = "plain") -> tvm.IRModule:
+def select_implementation(config: MatmulConfig | GroupedMatmulConfig, layout: WeightLayout = "plain") -> tvm.IRModule:
     """Return the unscheduled module of a problem: one prim_func for each rung of its ladder."""
     functions = {}
     for rung in config.ladder:

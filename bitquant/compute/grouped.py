@@ -14,7 +14,7 @@ from tvm import te, tirx
 
 from bitquant.compute.matmul import cast_output, decode_weight, epilogue_value, placeholder, tag
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.operands import GROUPED_OPERANDS, Operand, present
 
 __all__ = ["OfExpert", "grouped_matmul_dequantize_b", "of_expert", "rounded_output", "slot_value"]
@@ -67,7 +67,7 @@ def rounded_output(config: GroupedMatmulConfig, value: Expr, dtype: str) -> Expr
 
 
 def grouped_matmul_dequantize_b(
-    config: GroupedMatmulConfig, rung: int, decode_dtype: str | None = None, layout: Layout = "plain"
+    config: GroupedMatmulConfig, rung: int, decode_dtype: str | None = None, layout: WeightLayout = "plain"
 ) -> tvm.tirx.PrimFunc:
     """Return a grouped product as an unscheduled prim_func; `GroupedMatmulConfig` has the formula.
 

@@ -12,7 +12,7 @@ from tvm import te, tirx
 from bitquant.compute.decode import apply_scale_and_zero, unpack_code
 from bitquant.config import MatmulConfig
 from bitquant.grouped_config import GroupedMatmulConfig, config_from_problem
-from bitquant.layouts import Layout, fragment_code, fragment_layout
+from bitquant.layouts import WeightLayout, fragment_code, fragment_layout
 from bitquant.operands import EPILOGUE, WEIGHT, Operand, present
 
 __all__ = [
@@ -51,7 +51,7 @@ def symbol(rung: int, operation: str = MatmulConfig.operation) -> str:
 
 
 def tag(
-    func: tvm.tirx.PrimFunc, config: MatmulConfig | GroupedMatmulConfig, rung: int, layout: Layout = "plain"
+    func: tvm.tirx.PrimFunc, config: MatmulConfig | GroupedMatmulConfig, rung: int, layout: WeightLayout = "plain"
 ) -> tvm.tirx.PrimFunc:
     """Return `func` with its symbol and with the problem, rung and weight layout that it was made for."""
     name = symbol(rung, config.operation)
@@ -74,7 +74,7 @@ def rung_of(func: tvm.tirx.PrimFunc) -> int:
     return int(func.attrs[RUNG_ATTR])
 
 
-def layout_of(func: tvm.tirx.PrimFunc) -> Layout:
+def layout_of(func: tvm.tirx.PrimFunc) -> WeightLayout:
     """Return the layout in which `func` reads the weight."""
     layout = func.attrs.get(LAYOUT_ATTR) if func.attrs else None
     return "fragment" if layout == "fragment" else "plain"
@@ -88,7 +88,7 @@ def decode_weight(
     n: Expr,
     k: Expr,
     dtype: str,
-    layout: Layout = "plain",
+    layout: WeightLayout = "plain",
     table: Callable[[Expr], Expr] | None = None,
 ) -> Expr:
     """Return decode(W)[n, k] in `dtype`, read from the stored operands.
@@ -206,7 +206,7 @@ def cast_output(x: Expr, x_dtype: str, dtype: str) -> Expr:
 
 
 def matmul_dequantize_b(
-    config: MatmulConfig, rung: int, decode_dtype: str | None = None, layout: Layout = "plain"
+    config: MatmulConfig, rung: int, decode_dtype: str | None = None, layout: WeightLayout = "plain"
 ) -> tvm.tirx.PrimFunc:
     """Return D = cast(A x decode(B)^T * ActivationScale * ChannelScale + Bias) as an unscheduled prim_func.
 
@@ -264,7 +264,7 @@ def matmul_dequantize_b(
     return tag(func, config, rung, layout)
 
 
-def dequantize_b(config: MatmulConfig, dtype: str, layout: Layout = "plain") -> tvm.tirx.PrimFunc:
+def dequantize_b(config: MatmulConfig, dtype: str, layout: WeightLayout = "plain") -> tvm.tirx.PrimFunc:
     """Return D = decode(B), (N, K), as an unscheduled prim_func.
 
     Parameters
@@ -300,7 +300,7 @@ def dequantize_b(config: MatmulConfig, dtype: str, layout: Layout = "plain") -> 
     return func.with_attrs(attrs)
 
 
-def placeholder(operand: Operand, config: MatmulConfig | GroupedMatmulConfig, m: Any, layout: Layout) -> Expr:
+def placeholder(operand: Operand, config: MatmulConfig | GroupedMatmulConfig, m: Any, layout: WeightLayout) -> Expr:
     """Return an operand as the tensor that an expression reads."""
     shape, dtype = operand.shape(config, m, layout), operand.dtype(config, layout)
     return te.placeholder(shape, name=operand.name, dtype=dtype)

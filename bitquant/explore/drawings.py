@@ -105,10 +105,10 @@ def waves(tiling: Tiling, resident: int) -> tuple[int, float]:
     resident
         Blocks that run together on the whole GPU.
     """
-    jobs = tiling.tiles_m * tiling.tiles_n * tiling.sharers
-    together = min(resident, tiling.blocks or jobs)
-    count = -(-jobs // together)
-    return count, (jobs - (count - 1) * together) / resident
+    work_tiles = tiling.tiles_m * tiling.tiles_n * tiling.split_k
+    together = min(resident, tiling.blocks or work_tiles)
+    count = -(-work_tiles // together)
+    return count, (work_tiles - (count - 1) * together) / resident
 
 
 def _order(tiling: Tiling) -> list[tuple[int, int]]:
@@ -133,7 +133,7 @@ def draw_grid(tiling: Tiling, resident: int | None) -> str:
         Thread blocks that run together on the whole GPU; None: a CPU, whose threads take tiles as they come.
     """
     total = tiling.tiles_m * tiling.tiles_n
-    together = total if resident is None else max(1, min(resident, tiling.blocks or 1) // tiling.sharers)
+    together = total if resident is None else max(1, min(resident, tiling.blocks or 1) // tiling.split_k)
     place = {tile: i for i, tile in enumerate(_order(tiling))} if total <= _MOST_CELLS else {}
     room = 460.0
     if not place:

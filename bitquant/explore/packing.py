@@ -9,7 +9,7 @@ import torch
 
 from bitquant.config import MatmulConfig
 from bitquant.explore import svg
-from bitquant.layouts import FragmentLayout, Layout, fragment_layout
+from bitquant.layouts import FragmentLayout, WeightLayout, fragment_layout
 
 __all__ = ["Byte", "Field", "Place", "draw_fragment", "draw_word", "first_byte", "place_of"]
 
@@ -69,7 +69,7 @@ class Byte:
     where: str
 
 
-def first_byte(config: MatmulConfig, layout: Layout) -> Byte | None:
+def first_byte(config: MatmulConfig, layout: WeightLayout) -> Byte | None:
     """Return what the first byte of a stored weight holds; None where no elements share one."""
     bits = config.W_format.bits
     if bits > 8 or (bits == 8 and layout == "plain"):

@@ -175,8 +175,8 @@ def _render(
 
 def _packing(problem: Problem) -> dict[str, Any]:
     config = problem.config
-    byte = first_byte(config, problem.layout)
-    is_fragment = problem.layout == "fragment" and fragment_refusal(config) is None
+    byte = first_byte(config, problem.weight_layout)
+    is_fragment = problem.weight_layout == "fragment" and fragment_refusal(config) is None
     return {
         "byte": byte,
         "byte_data": Markup(_json(None if byte is None else {

@@ -65,7 +65,7 @@ def draw_roofline(gpu: GpuArch, found: Times, a_bits: int) -> str:
             svg.text(_LEFT + 8, _TOP + 32, f"flat: {roof:.0f} TFLOP/s by wgmma, A of {a_bits} bits (fitted)", "small")
         )
     x = x_of(intensity)
-    elements.append(svg.line(x, _TOP, x, _TOP + _HEIGHT, "here"))
+    elements.append(svg.line(x, _TOP + 38, x, _TOP + _HEIGHT, "here"))  # below the words
     for i, (look, name, rate) in enumerate(points):
         y = y_of(rate)
         elements.append(

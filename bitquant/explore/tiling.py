@@ -62,7 +62,7 @@ class Tiling:
         A tile of D, and the elements of k of a step; of a thread block, or of a thread of a CPU.
     tiles_m, tiles_n
         Tiles along m and n.
-    sharers
+    split_k
         Thread blocks that share the K of a tile.
     blocks
         Thread blocks of the grid; None for a CPU.
@@ -77,7 +77,7 @@ class Tiling:
     ring
         None where nothing is on its way ahead.
     raster
-        Tiles of m that are walked before n advances; None: n is walked first, for each m.
+        Tiles of m that are visited before n advances; None: n varies first, for each m.
     note
         One sentence on what the tile is made of.
     """
@@ -88,7 +88,7 @@ class Tiling:
     tiles_m: int
     tiles_n: int
     note: str
-    sharers: int = 1
+    split_k: int = 1
     blocks: int | None = None
     blocks_per_sm: int = 1
     threads: int = 0
@@ -121,14 +121,14 @@ def _of_decode(h: DecodeHint, g: Any) -> Tiling:
     return Tiling(
         g.rows_of_a, g.block_n, g.phase_k, g.grid_m, g.blocks_n,
         f"A warp multiplies {h.n_tiles_per_warp} x 16 columns of D; {h.warps_k} warps share k of a block and add their "
-        f"sums in shared memory. A step of the loop is {h.unroll} tiles of {g.layout.tile_k} k.",
-        sharers=h.split_k,
+        f"sums in shared memory. A step of the loop is {h.unroll} tiles of {g.fragment_layout.tile_k} k.",
+        split_k=h.split_k,
         blocks=g.grid_m * g.grid_n * h.split_k,
         blocks_per_sm=h.blocks_per_sm,
         threads=g.threads,
         parts=parts,
         parts_k=h.warps_k,
-        ring=Ring(h.ahead, g.warp_tiles, g.layout.tile_k, place),
+        ring=Ring(h.ahead, g.warp_tiles, g.fragment_layout.tile_k, place),
     )  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def _of_wgmma(h: WgmmaHint, g: Any) -> Tiling:
         h.block_m, h.block_n, h.block_k * h.consumers_k, tiles_m, g.n_blocks,
         f"A consumer warpgroup multiplies {h.n_tiles_per_consumer} x 64 columns of D; {h.consumers_k} of them share k "
         "of a block. One more warpgroup starts the copies.",
-        sharers=h.split_k,
+        split_k=h.split_k,
         blocks=clusters * h.cluster,
         blocks_per_sm=h.blocks_per_sm,
         threads=g.threads,

@@ -40,9 +40,11 @@ def canonical_name(name: str, argument: str, allowed: tuple[str, ...]) -> str:
         If `name` is not the name (or another accepted spelling) of one of `allowed`; it suggests the nearest one.
     """
     if not isinstance(name, str):
+        meant = str(name).removeprefix("torch.")
+        meant = _ALIASES.get(meant, meant)
         raise ConfigError(
             f"{argument!r} must be a string (got {name!r:.200} of type {type(name).__name__}); "
-            f"for example {argument}={allowed[0]!r}",
+            f"for example {argument}={(meant if meant in allowed else allowed[0])!r}",
             **{argument: name},
         )
     canonical = _ALIASES.get(name, name)

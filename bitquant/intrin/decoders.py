@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the words of a weight in the `fragment` layout to the operand registers of tensor cores, in few instructions.
 
-How a register is decoded its format says (`bitquant.formats`); here stands what the layout says: where in a lane's
-words the codes of a register are, and which ways of decoding go with it.
+A format says how a register is decoded (`bitquant.formats`). This module knows the layout: where in a lane's words the
+codes of a register are, and which ways of decoding fit it.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class RegisterDecoder:
         Decode in place (`bitquant.formats.integers`): numbers of different registers r differ by a factor,
         2^exponent(r).
     fills_bytes
-        Whether signed integers of fewer than 8 bits, as int8, stand at the top of their bytes: then there is no offset,
-        and numbers are up to 128 in magnitude. Else they are their codes.
+        Whether signed integers of fewer than 8 bits, as int8, fill the top bits of their bytes: then there is no
+        offset, and numbers are up to 128 in magnitude. Else they are their codes.
     shares_bytes
-        For 4 bits in place: the number of an even register r is too great by that of register r + 1. Sums of products
+        For 4 bits in place: the number of an even register r contains that of register r + 1. Sums of products
         of row g + 8 must be subtracted from those of row g.
     permutes
         Of every so many words one has the values of its lower two bytes permuted (`bitquant.formats.levels`), and not
@@ -108,7 +108,7 @@ class RegisterDecoder:
         plan = RegisterPlan(operand, layout.planes, registers, arch_capability, layout.is_adjacent, *ways)
         if (refusal := _refusal(fmt, layout, plan)) is not None:
             raise ScheduleError(f"operand {operand!r} {refusal}", fmt=fmt.name, operand=operand)
-        self.fmt, self.layout, self.operand = fmt, layout, operand
+        self.fmt, self.fragment_layout, self.operand = fmt, layout, operand
         self.in_place, self.shares_bytes, self.permutes = in_place, shares_bytes, permutes
         self.registers = registers
         self.has_table = layout.is_adjacent
@@ -120,17 +120,17 @@ class RegisterDecoder:
     def exponent(self, r: int) -> int:
         """Return the binary logarithm of the factor by which the numbers of register r are greater; 0 unless in place.
 
-        In place it is the bit of a half at which its codes' lowest plane stands in the end.
+        In place it is the bit of a half at which its codes' lowest plane ends up.
         """
         if self._decoding.exponent is None:
             return 0
-        _, bit = self.layout.bit_position(self.layout.planes[0], r, 0)
+        _, bit = self.fragment_layout.bit_position(self.fragment_layout.planes[0], r, 0)
         return self._decoding.exponent(int(bit))
 
     @property
     def exponents_follow_rows(self) -> bool:
         """Whether exponent(r) depends on r % 2 alone: the row of the left operand that a register belongs to."""
-        return all(self.exponent(r) == self.exponent(r % 2) for r in range(self.layout.registers))
+        return all(self.exponent(r) == self.exponent(r % 2) for r in range(self.fragment_layout.registers))
 
     def decode(self, words: Sequence[Any], r: int, table: Any = None, ops: RegisterOps | None = None) -> list[Expr]:
         """Return the `registers` operand registers of register r of a tile, as 32-bit unsigned numbers.
@@ -148,8 +148,8 @@ class RegisterDecoder:
         """
         ops = self._ops if ops is None else ops
         fields, word = [], 0
-        for plane, part in zip(self.layout.planes, words, strict=True):
-            word, bit = self.layout.bit_position(plane, r, 0)
+        for plane, part in zip(self.fragment_layout.planes, words, strict=True):
+            word, bit = self.fragment_layout.bit_position(plane, r, 0)
             # Buffers are callable too.
             fields.append((part[word] if hasattr(part, "__getitem__") else part(word), bit))
         return [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tvm.ir import Call, Op, PointerType, PrimType, StringImm
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
@@ -20,6 +21,7 @@ __all__ = [
     "expect_bytes",
     "fence_barriers",
     "initialize_barrier",
+    "request_memory",
     "trigger_dependent_launch",
     "wait_for_cluster",
     "wait_for_dependency",
@@ -45,13 +47,13 @@ def wait_for_dependency() -> None:
 def trigger_dependent_launch() -> None:
     """Emit griddepcontrol.launch_dependents, by which the next kernel may begin.
 
-    It stands after the wait, so that no kernel begins before the last but one has ended.
+    It is issued after the wait, so that no kernel begins before the last but one has ended.
     """
     T.evaluate(T.ptx["griddepcontrol.launch_dependents"]())
 
 
 def cluster_rank(blocks: int) -> Expr:
-    """Return this block's place among the `blocks` blocks of its cluster."""
+    """Return this block's rank in its cluster of `blocks`."""
     return T.cta_id_in_cluster([blocks]) if blocks > 1 else 0
 
 
@@ -63,7 +65,7 @@ def arrive_at_cluster(aligned: bool = False, relaxed: bool = False) -> None:
     aligned
         Whether all lanes of a warp come together.
     relaxed
-        Whether it says no more than that this thread has begun: what it has stored need not be seen yet.
+        Whether it only says that this thread has started: its stores need not be visible yet.
     """
     order = "relaxed" if relaxed else "release"
     T.evaluate(T.ptx[f"barrier.cluster.arrive.{order}{'.aligned' if aligned else ''}"]())
@@ -72,6 +74,22 @@ def arrive_at_cluster(aligned: bool = False, relaxed: bool = False) -> None:
 def wait_for_cluster(aligned: bool = False) -> None:
     """Emit the wait at the barrier of a cluster's threads, after `arrive_at_cluster`."""
     T.evaluate(T.ptx[f"barrier.cluster.wait.acquire{'.aligned' if aligned else ''}"]())
+
+
+def request_memory(name: str, dtype: str, count: int) -> Any:
+    """Emit, in host code, the call of a global function that returns memory (`bitquant.workspace`); return its buffer.
+
+    Parameters
+    ----------
+    name
+        Of the function, which is called with `count`.
+    dtype, count
+        What the memory holds: 4 bytes each.
+    """
+    arguments = [StringImm(name), T.int64(count)]
+    call = Call(Op.get("tirx.tvm_call_packed"), arguments, ret_ty=PointerType(PrimType(dtype)))
+    pointer = T.Bind(call, PointerType(PrimType(dtype)))
+    return T.decl_buffer((count,), dtype, data=pointer)
 
 
 def initialize_barrier(barrier: Expr, arrivals: int) -> None:
@@ -90,6 +108,6 @@ def expect_bytes(barrier: Expr, count: Expr) -> None:
 
 
 def fence_barriers() -> None:
-    """Emit what stands, in the same thread, between the initialization of mbarriers and the block's synchronization."""
+    """Emit the fences between the initialization of mbarriers, by the same thread, and the block's synchronization."""
     T.evaluate(T.ptx["fence.mbarrier_init.release.cluster"]())
     T.evaluate(T.ptx["fence.proxy.async.shared::cta"]())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pieces of tensor-core kernels: swizzled tiles, copies, ldmatrix and mma fragments.
 
-Two kinds of functions stand here. Index maps (`swizzle`, `fragment_row_chunk` ...) are pure and take Python integers,
+There are two kinds of functions. Index maps (`swizzle`, `fragment_row_chunk` ...) are pure and take Python integers,
 NumPy arrays or TVM expressions alike. The others emit TIRx statements and are called while a kernel's body is built.
 Shared memory is addressed in bytes throughout.
 """
@@ -68,7 +68,7 @@ def sum_value(register: Expr) -> Expr:
 
 
 def load_coherent(buffer: Any, index: Any) -> Expr:
-    """Emit the load of buffer[index], float32 in global memory, where it stands; return the register.
+    """Emit the load of buffer[index], float32 in global memory, by a coherent load; return the register.
 
     For what the kernel before this one may write until `griddepcontrol.wait` returns: of a plain load the compiler may
     make a non-coherent one, and move it up.

@@ -104,10 +104,10 @@ class TirxOps:
 
 
 class PairTable:
-    """Where a decoder's table of pairs stands in shared memory, for one lane.
+    """The address of a decoder's table of pairs in shared memory, for one lane.
 
-    The entry of byte b, a pair of values for the codes in its low and high 4 bits, stands at byte 128 * b + 4 * lane of
-    the table, 32 times in all, so that no two lanes of a warp meet in a bank.
+    The entry of byte b, a pair of values for the codes in its low and high 4 bits, is at byte 128 * b + 4 * lane of the
+    table, 32 times in all, so that lanes of a warp have no bank conflicts.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ SWIZZLE_BYTES = 128
 
 
 class Cursor:
-    """A place in a ring: a slot, and how often, modulo 2, the ring has been gone round."""
+    """A position in a ring: the slot, and the phase, the parity of the rounds completed (CUTLASS: PipelineState)."""
 
     def __init__(self, stages: int) -> None:
         self.stages = stages
@@ -246,7 +246,7 @@ def row_descriptor(address: Expr, units: Expr) -> Expr:
 
 
 def fence_wgmma() -> None:
-    """Emit what must stand before the first wgmma that reads registers written since the last one."""
+    """Emit wgmma.fence, required before the first wgmma that reads registers written since the last one."""
     T.evaluate(T.ptx["wgmma.fence.sync.aligned"]())
 
 
@@ -261,26 +261,26 @@ def wait_wgmma(pending: int) -> None:
 
 
 _FENCE_REGISTER = """
-__device__ __forceinline__ void bitquant_pin_{name}({type}& x) {{
+__device__ __forceinline__ void bitquant_fence_{name}({type}& x) {{
   asm volatile("" : "+{constraint}"(x) :: "memory");
 }}
 """
 
 
 def fence_registers(registers: Any) -> None:
-    """Emit, for each register of a buffer, that it may change here: the compiler moves no access across.
+    """Emit a fence for each register of a buffer: the compiler moves no access to it across.
 
-    It does not know that a wgmma writes its sums after the instruction. (`T.cuda.wgmma.noop_barrier`, which is meant
-    for this, fails in TVM 0.27.0.post1.)
+    A wgmma writes its accumulators after the instruction, which the compiler does not know. (TVM 0.27.0.post1 fails on
+    `T.cuda.wgmma.noop_barrier`, which is meant for this.)
     """
     is_float = str(registers.dtype) == "float32"
     name, kind, constraint = ("f32", "float", "f") if is_float else ("u32", "unsigned int", "r")
     source = _FENCE_REGISTER.format(name=name, type=kind, constraint=constraint)
     for i in range(int(registers.shape[0])):
-        T.evaluate(T.cuda.func_call(f"bitquant_pin_{name}", registers[i], source_code=source))
+        T.evaluate(T.cuda.func_call(f"bitquant_fence_{name}", registers[i], source_code=source))
 
 
-# The end of a tile.
+# The epilogue.
 
 
 def named_barrier(index: Expr, threads: int) -> None:

@@ -1,15 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices that callers name."""
+"""Models and devices that callers name."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
 
 from bitquant.errors import ConfigError, UnsupportedError
 
-__all__ = ["as_device", "present_device"]
+__all__ = ["as_device", "check_module", "present_device"]
+
+
+def check_module(model: Any) -> None:
+    """Check that a model is a module.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else, a path, say.
+    """
+    if not isinstance(model, torch.nn.Module):
+        fix = "; load_model opens a checkpoint" if isinstance(model, str | os.PathLike) else ""
+        raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__}){fix}", model=model)
 
 
 def as_device(device: Any) -> torch.device:

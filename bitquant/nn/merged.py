@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch.utils.dlpack import from_dlpack
 
-from bitquant.errors import ConfigError
 from bitquant.layouts import TILE_N
+from bitquant.nn.device import check_module
 from bitquant.nn.linear import Linear
 from bitquant.nn.module import KernelModule
 from bitquant.nn.siblings import children_of_one_input
@@ -69,8 +69,7 @@ def merge_layers(model: torch.nn.Module) -> list[tuple[str, ...]]:
     --------
     unmerge_layers
     """
-    if not isinstance(model, torch.nn.Module):
-        raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
+    check_module(model)
     names = {id(module): name for name, module in model.named_modules()}
     merged = []
     for parent in list(model.modules()):

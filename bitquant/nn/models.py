@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from bitquant.config import ZerosMode, check_bool
-from bitquant.errors import ConfigError
+from bitquant.nn.device import check_module
 from bitquant.nn.merged import merge_layers
 from bitquant.nn.rounding import Method
 from bitquant.nn.swap import (
@@ -88,8 +88,7 @@ def quantize_model(
     >>> quantize_model(model, W_dtype="uint4", group_size=64)[0].config.W_dtype
     'uint4'
     """
-    if not isinstance(model, torch.nn.Module):
-        raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
+    check_module(model)
     check_options(options)
     check_bool(merge, "merge")
     skip = as_names(skip)

@@ -17,7 +17,7 @@ from bitquant import layouts, relayout
 from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig, check_bool
 from bitquant.errors import CallError, ConfigError, UnsupportedError
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.matmul import Matmul
 from bitquant.nn.activations import token_kernels
 from bitquant.nn.format import describe_format, format_difference, pack_format, unpack_format
@@ -56,7 +56,7 @@ class _Kernels:
         self.operators: dict[str, Matmul] = {}
         #: Shapes of the weights that they read.
         self.weight_shapes: dict[str, tuple[int, int]] = {}
-        self._gpu_layout: Layout | None = None
+        self._gpu_layout: WeightLayout | None = None
 
     # What torch.compiler.assume_constant_result sets, which imports torch._dynamo: 1.4 s for those who never compile.
     @_marked(_dynamo_marked_constant=True)
@@ -90,7 +90,7 @@ class _Kernels:
         self.weight_shapes[device_type] = layouts.weight_shape(self.config, operator.weight_layout)
         self.operators[device_type] = operator
 
-    def layout(self, device_type: str) -> Layout:
+    def layout(self, device_type: str) -> WeightLayout:
         """Return the layout in which a layer keeps its weight on a type of device; no operator is made for that."""
         if device_type != "cuda":
             return "plain"
@@ -134,7 +134,7 @@ def _shared_kernels(config: MatmulConfig, target: str | Target | None, enable_tu
     return kernels
 
 
-def _converted(weight: torch.Tensor, config: MatmulConfig, layout: Layout, wanted: Layout) -> torch.Tensor:
+def _converted(weight: torch.Tensor, config: MatmulConfig, layout: WeightLayout, wanted: WeightLayout) -> torch.Tensor:
     """Return a weight that is in one layout in another.
 
     Raises
@@ -272,7 +272,7 @@ class KernelModule(torch.nn.Module):
         return token_kernels(dtypes, c.A_format.name, c.K, self._kernels.target, with_weight_scale)
 
     @property
-    def weight_layout(self) -> Layout | None:
+    def weight_layout(self) -> WeightLayout | None:
         """Layout of `qweight`, "plain" or "fragment"; None where there is no weight, or it is none of this problem.
 
         Shape and type tell: a weight has other ones in each layout. So no record can disagree with what is in memory.
@@ -333,12 +333,12 @@ class KernelModule(torch.nn.Module):
         self.qweight = weight = self._arranged(weight)
         return weight
 
-    def _arrange_weight(self, wanted: Layout | None = None) -> None:
+    def _arrange_weight(self, wanted: WeightLayout | None = None) -> None:
         """Convert `qweight` where it is to a layout, by default the one for its device."""
         if self.qweight is not None:
             self.qweight = self._arranged(self.qweight, wanted)
 
-    def _arranged(self, weight: torch.Tensor, wanted: Layout | None = None) -> torch.Tensor:
+    def _arranged(self, weight: torch.Tensor, wanted: WeightLayout | None = None) -> torch.Tensor:
         """Return `qweight`, which is `weight`, in a layout; as it is where it is no weight of this problem."""
         layout, wanted = self.weight_layout, wanted or self._kernels.layout(weight.device.type)
         if layout is None or layout == wanted:

@@ -16,7 +16,7 @@ import torch
 from bitquant import parallel
 from bitquant.build import watched
 from bitquant.errors import BitquantError, BuildError, ConfigError
-from bitquant.nn.device import as_device
+from bitquant.nn.device import as_device, check_module
 from bitquant.nn.module import KernelModule
 from bitquant.parallel import run_all
 from bitquant.workers import Crew, Worker
@@ -230,8 +230,7 @@ def _crew_for(items: list[_Item]) -> Crew | None:
 
 def _wanted(model: Any, device_type: str | None) -> dict[tuple[Any, str], str]:
     """Return what a model needs, kernels and type of device, each with the name of the first layer that does."""
-    if not isinstance(model, torch.nn.Module):
-        raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
+    check_module(model)
     dtypes = {p.dtype for m in model.modules() if not isinstance(m, KernelModule) for p in m.parameters(recurse=False)}
     inputs = [dtype for dtype in _INPUT_DTYPES if dtype in dtypes] or [torch.get_default_dtype()]
     wanted: dict[tuple[Any, str], str] = {}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -164,8 +165,11 @@ def _layers_of(model: str | Path, fields: Mapping[str, Any]) -> tuple[_Heads | N
         return heads, [(layer, _config_of(layer, fields)) for layer in _formatted(str(model), layers, fields)]
     folder = Path(model)
     if not (folder / "config.json").is_file():
+        near = difflib.get_close_matches(str(model), MODELS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"'model' must be a folder with a config.json, or one of {', '.join(MODELS)} (got {str(model)!r:.200})",
+            f"'model' must be a folder with a config.json, or one of {', '.join(MODELS)} (got {str(model)!r:.200})"
+            f"{hint}",
             model=str(model),
         )
     outline, config = _outline(folder)

@@ -18,6 +18,7 @@ from bitquant.config import check_group_size
 from bitquant.errors import ConfigError
 from bitquant.formats import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
+from bitquant.nn.device import check_module
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import unmerge_layers
 from bitquant.progress import track
@@ -206,6 +207,10 @@ def check_dtype(dtype: Any) -> None:
         raise ConfigError(f"'dtype' must be float16, bfloat16 or float32 (got {dtype!r:.80})", dtype=dtype)
 
 
+#: What other libraries call the number of bits, which is part of W_dtype here.
+_BITS = frozenset({"bits", "nbits", "w_bit", "wbits"})
+
+
 def check_options(options: dict[str, Any]) -> None:
     """Check that options are parameters of `Linear`.
 
@@ -217,7 +222,7 @@ def check_options(options: dict[str, Any]) -> None:
     known = inspect.signature(Linear).parameters
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = ["W_dtype"] if name in _BITS else difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{name!r} must be a parameter of this function or of Linear{hint}", **options)
 
@@ -235,8 +240,7 @@ def check_weight_format(W_dtype: str, codebook: Sequence[float] | None = None) -
 
 
 def _check_model(model: Any) -> None:
-    if not isinstance(model, torch.nn.Module):
-        raise ConfigError(f"'model' must be a torch.nn.Module (got {type(model).__name__})", model=model)
+    check_module(model)
     if isinstance(model, torch.nn.Linear):
         raise ConfigError("'model' must hold layers (got a layer); use Linear.from_float", model=model)
     for name, module in model.named_modules():

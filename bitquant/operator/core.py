@@ -23,7 +23,7 @@ from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
 from bitquant.config import MatmulConfig
 from bitquant.errors import CallError, ConfigError, UnsupportedError
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.operator.archives import compile_archive, find_archive, present_archive
 from bitquant.operator.call import Launcher, mark_written
 from bitquant.operator.dispatch import dequantize, dispatch
@@ -80,7 +80,7 @@ class Operator:
         What names it in programs that call it (`bitquant.operator.torch_op`).
     """
 
-    weight_layout: Layout
+    weight_layout: WeightLayout
     config: Any
     #: What its config is.
     config_type: ClassVar[type] = MatmulConfig
@@ -132,7 +132,7 @@ class Operator:
 
     # What an operation has of its own.
 
-    def _signature_of(self, config: Any, layout: Layout, device_type: str) -> Signature:
+    def _signature_of(self, config: Any, layout: WeightLayout, device_type: str) -> Signature:
         return Signature(config, layout, device_type)
 
     def _launcher_of(self, archive: Archive) -> Launcher:

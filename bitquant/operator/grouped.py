@@ -15,7 +15,7 @@ import torch
 from bitquant.archive import Archive
 from bitquant.errors import CallError
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.operands import GROUPED_OPERANDS, OUTPUT
 from bitquant.operator.call import Launcher, is_watched, needs_gradient
 from bitquant.operator.core import Operator
@@ -140,7 +140,7 @@ class GroupedOperator(Operator):
     config: GroupedMatmulConfig
     config_type = GroupedMatmulConfig
 
-    def _signature_of(self, config: Any, layout: Layout, device_type: str) -> Signature:
+    def _signature_of(self, config: Any, layout: WeightLayout, device_type: str) -> Signature:
         return GroupedSignature(config, layout, device_type)
 
     def _launcher_of(self, archive: Archive) -> Launcher:

@@ -21,7 +21,7 @@ from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, UnsupportedError
 from bitquant.files import as_path
 from bitquant.grouped_config import GroupedMatmulConfig, config_from_problem
-from bitquant.layouts import Layout, fragment_refusal
+from bitquant.layouts import WeightLayout, fragment_refusal
 from bitquant.schedule import Plan
 
 __all__ = ["Parts", "export_archive", "lenient_plan", "load_archive", "problem_parts", "problem_text", "target_name"]
@@ -32,7 +32,7 @@ class Parts(NamedTuple):
 
     config: Any
     target: Target
-    layout: Layout
+    layout: WeightLayout
     plan: Plan | None
 
 
@@ -101,7 +101,9 @@ def lenient_plan(fields: Mapping[str, Any]) -> Plan:
     return Plan(planned, plan.refusals)
 
 
-def problem_text(config: MatmulConfig | GroupedMatmulConfig, target: Target, layout: Layout, plan: Plan | None) -> str:
+def problem_text(
+    config: MatmulConfig | GroupedMatmulConfig, target: Target, layout: WeightLayout, plan: Plan | None
+) -> str:
     """Return the problem as canonical JSON, from which `problem_parts` makes it again.
 
     Parameters

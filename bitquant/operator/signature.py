@@ -11,7 +11,7 @@ import torch
 
 from bitquant.arch import gpu_arch
 from bitquant.errors import CallError
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.operands import OUTPUT, WEIGHT, Operand, operands_of
 
 __all__ = ["DeviceCheck", "Expected", "Operands", "Signature"]
@@ -77,7 +77,7 @@ class Signature:
         Where they run, "cpu" or "cuda".
     """
 
-    def __init__(self, config: Any, layout: Layout, device_type: str) -> None:
+    def __init__(self, config: Any, layout: WeightLayout, device_type: str) -> None:
         self.config, self.layout, self.device_type = config, layout, device_type
         self.K, self.N = config.K, config.N
         #: By the names at the call, in the order of the kernels' parameters.
@@ -177,7 +177,7 @@ class Signature:
         if self.config.is_static and m not in (self.config.M, 0):
             raise CallError(
                 f"'A' must have {self.config.M} rows (got {m}): the config has a static M; "
-                "make it with M=None or a sequence of rungs to serve any number of rows"
+                "with M=None, or several numbers such as M=(1, 16, 64), it serves any number of rows"
             )
 
     def _check(

@@ -17,7 +17,7 @@ from bitquant.compute.matmul import config_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.layouts import Layout, fragment_refusal
+from bitquant.layouts import WeightLayout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule import ranking
 from bitquant.schedule.hint import Hint
@@ -141,7 +141,7 @@ def chosen_rules(rules: Sequence[Any] | None, operation: str = MatmulConfig.oper
 
 def preferred_layout(
     config: MatmulConfig | GroupedMatmulConfig, target: Target, rules: Sequence[Any] | None = None
-) -> Layout:
+) -> WeightLayout:
     """Return the layout in which a weight for `rules` is stored: one for every rung, since it is stored once.
 
     It is "fragment" where rules made for it take every rung, and the config does not ask for the plain layout.

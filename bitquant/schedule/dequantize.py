@@ -10,7 +10,7 @@ from tvm.target import Target
 
 from bitquant.compute import dequantize_b
 from bitquant.config import MatmulConfig
-from bitquant.layouts import TILE_N, Layout
+from bitquant.layouts import TILE_N, WeightLayout
 from bitquant.schedule.apply import CHOICE_ATTR, Choice
 
 __all__ = ["schedule_dequantize"]
@@ -19,7 +19,7 @@ __all__ = ["schedule_dequantize"]
 _THREADS, _STORE_BYTES = 256, 16
 
 
-def schedule_dequantize(config: MatmulConfig, dtype: str, layout: Layout, target: Target) -> IRModule:
+def schedule_dequantize(config: MatmulConfig, dtype: str, layout: WeightLayout, target: Target) -> IRModule:
     """Return a module with the scheduled function that decodes the weight of a problem.
 
     Memory bounds it: it reads the weight once and writes N * K numbers. On a GPU a thread decodes consecutive k into

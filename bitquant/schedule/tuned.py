@@ -19,7 +19,7 @@ from bitquant.compute.matmul import config_of, layout_of, rung_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import RecordError
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.problem import Problem
 from bitquant.schedule.apply import (
     REFUSALS_ATTR,
@@ -172,7 +172,7 @@ def _stale(origin: str, what: object, error: Exception) -> RecordError:
 def plan(
     config: MatmulConfig | GroupedMatmulConfig,
     target: Target,
-    layout: Layout = "plain",
+    layout: WeightLayout = "plain",
     records: RecordSource | None = None,
     rules: Sequence[Rule] | None = None,
     rungs: Iterable[int] | None = None,

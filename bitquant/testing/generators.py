@@ -153,27 +153,27 @@ class _Shape:
         return self.K % step == 0 and whole_groups and (zeros_mode != "quantized" or self.N % step == 0)
 
 
-class _Dealer:
+class _RoundRobin:
     """Deals each axis's values from a shuffled deck, so that each comes up once before any comes up again."""
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed)  # noqa: S311  Reproducible, not secret.
         self._decks: dict[tuple[str, tuple[Any, ...]], list[Any]] = {}
 
-    def deal(self, axis: str, values: Sequence[Any]) -> Any:
+    def next(self, axis: str, values: Sequence[Any]) -> Any:
         deck = self._decks.setdefault((axis, tuple(values)), [])
         if not deck:
             deck.extend(self._random.sample(list(values), len(values)))
         return deck.pop()
 
 
-def _own_shapes(W_dtype: str, zeros_mode: ZerosMode | None, grouped: bool, dealer: _Dealer) -> list[_Shape]:
+def _own_shapes(W_dtype: str, zeros_mode: ZerosMode | None, grouped: bool, round_robin: _RoundRobin) -> list[_Shape]:
     """Return a round and a ragged shape: sizes that tiles divide, and sizes that nothing but the packing divides."""
     step = packing_step(W_dtype)
     ragged_k = [(72, 9), (72, 24), (step * 51, 17)] if grouped else [(step * k, -1) for k in (1, 17, 129)]
-    N = dealer.deal("ragged N", (1, 5, 33, 1001))
+    N = round_robin.next("ragged N", (1, 5, 33, 1001))
     N = -(-N // step) * step if zeros_mode == "quantized" else N
-    K, group_size = dealer.deal("ragged K", ragged_k)
+    K, group_size = round_robin.next("ragged K", ragged_k)
     return [_Shape(128, 256, 64 if grouped else -1), _Shape(N, K, group_size)]
 
 
@@ -238,26 +238,26 @@ def _problems(
     seed: int,
 ) -> Iterator[MatmulConfig]:
     for W in W_dtypes:
-        dealer = _Dealer(f"{seed}/{W}")
+        round_robin = _RoundRobin(f"{seed}/{W}")
         activations = [a for a in legal_activations(W) if a in A_dtypes]
         for A in activations:
             for zeros_mode in legal_zeros_modes(W):
                 points = [
                     (with_scaling, shape)
                     for with_scaling in (False, True)
-                    for shape in _shapes(W, zeros_mode, with_scaling, shapes, dealer)
+                    for shape in _shapes(W, zeros_mode, with_scaling, shapes, round_robin)
                 ]
                 if select == "cover" and points:
-                    points = [points[dealer.deal("point", range(len(points)))]]
+                    points = [points[round_robin.next("point", range(len(points)))]]
                 for with_scaling, shape in points:
                     outputs = [(out, bias) for out in OUT_DTYPES for bias in (False, True)]
                     if select != "all":
-                        outputs = [dealer.deal("output", outputs)]
+                        outputs = [round_robin.next("output", outputs)]
                     for out, bias in outputs:
-                        yield _problem(W, A, zeros_mode, with_scaling, shape, out, bias, dealer)
-        yield from _problems_with_output_scales(select, W, activations, shapes, dealer)
+                        yield _problem(W, A, zeros_mode, with_scaling, shape, out, bias, round_robin)
+        yield from _problems_with_output_scales(select, W, activations, shapes, round_robin)
     for W in W_dtypes:
-        yield from _problems_with_other_scales(select, W, A_dtypes, shapes, _Dealer(f"{seed}/scales/{W}"))
+        yield from _problems_with_other_scales(select, W, A_dtypes, shapes, _RoundRobin(f"{seed}/scales/{W}"))
 
 
 def _problems_with_output_scales(
@@ -265,30 +265,34 @@ def _problems_with_output_scales(
     W: str,
     activations: Sequence[str],
     shapes: Sequence[tuple[int, int, int]] | None,
-    dealer: _Dealer,
+    round_robin: _RoundRobin,
 ) -> Iterator[MatmulConfig]:
     """Yield problems with an ActivationScale, a ChannelScale or both; see `cases`."""
     pairs = ((True, True), (True, False), (False, True))
     if select == "cover":
         wide = [a for a in activations if number_format(a).bits > 8]
-        activations = [a for a in activations if a not in wide] + [dealer.deal("wide A", wide)] * bool(wide)
+        activations = [a for a in activations if a not in wide] + [round_robin.next("wide A", wide)] * bool(wide)
     for A in activations:
-        for activation, channel in [dealer.deal("output scales", pairs)] if select == "cover" else pairs:
-            zeros_mode = dealer.deal("zeros mode", legal_zeros_modes(W))
+        for activation, channel in [round_robin.next("output scales", pairs)] if select == "cover" else pairs:
+            zeros_mode = round_robin.next("zeros mode", legal_zeros_modes(W))
             # Mostly none of their own: formats of 8 bits have a scale a channel instead.
-            with_scaling = dealer.deal("scaling", (False, False, True))
-            found = _shapes(W, zeros_mode, with_scaling, shapes, dealer)
+            with_scaling = round_robin.next("scaling", (False, False, True))
+            found = _shapes(W, zeros_mode, with_scaling, shapes, round_robin)
             if not found:
                 continue
-            shape = found[dealer.deal("shape", range(len(found)))]
+            shape = found[round_robin.next("shape", range(len(found)))]
             outputs = [(out, bias) for out in OUT_DTYPES for bias in (False, True)]
-            for out, bias in outputs if select == "all" else [dealer.deal("scaled output", outputs)]:
-                problem = _problem(W, A, zeros_mode, with_scaling, shape, out, bias, dealer)
+            for out, bias in outputs if select == "all" else [round_robin.next("scaled output", outputs)]:
+                problem = _problem(W, A, zeros_mode, with_scaling, shape, out, bias, round_robin)
                 yield dataclasses.replace(problem, with_activation_scale=activation, with_channel_scale=channel)
 
 
 def _problems_with_other_scales(
-    select: str, W: str, A_dtypes: Sequence[str], shapes: Sequence[tuple[int, int, int]] | None, dealer: _Dealer
+    select: str,
+    W: str,
+    A_dtypes: Sequence[str],
+    shapes: Sequence[tuple[int, int, int]] | None,
+    round_robin: _RoundRobin,
 ) -> Iterator[MatmulConfig]:
     """Yield problems with scales of 8 bits, and with rows that share scales; see `cases`."""
     if number_format(W, weight_fields(W).get("codebook")).bits > 8:
@@ -297,19 +301,19 @@ def _problems_with_other_scales(
     activations = [a for a in legal_activations(W) if a in A_dtypes]
     pairs = [(a, kind) for a in activations for kind in kinds]
     if select == "cover" and activations:
-        pairs = [(dealer.deal("A", activations), kind) for kind in kinds]
+        pairs = [(round_robin.next("A", activations), kind) for kind in kinds]
     for A, (scale_dtype, rows) in pairs:
-        found = _shapes(W, None, True, shapes, dealer)
+        found = _shapes(W, None, True, shapes, round_robin)
         if not found:
             continue
-        out, bias = dealer.deal("output", [(out, bias) for out in OUT_DTYPES for bias in (False, True)])
-        shape = found[dealer.deal("shape", range(len(found)))]
-        problem = _problem(W, A, None, True, shape, out, bias, dealer)
+        out, bias = round_robin.next("output", [(out, bias) for out in OUT_DTYPES for bias in (False, True)])
+        shape = found[round_robin.next("shape", range(len(found)))]
+        problem = _problem(W, A, None, True, shape, out, bias, round_robin)
         yield dataclasses.replace(
             problem,
             scale_dtype=scale_dtype,
             rows_per_scale=rows,
-            with_channel_scale=dealer.deal("factor", (False, True)),
+            with_channel_scale=round_robin.next("factor", (False, True)),
         )
 
 
@@ -318,12 +322,12 @@ def _shapes(
     zeros_mode: ZerosMode | None,
     with_scaling: bool,
     shapes: Sequence[tuple[int, int, int]] | None,
-    dealer: _Dealer,
+    round_robin: _RoundRobin,
 ) -> list[_Shape]:
     if shapes is not None:
         return [s for s in (_Shape(*shape) for shape in shapes) if s.suits(W, zeros_mode)]
     groupings = (False, True) if with_scaling or zeros_mode else (False,)  # Without either a group is nothing.
-    return [s for grouped in groupings for s in _own_shapes(W, zeros_mode, grouped, dealer)]
+    return [s for grouped in groupings for s in _own_shapes(W, zeros_mode, grouped, round_robin)]
 
 
 def _problem(
@@ -334,25 +338,25 @@ def _problem(
     shape: _Shape,
     out: str,
     bias: bool,
-    dealer: _Dealer,
+    round_robin: _RoundRobin,
 ) -> MatmulConfig:
     has_scale_type = with_scaling or zeros_mode in ("original", "rescale")
     return MatmulConfig(
-        M=dealer.deal("M", ((1, 16, 64), (1, 16), (16, 64), 1, 16, 33)),
+        M=round_robin.next("M", ((1, 16, 64), (1, 16), (16, 64), 1, 16, 33)),
         N=shape.N,
         K=shape.K,
         A_dtype=A,
         **weight_fields(W),
         out_dtype=out,
-        accum_dtype=dealer.deal("accum", legal_accumulators(A)),
-        layout=dealer.deal("layout", legal_layouts(W, A)),
+        accum_dtype=round_robin.next("accum", legal_accumulators(A)),
+        layout=round_robin.next("layout", legal_layouts(W, A)),
         with_bias=bias,
         group_size=shape.group_size,
         with_scaling=with_scaling,
         with_zeros=zeros_mode is not None,
         zeros_mode=zeros_mode or "original",
-        fast_decoding=dealer.deal("fast decoding", (None, None, False)),
-        scale_dtype=dealer.deal("scale", (None, None, *_WIDE_SCALES)) if has_scale_type else None,
+        fast_decoding=round_robin.next("fast decoding", (None, None, False)),
+        scale_dtype=round_robin.next("scale", (None, None, *_WIDE_SCALES)) if has_scale_type else None,
     )
 
 

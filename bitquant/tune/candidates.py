@@ -79,7 +79,7 @@ def candidates(
         queues.append([candidate for candidate, us in predictions if not np.isfinite(us)])
     queues.insert(0, [candidate for _, candidate in sorted(timed, key=lambda pair: pair[0])])
     ordered = [*([current] if current is not None else []), *(space[0] for space in spaces if space)]
-    return list({candidate.key: candidate for candidate in [*ordered, *order.in_turns(queues)]}.values())
+    return list({candidate.key: candidate for candidate in [*ordered, *order.interleaved(queues)]}.values())
 
 
 def _space(rule: Rule, problem: Problem) -> Iterator[Hint]:

@@ -14,8 +14,8 @@ from typing import Any
 from bitquant import cache
 from bitquant.errors import UnsupportedError
 from bitquant.schedule.rules import default_rules
-from bitquant.tune.apart import ProcessMeasurer
 from bitquant.tune.compile import Builder
+from bitquant.tune.isolated import ProcessMeasurer
 from bitquant.tune.predictor import default_predictor
 from bitquant.tune.work import SLOTS, Bench, Slot, SlotLostError, work
 

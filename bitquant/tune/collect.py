@@ -251,7 +251,7 @@ def _unmeasured(problem: Problem, candidate: Candidate, how: str, device: str) -
 def _measure(draw: Draw, outcomes: Sequence[tuple[Measurement, Outcome]], device: torch.device) -> list[Measurement]:
     """Return what became of the kernels of a problem: all in a short sample, the best and the defaults in turns too."""
     problem = draw.problem
-    bench = Workbench(problem.config, problem.layout, problem.rung, device)
+    bench = Workbench(problem.config, problem.weight_layout, problem.rung, device)
     clock = clock_for(device)
     results: list[Measurement] = []
     kernels: dict[int, Any] = {}

@@ -82,7 +82,7 @@ class Builder:
     """
 
     def __init__(self, workers: int) -> None:
-        self._processes = [Worker(Worker.for_module(_WORKER), is_apart=True) for _ in range(workers)]
+        self._processes = [Worker(Worker.for_module(_WORKER), is_isolated=True) for _ in range(workers)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for process in self._processes:
             self._idle.put(process)
@@ -99,7 +99,7 @@ class Builder:
     def _build_here(self, problem: Problem, candidate: Candidate) -> Outcome:
         begin = time.monotonic()
         try:
-            return build_candidate(problem.config, problem.layout, problem.target, candidate)
+            return build_candidate(problem.config, problem.weight_layout, problem.target, candidate)
         except Exception as error:  # noqa: BLE001 - a rule may fail in any way; what it said is reported.
             return describe(error)
         finally:
@@ -111,7 +111,7 @@ class Builder:
             if self._is_stopped:
                 raise CancelledError
             with scratch_folder() as folder:
-                request = request_for(problem.config, problem.layout, problem.target, candidate)
+                request = request_for(problem.config, problem.weight_layout, problem.target, candidate)
                 outcome = process.build(request, folder / "built.bqk")
             if self._is_stopped:
                 raise CancelledError

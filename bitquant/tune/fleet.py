@@ -23,9 +23,9 @@ from bitquant.errors import BitquantError, UnsupportedError
 from bitquant.parallel import NAP_S
 from bitquant.problem import Problem
 from bitquant.schedule.rules.contract import Rule
-from bitquant.tune.apart import ProcessMeasurer
 from bitquant.tune.candidates import Candidate
 from bitquant.tune.compile import Builder
+from bitquant.tune.isolated import ProcessMeasurer
 from bitquant.tune.journal import Journal
 from bitquant.tune.measurer import ROUNDS, Measurer
 from bitquant.tune.predictor import default_predictor

@@ -12,7 +12,7 @@ import torch
 from bitquant import profiling
 from bitquant.config import MatmulConfig
 from bitquant.inputs import Inputs, draw_inputs
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.operands import EPILOGUE, present
 from bitquant.tune.candidates import Candidate
 
@@ -59,7 +59,7 @@ class Workbench:
         Where the kernels run.
     """
 
-    def __init__(self, config: MatmulConfig, layout: Layout, rung: int, device: torch.device) -> None:
+    def __init__(self, config: MatmulConfig, layout: WeightLayout, rung: int, device: torch.device) -> None:
         self._config = config
         rows = [rung]
         if not config.has_fixed_rows(rung):

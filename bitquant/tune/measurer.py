@@ -143,7 +143,7 @@ class LocalMeasurer:
                 self._benches.popitem(last=False)
             self._tell("operands")
             try:
-                self._benches[key] = Workbench(problem.config, problem.layout, problem.rung, self._place)
+                self._benches[key] = Workbench(problem.config, problem.weight_layout, problem.rung, self._place)
             except Exception as error:
                 self._check_gpu(error)
                 raise
@@ -168,4 +168,4 @@ def _kernel(problem: Problem, archive: Archive) -> Callable[..., object]:
 
 
 def _key(problem: Problem) -> str:
-    return f"{problem.config.key()} {problem.rung} {problem.layout}"
+    return f"{problem.config.key()} {problem.rung} {problem.weight_layout}"

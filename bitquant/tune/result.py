@@ -13,7 +13,7 @@ from tvm.target import Target
 from bitquant.arch import target_gpu
 from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, UnsupportedError
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.markup import html_table
 from bitquant.operator.report import floor_us
 from bitquant.profiling import Described
@@ -38,7 +38,7 @@ class Subject:
 
     config: MatmulConfig
     target: Target
-    weight_layout: Layout
+    weight_layout: WeightLayout
 
     @property
     def is_cuda(self) -> bool:

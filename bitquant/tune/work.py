@@ -64,7 +64,7 @@ def job_of(
         "problem": problem.config.problem(),
         "rung": problem.rung,
         "target": str(problem.target),
-        "layout": problem.layout,
+        "layout": problem.weight_layout,
         "topk": topk,
         "current": None if current is None else {"rule": current.rule.name, "hint": current.hint.to_dict()},
         "known": [trial.to_dict() for trial in known],

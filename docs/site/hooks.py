@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[2]
 PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md"}
 #: What fits beside the navigation on a screen of 1280 pixels.
 _COLUMNS = 84
-_LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)\s#]+)((?:#[^)\s]*)?\))")
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_config(config: Any) -> Any:
-    """Say where the source is, as the package does."""
-    (config["repo_url"],) = re.findall(r'^Source = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    """Say where the source is, if the package does."""
+    found = re.search(r'^Source = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    config["repo_url"] = found[1] if found else None
     return config
 
 
@@ -35,14 +36,14 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:  # noqa: ARG001
-    """Lead links to files outside docs/ to their page, or to the source of this version."""
+    """Lead links to files outside docs/ to their page, or to the source of this version; else name the file."""
     name = page.file.src_uri
     here = ROOT if name in PAGES.values() else (ROOT / "docs" / name).parent
     return _outside_code(markdown, lambda text: _LINK.sub(lambda link: _led(link, here, name, config), text))
 
 
 def _led(link: re.Match[str], here: Path, name: str, config: Any) -> str:
-    before, target, after = link.groups()
+    mark, text, target, place = link.groups(default="")
     path = (here / target).resolve()
     if not path.is_relative_to(ROOT):
         return link[0]
@@ -54,9 +55,11 @@ def _led(link: re.Match[str], here: Path, name: str, config: Any) -> str:
     else:
         if not path.exists():
             log.warning("Doc file '%s' contains a link '%s', and there is no such file", name, target)
-        return f"{before}{config['repo_url']}/blob/v{_version()}/{inside}{after}"
+        if config["repo_url"] is None:
+            return f"{text} (`{inside}`)" if inside not in text else text
+        return f"{mark}[{text}]({config['repo_url']}/blob/v{_version()}/{inside}{place})"
     # Relative to the page, which may stand in a folder.
-    return f"{before}{'../' * name.count('/')}{address}{after}"
+    return f"{mark}[{text}]({'../' * name.count('/')}{address}{place})"
 
 
 def _version() -> str:

@@ -35,7 +35,7 @@ from bitquant.arch import cuda_target
 from bitquant.compute.matmul import layout_of, matmul_dequantize_b, symbol
 from bitquant.config import MatmulConfig
 from bitquant.errors import RecordError
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.schedule import Plan, Planned, apply_plan, choice_of, load_records, preferred_layout, schedule_module
 from bitquant.schedule.ranking.order import ENVIRONMENT
 from bitquant.schedule.records import shipped_directory
@@ -77,7 +77,7 @@ class Entry:
     name: str
     config: MatmulConfig
     target: str
-    layout: Layout
+    layout: WeightLayout
     rungs: tuple[int, ...]
     planned: Planned | None = None
 
@@ -111,7 +111,7 @@ def _golden() -> Iterator[Entry]:
     for problem, fields in PROBLEMS.items():
         config = MatmulConfig(**fields)
         for target in TARGETS:
-            layouts: tuple[Layout, ...] = ("plain", preferred_layout(config, _target(target)))
+            layouts: tuple[WeightLayout, ...] = ("plain", preferred_layout(config, _target(target)))
             for layout in dict.fromkeys(layouts):
                 yield Entry(f"golden {problem} {target} {layout}", config, target, layout, config.ladder)
 

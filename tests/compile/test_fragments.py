@@ -19,7 +19,7 @@ from bitquant.testing.generators import sample_format
 
 def decode_kernel(decoder: RegisterDecoder) -> tvm.tirx.PrimFunc:
     """Return a kernel of a warp a tile: words of tiles (tiles, words) -> registers (tiles, registers, lanes)."""
-    layout = decoder.layout
+    layout = decoder.fragment_layout
     tile_words, registers = layout.tile_bytes // 4, layout.registers * decoder.registers
     smem_bytes = max(16, decoder.table_bytes)
 
@@ -86,7 +86,7 @@ COUNTS = {
 def test_integers_take_few_instructions(name, operand, operand_bits):
     """PTX has a mask for each field, a shift for each word, and a multiply-add for each pair and plane."""
     decoder, _, code = compile_decoder(name, operand, operand_bits, "sm_90a", False)
-    scale = 4 / sum(plane.words for plane in decoder.layout.planes)
+    scale = 4 / sum(plane.words for plane in decoder.fragment_layout.planes)
     body = code.ptx[code.ptx.index(".entry main_kernel") :]
     logical = len(re.findall(r"\b(?:and|or|xor|lop3|prmt|shr|shl)\.\w*\s", body))
     multiplied = len(re.findall(r"\bfma\.rn\.(?:b?f16x2)\b", body))

@@ -122,10 +122,10 @@ def test_fewer_lookups_where_many_rows_are_read(weight: str, few: int, many: int
             lookups += 1
             return super().lookup(*operands)
 
-    for r in range(decoder.layout.registers):
+    for r in range(decoder.fragment_layout.registers):
         words = [lambda _: tirx.Var("word", "uint32")]
         decoder.decode(words, r, None, Ops(decoder))
-    assert lookups * 16 == (many if block_m >= 48 else few) * decoder.layout.registers
+    assert lookups * 16 == (many if block_m >= 48 else few) * decoder.fragment_layout.registers
     if block_m == 256:
         # Where registers are fewest.
         assert next(iter(_build(config, hint).resources.values())).spill_bytes == 0
@@ -186,7 +186,7 @@ def test_small_and_odd_problems_have_a_default(N: int, K: int, weight: str) -> N
         (WgmmaHint(block_m=264), "the hint's field 'block_m' must be 8 to 256 (got 264)"),
         (WgmmaHint(block_k=96), "block_k % 64 == 0"),
         (WgmmaHint(consumers_n=3, consumers_k=2), "1 to 4 consumers"),
-        (WgmmaHint(split_k=3), "the hint's field 'split_k' must be one of 1, 2, 4, 8 (got 3)"),
+        (WgmmaHint(split_k=6), "the hint's field 'split_k' must be one of 1, 2, 3, 4, 5, 8 (got 6)"),
         (WgmmaHint(blocks_per_sm=3), "the hint's field 'blocks_per_sm' must be one of 1, 2 (got 3)"),
         (WgmmaHint(stages=2), "3 stages or more"),
         (WgmmaHint(stages=32), "bytes of shared memory, and a block has 232448"),

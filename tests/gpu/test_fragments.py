@@ -20,7 +20,7 @@ def test_registers_hold_the_values(name, operand, operand_bits, is_adjacent, per
     """Every code at every place of a tile becomes its value, subnormal numbers and NaN included."""
     arch = str(default_target().arch)
     decoder, executable, _ = compile_decoder(name, operand, operand_bits, arch, is_adjacent, permutes)
-    layout = decoder.layout
+    layout = decoder.fragment_layout
     codes, words = lanes(layout, 1)
     tiles = len(codes) // 32
     stored = np.zeros((tiles, layout.tile_bytes // 4), dtype=np.uint32)

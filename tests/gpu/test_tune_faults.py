@@ -15,10 +15,10 @@ from bitquant.compiler import compile_cuda_source
 from bitquant.problem import Problem
 from bitquant.schedule.rules import FallbackRule, default_rules
 from bitquant.schedule.rules.contract import Geometry
-from bitquant.tune.apart import ProcessMeasurer
 from bitquant.tune.candidates import Candidate
 from bitquant.tune.compile import build_candidate
 from bitquant.tune.fleet import Fleet, Rung, slots_here, visible_gpus
+from bitquant.tune.isolated import ProcessMeasurer
 from bitquant.tune.predictor import Analytical
 from bitquant.tune.result import Subject
 from bitquant.tune.search import Space, search
@@ -52,7 +52,7 @@ def planted(problem, kind):
     rule = FallbackRule()
     made = dataclasses.replace(problem.config, W_dtype="int4" if kind == "wrong" else "uint4")
     hint = rule.default_hint(dataclasses.replace(problem, config=made))
-    archive = build_candidate(made, problem.layout, problem.target, Candidate(problem.rung, rule, hint))
+    archive = build_candidate(made, problem.weight_layout, problem.target, Candidate(problem.rung, rule, hint))
     if kind in FAULTS:
         (name,) = archive.programs
         head, body = archive.programs[name].cuda_source.rsplit(f"{name}_kernel(", 1)

@@ -19,10 +19,12 @@ import tvm_ffi
 from click.testing import CliRunner
 
 import bitquant as bq
+from bitquant.cli import app
 from bitquant.cli import doctor as doctor_module
 from bitquant.cli import run as run_module
 from bitquant.cli.app import cli
 from bitquant.cli.output import print_table, wrapped
+from bitquant.cli.progress import Progress
 from bitquant.compiler import find_disassembler
 from bitquant.compute import select_implementation
 from bitquant.compute.expressions import te_source
@@ -129,6 +131,22 @@ def test_flags_make_the_config(arguments, fields, monkeypatch):
     assert [seen[0].to_dict()] == [wanted.to_dict()]
 
 
+def commands(command, context):
+    """Yield a command and all below it, each with its context."""
+    yield command, context
+    for name in getattr(command, "commands", ()):
+        below = command.commands[name]
+        yield from commands(below, click.Context(below, context, info_name=name, terminal_width=80))
+
+
+def test_help_fits_80_columns_and_every_option_has_its_own():
+    """No line of any command's help is wider than a terminal, and no option goes without an explanation."""
+    for command, context in commands(cli, click.Context(cli, info_name="bitquant", terminal_width=80)):
+        assert max(map(len, command.get_help(context).splitlines())) <= 80, context.command_path
+        for option in command.get_params(context):
+            assert isinstance(option, click.Argument) or option.help, f"{context.command_path} {option.name}"
+
+
 # Errors.
 
 
@@ -138,7 +156,6 @@ def test_flags_make_the_config(arguments, fields, monkeypatch):
     [
         (["--N", 64, "--K", 100, "--group_size", 64], "'group_size' must divide K (got group_size=64, K=100"),
         (["--N", 64, "--K", 64, "--W_dtype", "uint44"], "did you mean 'uint4'?"),
-        (["--K", 64], "'N' must be an int >= 1 (got None)"),
         (["--N", 64, "--K", 64, "--M", 0], "'M' must be an int >= 1 (got 0)"),
         (["--N", 64, "--K", 64, "--target", "sm_42"], "'target' must name one of sm_75,"),
     ],
@@ -158,6 +175,8 @@ def test_errors_of_the_config_are_those_of_the_command(command, arguments, messa
         (["run", "--m", "4,x"], "Invalid value for '--m': '4,x' is not a list of numbers"),
         (["run", "--m", "0"], "Invalid value for '--m': '0' has a number of rows below 1"),
         (["run", "--bits", "4"], "No such option"),
+        (["run", "--K", "64"], "Missing option '--N'"),
+        (["tune", "--N", "64"], "Missing option '--K'"),
         (["inspect", "--N", "64", "--K", "64"], "one of --stage and --html is wanted"),
         (["inspect", "--stage", "llvm"], "'llvm' is not one of"),
         (["solve"], "No such command 'solve'"),
@@ -263,6 +282,18 @@ def test_a_terminal_shows_what_is_done_and_no_line_is_too_wide():
     result = plain[plain.index("matmul_nt(") :]
     assert "pass" in result
     assert max(map(len, result[result.index("m  rel. error") :].split("\n"))) <= 80
+
+
+def test_a_warning_stands_above_the_line_of_progress(monkeypatch, capsys):
+    """What is said while a line of progress is shown begins a line of its own, and the other goes on below it."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with Progress() as progress:
+        progress.say("working")
+        app._show_warning("careful")
+    app._show_warning("done")
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", capsys.readouterr().err))
+    assert {"warning: careful", "warning: done"} <= set(lines)
 
 
 def test_tables_are_wrapped_between_words(monkeypatch, capsys):
@@ -749,3 +780,28 @@ def test_cache_says_that_it_is_off(monkeypatch):
     """A cache that is switched off says so."""
     monkeypatch.setenv("BITQUANT_CACHE", "off")
     assert "switched off by BITQUANT_CACHE" in printed("cache")
+
+
+def test_the_program_ends_at_once_when_its_handlers_have_run():
+    """Functions registered with atexit run, output arrives, the exit code stays, and nothing is taken down."""
+    script = """
+import atexit, sys
+from bitquant.cli import app
+
+class Kept:
+    def __del__(self):
+        print("taken down")
+
+@app.cli.command("late")
+def late():
+    global kept
+    kept = Kept()
+    atexit.register(print, "handler")
+    print("command")
+    return 5
+
+sys.argv = ["bitquant", "late"]
+app.main()
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (5, "command\nhandler\n", "")

@@ -304,7 +304,7 @@ def test_generate_stops_where_positions_end(quantized):
     [
         (("{tmp}/none", "--prompt", "a"), "no such directory; models on the hub are fetched with: hf download"),
         ((str(GGUF), "--prompt", "a"), "must be a directory (got a file); bitquant show reads .gguf files"),
-        (("{fixtures}/awq-w4g128-gemm", "--prompt", "a"), "has no tokenizer that transformers can load ("),
+        (("{fixtures}/awq-w4g128-gemm", "--prompt", "a"), "awq-w4g128-gemm: has no tokenizer; fetch tokenizer.json"),
         (("{plain}", "--prompt", ""), "'--prompt' must have a token or more (got none)"),
         (("{plain}",), "Missing option '--prompt'"),
         (("{plain}", "--prompt", "a", "--greedy", "--temperature", "1"), "--greedy takes no --temperature"),

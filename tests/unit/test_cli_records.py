@@ -41,13 +41,23 @@ def folders(tmp_path):
     return old, new
 
 
+@pytest.mark.parametrize("group", ["records", "trials"])
+def test_a_group_alone_lists_its_commands(group):
+    """Without a command of its own it prints its help, as the program does."""
+    result = CliRunner().invoke(cli, [group])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("Usage: ")
+    assert "merge" in result.stdout
+
+
 def test_list_counts_and_selects(folders):
     """A line for each device and pair of types; options leave out the others."""
     old, new = folders
     code, out, _ = run("list", old, new)
     assert code == 0
     assert out.splitlines()[-1] == "5 records"
-    assert "sm_90a  NVIDIA H200  float16 x uint4        4       2  1, 16, 64  2026-01-02" in out
+    assert "\nNVIDIA H200, sm_90a\n" in out
+    assert "float16 x uint4        4       2  2026-01-02  1, 16, 64" in out
     assert run("list", old, new, "--device", "h100")[1].splitlines()[-1] == "1 record"
     assert run("list", old, new, "--N", 128, "--m", 16)[1].splitlines()[-1] == "1 record"
 

@@ -367,6 +367,7 @@ def test_architectures_that_no_table_has(asked, name):
         ("uint44", "'uint4'"),
         ("normal_float", "'nf4'"),
         ("UINT4", "'uint4'"),
+        ("half", "'float16'"),
     ],
 )
 def test_a_wrong_format_is_told_what_it_may_have_meant(written, meant):

@@ -43,7 +43,7 @@ def test_columns_hold_every_code_once(name: str) -> None:
         for index in range(plan.columns):
             column = plan.column(plane, index)
             # Lane 0 has two k of eight: pairs of registers, counted over the tile.
-            first, second = (k // 8 for k in plan.met(plane, index, 0))
+            first, second = (k // 8 for k in plan.k_of_lane(plane, index, 0))
             met = np.stack([a[first], a[second]], axis=1).ravel() * 2.0 ** plan.scale_exponent(plane, column.bit)
             for half in range(2):
                 codes = _bytes(part[column.word], plan.mask(plane, column.bit, half))
@@ -129,7 +129,7 @@ def test_digits_have_a_place_of_their_own(name: str, weights: str, waves: int) -
         activations="digits",
     )  # fmt: skip
     g = DecodeGeometry(Problem(config, 1, cuda_target("sm_90a")), hint)
-    smem, planes = g.smem, len(g.layout.planes)
+    smem, planes = g.smem, len(g.fragment_layout.planes)
     regions = [(smem.a_tile.base, smem.a_tile.end)]
     regions.append((smem.digits_offset, smem.digits_offset + planes * 8 * 8192))
     regions.append((smem.poison_offset, smem.poison_offset + 4))

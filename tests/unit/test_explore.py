@@ -99,7 +99,7 @@ def made(request):
     """Problem, plan, and stages of a kernel, with the page that was made of the same compilation."""
     target, m, keys = CASES[request.param]
     problem, planned = problem_of(target, m)
-    unscheduled = select_implementation(problem.config, problem.layout)
+    unscheduled = select_implementation(problem.config, problem.weight_layout)
     kept = []
 
     def keep(*arguments):
@@ -250,7 +250,7 @@ def text_section(cubin):
 def test_line_numbers_change_no_instruction(m):
     """The page's kernel is compiled with line numbers, the one that runs without: their machine code is the same."""
     problem, planned = problem_of("sm_90a", m, N=256, K=512)
-    unscheduled = select_implementation(problem.config, problem.layout)
+    unscheduled = select_implementation(problem.config, problem.weight_layout)
     built = listing(schedule_planned(unscheduled, problem.target, planned), problem.target)
     plain = compile_cuda_source(built.cuda_source, "sm_90a")
     assert text_section(plain.cubin) == text_section(built.compiled.cubin)
@@ -317,7 +317,7 @@ LAUNCHES = [
 def test_blocks_are_those_of_the_launch(target, m, fields):
     """The grid that is drawn has as many thread blocks as the scheduled function launches, of as many threads."""
     problem, planned = problem_of(target, m, **fields)
-    scheduled = schedule_planned(select_implementation(problem.config, problem.layout), problem.target, planned)
+    scheduled = schedule_planned(select_implementation(problem.config, problem.weight_layout), problem.target, planned)
     ((_, func),) = scheduled.functions_items()
     text = func.script()
     choice = func.attrs["bitquant.schedule"]
@@ -361,7 +361,7 @@ def test_waves_are_counted():
     assert waves(tiling, 132) == (3, pytest.approx(36 / 132))
     persistent = Tiling(128, 128, 64, 16, 32, "", blocks=132)
     assert waves(persistent, 132) == (4, pytest.approx(116 / 132))
-    shared = Tiling(16, 64, 128, 1, 64, "", sharers=2, blocks=128)
+    shared = Tiling(16, 64, 128, 1, 64, "", split_k=2, blocks=128)
     assert waves(shared, 264) == (1, pytest.approx(128 / 264))
     drawn = draw_grid(tiling, 132)
     assert len(re.findall("wave 3<", drawn)) == 36
@@ -392,7 +392,7 @@ def test_rules_that_were_not_needed_say_so():
     from bitquant.schedule.apply import choice_of
 
     ((_, func),) = schedule_planned(
-        select_implementation(problem.config, problem.layout), problem.target, planned
+        select_implementation(problem.config, problem.weight_layout), problem.target, planned
     ).functions_items()
     rows = dict(refusals(problem, choice_of(func), default_rules()))
     assert rows["cpu"].startswith("reads the plain weight layout")

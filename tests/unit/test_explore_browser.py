@@ -130,6 +130,8 @@ def test_page_is_no_wider_than_the_window(browser, path, width):
     )
     shown = browser.run("document.querySelectorAll('.pane:not([hidden])').length")
     assert shown == {360: 1, 768: 1, 1280: 2, 1920: 3}[width]
+    meanings = browser.run("[...document.querySelectorAll('.fields td:last-child')].map((e) => e.clientWidth)")
+    assert min(meanings) >= 130, "what a field means is not squeezed into a column of a few letters"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

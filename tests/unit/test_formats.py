@@ -403,6 +403,12 @@ def test_a_name_must_be_a_string(value):
         canonical_name(value, "A_dtype", ACTIVATION_DTYPES)
 
 
+def test_a_torch_type_is_told_its_name():
+    """The example is the name of the type that was given."""
+    with pytest.raises(ConfigError, match=r"'W_dtype' must be a string .* for example W_dtype='int8'"):
+        MatmulConfig(N=64, K=64, W_dtype=torch.int8)
+
+
 @pytest.mark.parametrize("value", ["uint9", "", 4, None, ["uint4"]])
 def test_number_format_of_no_name(value):
     """`number_format` raises a ConfigError for whatever is no name."""

@@ -257,6 +257,8 @@ def test_memory_is_bounded(monkeypatch):
 
 MISTAKES = {
     "no module": (lambda: bq.quantize_model({}), r"'model' must be a torch.nn.Module \(got dict\)"),
+    "a path": (lambda: bq.quantize_model("a/model"), r"\(got str\); load_model opens a checkpoint"),
+    "bits": (lambda: bq.quantize_model(llama(), bits=4), "did you mean 'W_dtype'"),
     "a layer": (lambda: bq.quantize_model(torch.nn.Linear(8, 8)), "use Linear.from_float"),
     "no layers": (lambda: bq.quantize_model(torch.nn.Sequential(torch.nn.ReLU())), "'skip' does not name"),
     "format": (lambda: bq.quantize_model(llama(), "uint9"), "'W_dtype' must be one of .*did you mean"),

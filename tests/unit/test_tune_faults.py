@@ -19,7 +19,7 @@ from bitquant.compute.matmul import tag
 from bitquant.schedule import Hint
 from bitquant.schedule.rules import CpuRule
 from bitquant.schedule.rules.contract import Geometry
-from bitquant.tune import apart, tune
+from bitquant.tune import isolated, tune
 
 #: C functions that a kernel calls before it computes, by the kind of its fault.
 CALLS = {
@@ -77,14 +77,14 @@ def operator():
 
 def test_no_planted_fault_wins_or_ends_the_search(operator, monkeypatch):
     """Each fault is said of its candidate, the process is replaced, and the fastest right kernel is found."""
-    monkeypatch.setitem(apart.KERNEL_TIMEOUT_S, "cpu", 4.0)
-    made, start = [], apart.ProcessMeasurer.__init__
+    monkeypatch.setitem(isolated.KERNEL_TIMEOUT_S, "cpu", 4.0)
+    made, start = [], isolated.ProcessMeasurer.__init__
 
     def noted(self, *arguments):
         made.append(self)
         start(self, *arguments)
 
-    monkeypatch.setattr(apart.ProcessMeasurer, "__init__", noted)
+    monkeypatch.setattr(isolated.ProcessMeasurer, "__init__", noted)
     result = tune(operator, rules=(FaultyRule(),))
     found = {trial.candidate.hint.kind: trial for trial in result.trials}
     during = "while its result was checked"

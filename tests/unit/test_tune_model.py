@@ -95,6 +95,8 @@ def test_what_is_missing_is_an_error(tmp_path):
     """A model that nobody knows, and one whose format nobody says."""
     with pytest.raises(bq.ConfigError, match=r"'model' must be a folder with a config.json, or one of llama-3-8b, "):
         model_problems(tmp_path, FORMAT)
+    with pytest.raises(bq.ConfigError, match=r"\(got 'llama3-8b'\); did you mean 'llama-3-8b'"):
+        model_problems("llama3-8b", FORMAT)
     with pytest.raises(bq.ConfigError, match="'W_dtype' must be given"):
         model_problems("llama-3-8b", {"W_dtype": None})
 

@@ -23,10 +23,10 @@ from bitquant.schedule import Hint
 from bitquant.schedule.hint import one_of, size
 from bitquant.schedule.rules import CpuRule
 from bitquant.schedule.rules.contract import Geometry
-from bitquant.tune.apart import ProcessMeasurer
 from bitquant.tune.candidates import Candidate, candidates
 from bitquant.tune.cluster import slots_on_cluster
 from bitquant.tune.fleet import Fleet, Rung
+from bitquant.tune.isolated import ProcessMeasurer
 from bitquant.tune.journal import Journal
 from bitquant.tune.predictor import Analytical
 from bitquant.tune.result import Subject
@@ -233,8 +233,8 @@ class Script:
 @pytest.fixture
 def scripted(monkeypatch):
     def make(*answers):
-        monkeypatch.setattr("bitquant.tune.apart.Child", lambda *_a, **_k: script)
-        monkeypatch.setattr("bitquant.tune.apart.Child.for_module", lambda _: [], raising=False)
+        monkeypatch.setattr("bitquant.tune.isolated.Child", lambda *_a, **_k: script)
+        monkeypatch.setattr("bitquant.tune.isolated.Child.for_module", lambda _: [], raising=False)
         script = Script(([], {"error": None, "name": "GPU", "arch": "sm_90a"}), *answers)
         return ProcessMeasurer("cpu"), script
 

@@ -128,7 +128,7 @@ class Translation:
                 return []
             lines = [f"{pad}if {self._expression(s.condition)}:", *(then or [f"{pad}  pass"])]
             return [*lines, f"{pad}else:", *other] if other else lines
-        assert kind == "Bind", kind
+        assert kind in ("Bind", "DeclBuffer"), kind
         return []
 
     def _scope(self, s: Any, pad: str) -> list[str]:

@@ -79,9 +79,9 @@ def test_row_blocks_are_one_less_where_both_numbers_divide_n(
 ) -> None:
     """A tile of one block of 64 rows less is tried where N is a whole number of either, and consumers hold several."""
     hint = WgmmaHint(n_tiles_per_consumer=rows, consumers_n=consumers_n)
-    assert space._row_blocks(blocks * ROWS, hint) == wanted
+    assert space._n_tiles_per_cta(blocks * ROWS, hint) == wanted
     # The last block may be a part of one.
-    assert space._row_blocks(blocks * ROWS - 5, hint) == wanted
+    assert space._n_tiles_per_cta(blocks * ROWS - 5, hint) == wanted
 
 
 @pytest.mark.parametrize(("row_blocks", "block_n"), [(0, 512), (7, 448), (1, 64)])

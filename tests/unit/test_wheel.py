@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import email
+import importlib.util
 import json
 import os
 import re
@@ -87,18 +88,32 @@ def test_version_is_said_once(metadata):
     assert metadata["Version"] == bitquant.__version__ == heading[1]
 
 
-def test_links_of_the_index_page_lead_to_files(metadata):
-    """Every link of the README is absolute in the package, and those into the source name files that are there."""
-    urls = dict(text.split(", ", 1) for text in metadata.get_all("Project-URL"))
-    base = f"{urls['Source']}/blob/v{bitquant.__version__}/"
-    targets = re.findall(r"\]\(([^)\s]+)\)", metadata.get_payload())
+def test_the_index_page_names_files(metadata):
+    """The project has no public address: the package's README has no relative link, and names files that are there."""
+    assert metadata.get_all("Project-URL") is None
+    page = metadata.get_payload()
+    assert all(target.startswith(("https://", "#")) for target in re.findall(r"\]\(([^)\s]+)\)", page))
+    named = re.findall(r"[(,] ?`([A-Za-z][\w./-]*\.(?:md|png|py)|LICENSE)`", page)
+    assert {"docs/tutorial.md", "docs/plots/speedup-float16-uint4-g128-zeros.png", "LICENSE"} <= set(named)
+    for name in named:
+        assert (ROOT / name).exists(), name
+
+
+def test_links_of_the_index_page_would_lead_to_files():
+    """With a public address, every link of the README is absolute, and those into the source name files there."""
+    pytest.importorskip("hatchling", reason="builds the wheel; the extra `test` has it")
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    metadata = {"version": "1.2", "urls": {"Source": "https://host/name"}}
+    module.ReadmeHook(str(ROOT), {}).update(metadata)
+    targets = re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", metadata["readme"]["text"])
     assert targets
-    for target in targets:
-        assert target.startswith(("https://", "#")), target
+    for picture, target in targets:
+        base = f"https://host/name/{'raw' if picture else 'blob'}/v1.2/"
+        assert target.startswith((base, "#")), target
         if target.startswith(base):
             assert (ROOT / target.removeprefix(base).split("#")[0]).exists(), target
-    assert urls["Changelog"] == f"{base}CHANGELOG.md"
-    assert urls["Documentation"] == f"{base}docs"
 
 
 @pytest.mark.parametrize("checker", [["twine", "check", "--strict"], ["check_wheel_contents"]])

@@ -387,7 +387,9 @@ def _make_reader(source: TensorSource, parameters: dict[str, Any], origin: str, 
         raise checkpoint_error(
             origin,
             f"quantization method {parameters.get('quant_method')!r} is not read",
-            fix=f"read are {', '.join(names)}",
+            fix="load_model opens it"
+            if parameters.get("quant_method") == "bitquant"
+            else f"read are {', '.join(names)}",
         )
     with _foreign_values(partial(checkpoint_error, origin)):
         return reader(source, parameters, dtype, origin)

@@ -24,7 +24,7 @@ from bitquant.schedule.ranking.features import Candidate, geometries, slowness
 from bitquant.schedule.ranking.trees import Trees
 from bitquant.schedule.rules.contract import Rule
 
-__all__ = ["ENVIRONMENT", "MODEL", "MOST_ROWS", "first", "in_turns", "ordered"]
+__all__ = ["ENVIRONMENT", "MODEL", "MOST_ROWS", "first", "interleaved", "ordered"]
 
 _Item = TypeVar("_Item")
 
@@ -113,10 +113,10 @@ def likely(problem: Problem, rule: Rule) -> Iterator[Candidate]:
 
 
 def _interleaved(problem: Problem, applying: Sequence[Rule]) -> Iterator[tuple[Rule, Hint]]:
-    return in_turns(zip(itertools.repeat(rule), rule.space(problem)) for rule in applying)
+    return interleaved(zip(itertools.repeat(rule), rule.space(problem)) for rule in applying)
 
 
-def in_turns(spaces: Iterable[Iterable[_Item]]) -> Iterator[_Item]:
+def interleaved(spaces: Iterable[Iterable[_Item]]) -> Iterator[_Item]:
     """Yield the first item of each space, then the second of each that has one, and so on, when it is asked for."""
     left = [iter(space) for space in spaces]
     while left:

@@ -14,7 +14,7 @@ from tvm.tirx import PrimFunc
 from bitquant.compute.matmul import config_of, layout_of, rung_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 
@@ -40,7 +40,7 @@ class Geometry:
     ----------
     fault
         The requirement that the hint does not meet, as "needs ...", or None where it fits the problem and the target.
-        Sizes that do not fit each other leave the attributes of `_measure` unset.
+        Sizes that do not fit each other leave the attributes of `_derive` unset.
     smem_bytes
         Dynamic shared memory of a block, in bytes; what is static the compiler reports.
     """
@@ -50,9 +50,9 @@ class Geometry:
     def __init__(self, problem: Problem, hint: Any) -> None:
         self.problem, self.hint = problem, hint
         self.config, self.rung = problem.config, problem.rung
-        self._size_fault = self._fault_of_sizes()
+        self._size_fault = self._hint_fault()
         if self._size_fault is None:
-            self._measure()
+            self._derive()
         self._is_frozen = True
 
     def with_hint(self, hint: Any) -> Self:
@@ -62,22 +62,22 @@ class Geometry:
     @cached_property
     def fault(self) -> str | None:
         """The requirement that the hint does not meet; computed when it is first asked for."""
-        return self._fault_of_measures() if self._size_fault is None else self._size_fault
+        return self._derived_fault() if self._size_fault is None else self._size_fault
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "_is_frozen" in self.__dict__:
             raise AttributeError(f"{type(self).__name__} is frozen: {name!r} cannot be set")
         object.__setattr__(self, name, value)
 
-    def _fault_of_sizes(self) -> str | None:
+    def _hint_fault(self) -> str | None:
         """Return the requirement on the hint's fields alone that is not met, or None."""
         return None
 
-    def _measure(self) -> None:
+    def _derive(self) -> None:
         """Compute the attributes."""
 
-    def _fault_of_measures(self) -> str | None:
-        """Return the requirement on what `_measure` has computed that is not met, or None."""
+    def _derived_fault(self) -> str | None:
+        """Return the requirement on what `_derive` has computed that is not met, or None."""
         return None
 
 
@@ -99,7 +99,7 @@ class Rule(ABC):
     #: The type of this rule's hints.
     hint_type: ClassVar[type[Hint]]
     #: The layouts of the weight that the rule's kernels read.
-    weight_layouts: ClassVar[tuple[Layout, ...]] = ("plain",)
+    weight_layouts: ClassVar[tuple[WeightLayout, ...]] = ("plain",)
 
     @abstractmethod
     def refuses(self, problem: Problem) -> str | None:
@@ -145,8 +145,8 @@ class Rule(ABC):
         """Return why the rule does not apply, operation and layout of the weight included, or None where it does."""
         if problem.operation != self.operation:
             return f"computes {self.operation} (got {problem.operation})"
-        if problem.layout not in self.weight_layouts:
-            return f"reads the {' or '.join(self.weight_layouts)} weight layout (got {problem.layout})"
+        if problem.weight_layout not in self.weight_layouts:
+            return f"reads the {' or '.join(self.weight_layouts)} weight layout (got {problem.weight_layout})"
         return self.refuses(problem)
 
     def fault(self, problem: Problem, hint: Hint) -> str | None:

@@ -165,7 +165,7 @@ class CpuGeometry(Geometry):
 
     hint: CpuHint
 
-    def _fault_of_sizes(self) -> str | None:
+    def _hint_fault(self) -> str | None:
         config, hint = self.config, self.hint
         group = _vectors_a_group(config, hint.lanes)
         vectors = math.ceil(config.K / _k_lanes(config, hint.lanes))

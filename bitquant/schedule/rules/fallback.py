@@ -11,7 +11,7 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import decode_weight, output_value, tag
-from bitquant.layouts import WEIGHT_LAYOUTS, Layout
+from bitquant.layouts import WEIGHT_LAYOUTS, WeightLayout
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, size
 from bitquant.schedule.rules.contract import Geometry, Rule
@@ -48,7 +48,7 @@ class FallbackRule(Rule):
     name = "fallback"
     pipeline = "tirx"
     hint_type = FallbackHint
-    weight_layouts: ClassVar[tuple[Layout, ...]] = WEIGHT_LAYOUTS
+    weight_layouts: ClassVar[tuple[WeightLayout, ...]] = WEIGHT_LAYOUTS
 
     def refuses(self, problem: Problem) -> str | None:
         """Refuse nothing but other kinds of target."""
@@ -68,7 +68,7 @@ class FallbackRule(Rule):
 
     def emit(self, geometry: Geometry) -> PrimFunc:
         """Give every (rows of m) x (n) to a warp, with the weight in the layout of the problem."""
-        config, rung, hint, layout = geometry.config, geometry.rung, geometry.hint, geometry.problem.layout
+        config, rung, hint, layout = geometry.config, geometry.rung, geometry.hint, geometry.problem.weight_layout
         WARPS, ROWS = hint.warps, hint.m_per_warp
         N, K = config.N, config.K
         dtype = config.reduce_dtype

@@ -163,4 +163,4 @@ class GemvRule(Rule):
                 if thread % 32 == 0 and first + r < N:
                     D[0, first + r] = output_value(config, total[r], **operands.epilogue(0, first + r))
 
-        return tag(kernel, config, rung, geometry.problem.layout)
+        return tag(kernel, config, rung, geometry.problem.weight_layout)

@@ -13,7 +13,7 @@ from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import tag
 from bitquant.config import MatmulConfig
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.operands import EPILOGUE, OPERANDS, WEIGHT, Operand, operands_of, present
 from bitquant.problem import Problem
 
@@ -110,7 +110,7 @@ def declare(problem: Problem, m: Expr) -> Any:
     m
         A variable for the number of rows of A, where that is not fixed.
     """
-    config, layout = problem.config, problem.layout
+    config, layout = problem.config, problem.weight_layout
     rows = problem.rung if config.has_fixed_rows(problem.rung) else m
     buffers = {}
     for operand in (*present(config), operands_of(config)[-1]):
@@ -130,7 +130,7 @@ class Spec:
 
     config: MatmulConfig
     rung: int
-    layout: Layout
+    layout: WeightLayout
     A: str
     B: str
     Scale: str
@@ -168,7 +168,7 @@ def row_index(config: MatmulConfig, rung: int, row: Any) -> Any:
     return row if config.has_fixed_rows(rung) else T.cast(row, "int64")
 
 
-def operands(config: MatmulConfig, rung: int, layout: Layout = "plain") -> Spec:
+def operands(config: MatmulConfig, rung: int, layout: WeightLayout = "plain") -> Spec:
     """Return the operands of a problem, with the weight in `layout`."""
     dtypes = {o.name: o.dtype(config, layout) for o in OPERANDS}
     shapes = {o.name: o.row_shape(config, layout) if o.is_present(config) else (1, 1) for o in WEIGHT}

@@ -36,7 +36,7 @@ class Module:
             T.ptx.bar(T.uint32(4294967295), "warp", "sync", "")
             if thread % 32 < 1:
                 T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[thread % 32 * 144 + thread // 32 // 4 * 128])), T.address_of(A[thread % 32, thread // 32 // 4 * 128]), T.uint32(128), T.cuda.cvta_generic_to_shared(T.address_of(arena[384 + thread // 32 // 4 * 8])), "async", "bulk", "", "", "shared::cluster", "global", "mbarrier::complete_tx::bytes", "", "", "", "")
-        for turn in range(1):
+        for iteration in range(1):
             for v in T.unroll(4):
                 buffer[v] = 0
             T.cuda.mbarrier_wait(T.address_of(arena[384 + thread // 32 // 4 * 8]), 0)

@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func
     def matmul_m16(A: T.Buffer((16, 128), "float16"), B: T.Buffer((64, 128), "float16"), D: T.Buffer((16, 64), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 16, "N": 64, "W_dtype": "float16", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 128, "block_m": 16, "blocks_per_sm": 1, "consumers_k": 1, "consumers_n": 1, "multicast": 1, "n_tiles_per_consumer": 1, "n_tiles_per_cta": 0, "raster": 8, "scaling": "operand", "split_k": 1, "stages": 11, "tail_split": 1}, "origin": "default", "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "decode": "reads the fragment weight layout (got plain)", "wgmma": "reads the fragment weight layout (got plain)"}, "rule": "wgmma_dense", "smem_bytes": 227824}, "tirx.kernel_launch_params": ["tirx.use_programtic_dependent_launch"]})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 16, "N": 64, "W_dtype": "float16", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"block_k": 128, "block_m": 16, "blocks_per_sm": 1, "consumers_k": 1, "consumers_n": 1, "multicast": 1, "n_tiles_per_consumer": 1, "n_tiles_per_cta": 0, "raster": 8, "scaling": "operand", "split_k": 1, "stages": 11, "stream_k": False, "tail_split": 1}, "origin": "default", "pipeline": "tirx", "refusals": {"cpu": "needs a CPU target (got cuda)", "decode": "reads the fragment weight layout (got plain)", "wgmma": "reads the fragment weight layout (got plain)"}, "rule": "wgmma_dense", "smem_bytes": 227824}, "tirx.kernel_launch_params": ["tirx.use_programtic_dependent_launch"]})
         A_map: T.let[T.TensorMap()] = T.tvm_stack_alloca("tensormap", 1)
         T.call_packed("runtime.cuTensorMapEncodeTiled", A_map, "float16", 2, A.data, 128, 16, 256, 64, 16, 1, 1, 0, 3, 3, 0)
         W_map: T.let[T.TensorMap()] = T.tvm_stack_alloca("tensormap", 1)
@@ -122,14 +122,14 @@ class Module:
                         buffer_3[1] = T.Select(buffer_11, buffer_3[1] ^ T.uint32(1), buffer_3[1])
                         buffer_3[0] = T.Select(buffer_11, T.uint32(0), buffer_3[0] + T.uint32(8))
                     T.ptx.wgmma(0, "wait_group", "sync", "aligned", "")
-                    T.cuda.func_call("bitquant_pin_f32", buffer_2[0], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
-                    T.cuda.func_call("bitquant_pin_f32", buffer_2[1], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
-                    T.cuda.func_call("bitquant_pin_f32", buffer_2[2], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
-                    T.cuda.func_call("bitquant_pin_f32", buffer_2[3], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
-                    T.cuda.func_call("bitquant_pin_f32", buffer_2[4], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
-                    T.cuda.func_call("bitquant_pin_f32", buffer_2[5], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
-                    T.cuda.func_call("bitquant_pin_f32", buffer_2[6], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
-                    T.cuda.func_call("bitquant_pin_f32", buffer_2[7], source_code="\n__device__ __forceinline__ void bitquant_pin_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_fence_f32", buffer_2[0], source_code="\n__device__ __forceinline__ void bitquant_fence_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_fence_f32", buffer_2[1], source_code="\n__device__ __forceinline__ void bitquant_fence_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_fence_f32", buffer_2[2], source_code="\n__device__ __forceinline__ void bitquant_fence_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_fence_f32", buffer_2[3], source_code="\n__device__ __forceinline__ void bitquant_fence_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_fence_f32", buffer_2[4], source_code="\n__device__ __forceinline__ void bitquant_fence_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_fence_f32", buffer_2[5], source_code="\n__device__ __forceinline__ void bitquant_fence_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_fence_f32", buffer_2[6], source_code="\n__device__ __forceinline__ void bitquant_fence_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
+                    T.cuda.func_call("bitquant_fence_f32", buffer_2[7], source_code="\n__device__ __forceinline__ void bitquant_fence_f32(float& x) {\n  asm volatile(\"\" : \"+f\"(x) :: \"memory\");\n}\n")
                     if thread % 32 == 0:
                         T.ptx.mbarrier(buffer + T.uint32(227584) + T.uint32(88) + buffer_4, "arrive", "", "", "shared::cta", "b64", "")
                     buffer_9: T.int32 = buffer_8 + buffer_1 * 64

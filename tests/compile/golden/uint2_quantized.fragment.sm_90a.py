@@ -150,7 +150,7 @@ class Module:
         T.cuda.cta_sync()
         buffer_15: T.uint32
         T.ptx.ld(buffer_15, T.cuda.cvta_generic_to_shared(T.address_of(arena[5248])), "", "", "", "shared", "", "", "", "", "", "u32", "")
-        for turn in range(1):
+        for iteration in range(1):
             for v in T.unroll(2):
                 buffer[v] = T.float32(0.0)
             T.cuda.mbarrier_wait(T.address_of(arena[5632 + thread // 32 * 8]), 0)

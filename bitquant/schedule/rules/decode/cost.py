@@ -106,7 +106,7 @@ def cost_us(g: DecodeGeometry) -> float:
     busiest = math.ceil(g.grid_n * h.split_k * g.grid_m / sm_count)
     costs, digits_us = _VALUE_COSTS, 0.0
     if g.is_digits:
-        numbers = c.K / h.split_k * len(g.layout.planes)
+        numbers = c.K / h.split_k * len(g.fragment_layout.planes)
         # Some of it is hidden by the first loads of the weight.
         costs, digits_us = _DIGIT_COSTS, 0.7 * busiest * numbers * _DIGIT_INSTRUCTIONS / 128 / clock
     resident = resident_blocks(g, busiest)
@@ -123,8 +123,8 @@ def cost_us(g: DecodeGeometry) -> float:
         issue *= 2  # Measured with groups of 32: scales that do not fit shared memory are loaded for each body.
     from_l2 = busiest * (a_bytes / h.multicast + scale_bytes) / (l2_bytes / gpu.sm_count)
     memory = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (gpu.bandwidth_bytes_per_s / 1e6)
-    in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.layout.tile_bytes
-    loads = 0.0 if g.is_shared else tiles * g.layout.tile_bytes / min(in_flight, gpu.in_flight_bytes)
+    in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.fragment_layout.tile_bytes
+    loads = 0.0 if g.is_shared else tiles * g.fragment_layout.tile_bytes / min(in_flight, gpu.in_flight_bytes)
     phases = 1 if h.phase == 0 else g.warp_tiles / h.phase
     tightness = estimated_registers(g) / register_limit(g.threads * h.blocks_per_sm)
     return (
@@ -169,7 +169,7 @@ def register_limit(threads: int) -> int:
 
 def estimated_smem_bytes(g: DecodeGeometry) -> int:
     """Return about how much shared memory a block takes; `DecodeGeometry.smem_bytes` is the exact number."""
-    c, h, layout = g.config, g.hint, g.layout
+    c, h, layout = g.config, g.hint, g.fragment_layout
     a = g.rows_of_a * (g.phase_k * g.a_bytes + 16) * (1 if h.phase == 0 else 2)
     ring = h.warps_n * h.warps_k * h.ahead * h.n_tiles_per_warp * layout.tile_bytes if h.weights == "shared" else 0
     scales = g.block_n * c.num_groups // h.split_k * c.scale_format.bits // 8 * (c.with_scaling + c.with_zeros)
@@ -185,7 +185,7 @@ def instructions(g: DecodeGeometry) -> float:
     """Return the instructions that a warp issues for one tile of 16 n."""
     if g.is_digits:
         return _digit_instructions(g)
-    layout, m_tiles, decoder = g.layout, g.m_tiles, g.decoder
+    layout, m_tiles, decoder = g.fragment_layout, g.m_tiles, g.decoder
     parts = decoder.registers
     count = layout.registers * parts
     # A mask and a multiply-add for each plane, a shift a word; in place there is no multiply-add for the first plane.
@@ -206,7 +206,7 @@ def instructions(g: DecodeGeometry) -> float:
 
 def _digit_instructions(g: DecodeGeometry) -> float:
     """Return `_instructions` where A is multiplied as digits: a mask for four codes, an mma for 32 k of a plane."""
-    layout, planes = g.layout, len(g.layout.planes)
+    layout, planes = g.fragment_layout, len(g.fragment_layout.planes)
     steps = layout.tile_k / 32
     products = steps * (planes + (1 / g.hint.n_tiles_per_warp if g.needs_sum_of_a else 0))
     runs = layout.tile_k / g.run_k

@@ -9,13 +9,13 @@ instruction multiplies 32 k::
     a * 2^(24 + e) = sum_d digit_d * 128^d            digit_d = -64 ... 64
     sum_k a_k w_k  = 2^-(24 + e) * sum_d 128^d * (sum_k digit_d(a_k) * w_k)
 
-Codes are multiplied where they stand in their bytes. A code at bit x of a byte is scaled by 2^x; the digits of the A
-that meets it are made of a * 2^-x instead, which is what the spare bits are for. Codes of row g + 8 of a tile stand
-above those of row g, by one width of a plane: all their sums are scaled by the same factor.
+Codes are multiplied unshifted in their bytes. A code at bit x of a byte is scaled by 2^x; the digits of the A that it
+is multiplied with are made of a * 2^-x instead, which is what the spare bits are for. Codes of row g + 8 of a tile are
+one width of a plane above those of row g: all their sums are scaled by the same factor.
 
 In the layout for operands of 16 bits (`bitquant.layouts`) a word of a plane of w bits holds F = 16 / w registers, of
 two k each, at bits i * w of its halves. The bytes at bit x = i * w are those of registers i and i + F / 2. A *column*
-is the bytes of both rows that meet the same A: i even for row g, i + 1 for row g + 8.
+is the bytes of both rows that are multiplied with the same A: i even for row g, i + 1 for row g + 8.
 """
 
 from __future__ import annotations
@@ -79,23 +79,23 @@ class DigitColumn:
 
 @dataclass(frozen=True)
 class DigitPlan:
-    """What meets what in a tile.
+    """Which codes of a tile are multiplied with which digits.
 
     Parameters
     ----------
     fmt
         Format of the weight, integers of at most 4 bits.
-    layout
+    fragment_layout
         How it is stored.
     """
 
     fmt: NumberFormat
-    layout: FragmentLayout
+    fragment_layout: FragmentLayout
 
     @property
     def planes(self) -> tuple[Plane, ...]:
         """The planes of the layout, the widest first."""
-        return self.layout.planes
+        return self.fragment_layout.planes
 
     def columns_of_word(self, plane: Plane) -> int:
         """Return how many columns a word holds: column i has the 8 k from 8 * i on, and those 8 * count after them."""
@@ -104,7 +104,7 @@ class DigitPlan:
     @property
     def columns(self) -> int:
         """Columns of a tile, in each plane: two make an mma instruction."""
-        return self.layout.tile_k // 16
+        return self.fragment_layout.tile_k // 16
 
     def column(self, plane: Plane, index: int) -> DigitColumn:
         """Return a column of a tile."""
@@ -113,14 +113,14 @@ class DigitPlan:
 
     @cached_property
     def exponent(self) -> int:
-        """Binary logarithm e of the factor by which products are made great enough for all columns to be integers."""
+        """Binary logarithm e of the factor that makes the products of all columns integers."""
         last = (self.column(plane, self.columns_of_word(plane) - 1).bit - plane.shift for plane in self.planes)
         return max(0, *last)
 
     def scale_exponent(self, plane: Plane, bit: int) -> int:
         """Return the binary logarithm of what A is multiplied with before it is cut into digits, for a column.
 
-        It makes integers of it, makes up for the place of the plane in a code and for that of the codes in their bytes.
+        It makes A an integer, and compensates for the position of the plane in a code and of the codes in their bytes.
         """
         return self.exponent - _UNIT_EXPONENT + plane.shift - bit
 
@@ -133,7 +133,7 @@ class DigitPlan:
         """Return what a sum of 1 in the column of the lowest digit stands for, in row g (0) or g + 8 (1) of a tile."""
         return self._value_scale * 2.0 ** (_UNIT_EXPONENT - self.exponent - half * self.planes[0].bits)
 
-    def met(self, plane: Plane, column: Expr, t: Expr) -> tuple[Expr, Expr]:
+    def k_of_lane(self, plane: Plane, column: Expr, t: Expr) -> tuple[Expr, Expr]:
         """Return the k of a column that lane t of four has: (first, second), each the first of two neighbours.
 
         Bytes 0 and 2 of the column are the codes of the first two k, bytes 1 and 3 those of the second two.

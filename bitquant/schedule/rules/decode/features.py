@@ -32,8 +32,8 @@ def features(g: DecodeGeometry) -> dict[str, float]:
     cost, smem_bytes = cost_us(g), estimated_smem_bytes(g)
     tiles = busiest * g.n_blocks_per_cta * g.warp_tiles * h.n_tiles_per_warp * warps
     issue_us = tiles * instructions(g) / 4 / (gpu.clock_hz / 1e6)
-    memory_us = tiles * g.layout.tile_bytes / g.grid_m / (gpu.bandwidth_bytes_per_s / gpu.sm_count) * 1e6
-    in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.layout.tile_bytes
+    memory_us = tiles * g.fragment_layout.tile_bytes / g.grid_m / (gpu.bandwidth_bytes_per_s / gpu.sm_count) * 1e6
+    in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.fragment_layout.tile_bytes
     all_tiles = -(-c.N // 16) * g.tiles_k * g.grid_m
     return {
         "log_cost": math.log(cost),
@@ -66,7 +66,7 @@ def features(g: DecodeGeometry) -> dict[str, float]:
         "grid_m": math.log2(g.grid_m),
         "a_bytes": math.log2(g.rows_of_a * g.phase_k * g.a_bytes),
         "smem_bytes": math.log2(smem_bytes),
-        "body_k": h.unroll * g.layout.tile_k,
+        "body_k": h.unroll * g.fragment_layout.tile_k,
         "k_waste": math.log(g.warp_tiles * h.warps_k * h.split_k / g.tiles_k),
         "totals": g.totals,
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometry of the decode kernel: how it cuts the problem, and where everything lies in shared memory."""
+"""Geometry of the decode kernel: how it tiles the problem, and its shared memory."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class _Formats:
     def __init__(self, problem: Problem) -> None:
         config = problem.config
         self.config, self.gpu = config, problem.gpu
-        self.layout = fragment_layout(config)
+        self.fragment_layout = fragment_layout(config)
         self.operand = operand_type(config)
         self.is_integer = config.A_format.is_integer
         self.a_bytes = config.A_format.bits // 8
-        self.tiles_k = self.layout.tiles_k(config.K)
+        self.tiles_k = self.fragment_layout.tiles_k(config.K)
         self._decoded: dict[tuple[bool, bool], _Weight] = {}
         self._chosen: dict[tuple[int, int, int], _Weight] = {}
 
@@ -69,7 +69,7 @@ class _Formats:
     @cached_property
     def digit_plan(self) -> DigitPlan:
         """How A becomes int8, and what of it is multiplied with what."""
-        return DigitPlan(self.config.W_format, self.layout)
+        return DigitPlan(self.config.W_format, self.fragment_layout)
 
     @cached_property
     def a_decoder(self) -> RegisterDecoder | None:
@@ -85,25 +85,25 @@ class _Formats:
             return self._weight(True, False)
         sizes = hint.n_tiles_per_warp, hint.block_m, hint.unroll
         if sizes not in self._chosen:
-            in_place = decodes_in_place(self.config, self.layout, *sizes)
-            self._chosen[sizes] = self._weight(in_place, shares_bytes(self.config, self.layout, *sizes))
+            in_place = decodes_in_place(self.config, self.fragment_layout, *sizes)
+            self._chosen[sizes] = self._weight(in_place, shares_bytes(self.config, self.fragment_layout, *sizes))
         return self._chosen[sizes]
 
-    def _weight(self, in_place: bool, shares: bool) -> _Weight:
-        if (in_place, shares) not in self._decoded:
+    def _weight(self, in_place: bool, shares_bytes: bool) -> _Weight:
+        if (in_place, shares_bytes) not in self._decoded:
             decoder = RegisterDecoder(
-                self.config.W_format, self.layout, self.operand, self.gpu.capability,
-                permutes=permuted_words(self.config.W_format, self.layout, False),
+                self.config.W_format, self.fragment_layout, self.operand, self.gpu.capability,
+                permutes=permuted_words(self.config.W_format, self.fragment_layout, False),
                 in_place=in_place,
-                shares_bytes=shares,
+                shares_bytes=shares_bytes,
             )  # fmt: skip
-            self._decoded[in_place, shares] = _Weight(decoder, *products(decoder))
-        return self._decoded[in_place, shares]
+            self._decoded[in_place, shares_bytes] = _Weight(decoder, *products(decoder))
+        return self._decoded[in_place, shares_bytes]
 
 
 @dataclass(frozen=True)
 class SharedMemory:
-    """Where everything lies in a block's shared memory, in bytes from its beginning, and the widths of the copies.
+    """Offsets in a block's shared memory, in bytes, and the widths of the copies.
 
     Attributes
     ----------
@@ -162,7 +162,7 @@ class DecodeGeometry(Geometry):
 
     # Whether the hint fits.
 
-    def _fault_of_sizes(self) -> str | None:
+    def _hint_fault(self) -> str | None:
         h, gpu = self.hint, self._formats.gpu
         if h.activations == "digits":
             if h.block_m != 1:
@@ -174,7 +174,7 @@ class DecodeGeometry(Geometry):
         if h.warps_n * h.warps_k > 32:
             return "needs at most 32 warps"
         if h.unroll % h.ahead and (h.weights == "registers" or h.ahead % h.unroll):
-            return "needs unroll % ahead == 0, or ahead % unroll == 0 where weights travel through shared memory"
+            return "needs unroll % ahead == 0, or ahead % unroll == 0 where weights pass through shared memory"
         if h.phase % h.unroll:
             return "needs phase % unroll == 0"
         if h.cluster > 8:
@@ -183,7 +183,7 @@ class DecodeGeometry(Geometry):
             return f"needs sm_90 or newer for split_k or multicast > 1, and the target is {gpu.name}"
         return None
 
-    def _fault_of_measures(self) -> str | None:
+    def _derived_fault(self) -> str | None:
         h, gpu = self.hint, self.gpu
         if self.phases < h.split_k:
             return f"needs split_k <= {self.phases}, the phases of k"
@@ -202,10 +202,10 @@ class DecodeGeometry(Geometry):
             return f"needs {self.smem_bytes} bytes of shared memory, and {gpu.name} has {most}"
         return None
 
-    def _measure(self) -> None:
+    def _derive(self) -> None:
         """Compute what the model of `cost` reads, of hundreds of hints; the rest is computed where it is read."""
-        c, h, layout = self.config, self.hint, self._formats.layout
-        #: Whether A is multiplied as digits, and whether the weight travels through a ring in shared memory.
+        c, h, layout = self.config, self.hint, self._formats.fragment_layout
+        #: Whether A is multiplied as digits, and whether the weight passes through a ring in shared memory.
         self.is_digits, self.is_shared = h.activations == "digits", h.weights == "shared"
         self._weight = weight = self._formats.weight(h)
         #: Whether the sums of A over each run are wanted.
@@ -250,9 +250,9 @@ class DecodeGeometry(Geometry):
         return self._formats.gpu
 
     @property
-    def layout(self) -> FragmentLayout:
+    def fragment_layout(self) -> FragmentLayout:
         """How the weight is stored."""
-        return self._formats.layout
+        return self._formats.fragment_layout
 
     @property
     def tiles_k(self) -> int:
@@ -317,11 +317,11 @@ class DecodeGeometry(Geometry):
         """Registers of sums of products; TVM's table of instructions has integer mma with unsigned ones."""
         return "uint32" if self.is_integer or self.is_digits else "float32"
 
-    # Sums, and what a sum of 1 stands for.
+    # Sums, and their unit.
 
     @property
     def unit(self) -> tuple[float, float]:
-        """What a sum of 1 stands for in the rows g and g + 8 of a tile.
+        """The value of a sum of 1 in the rows g and g + 8 of a tile.
 
         Powers of two by which the weight's numbers, and those of a float8 A, differ from their values cost nothing in
         the loop: sums of products, sums of A and totals are in that unit, which only the end of a block applies. Of the
@@ -363,12 +363,12 @@ class DecodeGeometry(Geometry):
     @property
     def body_k(self) -> int:
         """Length in k of a body."""
-        return self.hint.unroll * self.layout.tile_k
+        return self.hint.unroll * self.fragment_layout.tile_k
 
     @property
     def run_k(self) -> int:
         """Length in k of a run."""
-        return run_k(self.config, self.layout, self.hint.unroll)
+        return run_k(self.config, self.fragment_layout, self.hint.unroll)
 
     @property
     def runs(self) -> int:
@@ -387,20 +387,20 @@ class DecodeGeometry(Geometry):
 
     @property
     def _iterations(self) -> tuple[int, int]:
-        """Iterations of all blocks that share them, and the number of these blocks."""
+        """Iterations of all blocks among which they are divided, and the number of these blocks."""
         return (self.blocks_n, self.grid_n) if self.a_stays else (self.phases, self.hint.split_k)
 
     @property
     def static_iterations(self) -> int | None:
         """Iterations of each block where that is one number."""
-        iterations, sharers = self._iterations
-        return iterations // sharers if iterations % sharers == 0 else None
+        iterations, blocks = self._iterations
+        return iterations // blocks if iterations % blocks == 0 else None
 
     @property
     def max_iterations(self) -> int:
         """Iterations of the block that has most."""
-        iterations, sharers = self._iterations
-        return -(-iterations // sharers)
+        iterations, blocks = self._iterations
+        return -(-iterations // blocks)
 
     @property
     def has_ragged_k(self) -> bool:
@@ -444,9 +444,9 @@ class DecodeGeometry(Geometry):
 
     @cached_property
     def smem(self) -> SharedMemory:
-        """Where everything lies in shared memory: A, its digits, scales, the weight, partial sums, barriers, a table.
+        """Offsets in shared memory: A, its digits, scales, the weight, partial sums, barriers, a table.
 
-        Partial sums take the place of all else after the last iteration; where more follow, one of their own.
+        Partial sums overlay the rest after the last iteration; with several iterations they have a buffer of their own.
         """
         h = self.hint
         a_tile = Tile(0, self.rows_of_a, self.phase_k * self.a_bytes, self.buffers, swizzled=False)

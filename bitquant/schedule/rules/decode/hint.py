@@ -35,14 +35,14 @@ class DecodeHint(Hint):
     n_blocks_per_cta
         Blocks of n that a block multiplies one after the other, at most, where A stays.
     chains
-        Independent sums of a product, which hide the latency of an mma.
+        Independent accumulators of a product, which hide the latency of an mma.
     blocks_per_sm
         Blocks that registers must leave room for on a multiprocessor.
     weights
-        How the weight travels: "registers" by loads into them, "shared" by asynchronous copies into a ring in shared
-        memory, from which each lane reads what it has copied itself.
+        How the weight is loaded: "registers" by loads into them, "shared" by cp.async into a ring in shared memory, of
+        which each lane reads back what it copied itself.
     multicast
-        Blocks of a cluster that lie side by side along n, and send each other their shares of A (sm_90).
+        Blocks of a cluster that are neighbours along n, each of which multicasts a share of A to all (sm_90).
     activations
         How A is multiplied: as its "values", or as the "digits" of one row, in integers (`digits`).
     """

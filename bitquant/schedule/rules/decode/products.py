@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which registers one mma instruction of the decode kernel takes, and which of its sums may be added up.
+"""Which registers an mma instruction of the decode kernel multiplies, and which of its sums may be added.
 
 Weights that are decoded in place (`bitquant.formats.integers`) become numbers scaled by 2^exponent(r), and an mma adds
-the products of a row's two registers. But it does not ask where in k its registers come from, as long as both
-operands agree. So registers are put together anew: the left operand of an mma is made of two *columns*, the registers
+the products of a row's two registers. Which k its registers hold is free, as long as both operands agree. So the
+registers are regrouped: the left operand of an mma is made of two *columns*, the registers
 of rows g and g + 8 for the same k, with the same exponents, and the right operand of the registers of A for that k.
 Sums of columns with other exponents are of another *class* and are kept apart until the end of a run::
 
@@ -57,7 +57,7 @@ def products(decoder: RegisterDecoder) -> tuple[list[Product], list[tuple[int, i
     found: list[Product] = []
     classes: list[tuple[int, int]] = []
     alone: dict[tuple[int, int], tuple[int, int]] = {}
-    for column in range(decoder.layout.registers // 2):
+    for column in range(decoder.fragment_layout.registers // 2):
         exponents = decoder.exponent(2 * column), decoder.exponent(2 * column + 1)
         if exponents not in classes:
             classes.append(exponents)
@@ -95,29 +95,29 @@ def sum_classes(fmt: NumberFormat, layout: FragmentLayout) -> int:
     return _in_place(fmt, layout)[0]
 
 
-def decodes_in_place(config: MatmulConfig, layout: FragmentLayout, rows: int, block_m: int, unroll: int) -> bool:
+def decodes_in_place(config: MatmulConfig, layout: FragmentLayout, n_tiles: int, block_m: int, unroll: int) -> bool:
     """Return whether a kernel decodes the weight in place: where it can, and where that takes fewer instructions.
 
     Signed formats are then off by a constant, which sums of A correct. These take an mma a step and 8 rows of A, for
-    `rows` tiles at once, unless zero points want them anyway; a multiply-add a register is saved.
+    `n_tiles` tiles at once, unless zero points want them anyway; a multiply-add a register is saved.
     """
     fmt = config.W_format
     if config.A_format.name != "float16" or fmt.in_place_refusal("float16") is not None:
         return False
     if run_k(config, layout, unroll) // layout.step_k % _in_place(fmt, layout)[1]:
         return False
-    return config.with_zeros or not fmt.offset or _ONES_COST * block_m // 8 < 4 * rows
+    return config.with_zeros or not fmt.offset or _ONES_COST * block_m // 8 < 4 * n_tiles
 
 
-def shares_bytes(config: MatmulConfig, layout: FragmentLayout, rows: int, block_m: int, unroll: int) -> bool:
+def shares_bytes(config: MatmulConfig, layout: FragmentLayout, n_tiles: int, block_m: int, unroll: int) -> bool:
     """Return whether a kernel that decodes in place reads two codes of 4 bits as one number where that saves masks.
 
-    A mask a step is saved; a run costs two subtractions for each 8 rows of A. Sums of row g are up to 17 times as great
+    A mask a step is saved; a run costs two subtractions for each 8 rows of A. Sums of row g are up to 17 times as large
     as they would be, and so are their errors: a few units of 2^-20, for outputs of 16 bits and less.
     """
     return (
         layout.bits == 4
         and config.out_format.bits <= 16
-        and decodes_in_place(config, layout, rows, block_m, unroll)
+        and decodes_in_place(config, layout, n_tiles, block_m, unroll)
         and 2 * block_m // 8 <= run_k(config, layout, unroll) // layout.step_k
     )

@@ -2,15 +2,15 @@
 """Few rows of A: the time to read the weight, on the fragment layout.
 
 The weight is the left operand of the tensor cores, D^T = W A^T, and streams from memory straight into the registers
-that they read, 16 bytes a lane and load; or, as the hint says, through a ring in shared memory, from which each lane
-takes what it has copied itself. A few rows of A sit in shared memory as the right operand::
+that they read, 16 bytes a lane and load; or, as the hint says, through a ring in shared memory, of which each lane
+reads back what it copied itself. A few rows of A are in shared memory as the right operand::
 
     W fragments --ld.global--> registers --decode--> mma --sums of a group--> x scale, - zero point --> totals
     A ----------bulk copy----> shared memory --ldmatrix--^
 
-A warp owns `rows` tiles of 16 n. The warps of a block share n and k; what they hold of the same n is added in shared
-memory at the end, and where the blocks of a cluster share k, in distributed shared memory. A arrives in one piece, or
-in few phases: nothing but the weight is waited for in the loop.
+A warp owns `n_tiles_per_warp` tiles of 16 n. The warps of a block divide n and k; partial sums of the same n are added
+in shared memory at the end and, with split K, in the distributed shared memory of the cluster. A arrives in one piece,
+or in few phases: the loop waits for nothing but the weight.
 
 Scale and zero point are applied in float32 to the sums of a group, sum a (w - z) s = (sum a w - z sum a) s; sum a comes
 from one more mma with a left operand of ones.
@@ -23,7 +23,7 @@ from typing import ClassVar
 
 from tvm.tirx import PrimFunc
 
-from bitquant.layouts import Layout, fragment_refusal
+from bitquant.layouts import WeightLayout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
@@ -42,7 +42,7 @@ class DecodeRule(Rule):
     name = "decode"
     pipeline = "tirx"
     hint_type = DecodeHint
-    weight_layouts: ClassVar[tuple[Layout, ...]] = ("fragment",)
+    weight_layouts: ClassVar[tuple[WeightLayout, ...]] = ("fragment",)
 
     def refuses(self, problem: Problem) -> str | None:
         """Refuse what has no fragment layout, GPUs before sm_80, and formats that no tensor-core type holds."""

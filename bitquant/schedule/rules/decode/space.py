@@ -17,8 +17,8 @@ from bitquant.schedule.rules.decode.hint import DecodeHint
 
 __all__ = ["by_cost", "first_hint", "least", "population", "shapes"]
 
-#: How the weight travels, tiles ahead, tiles in the body of the loop; of those predicted alike the first is the faster.
-_TRAVELS = (
+#: `weights`, `ahead` and `unroll` of hints. Of those with equal predictions the first is the faster.
+_PIPELINES = (
     ("registers", 1, 1), ("registers", 2, 4), ("registers", 2, 2), ("registers", 4, 4),
     ("shared", 4, 1), ("shared", 4, 2), ("shared", 4, 4), ("shared", 8, 2), ("shared", 8, 4),
 )  # fmt: skip
@@ -100,47 +100,47 @@ def least(first: DecodeHint) -> Iterator[DecodeHint]:
 
 def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
     """Yield what is sensible by itself: 8 to 24 warps, enough bytes in flight, enough registers, no idle clusters."""
-    c, gpu, tile_k = first.config, first.gpu, first.layout.tile_k
-    tiles_k, tile_bytes = first.tiles_k, first.layout.tile_bytes
+    c, gpu, tile_k = first.config, first.gpu, first.fragment_layout.tile_k
+    tiles_k, tile_bytes = first.tiles_k, first.fragment_layout.tile_bytes
     splits = (1, 2, 4, 8) if gpu.has_clusters else (1,)
     weight_bytes = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8
     wanted = min(gpu.in_flight_bytes, weight_bytes / gpu.sm_count / 4)
-    all_rows = (1, 2) if first.hint.block_m == 8 else (1, 2, 4, 7) if first.is_digits else (1, 2, 4)
-    shares = [
-        (rows, split_k, *warps)
-        for rows, split_k in itertools.product(all_rows, splits)
-        for warps in _warps(first, rows, split_k)
+    n_tiles_counts = (1, 2) if first.hint.block_m == 8 else (1, 2, 4, 7) if first.is_digits else (1, 2, 4)
+    shapes_of_blocks = [
+        (n_tiles, split_k, *warps)
+        for n_tiles, split_k in itertools.product(n_tiles_counts, splits)
+        for warps in _warps(first, n_tiles, split_k)
     ]
-    for rows, split_k, warps_k, warps_n in shares:
+    for n_tiles, split_k, warps_k, warps_n in shapes_of_blocks:
         warps = warps_n * warps_k
         if not (8 if tiles_k >= 16 else 4) <= warps <= 16 or split_k * warps_k > max(tiles_k, 4):
             continue
         # Larger clusters leave multiprocessors idle: only where there are too few blocks without them.
-        if split_k > 2 and 2 * math.ceil(c.N / (16 * rows * warps_n)) >= gpu.sm_count:
+        if split_k > 2 and 2 * math.ceil(c.N / (16 * n_tiles * warps_n)) >= gpu.sm_count:
             continue
-        chains = max(1, 4 // (rows * first.m_tiles))
-        # Numbers that are no powers of two were seen to spill with more rows, and where weights travel in registers.
+        chains = max(1, 4 // (n_tiles * first.m_tiles))
+        # Other numbers than powers of two were seen to spill with more rows, and where weights go to registers.
         is_power = warps & (warps - 1) == 0
-        for weights, ahead, unroll in _TRAVELS:
+        for weights, ahead, unroll in _PIPELINES:
             if not is_power and (weights == "registers" or first.hint.block_m > 16):
                 continue
             is_wasteful = unroll > 1 and (unroll * tile_k > 512 or split_k * warps_k * unroll > tiles_k)
             is_short = unroll * tile_k < 128 and 2 * split_k * warps_k <= tiles_k
             if is_wasteful or is_short:
                 continue
-            in_flight = warps * rows * ahead * tile_bytes
+            in_flight = warps * n_tiles * ahead * tile_bytes
             for blocks_per_sm in range(1, 1 + min(4, max(1, 24 // warps), max(1, round(3 * wanted / in_flight)))):
                 if blocks_per_sm * in_flight < wanted:
                     continue
                 geometry = first.with_hint(replace(
-                    first.hint, n_tiles_per_warp=rows, warps_n=warps_n, warps_k=warps_k, split_k=split_k, unroll=unroll,
-                    ahead=ahead, weights=weights, blocks_per_sm=blocks_per_sm, chains=chains,
+                    first.hint, n_tiles_per_warp=n_tiles, warps_n=warps_n, warps_k=warps_k, split_k=split_k,
+                    unroll=unroll, ahead=ahead, weights=weights, blocks_per_sm=blocks_per_sm, chains=chains,
                 ))  # fmt: skip
                 if estimated_registers(geometry) <= register_limit(32 * warps * blocks_per_sm):
                     yield geometry
 
 
-def _warps(first: DecodeGeometry, rows: int, split_k: int) -> Iterator[tuple[int, int]]:
+def _warps(first: DecodeGeometry, n_tiles: int, split_k: int) -> Iterator[tuple[int, int]]:
     """Yield warps along k and along n: powers of two, and those by which blocks fill the multiprocessors once or twice.
 
     Of N = 7168, 448 tiles, 132 multiprocessors get four each, some none; 14 along n of each pair of blocks that shares
@@ -150,14 +150,14 @@ def _warps(first: DecodeGeometry, rows: int, split_k: int) -> Iterator[tuple[int
     yield from itertools.product((1, 2, 4, 8, 16), powers)
     tiles_n, gpu = -(-first.config.N // 16), first.gpu
     slots = int(gpu.sm_count * gpu.decode_cluster_share(split_k)) // split_k
-    filling = {-(-tiles_n // (rows * slots * times)) for times in (1, 2, 3, 4)}
+    filling = {-(-tiles_n // (n_tiles * slots * times)) for times in (1, 2, 3, 4)}
     yield from itertools.product((1, 2, 3, 4, 5, 8), sorted(filling - set(powers)))
 
 
 def _multicasts(g: DecodeGeometry) -> tuple[int, ...]:
-    """Return the blocks worth sharing rows of A: in pairs, which leave no multiprocessor idle, where A has some."""
-    is_worth_it = g.rung > 1 and g.hint.split_k == 1 and g.gpu.has_clusters
-    return (1, 2) if is_worth_it else (1,)
+    """Return the values of `multicast` to try: pairs, which leave no multiprocessor idle, from two rows of A on."""
+    is_useful = g.rung > 1 and g.hint.split_k == 1 and g.gpu.has_clusters
+    return (1, 2) if is_useful else (1,)
 
 
 def _smem_limit(g: DecodeGeometry) -> int:
@@ -173,7 +173,7 @@ def _with_a_that_fits(g: DecodeGeometry) -> DecodeGeometry | None:
         return g
     if h.n_blocks_per_cta > 1 or h.multicast > 1 or g.is_digits:
         return None
-    tile_bytes = g.rows_of_a * h.warps_k * g.layout.tile_k * g.a_bytes
+    tile_bytes = g.rows_of_a * h.warps_k * g.fragment_layout.tile_k * g.a_bytes
     for phase in range(g.warp_tiles // 2 // h.unroll * h.unroll, 0, -h.unroll):
         if 2 * phase * tile_bytes > limit:  # Two buffers of A alone do not fit.
             continue

@@ -93,7 +93,7 @@ class GroupedCpuRule(Rule):
         operands = GROUPED_OPERANDS
         params = [p for p, o in zip(kernel.params, operands, strict=True) if o.is_present(config)]
         bound = PrimFunc(params, kernel.body, kernel.ret_type, kernel.attrs)
-        return tag(bound, config, geometry.rung, geometry.problem.layout)
+        return tag(bound, config, geometry.rung, geometry.problem.weight_layout)
 
 
 def _kernel(geometry: _CpuGeometry) -> PrimFunc:

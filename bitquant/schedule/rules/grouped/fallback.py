@@ -14,7 +14,7 @@ from bitquant.compute.grouped import of_expert, rounded_output, slot_value
 from bitquant.compute.matmul import decode_weight, tag
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.intrin.mma import local, store_local
-from bitquant.layouts import WEIGHT_LAYOUTS, Layout
+from bitquant.layouts import WEIGHT_LAYOUTS, WeightLayout
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Geometry, Rule
@@ -40,7 +40,7 @@ class GroupedFallbackRule(Rule):
     operation = GroupedMatmulConfig.operation
     pipeline = "tirx"
     hint_type = FallbackHint
-    weight_layouts: ClassVar[tuple[Layout, ...]] = WEIGHT_LAYOUTS
+    weight_layouts: ClassVar[tuple[WeightLayout, ...]] = WEIGHT_LAYOUTS
 
     def refuses(self, problem: Problem) -> str | None:
         """Refuse nothing but other kinds of target."""
@@ -60,7 +60,7 @@ class GroupedFallbackRule(Rule):
 
     def emit(self, geometry: Geometry) -> PrimFunc:
         """Write the kernel for this problem."""
-        config, rung, layout = geometry.config, geometry.rung, geometry.problem.layout
+        config, rung, layout = geometry.config, geometry.rung, geometry.problem.weight_layout
         kernel = _indexed(geometry) if config.is_indexed else _sorted(geometry)
         return tag(kernel, config, rung, layout)
 
@@ -74,7 +74,9 @@ class _FallbackGeometry(Geometry):
         return None
 
 
-def _weight(config: GroupedMatmulConfig, operands: GroupedOperands, e: Expr, n: Expr, k: Expr, layout: Layout) -> Expr:
+def _weight(
+    config: GroupedMatmulConfig, operands: GroupedOperands, e: Expr, n: Expr, k: Expr, layout: WeightLayout
+) -> Expr:
     """Return decode(W)[e, n, k] in the type of the sums."""
     stored, scale, zeros = (of_expert(operand, e) for operand in (operands.B, operands.Scale, operands.Zeros))
     return decode_weight(config.matmul, stored, scale, zeros, n, k, config.matmul.reduce_dtype, layout)
@@ -108,7 +110,7 @@ def _expert_of_row(offsets: Any, row: Expr, num_experts: int) -> Expr:
 
 
 def _sorted(geometry: Geometry) -> PrimFunc:
-    config, hint, layout = geometry.config, geometry.hint, geometry.problem.layout
+    config, hint, layout = geometry.config, geometry.hint, geometry.problem.weight_layout
     one, WARPS, ROWS = config.matmul, hint.warps, hint.m_per_warp
     E, N, K, dtype = config.num_experts, config.N, config.K, config.matmul.reduce_dtype
 
@@ -166,7 +168,7 @@ def _sorted(geometry: Geometry) -> PrimFunc:
 
 
 def _indexed(geometry: Geometry) -> PrimFunc:
-    config, hint, layout = geometry.config, geometry.hint, geometry.problem.layout
+    config, hint, layout = geometry.config, geometry.hint, geometry.problem.weight_layout
     one, WARPS, TOP_K = config.matmul, hint.warps, config.top_k
     E, N, K, dtype = config.num_experts, config.N, config.K, config.matmul.reduce_dtype
     n_blocks = -(-N // WARPS)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bitquant.layouts import Layout
+from bitquant.layouts import WeightLayout
 from bitquant.problem import Problem
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.products import is_dense
@@ -26,7 +26,7 @@ class DenseRule(WgmmaRule):
     """Tensor cores by wgmma for a W that is not quantized (see the module)."""
 
     name = "wgmma_dense"
-    weight_layouts: ClassVar[tuple[Layout, ...]] = ("plain",)
+    weight_layouts: ClassVar[tuple[WeightLayout, ...]] = ("plain",)
 
     def features(self, geometry: WgmmaGeometry) -> None:
         """Return None: the ranking was not trained on kernels that decode nothing."""

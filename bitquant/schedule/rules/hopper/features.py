@@ -21,12 +21,14 @@ def features(g: WgmmaGeometry) -> dict[str, float]:
     m_tiles, n_tiles = -(-m // h.block_m), g.n_blocks
     resident = int(gpu.sm_count * h.blocks_per_sm * gpu.wgmma_cluster_share(h.cluster)) // h.split_k
     waves, shares_tail = tile_waves(m_tiles * n_tiles, resident, h.tail_split)
+    if h.stream_k:
+        waves = m_tiles * n_tiles / resident
     steps = -(-c.K // (h.block_k * h.parts)) * (h.block_k // products.step_k)
     tensor_us = 2.0 * m * c.N * c.K * (products.a_bits / 16) / (gpu.wgmma_sm_flops * gpu.sm_count) * 1e6
     return {
         "log_cost": math.log(cost),
         "tile_waves": math.log(waves),
-        "filled": m_tiles * n_tiles / resident / math.ceil(waves),
+        "filled": 1.0 if h.stream_k else m_tiles * n_tiles / resident / math.ceil(waves),
         "shares_tail": shares_tail,
         "steps": math.log2(steps),
         "instructions": step_instructions(g) + promotion_instructions(products, h.block_m),
@@ -47,6 +49,7 @@ def features(g: WgmmaGeometry) -> dict[str, float]:
         "scales_sums": h.scaling == "sums",
         "tail_split": h.tail_split,
         "multicast": h.multicast,
+        "stream_k": h.stream_k,
         "in_flight": math.log2(h.blocks_per_sm * h.stages * g.memory.slot_bytes),
         "smem_bytes": math.log2(g.memory.nbytes),
         "registers": g.needed_registers / g.registers[1],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometry of the wgmma kernel: how it cuts the problem, and where everything lies in shared memory."""
+"""Geometry of the wgmma kernel: how it tiles the problem, and its shared memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHUNK_BYTES = 512
 MAX_MASKS = 16
 #: Columns of D^T that pass through shared memory at a time at the end of a tile.
 SLICE_M = 64
-#: Registers of a consumer beyond those needed, if the last body of a tile is to stand apart from the loop.
+#: Registers of a consumer beyond those needed, if the last body of a tile is to be peeled off the loop.
 PEELING_REGISTERS = 8
 #: Most sums of a thread of a cluster's block, if so: ptxas was seen to move 128 of them about in each round.
 MAX_PEELED_SUMS = 96
@@ -49,16 +49,16 @@ MAX_BOX = 256
 
 @dataclass(frozen=True)
 class Loop:
-    """How a consumer walks its part of K. A *body* is what the loop unrolls, some slots of the ring.
+    """The main loop of a consumer over its part of K. A *body* is what the loop unrolls, some slots of the ring.
 
     Attributes
     ----------
     body_stages
         Slots of a body.
     bodies, part_stages
-        Rounds of the loop, and slots that each part along k reads.
-    part_k
-        Elements of k of a part, those beyond K included.
+        Rounds of the loop, and slots that each part along k reads: the most of any block of a cluster that shares K.
+    tile_bodies
+        Rounds that all of K takes, if one block has it.
     run_steps
         Where sums are scaled in groups: steps of a *run*, which share a scale.
     runs_in_slot, slots_of_run
@@ -68,7 +68,7 @@ class Loop:
     body_stages: int
     bodies: int
     part_stages: int
-    part_k: int
+    tile_bodies: int
     run_steps: int
     runs_in_slot: int
     slots_of_run: int
@@ -78,7 +78,7 @@ class WgmmaGeometry(Geometry):
     """What is known of a wgmma kernel before its body is written.
 
     A *step* is 128 bytes of k, a *unit* the steps of one tile of the weight's layout (or one step, if that is longer),
-    a *part* the share of K of one consumer along k. Most attributes are computed when they are first asked for: most
+    a *part* the K of one consumer, where K is split. Most attributes are computed when they are first asked for: most
     hints of a space are predicted and then dropped.
 
     Parameters
@@ -99,7 +99,7 @@ class WgmmaGeometry(Geometry):
         """Return what another hint makes of the problem."""
         return WgmmaGeometry(self.problem, hint, self.products)
 
-    def _fault_of_sizes(self) -> str | None:
+    def _hint_fault(self) -> str | None:
         h, products = self.hint, self.products
         least_k = products.unit_k
         if h.block_m not in products.columns:
@@ -115,11 +115,13 @@ class WgmmaGeometry(Geometry):
             return f"needs consumers_k and split_k of 1, and tail_split of 1 or {h.multicast}, where multicast is more"
         if h.block_m % (8 * h.multicast):
             return f"needs block_m % {8 * h.multicast} == 0 where multicast is {h.multicast}"
+        if h.stream_k and (h.parts > 1 or h.cluster > 1):
+            return "needs consumers_k, split_k, tail_split and multicast of 1 where stream_k is True"
         if h.n_tiles_per_cta > h.n_tiles_per_consumer * h.consumers_n:
             return f"needs n_tiles_per_cta <= {h.n_tiles_per_consumer * h.consumers_n}, what the consumers hold"
         return products.sums_refusal(h.block_m) if h.scaling == "sums" else None
 
-    def _fault_of_measures(self) -> str | None:
+    def _derived_fault(self) -> str | None:
         h, loop = self.hint, self.loop
         launched = launched_registers(h.consumers, h.blocks_per_sm)
         if (least := producer_registers(h)) > launched:
@@ -142,7 +144,7 @@ class WgmmaGeometry(Geometry):
             return f"needs {least} stages or more"
         exchange, memory = self.exchange, self.memory
         if exchange and memory.exchanges_in_ring and exchange.nbytes > h.stages * memory.slot_bytes:
-            return f"needs a ring of {exchange.nbytes} bytes, in which sums meet"
+            return f"needs a ring of {exchange.nbytes} bytes, in which partial sums are reduced"
         if memory.nbytes > (limit := self.smem_limit):
             return f"needs {memory.nbytes} bytes of shared memory, and a block has {limit}"
         return None
@@ -256,11 +258,11 @@ class WgmmaGeometry(Geometry):
 
     @cached_property
     def loop(self) -> Loop:
-        """How a consumer walks its part of K."""
+        """The main loop of a consumer over its part of K."""
         c, h = self.config, self.hint
         body_stages = self._body_stages()
-        bodies = -(-c.K // (h.block_k * h.parts * body_stages))
-        part_stages = bodies * body_stages
+        tile_bodies = -(-c.K // (h.block_k * h.consumers_k * body_stages))
+        bodies = -(-tile_bodies // h.split_k)
         body_k = body_stages * h.block_k
         run_steps = max(1, (math.gcd(c.group, body_k) if c.num_groups > 1 else body_k) // self.step_k)
         if self.scales_sums and body_stages * self.steps >= 2 * GROUP_K // self.step_k:
@@ -268,8 +270,8 @@ class WgmmaGeometry(Geometry):
         return Loop(
             body_stages=body_stages,
             bodies=bodies,
-            part_stages=part_stages,
-            part_k=part_stages * h.block_k,
+            part_stages=bodies * body_stages,
+            tile_bodies=tile_bodies,
             run_steps=run_steps,
             runs_in_slot=max(1, self.steps // run_steps),
             slots_of_run=max(1, run_steps // self.steps),
@@ -296,7 +298,7 @@ class WgmmaGeometry(Geometry):
         if self.products.is_dense:
             return 1
         if self.scales_sums:
-            # A body of two groups, or of two pieces of a longer one: their sums take turns.
+            # A body of two groups, or of two pieces of a longer one, whose sums alternate between two sets.
             count = 1
             while count < 4 and count * h.block_k < 2 * min(c.group, GROUP_K) and 2 * count * h.block_k * h.parts < c.K:
                 count *= 2
@@ -305,7 +307,7 @@ class WgmmaGeometry(Geometry):
 
     @cached_property
     def peels(self) -> bool:
-        """Whether the last body of a tile stands apart from the loop, whose own bodies need no conditions then.
+        """Whether the last body of a tile is peeled off the loop, whose own bodies need no conditions then.
 
         It does where ptxas is known to take that without spills or serialized products: more values live at once. Sums
         that are added to totals in float32 leave the tensor cores at the end of a body, and must do so in the loop
@@ -316,15 +318,28 @@ class WgmmaGeometry(Geometry):
             return False
         if self.is_narrow:
             # Codes that are operands as they are must not be moved behind a loop that may have no rounds.
-            return h.tail_split == 1
+            return h.tail_split == 1 and not self.shares_unequally and not h.stream_k
         if h.cluster > 1 and self.sums > MAX_PEELED_SUMS:
             return False
         return h.n_tiles_per_consumer == 1 and self.needed_registers + PEELING_REGISTERS <= self.registers[1]
 
     @property
+    def most_blocks(self) -> int:
+        """Blocks that run together, where they do not share A or K in clusters."""
+        return self.problem.gpu.sm_count * self.hint.blocks_per_sm
+
+    @property
+    def shares_unequally(self) -> bool:
+        """Whether some blocks of a cluster that shares K have a round more; too few rounds are filled up with zeros."""
+        rounds, blocks = self.loop.tile_bodies, self.hint.split_k
+        return rounds > blocks and rounds % blocks != 0
+
+    @property
     def has_ragged_k(self) -> bool:
         """Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers."""
-        return self.loop.part_k * self.hint.parts != self.config.K and not self.is_narrow
+        h, loop = self.hint, self.loop
+        rounds = loop.tile_bodies if self.shares_unequally else loop.bodies * h.split_k
+        return rounds * loop.body_stages * h.block_k * h.consumers_k != self.config.K and not self.is_narrow
 
     @property
     def has_ragged_n(self) -> bool:
@@ -333,7 +348,7 @@ class WgmmaGeometry(Geometry):
 
     @cached_property
     def n_blocks(self) -> int:
-        """Tiles along n: whole clusters of those that share A, which lie side by side."""
+        """Tiles along n: whole clusters, whose blocks are neighbours along n and share A by multicast."""
         beside = self.hint.multicast
         return -(-self.config.N // (self.hint.block_n * beside)) * beside
 
@@ -342,7 +357,7 @@ class WgmmaGeometry(Geometry):
     @cached_property
     def weight(self) -> WeightSlot:
         """The weight in a slot."""
-        block_n, layout = self.hint.block_n, self.products.layout
+        block_n, layout = self.hint.block_n, self.products.fragment_layout
         if layout is None:
             box_bytes = block_n * SWIZZLE_BYTES
             return WeightSlot(self.steps * box_bytes, (self.step_k, block_n), box_bytes)
@@ -363,12 +378,12 @@ class WgmmaGeometry(Geometry):
 
     @cached_property
     def exchange(self) -> Exchange | None:
-        """How sums meet; None where no K is shared."""
+        """How partial sums are reduced; None without split K."""
         return Exchange.of(self.hint)
 
     @cached_property
     def memory(self) -> SharedMemory:
-        """Where slots, barriers and the end of a tile lie in shared memory."""
+        """Offsets of slots, barriers and the epilogue in shared memory."""
         h = self.hint
         a_box_bytes = h.block_m * SWIZZLE_BYTES
         a_bytes = h.consumers_k * self.steps * a_box_bytes
@@ -378,7 +393,7 @@ class WgmmaGeometry(Geometry):
         slice_m = min(SLICE_M, h.block_m)
         out_offset = h.stages * slot_bytes
         exchange_offset = out_offset + h.consumers * slice_m * out_stride
-        # Sums meet beside the ring, or in it, if that leaves it few slots.
+        # Partial sums are reduced in a buffer beside the ring, or in the ring, if the buffer would leave it few slots.
         exchange_bytes = self.exchange.nbytes if self.exchange else 0
         exchanges_in_ring = h.tail_split > 1 or exchange_bytes > MAX_EXCHANGE_BYTES
         barrier_offset = exchange_offset
@@ -425,6 +440,14 @@ class WgmmaGeometry(Geometry):
         """Shared memory that a block may have, in bytes."""
         gpu = self.problem.gpu
         return min(gpu.smem_per_block_bytes, gpu.smem_per_sm_bytes // self.hint.blocks_per_sm - RESERVED_SMEM_BYTES)
+
+    # The workspace of `stream_k` in global memory.
+
+    @property
+    def partial_sums(self) -> int:
+        """Sums of a part of a tile."""
+        h = self.hint
+        return h.consumers_n * h.n_tiles_per_consumer * self.sums * WARPGROUP
 
     @property
     def store_bytes(self) -> int:

@@ -26,15 +26,15 @@ class WgmmaHint(Hint):
     n_tiles_per_consumer
         Blocks of 64 rows of W that each consumer warpgroup holds sums of.
     consumers_n, consumers_k
-        Consumer warpgroups along the rows of W, and those that share K.
+        Consumer warpgroups along the rows of W, and consumer warpgroups that split K.
     block_k
         Elements of k that a slot of the ring holds for each consumer along k.
     stages
         Slots of the ring.
     split_k
-        Blocks of a cluster that share K.
+        Blocks of a cluster that split K (split-K).
     raster
-        Tiles of m that are walked before n advances, so that blocks that run together share rows in L2.
+        Tiles of m that are visited before n advances, so that concurrent blocks share rows in L2.
     blocks_per_sm
         Blocks that registers and shared memory must leave room for on a multiprocessor.
     n_tiles_per_cta
@@ -43,9 +43,13 @@ class WgmmaHint(Hint):
     scaling
         What scales and zero points are applied to: "operand", the decoded weight, or "sums" of a group.
     tail_split
-        Blocks of a cluster that share K of a tile of the last wave, where there are enough clusters for its tiles.
+        Blocks of a cluster that split K of a tile of the tail wave, where there are enough clusters for its tiles.
     multicast
-        Blocks of a cluster whose tiles lie side by side along n, and which send each other their share of A.
+        Blocks of a cluster whose tiles are neighbours along n, each of which multicasts a share of A to all.
+    stream_k
+        Whether the K of the tiles of the last waves, one tile after the other, is divided evenly among the blocks
+        (Osama et al., "Stream-K", PPoPP 2023). Partial sums of a tile that several blocks compute are added in global
+        memory.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {
@@ -58,13 +62,14 @@ class WgmmaHint(Hint):
     consumers_k: int = size(1, 1, 4)
     block_k: int = size(64, 16, 1024)
     stages: int = size(4, 1, 32)
-    split_k: int = one_of(1, 2, 4, 8)
+    split_k: int = one_of(1, 2, 3, 4, 5, 8)
     raster: int = size(8, 1, 256)
     blocks_per_sm: int = one_of(1, 2)
     n_tiles_per_cta: int = size(0, 0, 32)
     scaling: str = one_of("operand", "sums")
     tail_split: int = one_of(1, 2, 4)
     multicast: int = one_of(1, 2, 4)
+    stream_k: bool = one_of(False, True)
 
     @property
     def consumers(self) -> int:

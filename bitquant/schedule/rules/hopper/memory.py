@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies where in the shared memory of a wgmma kernel's block: slots of the ring, and sums that meet."""
+"""Shared memory of the wgmma kernel: slots of the ring, and the buffer through which partial sums are reduced."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class WeightSlot:
 
 @dataclass(frozen=True)
 class Exchange:
-    """How the sums of a tile's parts along K meet: each part sends the others what those store.
+    """How the partial sums of split K are reduced, by a reduce-scatter: each part sends the others what those store.
 
-    The tile's blocks of 8 columns are cut into shares; share s is stored by block s % blocks of the cluster.
+    The tile's blocks of 8 columns are cut into shares. Block s % blocks of the cluster reduces and stores share s.
 
     Attributes
     ----------
     parts
         Parts of K.
     blocks
-        Blocks of the cluster that have them.
+        Blocks of the cluster that they are spread over.
     share_columns
         Blocks of 8 columns in a share.
-    sharers, shares_in_block
-        Shares, at most one a part, and those that one block stores.
+    share_count, shares_in_block
+        Shares in all, at most one a part, and shares that one block stores.
     nbytes
         Shared memory of a block that it takes.
     """
@@ -51,27 +51,27 @@ class Exchange:
     parts: int
     blocks: int
     share_columns: int
-    sharers: int
+    share_count: int
     shares_in_block: int
     nbytes: int
 
     @classmethod
     def of(cls, hint: WgmmaHint) -> Exchange | None:
-        """Return that of a hint, or None where no K is shared."""
+        """Return that of a hint, or None without split K."""
         blocks = max(hint.split_k, hint.tail_split)  # Those that send each other A share no K.
         parts = blocks * hint.consumers_k
         if parts == 1:
             return None
         columns = -(-hint.block_m // (8 * parts))
-        sharers = -(-hint.block_m // (8 * columns))
-        in_block = -(-sharers // blocks)
+        share_count = -(-hint.block_m // (8 * columns))
+        in_block = -(-share_count // blocks)
         nbytes = hint.consumers_n * in_block * parts * hint.n_tiles_per_consumer * columns * WARPGROUP * 16
-        return cls(parts, blocks, columns, sharers, in_block, nbytes)
+        return cls(parts, blocks, columns, share_count, in_block, nbytes)
 
 
 @dataclass(frozen=True)
 class SharedMemory:
-    """Where everything lies in a block's dynamic shared memory, in bytes: slots first, then the end of a tile.
+    """Offsets in a block's dynamic shared memory, in bytes: the slots of the ring first, then the epilogue.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class SharedMemory:
     out_offset, out_stride, slice_m
         Each consumer's slice of D, the distance of its rows, and how many there are.
     exchange_offset, exchanges_in_ring
-        Where sums meet, and whether that is in the ring.
+        The buffer of the exchange of partial sums, and whether it overlays the ring.
     barrier_offset, ready_offset
         Barriers of the ring, and of the sums of A.
     sums_offset, mask_offset, table_offset

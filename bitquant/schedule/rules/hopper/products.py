@@ -118,10 +118,10 @@ class Products:
         self.is_scaled = config.with_scaling or config.with_zeros
         self.scales_16_bits = self.is_scaled and not self.is_narrow
         self.step_k = SWIZZLE_BYTES * 8 // a.bits
-        self.layout: FragmentLayout | None = None if self.is_dense else fragment_layout(config)
-        self.unit_k = self.step_k if self.layout is None else max(self.layout.tile_k, self.step_k)
-        self.unit_words = 0 if self.layout is None else self.unit_k * self.layout.bits // 64
-        self.planes = 0 if self.layout is None else len(self.layout.planes)
+        self.fragment_layout: FragmentLayout | None = None if self.is_dense else fragment_layout(config)
+        self.unit_k = self.step_k if self.fragment_layout is None else max(self.fragment_layout.tile_k, self.step_k)
+        self.unit_words = 0 if self.fragment_layout is None else self.unit_k * self.fragment_layout.bits // 64
+        self.planes = 0 if self.fragment_layout is None else len(self.fragment_layout.planes)
         self.columns = frozenset((8, 24, *range(16, 225, 16)) if a.is_integer else range(8, 257, 8))
         self._decoders: dict[tuple[bool, int], RegisterDecoder] = {}
 
@@ -149,7 +149,7 @@ class Products:
         block_m
             Rows of A of a tile.
         """
-        c, layout = self.config, self.layout
+        c, layout = self.config, self.fragment_layout
         assert layout is not None
         in_place = scales_sums and self.decodes_in_place
         scales_operand = self.scales_16_bits and not scales_sums

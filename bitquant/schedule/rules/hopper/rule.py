@@ -9,7 +9,7 @@ from typing import ClassVar
 from tvm.tirx import PrimFunc
 
 from bitquant.intrin.wgmma import SWIZZLE_BYTES
-from bitquant.layouts import Layout, fragment_refusal
+from bitquant.layouts import WeightLayout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
@@ -33,7 +33,7 @@ class WgmmaRule(Rule):
     name = "wgmma"
     pipeline = "tirx"
     hint_type = WgmmaHint
-    weight_layouts: ClassVar[tuple[Layout, ...]] = ("fragment",)
+    weight_layouts: ClassVar[tuple[WeightLayout, ...]] = ("fragment",)
 
     def refuses(self, problem: Problem) -> str | None:
         """Refuse other GPUs than Hopper, and rows or groups that TMA and the steps of k do not fit."""

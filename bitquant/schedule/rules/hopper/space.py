@@ -18,6 +18,8 @@ __all__ = ["likely_hints", "population", "space"]
 
 #: Longest slots that are tried, in elements of k: where sums are scaled; else half of it.
 MAX_BLOCK_K = 256
+#: Most blocks among which a tile is split, and how much of the GPU whole tiles fill.
+MOST_SHARERS, BUSY_SHARE = 12, 0.94
 #: Most slots of a ring that are tried, hints whose ring is sized, and hints of `space`.
 MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
 
@@ -69,29 +71,37 @@ def _hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Ite
         if block_m not in products.columns:
             continue
         scalings = ("operand", "sums") if products.sums_refusal(block_m) is None else ("operand",)
-        for rows, consumers_n, consumers_k, split_k, blocks_per_sm in _SHAPES:
+        for n_tiles, consumers_n, consumers_k, split_k, blocks_per_sm in _SHAPES:
             if consumers_k * split_k > 1 and least_k * consumers_k * split_k > config.K:
                 continue
             hint = WgmmaHint(
-                block_m=block_m, n_tiles_per_consumer=rows, consumers_n=consumers_n, consumers_k=consumers_k,
+                block_m=block_m, n_tiles_per_consumer=n_tiles, consumers_n=consumers_n, consumers_k=consumers_k,
                 block_k=least_k, split_k=split_k, blocks_per_sm=blocks_per_sm,
             )  # fmt: skip
+            if split_k & (split_k - 1) and not _is_one_wave(problem, hint):
+                continue
             for scaling in scalings:
                 scaled = hint if scaling == hint.scaling else replace(hint, scaling=scaling)
                 if needed_registers(products, scaled) > hint_registers(scaled)[1]:
                     continue
-                for row_blocks, clusters in itertools.product(_row_blocks(config.N, hint), _clusters(m, hint)):
+                for n_tiles_per_cta, clusters in itertools.product(
+                    _n_tiles_per_cta(config.N, hint), _clusters(m, hint)
+                ):
                     tail_split, multicast = clusters
                     tile = scaled
-                    if row_blocks or clusters != (1, 1):
-                        tile = replace(scaled, n_tiles_per_cta=row_blocks, tail_split=tail_split, multicast=multicast)
+                    if n_tiles_per_cta or clusters != (1, 1):
+                        tile = replace(
+                            scaled, n_tiles_per_cta=n_tiles_per_cta, tail_split=tail_split, multicast=multicast
+                        )
                     if tail_split > 1 and (scaling == "sums" or not _shares_tail(problem, tile)):
                         continue
+                    split = [replace(tile, stream_k=True)] if clusters == (1, 1) and _idles(problem, tile) else []
                     longest = MAX_BLOCK_K if scaling == "sums" else MAX_BLOCK_K // 2
-                    yield tile
-                    for block_k in (2 * least_k, 4 * least_k):
-                        if block_k <= longest and block_k * hint.parts <= config.K:
-                            yield replace(tile, block_k=block_k)
+                    for whole in (tile, *split):
+                        yield whole
+                        for block_k in (2 * least_k, 4 * least_k):
+                            if block_k <= longest and block_k * hint.parts <= config.K:
+                                yield replace(whole, block_k=block_k)
 
 
 def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
@@ -103,13 +113,29 @@ def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
     return [(1, 1), *((1, blocks) for blocks in beside), *shared]
 
 
+def _idles(problem: Problem, hint: WgmmaHint) -> bool:
+    """Return whether tiles leave a part of the GPU idle that stream-K would fill, with few blocks for each tile."""
+    if hint.parts > 1:
+        return False
+    tiles = -(-problem.rung // hint.block_m) * -(-problem.config.N // hint.block_n)
+    blocks = problem.gpu.sm_count * hint.blocks_per_sm
+    return MOST_SHARERS * tiles >= blocks and tiles / (-(-tiles // blocks) * blocks) < BUSY_SHARE
+
+
+def _is_one_wave(problem: Problem, hint: WgmmaHint) -> bool:
+    """Return whether all blocks run together."""
+    tiles = -(-problem.rung // hint.block_m) * -(-problem.config.N // hint.block_n)
+    gpu = problem.gpu
+    return tiles * hint.split_k <= int(gpu.sm_count * gpu.wgmma_cluster_share(hint.split_k))
+
+
 def _shares_tail(problem: Problem, hint: WgmmaHint) -> bool:
     """Return whether the last wave leaves so many multiprocessors idle that its tiles are shared."""
     tiles = -(-problem.rung // hint.block_m) * -(-problem.config.N // hint.block_n)
     return tile_waves(tiles, problem.gpu.sm_count * hint.blocks_per_sm, hint.tail_split)[1]
 
 
-def _row_blocks(N: int, hint: WgmmaHint) -> list[int]:
+def _n_tiles_per_cta(N: int, hint: WgmmaHint) -> list[int]:
     """Return the blocks of rows of a tile worth trying: all, and one less where tiles then fill the GPU better."""
     most, total = hint.n_tiles_per_consumer * hint.consumers_n, -(-N // ROWS)
     return (
@@ -128,12 +154,15 @@ def _block_sizes(m: int, unit: int) -> list[int]:
     return sorted(size for size in sizes if least <= size <= limit)
 
 
-#: (rows, consumers_n, consumers_k, split_k, blocks_per_sm)
+#: (n_tiles_per_consumer, consumers_n, consumers_k, split_k, blocks_per_sm)
 _SHAPES = [
-    (rows, consumers_n, consumers_k, split_k, blocks_per_sm)
-    for rows in (1, 2)
+    (n_tiles, consumers_n, consumers_k, split_k, blocks_per_sm)
+    for n_tiles in (1, 2)
     for consumers_n, consumers_k in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (2, 2), (4, 1))
-    for split_k in (1, 2, 4, 8)
+    for split_k in (1, 2, 3, 4, 5, 8)
     for blocks_per_sm in (1, 2)
-    if rows * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
+    if n_tiles * consumers_n * consumers_k <= 4
+    and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
+    # Other numbers than powers of two are there to fill the GPU with few tiles.
+    and (split_k in (1, 2, 4, 8) or (consumers_k == 1 and blocks_per_sm == 1))
 ]

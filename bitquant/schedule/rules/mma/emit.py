@@ -36,7 +36,7 @@ __all__ = ["Kernel"]
 
 Expr = Any
 
-#: Tiles of m that are walked before n advances, so that blocks that run together share rows of A and of W in L2.
+#: Tiles of m that are visited before n advances, so that concurrent blocks share rows of A and of W in L2.
 RASTER_ROWS = 8
 
 
@@ -58,7 +58,7 @@ class Kernel:
     # Emitters. `bind` gives them the buffers and indices of the function that is being written.
 
     def bind(self, operands: Operands, block: Expr, thread: Expr, arena: Any) -> None:
-        """Take the function's operands, and compute where this block and thread stand."""
+        """Take the function's operands, and compute the indices of this block and thread."""
         self.operands, self.m, self.thread, self.arena = operands, operands.rows, thread, arena
         h, N = self.hint, self.config.N
         n_blocks = -(-N // h.block_n)
@@ -164,7 +164,7 @@ class Kernel:
             row, column = self._unit(unit, self.g.w_rows)
             n = self._column(row)
             if self.g.units * self.g.threads > self.g.w_rows * self.g.w_columns // UNIT:
-                n = T.min(n, c.N - 1)  # Threads without a unit stand beside the tile.
+                n = T.min(n, c.N - 1)  # Threads without a unit would read beyond the tile.
             for j in range(runs):
                 k = tile * self.hint.block_k + column * UNIT + j * self.g.run
                 g = T.min(k // c.group, c.num_groups - 1) if c.num_groups > 1 else 0
@@ -401,7 +401,7 @@ class Kernel:
         if c.with_zeros:
             zero_local(self.a_sum)
 
-    # The end.
+    # The epilogue.
 
     def reduce_warps(self) -> None:
         """Emit the sum over the warps that share k; the first of them holds it afterwards."""
@@ -503,4 +503,4 @@ class Kernel:
             kernel.reduce_warps()
             kernel.store()
 
-        return tag(mma, problem.config, problem.rung, problem.layout)
+        return tag(mma, problem.config, problem.rung, problem.weight_layout)

@@ -32,7 +32,7 @@ class MmaGeometry(Geometry):
 
     hint: MmaHint
 
-    def _fault_of_sizes(self) -> str | None:
+    def _hint_fault(self) -> str | None:
         c, h = self.config, self.hint
         step = 32 if c.A_format.is_integer else 16
         if h.block_m % (16 * h.warps_m):
@@ -51,12 +51,12 @@ class MmaGeometry(Geometry):
             return f"needs group_size and block_k / warps_k that divide each other, with group_size={c.group}"
         return None
 
-    def _fault_of_measures(self) -> str | None:
+    def _derived_fault(self) -> str | None:
         if self.smem_bytes > (most := self.gpu.smem_per_block_bytes):
             return f"needs {self.smem_bytes} bytes of shared memory, and {self.gpu.name} has {most}"
         return None
 
-    def _measure(self) -> None:
+    def _derive(self) -> None:
         config, self.gpu = self.config, self.problem.gpu
         a, w = config.A_format, config.W_format
         self.is_integer = a.is_integer

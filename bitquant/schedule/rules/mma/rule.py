@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tensor cores by mma.sync, on the plain weight layout, for every shape and nearly every format.
 
-A block computes a tile of D. Tiles of A and of the stored weight travel to shared memory through a ring of `stages`
+A block computes a tile of D. Tiles of A and of the stored weight are copied to shared memory through a ring of `stages`
 slots, asynchronously from sm_80 on. Where the weight must be decoded, the threads turn the stored tile of the next
 step into one of the operand's type while the tensor cores work on the current step::
 

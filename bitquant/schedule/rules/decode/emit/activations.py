@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A on its way to shared memory: by bulk copies that count on mbarriers, or by asynchronous ones of all threads."""
+"""Copies of A to shared memory: bulk copies that complete on mbarriers, or cp.async by all threads."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ActivationCopies:
     def _copy_bulk(self, source: Any, bytes_left: Expr, rows_left: Expr | None, buffer: Expr) -> None:
         """Emit a bulk copy for each row of a part of A, by the lanes of the first of the warps that share the part.
 
-        Blocks that share rows of A send each other their shares of the parts, and each of them awaits all parts.
+        Blocks that share rows of A multicast one part each in turn, and each of them waits for all parts.
         """
         g, h, context, tile = self.g, self.context.hint, self.context, self.g.smem.a_tile
         part_bytes = tile.row_bytes // h.warps_k

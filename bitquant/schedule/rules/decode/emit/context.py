@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a block and a thread of the decode kernel stand: what all parts of the kernel are given."""
+"""What the emitters of a decode kernel share: operands, indices of a block and a thread, positions in its loops."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Context:
     lane, warp_n, warp_k
         Index of the thread in its warp; of the warp along n and along k.
     rank, member
-        This block's place among those that share k, and among those that share rows of A.
+        This block's index among those that split K, and among those that share rows of A by multicast.
     m0
         First row of A.
     first_block_n
@@ -92,13 +92,13 @@ class Context:
         return (self.warp_n * self.hint.n_tiles_per_warp + r) * 16 + half * 8 + self.lane // 4
 
     def at(self, iteration: Expr, body: Expr = 0) -> Cursor:
-        """Return the place of a body of an iteration."""
+        """Return the position of a body of an iteration."""
         return Cursor(self, iteration, body)
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in the loops of a block: an iteration of the outer loop, and a body of the inner one."""
+    """A position in the loops of a block: an iteration of the outer loop, and a body of the inner one."""
 
     context: Context
     iteration: Expr
@@ -135,7 +135,7 @@ class Cursor:
         return context.first_phase if context.g.a_stays else context.first_phase + self.iteration
 
     def after(self, bodies: int) -> tuple[Cursor, Expr]:
-        """Return the place so many bodies later, maybe in a later iteration, and whether there is such a one."""
+        """Return the position so many bodies later, maybe in a later iteration, and whether there is one."""
         g, body = self.context.g, self.body + bodies
         if g.static_iterations == 1:
             return Cursor(self.context, self.iteration, body), body < g.bodies

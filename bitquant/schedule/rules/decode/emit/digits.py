@@ -40,8 +40,8 @@ _PIECE_OFFSET = 64 * (1 + (1 << DIGIT_BITS) + (1 << 2 * DIGIT_BITS))
 class DigitActivations:
     """Emits the making of digits of a block's part of A, before the loop, in shared memory.
 
-    They lie as lanes want them, in the order plane, four columns, lane, column: lane 4 * g + t reads digit g of the
-    four k of a column for which lane t of the left operand has codes.
+    They are stored in the order in which lanes load them: plane, four columns, lane, column. Lane 4 * g + t reads digit
+    g of the four k of a column for which lane t of the left operand has codes.
 
     Integers know no infinity and no NaN. Where A has such numbers, results are NaN: a word in shared memory, which is 0
     otherwise, is added to them.
@@ -91,14 +91,14 @@ class DigitActivations:
             column = local("int32", step * (8 * context.hint.warps_n) + first)
             with T.If(column < part_columns), T.Then():
                 at = local("int32", begin + column)
-                addresses = [self.g.smem.a_tile.offset(0, 0, 2 * k) for k in self.plan.met(plane, at, t)]
+                addresses = [self.g.smem.a_tile.offset(0, 0, 2 * k) for k in self.plan.k_of_lane(plane, at, t)]
                 pairs = [load_words(context.arena, address, 1, 4)[0] for address in addresses]
                 halves = [pair >> T.uint32(16 * e) & T.uint32(0xFFFF) for e in range(2) for pair in pairs]
                 values = []
                 for half in halves:
                     number = tirx.reinterpret("float16", half.astype("uint16")).astype("float32")
                     values.append(local("float32", number * scale))
-                    if index == 0:  # Each plane meets all of A.
+                    if index == 0:  # Each plane is multiplied with all of A.
                         bits = tirx.reinterpret("uint32", values[-1]) & T.uint32(0x7FFFFFFF)
                         store_local(greatest, 0, T.max(greatest[0], bits))
                 target = self._columns_offset(index, at // 4) + t * 16 + at % 4 * 4
@@ -115,7 +115,7 @@ class DigitActivations:
 
 
 class DigitProducts:
-    """Emits the products of codes, where they stand in their bytes, by A's digits."""
+    """Emits the products of codes, unshifted in their bytes, by A's digits."""
 
     def __init__(self, context: Context, sums: Sums, factors: Factors, activations: DigitActivations) -> None:
         self.context, self.g, self.hint = context, context.g, context.hint
@@ -126,7 +126,7 @@ class DigitProducts:
         g, plan, sums = self.g, self.plan, self.sums
         tile_of_phase = at.tile_of_phase + tile
         in_tile = plan.columns // 2
-        in_run = g.run_k * plan.columns // (2 * g.layout.tile_k)
+        in_run = g.run_k * plan.columns // (2 * g.fragment_layout.tile_k)
         digits: list[list[Any]] = []
         for pair in range(in_tile):
             run, place = divmod(tile * in_tile + pair, in_run)

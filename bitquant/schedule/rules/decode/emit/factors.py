@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scales and zero points of the decode kernel, on their way to the sums of a run."""
+"""Scales and zero points of the decode kernel: staged in shared memory or prefetched into registers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Factors:
                     store_local(held, 0, n)
                     n = held[0]
                 for run in range(g.runs):
-                    group = (tile * g.layout.tile_k + run * g.run_k) // c.group if c.num_groups > 1 else 0
+                    group = (tile * g.fragment_layout.tile_k + run * g.run_k) // c.group if c.num_groups > 1 else 0
                     if g.has_ragged_k and c.num_groups > 1:
                         group = T.min(group, c.num_groups - 1)
                     index = (r * 2 + half) * g.runs + run
@@ -80,7 +80,7 @@ class Factors:
                     if loads_zero:
                         store_local(self._next_zero, index, zero_point(c, context.operands.Zeros, n, group))
 
-    def load_following(self, at: Cursor) -> None:
+    def prefetch_next(self, at: Cursor) -> None:
         """Emit `load` for the next body of this warp, if any."""
         following, is_there = at.after(1)
         when(is_there, lambda: self.load(following))
@@ -88,7 +88,7 @@ class Factors:
     def take(self, at: Cursor) -> None:
         """Emit the moves of a body's scales and zero points into the registers that the sums are scaled with."""
         c, g = self.config, self.g
-        k = at.tile * g.layout.tile_k - self.context.first_k
+        k = at.tile * g.fragment_layout.tile_k - self.context.first_k
         for row in range(2 * self.context.hint.n_tiles_per_warp):
             for run in range(g.runs):
                 index = row * g.runs + run

@@ -35,14 +35,14 @@ def decode_function(geometry: DecodeGeometry) -> PrimFunc:
         context = T.meta_var(Context(g, operands, arena, T.truncdiv(block, cluster), rank, thread))
         kernel = T.meta_var(Kernel(context))
         kernel.begin()
-        for turn in T.serial(context.iterations):
-            kernel.begin_iteration(turn)
+        for iteration in T.serial(context.iterations):
+            kernel.begin_iteration(iteration)
             for body in T.serial(g.bodies):
-                kernel.multiply(turn, body)
+                kernel.multiply(iteration, body)
             if g.a_stays:
-                kernel.end_iteration(turn)
+                kernel.end_iteration(iteration)
         if not g.a_stays:
             kernel.store_sums(0)
 
-    func = tag(decode, problem.config, problem.rung, problem.layout)
+    func = tag(decode, problem.config, problem.rung, problem.weight_layout)
     return with_dependent_launch(func) if g.uses_dependent_launch else func

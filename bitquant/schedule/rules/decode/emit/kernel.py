@@ -35,7 +35,7 @@ class Kernel:
     Parameters
     ----------
     context
-        Where this block and thread stand.
+        Geometry, operands and indices of this block and thread.
     """
 
     def __init__(self, context: Context) -> None:
@@ -60,7 +60,7 @@ class Kernel:
         """Emit all that comes before the loop.
 
         The weight and its scales do not come from the kernel before this one, which may still run from sm_90 on: their
-        first loads do not wait for its end. Only after that end is the next kernel let in, so that no kernel starts
+        first loads do not wait for its end. Only after that end may the next kernel start, so that no kernel starts
         before the last but one has ended.
         """
         g, h, first = self.g, self.hint, self.context.at(0)
@@ -92,7 +92,7 @@ class Kernel:
         T.evaluate(T.cuda.cta_sync())
         if g.copies_bulk:
             self._wait_for_dependency()
-            if h.multicast > 1:  # The barriers of all blocks are there.
+            if h.multicast > 1:  # The mbarriers of all blocks are initialized.
                 wait_for_cluster()
             self.activations.copy(first, 0)
         if self.digits:
@@ -141,7 +141,7 @@ class Kernel:
         g, h, at = self.g, self.hint, self.context.at(iteration, body)
         self.factors.take(at)
         if g.config.num_groups > 1 or g.max_iterations > 1:
-            self.factors.load_following(at)
+            self.factors.prefetch_next(at)
         sources: dict[int, list[Expr]] = {}
         for tile in range(h.unroll):
             # A ring that is longer than a body goes on in the next one; bodies of all iterations are counted.
@@ -150,11 +150,11 @@ class Kernel:
                 slot = (iteration * g.bodies + body) % (h.ahead // h.unroll) * h.unroll + tile
             words = self.weight.take(slot)
             if not g.is_shared:
-                self.weight.load_following(at, tile, slot, sources)
+                self.weight.prefetch_next(at, tile, slot, sources)
             self.products.multiply_tile(words, at, tile)
             if g.is_shared:
-                # Only now that the tile is decoded may another one take its place.
-                self.weight.load_following(at, tile, slot, sources)
+                # Only now that the tile is decoded may another one overwrite it.
+                self.weight.prefetch_next(at, tile, slot, sources)
                 self._commit()
 
     def end_iteration(self, iteration: Expr) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a block of the decode kernel: sums to D, over the warps and blocks that share k."""
+"""The epilogue of the decode kernel: partial sums of the warps and blocks that split K are added, and stored to D."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Expr = Any
 
 
 class SumStore:
-    """Emits the sum over the warps and blocks that share k, and the stores of D.
+    """Emits the reduction over the warps and blocks that split K, and the stores of D.
 
     Parameters
     ----------
     context
-        Where this block and thread stand.
+        Geometry, operands and indices of this block and thread.
     """
 
     def __init__(self, context: Context) -> None:
@@ -38,7 +38,7 @@ class SumStore:
         return self.context.shared(smem.sum_offset + ((part * self.g.rows_of_a + m) * smem.sum_stride + n) * 4)
 
     def reduce(self, totals: Iterable[Total], n0: Expr) -> None:
-        """Emit the sum over the warps and blocks that share k, and the stores of D: neighbours store neighbours."""
+        """Emit the reduction over the warps and blocks that split K, and the stores of D, coalesced."""
         h, dtype = self.context.hint, self.context.config.reduce_dtype
         kind = "s32" if dtype == "int32" else "f32"
         T.evaluate(T.cuda.cta_sync())
@@ -56,7 +56,7 @@ class SumStore:
             wait_for_cluster(aligned=True)
         self._store(n0, kind)
         if h.split_k > 1:
-            # The shared memory of a block lives until all others have read it.
+            # No block exits before all others have read its shared memory.
             arrive_at_cluster(aligned=True)
             wait_for_cluster(aligned=True)
 

@@ -29,7 +29,7 @@ class Total(NamedTuple):
 
 
 class Products(Protocol):
-    """How weight and A are multiplied: A as values, or as digits."""
+    """How W and A are multiplied: A as values, or as digits."""
 
     def multiply_tile(self, words: Any, at: Cursor, tile: int) -> None:
         """Emit the products of tile `tile` of a body, whose codes are in `words`, and the ends of runs."""
@@ -41,8 +41,8 @@ class Products(Protocol):
 class Sums:
     """Accumulators of a run, and totals.
 
-    Sums of a class follow each other through independent chains, since a chain of dependent mma instructions would be
-    the limit; those of A go through chains of their own.
+    Products of a class rotate over independent accumulators (chains), since one chain of dependent mma instructions
+    would be bound by their latency; sums of A have chains of their own.
 
     Attributes
     ----------

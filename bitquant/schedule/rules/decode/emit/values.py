@@ -33,13 +33,13 @@ class ValueProducts:
     def multiply_tile(self, words: Any, at: Cursor, tile: int) -> None:
         """Emit the products of one tile of a body, and the scaling of sums where runs end."""
         g = self.g
-        in_run = g.run_k // g.layout.step_k * g.decoder.registers
+        in_run = g.run_k // g.fragment_layout.step_k * g.decoder.registers
         in_load = 2 * g.decoder.registers
         for index, product in enumerate(g.products):
             if index % in_load == 0:
                 loaded = g.products[index : index + in_load]
                 columns = list(dict.fromkeys(column for p in loaded for column, _ in p.right))
-                k = (at.tile_of_phase + tile) * g.layout.tile_k
+                k = (at.tile_of_phase + tile) * g.fragment_layout.tile_k
                 right = self._right_operands(self._load_right(at.iteration % g.buffers, k, columns), columns)
             run, place = divmod(tile * len(g.products) + index, in_run)
             if place == 0:
@@ -97,7 +97,7 @@ class ValueProducts:
     def _left_operand(self, words: Any, r: int, product: Product) -> list[Expr]:
         """Return the four registers of the weight for one mma."""
         planes, first = [], r * self.g.lane_words
-        for plane in self.g.layout.planes:
+        for plane in self.g.fragment_layout.planes:
             planes.append([words[first + i] for i in range(plane.words)])
             first += plane.words
         named = dict.fromkeys(register for register, _ in product.left)

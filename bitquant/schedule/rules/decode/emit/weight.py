@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weight on its way: from global memory into registers, straight or through a ring in shared memory."""
+"""Loads of the weight: from global memory into registers, directly or through a ring in shared memory."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _LOAD_BYTES = 16
 class WeightLoads:
     """Emits the loads of a warp's tiles, `hint.ahead` of them in flight.
 
-    A slot holds a tile for each row of tiles of the warp: registers, or a place in the ring, from which each lane takes
-    what it has copied itself.
+    A slot holds a tile for each row of tiles of the warp: in registers, or in the ring, of which each lane reads back
+    what it copied itself.
     """
 
     def __init__(self, context: Context) -> None:
@@ -38,12 +38,12 @@ class WeightLoads:
     def sources(self, at: Cursor) -> list[Expr]:
         """Emit where in B this lane's part of a body begins, for each row of tiles of this warp.
 
-        In registers: all tiles of the body are reached from there by constants. It is computed where there is no such
-        body, too, outside the condition on the loads: once for them all.
+        In registers: all tiles of the body are reached from there by constants. It is computed outside the condition
+        on the loads, even where no such body exists: once for all of them.
         """
         g, config = self.g, self.context.config
-        row_bytes = g.layout.stored_shape(config.N, config.K)[1]
-        begin = at.tile * g.layout.tile_bytes + self.context.lane * _LOAD_BYTES
+        row_bytes = g.fragment_layout.stored_shape(config.N, config.K)[1]
+        begin = at.tile * g.fragment_layout.tile_bytes + self.context.lane * _LOAD_BYTES
         held = T.alloc_local((self.hint.n_tiles_per_warp if g.has_ragged_n else 1,), "int32")
         for r in range(int(held.shape[0])):
             store_local(held, r, self._row_tile(at, r) * row_bytes + begin)
@@ -52,11 +52,11 @@ class WeightLoads:
     def _row_tile(self, at: Cursor, r: int) -> Expr:
         """Return the index of the r-th row of tiles of this warp; the last one for those beyond N."""
         tile = T.truncdiv(at.n0, 16) + self.context.warp_n * self.hint.n_tiles_per_warp + r
-        return T.min(tile, self.g.layout.tiles_n(self.context.config.N) - 1) if self.g.has_ragged_n else tile
+        return T.min(tile, self.g.fragment_layout.tiles_n(self.context.config.N) - 1) if self.g.has_ragged_n else tile
 
     def load(self, sources: Sequence[Expr], at: Cursor, in_body: int, slot: Expr) -> None:
         """Emit the loads of a tile of a body into a slot, for all rows of this warp."""
-        g, h, layout = self.g, self.hint, self.g.layout
+        g, h, layout = self.g, self.hint, self.g.fragment_layout
         per_load = _LOAD_BYTES // 4
         tile = at.tile + in_body
 
@@ -87,10 +87,10 @@ class WeightLoads:
                 with T.Else(), T.unroll(h.n_tiles_per_warp * g.lane_words) as i:
                     store_local(self.words, slot * h.n_tiles_per_warp * g.lane_words + i, T.uint32(0))
 
-    def load_following(self, at: Cursor, tile: int, slot: Expr, sources: dict[int, list[Expr]]) -> None:
+    def prefetch_next(self, at: Cursor, tile: int, slot: Expr, sources: dict[int, list[Expr]]) -> None:
         """Emit the load of the tile that comes `ahead` tiles after one of a body, if any.
 
-        `sources` holds those of the bodies that come so many bodies later, where a tile before has needed them.
+        `sources` caches the sources of later bodies, by how many bodies later.
         """
         later, in_body = divmod(tile + self.hint.ahead, self.hint.unroll)
         at, is_there = at.after(later) if later else (at, True)

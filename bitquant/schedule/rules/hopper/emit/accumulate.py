@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the wgmma kernel adds products up: with the tensor cores to the end, or in runs whose sums go to float32 totals.
+"""How the wgmma kernel accumulates: in the tensor cores to the end, or in runs whose sums go to float32 totals.
 
 Operands of 8 bits have no room for a scale, so scales go to sums. A sum that is scaled once, after all of K, stays with
 the tensor cores until then (`DirectAccumulation`, `finished_sum`). Else sums are made of *runs*, short pieces of k, and
 each is scaled and added to totals in float32: for groups, whose scales differ, and for float8 (`Promotion`). Hopper's
-tensor cores add products of float8 with some 14 bits to the largest number in sight, and cut off the rest, so that
+tensor cores align products of float8 to the largest one and keep some 14 bits, so that
 errors of long sums grow with their length; sums of `FLOAT8_RUN_K` elements that are added in float32 keep them small
 (DeepGEMM and DeepSeek-V3's report, section 3.3.2, "Increasing Accumulation Precision", have the same remedy and
 length). `grouped.GroupedSums` scales sums where A has 16 bits.
@@ -22,7 +22,7 @@ from tvm.script import tirx as T
 
 from bitquant.intrin.mma import local, store_local, sum_value, zero_local
 from bitquant.intrin.wgmma import commit_wgmma, fence_registers, fence_wgmma, wait_wgmma
-from bitquant.schedule.rules.hopper.emit.context import Context, Place
+from bitquant.schedule.rules.hopper.emit.context import Context, OperandCoord
 from bitquant.schedule.rules.hopper.emit.factors import QUAD, GroupCursor, unpacked
 from bitquant.schedule.rules.hopper.geometry import STEP_OPS
 
@@ -41,7 +41,7 @@ Product = Callable[[Any, int, bool], None]
 
 
 class Accumulation(ABC):
-    """What becomes of the products of a consumer's left operands. What is not abstract emits nothing by default.
+    """How the products of a consumer are accumulated. What is not abstract emits nothing by default.
 
     Attributes
     ----------
@@ -59,16 +59,16 @@ class Accumulation(ABC):
         """Emit what scales need when the loads of the first codes are under way."""
 
     @abstractmethod
-    def multiply(self, place: Place, body: Expr, product: Product) -> None:
+    def multiply(self, coord: OperandCoord, body: Expr, product: Product) -> None:
         """Emit the instructions of a left operand of a body, between a fence and a commit."""
 
-    def add_previous(self, places: Sequence[Place], i: int, body: Expr) -> None:  # noqa: B027  as above
+    def add_previous(self, coords: Sequence[OperandCoord], i: int, body: Expr) -> None:  # noqa: B027  as above
         """Emit the addition of a run that ended before the i-th left operand of a body, whose products are under way.
 
         The products of all operands before it are complete.
         """
 
-    def add_own(self, places: Sequence[Place], i: int, body: Expr) -> None:  # noqa: B027  as above
+    def add_own(self, coords: Sequence[OperandCoord], i: int, body: Expr) -> None:  # noqa: B027  as above
         """Emit the addition of a run that the i-th left operand of a body has ended, where it cannot wait any longer.
 
         At the end of a body it cannot: ptxas serializes the wgmma instructions of a loop at whose end other
@@ -91,14 +91,14 @@ class DirectAccumulation(Accumulation):
         for sums in self.totals:
             zero_local(sums)
 
-    def multiply(self, place: Place, body: Expr, product: Product) -> None:
+    def multiply(self, coord: OperandCoord, body: Expr, product: Product) -> None:
         """Emit the instructions of a left operand."""
         del body
         for j in range(STEP_OPS):
-            product(self.totals[place.row], j, True)
+            product(self.totals[coord.row], j, True)
 
     def end_tile(self) -> None:
-        """Emit that the sums may have changed."""
+        """Emit fences of the accumulators."""
         for sums in self.totals:
             fence_registers(sums)
 
@@ -106,13 +106,13 @@ class DirectAccumulation(Accumulation):
 class Promotion(Accumulation):
     """Two-level accumulation: sums of the tensor cores over a run, scaled and added to totals in float32.
 
-    With several blocks of rows the sums of one are added while the tensor cores work on another. Those of the last one
-    of a body, and where there is one alone, keep them waiting, unless another warpgroup has work for them.
+    With several blocks of rows the sums of one are added while the tensor cores work on another. During the addition of
+    the last one of a body, or of a single one, they idle, unless another warpgroup has work for them.
 
     Parameters
     ----------
     context
-        Where this thread stands.
+        Geometry, operands and indices of this thread.
     sums
         For each block of 64 rows the accumulators.
     """
@@ -139,36 +139,36 @@ class Promotion(Accumulation):
         for scales in self.scales:
             scales.cursor.begin_part()
 
-    def multiply(self, place: Place, body: Expr, product: Product) -> None:
+    def multiply(self, coord: OperandCoord, body: Expr, product: Product) -> None:
         """Emit the instructions of a left operand, and the addition of runs that end within it."""
         for j in range(STEP_OPS):
-            op = place.body_step * STEP_OPS + j
+            op = coord.body_step * STEP_OPS + j
             begins_run = op % self.run_ops == 0
             if begins_run and j:
                 commit_wgmma()
                 wait_wgmma(0)
-                self._add(place.row)
+                self._add(coord.row)
                 fence_wgmma()
-            product(self.sums[place.row], j, not begins_run)
+            product(self.sums[coord.row], j, not begins_run)
             if begins_run and self.scales:
-                self.scales[place.row].enter(op, body)
+                self.scales[coord.row].enter(op, body)
 
-    def add_previous(self, places: Sequence[Place], i: int, body: Expr) -> None:
+    def add_previous(self, coords: Sequence[OperandCoord], i: int, body: Expr) -> None:
         """Emit the addition of a run that the left operand before the i-th has ended, in other rows."""
         del body
-        if i and self.context.hint.n_tiles_per_consumer > 1 and self._ends_run(places[i - 1]):
-            self._add(places[i - 1].row)
+        if i and self.context.hint.n_tiles_per_consumer > 1 and self._ends_run(coords[i - 1]):
+            self._add(coords[i - 1].row)
 
-    def add_own(self, places: Sequence[Place], i: int, body: Expr) -> None:
+    def add_own(self, coords: Sequence[OperandCoord], i: int, body: Expr) -> None:
         """Emit the addition of a run that the i-th left operand has ended, where its sums are needed next."""
         del body
-        is_last = i == len(places) - 1
-        if self._ends_run(places[i]) and (is_last or self.context.hint.n_tiles_per_consumer == 1):
+        is_last = i == len(coords) - 1
+        if self._ends_run(coords[i]) and (is_last or self.context.hint.n_tiles_per_consumer == 1):
             wait_wgmma(0)
-            self._add(places[i].row)
+            self._add(coords[i].row)
 
-    def _ends_run(self, place: Place) -> bool:
-        return (place.body_step + 1) * STEP_OPS % self.run_ops == 0
+    def _ends_run(self, coord: OperandCoord) -> bool:
+        return (coord.body_step + 1) * STEP_OPS % self.run_ops == 0
 
     def _add(self, row: int) -> None:
         """Emit the addition of the finished sums of a run of one block of rows."""
@@ -213,7 +213,7 @@ class _GroupScales:
             with T.If(tirx.all(*conditions)), T.Then():
                 self._hold(group)
         for half in range(2):
-            store_local(self.current, half, cursor.taken(self.held[half], group))
+            store_local(self.current, half, cursor.shuffled(self.held[half], group))
 
 
 def load_row_scales(context: Context, n0: Expr, row: int) -> Any:
@@ -235,7 +235,7 @@ def finished_sum(context: Context, value: Expr, scale: Expr | None) -> Expr:
     Parameters
     ----------
     context
-        Where this thread stands.
+        Geometry, operands and indices of this thread.
     value
         The sum, as it leaves the main loop.
     scale

@@ -30,7 +30,7 @@ class Body:
     inputs
         The function's operands.
     block, blocks, rank, thread
-        Index of the block, blocks of the grid, the block's place in its cluster, and index of the thread.
+        Index of the block, blocks of the grid, the block's rank in its cluster, and index of the thread.
     arena
         The block's shared memory.
     """

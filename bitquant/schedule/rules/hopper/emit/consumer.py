@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The consuming warpgroups of the wgmma kernel: products of a job's part of K, and their way to D."""
+"""The consumer warpgroups of the wgmma kernel: main loop and epilogue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bitquant.schedule.rules.hopper.emit.accumulate import (
     DirectAccumulation,
     Promotion,
 )
-from bitquant.schedule.rules.hopper.emit.context import Context, Job, Place
+from bitquant.schedule.rules.hopper.emit.context import Context, OperandCoord, WorkTile
 from bitquant.schedule.rules.hopper.emit.grouped import GroupedSums
 from bitquant.schedule.rules.hopper.emit.operand import DenseSource, FragmentOperand, FragmentSource
 from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
@@ -30,14 +30,14 @@ Expr = Any
 
 
 class MainLoop(Protocol):
-    """Emits the products of a consumer; it has emitted the consumer's variables."""
+    """The main loop of a consumer; it has declared the consumer's variables."""
 
     @property
     def totals(self) -> Sequence[Any]:
         """For each block of 64 rows its sums, once `run` is over."""
 
-    def run(self, job: Job) -> None:
-        """Emit the products of a job."""
+    def run(self, work_tile: WorkTile) -> None:
+        """Emit the products of a work tile."""
 
 
 def consume(context: Context, scheduler: TileScheduler, source: FragmentSource | DenseSource) -> None:
@@ -46,9 +46,9 @@ def consume(context: Context, scheduler: TileScheduler, source: FragmentSource |
     loop = DenseLoop(context, source) if isinstance(source, DenseSource) else FragmentLoop(context, source)
     if context.hint.multicast > 1:
         context.wait_for_cluster()
-    with scheduler.for_jobs() as job:
-        loop.run(job)
-        TileStore(context, loop.totals).store(job)
+    with scheduler.for_each_work_tile() as work_tile:
+        loop.run(work_tile)
+        TileStore(context, loop.totals, scheduler).store(work_tile)
     context.end_multicast()
 
 
@@ -63,12 +63,12 @@ class DenseLoop:
         self.multiplying, self.releasing = Cursor(h.stages), T.alloc_local((1,), "uint32")
         store_local(self.releasing, 0, T.uint32(0))
 
-    def run(self, job: Job) -> None:
-        """Emit the products of a job."""
+    def run(self, work_tile: WorkTile) -> None:
+        """Emit the products of a work tile."""
         ring, lane = self.context.ring, self.context.lane
         for sums in self.totals:
             zero_local(sums)
-        with T.serial(job.stages) as stage:
+        with T.serial(work_tile.stages) as stage:
             ring.wait_full(self.multiplying)
             self._multiply_slot()
             wait_wgmma(1)
@@ -117,80 +117,80 @@ class FragmentLoop:
         """For each block of 64 rows its sums."""
         return self.accumulation.totals
 
-    def run(self, job: Job) -> None:
-        """Emit the products of a job."""
+    def run(self, work_tile: WorkTile) -> None:
+        """Emit the products of a work tile."""
         context, g, loop = self.context, self.context.g, self.context.g.loop
-        first_step = local("int32", (job.first_stage + context.part_k * loop.part_stages) * g.steps)
-        places = [
-            Place(stage, unit, step, row, (stage * g.units + unit) * g.unit_steps + step)
+        first_step = local("int32", (work_tile.first_stage + context.part_k * work_tile.stages) * g.steps)
+        coords = [
+            OperandCoord(stage, unit, step, row, (stage * g.units + unit) * g.unit_steps + step)
             for stage in range(loop.body_stages)
             for unit in range(g.units)
             for step in range(g.unit_steps)
             for row in range(g.hint.n_tiles_per_consumer)
         ]
-        self.accumulation.begin_tile(job.n0, first_step)
-        self.operand.begin_tile(job.n0, first_step)
+        self.accumulation.begin_tile(work_tile.n0, first_step)
+        self.operand.begin_tile(work_tile.n0, first_step)
         self._enter_slot()
         self.operand.begin_part(self.slot_read[0])
         self.accumulation.begin_part()
-        self._decode(places, 0, T.int32(0), has_next=job.bodies > 1)
+        self._decode(coords, 0, T.int32(0), has_next=work_tile.bodies > 1)
         if g.peels:
-            with T.serial(job.bodies - 1) as body:
-                self._multiply_body(places, body, job.bodies, has_next=True)
-            self._multiply_body(places, T.int32(0) + (job.bodies - 1), job.bodies, has_next=False)
+            with T.serial(work_tile.bodies - 1) as body:
+                self._multiply_body(coords, body, work_tile.bodies, has_next=True)
+            self._multiply_body(coords, T.int32(0) + (work_tile.bodies - 1), work_tile.bodies, has_next=False)
         else:
-            with T.serial(job.bodies) as body:
-                self._multiply_body(places, body, job.bodies, has_next=body + 1 < job.bodies)
+            with T.serial(work_tile.bodies) as body:
+                self._multiply_body(coords, body, work_tile.bodies, has_next=body + 1 < work_tile.bodies)
         wait_wgmma(0)
         self.accumulation.end_tile()
         self._release()
 
-    def _multiply_body(self, places: Sequence[Place], body: Expr, bodies: Expr, has_next: Expr | bool) -> None:
+    def _multiply_body(self, coords: Sequence[OperandCoord], body: Expr, bodies: Expr, has_next: Expr | bool) -> None:
         """Emit the products of a body of `bodies`; `has_next` says whether there is another one to decode for."""
-        for i, place in enumerate(places):
-            self._multiply(place, self.operand.left[i % 2], body)
+        for i, coord in enumerate(coords):
+            self._multiply(coord, self.operand.left[i % 2], body)
             wait_wgmma(1)
-            self.accumulation.add_previous(places, i, body)
-            self._release_before(places, i, body)
-            if i + 1 < len(places):
-                self._decode(places, i + 1, body, has_next)
+            self.accumulation.add_previous(coords, i, body)
+            self._release_before(coords, i, body)
+            if i + 1 < len(coords):
+                self._decode(coords, i + 1, body, has_next)
             else:
-                when(has_next, lambda: self._decode(places, 0, body + 1, body + 2 < bodies))
-            self.accumulation.add_own(places, i, body)
+                when(has_next, lambda: self._decode(coords, 0, body + 1, body + 2 < bodies))
+            self.accumulation.add_own(coords, i, body)
 
-    def _multiply(self, place: Place, left: Any, body: Expr) -> None:
+    def _multiply(self, coord: OperandCoord, left: Any, body: Expr) -> None:
         """Emit the products of one left operand with its step of A."""
         g = self.context.g
-        step = place.unit * g.unit_steps + place.step
+        step = coord.unit * g.unit_steps + coord.step
         descriptor = _a_descriptor(self.context, self.multiplying)
 
         def product(sums: Any, j: int, accumulates: bool) -> None:
             _product(g, sums, [left[4 * j + p] for p in range(4)], descriptor, step, j, accumulates)
 
         fence_wgmma()
-        self.accumulation.multiply(place, body, product)
+        self.accumulation.multiply(coord, body, product)
         commit_wgmma()
 
-    def _decode(self, places: Sequence[Place], i: int, body: Expr, has_next: Expr | bool) -> None:
+    def _decode(self, coords: Sequence[OperandCoord], i: int, body: Expr, has_next: Expr | bool) -> None:
         """Emit the i-th left operand of a body, and then the loads of the codes that take the place of its own.
 
         `has_next` says whether there are codes behind those of the body.
         """
-        g, operand, place = self.context.g, self.operand, places[i]
+        g, operand, coord = self.context.g, self.operand, coords[i]
         left = operand.left[i % 2]
-        operand.decode(place, left, body)
+        operand.decode(coord, left, body)
         if g.is_narrow or g.scales_sums:
-            # Here and not between the products that take them, where the compiler might put what is so simple.
+            # Decoding is so short here that the compiler might move it between the wgmma instructions that read it.
             fence_registers(left)
-        if place.step < g.unit_steps - 1:
+        if coord.step < g.unit_steps - 1:
             return
-        # The codes are used up: load those of the next unit for the same rows.
-        if place.unit + 1 < g.units:
-            operand.load_words(self.slot_read[0], place.unit + 1, place.row)
-        elif place.stage + 1 < g.loop.body_stages:
-            self._load_next_stage(place.row)
+        # All codes of the unit are decoded: load those of the next one for the same rows.
+        if coord.unit + 1 < g.units:
+            operand.load_words(self.slot_read[0], coord.unit + 1, coord.row)
+        elif coord.stage + 1 < g.loop.body_stages:
+            self._load_next_stage(coord.row)
         else:
-            when(has_next, lambda: self._load_next_stage(place.row))
+            when(has_next, lambda: self._load_next_stage(coord.row))
 
     def _load_next_stage(self, row: int) -> None:
         if row == 0:
@@ -198,32 +198,32 @@ class FragmentLoop:
         self.operand.load_words(self.slot_read[0], 0, row)
 
     def _enter_slot(self) -> None:
-        """Emit the wait for the slot that is read next, and that it is read now.
+        """Emit the wait for the slot that is read next; its address is `slot_read` from then on.
 
-        The cursor is moved on at once, so that nothing but the wait itself stands before the next slot.
+        The cursor advances at once, so that only the wait itself precedes the next slot.
         """
         self.context.ring.wait_full(self.reading)
         store_local(self.slot_read, 0, self.context.slot(self.reading))
         self.reading.advance()
 
     def _release(self, *conditions: Expr) -> None:
-        """Emit that this warp has done with a slot, under conditions."""
+        """Emit the release of a slot by this warp, under conditions."""
         self.context.ring.release(self.releasing[0], self.context.lane, *conditions)
 
-    def _release_before(self, places: Sequence[Place], i: int, body: Expr) -> None:
+    def _release_before(self, coords: Sequence[OperandCoord], i: int, body: Expr) -> None:
         """Emit the release of the slot that the left operand before the i-th was the last to use, if it was.
 
         If the i-th is the last to use its slot, that is released next, and another one multiplied.
         """
-        if i == 0 or places[i].stage != places[i - 1].stage:
+        if i == 0 or coords[i].stage != coords[i - 1].stage:
             self._release(*([] if i else [body > 0]))
-        if i == len(places) - 1 or places[i].stage != places[i + 1].stage:
+        if i == len(coords) - 1 or coords[i].stage != coords[i + 1].stage:
             store_local(self.releasing, 0, self.multiplying.offset)
             self.multiplying.advance()
 
 
 def _accumulation(context: Context, sets: Sequence[Sequence[Any]]) -> Accumulation:
-    """Return what becomes of the products, whose accumulators are `sets`."""
+    """Return how products are accumulated, in the registers `sets`."""
     if context.g.scales_sums:
         return GroupedSums(context, sets, SumsOfA(context))
     if context.g.products.promotes:

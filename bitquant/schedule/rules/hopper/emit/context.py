@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the emitters of a wgmma kernel share: geometry, operands, and where this thread and its job stand."""
+"""What the emitters of a wgmma kernel share: geometry, operands, indices of a thread, and work tiles."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bitquant.schedule.rules.hopper.hint import ROWS
 from bitquant.schedule.rules.hopper.registers import SUMMING_WARPS
 from bitquant.schedule.rules.operands import Operands
 
-__all__ = ["Context", "Inputs", "Job", "Place"]
+__all__ = ["Context", "Inputs", "OperandCoord", "WorkTile"]
 
 Expr = Any
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one left operand stands in the body of the loop.
+class OperandCoord:
+    """Coordinates of one left operand in the body of the loop.
 
     Attributes
     ----------
@@ -41,19 +41,23 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a block computes at a time: a tile, or, where K is shared, its share of one.
+class WorkTile:
+    """What a thread block computes at a time: an output tile, or its part of K of one (split-K).
 
     Attributes
     ----------
     m0, n0
-        First row of A and of W.
+        First row of A, and first row of W.
     first_stage
         First slot along K of the block's first part.
     stages, bodies
         Slots that each part reads, and rounds of the loop.
     is_shared
-        Whether other blocks have the other shares of the tile; None: as the hint says, always or never.
+        Whether other blocks compute the other parts of K; None where the hint alone decides: all tiles are, or none.
+    first_body
+        With `stream_k`: the first round of the loop, counted in those of the whole tile.
+    index
+        With `stream_k`: the tile's index among those whose K is split.
     """
 
     m0: Expr
@@ -62,19 +66,26 @@ class Job:
     stages: Expr
     bodies: Expr
     is_shared: Expr | None = None
+    first_body: Expr = None
+    index: Expr = None
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The function's operands, and the addresses of the tensor maps of A and of the weight."""
+    """The function's operands, and the addresses of the tensor maps of A and of the weight.
+
+    With `stream_k` also the workspace: buffers of partial sums, and of counters of the parts that are stored.
+    """
 
     operands: Operands
     a_map: Expr
     w_map: Expr
+    partial_sums: Any = None
+    counters: Any = None
 
 
 class Context:
-    """Where this thread stands, and the geometry and operands that it works on. Nothing of it changes.
+    """Geometry, operands and indices of this thread. It does not change.
 
     Parameters
     ----------
@@ -83,7 +94,7 @@ class Context:
     inputs
         The function's operands.
     block, rank, thread
-        Index of the block, its place in its cluster, and index of the thread in the block.
+        Index of the block, its rank in its cluster, and index of the thread in the block.
     arena
         The block's shared memory.
 
@@ -94,9 +105,9 @@ class Context:
     lane, warp, thread, group
         Lane of the warp, warp and thread of the warpgroup, and warpgroup of the block.
     part_n, part_k
-        The consumer's place among those along n and along k.
+        Index of the consumer along n and along k.
     share
-        Its share of the sums where K is shared (`Exchange`).
+        Index of the columns that it stores where K is split (`Exchange`).
     ring
         Barriers of the slots.
     """
@@ -138,9 +149,9 @@ class Context:
         """Return the address of a slot of the ring."""
         return self.base + cursor.distance(self.g.memory.slot_bytes)
 
-    def first_k(self, job: Job, part: int, stage: Expr) -> Expr:
-        """Return where a slot's share of K begins, for one of the block's parts."""
-        return part * self.g.loop.part_k + (job.first_stage + stage) * self.hint.block_k
+    def first_k(self, work_tile: WorkTile, part: int, stage: Expr) -> Expr:
+        """Return the first k of a slot, for one of the consumers along k."""
+        return part * (work_tile.stages * self.hint.block_k) + (work_tile.first_stage + stage) * self.hint.block_k
 
     def arrive_at_cluster(self) -> None:
         """Emit the arrival at a barrier of all threads of the cluster, if there is one."""
@@ -153,7 +164,7 @@ class Context:
             wait_for_cluster()
 
     def end_multicast(self) -> None:
-        """Emit the last meeting of blocks that send each other A: none ends while others may copy to it."""
+        """Emit the last cluster barrier under multicast: no block exits while others may copy to its shared memory."""
         if self.hint.multicast > 1:
             self.arrive_at_cluster()
             self.wait_for_cluster()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the wgmma kernel decodes a register: with masks in registers, and integers to their values at once."""
+"""How the wgmma kernel decodes a register: with masks in registers, and integers to their values in one operation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.mma import fma_pair
 from bitquant.intrin.operations import TirxOps
 
-__all__ = ["MOST", "DecodingTrace", "ExactOps", "HeldMasks", "Words", "constant_pair", "trace_decoding"]
+__all__ = ["MOST", "DecodingTrace", "ExactOps", "MasksInRegisters", "Words", "constant_pair", "trace_decoding"]
 
 Expr = Any
 
-#: Of the operand's types: bits of the mantissa, the exponent's bias, the least number, and the greatest n such that all
+#: Of the operand's types: bits of the mantissa, the exponent's bias, the least number, and the largest n such that all
 #: integers up to n are numbers of the type.
 _MANTISSA = {"float16": 10, "bfloat16": 7}
 _BIAS = {"float16": 15, "bfloat16": 127}
@@ -27,7 +27,7 @@ _LEAST = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
 MOST = {"float16": 2.0**11, "bfloat16": 2.0**8}
 
 
-class HeldMasks(TirxOps):
+class MasksInRegisters(TirxOps):
     """Decoding with masks in registers."""
 
     def __init__(self, masks: dict[int, Expr]) -> None:
@@ -38,7 +38,7 @@ class HeldMasks(TirxOps):
         return self.masks.get(bits, super().mask(bits, x))
 
 
-class ExactOps(HeldMasks):
+class ExactOps(MasksInRegisters):
     """Decoding of integers to their values, less a zero point, in one operation where a format's decoding is one.
 
     The decoder's numbers are the values times a power of two, which a scale of float16 may be too small to take up.
@@ -49,10 +49,10 @@ class ExactOps(HeldMasks):
         self.decoder, self.offsets = decoder, offsets
         self.is_exact = False
 
-    def place(self, mul: int, dtype: str) -> int | None:
-        """Return the bit of a half at which codes stand, where an exponent beside them makes their unit 1."""
+    def code_bit(self, mul: int, dtype: str) -> int | None:
+        """Return the bit of a half at which codes begin, if setting the exponent bits above gives them unit 1."""
         fmt = self.decoder.fmt
-        if not fmt.is_integer or len(self.decoder.layout.planes) > 1 or fmt.bits == 8:
+        if not fmt.is_integer or len(self.decoder.fragment_layout.planes) > 1 or fmt.bits == 8:
             return None
         # The product is the value over value_scale; codes at bit b are multiples of 2^b times the least number.
         bit = round(math.log2(fmt.step / (_value(mul & 0xFFFF, dtype) * self.decoder.value_scale * _LEAST[dtype])))
@@ -66,7 +66,7 @@ class ExactOps(HeldMasks):
 
     def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
         """Emit x * mul + add, or the same number with its unit restored and the zero point subtracted."""
-        bit = self.place(mul, dtype)
+        bit = self.code_bit(mul, dtype)
         if bit is None:
             return super().fma(x, mul, add, dtype)
         self.is_exact = True
@@ -101,7 +101,7 @@ class DecodingTrace(ExactOps):
 
     def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
         """Collect."""
-        if (bit := self.place(mul, dtype)) is not None:
+        if (bit := self.code_bit(mul, dtype)) is not None:
             self.masks_found.add(int(x.b))
             self.constants.add(self.constant(bit, dtype))
         return x
@@ -110,8 +110,8 @@ class DecodingTrace(ExactOps):
 def trace_decoding(decoder: RegisterDecoder, half: int) -> DecodingTrace:
     """Return what decoding adds to, and the masks of, the registers of row g + 8 * half; nothing is emitted."""
     trace = DecodingTrace(decoder)
-    for register in range(half, decoder.layout.registers, 2):
-        words = [lambda _: tirx.Var("word", "uint32") for _ in decoder.layout.planes]
+    for register in range(half, decoder.fragment_layout.registers, 2):
+        words = [lambda _: tirx.Var("word", "uint32") for _ in decoder.fragment_layout.planes]
         decoder.decode(words, register, None, trace)
     return trace
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exchange of sums in the wgmma kernel, where warpgroups or blocks of a cluster share K of a tile."""
+"""Split-K in the wgmma kernel: a reduce-scatter of partial sums among warpgroups, or blocks of a cluster."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Expr = Any
 
 
 class SumExchange:
-    """Emits the way of a consumer's sums to those who store them, and the addition of what it stores itself.
+    """Emits the reduce-scatter: a consumer sends its partial sums to those that store them, and adds up its own share.
 
     Parameters
     ----------
     context
-        Where this thread stands.
+        Geometry, operands and indices of this thread.
     exchange
-        Who stores what.
+        The shares of the tile's columns.
     totals
-        For each block of 64 rows this consumer's sums.
+        For each block of 64 rows of W this consumer's partial sums.
     """
 
     def __init__(self, context: Context, exchange: Exchange, totals: Sequence[Any]) -> None:
@@ -43,58 +43,58 @@ class SumExchange:
         return min(first, last) if isinstance(share, int) else T.min(first, last)
 
     def send(self) -> None:
-        """Emit the way of this consumer's sums to the blocks and warpgroups that store them, and the wait for theirs.
+        """Emit the stores of this consumer's partial sums to where they are reduced, and the barrier after them.
 
-        Sums are sent, and do not wait until they are read: distributed shared memory answers slowly.
+        Sums are pushed rather than pulled: loads from distributed shared memory have a long latency.
         """
         context, exchange, h = self.context, self.exchange, self.context.hint
         part = context.rank * h.consumers_k + context.part_k
         if not context.g.memory.exchanges_in_ring:
-            # That the other blocks have begun.
+            # The other blocks have started: their shared memory may be written.
             context.wait_for_cluster()
         else:
-            # That all have read their last slots.
-            self._meet()
-        for share in range(exchange.sharers):
-            place, rank = divmod(share, exchange.blocks)
+            # All have read their last slots, which partial sums overwrite.
+            self._synchronize()
+        for share in range(exchange.share_count):
+            index_in_block, rank = divmod(share, exchange.blocks)
             for row in range(h.n_tiles_per_consumer):
                 for column in range(exchange.share_columns):
                     first = (self.first_column(share) + column) * 4
                     values = [self.totals[row][first + i] for i in range(4)]
-                    address = self._address(T.int32(place), part, row, column)
+                    address = self._address(T.int32(index_in_block), part, row, column)
                     if exchange.blocks > 1:
                         remote = T.alloc_local((1,), "uint32")
                         T.evaluate(T.ptx["mapa.shared::cluster.u32"](remote[0], address, T.uint32(rank)))
                         T.evaluate(T.ptx[f"st.shared::cluster.v4.{self._kind}"](remote[0], *values))
                     else:
                         T.evaluate(T.ptx[f"st.shared.v4.{self._kind}"](address, *values))
-        self._meet()
+        self._synchronize()
 
     def sums(self, row: int, column: int) -> list[Expr]:
-        """Emit the addition of all parts' sums of a block of 8 columns of this consumer's share; return them."""
+        """Emit the reduction over all parts of a block of 8 columns of this consumer's share; return the sums."""
         context, exchange = self.context, self.exchange
         total, term = (T.alloc_local((4,), context.g.total_dtype) for _ in range(2))
-        place = T.int32(0) if exchange.shares_in_block == 1 else T.truncdiv(context.share, exchange.blocks)
+        index_in_block = T.int32(0) if exchange.shares_in_block == 1 else T.truncdiv(context.share, exchange.blocks)
         for part in range(exchange.parts):
             target = term if part else total
-            address = self._address(place, T.int32(part), row, column)
+            address = self._address(index_in_block, T.int32(part), row, column)
             T.evaluate(T.ptx[f"ld.shared.v4.{self._kind}"](*[target[i] for i in range(4)], address))
             for i in range(4) if part else ():
                 store_local(total, i, total[i] + term[i])
         return [total[i] for i in range(4)]
 
-    def _address(self, place: Expr, part: Expr, row: int, column: int) -> Expr:
-        """Return where a thread's four sums of a part stand in the block that stores them.
+    def _address(self, index_in_block: Expr, part: Expr, row: int, column: int) -> Expr:
+        """Return the address of a thread's four sums of a part, in the block that stores them.
 
-        `place` is the share's place among those of the block, `column` one of the share's blocks of 8 columns.
+        `index_in_block` is the share's index among those of the block, `column` one of the share's blocks of 8 columns.
         """
         context, exchange, h = self.context, self.exchange, self.context.hint
-        index = (context.part_n * exchange.shares_in_block + place) * exchange.parts + part
+        index = (context.part_n * exchange.shares_in_block + index_in_block) * exchange.parts + part
         index = ((index * h.n_tiles_per_consumer + row) * exchange.share_columns + column) * WARPGROUP + context.thread
         return context.base + (context.g.memory.exchange_offset + index * 16).astype("uint32")
 
-    def _meet(self) -> None:
-        """Emit the meeting of all threads that exchange sums."""
+    def _synchronize(self) -> None:
+        """Emit the barrier of all threads that exchange sums."""
         context, consumers = self.context, self.context.hint.consumers
         if self.exchange.blocks > 1:
             context.arrive_at_cluster()

@@ -4,8 +4,8 @@
 The four lanes that share rows g and g + 8 of a block of 64 rows of W, a *quad*, load consecutive groups of these rows.
 Each loads a *vector* of 1, 2 or 4 groups of a row, the four of them a *window*: with 8 bytes a lane that is a sector of
 L2, which is fetched once. Every four groups the lanes whose vectors have them *distribute* them, a group to a lane, so
-that each lane prepares one; `GroupCursor.taken` passes them on as groups begin. With the last four groups of a window
-its registers are free, and take the next window, which is then four groups ahead of its use.
+that each lane prepares one; `GroupCursor.shuffled` broadcasts them as groups begin. With the last four groups of a
+window its registers are free, and take the next window, which is then four groups ahead of its use.
 
 What is loaded stays as it is until it is distributed: a conversion that follows its load waits for memory.
 """
@@ -70,7 +70,7 @@ def source_lane(lane: Expr, first: Expr, groups: int) -> Expr:
 
 
 def element_of_lane(lane: Expr, groups: int) -> Expr:
-    """Return the place in its vector of the group that `lane` gets whenever four are distributed."""
+    """Return the index, in its vector, of the group that `lane` gets whenever four are distributed."""
     return lane % QUAD % groups
 
 
@@ -99,7 +99,7 @@ class FactorLoads:
     Parameters
     ----------
     context
-        Where this thread stands.
+        Geometry, operands and indices of this thread.
     row
         The row block.
     """
@@ -160,7 +160,7 @@ class GroupCursor:
     Parameters
     ----------
     context, row
-        Where this thread stands, and the row block.
+        Geometry, operands and indices of this thread, and the row block.
     piece_k
         Elements of k of a piece.
     body_pieces
@@ -180,7 +180,7 @@ class GroupCursor:
         self.loads = FactorLoads(context, row)
         #: Pieces of a group, 0 where a piece has several, and groups of a piece.
         self.group_pieces, self._piece_groups = c.group // piece_k, max(1, piece_k // c.group)
-        #: Groups begin at places of a body that are multiples of this.
+        #: Groups begin at pieces of a body whose index is a multiple of this.
         self._distance = math.gcd(body_pieces, self.group_pieces) if self.group_pieces else 1
         self.first: Expr = None
 
@@ -204,14 +204,14 @@ class GroupCursor:
             return self._divide(position, self.group_pieces)
         return position * self._piece_groups + k // group
 
-    def may_begin_group(self, place: int, k: int = 0) -> bool:
-        """Return whether a group may begin at element k of the piece at a place of the body."""
+    def may_begin_group(self, body_piece: int, k: int = 0) -> bool:
+        """Return whether a group may begin at element k of a piece of the body."""
         c = self.context.config
         if c.num_groups == 1 or (self.group_pieces and k) or k % c.group:
             return False
-        return place % self._distance == 0
+        return body_piece % self._distance == 0
 
-    def begins_group(self, position: Expr, place: int, k: int = 0) -> list[Expr]:
+    def begins_group(self, position: Expr, body_piece: int, k: int = 0) -> list[Expr]:
         """Return the conditions under which a group begins there, where one may, and the part does not begin with it.
 
         What holds at the first position of a part is set up by `begin_part`.
@@ -219,7 +219,7 @@ class GroupCursor:
         conditions = []
         if self.group_pieces and self.group_pieces != self._distance:
             conditions.append(position % self.group_pieces == 0)
-        if place == 0 and k == 0:
+        if body_piece == 0 and k == 0:
             conditions.append(position != self.first)
         return conditions
 
@@ -232,8 +232,8 @@ class GroupCursor:
         with T.If(following % pieces == 0), T.Then():
             self.hold(local("int32", following // pieces * QUAD))
 
-    def taken(self, held: Expr, group: Expr) -> Expr:
-        """Return what the lane of the quad that was given `group` has in `held`."""
+    def shuffled(self, held: Expr, group: Expr) -> Expr:
+        """Emit the shuffle that broadcasts `held` of the lane with `group` to its quad; return the value."""
         lane = self.context.lane
         return T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), held, lane // 4 * 4 + group % 4, 32, 32)
 
@@ -329,8 +329,8 @@ class _Codes:
         del first
         codes = []
         for half, held in enumerate(self.bytes):
-            places = iter(range(int(held.shape[0])))
-            codes.append(self._code(half, lambda _, held=held, places=places: held[next(places)].astype("uint8")))
+            indices = iter(range(int(held.shape[0])))
+            codes.append(self._code(half, lambda _, held=held, indices=indices: held[next(indices)].astype("uint8")))
         return [_pair(*codes)]
 
     def _code(self, half: int, load: Any) -> Expr:
@@ -343,8 +343,8 @@ class _Row:
 
     load: Any
 
-    def __getitem__(self, place: tuple[Expr, Expr]) -> Expr:
-        return self.load(place[1])
+    def __getitem__(self, index: tuple[Expr, Expr]) -> Expr:
+        return self.load(index[1])
 
 
 def _permuted(low: Expr, high: Expr, selector: Expr) -> Expr:

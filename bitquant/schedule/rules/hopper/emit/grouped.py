@@ -21,7 +21,7 @@ from tvm.script import tirx as T
 from bitquant.intrin.mma import local, store_local, zero_local
 from bitquant.intrin.wgmma import Cursor, fence_registers, wait_wgmma
 from bitquant.schedule.rules.hopper.emit.accumulate import Accumulation, Product
-from bitquant.schedule.rules.hopper.emit.context import Context, Place
+from bitquant.schedule.rules.hopper.emit.context import Context, OperandCoord
 from bitquant.schedule.rules.hopper.emit.factors import GroupCursor, unpacked
 from bitquant.schedule.rules.hopper.emit.sums_of_a import SumsOfA
 from bitquant.schedule.rules.hopper.geometry import STEP_OPS
@@ -37,7 +37,7 @@ class GroupedSums(Accumulation):
     Parameters
     ----------
     context
-        Where this thread stands.
+        Geometry, operands and indices of this thread.
     sets
         One or two sets of sums, each with one for each block of 64 rows: with two, one is scaled while products go to
         the other.
@@ -64,55 +64,55 @@ class GroupedSums(Accumulation):
             factors.cursor.begin_tile(n0, first_step)
             factors.cursor.begin_part()
 
-    def multiply(self, place: Place, body: Expr, product: Product) -> None:
+    def multiply(self, coord: OperandCoord, body: Expr, product: Product) -> None:
         """Emit the instructions of a left operand: the first one of a run overwrites the last one's sums."""
         del body
-        begins_run = place.body_step % self.context.g.loop.run_steps == 0
+        begins_run = coord.body_step % self.context.g.loop.run_steps == 0
         for j in range(STEP_OPS):
-            product(self._sums(place)[place.row], j, not (begins_run and j == 0))
+            product(self._sums(coord)[coord.row], j, not (begins_run and j == 0))
 
-    def add_previous(self, places: Sequence[Place], i: int, body: Expr) -> None:
+    def add_previous(self, coords: Sequence[OperandCoord], i: int, body: Expr) -> None:
         """Emit totals += scaled sums of the run before, where the i-th left operand of a body is the first of another.
 
         All blocks of rows read the same sums of A.
         """
-        if i and len(self.sets) > 1 and self._ends_run(places[i - 1]):
-            self._finish(places[i - 1], body)
+        if i and len(self.sets) > 1 and self._ends_run(coords[i - 1]):
+            self._finish(coords[i - 1], body)
 
-    def add_own(self, places: Sequence[Place], i: int, body: Expr) -> None:
+    def add_own(self, coords: Sequence[OperandCoord], i: int, body: Expr) -> None:
         """Emit totals += scaled sums, where there is one set of sums, and at the end of a body."""
-        place = places[i]
-        if self._ends_run(place):
-            if len(self.sets) == 1 or i == len(places) - 1:
+        coord = coords[i]
+        if self._ends_run(coord):
+            if len(self.sets) == 1 or i == len(coords) - 1:
                 wait_wgmma(0)
-                self._finish(place, body)
-        elif self._ends_slot(place):
+                self._finish(coord, body)
+        elif self._ends_slot(coord):
             self.cursor.advance()
 
-    def _sums(self, place: Place) -> Sequence[Any]:
+    def _sums(self, coord: OperandCoord) -> Sequence[Any]:
         """Return the sums, for each block of rows, to which the products of a left operand are added."""
-        return self.sets[place.body_step // self.context.g.loop.run_steps % len(self.sets)]
+        return self.sets[coord.body_step // self.context.g.loop.run_steps % len(self.sets)]
 
-    def _ends_run(self, place: Place) -> bool:
-        return self._ends(place, self.context.g.loop.run_steps)
+    def _ends_run(self, coord: OperandCoord) -> bool:
+        return self._ends(coord, self.context.g.loop.run_steps)
 
-    def _ends_slot(self, place: Place) -> bool:
-        return self._ends(place, self.context.g.steps)
+    def _ends_slot(self, coord: OperandCoord) -> bool:
+        return self._ends(coord, self.context.g.steps)
 
-    def _ends(self, place: Place, steps: int) -> bool:
-        return place.row == self.context.hint.n_tiles_per_consumer - 1 and (place.body_step + 1) % steps == 0
+    def _ends(self, coord: OperandCoord, steps: int) -> bool:
+        return coord.row == self.context.hint.n_tiles_per_consumer - 1 and (coord.body_step + 1) % steps == 0
 
-    def _finish(self, place: Place, body: Expr) -> None:
+    def _finish(self, coord: OperandCoord, body: Expr) -> None:
         """Emit the addition of a run's sums, which are complete."""
         g = self.context.g
-        sums = self._sums(place)
+        sums = self._sums(coord)
         for registers in sums:
             fence_registers(registers)
-        run = place.body_step % g.steps // g.loop.run_steps
+        run = coord.body_step % g.steps // g.loop.run_steps
         if g.needs_sums_of_a and run == 0:
             self.sums_of_a.wait(self.cursor)
-        self._add(sums, body * (g.loop.body_stages * g.steps) + place.body_step, run)
-        if self._ends_slot(place):
+        self._add(sums, body * (g.loop.body_stages * g.steps) + coord.body_step, run)
+        if self._ends_slot(coord):
             self.cursor.advance()
 
     def _add(self, sums_of_w: Sequence[Any], step: Expr, run: int) -> None:
@@ -164,13 +164,13 @@ class _Factors:
         c, cursor = self.context.config, self.cursor
         group = local("int32", cursor.group(cursor.first + step))
 
-        def taken(held: Any) -> Expr:
+        def shuffled(held: Any) -> Expr:
             if c.num_groups == 1:
                 return held[0]
-            return local("uint32", cursor.taken(held[0], group))
+            return local("uint32", cursor.shuffled(held[0], group))
 
-        scales = unpacked([taken(self.scale)], c) if c.with_scaling else [None, None]
-        zeros = unpacked([taken(self.zero)], c, is_zero=True) if c.with_zeros else [None, None]
+        scales = unpacked([shuffled(self.scale)], c) if c.with_scaling else [None, None]
+        zeros = unpacked([shuffled(self.zero)], c, is_zero=True) if c.with_zeros else [None, None]
         result = []
         for half in range(2):
             alpha, beta = self._factors(half, scales[half], zeros[half])

@@ -9,8 +9,9 @@ memory, decodes them in registers and multiplies them with a tile of A that stay
 
 One warpgroup produces: one thread of it starts the copies. The others consume. While the tensor cores work on one step
 (128 bytes of a row of A), the registers of the next one are decoded; a ring of mbarriers tells the two sides apart.
-K may be shared by the warpgroups of a block and by the blocks of a cluster; their sums meet in shared memory. Blocks
-that share no K walk over tiles; the tiles of a last wave that would leave most of them idle are shared by clusters.
+K may be split over the warpgroups of a block and over the blocks of a cluster; their partial sums are reduced in shared
+memory. Without that, thread blocks are persistent; the tiles of a last wave that would leave most of them idle may be
+split over clusters.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bitquant.intrin.wgmma import tensor_map
 from bitquant.schedule.rules.hopper.emit.body import Body
 from bitquant.schedule.rules.hopper.emit.context import Inputs
 from bitquant.schedule.rules.hopper.emit.operand import DenseSource, FragmentSource
+from bitquant.schedule.rules.hopper.emit.partial_sums import request_workspace
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.operands import declare
 
@@ -36,8 +38,9 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
     source = DenseSource(g) if g.products.is_dense else FragmentSource(g)
     threads, smem_bytes, cluster = g.threads, g.smem_bytes, h.cluster
     n_blocks = g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
-    # Where K of all tiles is shared a block computes one: those who share it meet once.
+    # Where K of every tile is split a block computes one tile: partial sums are reduced once.
     is_persistent = h.parts == 1
+    pieces = g.loop.tile_bodies if h.stream_k else 1
     a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if g.is_narrow else c.A_format.tvm_dtype
     w_dtype, w_dimensions, w_map = source.weight_map()
     most_clusters, blocks_per_sm = g.problem.gpu.sm_count * h.blocks_per_sm // cluster, h.blocks_per_sm
@@ -55,15 +58,16 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
         T.call_packed(
             "runtime.cuTensorMapEncodeTiled", W_map, w_dtype, w_dimensions, operands.B.data, *w_map,
         )  # fmt: skip
+        memory = T.meta_var(request_workspace(g))
         T.device_entry()
         T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
-        clusters = T.meta_var(T.ceildiv(m, h.block_m) * n_blocks)
+        clusters = T.meta_var(T.ceildiv(m, h.block_m) * (n_blocks * pieces))
         blocks = T.meta_var((T.min(clusters, most_clusters) if is_persistent else clusters) * cluster)
         block = T.cta_id([blocks])
         rank = T.meta_var(cluster_rank(cluster))
         thread = T.thread_id([threads])
         arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=1024)
-        inputs = T.meta_var(Inputs(operands, T.address_of(A_map), T.address_of(W_map)))
+        inputs = T.meta_var(Inputs(operands, T.address_of(A_map), T.address_of(W_map), **memory))
         body = T.meta_var(Body(source, inputs, block, blocks, rank, thread, arena))
         body.initialize()
         if body.context.is_producer:
@@ -73,4 +77,4 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
             body.set_registers(False)
             body.consume()
 
-    return with_dependent_launch(tag(wgmma, c, problem.rung, problem.layout))
+    return with_dependent_launch(tag(wgmma, c, problem.rung, problem.weight_layout))

@@ -15,11 +15,11 @@ from bitquant.intrin.mma import fma_pair, local, rounded_pair, store_local
 from bitquant.intrin.operations import PairTable
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, load_box, row_descriptor, tensor_map
 from bitquant.layouts import TILE_N, FragmentLayout
-from bitquant.schedule.rules.hopper.emit.context import Context, Job, Place
+from bitquant.schedule.rules.hopper.emit.context import Context, OperandCoord, WorkTile
 from bitquant.schedule.rules.hopper.emit.decode import (
     MOST,
     ExactOps,
-    HeldMasks,
+    MasksInRegisters,
     Words,
     constant_pair,
     trace_decoding,
@@ -56,15 +56,15 @@ class DenseSource:
         c, box = self.g.config, self.g.weight.box
         return c.W_format.tvm_dtype, 2, tensor_map([c.K, c.N], [c.K * c.W_format.bits // 8], box, True)
 
-    def load(self, context: Context, job: Job, stage: Expr, cursor: Cursor) -> None:
+    def load(self, context: Context, work_tile: WorkTile, stage: Expr, cursor: Cursor) -> None:
         """Emit the copies of a slot's rows of W."""
         g, weight = self.g, self.g.weight
         for part in range(g.hint.consumers_k):
             for step in range(g.steps):
                 offset = g.memory.a_bytes + part * weight.part_bytes + step * weight.box_bytes
-                k = context.first_k(job, part, stage) + step * g.step_k
+                k = context.first_k(work_tile, part, stage) + step * g.step_k
                 target = context.slot(cursor) + T.uint32(offset)
-                load_box(target, context.inputs.w_map, [k, job.n0], context.ring.full(cursor.offset))
+                load_box(target, context.inputs.w_map, [k, work_tile.n0], context.ring.full(cursor.offset))
 
     def descriptor(self, context: Context, cursor: Cursor) -> Expr:
         """Emit the descriptor of this consumer's rows of W in a slot; return it."""
@@ -89,7 +89,7 @@ class FragmentSource:
     def __init__(self, geometry: WgmmaGeometry) -> None:
         assert geometry.decoder is not None
         self.g, self.decoder = geometry, geometry.decoder
-        self.layout: FragmentLayout = geometry.decoder.layout
+        self.fragment_layout: FragmentLayout = geometry.decoder.fragment_layout
         halves = range(2 if geometry.scales_operand or geometry.is_narrow or self.decoder.permutes else 0)
         self.masks = sorted({mask for half in halves for mask in trace_decoding(self.decoder, half).masks_found})
         assert len(self.masks) <= MAX_MASKS
@@ -97,7 +97,7 @@ class FragmentSource:
 
     def weight_map(self) -> tuple[str, int, list[Expr]]:
         """Return type, dimensions and further arguments of the tensor map of W: words, chunks and rows of tiles."""
-        c, layout = self.g.config, self.layout
+        c, layout = self.g.config, self.fragment_layout
         chunks = layout.tiles_k(c.K) * layout.tile_bytes // CHUNK_BYTES
         extents = [CHUNK_BYTES // 8, chunks, layout.tiles_n(c.N)]
         return "uint64", 3, tensor_map(extents, [CHUNK_BYTES, chunks * CHUNK_BYTES], self.g.weight.box, False)
@@ -114,13 +114,13 @@ class FragmentSource:
             for i, mask in enumerate(self.masks):
                 T.evaluate(T.ptx["st.shared.u32"](context.base + T.uint32(memory.mask_offset + 4 * i), T.uint32(mask)))
 
-    def load(self, context: Context, job: Job, stage: Expr, cursor: Cursor) -> None:
+    def load(self, context: Context, work_tile: WorkTile, stage: Expr, cursor: Cursor) -> None:
         """Emit the copies of a slot's boxes of the weight."""
-        g, layout = self.g, self.layout
+        g, layout = self.g, self.fragment_layout
         for part in range(g.hint.consumers_k):
             target = context.slot(cursor) + T.uint32(g.memory.a_bytes + part * g.weight.part_bytes)
-            chunk = context.first_k(job, part, stage) // layout.tile_k * (layout.tile_bytes // CHUNK_BYTES)
-            box = [0, chunk, job.n0 // TILE_N]
+            chunk = context.first_k(work_tile, part, stage) // layout.tile_k * (layout.tile_bytes // CHUNK_BYTES)
+            box = [0, chunk, work_tile.n0 // TILE_N]
             load_box(target, context.inputs.w_map, box, context.ring.full(cursor.offset))
 
 
@@ -130,7 +130,7 @@ class FragmentOperand:
     Parameters
     ----------
     context, source
-        Where this thread stands, and where the codes come from.
+        Geometry, operands and indices of this thread, and where the codes come from.
 
     Attributes
     ----------
@@ -186,29 +186,29 @@ class FragmentOperand:
             registers = [words[4 * i + j] for j in range(4)]
             T.evaluate(T.ptx["ld.shared.v4.u32"](*registers, address + T.uint32(i * CHUNK_BYTES)))
 
-    def decode(self, place: Place, left: Any, body: Expr) -> None:
+    def decode(self, coord: OperandCoord, left: Any, body: Expr) -> None:
         """Emit the registers of a left operand of a body."""
         g = self.context.g
-        absolute = self.first_step + body * (g.loop.body_stages * g.steps) + place.body_step
+        absolute = self.first_step + body * (g.loop.body_stages * g.steps) + coord.body_step
         for r in range(16):
             if self.factors and r % 4 == 0:
-                self.factors[place.row].enter(absolute, place.body_step, r // 4)
-            value = self._register(place, r)
+                self.factors[coord.row].enter(absolute, coord.body_step, r // 4)
+            value = self._register(coord, r)
             if g.has_ragged_k:
                 k = absolute * g.step_k + r // 4 * g.op.step_k + r % 4 // 2 * (g.op.step_k // 2)
                 value = T.Select(k < g.config.K, value, T.uint32(0))
             store_local(left, r, value)
 
-    def _register(self, place: Place, r: int) -> Expr:
+    def _register(self, coord: OperandCoord, r: int) -> Expr:
         """Return register r of a step's left operand, scaled."""
-        layout, decoder = self.source.layout, self.source.decoder
-        tile, register = divmod(place.step * 16 + r, layout.registers)
-        words = self.words[place.row]
+        layout, decoder = self.source.fragment_layout, self.source.decoder
+        tile, register = divmod(coord.step * 16 + r, layout.registers)
+        words = self.words[coord.row]
         first = tile * (layout.tile_bytes // (CHUNK_BYTES // 4))
         planes = [Words(words, first + plane.byte_offset // (CHUNK_BYTES // 4)) for plane in layout.planes]
         if self.factors:
-            return self.factors[place.row].decode(planes, register)
-        return decoder.decode(planes, register, self.source.table, HeldMasks(self.masks))[0]
+            return self.factors[coord.row].decode(planes, register)
+        return decoder.decode(planes, register, self.source.table, MasksInRegisters(self.masks))[0]
 
 
 class _Factors:
@@ -271,15 +271,15 @@ class _Factors:
         """Emit the change to the group in which this consumer's part of K begins."""
         self._take(self.cursor.begin_part())
 
-    def enter(self, step: Expr, place: int, j: int) -> None:
+    def enter(self, step: Expr, body_step: int, j: int) -> None:
         """Emit the change to the group of mma step j of step `step`, where that is the first of its group.
 
-        `place` is the step's place in the body of the loop.
+        `body_step` is the step's index in the body of the loop.
         """
         cursor, k = self.cursor, j * self.context.g.op.step_k
-        if not cursor.may_begin_group(place, k):
+        if not cursor.may_begin_group(body_step, k):
             return
-        conditions = cursor.begins_group(step, place, k)
+        conditions = cursor.begins_group(step, body_step, k)
         if conditions:
             with T.If(tirx.all(*conditions)), T.Then():
                 self._advance(cursor.group(step, k))
@@ -301,7 +301,7 @@ class _Factors:
                 continue
             both = self.held[kind][0]
             if c.num_groups > 1:
-                both = local("uint32", self.cursor.taken(both, group))
+                both = local("uint32", self.cursor.shuffled(both, group))
             for half in range(2):
                 selector = T.uint32(0x1010 if half == 0 else 0x3232)
                 value = T.call_pure_extern("uint32", "__byte_perm", both, T.uint32(0), selector)

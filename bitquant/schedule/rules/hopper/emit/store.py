@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a tile of the wgmma kernel: sums to D, over the parts of K and through shared memory."""
+"""The epilogue of the wgmma kernel: partial sums of split K are added, and pass through shared memory to D."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.intrin.wgmma import WARPGROUP, named_barrier, store_transposed
 from bitquant.operands import Operand
 from bitquant.schedule.rules.hopper.emit.accumulate import finished_sum, load_row_scales
-from bitquant.schedule.rules.hopper.emit.context import Context, Job
+from bitquant.schedule.rules.hopper.emit.context import Context, WorkTile
 from bitquant.schedule.rules.hopper.emit.exchange import SumExchange
+from bitquant.schedule.rules.hopper.emit.partial_sums import PartialSums
+from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
 from bitquant.schedule.rules.hopper.hint import ROWS
 from bitquant.schedule.rules.operands import row_index
 
@@ -32,57 +34,63 @@ class TileStore:
     Parameters
     ----------
     context
-        Where this thread stands.
+        Geometry, operands and indices of this thread.
     totals
         For each block of 64 rows the sums.
+    scheduler
+        What has split the tiles.
     """
 
-    def __init__(self, context: Context, totals: Sequence[Any]) -> None:
-        self.context, self.totals = context, totals
+    def __init__(self, context: Context, totals: Sequence[Any], scheduler: TileScheduler) -> None:
+        self.context, self.totals, self.scheduler = context, totals, scheduler
 
-    def store(self, job: Job) -> None:
-        """Emit the sums' way to D: over K's parts, through shared memory to rows of D."""
+    def store(self, work_tile: WorkTile) -> None:
+        """Emit the epilogue: the reduction over the parts of K, then the stores of rows of D through shared memory."""
         exchange = self.context.g.exchange
-        if exchange is None:
-            self._store_tile(job)
-        elif job.is_shared is None:
-            self._store_share(job, SumExchange(self.context, exchange, self.totals))
+        if self.context.hint.stream_k:
+            meeting = PartialSums(self.context, self.totals, self.scheduler)
+            with T.If(meeting.complete(work_tile)), T.Then():
+                self._store_tile(work_tile)
+        elif exchange is None:
+            self._store_tile(work_tile)
+        elif work_tile.is_shared is None:
+            self._store_share(work_tile, SumExchange(self.context, exchange, self.totals))
         else:
-            with T.If(job.is_shared):
+            with T.If(work_tile.is_shared):
                 with T.Then():
-                    self._store_share(job, SumExchange(self.context, exchange, self.totals))
+                    self._store_share(work_tile, SumExchange(self.context, exchange, self.totals))
                 with T.Else():
-                    self._store_tile(job)
+                    self._store_tile(work_tile)
 
-    def _store_tile(self, job: Job) -> None:
+    def _store_tile(self, work_tile: WorkTile) -> None:
         """Emit the stores of a tile whose sums are all here."""
 
         def own(row: int, column: int) -> list[Expr]:
             return [self.totals[row][column * 4 + i] for i in range(4)]
 
-        self._store_columns(job, own, T.int32(0), self.context.hint.block_m // 8)
+        self._store_columns(work_tile, own, T.int32(0), self.context.hint.block_m // 8)
 
-    def _store_share(self, job: Job, exchange: SumExchange) -> None:
-        """Emit the exchange of sums, and the stores of this consumer's share, if it has one."""
+    def _store_share(self, work_tile: WorkTile, exchange: SumExchange) -> None:
+        """Emit the exchange of partial sums, and the stores of the columns that this consumer reduces, if any."""
         share, how = self.context.share, exchange.exchange
         exchange.send()
         first_column = local("int32", exchange.first_column(share))
-        if how.sharers < how.parts:
-            with T.If(share < how.sharers), T.Then():
-                self._store_columns(job, exchange.sums, first_column, how.share_columns)
+        if how.share_count < how.parts:
+            with T.If(share < how.share_count), T.Then():
+                self._store_columns(work_tile, exchange.sums, first_column, how.share_columns)
         else:
-            self._store_columns(job, exchange.sums, first_column, how.share_columns)
+            self._store_columns(work_tile, exchange.sums, first_column, how.share_columns)
 
-    def _store_columns(self, job: Job, sums: Sums, first_column: Expr, columns: int) -> None:
+    def _store_columns(self, work_tile: WorkTile, sums: Sums, first_column: Expr, columns: int) -> None:
         """Emit the stores of some blocks of 8 columns of D^T."""
         context = self.context
         h = context.hint
         per_slice = context.g.memory.slice_m // 8
 
         def store(row: int) -> None:
-            n = local("int32", job.n0 + (context.part_n * h.n_tiles_per_consumer + row) * ROWS)
+            n = local("int32", work_tile.n0 + (context.part_n * h.n_tiles_per_consumer + row) * ROWS)
             by_channel = {o: self._load_channels(buffer, n) for o, buffer in self._epilogue("W")}
-            row_scales = load_row_scales(context, job.n0, row)
+            row_scales = load_row_scales(context, work_tile.n0, row)
 
             def finished(column: int) -> list[Expr]:
                 scales = [None if row_scales is None else row_scales[i // 2] for i in range(4)]
@@ -90,7 +98,7 @@ class TileStore:
 
             for first in range(0, columns, per_slice):
                 count = min(per_slice, columns - first)
-                m = local("int32", job.m0 + (first_column + first) * 8)
+                m = local("int32", work_tile.m0 + (first_column + first) * 8)
                 self._stage_slice(finished, m, first, count, by_channel)
                 named_barrier(context.group + 1, WARPGROUP)
                 self._store_slice(m, n, count * 8)
@@ -105,7 +113,7 @@ class TileStore:
                 store(row)
 
     def _epilogue(self, rows: str) -> list[tuple[Operand, Any]]:
-        """Return the operands that sums meet, and their buffers: those that go by rows of A, or of W."""
+        """Return the operands of the epilogue, and their buffers: those indexed by rows of A, or of W."""
         return [(o, buffer) for o, buffer in self.context.inputs.operands.of_epilogue.items() if o.rows == rows]
 
     def _load_channels(self, buffer: Any, n: Expr) -> Any:
@@ -137,8 +145,8 @@ class TileStore:
     ) -> None:
         """Emit the stores of `count` blocks of 8 columns of D^T, transposed, to this consumer's shared memory.
 
-        `m` is the first one's row of D, and `first` its place among those that are stored; `finished` returns the sums
-        of one of those, and `by_channel` holds what they meet by rows of W.
+        `m` is the first one's row of D, and `first` its index among those that are stored; `finished` returns the sums
+        of one of those, and `by_channel` holds the epilogue's operands that are indexed by rows of W.
         """
         context, c, out_stride = self.context, self.context.config, self.context.g.memory.out_stride
         bits, base = c.out_format.bits, self._slice()

@@ -40,7 +40,7 @@ class SumsOfA:
     Parameters
     ----------
     context
-        Where this thread stands.
+        Geometry, operands and indices of this thread.
     """
 
     def __init__(self, context: Context) -> None:
@@ -69,26 +69,26 @@ class SumsOfA:
         T.evaluate(T.cuda.mbarrier_wait(self._ready(cursor.offset), cursor.phase.astype("int32")))
 
     def produce(self, scheduler: TileScheduler) -> None:
-        """Emit the sums of all slots of this block's jobs, by one of the warps."""
+        """Emit the sums of all slots of this block's work tiles, by one of the warps."""
         context, h, loop = self.context, self.context.hint, self.context.g.loop
         cursor = Cursor(h.stages)
         blocks_of_part = -(-h.block_m // BLOCK_M)
         blocks = h.consumers_k * blocks_of_part
         #: Warp w of the summing ones takes blocks w, w + 3, ...
-        turns = -(-blocks // SUMMING_WARPS)
-        chains = max(1, MAX_CHAINS // turns)
-        sums = [[T.alloc_local((4,), "float32") for _ in range(chains)] for _ in range(turns)]
-        block = [local("int32", context.warp - 1 + turn * SUMMING_WARPS) for turn in range(turns)]
-        with scheduler.for_jobs() as job, T.serial(job.bodies):
+        blocks_per_warp = -(-blocks // SUMMING_WARPS)
+        chains = max(1, MAX_CHAINS // blocks_per_warp)
+        sums = [[T.alloc_local((4,), "float32") for _ in range(chains)] for _ in range(blocks_per_warp)]
+        block = [local("int32", context.warp - 1 + i * SUMMING_WARPS) for i in range(blocks_per_warp)]
+        with scheduler.for_each_work_tile() as work_tile, T.serial(work_tile.bodies):
             for stage in range(loop.body_stages):
                 context.ring.wait_full(cursor)
-                for turn in range(turns):
-                    part, row = block[turn] // blocks_of_part, block[turn] % blocks_of_part * BLOCK_M
-                    if (turn + 1) * SUMMING_WARPS > blocks:
-                        with T.If(block[turn] < blocks), T.Then():
-                            self._add(cursor, stage, part, row, sums[turn])
+                for i in range(blocks_per_warp):
+                    part, row = block[i] // blocks_of_part, block[i] % blocks_of_part * BLOCK_M
+                    if (i + 1) * SUMMING_WARPS > blocks:
+                        with T.If(block[i] < blocks), T.Then():
+                            self._add(cursor, stage, part, row, sums[i])
                     else:
-                        self._add(cursor, stage, part, row, sums[turn])
+                        self._add(cursor, stage, part, row, sums[i])
                 if (stage + 1) % loop.slots_of_run == 0:
                     # Each lane that stores arrives for itself.
                     with T.If(context.lane % (32 // STORING_LANES) == 0), T.Then():
@@ -110,8 +110,8 @@ class SumsOfA:
         place_in_box = (row + line) * SWIZZLE_BYTES + ((context.lane // BLOCK_M) ^ (line % 8)) * 16
         steps_of_product = SWIZZLE_BYTES // 32
         for step in range(g.steps):
-            place = stage * g.steps + step
-            if place % g.loop.run_steps == 0:
+            body_step = stage * g.steps + step
+            if body_step % g.loop.run_steps == 0:
                 for chain in sums:
                     for i in range(4):
                         store_local(chain, i, T.float32(0))
@@ -122,9 +122,9 @@ class SumsOfA:
                 registers = [left[4 * j + i] for i in range(4)]
                 T.evaluate(T.ptx["ldmatrix.sync.aligned.m8n8.x4.shared.b16"](*registers, address ^ T.uint32(32 * j)))
             for j in range(steps_of_product):
-                chain = sums[(place * steps_of_product + j) % len(sums)]
+                chain = sums[(body_step * steps_of_product + j) % len(sums)]
                 product.emit([chain[i] for i in range(4)], [left[4 * j + i] for i in range(4)], ones)
-            if (place + 1) % g.loop.run_steps == 0:
+            if (body_step + 1) % g.loop.run_steps == 0:
                 # All columns of the product are equal: the first lane of four holds those of rows g and g + 8.
                 at = self.address(cursor, part, step // g.loop.run_steps)
                 for half in range(2):

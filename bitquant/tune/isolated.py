@@ -63,7 +63,7 @@ class ProcessMeasurer:
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         self._child = Child(
-            Child.for_module("bitquant.tune.apart"), _SETUP_TIMEOUT_S, is_apart=True, environment=environment
+            Child.for_module("bitquant.tune.isolated"), _SETUP_TIMEOUT_S, is_isolated=True, environment=environment
         )
         #: One request at a time, of whichever search.
         self._lock = threading.Lock()
@@ -154,7 +154,7 @@ class ProcessMeasurer:
             "problem": problem.config.problem(),
             "rung": problem.rung,
             "target": str(problem.target),
-            "layout": problem.layout,
+            "layout": problem.weight_layout,
             "archives": [str(path) for path in paths],
         }
         with self._lock:
