@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tvm
@@ -99,17 +100,27 @@ def grouped_matmul_dequantize_b(
     needs_decode = one.needs_decode or layout != "plain"
     B_decode = te.compute((E, N, K), weight, name="B_decode") if needs_decode else B
     if config.is_indexed:
-        ids = given["ExpertIds"]
-
-        def chosen(t: Expr, j: Expr) -> Expr:
-            return tirx.Select(tirx.all(ids[t, j] >= 0, ids[t, j] < E), ids[t, j], E)
-
-        Expert = te.compute((M, *slots), chosen, name="Expert")
+        ids, none = given["ExpertIds"], tirx.const(E, "uint32")
+        # Without a sign, what is negative is large.
+        Expert = te.compute(
+            (M, *slots), lambda t, j: tirx.min(ids[t, j].astype("uint32"), none).astype("int32"), name="Expert"
+        )
     else:
         offsets, e = given["Offsets"], te.reduce_axis((0, E), name="e")
         # Rows that stand behind the end of e experts are those of expert e.
         Expert = te.compute((M,), lambda s: te.sum((offsets[e] <= s).astype("int32"), axis=e), name="Expert")
     k = te.reduce_axis((0, K), name="k")
+
+    def named(value: Callable[..., Expr]) -> Callable[..., Expr]:
+        """Return a function of a row, or slot, and a column with the names that axes have in the formulas."""
+
+        def of_slot(t: Expr, j: Expr, n: Expr) -> Expr:
+            return value(t, j, n)
+
+        def of_row(s: Expr, n: Expr) -> Expr:
+            return value(s, n)
+
+        return of_slot if config.is_indexed else of_row
 
     def row(operand: Operand, place: tuple[Expr, ...]) -> Expr:
         """Return the element of an operand by rows of A, of a token or of its slot."""
@@ -125,9 +136,9 @@ def grouped_matmul_dequantize_b(
         b = b.astype(reduce_dtype) if needs_decode else one.W_format.value(b, reduce_dtype)
         return te.sum(a * b, axis=k)
 
-    C = te.compute((M, *slots, N), product, name="C")
+    C = te.compute((M, *slots, N), named(product), name="C")
 
-    def of_slot(*place: Expr) -> tuple[Expr, Expr, str]:
+    def valued(*place: Expr) -> tuple[Expr, Expr, str]:
         """Return whether a slot has an expert, its value, and the type of that."""
         *slot, n = place
         e = Expert[tuple(slot)]
@@ -142,7 +153,7 @@ def grouped_matmul_dequantize_b(
         return e < E, value, value_dtype
 
     def output(*place: Expr) -> Expr:
-        has_expert, value, value_dtype = of_slot(*place)
+        has_expert, value, value_dtype = valued(*place)
         out = rounded_output(config, value, value_dtype)
         # No Select, whose operands are all read: its condition would take the clamp out of their indices.
         return tirx.if_then_else(has_expert, out, tirx.const(0, config.out_format.tvm_dtype))
@@ -150,14 +161,14 @@ def grouped_matmul_dequantize_b(
     if config.reduces_slots:
 
         def partial(*place: Expr) -> Expr:
-            has_expert, value, _ = of_slot(*place)
+            has_expert, value, _ = valued(*place)
             return tirx.if_then_else(has_expert, value, tirx.const(0, "float32"))
 
-        P = te.compute((M, *slots, N), partial, name="P")
+        P = te.compute((M, *slots, N), named(partial), name="P")
         j = te.reduce_axis((0, config.top_k), name="j")
         summed = te.compute((M, N), lambda t, n: te.sum(P[t, j, n], axis=j), name="S")
         D = te.compute((M, N), lambda t, n: rounded_output(config, summed[t, n], "float32"), name="D")
     else:
-        D = te.compute((M, *slots, N), output, name="D")
+        D = te.compute((M, *slots, N), named(output), name="D")
     func = te.create_prim_func([*given.values(), D])
     return tag(func, config, rung, layout)

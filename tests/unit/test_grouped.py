@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 import tvm
+from click.testing import CliRunner
 
 import bitquant as bq
+from bitquant.cli.inspect import inspect
 from bitquant.compute import select_implementation
 from bitquant.formats import number_format
 from bitquant.grouped_config import config_from_problem
@@ -73,9 +75,8 @@ GROUPED = _grouped_cases()
 @pytest.mark.parametrize("config", GROUPED, ids=lambda c: f"{c.routing}-{case_id(c.matmul)}")
 @pytest.mark.sample(
     shows=lambda config: {
-        ("W", config.W_format.name), ("A", config.A_format.name, config.routing), ("out", config.out_format.name),
-        ("zeros", config.with_zeros and config.zeros_mode), ("rows", config.A_rows, config.D_rows),
-        ("scale", config.with_scaling and config.scale_format.name),
+        ("W", config.W_format.name), ("A", config.A_format.name), ("out", config.out_format.name),
+        ("rows", config.routing, config.A_rows, config.D_rows),
     }
 )  # fmt: skip
 def test_results(config):
@@ -292,6 +293,31 @@ def test_records(tmp_path):
     operator = bq.GroupedMatmul(config, target="sm_90a", records=tmp_path)
     assert (operator.choices[16].hint, operator.choices[1].origin) == (hint, "default")
     assert operator.choices[16].origin.startswith("record")
+
+
+def test_inspect(tmp_path):
+    """The command line prints the stages of a grouped problem; its tensor expressions are a program that makes them."""
+    fields = {"num_experts": 4, "N": 16, "K": 64, "W_dtype": "uint4", "group_size": 32, "M": 5}
+    problem = [word for name, value in fields.items() for word in (f"--{name}", str(value))] + ["--with_scaling"]
+    rows = ["--A_rows", "slots", "--D_rows", "tokens", "--with_routing_weights"]
+    indexed = ["--routing", "indexed", "--top_k", "2", *rows]
+    for form, arguments in (("sorted", []), ("indexed", indexed)):
+        result = CliRunner().invoke(inspect, ["--stage", "te", "--target", "cpu", *problem, *arguments])
+        assert result.exit_code == 0, result.output
+        names = {}
+        exec(result.output, names)  # noqa: S102
+        made = [str(names["func"].params[i].shape) for i in range(len(names["func"].params))]
+        routing = {} if form == "sorted" else {**FORMS["reduce"], "top_k": 2}
+        config = bq.GroupedMatmulConfig(**fields, with_scaling=True, **routing)
+        meaning = select_implementation(config)["grouped_matmul_m5"]
+        assert made == [str(p.shape) for p in meaning.params]
+        tvm.ir.assert_structural_equal(names["func"].body, meaning.body, map_free_vars=True)
+    report = CliRunner().invoke(inspect, ["--stage", "report", "--target", "sm_90a", *problem])
+    assert "grouped_fallback (warps=4, m_per_warp=8)" in report.output
+    wrong = CliRunner().invoke(inspect, ["--stage", "te", "--target", "cpu", "--N", "16", "--K", "64", "--top_k", "2"])
+    assert "--top_k goes with --num_experts" in wrong.output
+    page = CliRunner().invoke(inspect, ["--html", str(tmp_path / "x.html"), "--target", "cpu", *problem])
+    assert "--html draws products of one weight" in page.output
 
 
 # Kernels of GPUs, without one.
