@@ -155,12 +155,11 @@ class GpuArch:
         return 12.5e12 * self.sm_count / 132
 
     def wgmma_cluster_share(self, blocks: int) -> float:
-        """Return the share of the multiprocessors that clusters of 1, 2, 3, 4, 5 or 8 blocks fill.
+        """Return the share of the multiprocessors that clusters of 1, 2, 4 or 8 blocks fill.
 
-        They do not divide all processing clusters of the GPU evenly. Measured on an H200 (2026-11-29): 38 clusters of 3
-        run together and 40 do not, and 21 of 5.
+        They do not divide all parts of the GPU evenly.
         """
-        return {1: 1.0, 2: 1.0, 3: 0.866, 4: 0.91, 5: 0.8, 8: 0.85}[blocks]
+        return {1: 1.0, 2: 1.0, 4: 0.91, 8: 0.85}[blocks]
 
 
 _ARCHS = {

@@ -28,40 +28,55 @@ SUMS, COUNTERS = "bitquant.workspace.sums", "bitquant.workspace.counters"
 _CHUNK, _RESERVE = 1 << 18, 1 << 16
 
 _lock = threading.Lock()
-#: By device: zeros that nobody has yet. By device and stream: its counters.
-_free: dict[int, Any] = {}
+#: By device and stream: its counters. By device: zeros that nobody has yet. All zeros ever made, which graphs point to.
 _of_stream: dict[tuple[int, int], Any] = {}
+_free: dict[int, Any] = {}
+_kept: list[Any] = []
+#: What the kernel that a thread launches next was given, until it asks again: nobody else may get it before the launch.
+_given = threading.local()
 
 
 def _sums(count: int) -> ctypes.c_void_p:
     import torch
 
-    return ctypes.c_void_p(torch.empty(count, dtype=torch.int32, device="cuda").data_ptr())
+    _given.sums = torch.empty(count, dtype=torch.int32, device="cuda")
+    return ctypes.c_void_p(_given.sums.data_ptr())
 
 
 def _counters(count: int) -> ctypes.c_void_p:
     import torch
 
-    found: Any
-    device, stream = torch.cuda.current_device(), torch.cuda.current_stream()
     with _lock:
-        if torch.cuda.is_current_stream_capturing():
-            left = _free.get(device)
-            if left is None or len(left) < count:
-                # Slower, since each replay sets them to zero, but as right.
-                found = torch.zeros(count, dtype=torch.int32, device="cuda")
-            else:
-                found, _free[device] = left[:count], left[count:]
-            return ctypes.c_void_p(found.data_ptr())
-        key = device, stream.cuda_stream
-        found = _of_stream.get(key)
-        if found is None or len(found) < count:
-            found = _of_stream[key] = torch.zeros(count, dtype=torch.int32, device="cuda")
-        left = _free.get(device)
-        if left is None or len(left) < _RESERVE:
-            _free[device] = torch.zeros(_CHUNK, dtype=torch.int32, device="cuda")
-            stream.synchronize()  # Other streams will use them.
-        return ctypes.c_void_p(found.data_ptr())
+        is_captured = torch.cuda.is_current_stream_capturing()
+        _given.counters = _for_capture(count) if is_captured else _for_stream(count)
+    return ctypes.c_void_p(_given.counters.data_ptr())
+
+
+def _for_stream(count: int) -> Any:
+    """Return the counters of the current stream, and see to it that there are some for captures."""
+    import torch
+
+    device, stream = torch.cuda.current_device(), torch.cuda.current_stream()
+    key = device, stream.cuda_stream
+    if key not in _of_stream or len(_of_stream[key]) < count:
+        _of_stream[key] = torch.zeros(count, dtype=torch.int32, device="cuda")
+    if device not in _free or len(_free[device]) < _RESERVE:
+        _free[device] = torch.zeros(_CHUNK, dtype=torch.int32, device="cuda")
+        _kept.append(_free[device])
+        stream.synchronize()  # Other streams will use them.
+    return _of_stream[key]
+
+
+def _for_capture(count: int) -> Any:
+    """Return counters for one launch of a graph."""
+    import torch
+
+    device = torch.cuda.current_device()
+    if device not in _free or len(_free[device]) < count:
+        # Slower, since each replay sets them to zero, but as right.
+        return torch.zeros(count, dtype=torch.int32, device="cuda")
+    found, _free[device] = _free[device][:count], _free[device][count:]
+    return found
 
 
 @functools.cache

@@ -186,7 +186,7 @@ def test_small_and_odd_problems_have_a_default(N: int, K: int, weight: str) -> N
         (WgmmaHint(block_m=264), "the hint's field 'block_m' must be 8 to 256 (got 264)"),
         (WgmmaHint(block_k=96), "block_k % 64 == 0"),
         (WgmmaHint(consumers_n=3, consumers_k=2), "1 to 4 consumers"),
-        (WgmmaHint(split_k=6), "the hint's field 'split_k' must be one of 1, 2, 3, 4, 5, 8 (got 6)"),
+        (WgmmaHint(split_k=3), "the hint's field 'split_k' must be one of 1, 2, 4, 8 (got 3)"),
         (WgmmaHint(blocks_per_sm=3), "the hint's field 'blocks_per_sm' must be one of 1, 2 (got 3)"),
         (WgmmaHint(stages=2), "3 stages or more"),
         (WgmmaHint(stages=32), "bytes of shared memory, and a block has 232448"),

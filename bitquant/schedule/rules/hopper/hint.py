@@ -62,7 +62,7 @@ class WgmmaHint(Hint):
     consumers_k: int = size(1, 1, 4)
     block_k: int = size(64, 16, 1024)
     stages: int = size(4, 1, 32)
-    split_k: int = one_of(1, 2, 3, 4, 5, 8)
+    split_k: int = one_of(1, 2, 4, 8)
     raster: int = size(8, 1, 256)
     blocks_per_sm: int = one_of(1, 2)
     n_tiles_per_cta: int = size(0, 0, 32)

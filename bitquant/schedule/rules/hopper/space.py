@@ -78,8 +78,6 @@ def _hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Ite
                 block_m=block_m, n_tiles_per_consumer=n_tiles, consumers_n=consumers_n, consumers_k=consumers_k,
                 block_k=least_k, split_k=split_k, blocks_per_sm=blocks_per_sm,
             )  # fmt: skip
-            if split_k & (split_k - 1) and not _is_one_wave(problem, hint):
-                continue
             for scaling in scalings:
                 scaled = hint if scaling == hint.scaling else replace(hint, scaling=scaling)
                 if needed_registers(products, scaled) > hint_registers(scaled)[1]:
@@ -122,13 +120,6 @@ def _idles(problem: Problem, hint: WgmmaHint) -> bool:
     return MOST_SHARERS * tiles >= blocks and tiles / (-(-tiles // blocks) * blocks) < BUSY_SHARE
 
 
-def _is_one_wave(problem: Problem, hint: WgmmaHint) -> bool:
-    """Return whether all blocks run together."""
-    tiles = -(-problem.rung // hint.block_m) * -(-problem.config.N // hint.block_n)
-    gpu = problem.gpu
-    return tiles * hint.split_k <= int(gpu.sm_count * gpu.wgmma_cluster_share(hint.split_k))
-
-
 def _shares_tail(problem: Problem, hint: WgmmaHint) -> bool:
     """Return whether the last wave leaves so many multiprocessors idle that its tiles are shared."""
     tiles = -(-problem.rung // hint.block_m) * -(-problem.config.N // hint.block_n)
@@ -159,10 +150,8 @@ _SHAPES = [
     (n_tiles, consumers_n, consumers_k, split_k, blocks_per_sm)
     for n_tiles in (1, 2)
     for consumers_n, consumers_k in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (2, 2), (4, 1))
-    for split_k in (1, 2, 3, 4, 5, 8)
+    for split_k in (1, 2, 4, 8)
     for blocks_per_sm in (1, 2)
     if n_tiles * consumers_n * consumers_k <= 4
     and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
-    # Other numbers than powers of two are there to fill the GPU with few tiles.
-    and (split_k in (1, 2, 4, 8) or (consumers_k == 1 and blocks_per_sm == 1))
 ]
