@@ -28,6 +28,7 @@ __all__ = ["GroupedOperator"]
 
 #: Kernels index rows of A and D with 32 bits.
 _MAX_ELEMENTS = 2**31 - 1
+_VECTOR = 16
 _NO_GRADIENT = "{!r} must not require a gradient: grouped products have none; use .detach(), or torch.no_grad()"
 _NAMES = tuple(o.argument for o in GROUPED_OPERANDS[:-1])
 
@@ -60,7 +61,8 @@ class GroupedSignature(Signature):
         if is_fake:
             return
         self._check_rows(A.shape[0])
-        most = max(A.numel(), A.shape[0] * self.row_elements)
+        # A CPU's kernel fills up rows of A to whole vectors.
+        most = max(A.numel() // self.K * (self.K + _VECTOR), A.shape[0] * self.row_elements)
         if most > _MAX_ELEMENTS:
             raise CallError(
                 f"'A' and the output must have fewer than 2^31 elements (got {most}); call with fewer {rows} at a time"
