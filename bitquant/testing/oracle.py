@@ -181,8 +181,9 @@ def oracle_weight(
         w = code_values(w, config.W_format)
     s: Any = 1.0
     if config.with_scaling:
-        of_rows = _float64(scale)[np.arange(config.N)[rows] // config.rows_per_scale]
-        s = np.repeat(of_rows, config.group, axis=1)
+        if config.rows_per_scale > 1:
+            scale = np.repeat(_float64(scale), config.rows_per_scale, axis=0)[: config.N]
+        s = np.repeat(_float64(scale[rows]), config.group, axis=1)
     z: Any = 0.0
     if config.with_zeros:
         z = np.repeat(_float64((zeros.T if config.has_packed_zeros else zeros)[rows]), config.group, axis=1)
