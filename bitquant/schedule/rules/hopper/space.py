@@ -152,6 +152,5 @@ _SHAPES = [
     for consumers_n, consumers_k in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (2, 2), (4, 1))
     for split_k in (1, 2, 4, 8)
     for blocks_per_sm in (1, 2)
-    if n_tiles * consumers_n * consumers_k <= 4
-    and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
+    if n_tiles * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
 ]
