@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from bitquant.errors import ConfigError, UnsupportedError
 __all__ = [
     "SUPPORTED_ARCHS",
     "GpuArch",
+    "asked_gpu",
     "attached_gpu",
     "cpu_target",
     "cuda_target",
@@ -27,6 +30,7 @@ __all__ = [
     "driver_version",
     "find_gpu",
     "gpu_arch",
+    "gpu_name",
     "known_gpus",
     "resolve_gpu",
     "resolve_target",
@@ -70,10 +74,10 @@ class GpuArch:
         B300, which have no published one, and for an H100 SXM.
     decode_l2_bytes_per_s
         Bandwidth from L2 to all multiprocessors, as decode kernels reach it, fitted on an H200; it stands in for other
-        products.
+        products of the table.
     in_flight_bytes
         Bytes of loads that a multiprocessor should have in flight. Little's law for an H200, 4.6 TB/s and 0.7 us over
-        132 multiprocessors, gives 24 KB; latency grows with load. It stands in for other products.
+        132 multiprocessors, gives 24 KB; latency grows with load. It stands in for other products of the table.
     decode_cluster_shares
         Share of the multiprocessors that clusters of 1, 2, 4 and 8 blocks can fill together, since those of a
         processing cluster need not be a multiple; fitted to decode kernels on an H200. It stands in for other products.
@@ -107,8 +111,18 @@ class GpuArch:
         return self.capability >= 80
 
     @property
+    def has_bfloat16(self) -> bool:
+        """Whether there are instructions for bfloat16 (sm_80)."""
+        return self.capability >= 80
+
+    @property
     def has_cp_async(self) -> bool:
         """Whether shared memory can be filled asynchronously from global memory (sm_80)."""
+        return self.capability >= 80
+
+    @property
+    def has_cache_hints(self) -> bool:
+        """Whether loads may pass L1 by, and say how much L2 shall fetch (sm_80)."""
         return self.capability >= 80
 
     @property
@@ -196,6 +210,11 @@ _PRODUCTS: dict[tuple[str, ...], GpuArch] = {
     )},
 }  # fmt: skip
 
+#: Numbers of `CUdevice_attribute` (CUDA Driver API 13.0, cuda.h).
+_CLOCK_KHZ, _SM_COUNT, _MEMORY_CLOCK_KHZ, _BUS_BITS, _SMEM_PER_SM, _SMEM_PER_BLOCK = 13, 16, 36, 37, 81, 97
+#: What a target says of a product that is not in the table, in its attribute "model".
+_ASKED = re.compile(r"(.*) \[(sm_\w+), (\d+) SM, (\d+) B/s, (\d+) Hz, (\d+) and (\d+) B of shared memory\]")
+
 #: Compiler targets that bitquant knows; from sm_90 on the architecture-specific ones.
 SUPPORTED_ARCHS: tuple[str, ...] = tuple(_ARCHS)
 
@@ -224,10 +243,44 @@ def gpu_arch(name: str) -> GpuArch:
 
 
 def find_gpu(name: str) -> GpuArch | None:
-    """Return the facts of a product, "h200", "RTX 4090" or "NVIDIA H100 80GB HBM3"; None for one that is not known."""
+    """Return the facts of a product, "h200", "RTX 4090" or "NVIDIA H100 80GB HBM3"; None for one that is not known.
+
+    A name with facts, as `gpu_name` gives it, needs no product that is known.
+    """
+    if match := _ASKED.fullmatch(name):
+        return _product(match[1], gpu_arch(match[2]), *map(int, match.groups()[2:]))
     words = set(re.findall(r"[a-z0-9]+", re.sub(r"nvidia|geforce|rtx", " ", name.lower())))
     known = [keys for keys in _PRODUCTS if words.issuperset(keys)]
     return _PRODUCTS[max(known, key=len)] if known else None
+
+
+def gpu_name(gpu: GpuArch) -> str:
+    """Return the name by which `find_gpu` finds a product: with its facts, where the driver was asked for these."""
+    if find_gpu(gpu.example) == gpu:
+        return gpu.example
+    return (
+        f"{gpu.example} [{gpu.name}, {gpu.sm_count} SM, {gpu.bandwidth_bytes_per_s:.0f} B/s, {gpu.clock_hz:.0f} Hz, "
+        f"{gpu.smem_per_block_bytes} and {gpu.smem_per_sm_bytes} B of shared memory]"
+    )
+
+
+def _product(
+    name: str, arch: GpuArch, sm_count: int, bandwidth: int, clock_hz: int, smem_per_block: int, smem_per_sm: int
+) -> GpuArch:
+    """Return a product that is not in the table; what was fitted on an H200 is scaled by what is known of it.
+
+    L2 serves each multiprocessor as many bytes a clock as on an H200, and bytes in flight follow the bandwidth of a
+    multiprocessor (Little's law).
+    """
+    h200 = _ARCHS["sm_90a"]
+    clocks = sm_count * clock_hz / (h200.sm_count * h200.clock_hz)
+    bandwidth_of_sm = (bandwidth / sm_count) / (h200.bandwidth_bytes_per_s / h200.sm_count)
+    return replace(
+        arch, smem_per_block_bytes=smem_per_block, smem_per_sm_bytes=smem_per_sm, sm_count=sm_count,
+        bandwidth_bytes_per_s=float(bandwidth), example=name, clock_hz=float(clock_hz),
+        decode_l2_bytes_per_s=h200.decode_l2_bytes_per_s * clocks,
+        in_flight_bytes=max(KiB, round(h200.in_flight_bytes * bandwidth_of_sm)),
+    )  # fmt: skip
 
 
 def known_gpus() -> tuple[tuple[str, GpuArch], ...]:
@@ -239,19 +292,19 @@ def cuda_target(arch: str | GpuArch) -> Target:
     """Return the TVM target of a CUDA architecture, or of a product.
 
     Its host code, a launcher, is for any CPU of this kind. TVM's attribute "model" names a product that is not its
-    architecture's example: rules choose kernels by its facts (`target_gpu`).
+    architecture's example, with its facts where the driver was asked for them: rules choose kernels by these
+    (`target_gpu`), in any process.
     """
     gpu = gpu_arch(arch) if isinstance(arch, str) else arch
     fields = {"kind": "cuda", "arch": gpu.name}
     if gpu != gpu_arch(gpu.name):
-        fields["model"] = gpu.example
+        fields["model"] = gpu_name(gpu)
     return Target(fields, host=Target("llvm"))
 
 
 def target_gpu(target: Target) -> GpuArch:
     """Return the facts of the GPU that a CUDA target is for: those of its product where it names one."""
-    product = find_gpu(str(target.attrs["model"])) if "model" in target.attrs else None
-    return product or gpu_arch(str(target.arch))
+    return (find_gpu(str(target.attrs["model"])) if "model" in target.attrs else None) or gpu_arch(str(target.arch))
 
 
 @functools.cache
@@ -276,14 +329,58 @@ def detected_cuda_arch(device_index: int = 0) -> str | None:
 
 
 def attached_gpu(device_index: int = 0) -> GpuArch | None:
-    """Return the facts of an attached GPU: of its product, where that is known, else of its architecture's example."""
+    """Return the facts of an attached GPU: of its product where that is known, else as the driver gives them."""
     import torch
 
     arch = detected_cuda_arch(device_index)
     if arch is None:
         return None
-    product = find_gpu(torch.cuda.get_device_name(device_index))
-    return product if product is not None and product.name == arch else gpu_arch(arch)
+    name, attribute = torch.cuda.get_device_name(device_index), _driver_attributes(device_index)
+    product = find_gpu(name)
+    # Laptop versions and slices (MIG) have the name of a product, and fewer multiprocessors.
+    if product is not None and product.name == arch and product.sm_count == attribute(_SM_COUNT):
+        return product
+    return asked_gpu(arch, name, attribute)
+
+
+def _driver_attributes(device_index: int) -> Callable[[int], int]:
+    """Return what asks the driver for an attribute of a device, by its number."""
+    driver, device = ctypes.CDLL("libcuda.so.1"), ctypes.c_int()
+
+    def check(status: int) -> None:
+        if status:
+            raise UnsupportedError(f"NVIDIA's driver does not say what GPU {device_index} is (CUresult {status})")
+
+    def attribute(number: int) -> int:
+        value = ctypes.c_int()
+        check(driver.cuDeviceGetAttribute(ctypes.byref(value), number, device))
+        return value.value
+
+    check(driver.cuInit(0))
+    # The devices of the driver are those of torch: CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER hold for both.
+    check(driver.cuDeviceGet(ctypes.byref(device), device_index))
+    return attribute
+
+
+def asked_gpu(arch: str, name: str, attribute: Callable[[int], int]) -> GpuArch:
+    """Return the facts of a product that is not in the table, by the attributes that the driver has of it.
+
+    The bandwidth is two transfers a clock over the memory's bus (CUDA C++ Best Practices Guide, "Theoretical Bandwidth
+    Calculation").
+
+    Parameters
+    ----------
+    arch, name
+        Architecture and name of the product.
+    attribute
+        Returns an attribute by its number in the CUDA driver API's `CUdevice_attribute`.
+    """
+    known, sm_count = gpu_arch(arch), attribute(_SM_COUNT)
+    bandwidth = 2 * 1000 * attribute(_MEMORY_CLOCK_KHZ) * attribute(_BUS_BITS) // 8
+    # GPUs that share the CPU's memory may have no clock of it: as much for each multiprocessor as on the example.
+    bandwidth = bandwidth or round(known.bandwidth_bytes_per_s * sm_count / known.sm_count)
+    clock_hz = 1000 * attribute(_CLOCK_KHZ)
+    return _product(name, known, sm_count, bandwidth, clock_hz, attribute(_SMEM_PER_BLOCK), attribute(_SMEM_PER_SM))
 
 
 def driver_version() -> str | None:

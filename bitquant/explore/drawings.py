@@ -111,6 +111,16 @@ def waves(tiling: Tiling, resident: int) -> tuple[int, float]:
     return count, (work_tiles - (count - 1) * together) / resident
 
 
+def _pieces(tiling: Tiling, index: int) -> list[tuple[int, float, float]]:
+    """Return which blocks compute a tile whose K is cut, with the begin and the end of each piece as shares of K."""
+    if tiling.whole_tiles is None or index < tiling.whole_tiles or not tiling.blocks:
+        return []
+    piece = (tiling.tiles_m * tiling.tiles_n - tiling.whole_tiles) / tiling.blocks
+    first = index - tiling.whole_tiles
+    blocks = range(int(first / piece + 1e-9), math.ceil((first + 1) / piece - 1e-9))
+    return [(b, max(0.0, b * piece - first), min(1.0, (b + 1) * piece - first)) for b in blocks]
+
+
 def _order(tiling: Tiling) -> list[tuple[int, int]]:
     """Return the tiles, (m, n), in the order in which blocks take them."""
     if tiling.raster is None:
@@ -159,7 +169,13 @@ def draw_grid(tiling: Tiling, resident: int | None) -> str:
         x, y = 44 + n % across * cell, 22 + (fold * tiling.tiles_m + m) * cell + fold * 6
         wave = index // together
         title = f"tile {index}: m {m}, n {n}" + ("" if resident is None else f", wave {wave + 1}")
-        elements.append(svg.rect(x, y, cell - 1.5, cell - 1.5, f"wave v{wave % 6}", title))
+        pieces = _pieces(tiling, index)
+        if not pieces:
+            elements.append(svg.rect(x, y, cell - 1.5, cell - 1.5, f"wave v{wave % 6}", title))
+        for block, begin, end in pieces:
+            title = f"tile {index}: m {m}, n {n}, {begin:.0%} to {end:.0%} of K by block {block}"
+            width = (cell - 1.5) * (end - begin)
+            elements.append(svg.rect(x + (cell - 1.5) * begin, y, width, cell - 1.5, f"wave v{block % 6}", title))
         if cell >= 24:
             elements.append(svg.text(x + cell / 2 - 0.75, y + cell / 2 + 3.5, str(index), "tiny", "middle"))
     height = 22 + folds * tiling.tiles_m * cell + folds * 6

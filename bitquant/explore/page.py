@@ -166,7 +166,7 @@ def _render(
         ring=Markup(draw_ring(tiling.ring)) if tiling and tiling.ring else None,
         grid=Markup(draw_grid(tiling, together)) if tiling else None,
         together=together,
-        waves=waves(tiling, together) if tiling and together else None,
+        waves=waves(tiling, together) if tiling and together and tiling.whole_tiles is None else None,
         **_packing(problem),
         style=Markup(_data("style.css")),
         script=Markup(_data("script.js")),

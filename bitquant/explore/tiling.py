@@ -78,6 +78,9 @@ class Tiling:
         None where nothing is on its way ahead.
     raster
         Tiles of m that are visited before n advances; None: n varies first, for each m.
+    whole_tiles
+        With stream-K, the tiles that a block computes alone; the K of the others is cut into equal pieces, one a block.
+        None: no tile is cut.
     note
         One sentence on what the tile is made of.
     """
@@ -96,6 +99,7 @@ class Tiling:
     parts_k: int = 1
     ring: Ring | None = None
     raster: int | None = None
+    whole_tiles: int | None = None
 
 
 def tiling_of(geometry: Geometry) -> Tiling | None:
@@ -142,6 +146,11 @@ def _of_wgmma(h: WgmmaHint, g: Any) -> Tiling:
     )
     tiles_m = _up(g.rung, h.block_m)
     clusters = tiles_m * g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
+    whole = None
+    if h.stream_k:
+        tiles, most = tiles_m * g.n_blocks, g.most_blocks
+        clusters = tiles * g.loop.tile_bodies
+        whole = tiles if tiles % most == 0 else max(tiles // most - 1, 0) * most
     if h.parts == 1:
         clusters = min(clusters, g.problem.gpu.sm_count * h.blocks_per_sm // h.cluster)
     return Tiling(
@@ -156,6 +165,7 @@ def _of_wgmma(h: WgmmaHint, g: Any) -> Tiling:
         parts_k=h.consumers_k,
         ring=Ring(h.stages, g.loop.part_stages, h.block_k * h.consumers_k, "shared memory"),
         raster=h.raster,
+        whole_tiles=whole,
     )  # fmt: skip
 
 

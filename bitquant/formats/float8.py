@@ -88,7 +88,7 @@ class Float8(TorchFloat):
         """Return pairs of 16-bit floats, or the bytes as they are."""
         if not plan.is_pair:
             return Decoding(lambda source: source.fields[0][0])
-        converts = plan.capability >= 89
+        converts = plan.converts_float8
         scale = 1.0 if self.has_infinity or converts else 2.0**8
         return Decoding(functools.partial(self._pair, plan, converts), scale)
 

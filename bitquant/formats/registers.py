@@ -88,8 +88,8 @@ class RegisterPlan:
         The planes that codes are cut into, the widest first, with the lowest bits.
     registers
         Operand registers a register of the layout: 2 where four codes become pairs of 16 bits, else 1.
-    capability
-        Compute capability of the device times ten.
+    converts_float8
+        Whether the device has instructions between float8 and float16 (`GpuArch.has_float8_conversion`).
     is_adjacent
         Whether the codes of a register stand side by side in a word, as a table of pairs wants them.
     in_place, fills_bytes, shares_bytes, permutes
@@ -99,7 +99,7 @@ class RegisterPlan:
     operand: str
     planes: Sequence[Plane]
     registers: int
-    capability: int
+    converts_float8: bool
     is_adjacent: bool = False
     in_place: bool = False
     fills_bytes: bool = False

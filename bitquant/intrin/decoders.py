@@ -56,8 +56,8 @@ class RegisterDecoder:
     operand
         Type of the tensor cores' left operand: float16, bfloat16, int8, uint8, float8_e4m3 or float8_e5m2. Types of 8
         bits go with a layout for operands of 8 bits, those of 16 with either.
-    arch_capability
-        Compute capability of the device times ten, for example 90.
+    converts_float8
+        Whether the device has instructions between float8 and float16 (`GpuArch.has_float8_conversion`).
     in_place
         Decode in place (`bitquant.formats.integers`): numbers of different registers r differ by a factor,
         2^exponent(r).
@@ -96,8 +96,8 @@ class RegisterDecoder:
         fmt: NumberFormat,
         layout: FragmentLayout,
         operand: str,
-        arch_capability: int,
         *,
+        converts_float8: bool = True,
         in_place: bool = False,
         fills_bytes: bool = False,
         shares_bytes: bool = False,
@@ -105,7 +105,7 @@ class RegisterDecoder:
     ) -> None:
         registers = 2 if operand in LINEAR and layout.operand_bits == 8 else 1
         ways = in_place, fills_bytes, shares_bytes, permutes
-        plan = RegisterPlan(operand, layout.planes, registers, arch_capability, layout.is_adjacent, *ways)
+        plan = RegisterPlan(operand, layout.planes, registers, converts_float8, layout.is_adjacent, *ways)
         if (refusal := _refusal(fmt, layout, plan)) is not None:
             raise ScheduleError(f"operand {operand!r} {refusal}", fmt=fmt.name, operand=operand)
         self.fmt, self.fragment_layout, self.operand = fmt, layout, operand

@@ -10,6 +10,7 @@ from typing import Any
 
 from tvm.ir import Call, Op, PointerType, PrimType, StringImm
 from tvm.script import tirx as T
+from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import PrimFunc
 
 __all__ = [
@@ -76,20 +77,22 @@ def wait_for_cluster(aligned: bool = False) -> None:
     T.evaluate(T.ptx[f"barrier.cluster.wait.acquire{'.aligned' if aligned else ''}"]())
 
 
-def request_memory(name: str, dtype: str, count: int) -> Any:
+def request_memory(function: str, name: str, dtype: str, count: int) -> Any:
     """Emit, in host code, the call of a global function that returns memory (`bitquant.workspace`); return its buffer.
 
     Parameters
     ----------
+    function
+        Its name; it is called with `count`.
     name
-        Of the function, which is called with `count`.
+        Of the buffer.
     dtype, count
         What the memory holds: 4 bytes each.
     """
-    arguments = [StringImm(name), T.int64(count)]
+    arguments = [StringImm(function), T.int64(count)]
     call = Call(Op.get("tirx.tvm_call_packed"), arguments, ret_ty=PointerType(PrimType(dtype)))
-    pointer = T.Bind(call, PointerType(PrimType(dtype)))
-    return T.decl_buffer((count,), dtype, data=pointer)
+    pointer = IRBuilder.name(f"{name}_ptr", T.Bind(call, PointerType(PrimType(dtype))))
+    return IRBuilder.name(name, T.decl_buffer((count,), dtype, data=pointer))
 
 
 def initialize_barrier(barrier: Expr, arrivals: int) -> None:

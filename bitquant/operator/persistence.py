@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tvm.target import Target
 
-from bitquant.arch import gpu_arch, resolve_target, target_gpu
+from bitquant.arch import gpu_arch, gpu_name, resolve_target, target_gpu
 from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, UnsupportedError
@@ -91,7 +91,7 @@ def target_name(target: Target) -> str:
     if target.kind.name != "cuda":
         return "cpu"
     gpu = target_gpu(target)
-    return str(target.arch) if gpu == gpu_arch(gpu.name) else gpu.example
+    return str(target.arch) if gpu == gpu_arch(gpu.name) else gpu_name(gpu)
 
 
 def lenient_plan(fields: Mapping[str, Any]) -> Plan:

@@ -41,7 +41,7 @@ def decode_kernel(decoder: RegisterDecoder) -> tvm.tirx.PrimFunc:
             for half, register in enumerate(decoder.decode(words, r, table)):
                 T.buffer_store(D, register, [tile, r * decoder.registers + half, lane])
 
-    @T.prim_func(check_well_formed=False)
+    @T.prim_func
     def kernel(W_handle: T.handle, D_handle: T.handle):
         tiles = T.meta_var(T.int32())
         W = T.match_buffer(W_handle, (tiles, tile_words), "uint32", align=16)
@@ -59,7 +59,9 @@ def compile_decoder(name: str, operand: str, operand_bits: int, arch: str, is_ad
     """Return a decoder, its kernel as a TVM executable, and its machine code."""
     fmt = sample_format(name)
     layout = FragmentLayout(fmt.bits, operand_bits, is_adjacent)
-    decoder = RegisterDecoder(fmt, layout, operand, gpu_arch(arch).capability, permutes=permutes)
+    decoder = RegisterDecoder(
+        fmt, layout, operand, converts_float8=gpu_arch(arch).has_float8_conversion, permutes=permutes
+    )
     module = tvm.IRModule({"main": decode_kernel(decoder).with_attr("global_symbol", "main")})
     executable = tvm.compile(module, target=cuda_target(arch), tir_pipeline="tirx")
     return decoder, executable, compile_cuda_source(executable.mod.imports[0].inspect_source(), arch)

@@ -59,6 +59,9 @@ def _parameters(archive: Archive) -> set[str]:
 
 
 @pytest.mark.parametrize(("rule", "arch", "problem"), PROBLEMS, ids=str)
+@pytest.mark.sample(
+    shows=lambda rule, arch, problem: {("rule", rule), ("A", problem.get("A_dtype")), ("bias", "with_bias" in problem)}
+)
 def test_scales_are_loaded_where_they_are_configured(rule: str, arch: str, problem: dict[str, object]) -> None:
     """A kernel takes and reads the scales that its config has, those alone, and still does not spill."""
     plain = MatmulConfig(**problem)

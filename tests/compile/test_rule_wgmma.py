@@ -140,7 +140,7 @@ def test_one_operation_decodes_every_code(weight: str, operand: str) -> None:
     """
     fmt, config = number_format(weight), _config(W_dtype=weight, A_dtype=operand, with_zeros=False)
     mantissa, bias, most = (10, 15, 2048) if operand == "float16" else (7, 127, 256)
-    trace = trace_decoding(RegisterDecoder(fmt, fragment_layout(config), operand, 90), 0)
+    trace = trace_decoding(RegisterDecoder(fmt, fragment_layout(config), operand), 0)
     assert trace.masks_found
     codes = np.arange(2**fmt.bits)
     values = code_values(codes, fmt)

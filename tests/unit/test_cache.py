@@ -767,7 +767,7 @@ def use_in_process(folder, seconds):
 def test_clear_while_others_load(pool, tmp_path):
     """Clearing, evicting, listing, storing and loading at once disturb nobody."""
     cache = KernelCache(tmp_path / "kernels")
-    futures = [pool.submit(use_in_process, tmp_path, 1.5) for _ in range(4)]
+    futures = [pool.submit(use_in_process, tmp_path, 0.5) for _ in range(4)]
     cleared = 0
     while not all(future.done() for future in futures):
         cleared += cache.clear()[0]

@@ -16,23 +16,23 @@ from bitquant.testing.oracle import assert_close
 
 
 def shown(config):
-    """What a problem shows: formats in pairs, each option with the formats that it may depend on.
+    """What a problem shows: each W as integers and as floats, each A and each option with every kind of W.
 
-    W is decoded for integers, for A of 8 bits or for wider floats; within these, its kind stands for it.
+    test_rule_cpu.py and test_packing.py meet each W with every mode of zero points.
     """
-    A, W, out = config.A_dtype, config.W_dtype, config.out_dtype
+    A, out, kind = config.A_dtype, config.out_dtype, (type(config.W_format), config.W_format.is_unsigned)
     zeros_mode = config.zeros_mode if config.with_zeros else None
     output_scales = config.with_activation_scale, config.with_channel_scale
     return {
-        ("W, decoded for", W, config.A_format.is_integer, config.A_format.bits == 8),
-        ("A, kind of W", A, type(config.W_format), config.W_format.is_unsigned),
+        ("W, decoded for", config.W_dtype, config.A_format.is_integer),
+        ("A, kind of W", A, kind),
         ("A, zeros", A, zeros_mode),
-        ("W, zeros", W, zeros_mode),
-        ("W, scale", W, config.with_scaling),
+        ("kind of W, zeros", kind, zeros_mode),
+        ("kind of W, scale", kind, config.with_scaling),
         ("A, output", A, out),
         ("bias, output", config.with_bias, out),
         ("A, output scales", A, *output_scales),
-        ("W, output scales", W, any(output_scales)),
+        ("kind of W, output scales", kind, any(output_scales)),
         ("M", config.M),
     }
 

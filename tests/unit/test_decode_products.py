@@ -30,7 +30,7 @@ def test_sums_of_products_are_sums_of_values(name: str, operand_bits: int, in_pl
     """What mma instructions and the end of a run compute, for whole numbers of A, is exactly sum_k w a."""
     fmt = number_format(name)
     layout = FragmentLayout(fmt.bits, operand_bits)
-    decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place=in_place, shares_bytes=shares)
+    decoder = RegisterDecoder(fmt, layout, "float16", in_place=in_place, shares_bytes=shares)
     codes, words = lanes(layout, 3)
     pairs = values_of(fmt, "float16")[codes].reshape(len(codes), layout.registers, decoder.registers, 2)
     # Of each register of A, as many pairs as of the weight: (column, part, value).
@@ -58,7 +58,7 @@ def test_sums_of_products_are_sums_of_values(name: str, operand_bits: int, in_pl
 def test_classes(bits: int, classes: int) -> None:
     """The two registers of a row stand at the same place, narrower codes at two places."""
     layout = FragmentLayout(bits, 16)
-    decoder = RegisterDecoder(number_format(f"uint{bits}"), layout, "float16", 90, in_place=True)
+    decoder = RegisterDecoder(number_format(f"uint{bits}"), layout, "float16", in_place=True)
     found, exponents = products(decoder)
     assert len(exponents) == classes == sum_classes(decoder.fmt, layout)
     assert (classes == 1) is decoder.exponents_follow_rows

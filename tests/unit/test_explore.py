@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import html.parser
+import itertools
 import json
 import re
 import struct
@@ -367,6 +368,21 @@ def test_waves_are_counted():
     assert len(re.findall("wave 3<", drawn)) == 36
     assert len(re.findall("wave [12]<", drawn)) == 264
     assert "300 tiles" in draw_grid(dataclasses.replace(tiling, tiles_n=1000, blocks=3000), 132).replace("3000", "300")
+
+
+def test_pieces_of_stream_k_are_drawn():
+    """72 tiles on 132 blocks: each piece is 72 / 132 of a tile, and the pieces of a tile add up to its K."""
+    tiling = Tiling(16, 128, 64, 1, 72, "", blocks=132, whole_tiles=0)
+    drawn = draw_grid(tiling, 132)
+    found = re.findall(r"tile (\d+): m 0, n \d+, (\d+)% to (\d+)% of K by block (\d+)", drawn)
+    assert {int(block) for *_, block in found} == set(range(132))
+    for tile in range(72):
+        pieces = [(int(begin), int(end)) for index, begin, end, _ in found if int(index) == tile]
+        assert pieces[0][0] == 0
+        assert pieces[-1][1] == 100
+        assert all(abs(before[1] - after[0]) <= 1 for before, after in itertools.pairwise(pieces))
+    whole = dataclasses.replace(tiling, tiles_n=300, whole_tiles=132)
+    assert len(re.findall("wave 1<", draw_grid(whole, 132))) == 132
 
 
 def test_drawings_of_extreme_sizes_stay_drawings():

@@ -210,7 +210,7 @@ def test_kernels_refuse_what_they_were_not_told(pow2, A):
     ):
         assert rule.refuses(Problem(config, 16, target)) == reason
     with pytest.raises(ScheduleError, match="registers are decoded to"):
-        RegisterDecoder(pow2, fragment_layout(config), operand, 90)
+        RegisterDecoder(pow2, fragment_layout(config), operand)
     assert preferred_layout(config, target) == "plain"
 
 

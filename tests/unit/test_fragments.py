@@ -31,10 +31,10 @@ LOOKED_UP = {
     if sample_format(name).codebook is not None
 }
 CASES = [
-    (name, operand, operand_bits, is_adjacent, capability)
+    (name, operand, operand_bits, is_adjacent, converts_float8)
     for name, operand, operand_bits in itertools.product(FORMATS, OPERANDS, (16, 8))
     for is_adjacent in LOOKED_UP.get(name, (False,))
-    for capability in ((80, 90) if name == "float8_e4m3" else (90,))
+    for converts_float8 in ((False, True) if name == "float8_e4m3" else (True,))
     if sample_format(name).register_refusal(operand) is None
     and (operand in PAIRS or (operand_bits == 8 and not is_adjacent))
 ]
@@ -136,12 +136,12 @@ def lanes(layout: FragmentLayout, seed: int) -> tuple[np.ndarray, list[list[np.n
     return codes, words
 
 
-@pytest.mark.parametrize(("name", "operand", "operand_bits", "is_adjacent", "capability"), CASES)
-def test_registers_hold_the_values(name, operand, operand_bits, is_adjacent, capability):
+@pytest.mark.parametrize(("name", "operand", "operand_bits", "is_adjacent", "converts_float8"), CASES)
+def test_registers_hold_the_values(name, operand, operand_bits, is_adjacent, converts_float8):
     """Every code at every place of a tile becomes value_scale * number - value_offset, NaN and infinities included."""
     fmt = sample_format(name)
     layout = FragmentLayout(fmt.bits, operand_bits, is_adjacent)
-    decoder = RegisterDecoder(fmt, layout, operand, capability)
+    decoder = RegisterDecoder(fmt, layout, operand, converts_float8=converts_float8)
     assert decoder.has_table is is_adjacent
     assert decoder.registers == (2 if operand in PAIRS and operand_bits == 8 else 1)
     assert np.log2(decoder.value_scale) % 1 == 0
@@ -162,7 +162,7 @@ def test_registers_hold_the_values(name, operand, operand_bits, is_adjacent, cap
 def test_permuted_values(name, operand, operand_bits, permutes):
     """Values that are permuted are those of the table: of every code at every place, -0 as -0."""
     layout = FragmentLayout(4, operand_bits, is_adjacent=True)
-    decoder = RegisterDecoder(sample_format(name), layout, operand, 90, permutes=permutes)
+    decoder = RegisterDecoder(sample_format(name), layout, operand, permutes=permutes)
     levels = values_of(decoder.fmt, operand)
     codes, words = lanes(layout, 6)
     looked_up = []
@@ -186,7 +186,7 @@ def test_registers_hold_codes_in_place(name, operand_bits):
     """In place every code at every place becomes value_scale * 2^-exponent * number - value_offset, too."""
     fmt = sample_format(name)
     layout = FragmentLayout(fmt.bits, operand_bits)
-    decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place=True)
+    decoder = RegisterDecoder(fmt, layout, "float16", in_place=True)
     table = values_of(fmt, "float16")
     codes, words = lanes(layout, 2)
     multiplied = []
@@ -212,7 +212,7 @@ def test_registers_that_share_bytes(name):
     """The number of an even register less that of the next one is the value's, without a multiply-add."""
     fmt = sample_format(name)
     layout = FragmentLayout(4, 16)
-    decoder = RegisterDecoder(fmt, layout, "float16", 90, in_place=True, shares_bytes=True)
+    decoder = RegisterDecoder(fmt, layout, "float16", in_place=True, shares_bytes=True)
     codes, words = lanes(layout, 5)
     found = [numbers(decoder.decode(words, r, None, NumpyOps())[0], "float16") for r in range(layout.registers)]
     for r in range(layout.registers):
@@ -229,9 +229,7 @@ def test_refusals_to_share_bytes(name, operand_bits, in_place):
     """Only codes of 4 bits in the layout for 16-bit operands stand so that rows share a byte."""
     fmt = sample_format(name)
     with pytest.raises(ScheduleError, match="to share bytes"):
-        RegisterDecoder(
-            fmt, FragmentLayout(fmt.bits, operand_bits), "float16", 90, in_place=in_place, shares_bytes=True
-        )
+        RegisterDecoder(fmt, FragmentLayout(fmt.bits, operand_bits), "float16", in_place=in_place, shares_bytes=True)
 
 
 @pytest.mark.parametrize(
@@ -248,11 +246,11 @@ def test_refusals_to_share_bytes(name, operand_bits, in_place):
 def test_exponents_in_place(bits, operand_bits, exponents, follow_rows):
     """Exponents repeat; only where two registers share a byte do they depend on the row alone."""
     layout = FragmentLayout(bits, operand_bits)
-    decoder = RegisterDecoder(sample_format(f"uint{bits}"), layout, "float16", 90, in_place=True)
+    decoder = RegisterDecoder(sample_format(f"uint{bits}"), layout, "float16", in_place=True)
     found = [decoder.exponent(r) for r in range(layout.registers)]
     assert found == exponents * (layout.registers // len(exponents))
     assert decoder.exponents_follow_rows is follow_rows
-    whole = RegisterDecoder(sample_format(f"uint{bits}"), layout, "float16", 90)
+    whole = RegisterDecoder(sample_format(f"uint{bits}"), layout, "float16")
     assert {whole.exponent(r) for r in range(layout.registers)} == {0}
     assert whole.exponents_follow_rows
 
@@ -271,14 +269,14 @@ def test_refusals_in_place(name, operand, message):
     fmt = sample_format(name)
     assert message in fmt.in_place_refusal(operand)
     with pytest.raises(ScheduleError, match=message):
-        RegisterDecoder(fmt, FragmentLayout(fmt.bits, 16, name == "nf4"), operand, 90, in_place=True)
+        RegisterDecoder(fmt, FragmentLayout(fmt.bits, 16, name == "nf4"), operand, in_place=True)
 
 
 @pytest.mark.parametrize("bits", range(1, 8))
 def test_signed_codes_fill_bytes(bits):
     """At the top of their bytes all signed codes are whole multiples of their values, without an offset."""
     fmt, layout = sample_format(f"int{bits}"), FragmentLayout(bits, 8)
-    decoder = RegisterDecoder(fmt, layout, "int8", 90, fills_bytes=True)
+    decoder = RegisterDecoder(fmt, layout, "int8", fills_bytes=True)
     assert decoder.value_offset == 0
     codes, words = lanes(layout, 1)
     for r in range(layout.registers):
@@ -314,7 +312,7 @@ def test_selected_constants():
 @pytest.mark.parametrize("name", LOOKED_UP)
 def test_pairs_of_values(name, operand):
     """Entry b of the table is the value of code b % 16 below that of code b // 16, rounded to nearest even."""
-    decoder = RegisterDecoder(sample_format(name), FragmentLayout(4, 16, True), operand, 90)
+    decoder = RegisterDecoder(sample_format(name), FragmentLayout(4, 16, True), operand)
     assert decoder.table_bytes == 256 * 4 * 32
     levels = torch.tensor(sample_format(name).codebook, dtype=torch.float64).to(getattr(torch, operand)).double()
     byte = np.arange(256)
@@ -341,7 +339,7 @@ def test_refusals(name, operand, message):
     assert message in fmt.register_refusal(operand)
     layout = FragmentLayout(min(fmt.bits, 8), 8, name == "nf4")
     with pytest.raises(ScheduleError, match=message):
-        RegisterDecoder(fmt, layout, operand, 90)
+        RegisterDecoder(fmt, layout, operand)
 
 
 @pytest.mark.parametrize(
@@ -356,7 +354,7 @@ def test_refusals(name, operand, message):
 def test_tables_need_their_layout(name, operand, operand_bits, is_adjacent, message):
     """Codes are looked up as pairs, for which they must stand side by side, and no others may."""
     with pytest.raises(ScheduleError, match=re.escape(message)):
-        RegisterDecoder(sample_format(name), FragmentLayout(4, operand_bits, is_adjacent), operand, 90)
+        RegisterDecoder(sample_format(name), FragmentLayout(4, operand_bits, is_adjacent), operand)
 
 
 def test_permuted_words():
@@ -376,10 +374,10 @@ def test_permutations_need_their_layout(name):
     """Values are permuted in place of those that are looked up, and no others."""
     message = f"needs a layout whose codes stand side by side, to permute values (got {name})"
     with pytest.raises(ScheduleError, match=re.escape(message)):
-        RegisterDecoder(sample_format(name), FragmentLayout(4, 16), "float16", 90, permutes=1)
+        RegisterDecoder(sample_format(name), FragmentLayout(4, 16), "float16", permutes=1)
 
 
 def test_bytes_need_their_layout():
     """Operands of 8 bits cannot be decoded from the layout of operands of 16 bits."""
     with pytest.raises(ScheduleError, match="needs a layout for operands of 8 bits"):
-        RegisterDecoder(sample_format("int4"), FragmentLayout(4, 16), "int8", 90)
+        RegisterDecoder(sample_format("int4"), FragmentLayout(4, 16), "int8")

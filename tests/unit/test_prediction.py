@@ -169,9 +169,21 @@ def test_kernels_are_chosen_for_a_product():
 def test_the_gpu_that_is_here(monkeypatch):
     """Without a name the product is that of the attached GPU, by the name that its driver gives."""
     monkeypatch.setattr("bitquant.arch.detected_cuda_arch", lambda *_: "sm_90a")
+    attributes = {13: 1980000, 16: 132, 36: 3201000, 37: 5120, 81: 228 << 10, 97: 227 << 10}
+    monkeypatch.setattr("bitquant.arch._driver_attributes", lambda _: attributes.__getitem__)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: "NVIDIA H100 80GB HBM3")
     assert resolve_gpu(None)[1].example == "H100 SXM"
     assert resolve_gpu("cuda")[1].example == "H100 SXM"
     assert resolve_gpu("sm_90a")[1].example == "H200 SXM"
     monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: "NVIDIA H300")
-    assert resolve_gpu(None)[1] == gpu_arch("sm_90a")
+    target, gpu = resolve_gpu(None)
+    assert (gpu.sm_count, gpu.clock_hz, gpu.bandwidth_bytes_per_s) == (132, 1980e6, 4097.28e9)
+    assert gpu.in_flight_bytes < gpu_arch("sm_90a").in_flight_bytes
+    assert gpu.decode_l2_bytes_per_s > gpu_arch("sm_90a").decode_l2_bytes_per_s
+    # The facts are part of the target, so that another process chooses the same kernels.
+    for text in (target_name(target), str(target)):
+        assert target_gpu(resolve_target(Target(text) if text[0] == "{" else text)) == gpu
+    # Fewer multiprocessors than the product of that name has: a slice of it, or one for laptops.
+    attributes[16] = 16
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: "NVIDIA H100 80GB HBM3 MIG 1g.10gb")
+    assert resolve_gpu(None)[1].sm_count == 16

@@ -109,7 +109,7 @@ def read_kernel(shape: ReadShape, load: str) -> PrimFunc:
 
 def _module(arch: str) -> tvm.IRModule:
     # Hints to keep the line out of L1 and to fetch 256 bytes into L2 need sm_80.
-    hints = ".L1::no_allocate.L2::256B" if gpu_arch(arch).capability >= 80 else ""
+    hints = ".L1::no_allocate.L2::256B" if gpu_arch(arch).has_cache_hints else ""
     functions = {}
     for i, shape in enumerate(READ_SHAPES):
         choice = Choice("floor", "tirx", vars(shape), 0, {})

@@ -76,7 +76,9 @@ class _Formats:
         """What decodes four float8 numbers of A into two registers of the operand's type."""
         a = self.config.A_format
         if a.bits == 8 and not a.is_integer:
-            return RegisterDecoder(a, FragmentLayout(8, 8), self.operand, self.gpu.capability)
+            return RegisterDecoder(
+                a, FragmentLayout(8, 8), self.operand, converts_float8=self.gpu.has_float8_conversion
+            )
         return None
 
     def weight(self, hint: DecodeHint) -> _Weight:
@@ -92,7 +94,8 @@ class _Formats:
     def _weight(self, in_place: bool, shares_bytes: bool) -> _Weight:
         if (in_place, shares_bytes) not in self._decoded:
             decoder = RegisterDecoder(
-                self.config.W_format, self.fragment_layout, self.operand, self.gpu.capability,
+                self.config.W_format, self.fragment_layout, self.operand,
+                converts_float8=self.gpu.has_float8_conversion,
                 permutes=permuted_words(self.config.W_format, self.fragment_layout, False),
                 in_place=in_place,
                 shares_bytes=shares_bytes,

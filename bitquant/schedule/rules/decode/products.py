@@ -81,7 +81,7 @@ def run_k(config: MatmulConfig, layout: FragmentLayout, unroll: int) -> int:
 @lru_cache
 def _in_place(fmt: NumberFormat, layout: FragmentLayout) -> tuple[int, int]:
     """Return (classes, steps), the least number of steps whose columns are products among themselves."""
-    found, classes = products(RegisterDecoder(fmt, layout, "float16", 90, in_place=True))
+    found, classes = products(RegisterDecoder(fmt, layout, "float16", in_place=True))
     steps = next(s for s in range(1, layout.steps + 1) if layout.steps % s == 0 and _is_closed(found, s))
     return len(classes), steps
 

@@ -109,7 +109,7 @@ class Products:
 
     def __init__(self, problem: Problem) -> None:
         config = problem.config
-        self.config, self.capability = config, problem.gpu.capability
+        self.config = config
         a = config.A_format
         self.a_bits, self.w_bits, self.out_bits = a.bits, config.W_format.bits, config.out_format.bits
         self.is_dense, self.is_narrow = is_dense(config), a.bits == 8
@@ -135,8 +135,8 @@ class Products:
         config = self.config
         if self.is_dense or config.W_format.in_place_refusal(config.A_format.tvm_dtype) is not None:
             return False
-        dtype, capability = config.A_format.tvm_dtype, self.capability
-        decoder = RegisterDecoder(config.W_format, fragment_layout(config), dtype, capability, in_place=True)
+        dtype = config.A_format.tvm_dtype
+        decoder = RegisterDecoder(config.W_format, fragment_layout(config), dtype, in_place=True)
         return decoder.exponents_follow_rows
 
     def decoder(self, scales_sums: bool, block_m: int) -> RegisterDecoder:
@@ -157,7 +157,7 @@ class Products:
         key = (in_place, permutes)
         if key not in self._decoders:
             self._decoders[key] = RegisterDecoder(
-                c.W_format, layout, self.operand, self.capability, in_place=in_place, fills_bytes=True,
+                c.W_format, layout, self.operand, in_place=in_place, fills_bytes=True,
                 shares_bytes=in_place and c.W_format.bits == 4, permutes=permutes,
             )  # fmt: skip
         return self._decoders[key]

@@ -36,8 +36,8 @@ def request_workspace(geometry: WgmmaGeometry) -> dict[str, Any]:
         return {}
     tiles = 2 * g.most_blocks  # Fewer are split.
     return {
-        "partial_sums": request_memory(SUMS, g.total_dtype, 2 * g.most_blocks * g.partial_sums),
-        "counters": request_memory(COUNTERS, "uint32", tiles * g.hint.consumers_n),
+        "partial_sums": request_memory(SUMS, "partial_sums", g.total_dtype, 2 * g.most_blocks * g.partial_sums),
+        "counters": request_memory(COUNTERS, "counters", "uint32", tiles * g.hint.consumers_n),
     }
 
 
