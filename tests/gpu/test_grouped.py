@@ -85,6 +85,20 @@ def test_no_synchronization():
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "sorted"])
+@pytest.mark.parametrize("n_per_warp", [1, 2, 4])
+def test_wide_loads(form, n_per_warp):
+    """The kernel of wide loads, with any number of rows of W a warp, and slots without an expert."""
+    fields = {"W_dtype": "fp4_e2m1", "group_size": 32, "scale_dtype": "float8_e8m0", "with_scaling": True}
+    types = {"A_dtype": "bfloat16", "out_dtype": "bfloat16", "with_bias": True}
+    config = bq.GroupedMatmulConfig(6, 45, 1056, **fields, **types, **FORMS[form], M=7)
+    planned = Planned("grouped_gemv", {"warps": 4, "n_per_warp": n_per_warp}, "tuned")
+    operator = bq.GroupedMatmul(config, target="cuda", records=Plan({7: planned}))
+    check_grouped_call(operator, 7, "cuda", routing="zipf")
+    ids = torch.arange(-2, 7 * config.top_k - 2, dtype=torch.int32).view(7, config.top_k)
+    check_grouped_call(operator, 7, "cuda", expert_ids=ids)
+
+
 @pytest.mark.parametrize("hint", [(2, 16), (8, 4), (4, 1)])
 def test_other_hints_of_the_fallback(hint):
     """Other numbers of warps, and of rows of a warp, give the same results."""

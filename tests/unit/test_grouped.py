@@ -330,9 +330,26 @@ def test_the_fallback_compiles(arch):
     config = dataclasses.replace(make(form).config, M=(1, 16), A_dtype="float16")
     operator = bq.GroupedMatmul(config, target=arch)
     assert {choice.rule for choice in operator.choices.values()} == {"grouped_fallback"}
-    assert operator.choices[16].refusals == {"grouped_cpu": "needs a CPU target (got cuda)"}
+    wanted = (
+        "needs K % 32 == 0 (got K % 32 == 8)" if operator.config.is_indexed else "needs routing indexed (got sorted)"
+    )
+    assert operator.choices[16].refusals == {"grouped_cpu": "needs a CPU target (got cuda)", "grouped_gemv": wanted}
     assert all(r.spill_bytes == 0 for r in operator._archive.resources.values())
     assert "grouped_matmul_m16" in operator.get_source()
+
+
+@pytest.mark.parametrize("form", ["gather", "reduce"])
+def test_gemv_compiles(form):
+    """Indexed rows are served by wide loads where chunks of k divide K and the groups, also with scales of 8 bits."""
+    fields = {"W_dtype": "fp4_e2m1", "group_size": 32, "scale_dtype": "float8_e8m0", "with_zeros": False}
+    config = dataclasses.replace(make(form, K=96, **fields).config, A_dtype="bfloat16", out_dtype="bfloat16")
+    operator = bq.GroupedMatmul(config, target="sm_90a")
+    assert {choice.rule for choice in operator.choices.values()} == {"grouped_gemv"}
+    assert all(r.spill_bytes == 0 for r in operator._archive.resources.values())
+    assert "ld.global.nc.v4.u32" in operator.get_ptx()
+    groups = dataclasses.replace(config, group_size=16)
+    refusals = bq.GroupedMatmul(groups, target="sm_90a").choices[1].refusals
+    assert refusals["grouped_gemv"] == "needs group_size % 32 == 0 (got 16)"
 
 
 def test_rules_serve_one_operation():

@@ -9,7 +9,7 @@ from bitquant.schedule.rules.cpu import CpuRule
 from bitquant.schedule.rules.decode.rule import DecodeRule
 from bitquant.schedule.rules.fallback import FallbackRule
 from bitquant.schedule.rules.gemv import GemvRule
-from bitquant.schedule.rules.grouped import GroupedCpuRule, GroupedFallbackRule
+from bitquant.schedule.rules.grouped import GroupedCpuRule, GroupedFallbackRule, GroupedGemvRule
 from bitquant.schedule.rules.hopper.dense import DenseRule
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.schedule.rules.mma.rule import MmaRule
@@ -22,6 +22,7 @@ __all__ = [
     "GemvRule",
     "GroupedCpuRule",
     "GroupedFallbackRule",
+    "GroupedGemvRule",
     "MmaRule",
     "Rule",
     "WgmmaRule",
@@ -32,5 +33,5 @@ __all__ = [
 def default_rules(operation: str = "matmul") -> tuple[Rule, ...]:
     """Return all rules of an operation, the fastest first."""
     if operation != MatmulConfig.operation:
-        return (GroupedCpuRule(), GroupedFallbackRule())
+        return (GroupedCpuRule(), GroupedGemvRule(), GroupedFallbackRule())
     return (CpuRule(), WgmmaRule(), DecodeRule(), DenseRule(), GemvRule(), MmaRule(), FallbackRule())

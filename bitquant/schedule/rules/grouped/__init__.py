@@ -5,5 +5,6 @@ from __future__ import annotations
 
 from bitquant.schedule.rules.grouped.cpu import GroupedCpuRule
 from bitquant.schedule.rules.grouped.fallback import GroupedFallbackRule
+from bitquant.schedule.rules.grouped.gemv import GroupedGemvRule
 
-__all__ = ["GroupedCpuRule", "GroupedFallbackRule"]
+__all__ = ["GroupedCpuRule", "GroupedFallbackRule", "GroupedGemvRule"]

@@ -21,7 +21,7 @@ from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.fallback import FallbackHint
 from bitquant.schedule.rules.operands import GroupedOperands, declare
 
-__all__ = ["GroupedFallbackRule"]
+__all__ = ["GroupedFallbackRule", "add_lanes"]
 
 Expr = Any
 
@@ -86,7 +86,7 @@ def _zero(dtype: str) -> Expr:
     return tirx.const(0, dtype)
 
 
-def _add_lanes(total: Any, index: int) -> None:
+def add_lanes(total: Any, index: int) -> None:
     """Emit the sum over the lanes of a warp; each has it afterwards."""
     for step in range(5):
         other = T.tvm_warp_shuffle_xor(T.uint32(_ALL_LANES), total[index], 16 >> step, 32, 32)
@@ -145,7 +145,7 @@ def _sorted(geometry: Geometry) -> PrimFunc:
                                 a = one.A_format.value(operands.A[first_row + r, k], dtype)
                                 store_local(total, r, total[r] + a * w[0])
             for r in range(ROWS):
-                _add_lanes(total, r)
+                add_lanes(total, r)
             with T.If(lane == 0), T.Then():
                 for r in range(ROWS):
                     row = first_row + r
@@ -196,7 +196,7 @@ def _indexed(geometry: Geometry) -> PrimFunc:
                             place = (*in_A, k)
                             a = one.A_format.value(operands.A[place], dtype)
                             store_local(total, 0, total[0] + a * _weight(config, operands, e, n, k, layout))
-                    _add_lanes(total, 0)
+                    add_lanes(total, 0)
                     weight = operands.RoutingWeights[t, j] if config.with_routing_weights else None
                     epilogue = operands.epilogue(in_A, e.astype("int64"), n)
                     value, value_dtype = slot_value(config, total[0], weight, **epilogue)
