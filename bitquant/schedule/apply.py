@@ -55,7 +55,8 @@ class Choice:
     smem_bytes
         Dynamic shared memory of a block.
     refusals
-        The rules that were asked before, with their reasons; "record" for a record that does not fit.
+        The rules for this kind of device that were asked before, with their reasons; "record" for a record that does
+        not fit.
     origin
         Where rule and hint come from: "default", "record <file>" or "tuned".
     """
@@ -203,6 +204,8 @@ def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
         elif reason := rule.refusal(problem):
             refusals[name] = reason
         elif chosen := ranking.first(problem, [other for other in rules[place:] if isinstance(other, Rule)]):
+            elsewhere = {r.name for r in rules if isinstance(r, Rule) and r.is_for_cpu == problem.is_cuda}
+            refusals = {name: reason for name, reason in refusals.items() if name not in elsewhere}
             return schedule_with(func, *chosen, target, refusals=refusals)
     where = str(getattr(target, "arch", None) or target.kind.name)
     what = problem or f"{func.attrs.get('global_symbol')} on {where}"

@@ -13,16 +13,20 @@ from bitquant.schedule.rules.grouped import GroupedCpuRule, GroupedFallbackRule,
 from bitquant.schedule.rules.hopper.dense import DenseRule
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.schedule.rules.mma.rule import MmaRule
+from bitquant.schedule.rules.simd.rule import Bfloat16Rule, Float32Rule, Int8Rule
 
 __all__ = [
+    "Bfloat16Rule",
     "CpuRule",
     "DecodeRule",
     "DenseRule",
     "FallbackRule",
+    "Float32Rule",
     "GemvRule",
     "GroupedCpuRule",
     "GroupedFallbackRule",
     "GroupedGemvRule",
+    "Int8Rule",
     "MmaRule",
     "Rule",
     "WgmmaRule",
@@ -34,4 +38,6 @@ def default_rules(operation: str = "matmul") -> tuple[Rule, ...]:
     """Return all rules of an operation, the fastest first."""
     if operation != MatmulConfig.operation:
         return (GroupedCpuRule(), GroupedGemvRule(), GroupedFallbackRule())
-    return (CpuRule(), WgmmaRule(), DecodeRule(), DenseRule(), GemvRule(), MmaRule(), FallbackRule())
+    on_cpu: tuple[Rule, ...] = (Int8Rule(), Bfloat16Rule(), Float32Rule(), CpuRule())
+    on_gpu: tuple[Rule, ...] = (WgmmaRule(), DecodeRule(), DenseRule(), GemvRule(), MmaRule(), FallbackRule())
+    return (*on_cpu, *on_gpu)

@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tvm.script import tirx as T
 from tvm.script.ir_builder import IRBuilder
-from tvm.tirx import PrimFunc
 
-from bitquant.compute.matmul import tag
 from bitquant.config import MatmulConfig
-from bitquant.layouts import WeightLayout
-from bitquant.operands import EPILOGUE, OPERANDS, WEIGHT, Operand, operands_of, present
+from bitquant.operands import EPILOGUE, Operand, operands_of, present
 from bitquant.problem import Problem
 
-__all__ = ["GroupedOperands", "Operands", "declare", "operands", "row_index", "when"]
+__all__ = ["GroupedOperands", "Operands", "declare", "row_index", "when"]
 
 Expr = Any
 
@@ -95,7 +91,7 @@ class GroupedOperands:
         }
 
 
-def declare(problem: Problem, m: Expr) -> Any:
+def declare(problem: Problem, m: Expr, align: int = -1) -> Any:
     """Declare the operands of a problem as the parameters of the TIRx function that is being written; return them.
 
     They are `Operands`, or `GroupedOperands` of a grouped problem.
@@ -109,49 +105,18 @@ def declare(problem: Problem, m: Expr) -> Any:
         The problem. Parameters are those that it has, in the order of `bitquant.operands.operands_of`.
     m
         A variable for the number of rows of A, where that is not fixed.
+    align
+        What addresses of operands are multiples of, in bytes; -1: as TVM has it, 64.
     """
     config, layout = problem.config, problem.weight_layout
     rows = problem.rung if config.has_fixed_rows(problem.rung) else m
     buffers = {}
     for operand in (*present(config), operands_of(config)[-1]):
         handle = T.arg(f"{operand.name}_handle", T.handle())
-        buffer = T.match_buffer(handle, operand.shape(config, rows, layout), operand.dtype(config, layout))
+        shape, dtype = operand.shape(config, rows, layout), operand.dtype(config, layout)
+        buffer = T.match_buffer(handle, shape, dtype, align=align)
         buffers[operand] = IRBuilder.name(operand.name, buffer)
     return (Operands if problem.operation == MatmulConfig.operation else GroupedOperands)(rows, buffers)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """Types and shapes of a problem's operands, for kernels written in TIRx.
-
-    A TVMScript function has a fixed list of parameters, so such a kernel declares all of them, and `bind` takes out
-    those that its problem does not have. Absent operands have shape (1, 1), (N,) or (m,) and are never read.
-    """
-
-    config: MatmulConfig
-    rung: int
-    layout: WeightLayout
-    A: str
-    B: str
-    Scale: str
-    Zeros: str
-    D: str
-    B_shape: tuple[int, int]
-    Scale_shape: tuple[int, int]
-    Zeros_shape: tuple[int, int]
-
-    def rows(self, m: Any) -> Any:
-        """Return the number of rows of A: a constant for a static function, else the symbolic `m`."""
-        return self.rung if self.config.has_fixed_rows(self.rung) else m
-
-    def bind(self, kernel: PrimFunc) -> PrimFunc:
-        """Return `kernel`, which declares all operands, with those of the problem alone.
-
-        They are declared in the order of `bitquant.operands.OPERANDS`.
-        """
-        params = [p for p, o in zip(kernel.params, OPERANDS, strict=True) if o.is_present(self.config)]
-        func = PrimFunc(params, kernel.body, kernel.ret_type, kernel.attrs)
-        return tag(func, self.config, self.rung, self.layout)
 
 
 def when(condition: Any, emit: Callable[[], None]) -> None:
@@ -166,12 +131,3 @@ def when(condition: Any, emit: Callable[[], None]) -> None:
 def row_index(config: MatmulConfig, rung: int, row: Any) -> Any:
     """Return the index of a row of A or D, in 64 bits unless rows are fixed: those `MatmulConfig` keeps below 2^31."""
     return row if config.has_fixed_rows(rung) else T.cast(row, "int64")
-
-
-def operands(config: MatmulConfig, rung: int, layout: WeightLayout = "plain") -> Spec:
-    """Return the operands of a problem, with the weight in `layout`."""
-    dtypes = {o.name: o.dtype(config, layout) for o in OPERANDS}
-    shapes = {o.name: o.row_shape(config, layout) if o.is_present(config) else (1, 1) for o in WEIGHT}
-    fields: dict[str, Any] = {name: dtypes[name] for name in ("A", "B", "Scale", "Zeros", "D")}
-    fields |= {f"{name}_shape": shape for name, shape in shapes.items()}
-    return Spec(config=config, rung=rung, layout=layout, **fields)
