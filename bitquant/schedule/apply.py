@@ -55,8 +55,8 @@ class Choice:
     smem_bytes
         Dynamic shared memory of a block.
     refusals
-        The rules for this kind of device that were asked before, with their reasons; "record" for a record that does
-        not fit.
+        The rules that were asked before, with their reasons, but for those for CPUs where the target is a GPU; "record"
+        for a record that does not fit.
     origin
         Where rule and hint come from: "default", "record <file>" or "tuned".
     """
@@ -204,8 +204,9 @@ def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
         elif reason := rule.refusal(problem):
             refusals[name] = reason
         elif chosen := ranking.first(problem, [other for other in rules[place:] if isinstance(other, Rule)]):
-            elsewhere = {r.name for r in rules if isinstance(r, Rule) and r.is_for_cpu == problem.is_cuda}
-            refusals = {name: reason for name, reason in refusals.items() if name not in elsewhere}
+            if problem.is_cuda:
+                on_cpu = {r.name for r in rules if isinstance(r, Rule) and r.is_for_cpu}
+                refusals = {name: reason for name, reason in refusals.items() if name not in on_cpu}
             return schedule_with(func, *chosen, target, refusals=refusals)
     where = str(getattr(target, "arch", None) or target.kind.name)
     what = problem or f"{func.attrs.get('global_symbol')} on {where}"

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-N, K = 4096, 4096
+K = 4096
 #: Bytes of all copies of a weight: more than the last-level cache has.
 COLD_BYTES = 160 << 20
 #: Least seconds that a contender of a cell is timed for, and least calls.
@@ -53,8 +53,10 @@ def main() -> None:
     parser.add_argument("--mcpu", help="compile for this CPU, in LLVM's spelling, such as haswell; default: this one")
     parser.add_argument("--rows", default="1,16,64,256", help="numbers of rows of A; default: %(default)s")
     parser.add_argument("--problems", default=",".join(PROBLEMS), help="default: %(default)s")
+    parser.add_argument("--N", type=int, default=4096, help="fewer make calls shorter, on a machine that is shared")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     options = parser.parse_args()
+    N = options.N
     os.environ["TVM_NUM_THREADS"] = str(options.threads)  # TVM reads it when it is imported.
     import torch
     from tvm.target import Target
@@ -77,7 +79,10 @@ def main() -> None:
             size = qweight.numel() * qweight.element_size()
             W = torch.from_numpy(oracle_weight(config, inputs.W, inputs.scale, inputs.zeros_values))
             weights = [qweight.clone() for _ in range(max(2, COLD_BYTES // size))]
-            dense = {dtype: [W.to(dtype) for _ in range(n)] for dtype, n in ((torch.float32, 3), (torch.bfloat16, 5))}
+            dense = {
+                dtype: [W.to(dtype) for _ in range(2 + COLD_BYTES // (N * K * dtype.itemsize))]
+                for dtype in (torch.float32, torch.bfloat16)
+            }
             A = {dtype: inputs.A.to(dtype) for dtype in dense}
             output = poisoned((m, N), config.out_format.torch_dtype, "cpu")
             scratch = [torch.empty_like(qweight) for _ in weights]

@@ -98,7 +98,7 @@ class Rule(ABC):
     pipeline: ClassVar[str] = "s_tir"
     #: The type of this rule's hints.
     hint_type: ClassVar[type[Hint]]
-    #: Whether kernels run on a CPU, else on a GPU. Rules for the other kind are left out of the refusals of a `Choice`.
+    #: Whether kernels run on CPUs alone: the refusals of a kernel for a GPU leave the rule out.
     is_for_cpu: ClassVar[bool] = False
     #: The layouts of the weight that the rule's kernels read.
     weight_layouts: ClassVar[tuple[WeightLayout, ...]] = ("plain",)
