@@ -15,14 +15,14 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, tag, zero_point
+from bitquant.compute.matmul import output_value, scale_value, tag, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, one_of, size
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.operands import declare
 
-__all__ = ["CpuHint", "CpuRule"]
+__all__ = ["CpuHint", "CpuRule", "lane_codes"]
 
 Expr = Any
 
@@ -99,7 +99,7 @@ def _chunk_size(vectors: int, step: int, most: int) -> int:
     return math.ceil(vectors / math.ceil(vectors / most))  # The last chunk is filled up with zeros.
 
 
-def _lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane: Expr, lanes: int, bits: int) -> Expr:
+def lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane: Expr, lanes: int, bits: int) -> Expr:
     """Return the code of one lane of a vector of packed elements, as int32. `unpack_code` defines the bit order.
 
     The lanes of a run share one word of up to 32 bits, a scalar load, and shift it by a constant of their own. So the
@@ -293,7 +293,7 @@ class CpuRule(Rule):
             if config.num_groups > 1:
                 g = v // group if group else k_at(v, l) // config.group
                 g = tirx.min(g, config.num_groups - 1) if is_padded else g
-            scale = Scale[n, g].astype(dtype) if config.with_scaling else None
+            scale = scale_value(config, Scale, n, g, dtype) if config.with_scaling else None
             return scale, zero_point(config, Zeros, n, g).astype(dtype) if config.with_zeros else None
 
         def element_of_A(A, row, v, l):
@@ -304,7 +304,7 @@ class CpuRule(Rule):
             n = n_at(u, l)
             v = run_start + v
             if w_format.is_packed:
-                code = _lane_codes(lambda b: B[n, b], row_bytes, vector_at(v), l, LANES, w_format.bits)
+                code = lane_codes(lambda b: B[n, b], row_bytes, vector_at(v), l, LANES, w_format.bits)
             else:
                 code = B[n, k_at(v, l)] if is_nt else B[k_at(v, l), n]
             if hint.simd_lookup:

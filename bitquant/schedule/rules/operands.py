@@ -10,10 +10,10 @@ from tvm.script import tirx as T
 from tvm.script.ir_builder import IRBuilder
 
 from bitquant.config import MatmulConfig
-from bitquant.operands import EPILOGUE, OUTPUT, Operand, present
+from bitquant.operands import EPILOGUE, Operand, operands_of, present
 from bitquant.problem import Problem
 
-__all__ = ["Operands", "declare", "row_index", "when"]
+__all__ = ["GroupedOperands", "Operands", "declare", "row_index", "when"]
 
 Expr = Any
 
@@ -59,8 +59,42 @@ class Operands:
         return values
 
 
-def declare(problem: Problem, m: Expr, align: int = -1) -> Operands:
-    """Declare the operands of a problem as the parameters of the TIRx function that is being written.
+class GroupedOperands:
+    """The operands that the problem of a grouped kernel has, as TIRx buffers. `declare` makes them.
+
+    Attributes
+    ----------
+    rows
+        Rows of A, or tokens: a constant for a static function, else the symbolic m.
+    A, B, D
+        Buffers of every problem.
+    Scale, Zeros, Offsets, ExpertIds, RoutingWeights
+        Buffers, or None for those that the problem does not have.
+    """
+
+    def __init__(self, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
+        by_name = {operand.name: buffer for operand, buffer in buffers.items()}
+        self.rows = rows
+        self.A, self.B, self.D = by_name["A"], by_name["B"], by_name["D"]
+        self.Scale: Any = by_name.get("Scale")
+        self.Zeros: Any = by_name.get("Zeros")
+        self.Offsets: Any = by_name.get("Offsets")
+        self.ExpertIds: Any = by_name.get("ExpertIds")
+        self.RoutingWeights: Any = by_name.get("RoutingWeights")
+        self.of_epilogue = {o: buffer for o, buffer in buffers.items() if o.role in ("factor", "addend")}
+
+    def epilogue(self, row: tuple[Expr, ...], expert: Expr, n: Expr) -> dict[str, Expr]:
+        """Return what `compute.grouped.slot_value` needs of a row of A, an expert and a column of D, by parameter."""
+        return {
+            operand.argument: buffer[row] if operand.rows == "A" else buffer[expert, n]
+            for operand, buffer in self.of_epilogue.items()
+        }
+
+
+def declare(problem: Problem, m: Expr, align: int = -1) -> Any:
+    """Declare the operands of a problem as the parameters of the TIRx function that is being written; return them.
+
+    They are `Operands`, or `GroupedOperands` of a grouped problem.
 
     Such a function is written without parameters, since TVMScript has a fixed list of them. Its first statement is
     ``operands = T.meta_var(declare(problem, T.int32()))``.
@@ -68,7 +102,7 @@ def declare(problem: Problem, m: Expr, align: int = -1) -> Operands:
     Parameters
     ----------
     problem
-        The problem. Parameters are those that it has, in the order of `bitquant.operands.OPERANDS`.
+        The problem. Parameters are those that it has, in the order of `bitquant.operands.operands_of`.
     m
         A variable for the number of rows of A, where that is not fixed.
     align
@@ -77,12 +111,12 @@ def declare(problem: Problem, m: Expr, align: int = -1) -> Operands:
     config, layout = problem.config, problem.weight_layout
     rows = problem.rung if config.has_fixed_rows(problem.rung) else m
     buffers = {}
-    for operand in (*present(config), OUTPUT):
+    for operand in (*present(config), operands_of(config)[-1]):
         handle = T.arg(f"{operand.name}_handle", T.handle())
         shape, dtype = operand.shape(config, rows, layout), operand.dtype(config, layout)
         buffer = T.match_buffer(handle, shape, dtype, align=align)
         buffers[operand] = IRBuilder.name(operand.name, buffer)
-    return Operands(rows, buffers)
+    return (Operands if problem.operation == MatmulConfig.operation else GroupedOperands)(rows, buffers)
 
 
 def when(condition: Any, emit: Callable[[], None]) -> None:

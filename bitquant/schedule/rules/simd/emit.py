@@ -15,7 +15,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, tag, zero_point
+from bitquant.compute.matmul import output_value, scale_value, tag, zero_point
 from bitquant.schedule.rules.operands import Operands, declare, when
 from bitquant.schedule.rules.simd import instructions
 from bitquant.schedule.rules.simd.geometry import SimdGeometry
@@ -192,7 +192,7 @@ class _Emitter:
         with T.serial(self.hint.col_tile) as u, T.serial(config.num_groups) as s:
             n = self._column(first_col + u)
             if self.Scale is not None:
-                T.buffer_store(self.Scale, self.operands.Scale[n, s].astype(dtype), [u, s])
+                T.buffer_store(self.Scale, scale_value(config, self.operands.Scale, n, s, dtype), [u, s])
             if self.Zeros is not None:
                 T.buffer_store(self.Zeros, zero_point(config, self.operands.Zeros, n, s).astype(dtype), [u, s])
 
