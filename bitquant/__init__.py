@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         ScheduleError,
         UnsupportedError,
     )
+    from bitquant.grouped_config import GroupedMatmulConfig
+    from bitquant.grouped_matmul import GroupedMatmul
     from bitquant.matmul import Matmul
     from bitquant.nn import BitLinear, Linear, dequantize_model, load_model, prepare_model, quantize_model
     from bitquant.nn.checkpoints import QuantizedWeight, read_checkpoint
@@ -36,6 +38,8 @@ __all__ = [
     "CallError",
     "CheckpointError",
     "ConfigError",
+    "GroupedMatmul",
+    "GroupedMatmulConfig",
     "Linear",
     "Matmul",
     "MatmulConfig",
@@ -63,6 +67,8 @@ _HOMES = {
     "CallError": "errors",
     "CheckpointError": "errors",
     "ConfigError": "errors",
+    "GroupedMatmul": "grouped_matmul",
+    "GroupedMatmulConfig": "grouped_config",
     "Linear": "nn",
     "Matmul": "matmul",
     "MatmulConfig": "config",

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from bitquant.errors import ConfigError
 from bitquant.formats import (
@@ -83,13 +84,19 @@ class MatmulConfig:
         Accepted for BitBLAS. `fast_decoding=False` or `propagate_b=False` ask for the plain weight layout.
     scale_dtype
         Type of Scale and of unpacked Zeros: float16, bfloat16 or float32. Default: the type of A, and float32 where A
-        has 8 bits.
+        has 8 bits. Without zero points also float8_e8m0 (powers of two, as MXFP4 has for each 32 k) and float8_e4m3
+        (NVFP4, for each 16 k). The float32 factor that NVFP4 has for a whole tensor is a ChannelScale of N equal
+        numbers: so weights with different factors can be one operand, and sums are multiplied once.
     with_activation_scale
         Whether there is an ActivationScale, (M,) float32: one factor a row of A (a token), applied to the sums.
     with_channel_scale
         Whether there is a ChannelScale, (N,) float32: one factor a row of W (an output channel), applied to the sums.
     codebook
         For W_dtype "code4", and for it alone: the values of its 16 codes, finite numbers, which are rounded to float32.
+    rows_per_scale
+        Consecutive n that share a scale: Scale is (ceil(N / rows_per_scale), K / group_size), and W[n] is scaled by row
+        n // rows_per_scale. 128 with group_size=128 are the blocks of DeepSeek-V3's float8 weights. Without zero points
+        alone.
 
     Raises
     ------
@@ -118,6 +125,10 @@ class MatmulConfig:
     with_activation_scale: bool = False
     with_channel_scale: bool = False
     codebook: Sequence[float] | None = None
+    rows_per_scale: int = 1
+
+    #: Name of the operation, of kernels.
+    operation: ClassVar[str] = "matmul"
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -242,8 +253,8 @@ class MatmulConfig:
 
     @cached_property
     def scale_shape(self) -> tuple[int, int]:
-        """Shape of Scale, (N, K / group)."""
-        return (self.N, self.num_groups)
+        """Shape of Scale, (ceil(N / rows_per_scale), K / group)."""
+        return (-(-self.N // (self.rows_per_scale if self.with_scaling else 1)), self.num_groups)
 
     @cached_property
     def zeros_shape(self) -> tuple[int, int]:
@@ -293,8 +304,8 @@ class MatmulConfig:
         """Return what decides the kernels: the fields in canonical spelling, defaults and BitBLAS flags resolved.
 
         Two configs with equal problems get the same kernels. Keys of caches and records are made of this. Output
-        scales and a codebook are named where they are there alone, so that keys from before there were any stay what
-        they are.
+        scales, a codebook and rows that share a scale are named where they are there alone, so that keys from before
+        there were any stay what they are.
         """
         has_scale_type = self.with_scaling or (self.with_zeros and not self.has_packed_zeros)
         output_scales = ("with_activation_scale", "with_channel_scale")
@@ -316,6 +327,7 @@ class MatmulConfig:
             "plain_layout": self.wants_plain_layout,
             **{name: True for name in output_scales if getattr(self, name)},
             **({"codebook": list(self.W_format.levels or ())} if self.W_format.takes_codebook else {}),
+            **({"rows_per_scale": self.rows_per_scale} if self.rows_per_scale > 1 and self.with_scaling else {}),
         }
 
     @classmethod
@@ -341,7 +353,9 @@ class MatmulConfig:
     def problem_summary(self) -> str:
         """Return types, groups, zeros, output scales and bias in one line."""
         parts = [f"{self.A_format.name} x {self.W_format.name} -> {self.out_format.name}, sums in {self.reduce_dtype}"]
-        if self.with_scaling or self.with_zeros:
+        if self.with_scaling and self.rows_per_scale > 1:
+            parts.append(f"blocks of {self.rows_per_scale} x {self.group}")
+        elif self.with_scaling or self.with_zeros:
             parts.append(f"groups of {self.group}")
         if self.with_scaling:
             parts.append(f"{self.scale_format.name} scales")
@@ -433,6 +447,7 @@ def _validate(c: MatmulConfig) -> None:
     check_rows(c.M, "M")
     _positive_int(c.N, "N")
     _positive_int(c.K, "K")
+    _check_rung(c.rows_per_scale, "rows_per_scale")
     canonical_name(c.A_dtype, "A_dtype", ACTIVATION_DTYPES)
     if c.W_dtype is not None:
         canonical_name(c.W_dtype, "W_dtype", WEIGHT_DTYPES)
@@ -507,6 +522,14 @@ def _validate_groups(c: MatmulConfig) -> None:
         raise ConfigError(
             f"'group_size' must divide K (got group_size={g}, K={K}, remainder {K % g}); {fix}", group_size=g, K=K
         )
+    if c.with_zeros and (c.rows_per_scale > 1 or c.scale_format.bits == 8):
+        what = "rows_per_scale" if c.rows_per_scale > 1 else "scale_dtype"
+        got = getattr(c, what)
+        raise ConfigError(
+            f"{what!r} must be {'1' if what == 'rows_per_scale' else 'a type of 16 or 32 bits'} where there are zero "
+            f"points (got {got!r}, with_zeros=True); repeat or widen the scales, or use with_zeros=False",
+            **{what: got},
+        )
     modes = ("original", "rescale", "quantized")
     is_mode = isinstance(c.zeros_mode, str) and c.zeros_mode in modes
     if not is_mode and (c.with_zeros or c.zeros_mode is not None):
@@ -533,7 +556,7 @@ def _validate_sizes(c: MatmulConfig) -> None:
     grouped = c.with_scaling or c.with_zeros
     for what, elements, fix in (
         ("the stored W", c.N * c.K * bits // max(8, bits), "split N over several operators"),
-        ("Scale", c.N * c.num_groups if grouped else 0, "use larger groups"),
+        ("Scale", math.prod(c.scale_shape) if grouped else 0, "use larger groups"),
         ("a row of A", c.K, "split K"),
         ("a row of D", c.N, "split N over several operators"),
         ("A, or D", c.M * max(c.N, c.K) if isinstance(c.M, int) else 0, "use M=None, which takes any m"),

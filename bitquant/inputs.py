@@ -111,6 +111,9 @@ class Inputs:
         if c.has_packed_zeros:
             del given["zeros"]
         by_column = {o.argument for o in INPUTS if o.rows == "W"}
+        if c.rows_per_scale > 1 and self.scale is not None:
+            given["scale"] = self.scale[torch.arange(c.N, device=self.scale.device) // c.rows_per_scale]
+            c = dataclasses.replace(c, rows_per_scale=1)
         given = {name: t[columns] if name in by_column else t for name, t in given.items()}
         zeros_values = given.get("zeros")
         if self.zeros_values is not None and c.has_packed_zeros:
@@ -130,11 +133,14 @@ class Inputs:
         w = self.W[rows] if c.layout == "nt" else self.W[:, rows].T
         w = torch.tensor(levels, device=w.device, dtype=torch.float64)[w.int()] if levels else w.double()
 
-        def of_groups(tensor: torch.Tensor | None, absent: float) -> Any:
-            return absent if tensor is None else tensor[rows].double().repeat_interleave(c.group, 1)
+        def of_groups(tensor: torch.Tensor | None, absent: float, shared_by: int = 1) -> Any:
+            if tensor is None:
+                return absent
+            of_rows = tensor.double().repeat_interleave(shared_by, 0)[: c.N] if shared_by > 1 else tensor
+            return of_rows[rows].double().repeat_interleave(c.group, 1)
 
         zeros = self.zeros_values
-        s = of_groups(self.scale, 1.0)
+        s = of_groups(self.scale, 1.0, c.rows_per_scale)
         z = of_groups(zeros.T if zeros is not None and c.has_packed_zeros else zeros, 0.0)
         value: torch.Tensor = w * s - z if c.zeros_mode == "rescale" else (w - z) * s
         return value
@@ -178,8 +184,7 @@ def draw_inputs(
     W = _draw_W(config, generator, every_float8)
     inputs, rms = Inputs(config, W), _rms(config.W_format, every_float8)
     if config.with_scaling:
-        scale = _draw_signed(config.scale_shape, (0.5, 1.5), generator, is_portable) / rms
-        inputs.given["scale"] = scale.to(config.scale_format.torch_dtype)
+        inputs.given["scale"] = _draw_scales(config, rms, generator, is_portable)
     if config.with_zeros:
         inputs = _with_zeros(inputs, rms, generator, is_portable)
     inputs.given.update(_draw_epilogue(config, "W", m, _Sizes.of(inputs), generator, is_portable))
@@ -259,6 +264,17 @@ def _draw_signed(
 
 def _uniform(shape: Sequence[int], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
     return torch.rand(tuple(shape), device=generator.device, generator=generator) * (high - low) + low
+
+
+def _draw_scales(config: MatmulConfig, rms: float, generator: torch.Generator, is_portable: bool) -> torch.Tensor:
+    """Return scales that bring weights of size `rms` to some 1, in their type: there is no negative power of two."""
+    fmt = config.scale_format
+    has_sign = fmt.name != "float8_e8m0"
+    unit = 1.0 / rms
+    if fmt.bits == 8 and has_sign:
+        unit = max(unit, 2.0**-5)  # E4M3 is normal from 2^-6 on.
+    scale = _draw_signed(config.scale_shape, (0.5, 1.5), generator, is_portable or not has_sign) * unit
+    return scale.to(fmt.torch_dtype)
 
 
 # W, and its zero points.

@@ -14,22 +14,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from bitquant.config import MatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WeightLayout, weight_shape, weight_tvm_dtype
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ARGUMENTS", "EPILOGUE", "INPUTS", "OPERANDS", "OUTPUT", "WEIGHT", "Operand", "present", "without_epilogue"]
+__all__ = [
+    "ARGUMENTS",
+    "EPILOGUE",
+    "GROUPED_OPERANDS",
+    "INPUTS",
+    "OPERANDS",
+    "OUTPUT",
+    "WEIGHT",
+    "Operand",
+    "operands_of",
+    "present",
+    "without_epilogue",
+]
 
 #: The widest load of a GPU.
 _WIDEST_LOAD_BYTES = 16
 
 
-def _always(_config: MatmulConfig) -> bool:
+def _always(_config: Any) -> bool:
     return True
 
 
-def _never(_config: MatmulConfig) -> bool:
+def _never(_config: Any) -> bool:
     return False
 
 
@@ -45,7 +58,8 @@ class Operand:
         Name at the call, a parameter of `Operator.forward`.
     role
         What D = C * factors + addends takes it for. "product": C is computed from it. "factor": the sums C are
-        multiplied by it, in float32. "addend": it is added after that. "output": it is D.
+        multiplied by it, in float32. "addend": it is added after that. "output": it is D. "routing": it says which
+        expert a row meets; "weight": what it meets is multiplied by it, last.
     rows
         What it has a row, or a number, for each of: "A", rows m of A and D; "W", rows n of W, which are columns of D.
         None: neither.
@@ -61,36 +75,36 @@ class Operand:
 
     name: str
     argument: str
-    role: Literal["product", "factor", "addend", "output"]
+    role: Literal["product", "factor", "addend", "output", "routing", "weight"]
     rows: Literal["A", "W"] | None
-    shape: Callable[[MatmulConfig, Any, WeightLayout], tuple[Any, ...]]
-    dtype: Callable[[MatmulConfig, WeightLayout], str]
+    shape: Callable[[Any, Any, WeightLayout], tuple[Any, ...]]
+    dtype: Callable[[Any, WeightLayout], str]
     field: str | None = None
-    is_wide: Callable[[MatmulConfig], bool] = _never
+    is_wide: Callable[[Any], bool] = _never
 
-    def is_present(self, config: MatmulConfig) -> bool:
+    def is_present(self, config: MatmulConfig | GroupedMatmulConfig) -> bool:
         """Return whether a problem has it."""
         return self.field is None or bool(getattr(config, self.field))
 
-    def torch_dtype(self, config: MatmulConfig, layout: WeightLayout = "plain") -> torch.dtype:
+    def torch_dtype(self, config: MatmulConfig | GroupedMatmulConfig, layout: WeightLayout = "plain") -> torch.dtype:
         """Return its type as torch has it. What only compiles needs none, and imports no torch."""
         import torch
 
         found: Any = getattr(torch, self.dtype(config, layout))
         return found
 
-    def row_shape(self, config: MatmulConfig, layout: WeightLayout = "plain") -> tuple[int, ...]:
+    def row_shape(self, config: MatmulConfig | GroupedMatmulConfig, layout: WeightLayout = "plain") -> tuple[int, ...]:
         """Return its shape without rows of A: those come from the leading dimensions of A at a call."""
         shape = self.shape(config, 0, layout)
         return shape[1:] if self.rows == "A" else shape
 
-    def size_bytes(self, config: MatmulConfig, m: int, layout: WeightLayout = "plain") -> int:
+    def size_bytes(self, config: MatmulConfig | GroupedMatmulConfig, m: int, layout: WeightLayout = "plain") -> int:
         """Return its bytes in a call of `m` rows; 0 where the problem does not have it."""
         if not self.is_present(config):
             return 0
         return math.prod(self.shape(config, m, layout)) * self.torch_dtype(config, layout).itemsize
 
-    def alignment(self, config: MatmulConfig, layout: WeightLayout = "plain") -> int:
+    def alignment(self, config: MatmulConfig | GroupedMatmulConfig, layout: WeightLayout = "plain") -> int:
         """Return what its address must be a multiple of on a GPU, in bytes.
 
         Kernels load up to 16 bytes at a time from rows whose length allows it, and so must the first row.
@@ -155,6 +169,54 @@ OPERANDS: tuple[Operand, ...] = (
     ),
 )  # fmt: skip
 
+
+def _of_experts(operand: Operand) -> Operand:
+    """Return an operand by rows of W as a grouped problem has it: that of each expert, one after the other."""
+    return dataclasses.replace(
+        operand,
+        shape=lambda c, m, layout: (c.num_experts, *operand.shape(c.matmul, m, layout)),
+        dtype=lambda c, layout: operand.dtype(c.matmul, layout),
+        is_wide=lambda c: operand.is_wide(c.matmul),
+    )
+
+
+def _of_rows(operand: Operand, rows: Literal["A_rows", "D_rows"]) -> Operand:
+    """Return an operand by rows of A as a grouped problem has it: of its tokens, or of their slots."""
+    return dataclasses.replace(
+        operand,
+        shape=lambda c, m, layout: (m, *c.slots_of(getattr(c, rows)), *operand.shape(c.matmul, m, layout)[1:]),
+        dtype=lambda c, layout: operand.dtype(c.matmul, layout),
+        is_wide=lambda c: operand.is_wide(c.matmul),
+    )
+
+
+#: Every operand of a grouped problem: those of an expert, and which expert a row meets.
+GROUPED_OPERANDS: tuple[Operand, ...] = (
+    *(
+        _of_experts(operand) if operand.rows == "W" else _of_rows(operand, "A_rows")
+        for operand in OPERANDS[:-1]
+    ),
+    Operand(
+        "Offsets", "offsets", "routing", None,
+        shape=lambda c, _m, _: (c.num_experts,),
+        dtype=lambda _c, _: "int32",
+        field="is_sorted",
+    ),
+    Operand(
+        "ExpertIds", "expert_ids", "routing", "A",
+        shape=lambda c, m, _: (m, c.top_k),
+        dtype=lambda _c, _: "int32",
+        field="is_indexed",
+    ),
+    Operand(
+        "RoutingWeights", "routing_weights", "weight", "A",
+        shape=lambda c, m, _: (m, c.top_k),
+        dtype=lambda _c, _: "float32",
+        field="with_routing_weights",
+    ),
+    _of_rows(OPERANDS[-1], "D_rows"),
+)  # fmt: skip
+
 #: All that is read, and what is written.
 INPUTS, OUTPUT = OPERANDS[:-1], OPERANDS[-1]
 #: What decode(W) is made of: the stored weight, and what scales and shifts it.
@@ -165,8 +227,14 @@ EPILOGUE = tuple(operand for operand in INPUTS if operand.role in ("factor", "ad
 ARGUMENTS = tuple(operand.argument for operand in INPUTS)
 
 
-def present(config: MatmulConfig, of: tuple[Operand, ...] = INPUTS) -> tuple[Operand, ...]:
-    """Return the operands that a problem has, in their order."""
+def operands_of(config: MatmulConfig | GroupedMatmulConfig) -> tuple[Operand, ...]:
+    """Return every operand that a problem of this operation may have; the last is the output."""
+    return OPERANDS if config.operation == MatmulConfig.operation else GROUPED_OPERANDS
+
+
+def present(config: MatmulConfig | GroupedMatmulConfig, of: tuple[Operand, ...] | None = None) -> tuple[Operand, ...]:
+    """Return the operands that a problem has, in their order; by default those that are read."""
+    of = operands_of(config)[:-1] if of is None else of
     return tuple(operand for operand in of if operand.is_present(config))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from tvm.target import Target
 
 from bitquant.arch import GpuArch, target_gpu
-from bitquant.config import MatmulConfig
 from bitquant.layouts import WeightLayout
 
 __all__ = ["Problem"]
@@ -22,7 +22,7 @@ class Problem:
     Attributes
     ----------
     config
-        The matrix multiplication, with its ladder.
+        What is multiplied, with its ladder: a `MatmulConfig` or a `GroupedMatmulConfig`, whose `operation` names it.
     rung
         The rung of the ladder: the most rows of A that the function is made for.
     target
@@ -31,10 +31,15 @@ class Problem:
         The layout of the weight that the function reads.
     """
 
-    config: MatmulConfig
+    config: Any
     rung: int
     target: Target
     weight_layout: WeightLayout = "plain"
+
+    @property
+    def operation(self) -> str:
+        """What is computed: "matmul" or "grouped_matmul"."""
+        return str(self.config.operation)
 
     @property
     def is_cuda(self) -> bool:

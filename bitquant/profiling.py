@@ -18,8 +18,10 @@ import torch
 
 from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
+from bitquant.grouped_inputs import draw_grouped_inputs
 from bitquant.inputs import draw_inputs
 from bitquant.layouts import WeightLayout
+from bitquant.operands import operands_of
 from bitquant.threads import follow_torch_threads
 
 __all__ = [
@@ -46,8 +48,8 @@ class Described(Protocol):
     """A problem that kernels are for: an operator, as far as one is needed (it is made of modules that import this)."""
 
     @property
-    def config(self) -> MatmulConfig:
-        """The problem."""
+    def config(self) -> Any:
+        """The problem: a `MatmulConfig` or a `GroupedMatmulConfig`."""
 
     @property
     def weight_layout(self) -> WeightLayout:
@@ -75,7 +77,9 @@ class Timed(Described, Protocol):
 def random_operands(operator: Timed, m: int, device: torch.device) -> dict[str, torch.Tensor]:
     """Return random operands by the names of `Operator.forward`, in the order of the kernels' parameters."""
     generator = torch.Generator(device=device).manual_seed(0)
-    return draw_inputs(operator.config, m, generator).stored(operator.weight_layout)
+    draw: Any = draw_inputs if isinstance(operator.config, MatmulConfig) else draw_grouped_inputs
+    operands: dict[str, torch.Tensor] = draw(operator.config, m, generator).stored(operator.weight_layout)
+    return operands
 
 
 class GraphTimer:
@@ -164,7 +168,8 @@ def operator_latency_us(operator: Timed, m: int) -> float:
     operator(**operands)  # Checks that the device fits the kernel, and loads it.
     A, W, *others = operands.values()
     weights = rotating_copies(W)
-    output = torch.empty((m, operator.config.N), dtype=operator.config.out_format.torch_dtype, device=device)
+    D = operands_of(operator.config)[-1]
+    output = torch.empty(D.shape(operator.config, m, "plain"), dtype=D.torch_dtype(operator.config), device=device)
     kernel = operator.kernel_for(m)
     calls = [lambda w=w: kernel(A, w, *others, output) for w in weights]
     return graph_latency_us(calls) if operator.is_cuda else cpu_latency_us(calls)

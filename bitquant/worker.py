@@ -17,6 +17,7 @@ from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute import select_implementation
 from bitquant.config import MatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig, config_from_problem
 from bitquant.schedule.planned import check_declarations, schedule_planned
 from bitquant.schedule.tuned import Plan
 from bitquant.workers import serve
@@ -24,7 +25,9 @@ from bitquant.workers import serve
 __all__ = ["build_request", "main"]
 
 
-def build_request(config: MatmulConfig, target: Target, layout: Any, plan: Plan) -> dict[str, Any]:
+def build_request(
+    config: MatmulConfig | GroupedMatmulConfig, target: Target, layout: Any, plan: Plan
+) -> dict[str, Any]:
     """Return what a worker is told of an operator, ready for JSON.
 
     Parameters
@@ -36,7 +39,7 @@ def build_request(config: MatmulConfig, target: Target, layout: Any, plan: Plan)
 
 
 def _build(request: dict[str, Any]) -> Archive:
-    config, plan = MatmulConfig.from_problem(request["problem"]), Plan.from_dict(request["plan"])
+    config, plan = config_from_problem(request["problem"]), Plan.from_dict(request["plan"])
     target = resolve_target(Target(request["target"]))
     with tvm.transform.PassContext():
         meaning = select_implementation(config, request["layout"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -37,8 +37,32 @@ _HANG = 13
 _CUDA_STAGES = ("cuda", "ptx", "sass")
 
 
+#: Options that state a grouped problem, and what they are without one.
+_ROUTING = {"num_experts": None, "routing": "sorted", "top_k": None, "A_rows": "tokens", "D_rows": "slots",
+            "with_routing_weights": False}  # fmt: skip
+
+
+class _InspectCommand(ProblemCommand):
+    """A command whose problem is grouped where the number of experts is given."""
+
+    def problem_of(self, ctx: click.Context, fields: dict[str, Any]) -> Any:
+        """Return a `MatmulConfig`, or a `GroupedMatmulConfig`."""
+        routing = {name: ctx.params.pop(name) for name in _ROUTING}
+        if routing["num_experts"] is None:
+            for name, default in _ROUTING.items():
+                if routing[name] != default:
+                    raise click.UsageError(f"--{name} goes with --num_experts; add it, or leave --{name} out")
+            return super().problem_of(ctx, fields)
+        from bitquant.grouped_config import GroupedMatmulConfig
+
+        own = {field.name for field in dataclasses.fields(GroupedMatmulConfig)}
+        if fields["layout"] != "nt":
+            raise click.UsageError("--layout nn goes without --num_experts; leave it out")
+        return GroupedMatmulConfig(**{name: value for name, value in fields.items() if name in own}, **routing)
+
+
 @click.command(
-    cls=ProblemCommand,
+    cls=_InspectCommand,
     epilog="""
 \b
 Stages, in the order of their making:
@@ -58,11 +82,19 @@ Examples:
       --W_dtype uint4 | less
   bitquant inspect --html kernel.html --target h100 --M 16 --N 4096 --K 4096 \\
       --W_dtype uint4 --group_size 128 --with_scaling
+  bitquant inspect --stage cuda --target h100 --num_experts 8 --N 4096 \\
+      --K 1024 --W_dtype fp4_e2m1 --routing indexed --top_k 2
   bitquant inspect --stage ptx --rung 64 --target sm_80 --N 4096 --K 4096 \\
       --W_dtype int8 --out kernel.ptx
 """,
 )
 @target_option
+@click.option("--num_experts", type=int, metavar="INT", help="Experts of a grouped product; what follows goes with it.")
+@click.option("--routing", type=click.Choice(["sorted", "indexed"]), default="sorted", help="How rows find experts.")
+@click.option("--top_k", type=int, metavar="INT", help="Experts of a token, where rows are indexed.")
+@click.option("--A_rows", "A_rows", type=click.Choice(["tokens", "slots"]), default="tokens", help="What A goes by.")
+@click.option("--D_rows", "D_rows", type=click.Choice(["tokens", "slots"]), default="slots", help="What D goes by.")
+@click.option("--with_routing_weights", is_flag=True, help="Multiply each slot by its routing weight.")
 @click.option("--stage", type=click.Choice(list(_LANGUAGES)), help="What to print; see below.")
 @click.option("--html", metavar="FILE", help="Write one page on one kernel: all stages, drawings, roofline.")
 @click.option(
@@ -73,7 +105,7 @@ Examples:
 @click.option("--out", type=click.File("w", encoding="utf-8"), metavar="FILE", help="Write to FILE, not to the screen.")
 def inspect(
     *,
-    config: MatmulConfig,
+    config: Any,
     target: str | None,
     stage: str | None,
     html: str | None,
@@ -97,6 +129,8 @@ def inspect(
         for name, is_given in (("--json", as_json), ("--full", full), ("--out", out is not None)):
             if is_given:
                 raise click.UsageError(f"{name} goes with --stage (got --html); leave it out")
+        if config.operation != "matmul":
+            raise click.UsageError("--html draws products of one weight (got --num_experts); use --stage")
         _write_page(html, config, target, rung)
         return
     if stage is None:
@@ -153,24 +187,25 @@ def _write_page(path: str, config: MatmulConfig, target: str | None, rung: int |
     click.echo(f"{path}: {size}; compiled in {page.compile_s:.1f} s, the page in {page.page_s:.2f} s")
 
 
-def _check_rung(config: MatmulConfig, rung: int) -> None:
+def _check_rung(config: Any, rung: int) -> None:
     if rung not in config.ladder:
         raise ConfigError(f"'--rung' must be one of {', '.join(map(str, config.ladder))} (got {rung})", rung=rung)
 
 
-def _one_rung(config: MatmulConfig, rung: int, target: Target) -> MatmulConfig:
+def _one_rung(config: Any, rung: int, target: Target) -> Any:
     """Return the problem whose one function is that of a rung: with rows as fixed, and a weight in the same layout."""
     from bitquant.schedule import preferred_layout
 
     _check_rung(config, rung)
     one = config.with_M(rung if config.has_fixed_rows(rung) else (rung,))
     if preferred_layout(one, target) != preferred_layout(config, target):
-        one = dataclasses.replace(one, fast_decoding=False)
+        return dataclasses.replace(one, fast_decoding=False)
     return one
 
 
-def _source(config: MatmulConfig, target: Target, stage: str, planned: Plan) -> str:
+def _source(config: Any, target: Target, stage: str, planned: Plan) -> str:
     from bitquant.compute import select_implementation
+    from bitquant.grouped_matmul import GroupedMatmul
     from bitquant.matmul import Matmul
     from bitquant.schedule import apply_plan, preferred_layout, schedule_module
 
@@ -183,7 +218,8 @@ def _source(config: MatmulConfig, target: Target, stage: str, planned: Plan) -> 
         return str(
             (schedule_module(apply_plan(mod, target, planned), target) if stage == "scheduled" else mod).script()
         )
-    operator = Matmul(config, target=target, records=planned)
+    kind = Matmul if config.operation == "matmul" else GroupedMatmul
+    operator = kind(config, target=target, records=planned)
     read = {"cuda": operator.get_source, "ptx": operator.get_ptx, "sass": operator.get_sass, "report": operator.report}
     read["json"] = lambda: json.dumps(operator.facts(), indent=1)
     return read[stage]()

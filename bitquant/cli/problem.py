@@ -117,10 +117,11 @@ _OPTIONS = tuple(
         ("propagate_a", bool, "", None, "For scripts of BitBLAS, without effect."),
         ("propagate_b", bool, "", None, "For scripts of BitBLAS. If no, W stays in the plain layout."),
         ("scale_dtype", _NAME_OR_NONE, "TYPE", None,
-         "Type of Scale and Zeros: float16, bfloat16 or float32. Default: that of A; float32 where A has 8 bits."),
+         "Type of Scale and Zeros: float16, bfloat16, float32; without Zeros float8_e8m0, float8_e4m3. Default: A's."),
         ("with_activation_scale", bool, "", False, "Multiply sums by a float32 for each row of A, (M,)."),
         ("with_channel_scale", bool, "", False, "Multiply sums by a float32 for each row of W, (N,)."),
         ("codebook", NUMBERS, "FLOAT,FLOAT,...", None, "The 16 values of W's codes, where W_dtype is code4."),
+        ("rows_per_scale", _WHOLE, "INT", 1, "Consecutive rows of W that share a scale: 128 for blocks of 128 x 128."),
     )
 )  # fmt: skip
 

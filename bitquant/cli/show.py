@@ -124,8 +124,9 @@ def _header(contents: Contents) -> list[str]:
 
 
 def _has_other_scales(config: MatmulConfig) -> bool:
-    """Whether scales are not of A's type, which kernels for many rows need where A has 16 bits."""
-    return config.A_format.bits > 8 and config.scale_dtype is not None and config.scale_format != config.A_format
+    """Whether A's type does not hold the scales, which kernels for many rows need where A has 16 bits."""
+    is_scaled = config.A_format.bits > 8 and config.scale_dtype is not None
+    return is_scaled and not config.scale_format.is_exact_in(config.A_format.tvm_dtype)
 
 
 def _print_layers(contents: Contents, every: bool) -> None:

@@ -11,11 +11,12 @@ import tvm_ffi
 
 from bitquant.compute.matmul import symbol
 from bitquant.config import MatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig
 
 __all__ = ["te_source"]
 
 
-def te_source(config: MatmulConfig, mod: Any) -> str:
+def te_source(config: MatmulConfig | GroupedMatmulConfig, mod: Any) -> str:
     """Return the tensor expressions of a problem as a Python program in TVM's TE.
 
     TE graphs have no text of their own. This one is read back from the unscheduled functions, where
@@ -30,9 +31,10 @@ def te_source(config: MatmulConfig, mod: Any) -> str:
     """
     texts: dict[str, list[int]] = {}
     present = {var.name_hint for var in mod.get_global_vars()}
-    for rung in (rung for rung in config.ladder if symbol(rung) in present):
+    names = {rung: symbol(rung, config.operation) for rung in config.ladder}
+    for rung in (rung for rung in config.ladder if names[rung] in present):
         # Rungs differ in whether m is symbolic, and in no more.
-        texts.setdefault(_te_statements(mod[symbol(rung)]), []).append(rung)
+        texts.setdefault(_te_statements(mod[names[rung]]), []).append(rung)
     lines = [
         f"# {config}",
         f"# {config.problem_summary()}",

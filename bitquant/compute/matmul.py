@@ -11,6 +11,7 @@ from tvm import te, tirx
 
 from bitquant.compute.decode import apply_scale_and_zero, unpack_code
 from bitquant.config import MatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig, config_from_problem
 from bitquant.layouts import WeightLayout, fragment_code, fragment_layout
 from bitquant.operands import EPILOGUE, WEIGHT, Operand, present
 
@@ -18,14 +19,18 @@ __all__ = [
     "CONFIG_ATTR",
     "LAYOUT_ATTR",
     "RUNG_ATTR",
+    "cast_output",
     "config_of",
     "decode_weight",
     "dequantize_b",
+    "epilogue_value",
     "layout_of",
     "matmul_dequantize_b",
     "output_value",
+    "placeholder",
     "rung_of",
-    "select_implementation",
+    "scale_row",
+    "scale_value",
     "symbol",
     "tag",
     "zero_point",
@@ -40,25 +45,28 @@ LAYOUT_ATTR = "bitquant.layout"
 Expr = Any
 
 
-def symbol(rung: int) -> str:
+def symbol(rung: int, operation: str = MatmulConfig.operation) -> str:
     """Return the name of the function that serves calls of at most `rung` rows."""
-    return f"matmul_m{rung}"
+    return f"{operation}_m{rung}"
 
 
-def tag(func: tvm.tirx.PrimFunc, config: MatmulConfig, rung: int, layout: WeightLayout = "plain") -> tvm.tirx.PrimFunc:
+def tag(
+    func: tvm.tirx.PrimFunc, config: MatmulConfig | GroupedMatmulConfig, rung: int, layout: WeightLayout = "plain"
+) -> tvm.tirx.PrimFunc:
     """Return `func` with its symbol and with the problem, rung and weight layout that it was made for."""
-    attrs = {"global_symbol": symbol(rung), CONFIG_ATTR: config.problem(), RUNG_ATTR: rung, LAYOUT_ATTR: layout}
+    name = symbol(rung, config.operation)
+    attrs = {"global_symbol": name, CONFIG_ATTR: config.problem(), RUNG_ATTR: rung, LAYOUT_ATTR: layout}
     return func.with_attrs(attrs)
 
 
-def config_of(func: tvm.tirx.PrimFunc) -> MatmulConfig | None:
-    """Return the problem that `func` was made for, or None where it carries none."""
+def config_of(func: tvm.tirx.PrimFunc) -> Any:
+    """Return the config that `func` was made for, of whatever operation, or None where it carries none."""
     problem = func.attrs.get(CONFIG_ATTR) if func.attrs else None
     if problem is None:
         return None
     lists = ("M", "codebook")
     fields = {k: list(v) if k in lists and not isinstance(v, int) else v for k, v in problem.items()}
-    return MatmulConfig.from_problem(fields)
+    return config_from_problem(fields)
 
 
 def rung_of(func: tvm.tirx.PrimFunc) -> int:
@@ -110,11 +118,21 @@ def decode_weight(
     else:
         code = B[n, k] if config.layout == "nt" else B[k, n]
     g = k // config.group if config.num_groups > 1 else 0
-    scale = Scale[n, g].astype(work) if config.with_scaling else None
+    scale = scale_value(config, Scale, n, g, work) if config.with_scaling else None
     zero = zero_point(config, Zeros, n, g).astype(work) if config.with_zeros else None
     w = w_format.value(code, work) if table is None else table(code)
     w = apply_scale_and_zero(w, scale, zero, config.zeros_mode)
     return w.astype(dtype)
+
+
+def scale_row(config: MatmulConfig, n: Expr) -> Expr:
+    """Return the row of Scale that row `n` of W is scaled by."""
+    return n // config.rows_per_scale if config.rows_per_scale > 1 else n
+
+
+def scale_value(config: MatmulConfig, Scale: Expr, n: Expr, g: Expr, dtype: str) -> Expr:
+    """Return the scale of group `g` of row `n` of W in `dtype`, a float type that holds it."""
+    return config.scale_format.value(Scale[scale_row(config, n), g], dtype)
 
 
 def zero_point(config: MatmulConfig, Zeros: Expr, n: Expr, g: Expr) -> Expr:
@@ -143,6 +161,20 @@ def output_value(
     bias, activation_scale, channel_scale
         Bias[n], of the output's type, ActivationScale[m] and ChannelScale[n], float32: `bitquant.operands.EPILOGUE`.
     """
+    value, dtype = epilogue_value(config, c, bias, activation_scale, channel_scale)
+    return cast_output(value, dtype, config.out_format.tvm_dtype)
+
+
+def epilogue_value(
+    config: MatmulConfig, c: Expr, bias: Expr = None, activation_scale: Expr = None, channel_scale: Expr = None
+) -> tuple[Expr, str]:
+    """Return c * activation_scale * channel_scale + bias, not rounded to the output's type, and its TVM type.
+
+    Parameters
+    ----------
+    config, c, bias, activation_scale, channel_scale
+        As for `output_value`.
+    """
     c_dtype = config.reduce_dtype
     if config.has_output_scales:
         c, c_dtype = c.astype("float32"), "float32"
@@ -152,11 +184,11 @@ def output_value(
         # Two numbers of 32 bits have a sum of 33.
         c_dtype = "int64" if c_dtype == "int32" and config.out_format.is_integer else "float32"
         c = c.astype(c_dtype) + bias.astype(c_dtype)
-    return _cast_output(c, c_dtype, config.out_format.tvm_dtype)
+    return c, c_dtype
 
 
-def _cast_output(x: Expr, x_dtype: str, dtype: str) -> Expr:
-    """Cast an accumulated value to the output type; integers round to nearest even, saturate, and are 0 for NaN."""
+def cast_output(x: Expr, x_dtype: str, dtype: str) -> Expr:
+    """Return an accumulated value in the output's type; integers round to nearest even, saturate, and are 0 for NaN."""
     if not dtype.startswith("int"):
         return x.astype(dtype)
     low, high = int(tirx.min_value(dtype)), int(tirx.max_value(dtype))
@@ -199,7 +231,7 @@ def matmul_dequantize_b(
     """
     N, K = config.N, config.K
     M = rung if config.has_fixed_rows(rung) else tirx.Var("m", "int32")
-    given: dict[str, Expr] = {o.name: _placeholder(o, config, M, layout) for o in present(config)}
+    given: dict[str, Expr] = {o.name: placeholder(o, config, M, layout) for o in present(config)}
     A, B, Scale, Zeros = given["A"], given["B"], given.get("Scale"), given.get("Zeros")
 
     reduce_dtype = config.reduce_dtype
@@ -250,7 +282,7 @@ def dequantize_b(config: MatmulConfig, dtype: str, layout: WeightLayout = "plain
         Parameters: those of `bitquant.operands.WEIGHT` that the config has, and D. Blocks: Table, the values of all
         codes in float32, where the format needs one, and B_decode.
     """
-    given: dict[str, Expr] = {o.name: _placeholder(o, config, 0, layout) for o in present(config, WEIGHT)}
+    given: dict[str, Expr] = {o.name: placeholder(o, config, 0, layout) for o in present(config, WEIGHT)}
     B, Scale, Zeros = given["B"], given.get("Scale"), given.get("Zeros")
     fmt, table = config.W_format, None
     if fmt.needs_table:
@@ -268,12 +300,7 @@ def dequantize_b(config: MatmulConfig, dtype: str, layout: WeightLayout = "plain
     return func.with_attrs(attrs)
 
 
-def _placeholder(operand: Operand, config: MatmulConfig, m: Any, layout: WeightLayout) -> Expr:
+def placeholder(operand: Operand, config: MatmulConfig | GroupedMatmulConfig, m: Any, layout: WeightLayout) -> Expr:
     """Return an operand as the tensor that an expression reads."""
     shape, dtype = operand.shape(config, m, layout), operand.dtype(config, layout)
     return te.placeholder(shape, name=operand.name, dtype=dtype)
-
-
-def select_implementation(config: MatmulConfig, layout: WeightLayout = "plain") -> tvm.IRModule:
-    """Return the unscheduled module of a problem: one prim_func for each rung of its ladder."""
-    return tvm.IRModule({symbol(rung): matmul_dequantize_b(config, rung, layout=layout) for rung in config.ladder})

@@ -81,10 +81,12 @@ def occupancy(problem: Problem, resources: KernelResources, smem_bytes: int, thr
 
 
 def refusals(problem: Problem, choice: Choice, rules: tuple[Rule, ...]) -> list[tuple[str, str]]:
-    """Return each rule but the chosen one with what became of it: why it refuses, or that it was not needed."""
+    """Return each rule but the chosen one, and those for CPUs on a GPU: why it refuses, or that it was not needed."""
     rows = []
     chosen = False
     for rule in rules:
+        if rule.is_for_cpu and problem.is_cuda:
+            continue
         if rule.name == choice.rule:
             chosen = True
             continue

@@ -33,7 +33,7 @@ _TELLS = {
     "tir": _patterns(D=r'sblock\("D"\)', C=r'sblock\("C"\)', B_decode=r'sblock\("B_decode"\)'),
     "scheduled": _patterns(
         D=r'sblock\("D\w*"\)|ptx\.stmatrix|"st".*"global"|ptx\.st\(.*"(shared|global)"|ptx\.mapa|^\s*D\w*\[.* = ',
-        C=r'ptx\.mma|ptx\.wgmma|"mma|sblock\("C\w*"\)|llvm\.fm|ldmatrix|^\s*(?:C|dot)\[.* = ',
+        C=r'ptx\.mma|ptx\.wgmma|"mma|sblock\("C\w*"\)|llvm\.fm|ldmatrix|^\s*(?:C|dot|total|C_sum)(?:_\d+)?\[.* = ',
         ring=r"ptx\.(mbarrier|cp|fence|griddepcontrol|barrier|bar\b|setmaxnreg)|mbarrier_wait|cp_async|ptx\.ld\(.*\"(global|shared)\"",
         B_decode=r'sblock\("B_decode\w*"\)|prmt|byte_perm|lop3|decode|Scale|Zeros|bitwise_and|shift_right|uint4|hsub2|hfma2',
     ),
@@ -57,12 +57,12 @@ _TELLS = {
     ),
     "llvm": _patterns(
         D=r"\bfptrunc\b|store .*half|store .*bfloat",
-        C=r"llvm\.(fma|fmuladd)|\bfadd\b",
+        C=r"llvm\.(fma|fmuladd)|\bfadd\b|dpbf16ps|vpdpbusd|pmadd",
         B_decode=r"\b(fsub|fmul|lshr|uitofp|sitofp|fpext|shufflevector)\b|permps|permvar",
     ),
     "asm": _patterns(
         D=r"\bvcvtps2ph|\bvcvtneps2bf16",
-        C=r"\bvfn?m(add|sub)|\bvaddps|\bvpdpbusd",
+        C=r"\bvfn?m(add|sub)|\bvaddps|\bvpdpbusd|\bvdpbf16ps|\bvpmadd",
         B_decode=r"\bv(sub|mul)ps|\bvps[rl][la]|\bvpand|\bvpmov[zs]x|\bvcvt(dq2ps|ph2ps)|\bvperm",
     ),
 }  # fmt: skip

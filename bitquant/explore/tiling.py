@@ -15,6 +15,7 @@ from bitquant.schedule.rules.fallback import FallbackHint
 from bitquant.schedule.rules.gemv import GemvHint
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.rules.mma.hint import MmaHint
+from bitquant.schedule.rules.simd.hint import SimdHint
 
 __all__ = ["Part", "Ring", "Tiling", "tiling_of"]
 
@@ -231,5 +232,22 @@ def _of_cpu(h: CpuHint, g: Any) -> Tiling:
         tile_m, tile_n, h.chunk * k_lanes, _up(g.rung, h.row_tile), _up(g.config.N, tile_n),
         f"A thread computes a tile, {rows} x {columns} sums in SIMD registers at a time; a vector of {h.lanes} lanes "
         f"holds {h.lanes} {'k of one n' if is_nt else 'n of one k'}.",
+        parts=parts,
+    )  # fmt: skip
+
+
+@_tiling.register
+def _of_simd(h: SimdHint, g: Any) -> Tiling:
+    tile_m = min(h.row_tile, g.rung)
+    rows = min(h.rows, tile_m)
+    parts = tuple(
+        Part("registers", i, j, min(rows, tile_m - i), h.cols)
+        for i in range(0, tile_m, rows) for j in range(0, h.col_tile, h.cols)
+    )  # fmt: skip
+    where = "into a buffer that all rows of the tile reuse" if h.buffered else "in registers"
+    return Tiling(
+        tile_m, h.col_tile, h.chunk * g.block_k, _up(g.rung, h.row_tile), _up(g.config.N, h.col_tile),
+        f"A thread computes a tile, {rows} x {h.cols} sums in SIMD registers at a time; a vector of {h.lanes} words "
+        f"holds {g.block_k} k of one n, which are decoded {where}.",
         parts=parts,
     )  # fmt: skip

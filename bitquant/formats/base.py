@@ -96,6 +96,10 @@ class NumberFormat(ABC):
         """Whether every value is an integer."""
         return False
 
+    def is_exact_in(self, dtype: str) -> bool:
+        """Whether every number of the format is one of the TVM type `dtype`; asked of formats of scales."""
+        return dtype == self.tvm_dtype
+
     @property
     def is_unsigned(self) -> bool:
         """Whether values are the integers 0 ... 2^bits - 1, which zero points shift."""

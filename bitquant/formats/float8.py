@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Floating point of 8 bits: E4M3 and E5M2 (OCP 8-bit floating point specification 1.0), torch's types.
+"""Floating point of 8 bits, torch's types: E4M3 and E5M2, numbers of A and W, and E8M0, a type of scales.
 
-Every float8 is a float16. E5M2 is its upper byte; of E4M3 exponent and mantissa are put where float16 has them, whose
-bias is greater by 8.
+Sources: OCP 8-bit floating point specification 1.0; for E8M0 OCP Microscaling Formats specification 1.0, 5.4.1.
+
+Every number of E4M3 and E5M2 is a float16. E5M2 is its upper byte; of E4M3 exponent and mantissa are put where float16
+has them, whose bias is greater by 8. E8M0 is the exponent of a float32.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tvm import tirx
 
 from bitquant.errors import ConfigError
-from bitquant.formats.base import Bounds
+from bitquant.formats.base import Bounds, ZerosMode
 from bitquant.formats.floats import TorchFloat, float_bounds
 from bitquant.formats.registers import LINEAR, Decoding, RegisterPlan, Source, byte_pair
 from bitquant.formats.words import MINUS_ZERO_PAIR, PackedPair, pair_of, word_like
@@ -23,7 +25,7 @@ from bitquant.formats.words import MINUS_ZERO_PAIR, PackedPair, pair_of, word_li
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FORMATS", "Float8"]
+__all__ = ["FORMATS", "Exponent8", "Float8"]
 
 Expr = Any
 
@@ -33,6 +35,10 @@ class Float8(TorchFloat):
     """A float8; `has_infinity` tells E5M2, which has infinities, from E4M3, whose codes 0x7f and 0xff are NaN."""
 
     has_infinity: bool = False
+
+    def is_exact_in(self, dtype: str) -> bool:
+        """Whether it is the format's own type or one of 16 and 32 bits."""
+        return dtype == self.tvm_dtype or dtype in (*LINEAR, "float32")
 
     def value(self, code: Expr, dtype: str) -> Expr:
         """Return the number from its bits.
@@ -129,7 +135,50 @@ class Float8(TorchFloat):
         return PackedPair((magnitude >> 1) | (high & sign) | nan, pair_of(256.0, "float16"), MINUS_ZERO_PAIR)
 
 
-FORMATS: tuple[Float8, ...] = (
+@dataclass(frozen=True)
+class Exponent8(TorchFloat):
+    """E8M0: the code c is 2^(c - 127), 255 is NaN. There is no sign and no zero. Scales alone are of this type."""
+
+    def is_exact_in(self, dtype: str) -> bool:
+        """Whether the type has as many exponents: bfloat16 and float32 hold 2^-127 as a subnormal number."""
+        return dtype in (self.tvm_dtype, "bfloat16", "float32")
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """None: no weight has this format."""
+        return ()
+
+    @property
+    def zeros_modes(self) -> tuple[ZerosMode, ...]:
+        """None."""
+        return ()
+
+    def value(self, code: Expr, dtype: str) -> Expr:
+        """Return the power of two from its bits; 2^-127 is a subnormal float32."""
+        bits = tirx.reinterpret("uint8", code).astype("uint32")
+        power = tirx.shift_left(bits, tirx.const(23, "uint32"))
+        # Multiplied, not selected: comparisons of narrow integers do not vectorise everywhere.
+        is_least = (bits == tirx.const(0, "uint32")).astype("uint32") * tirx.const(1 << 22, "uint32")
+        is_nan = (bits == tirx.const(255, "uint32")).astype("uint32") * tirx.const(1 << 22, "uint32")
+        return tirx.reinterpret("float32", power | is_least | is_nan).astype(dtype)
+
+    def bounds(self, dtype: torch.dtype) -> Bounds | None:
+        """Positive numbers; bytes are bit patterns."""
+        if dtype.is_floating_point:
+            return Bounds(2.0**-127, 2.0**127, f"{self.name} holds powers of two from 2^-127 to 2^127")
+        return None
+
+    def encode(self, values: torch.Tensor) -> torch.Tensor:
+        """Round as torch does; bytes are taken as they are."""
+        return values.to(self.torch_dtype) if values.is_floating_point() else values.view(self.torch_dtype)
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return the numbers."""
+        return codes
+
+
+FORMATS: tuple[TorchFloat, ...] = (
     Float8("float8_e4m3", 8, "float8_e4m3fn", aliases=("float8_e4m3fn", "e4m3_float8", "e4m3")),
     Float8("float8_e5m2", 8, "float8_e5m2", has_infinity=True, aliases=("e5m2_float8", "e5m2")),
+    Exponent8("float8_e8m0", 8, "float8_e8m0fnu", aliases=("float8_e8m0fnu", "e8m0_float8", "e8m0")),
 )

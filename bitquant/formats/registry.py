@@ -24,11 +24,11 @@ _ALIASES = {alias: fmt.name for fmt in _FORMATS.values() for alias in fmt.aliase
 #: Formats of W: those of A, and all others of at most 8 bits.
 WEIGHT_DTYPES: tuple[str, ...] = (
     *ACTIVATION_DTYPES,
-    *(fmt.name for fmt in _FORMATS.values() if fmt.bits <= 8 and fmt.name not in ACTIVATION_DTYPES),
+    *(fmt.name for fmt in _FORMATS.values() if fmt.bits <= 8 and fmt.activations and fmt.name not in ACTIVATION_DTYPES),
 )
 ACCUM_DTYPES: tuple[str, ...] = ("float16", "float32", "int32")
 OUT_DTYPES: tuple[str, ...] = ("float16", "bfloat16", "float32", "int32", "int8")
-SCALE_DTYPES: tuple[str, ...] = ("float16", "bfloat16", "float32")
+SCALE_DTYPES: tuple[str, ...] = ("float16", "bfloat16", "float32", "float8_e8m0", "float8_e4m3")
 
 
 def canonical_name(name: str, argument: str, allowed: tuple[str, ...]) -> str:

@@ -352,19 +352,24 @@ def _with_common_scales(kinds: list[LayerKind]) -> list[LayerKind]:
     """Return kinds with scales of one type, as `load_model` gives them to all layers."""
     types = set()
     for kind in kinds:
-        if kind.role == "quantized" and kind.config is not None and kind.config.scale_dtype is not None:
-            types.add(kind.config.scale_format.name if kind.config.A_format.bits > 8 else None)
-    types.discard(None)
+        if _has_wide_scales(kind) and kind.config is not None:
+            types.add(kind.config.scale_format.name)
     if len(types) <= 1:
         return kinds
     result = []
     for kind in kinds:
-        c = kind.config
-        is_scaled = kind.role == "quantized" and c is not None and c.scale_dtype is not None and c.A_format.bits > 8
-        if is_scaled and c is not None:
-            kind = _with_config(kind, dataclasses.replace(c, scale_dtype="float32"))  # noqa: PLW2901
+        if _has_wide_scales(kind) and kind.config is not None:
+            kind = _with_config(kind, dataclasses.replace(kind.config, scale_dtype="float32"))  # noqa: PLW2901
         result.append(kind)
     return result
+
+
+def _has_wide_scales(kind: LayerKind) -> bool:
+    """Whether a layer whose A has 16 bits has scales of as many or more."""
+    c = kind.config
+    if kind.role != "quantized" or c is None or c.scale_dtype is None:
+        return False
+    return c.A_format.bits > 8 and c.scale_format.bits > 8
 
 
 # Tensors that are not quantized.

@@ -53,6 +53,7 @@ def format_fields(layer: str, config: MatmulConfig, **others: Any) -> dict[str, 
         "scale_dtype": c.scale_format.name if has_scale_type else None,
         "with_channel_scale": c.with_channel_scale,
         **({"codebook": list(c.W_format.levels or ())} if c.W_format.takes_codebook else {}),
+        **({"rows_per_scale": c.rows_per_scale} if c.with_scaling and c.rows_per_scale > 1 else {}),
         **others,
     }
 
@@ -95,6 +96,8 @@ def describe_format(fields: dict[str, Any]) -> str:
     parts = [f"{said.get('layer')} of {said.get('W_dtype')}, N={said.get('N')}, K={said.get('K')}"]
     if fields.get("group_size") is not None:
         parts.append(f"groups of {said['group_size']}")
+    if fields.get("rows_per_scale") is not None:
+        parts.append(f"{said['rows_per_scale']} rows a scale")
     if fields.get("with_scaling"):
         parts.append(f"{said.get('scale_dtype')} scales")
     if fields.get("zeros_mode") is not None:

@@ -79,6 +79,8 @@ class Linear(KernelModule):
         Whether a call gathers the columns of A by `permutation` before it multiplies.
     codebook
         The 16 levels of W_dtype "code4", as in `MatmulConfig`.
+    rows_per_scale
+        Consecutive output channels that share a scale, as in `MatmulConfig`.
 
     Attributes
     ----------
@@ -139,6 +141,7 @@ class Linear(KernelModule):
         quantize_activations: bool = False,
         with_permutation: bool = False,
         codebook: Sequence[float] | None = None,
+        rows_per_scale: int = 1,
     ) -> None:
         for name, flag in (
             ("with_activation_scale", with_activation_scale),
@@ -165,6 +168,7 @@ class Linear(KernelModule):
             with_activation_scale=with_activation_scale or quantize_activations,
             with_channel_scale=with_channel_scale,
             codebook=codebook,
+            rows_per_scale=rows_per_scale,
         )
         if group_size not in (None, -1, in_features) and not (config.with_scaling or config.with_zeros):
             raise ConfigError(
@@ -298,7 +302,7 @@ class Linear(KernelModule):
         weight
             (N, K) values as `Matmul.transform_weight` takes them: integers for integer formats.
         scales
-            (N, K / group_size), of the type of ``layer.scales``.
+            (ceil(N / rows_per_scale), K / group_size), of the type of ``layer.scales``.
         zeros
             Zero points of the shape and type of ``layer.zeros``, as the operator takes them: (N, K / group_size), and
             for zeros_mode "quantized" what `Matmul.transform_zeros` returns.
@@ -660,6 +664,7 @@ def constructor_fields(config: MatmulConfig, *, quantize_activations: bool, with
         "quantize_activations": quantize_activations,
         "with_permutation": with_permutation,
         "codebook": None if c.codebook is None else list(c.W_format.levels or ()),
+        "rows_per_scale": c.rows_per_scale if c.rows_per_scale > 1 else None,
     }
     defaults = dict.fromkeys(("A_dtype", "W_dtype", "accum_dtype", "out_dtype"), "float16")
     stated = {name: value for name, value in values.items() if value not in (None, False, defaults.get(name))}

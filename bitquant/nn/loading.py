@@ -17,7 +17,7 @@ import torch
 
 from bitquant.config import check_bool
 from bitquant.errors import BitquantError, CheckpointError, ConfigError, UnsupportedError
-from bitquant.formats import SCALE_DTYPES, canonical_name
+from bitquant.formats import SCALE_DTYPES, canonical_name, number_format
 from bitquant.nn.checkpoints.checkpoint import Checkpoint, checkpoint_path, find_weights, read_checkpoint
 from bitquant.nn.checkpoints.layer import checkpoint_error
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
@@ -300,7 +300,7 @@ class _LazyTensor:
 
 def _has_own_scales(layer: Linear) -> bool:
     """Whether the type of a layer's scales is to be that of all layers."""
-    return layer.has_scale_type and layer.config.A_format.bits > 8
+    return layer.has_scale_type and min(layer.config.A_format.bits, layer.config.scale_format.bits) > 8
 
 
 class _Loader:
@@ -488,7 +488,7 @@ class _Loader:
         )  # fmt: skip
 
     def _unify_scales(self, model: Any, places: Places) -> None:
-        """Give all layers scales of one type, and say so where that is not the type of A."""
+        """Give all layers scales of one type, but for scales of 8 bits; say so where A's type does not hold theirs."""
         sixteen = {n: m for n, m in model.named_modules() if isinstance(m, Linear) and _has_own_scales(m)}
         types = {m.config.scale_format.name for m in sixteen.values()}
         if len(types) > 1:
@@ -496,7 +496,8 @@ class _Loader:
                 places.replace(name, layer.with_scale_dtype("float32"))
             types = {"float32"}
         A = str(self.dtype).removeprefix("torch.")
-        if self.scale_dtype is None and types - {A}:
+        types -= {name for name in types if number_format(name).is_exact_in(A)}
+        if self.scale_dtype is None and types:
             warnings.warn(
                 f"scales are kept as {next(iter(types))}, exactly: not all of them are numbers of {A}. Kernels for "
                 f"many rows on Hopper need scales of A's type: scale_dtype={A!r} rounds them"

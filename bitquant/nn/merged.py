@@ -13,6 +13,7 @@ longer than the input, or until every part has been asked.
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Iterator
@@ -98,8 +99,9 @@ def _sets(parent: torch.nn.Module, children: tuple[str, ...]) -> Iterator[list[L
         if type(module) is Linear and (key := _key(module)) is not None:
             sets.setdefault(key, []).append(module)
     for members in sets.values():
-        # A stored weight is made of tiles; none may belong to two layers.
-        ragged = [layer for layer in members if layer.out_features % TILE_N]
+        # A stored weight is made of tiles, and rows may share scales; none of either may belong to two layers.
+        whole = math.lcm(TILE_N, members[0].config.rows_per_scale)
+        ragged = [layer for layer in members if layer.out_features % whole]
         parts = [layer for layer in members if layer not in ragged] + ragged[:1]
         if len(parts) > 1:
             yield parts

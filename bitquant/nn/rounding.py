@@ -41,9 +41,10 @@ def quantize(
         float16 and wider    no scale                            value = w rounded to the format
 
     s is rounded up to the type of the scales, so that w / s never leaves the range, also where s is too small for a
-    normal number of that type; then values are made with the s that is stored. Integers are so within s / 2 of w, and
-    other formats within half the distance of two levels times s; with zeros_mode "rescale" that of the rounding of
-    z * s to its type comes on top. A group of zeros has s = 1 (int1: 0), and comes back as zeros.
+    normal number of that type (float8_e8m0 has no zero, and gives 2^-127 for it); then values are made with the s that
+    is stored. Integers are so within s / 2 of w, and other formats within half the distance of two levels times s; with
+    zeros_mode "rescale" that of the rounding of z * s to its type comes on top. A group of zeros has s = 1 (int1: 0),
+    and comes back as zeros.
 
     With ``method="hqq"`` zero points are fractions, which `bitquant.nn.half_quadratic.optimise_zeros` chooses so that
     the error of a group is small in a norm that forgives outliers. In that norm it is never larger than with "rtn".
@@ -74,6 +75,12 @@ def quantize(
     """
     _check_method(method, config)
     _check_float_weight(weight, config)
+    if config.rows_per_scale > 1 and config.with_scaling:
+        raise ConfigError(
+            f"'rows_per_scale' must be 1 where a weight is rounded, which gives each row its scales (got "
+            f"{config.rows_per_scale}); such weights come from checkpoints",
+            rows_per_scale=config.rows_per_scale,
+        )
     fmt = config.W_format
     if fmt.bits > 8:
         return weight.detach().to(fmt.torch_dtype), None, None
@@ -85,7 +92,7 @@ def quantize(
     for first in range(0, config.N, step):
         rows = slice(first, first + step)
         values[rows], scale[rows], zeros[rows] = _quantize_rows(weight.detach()[rows], config, method)
-    if not torch.isfinite(scale).all():
+    if not torch.isfinite(scale.to(torch.float32)).all():
         largest = float(weight.detach().abs().max())
         raise ConfigError(
             f"'weight' is too large for {config.scale_format.name} scales (got values up to {largest:g}); "
@@ -121,7 +128,7 @@ def _quantize_rows(
         span, reach = torch.maximum(-low, high), float(fmt.max_value)
     # By a tensor: GPUs divide by a number through its reciprocal, which rounds twice.
     wanted = span / torch.full_like(span, reach)
-    scale = torch.where(span > 0, _round_up(wanted, scale_type), 1)
+    scale = _round_up(torch.where(span > 0, wanted, 1), scale_type)
     s = scale.to(torch.float32).unsqueeze(-1)
     steps = groups / s
     if fmt.levels is not None:
@@ -150,9 +157,13 @@ def _quantize_rows(
 
 def _round_up(numbers: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Return the least numbers of a type that are not below non-negative float32 `numbers`."""
+    if dtype is torch.float8_e8m0fnu:
+        # The exponent of a float32, carried into by any bit below it. 2^-127 is subnormal there, and the least number.
+        bits = numbers.view(torch.int32)
+        return torch.where(bits <= 1 << 22, 0, (bits + ((1 << 23) - 1)) >> 23).to(torch.uint8).view(dtype)
     nearest = numbers.to(dtype)
     # The bit pattern of the next number above a non-negative one is the next integer.
-    bits = nearest.view(torch.int16 if dtype.itemsize == 2 else torch.int32)
+    bits = nearest.view({1: torch.uint8, 2: torch.int16, 4: torch.int32}[dtype.itemsize])
     return (bits + (nearest.to(torch.float32) < numbers)).view(dtype)
 
 

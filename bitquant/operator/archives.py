@@ -19,6 +19,7 @@ from bitquant.archive import Archive
 from bitquant.build import build, tell
 from bitquant.compiler import cuda_compiler, find_linker
 from bitquant.config import MatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.parallel import Turn
 from bitquant.workers import BuildWarning, Outcome, current_crew
 
@@ -98,7 +99,7 @@ def _key(parts: dict[str, Any], config: Problem, target: Target) -> str:
 def _title(parts: dict[str, Any], config: Problem, target: Target) -> str:
     """Return what tells an entry of the cache from others, for people."""
     words = [f"{parts['operation']} of {config}" if "operation" in parts else str(config)]
-    if isinstance(config, MatmulConfig):
+    if isinstance(config, (MatmulConfig, GroupedMatmulConfig)):
         words += [config.problem_summary(), f"{parts['weight_layout']} weight"]
     if parts.get("plan", {}).get("planned"):
         words.append("tuned")

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import tvm
@@ -81,6 +81,16 @@ class Operator:
     """
 
     weight_layout: WeightLayout
+    config: Any
+    #: What its config is.
+    config_type: ClassVar[type] = MatmulConfig
+    #: What is made of configs of another operation, where a program or a file names one.
+    _classes: ClassVar[dict[type, type[Operator]]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.config_type is not MatmulConfig:
+            Operator._classes.setdefault(cls.config_type, cls)
 
     def __init__(
         self,
@@ -89,8 +99,10 @@ class Operator:
         rules: Sequence[Any] | None = None,
         records: RecordSource | Plan | None = None,
     ) -> None:
-        if not isinstance(config, MatmulConfig):
-            raise ConfigError(f"'config' must be a MatmulConfig (got {type(config).__name__})", config=config)
+        if not isinstance(config, self.config_type):
+            raise ConfigError(
+                f"'config' must be a {self.config_type.__name__} (got {type(config).__name__})", config=config
+            )
         target = resolve_target(target)
         layout = preferred_layout(config, target, rules)
         # What follows from the problem need not be said by a program that calls the operator.
@@ -108,15 +120,26 @@ class Operator:
         self.config, self.target, self.weight_layout, planned = parts
         self._plan, self._rules = planned or Plan(), rules
         self._retired: list[Archive] = []
-        self.signature = Signature(self.config, self.weight_layout, "cuda" if self.is_cuda else "cpu")
+        self.signature = self._signature_of(self.config, self.weight_layout, "cuda" if self.is_cuda else "cpu")
         self._check_device = DeviceCheck(self.arch if self.is_cuda else None)
-        self._decoder = WeightDecoder(self.signature, self.target, self._check_device)
+        self._decoder = self._decoder_of(self._check_device)
         #: Whether its kernels are others than those that follow from the problem.
         self.is_tuned = not is_default
         if rules is None:
             self._name_problem()
         else:
             self.problem = f"{self.config} with rules of its own, {uuid.uuid4()}"
+
+    # What an operation has of its own.
+
+    def _signature_of(self, config: Any, layout: WeightLayout, device_type: str) -> Signature:
+        return Signature(config, layout, device_type)
+
+    def _launcher_of(self, archive: Archive) -> Launcher:
+        return Launcher(self.signature, archive, self._check_device)
+
+    def _decoder_of(self, check_device: DeviceCheck) -> WeightDecoder:
+        return WeightDecoder(self.signature, self.target, check_device)
 
     def _name_problem(self) -> None:
         plan = self._plan if self.is_tuned else None
@@ -125,7 +148,8 @@ class Operator:
     @classmethod
     def _from_parts(cls, parts: Parts, archive: Archive | None = None) -> Operator:
         """Return the operator that is made from `parts`, with the kernels of `archive` if there are any."""
-        operator = cls.__new__(cls)
+        own = cls if isinstance(parts.config, cls.config_type) else cls._classes.get(type(parts.config), Operator)
+        operator = own.__new__(own)
         is_default = parts.plan is None
         if is_default:
             parts = parts._replace(plan=plan(parts.config, parts.target, parts.layout, None, None))
@@ -178,7 +202,7 @@ class Operator:
     def _bind(self, archive: Archive) -> None:
         """Set what depends on the kernels."""
         self._archive = archive
-        self._launcher = Launcher(self.signature, archive, self._check_device)
+        self._launcher = self._launcher_of(archive)
         register(self.problem, self)
 
     def _follow(self, new: Plan) -> None:
@@ -340,7 +364,7 @@ class Operator:
     @property
     def prim_func(self) -> PrimFunc:
         """The unscheduled function of the last rung."""
-        return self.prim_func_mod[symbol(self.config.ladder[-1])]
+        return self.prim_func_mod[symbol(self.config.ladder[-1], self.config.operation)]
 
     @cached_property
     def scheduled_mod(self) -> IRModule:

@@ -20,6 +20,7 @@ from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, UnsupportedError
 from bitquant.files import as_path
+from bitquant.grouped_config import GroupedMatmulConfig, config_from_problem
 from bitquant.layouts import WeightLayout, fragment_refusal
 from bitquant.schedule import Plan
 
@@ -29,7 +30,7 @@ __all__ = ["Parts", "export_archive", "lenient_plan", "load_archive", "problem_p
 class Parts(NamedTuple):
     """What an operator is made from."""
 
-    config: MatmulConfig
+    config: Any
     target: Target
     layout: WeightLayout
     plan: Plan | None
@@ -72,10 +73,11 @@ def load_archive(path: str | Path) -> tuple[Archive, Parts]:
 def _parts_of(archive: Archive) -> Parts:
     """Return what the operator of an archive was made from; ValueError, TypeError or KeyError where it was none."""
     problem, layout = archive.manifest["problem"], archive.manifest["weight_layout"]
-    config = MatmulConfig.from_problem(problem)
+    config = config_from_problem(problem)
     if config.problem() != problem:
         raise ValueError("the field 'problem' of its manifest is not spelt as bitquant spells it")
-    if layout == "fragment" and (reason := fragment_refusal(config)) is not None:
+    one = config if isinstance(config, MatmulConfig) else config.matmul
+    if layout == "fragment" and (reason := fragment_refusal(one)) is not None:
         raise ValueError(f"a weight in the fragment layout {reason}")
     for field, rungs in (("symbols", archive.symbols), ("choices", archive.choices)):
         if sorted(rungs) != list(config.ladder):
@@ -99,7 +101,9 @@ def lenient_plan(fields: Mapping[str, Any]) -> Plan:
     return Plan(planned, plan.refusals)
 
 
-def problem_text(config: MatmulConfig, target: Target, layout: WeightLayout, plan: Plan | None) -> str:
+def problem_text(
+    config: MatmulConfig | GroupedMatmulConfig, target: Target, layout: WeightLayout, plan: Plan | None
+) -> str:
     """Return the problem as canonical JSON, from which `problem_parts` makes it again.
 
     Parameters
@@ -125,7 +129,7 @@ def problem_parts(text: str) -> Parts:
     """
     try:
         fields = json.loads(text)
-        config = MatmulConfig.from_problem(fields["problem"])
+        config = config_from_problem(fields["problem"])
         plan = lenient_plan(fields["plan"]) if "plan" in fields else None
         return Parts(config, resolve_target(fields["target"]), fields["weight_layout"], plan)
     except (TypeError, ValueError, KeyError, RecursionError) as error:

@@ -10,23 +10,39 @@ from tvm.target import Target
 from bitquant.arch import GpuArch, target_gpu
 from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.markup import Text, html_table
-from bitquant.operands import OPERANDS
+from bitquant.operands import GROUPED_OPERANDS, OPERANDS
 
 __all__ = ["bytes_per_call", "facts", "floor_us", "report"]
 
 
-def bytes_per_call(config: MatmulConfig, m: int) -> int:
-    """Return the least bytes that a call of `m` rows moves: every operand read once, D written once."""
-    return sum(operand.size_bytes(config, m) for operand in OPERANDS)
+def bytes_per_call(config: MatmulConfig | GroupedMatmulConfig, m: int) -> int:
+    """Return the least bytes that a call of `m` rows moves: every operand read once, D written once.
+
+    Of a grouped call that is with rows of as many experts as there can be.
+    """
+    if isinstance(config, MatmulConfig):
+        return sum(operand.size_bytes(config, m) for operand in OPERANDS)
+    share = min(config.num_experts, m * (config.top_k or 1))
+    total = 0
+    for operand in GROUPED_OPERANDS:
+        size = operand.size_bytes(config, m)
+        total += size // config.num_experts * share if operand.rows == "W" else size
+    return total
 
 
-def floor_us(config: MatmulConfig, m: int, gpu: GpuArch) -> float:
+def _flop(config: MatmulConfig | GroupedMatmulConfig, m: int) -> int:
+    top_k = config.top_k or 1 if isinstance(config, GroupedMatmulConfig) else 1
+    return 2 * m * top_k * config.N * config.K
+
+
+def floor_us(config: MatmulConfig | GroupedMatmulConfig, m: int, gpu: GpuArch) -> float:
     """Return what a call takes at least, in microseconds: `bytes_per_call` by the bandwidth of the data sheet."""
     return bytes_per_call(config, m) / gpu.bandwidth_bytes_per_s * 1e6
 
 
-def facts(config: MatmulConfig, archive: Archive) -> dict[str, Any]:
+def facts(config: MatmulConfig | GroupedMatmulConfig, archive: Archive) -> dict[str, Any]:
     """Return what `report` says as values that JSON can hold; sizes are in bytes, times in microseconds."""
     manifest = archive.manifest
     gpu = target_gpu(Target(manifest["target"])) if archive.programs else None
@@ -55,7 +71,7 @@ def facts(config: MatmulConfig, archive: Archive) -> dict[str, Any]:
         {
             "m": m,
             "bytes": bytes_per_call(config, m),
-            "flop": 2 * m * config.N * config.K,
+            "flop": _flop(config, m),
             "floor_us": None if gpu is None else floor_us(config, m, gpu),
         }
         for m in config.ladder
@@ -71,7 +87,7 @@ def facts(config: MatmulConfig, archive: Archive) -> dict[str, Any]:
     }
 
 
-def report(config: MatmulConfig, archive: Archive) -> Text:
+def report(config: MatmulConfig | GroupedMatmulConfig, archive: Archive) -> Text:
     """Return one screen on how a problem is solved; a notebook shows it as tables.
 
     For each kernel: the rungs it serves, rule and hint, why other rules refused the first of them, registers, shared
@@ -109,7 +125,7 @@ def report(config: MatmulConfig, archive: Archive) -> Text:
     return Text("\n".join(lines), _tables(config, found))
 
 
-def _tables(config: MatmulConfig, found: dict[str, Any]) -> str:
+def _tables(config: MatmulConfig | GroupedMatmulConfig, found: dict[str, Any]) -> str:
     """Return what `report` says as tables in HTML."""
     kernels, refusals = [], []
     for kernel in found["kernels"]:

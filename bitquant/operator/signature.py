@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import torch
 
 from bitquant.arch import gpu_arch
-from bitquant.config import MatmulConfig
 from bitquant.errors import CallError
 from bitquant.layouts import WeightLayout
-from bitquant.operands import ARGUMENTS, OPERANDS, OUTPUT, WEIGHT, Operand
+from bitquant.operands import OUTPUT, WEIGHT, Operand, operands_of
 
 __all__ = ["DeviceCheck", "Expected", "Operands", "Signature"]
 
@@ -71,14 +70,14 @@ class Signature:
     Parameters
     ----------
     config
-        The problem.
+        The problem, of whatever operation.
     layout
         Layout of the weight that its kernels read.
     device_type
         Where they run, "cpu" or "cuda".
     """
 
-    def __init__(self, config: MatmulConfig, layout: WeightLayout, device_type: str) -> None:
+    def __init__(self, config: Any, layout: WeightLayout, device_type: str) -> None:
         self.config, self.layout, self.device_type = config, layout, device_type
         self.K, self.N = config.K, config.N
         #: By the names at the call, in the order of the kernels' parameters.
@@ -91,11 +90,11 @@ class Signature:
                 dtype=o.torch_dtype(config, layout),
                 alignment=o.alignment(config, layout),
             )
-            for o in OPERANDS
+            for o in operands_of(config)
         }
         self.A_dtype, self.out_dtype = self.expected["A"].dtype, self.expected[OUTPUT.argument].dtype
         self._output = self.expected[OUTPUT.argument]
-        self.inputs = tuple(self.expected[name] for name in ARGUMENTS)
+        self.inputs = tuple(e for name, e in self.expected.items() if name != OUTPUT.argument)
 
     def check(self, operands: Operands, output: Any = None, *, is_fake: bool = False) -> None:
         """Check every operand, and `output` where it is given.
@@ -262,8 +261,9 @@ class Signature:
                 "to there (got one); make it outside, or use .clone()"
             )
         if (i := self.overlap(operands, output)) is not None:
+            name = self.inputs[i].operand.argument
             raise CallError(
-                f"'output' must share no memory with {ARGUMENTS[i]!r}, which is read while it is written; "
+                f"'output' must share no memory with {name!r}, which is read while it is written; "
                 "pass another tensor, or leave it out"
             )
 

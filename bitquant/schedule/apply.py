@@ -13,8 +13,10 @@ from tvm.ir import IRModule
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
+from bitquant.compute.matmul import config_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WeightLayout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule import ranking
@@ -53,7 +55,8 @@ class Choice:
     smem_bytes
         Dynamic shared memory of a block.
     refusals
-        The rules that were asked before, with their reasons; "record" for a record that does not fit.
+        The rules that were asked before, with their reasons, but for those for CPUs where the target is a GPU; "record"
+        for a record that does not fit.
     origin
         Where rule and hint come from: "default", "record <file>" or "tuned".
     """
@@ -118,8 +121,8 @@ def _apply_foreign(rule: Any, func: PrimFunc, target: Target) -> PrimFunc | None
     return result if isinstance(result, PrimFunc) else result.mod["main"]
 
 
-def chosen_rules(rules: Sequence[Any] | None) -> Sequence[Any]:
-    """Return the rules that a caller has named, or all of bitquant's.
+def chosen_rules(rules: Sequence[Any] | None, operation: str = MatmulConfig.operation) -> Sequence[Any]:
+    """Return the rules that a caller has named, or all of bitquant's for an operation.
 
     Raises
     ------
@@ -127,7 +130,7 @@ def chosen_rules(rules: Sequence[Any] | None) -> Sequence[Any]:
         If they are no sequence of rules, bitquant's or dlight's.
     """
     if rules is None:
-        return default_rules()
+        return default_rules(operation)
     fix = "pass some of bitquant.schedule.rules.default_rules(), or objects of your own with 'apply'"
     if isinstance(rules, (str, bytes)) or not isinstance(rules, Sequence):
         raise ScheduleError(f"'rules' must be a sequence of rules (got {rules!r:.80}); {fix}", rules=rules)
@@ -137,13 +140,16 @@ def chosen_rules(rules: Sequence[Any] | None) -> Sequence[Any]:
     return rules
 
 
-def preferred_layout(config: MatmulConfig, target: Target, rules: Sequence[Any] | None = None) -> WeightLayout:
+def preferred_layout(
+    config: MatmulConfig | GroupedMatmulConfig, target: Target, rules: Sequence[Any] | None = None
+) -> WeightLayout:
     """Return the layout in which a weight for `rules` is stored: one for every rung, since it is stored once.
 
     It is "fragment" where rules made for it take every rung, and the config does not ask for the plain layout.
     """
-    rules = chosen_rules(rules)
-    if config.wants_plain_layout or target.kind.name != "cuda" or fragment_refusal(config) is not None:
+    rules = chosen_rules(rules, config.operation)
+    one = config.matmul if isinstance(config, GroupedMatmulConfig) else config
+    if config.wants_plain_layout or target.kind.name != "cuda" or fragment_refusal(one) is not None:
         return "plain"
     readers = [rule for rule in rules if isinstance(rule, Rule) and rule.weight_layouts == ("fragment",)]
     problems = [Problem(config, rung, target, "fragment") for rung in config.ladder]
@@ -170,11 +176,14 @@ def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None =
     ScheduleError
         If no rule applies. The message lists all reasons.
     """
-    rules = chosen_rules(rules)
+    if rules is not None:
+        chosen_rules(rules)  # Checked before anything is scheduled.
     functions = {}
     for name, func in mod.functions_items():
         if choice_of(func) is None:
-            func = _schedule(func, func.attrs.get("target") or target, rules)  # noqa: PLW2901
+            config = config_of(func)
+            own = chosen_rules(rules, MatmulConfig.operation if config is None else config.operation)
+            func = _schedule(func, func.attrs.get("target") or target, own)  # noqa: PLW2901
         functions[name] = func
     return IRModule(functions, attrs=mod.attrs)
 
@@ -195,6 +204,9 @@ def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
         elif reason := rule.refusal(problem):
             refusals[name] = reason
         elif chosen := ranking.first(problem, [other for other in rules[place:] if isinstance(other, Rule)]):
+            if problem.is_cuda:
+                on_cpu = {r.name for r in rules if isinstance(r, Rule) and r.is_for_cpu}
+                refusals = {name: reason for name, reason in refusals.items() if name not in on_cpu}
             return schedule_with(func, *chosen, target, refusals=refusals)
     where = str(getattr(target, "arch", None) or target.kind.name)
     what = problem or f"{func.attrs.get('global_symbol')} on {where}"

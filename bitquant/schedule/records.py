@@ -21,6 +21,7 @@ from bitquant.arch import gpu_arch
 from bitquant.config import MatmulConfig
 from bitquant.errors import BitquantError, RecordError
 from bitquant.files import as_path, lock_folder, read_regular, write_whole
+from bitquant.grouped_config import GroupedMatmulConfig, config_from_problem
 
 __all__ = [
     "SCHEMA",
@@ -48,7 +49,7 @@ _LOCK_TIMEOUT_S = 60.0
 ENVIRONMENT = "BITQUANT_SCHEDULES"
 
 
-def problem_without_rows(config: MatmulConfig) -> dict[str, Any]:
+def problem_without_rows(config: MatmulConfig | GroupedMatmulConfig) -> dict[str, Any]:
     """Return what records and trials say of their problem: `MatmulConfig.problem` without M."""
     return {k: v for k, v in config.problem().items() if k != "M"}
 
@@ -91,9 +92,9 @@ class Record:
     source: Path | None = field(default=None, compare=False)
 
     @property
-    def config(self) -> MatmulConfig:
-        """The problem, with the rung as its static M."""
-        return MatmulConfig.from_problem({**self.problem, "M": self.rung})
+    def config(self) -> Any:
+        """The problem, with the rung as its static M: a `MatmulConfig` or a `GroupedMatmulConfig`."""
+        return config_from_problem({**self.problem, "M": self.rung})
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -134,7 +135,7 @@ class Record:
                     f"{what}: field {name!r} must be above 0 (got {values[name]!r})", **{name: values[name]}
                 )
         try:
-            problem = problem_without_rows(MatmulConfig.from_problem({**values["problem"], "M": values["rung"]}))
+            problem = problem_without_rows(config_from_problem({**values["problem"], "M": values["rung"]}))
         except (KeyError, TypeError, BitquantError) as error:
             raise RecordError(f"{what}: field 'problem' is no problem: {error}", problem=values["problem"]) from error
         return cls(**{**values, "problem": problem}, source=source)
@@ -208,7 +209,9 @@ class Records:
         devices[record.device] = record
         return True
 
-    def find(self, config: MatmulConfig, rung: int, arch: str, device: str | None = None) -> Record | None:
+    def find(
+        self, config: MatmulConfig | GroupedMatmulConfig, rung: int, arch: str, device: str | None = None
+    ) -> Record | None:
         """Return the record of this problem, whatever its accum_dtype, of exactly this rung and architecture, or None.
 
         Parameters
@@ -261,7 +264,7 @@ def _order(record: Record) -> tuple[Any, ...]:
 # Files.
 
 
-def record_path(config: MatmulConfig, arch: str, device: str) -> Path:
+def record_path(config: MatmulConfig | GroupedMatmulConfig, arch: str, device: str) -> Path:
     """Return where a folder of records keeps a problem, ``<arch>/<device>/<op>-<A>-<W>.json``.
 
     The folder of a device is its name in lower case, with a dash for whatever is neither letter nor digit.
@@ -270,8 +273,9 @@ def record_path(config: MatmulConfig, arch: str, device: str) -> Path:
     return Path(gpu_arch(arch).name) / slug / _file_name(config)
 
 
-def _file_name(config: MatmulConfig) -> str:
-    return f"matmul_{config.layout}-{config.A_format.name}-{config.W_format.name}.json"
+def _file_name(config: MatmulConfig | GroupedMatmulConfig) -> str:
+    form = config.routing if isinstance(config, GroupedMatmulConfig) else config.layout
+    return f"{config.operation}_{form}-{config.A_format.name}-{config.W_format.name}.json"
 
 
 def load_records(path: str | Path) -> Records:
@@ -288,7 +292,7 @@ def load_records(path: str | Path) -> Records:
     return Records(_read(path))
 
 
-def records_for(path: str | Path, config: MatmulConfig, arch: str) -> Records:
+def records_for(path: str | Path, config: MatmulConfig | GroupedMatmulConfig, arch: str) -> Records:
     """Return the records that may serve a problem: those of a file, or of the files of a folder for its formats.
 
     A file is read again only after it has changed.

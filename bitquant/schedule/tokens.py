@@ -174,8 +174,8 @@ class _CudaKernel:
     Maxima are those of bits (`magnitude_bits`), of both halves of a word where x has 16: one shift and one maximum an
     element, and what lies below a number's own bits decides nothing but between equal ones.
 
-    From sm_90 on it is launched so that it may begin before the kernel before it has ended, and lets the next one in at
-    once: a product fetches its weight meanwhile (docs/architecture.md, "Programmatic dependent launch").
+    From sm_90 on it is launched so that it may begin before the kernel before it has ended, and triggers the launch
+    of the next at once: a product fetches its weight meanwhile (docs/architecture.md, "Programmatic dependent launch").
     """
 
     def __init__(self, config: TokenConfig, hint: TokensHint, target: Target) -> None:

@@ -18,6 +18,7 @@ from bitquant.arch import detected_cuda_arch
 from bitquant.compute.matmul import config_of, layout_of, rung_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import RecordError
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WeightLayout
 from bitquant.problem import Problem
 from bitquant.schedule.apply import (
@@ -30,7 +31,6 @@ from bitquant.schedule.apply import (
 )
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.records import Record, Records, directories, records_for
-from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import Rule, problem_of
 
 __all__ = ["ApplyTunedSchedule", "Plan", "Planned", "RecordSource", "apply_plan", "plan", "read_hint"]
@@ -170,7 +170,7 @@ def _stale(origin: str, what: object, error: Exception) -> RecordError:
 
 
 def plan(
-    config: MatmulConfig,
+    config: MatmulConfig | GroupedMatmulConfig,
     target: Target,
     layout: WeightLayout = "plain",
     records: RecordSource | None = None,
@@ -205,7 +205,7 @@ def plan(
     """
     is_cuda = target.kind.name == "cuda"
     arch = str(target.arch) if is_cuda else target.kind.name
-    rules = chosen_rules(rules)
+    rules = chosen_rules(rules, config.operation)
     sources = list(_sources(config, arch, records))
     if not is_cuda:
         return Plan()
@@ -234,7 +234,7 @@ def plan(
 
 
 def _sources(
-    config: MatmulConfig, arch: str, records: RecordSource | None
+    config: MatmulConfig | GroupedMatmulConfig, arch: str, records: RecordSource | None
 ) -> Iterator[tuple[Records, Path | None, bool]]:
     """Yield sets of records in order of preference, each with its folder and whether its records must fit."""
     if isinstance(records, (str, os.PathLike)):
@@ -286,15 +286,15 @@ def apply_plan(mod: IRModule, target: Target, plan: Plan, rules: Sequence[Rule] 
         If a hint's sizes do not fit the problem. Where the record is a shipped one, the function is kept unscheduled
         and its `Choice` will list the reason.
     """
-    rules = chosen_rules(rules)
     functions = {name: _apply(func, target, plan, rules) for name, func in mod.functions_items()}
     return IRModule(functions, attrs=mod.attrs)
 
 
-def _apply(func: PrimFunc, target: Target, plan: Plan, rules: Sequence[Rule]) -> PrimFunc:
+def _apply(func: PrimFunc, target: Target, plan: Plan, rules: Sequence[Rule] | None) -> PrimFunc:
     problem = problem_of(func, target)
     if problem is None or choice_of(func) is not None:
         return func
+    rules = chosen_rules(rules, problem.operation)
     rung = problem.rung
     planned, reason = plan.planned.get(rung), plan.refusals.get(rung)
     if planned is not None:
@@ -342,6 +342,6 @@ class ApplyTunedSchedule:
             if (config := config_of(func)) is not None:
                 own = func.attrs.get("target") or target
                 of_rung = plan(config, own, layout_of(func), self.records, self.rules, [rung_of(func)])
-                func = _apply(func, own, of_rung, self.rules or default_rules())  # noqa: PLW2901
+                func = _apply(func, own, of_rung, self.rules)  # noqa: PLW2901
             functions[name] = func
         return IRModule(functions, attrs=mod.attrs)

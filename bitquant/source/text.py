@@ -22,7 +22,8 @@ class Unknown(Exception):  # noqa: N818  it is caught here, and is no error to a
 _TYPES = (
     "void", "bool", "char", "signed char", "unsigned char", "uchar", "short", "ushort", "int", "uint", "unsigned int",
     "int64_t", "uint64_t", "long long", "unsigned long long", "float", "double", "half", "half2", "nv_bfloat16",
-    "nv_bfloat162", "__nv_fp8_e4m3", "__nv_fp8_e5m2", "int2", "int4", "uint2", "uint4", "float2", "float4",
+    "nv_bfloat162", "__nv_fp8_e4m3", "__nv_fp8_e5m2", "__nv_fp8_e8m0", "int2", "int4", "uint2", "uint4", "float2",
+    "float4",
 )  # fmt: skip
 #: Matches a type.
 TYPE = "|".join(sorted(_TYPES, key=len, reverse=True))

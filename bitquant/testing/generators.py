@@ -177,6 +177,11 @@ def _own_shapes(W_dtype: str, zeros_mode: ZerosMode | None, grouped: bool, round
     return [_Shape(128, 256, 64 if grouped else -1), _Shape(N, K, group_size)]
 
 
+#: Types of scales that go with zero points, and those that do not.
+_WIDE_SCALES = tuple(name for name in SCALE_DTYPES if number_format(name).bits > 8)
+_NARROW_SCALES = tuple(name for name in SCALE_DTYPES if number_format(name).bits == 8)
+
+
 def cases(
     select: Literal["cover", "grid", "all"] = "cover",
     *,
@@ -215,6 +220,9 @@ def cases(
     Problems with output scales take all axes but A_dtype and which scales there are in turn. "cover": one for each
     W_dtype and A of 8 bits, and one for a wider A (some 80). Otherwise each A_dtype with an ActivationScale, a
     ChannelScale and both; with "all" for each out_dtype and bias.
+
+    Problems with scales of 8 bits, and with blocks of rows that share scales, come last: "cover" has one of each for
+    every W_dtype of at most 8 bits, the others one for each A_dtype too.
     """
     problems = _problems(select, W_dtypes or WEIGHT_DTYPES, A_dtypes or ACTIVATION_DTYPES, shapes, seed)
     for i, config in enumerate(problems):
@@ -248,6 +256,8 @@ def _problems(
                     for out, bias in outputs:
                         yield _problem(W, A, zeros_mode, with_scaling, shape, out, bias, round_robin)
         yield from _problems_with_output_scales(select, W, activations, shapes, round_robin)
+    for W in W_dtypes:
+        yield from _problems_with_other_scales(select, W, A_dtypes, shapes, _RoundRobin(f"{seed}/scales/{W}"))
 
 
 def _problems_with_output_scales(
@@ -275,6 +285,36 @@ def _problems_with_output_scales(
             for out, bias in outputs if select == "all" else [round_robin.next("scaled output", outputs)]:
                 problem = _problem(W, A, zeros_mode, with_scaling, shape, out, bias, round_robin)
                 yield dataclasses.replace(problem, with_activation_scale=activation, with_channel_scale=channel)
+
+
+def _problems_with_other_scales(
+    select: str,
+    W: str,
+    A_dtypes: Sequence[str],
+    shapes: Sequence[tuple[int, int, int]] | None,
+    round_robin: _RoundRobin,
+) -> Iterator[MatmulConfig]:
+    """Yield problems with scales of 8 bits, and with rows that share scales; see `cases`."""
+    if number_format(W, weight_fields(W).get("codebook")).bits > 8:
+        return
+    kinds = [(name, 1) for name in _NARROW_SCALES] + [(None, 128), ("float8_e8m0", 24)]
+    activations = [a for a in legal_activations(W) if a in A_dtypes]
+    pairs = [(a, kind) for a in activations for kind in kinds]
+    if select == "cover" and activations:
+        pairs = [(round_robin.next("A", activations), kind) for kind in kinds]
+    for A, (scale_dtype, rows) in pairs:
+        found = _shapes(W, None, True, shapes, round_robin)
+        if not found:
+            continue
+        out, bias = round_robin.next("output", [(out, bias) for out in OUT_DTYPES for bias in (False, True)])
+        shape = found[round_robin.next("shape", range(len(found)))]
+        problem = _problem(W, A, None, True, shape, out, bias, round_robin)
+        yield dataclasses.replace(
+            problem,
+            scale_dtype=scale_dtype,
+            rows_per_scale=rows,
+            with_channel_scale=round_robin.next("factor", (False, True)),
+        )
 
 
 def _shapes(
@@ -316,7 +356,7 @@ def _problem(
         with_zeros=zeros_mode is not None,
         zeros_mode=zeros_mode or "original",
         fast_decoding=round_robin.next("fast decoding", (None, None, False)),
-        scale_dtype=round_robin.next("scale", (None, None, *SCALE_DTYPES)) if has_scale_type else None,
+        scale_dtype=round_robin.next("scale", (None, None, *_WIDE_SCALES)) if has_scale_type else None,
     )
 
 
@@ -327,6 +367,7 @@ def case_id(config: MatmulConfig) -> str:
         config.layout if config.layout == "nn" else "",
         (config.zeros_mode or "") if config.with_zeros else "",
         f"scale_{config.scale_format.name}" if config.with_scaling else "",
+        f"blocks{config.rows_per_scale}" if config.rows_per_scale > 1 and config.with_scaling else "",
         f"{config.N}x{config.K}g{config.group}",
         f"{config.out_format.name}_{config.accum_dtype}",
         "activation_scale" if config.with_activation_scale else "",
@@ -371,7 +412,8 @@ def configs(max_size: int = 200) -> SearchStrategy[MatmulConfig]:
             with_zeros=zeros_mode is not None,
             zeros_mode=zeros_mode or "original",
             fast_decoding=draw(st.sampled_from([None, False])),
-            scale_dtype=draw(st.sampled_from([None, *SCALE_DTYPES])),
+            scale_dtype=draw(st.sampled_from([None, *(_WIDE_SCALES if zeros_mode else SCALE_DTYPES)])),
+            rows_per_scale=1 if zeros_mode else draw(st.sampled_from([1, 1, 1, 16, 24, 128])),
             with_activation_scale=draw(st.booleans()),
             with_channel_scale=draw(st.booleans()),
         )

@@ -102,6 +102,8 @@ def code_values(codes: Any, fmt: NumberFormat) -> np.ndarray:
         return _small_float(codes, 4, 3, has_infinity=False)
     if fmt.name == "float8_e5m2":
         return _small_float(codes, 5, 2, has_infinity=True)
+    if fmt.name == "float8_e8m0":  # OCP Microscaling Formats specification 1.0, 5.4.1.
+        return np.where(codes == 255, np.nan, 2.0 ** (codes - 127.0))
     exponent_bits, mantissa_bits = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23)}[fmt.name]
     return _small_float(codes, exponent_bits, mantissa_bits, has_infinity=True)
 
@@ -154,6 +156,8 @@ def oracle_weight(
         original, quantized:  (w[n, k] - z[n, k // group]) * s[n, k // group]
         rescale:              w[n, k] * s[n, k // group] - z[n, k // group]
 
+    Where rows share scales, s[n // rows_per_scale, k // group].
+
     Parameters
     ----------
     config
@@ -161,7 +165,7 @@ def oracle_weight(
     W_values
         (N, K), or (K, N) for layout "nn": integers, floats, or codes of packed formats of other numbers.
     scale
-        (N, K / group), for ``config.with_scaling``.
+        (ceil(N / rows_per_scale), K / group), for ``config.with_scaling``.
     zeros
         (N, K / group); for zeros_mode "quantized" the integers before packing, (K / group, N).
     rows
@@ -175,7 +179,11 @@ def oracle_weight(
     w: Any = _float64((W_values.T if config.layout == "nn" else W_values)[rows])
     if config.W_format.is_packed and not config.W_format.is_integer:
         w = code_values(w, config.W_format)
-    s = np.repeat(_float64(scale[rows]), config.group, axis=1) if config.with_scaling else 1.0
+    s: Any = 1.0
+    if config.with_scaling:
+        if config.rows_per_scale > 1:
+            scale = np.repeat(_float64(scale), config.rows_per_scale, axis=0)[: config.N]
+        s = np.repeat(_float64(scale[rows]), config.group, axis=1)
     z: Any = 0.0
     if config.with_zeros:
         z = np.repeat(_float64((zeros.T if config.has_packed_zeros else zeros)[rows]), config.group, axis=1)
@@ -288,7 +296,7 @@ def tolerance(config: MatmulConfig) -> float:
         scalings += bool(scalings)
         return _SAFETY * math.sqrt((output**2 + scalings * _UNIT_ROUNDOFF["float32"] ** 2) / 3)
     decode = _UNIT_ROUNDOFF.get(config.decode_dtype, 0.0)  # 0: integers and float8, decoded without rounding.
-    operands_rounded = _UNIT_ROUNDOFF[config.scale_format.name] < decode
+    operands_rounded = _UNIT_ROUNDOFF.get(config.scale_format.name, 1.0) < decode  # Those of 8 bits are held.
     roundings = 1 if config.W_format.needs_table else 0
     if config.with_scaling:
         roundings += 1 + operands_rounded

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -84,12 +85,20 @@ class Entry:
 
 def entries() -> list[Entry]:
     """Return every line of the file, in its order."""
-    found = [*_records(), *_golden(), *_hinted(), *_defaults()]
+    found = [*_records(), *_golden(), *_cpus(), *_hinted(), *_defaults()]
     return sorted(found, key=lambda entry: entry.name)
 
 
+#: CPUs with the instructions that rules tell apart, besides that of `TARGETS`.
+_CPUS = {
+    "cpu-avx512": Target({"kind": "llvm", "mcpu": "skylake-avx512"}),
+    "cpu-bf16": Target({"kind": "llvm", "mcpu": "cooperlake"}),
+}
+
+
 def _target(name: str) -> Target:
-    return TARGETS["cpu"] if name == "cpu" else cuda_target(name)
+    cpus = {"cpu": TARGETS["cpu"], **_CPUS}
+    return cpus[name] if name in cpus else cuda_target(name)
 
 
 def _records() -> Iterator[Entry]:
@@ -114,6 +123,15 @@ def _golden() -> Iterator[Entry]:
             layouts: tuple[WeightLayout, ...] = ("plain", preferred_layout(config, _target(target)))
             for layout in dict.fromkeys(layouts):
                 yield Entry(f"golden {problem} {target} {layout}", config, target, layout, config.ladder)
+
+
+def _cpus() -> Iterator[Entry]:
+    """Yield the golden problems, and one whose products are bfloat16, for CPUs with the wider instructions."""
+    rounded = {"A_dtype": "bfloat16", "W_dtype": "uint4", "group_size": 128, "with_scaling": True, "with_zeros": True}
+    problems = {**PROBLEMS, "bfloat16": {"M": (1, 16, 64), "N": 64, "K": 512, **rounded}}
+    for (problem, fields), target in itertools.product(problems.items(), _CPUS):
+        config = MatmulConfig(**fields)
+        yield Entry(f"golden {problem} {target}", config, target, "plain", config.ladder)
 
 
 def _hinted() -> Iterator[Entry]:

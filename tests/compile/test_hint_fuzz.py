@@ -11,6 +11,7 @@ import time
 from random import Random
 
 import pytest
+from tvm.target import Target
 
 import bitquant as bq
 from bitquant.arch import cpu_target, cuda_target
@@ -18,7 +19,7 @@ from bitquant.compute.matmul import matmul_dequantize_b
 from bitquant.problem import Problem
 from bitquant.schedule import Plan, Planned
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules import CpuRule, default_rules
+from bitquant.schedule.rules import default_rules
 from bitquant.schedule.tuned import read_hint
 from bitquant.testing.check import check_call
 from bitquant.testing.hints import WILD, legal_values, random_hint, wild_hint
@@ -30,8 +31,24 @@ TIME_LIMIT_S = 30
 
 ZEROS = {"with_scaling": True, "with_zeros": True}
 PLAIN = {"fast_decoding": False}
+BFLOAT16 = {"A_dtype": "bfloat16", "N": 33, "K": 512}
 #: A few problems a rule, small and ragged, with what it may trip over.
 PROBLEMS = {
+    "cpu_float32": [
+        (bq.MatmulConfig(M=(1, 16), N=33, K=256, W_dtype="uint4", group_size=64, **ZEROS), "cpu"),
+        (bq.MatmulConfig(M=(1, 40), N=32, K=512, W_dtype="nf4", with_bias=True), "cpu"),
+    ],
+    "cpu_bfloat16": [
+        (
+            bq.MatmulConfig(M=(1, 16), N=33, K=512, A_dtype="bfloat16", W_dtype="uint4", group_size=128, **ZEROS),
+            "znver4",
+        ),
+        (bq.MatmulConfig(M=(1, 40), N=32, K=512, A_dtype="bfloat16", W_dtype="int2"), "znver4"),
+    ],
+    "cpu_int8": [
+        (bq.MatmulConfig(M=(1, 16), N=33, K=512, A_dtype="int8", W_dtype="int2", out_dtype="int32"), "cpu"),
+        (bq.MatmulConfig(M=(1, 40), N=32, K=512, A_dtype="int8", W_dtype="uint4", group_size=128, **ZEROS), "cpu"),
+    ],
     "cpu": [
         (bq.MatmulConfig(M=(1, 16), N=33, K=136, W_dtype="uint3", with_bias=True), "cpu"),
         (bq.MatmulConfig(M=(1, 16), N=32, K=256, W_dtype="nf4", group_size=64, **ZEROS), "cpu"),
@@ -72,11 +89,18 @@ ARCHS = {
 }  # fmt: skip
 
 
+def target_of(where):
+    """The CPU that is here, one by LLVM's name, or a GPU."""
+    if where.startswith("sm_"):
+        return cuda_target(where)
+    return cpu_target() if where == "cpu" else Target({"kind": "llvm", "mcpu": where})
+
+
 def functions(name):
     """Each function of a rule's problems: rule, config, rung, layout, target."""
     rule = RULES[name]
     for config, where in PROBLEMS[name]:
-        target, layout = cpu_target() if where == "cpu" else cuda_target(where), rule.weight_layouts[0]
+        target, layout = target_of(where), rule.weight_layouts[0]
         for rung in config.ladder:
             assert rule.refusal(Problem(config, rung, target, layout)) is None
             yield rule, config, rung, layout, target
@@ -170,7 +194,7 @@ def test_wild_hints_are_refused_or_right(name):
         assert time.monotonic() - start < TIME_LIMIT_S, str(hint)
 
 
-@pytest.mark.parametrize("name", [name for name in RULES if name != "cpu"])
+@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if not rule.is_for_cpu])
 @pytest.mark.thorough
 def test_random_problems_compile(name, monkeypatch):
     """What the fuzzer of a GPU draws is a kernel: a hint that passes is lowered and compiled for its architecture."""
@@ -184,15 +208,16 @@ def test_random_problems_compile(name, monkeypatch):
 
 def test_random_hints_are_right_on_the_cpu():
     """Kernels of random hints agree with the oracle, for few rows and for more than the last rung."""
-    random = Random(0)
-    configs = [config for config, _ in PROBLEMS["cpu"]]
-    for i in range(4 * fuzz.FACTOR):
-        config = configs[i % len(configs)]
-
-        class Drawn(CpuRule):
-            def default_hint(self, problem):
-                return random_hint(CpuRule(), problem, random)
-
-        operator = bq.Operator(config, target="cpu", rules=(Drawn(),))
+    random, here = Random(0), cpu_target()
+    found = [(rule, config) for name, rule in RULES.items() if rule.is_for_cpu for config, _ in PROBLEMS[name]]
+    for i in range(len(found) * fuzz.FACTOR):
+        rule, config = found[i % len(found)]
+        if any(rule.refusal(Problem(config, rung, here)) for rung in config.ladder):
+            continue  # Instructions that this CPU lacks.
+        planned = {
+            rung: Planned(rule.name, random_hint(rule, Problem(config, rung, here), random).to_dict(), "drawn")
+            for rung in config.ladder
+        }
+        operator = bq.Matmul(config, target="cpu", records=Plan(planned))
         for m in (1, 3, config.ladder[-1] + 5):
             check_call(operator, m, seed=i)

@@ -221,7 +221,10 @@ def test_illegal_hints_are_refused_by_name(hint: WgmmaHint, message: str) -> Non
             {"A_dtype": "float8_e4m3", "W_dtype": "int5", "with_zeros": False},
             "needs a format whose values float8_e4m3 holds",
         ),
-        ({"A_dtype": "bfloat16", "scale_dtype": "float32"}, "needs Scale of A's type (got float32)"),
+        (
+            {"A_dtype": "bfloat16", "scale_dtype": "float32"},
+            "needs Scale of A's type, or of 8 bits that it holds (got float32)",
+        ),
         ({"group_size": 96, "K": 8160}, "group_size of 16, 32 or a multiple of 64 (got 96)"),
         ({"group_size": 8}, "group_size % 16 == 0 (got 8)"),
         ({"W_dtype": "nf4"}, "integers where W has zero points"),

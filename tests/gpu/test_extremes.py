@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.test_extremes import (
     INTEGERS,
+    check_every_code_of_a_scale,
     check_integers_of_what_is_no_number,
     check_integers_saturate,
     check_not_finite_stays_in_its_row,
@@ -51,3 +52,10 @@ def test_not_finite_stays_in_its_row(fields):
 def test_subnormals_count(fields, out_dtype):
     """Nothing is flushed to zero."""
     check_subnormals_count("cuda", out_dtype=out_dtype, **fields)
+
+
+@pytest.mark.parametrize("fields", [{}, {"rows_per_scale": 24}, PLAIN, {"group_size": 64}], ids=str)
+@pytest.mark.parametrize("scale_dtype", ["float8_e8m0", "float8_e4m3"])
+def test_every_code_of_a_scale(scale_dtype, fields):
+    """Scales of 8 bits are exact in every kernel, also where rows share them."""
+    check_every_code_of_a_scale("cuda", scale_dtype, exponents=(-96, 96), **fields)

@@ -42,7 +42,10 @@ REFUSALS = [
     ({"W_dtype": "int32"}, "'W_dtype' must be one of"),
     ({"out_dtype": "uint8"}, "'out_dtype' must be one of float16, bfloat16, float32, int32, int8 (got 'uint8')"),
     ({"accum_dtype": "bfloat16"}, "'accum_dtype' must be one of float16, float32, int32 (got 'bfloat16')"),
-    ({"scale_dtype": "int8"}, "'scale_dtype' must be one of float16, bfloat16, float32 (got 'int8')"),
+    ({"scale_dtype": "int8"}, "float32, float8_e8m0, float8_e4m3 (got 'int8')"),
+    ({"scale_dtype": "e8m0", "with_zeros": True}, "'scale_dtype' must be a type of 16 or 32 bits where there are zero"),
+    ({"rows_per_scale": 128, "with_zeros": True}, "'rows_per_scale' must be 1 where there are zero points (got 128"),
+    ({"rows_per_scale": 0}, "'rows_per_scale' must be an int >= 1 (got 0)"),
     ({"with_bias": 1}, "'with_bias' must be a bool (got 1)"),
     ({"with_scaling": "yes"}, "'with_scaling' must be a bool (got 'yes')"),
     ({"with_zeros": None}, "'with_zeros' must be a bool (got None)"),
@@ -376,7 +379,10 @@ def test_a_wrong_format_is_told_what_it_may_have_meant(written, meant):
 @pytest.mark.parametrize("written", ["16bit", "99", "???", ""])
 def test_nothing_is_suggested_where_nothing_is_near(written):
     """Neither formats that there are not nor those of another argument are suggested."""
-    with pytest.raises(ConfigError, match=r"'scale_dtype' must be one of float16, bfloat16, float32 \(got '.*'\)$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"'scale_dtype' must be one of float16, bfloat16, float32, float8_e8m0, float8_e4m3 \(got '.*'\)$",
+    ):
         MatmulConfig(N=64, K=64, W_dtype="uint4", with_scaling=True, scale_dtype=written)
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import bitquant as bq
+from bitquant.testing.oracle import code_values
 
 INTEGERS = {"int8": torch.int8, "int32": torch.int32}
 #: One row and few, as one kernel serves them, and many.
@@ -94,6 +95,39 @@ def check_subnormals_count(target, **fields):
             assert torch.equal(D, expected.expand(m, 32)), (a, s, m)
 
 
+def check_every_code_of_a_scale(target, scale_dtype, exponents=(-127, 127), **fields):
+    """Each code of a scale of 8 bits counts as its number exactly, NaN included, in decode(W) and in products.
+
+    Products are looked at where |scale| is 2^x with x among `exponents`: kernels may keep a power of two apart.
+    """
+    fields = {"A_dtype": "bfloat16", "W_dtype": "fp4_e2m1", "group_size": 32, **fields}
+    operator = make(target, N=256, K=256, out_dtype="float32", with_scaling=True, scale_dtype=scale_dtype, **fields)
+    config, device = operator.config, "cpu" if target == "cpu" else "cuda"
+    rows, groups = config.scale_shape
+    codes = (torch.arange(rows)[:, None] + 37 * torch.arange(groups)).to(torch.uint8)
+    scale = codes.view(config.scale_format.torch_dtype)
+    # 1, -1 and 0.5, which bfloat16 holds times each scale.
+    weight = torch.tensor([2, 10, 1], dtype=torch.int8).repeat(256 * 256 // 3 + 1)[: 256 * 256].view(256, 256)
+    values = torch.from_numpy(code_values(weight, config.W_format))
+    of_rows = torch.from_numpy(code_values(codes, config.scale_format)).repeat_interleave(config.rows_per_scale, 0)
+    decoded = values * of_rows[:256].repeat_interleave(config.group, 1)
+    W, scale = operator.transform_weight(weight.to(device)), scale.to(device)
+    got = operator.dequantize(W, scale, dtype=torch.float32).double().cpu()
+    assert torch.equal(got.isnan(), decoded.isnan())
+    assert torch.equal(got.nan_to_num(), decoded.nan_to_num())
+    least, most = (2.0**x for x in exponents)
+    counts = ((decoded.abs() >= least) & (decoded.abs() <= most)) | (decoded == 0)
+    for m in ROWS:
+        # A row of A picks a k; what is NaN in another group of a row of W is NaN in all.
+        k = torch.arange(m) * 37 % 256
+        A = torch.nn.functional.one_hot(k, 256).to(torch.bfloat16).to(device)
+        D = operator(A, W, scale=scale).double().cpu()
+        expected = torch.where(decoded.isnan().any(1), torch.nan, decoded[:, k].T)
+        seen = counts[:, k].T | expected.isnan()
+        assert seen.any(0).sum() > 200
+        assert torch.equal(D[seen].nan_to_num(0.5), expected[seen].nan_to_num(0.5)), m
+
+
 @pytest.mark.parametrize("out_dtype", INTEGERS)
 @pytest.mark.parametrize("W_dtype", ["int8", "uint4"])
 def test_integers_saturate(W_dtype, out_dtype):
@@ -116,6 +150,14 @@ def test_integers_of_what_is_no_number(fields, out_dtype):
 def test_not_finite_stays_in_its_row(fields):
     """What no number is can be seen in the result of its row, and there alone."""
     check_not_finite_stays_in_its_row("cpu", **fields)
+
+
+@pytest.mark.parametrize("rows_per_scale", [1, 24])
+@pytest.mark.parametrize("scale_dtype", ["float8_e8m0", "float8_e4m3"])
+def test_every_code_of_a_scale(scale_dtype, rows_per_scale):
+    """Scales of 8 bits are exact, also where rows share them."""
+    # Products of bfloat16 on x86 (VDPBF16PS) take subnormal numbers for zero.
+    check_every_code_of_a_scale("cpu", scale_dtype, exponents=(-126, 127), rows_per_scale=rows_per_scale)
 
 
 @pytest.mark.parametrize("out_dtype", ["float16", "float32"])

@@ -37,7 +37,10 @@ TABLES = {
 }
 QUANTIZED = [*SIGNED, *UNSIGNED, *TABLES, "int1"]
 #: The largest relative growth of a number that is rounded up to the next one of its type.
-SPACING = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
+SPACING = {
+    "float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float8_e4m3": 2.0**-3, "float8_e8m0": 1.0,
+}  # fmt: skip
+WIDE_SCALES = [name for name in SCALE_DTYPES if number_format(name).bits > 8]
 
 
 def quantized_config(W_dtype, **fields):
@@ -90,13 +93,21 @@ def random_layer(seed=0):
 # quantize.
 
 
-@pytest.mark.parametrize(("W_dtype", "scale_dtype"), [*itertools.product(QUANTIZED, SCALE_DTYPES)])
+@pytest.mark.parametrize(
+    ("W_dtype", "scale_dtype"),
+    [
+        *itertools.product(QUANTIZED, WIDE_SCALES),
+        *itertools.product(("int1", "int4", "fp4_e2m1", "float8_e4m3"), ("float8_e8m0", "float8_e4m3")),
+    ],
+)
 def test_scale_formulas(W_dtype, scale_dtype):
-    """Each scale is its formula, rounded up to its type; groups of zeros have 1, or 0 for int1."""
+    """Each scale is its formula, rounded up to its type; groups of zeros have 1, or 0 (the least power) for int1."""
     weight = float_weight()
+    if scale_dtype == "float8_e4m3":
+        weight[6] /= 100  # Its greatest number is 448.
     config = quantized_config(W_dtype, scale_dtype=scale_dtype)
     _, scale, _ = quantize(weight, config)
-    assert scale.dtype == getattr(torch, scale_dtype)
+    assert scale.dtype == config.scale_format.torch_dtype
     w = grouped(weight)
     bits = config.W_format.bits
     if W_dtype == "int1":
@@ -107,17 +118,17 @@ def test_scale_formulas(W_dtype, scale_dtype):
         wanted = np.abs(w).max(-1) / (2 ** (bits - 1) - 1)
     else:
         wanted = np.abs(w).max(-1) / np.nanmax([v for v in TABLES[W_dtype] if np.isfinite(v)])
-    least = 2.0**-24 if scale_dtype == "float16" else 0  # The spacing of float16's subnormals.
+    least = {"float16": 2.0**-24, "float8_e4m3": 2.0**-9}.get(scale_dtype, 0)  # The spacing of subnormals.
     got = scale.double().numpy()
     nonzero = wanted > 0
-    assert (got[~nonzero] == (0 if W_dtype == "int1" else 1)).all()
+    assert (got[~nonzero] == ((0, 2.0**-127)[scale_dtype == "float8_e8m0"] if W_dtype == "int1" else 1)).all()
     # The formulas are evaluated in float32.
     assert (got[nonzero] >= wanted[nonzero] * (1 - 2.0**-22)).all()
     room = np.maximum(wanted * (SPACING[scale_dtype] + 2.0**-22), least)
     assert (got - wanted <= room)[nonzero].all()
 
 
-@pytest.mark.parametrize(("W_dtype", "scale_dtype"), [*itertools.product(SIGNED, SCALE_DTYPES)])
+@pytest.mark.parametrize(("W_dtype", "scale_dtype"), [*itertools.product(SIGNED, WIDE_SCALES)])
 def test_signed_integers_are_within_half_a_step(W_dtype, scale_dtype):
     """A weight comes back within half a step of its group, also where scales are subnormal."""
     weight = float_weight()
@@ -162,7 +173,7 @@ def test_zero_points_are_integers_of_the_width():
     assert torch.equal(same_scale, scale)
 
 
-@pytest.mark.parametrize(("W_dtype", "scale_dtype"), [*itertools.product(TABLES, SCALE_DTYPES)])
+@pytest.mark.parametrize(("W_dtype", "scale_dtype"), [*itertools.product(TABLES, WIDE_SCALES)])
 def test_formats_with_uneven_levels_take_the_nearest(W_dtype, scale_dtype):
     """No other level of nf4, fp4_e2m1 or float8 is nearer to a weight than the one chosen."""
     weight = float_weight()

@@ -48,6 +48,11 @@ TORCH_DTYPES = {"int8": torch.int8, "int16": torch.int16, "int32": torch.int32, 
                 "bfloat16": torch.bfloat16, "float32": torch.float32}  # fmt: skip
 
 
+def has_other_scales(config: MatmulConfig) -> bool:
+    """Whether scales have 8 bits, or rows share them."""
+    return config.with_scaling and (config.scale_format.bits == 8 or config.rows_per_scale > 1)
+
+
 def make(**fields) -> MatmulConfig:
     """Return a legal config with some fields replaced."""
     return MatmulConfig(**{"M": 2, "N": 4, "K": 8, "W_dtype": "uint4", **fields})
@@ -60,7 +65,8 @@ def rounded_product(config: MatmulConfig, inputs) -> torch.Tensor:
     w = (w.T if config.layout == "nn" else w).to(decode_dtype)
     s = z = None
     if config.with_scaling:
-        s = inputs.scale.to(decode_dtype).repeat_interleave(config.group, 1)
+        of_rows = inputs.scale.to(decode_dtype).repeat_interleave(config.rows_per_scale, 0)[: config.N]
+        s = of_rows.repeat_interleave(config.group, 1)
     if config.with_zeros:
         z = unpack_zeros(inputs.zeros, config).T if config.has_packed_zeros else inputs.zeros
         z = z.to(decode_dtype).repeat_interleave(config.group, 1)
@@ -409,16 +415,30 @@ def test_failures_say_what_and_where():
 def test_cover_has_every_combination_once():
     """Every W with every A and every mode of zero points that it may have, and no problem twice."""
     expected = {(w, a, z) for w in WEIGHT_DTYPES for a in legal_activations(w) for z in legal_zeros_modes(w)}
-    found = [c for c in cases("cover") if not c.has_output_scales]
+    found = [c for c in cases("cover") if not (c.has_output_scales or has_other_scales(c))]
     assert Counter(
         (c.W_format.name, c.A_format.name, c.zeros_mode if c.with_zeros else None) for c in found
     ) == Counter(expected)
     assert formats() == WEIGHT_DTYPES
 
 
+def test_cover_has_other_scales_with_every_format():
+    """Every W of at most 8 bits, and every A, meets scales of each type of 8 bits, and rows that share a scale."""
+    found = [c for c in cases("cover") if has_other_scales(c)]
+    kinds = {("float8_e8m0", 1), ("float8_e4m3", 1), ("blocks", 128), ("float8_e8m0", 24)}
+    for axis, names in (
+        ("W_format", [n for n in WEIGHT_DTYPES if number_format(n).bits <= 8]),
+        ("A_format", ACTIVATION_DTYPES),
+    ):
+        for name in names:
+            met = [c for c in found if getattr(c, axis).name == name]
+            assert {(c.scale_dtype or "blocks", c.rows_per_scale) for c in met} == kinds
+    assert {c.with_channel_scale for c in found} == {c.num_groups > 1 for c in found} == {False, True}
+
+
 def test_cover_has_output_scales_with_every_format():
     """Every W meets them with every A of 8 bits and a wider one, each A in each way; other axes rotate."""
-    found = [c for c in cases("cover") if c.has_output_scales]
+    found = [c for c in cases("cover") if c.has_output_scales and not has_other_scales(c)]
     for w in WEIGHT_DTYPES:
         narrow = {a for a in legal_activations(w) if number_format(a).bits == 8}
         met = [c.A_format.name for c in found if c.W_format.name == w]
@@ -489,11 +509,10 @@ def test_cover_rotates_the_other_axes():
 def test_larger_selections_contain_the_product():
     """The grid has every group and shape of each combination, all has every output too."""
     names = {"W_dtypes": ["uint4"], "A_dtypes": ["int8"]}
-    grid = list(cases("grid", **names))
+    grid, whole = ([c for c in cases(s, **names) if not has_other_scales(c)] for s in ("grid", "all"))
     # No zero points: 2 shapes unscaled, 4 scaled. Each of three modes: 4 and 4. One for each choice of output scales.
     assert len(grid) == 6 + 3 * 8 + 3
-    assert len(list(cases("all", **names))) == len(grid) * 10
-    assert len({c.key() for c in cases("all", **names)}) == len(grid) * 10
+    assert len(whole) == len({c.key() for c in whole}) == len(grid) * 10
 
 
 def test_cases_are_the_same_each_time():

@@ -83,7 +83,8 @@ def test_floors_where_no_model_predicts():
 def test_no_time_on_a_cpu():
     """The rule of a CPU is named; no time is."""
     found = predict(OTHER, 1, resolve_target("cpu"))
-    assert (found.rule, found.time_us, found.basis) == ("cpu", None, None)
+    assert found.rule.startswith("cpu")
+    assert (found.time_us, found.basis) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -483,7 +483,10 @@ def test_every_shipped_record_applies(path):
     for shipped in load_records(path):
         config, target = shipped.config, cuda_target(shipped.arch)
         assert path == shipped_directory() / record_path(config, shipped.arch, shipped.device)
-        layouts = next(rule.weight_layouts for rule in default_rules() if rule.name == shipped.rule)
+        rule = next(rule for rule in default_rules() if rule.name == shipped.rule)
+        layouts = rule.weight_layouts
+        #: A field that is younger than the record has its default.
+        hint = rule.hint_type.from_dict(dict(shipped.hint)).to_dict()
         layout = "plain" if config.wants_plain_layout or "fragment" not in layouts else "fragment"
         symbolic = config.with_M((shipped.rung, 2 * shipped.rung))
         for problem in (config, symbolic):
@@ -494,7 +497,7 @@ def test_every_shipped_record_applies(path):
             if (shipped.rule, problem.is_static) not in scheduled:
                 scheduled.add((shipped.rule, problem.is_static))
                 mod = apply_plan(select_implementation(problem, layout), target, planned)
-                assert choices(mod)[shipped.rung].hint == shipped.hint
+                assert choices(mod)[shipped.rung].hint == hint
 
 
 def test_shipped_records_stand_in_the_checkout():

@@ -142,7 +142,8 @@ def test_the_plan_schedules_the_winner(operator, config):
     mod = schedule_module(apply_plan(select_implementation(config), CPU, result.plan(), (rule,)), CPU)
     chosen = {name: choice_of(f) for name, f in ((g.name_hint, f) for g, f in mod.functions.items())}
     assert (chosen["matmul_m8"].origin, chosen["matmul_m8"].hint["us"]) == ("tuned", 50)
-    assert (chosen["matmul_m1"].origin, chosen["matmul_m1"].rule) == ("default", "cpu")
+    assert chosen["matmul_m1"].origin == "default"
+    assert chosen["matmul_m1"].rule.startswith("cpu")
 
 
 def test_topk_counts_candidates_of_all_rules(operator):
@@ -400,13 +401,15 @@ def test_records_are_not_written_for_a_cpu(operator, tmp_path):
 
 def test_command_shows_a_table(monkeypatch):
     """`bitquant tune` prints a line a rung, and with --all one a candidate."""
-    problem = ["--M", "1,8", "--N", "24", "--K", "64", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
+    problem = ["--M", "1,8", "--N", "24", "--K", "40", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
     result = CliRunner().invoke(cli, ["tune", *problem, "--m", "8", "--all"])
     assert result.exit_code == 0
-    assert re.fullmatch(r"24 x 64, m <= 8: best .* us, 1 trial, all hints tried; 1 of 1 done\n", result.stderr)
+    assert re.fullmatch(r"24 x 40, m <= 8: best .* us, 1 trial, all hints tried; 1 of 1 done\n", result.stderr)
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["m", "<=", "latency", "us", "status", "rule", "hint"] in lines
-    assert next(line[2:4] for line in lines if line[:1] == ["8"]) == ["best", "cpu"]
+    best = next(line for line in lines if line[:1] == ["8"])
+    assert best[2] == "best"
+    assert best[3].startswith("cpu")
     refused = CliRunner().invoke(cli, ["tune", *problem, "--m", "3"])
     assert refused.exit_code == 2
     assert "'rungs' must be of the config's ladder" in refused.stderr
@@ -430,7 +433,7 @@ def test_command_reports_wrong_results(monkeypatch):
     rules = (rule_with(("right", 5), ("wrong", 1)),)
     monkeypatch.setattr("bitquant.schedule.rules.default_rules", lambda: rules)
     monkeypatch.setattr("bitquant.tune.api.default_rules", lambda: rules)
-    problem = ["--M", "1", "--N", "24", "--K", "64", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
+    problem = ["--M", "1", "--N", "24", "--K", "40", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
     result = CliRunner().invoke(cli, ["tune", *problem])
     assert result.exit_code == 1
     assert "wrong: m <= 1: variants (kind=wrong, us=1): m = 1: relative error" in result.stderr

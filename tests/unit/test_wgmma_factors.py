@@ -19,6 +19,7 @@ from bitquant.problem import Problem
 from bitquant.schedule.rules.hopper.emit.factors import QUAD, FactorLoads, source_lane, vector_groups
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.testing.oracle import code_values
 
 ROOMY = WgmmaHint(block_m=128, consumers_n=2, block_k=256)
 #: Four registers are left of what the consumers have.
@@ -64,12 +65,15 @@ class Warp:
 
     def value(self, e: Any) -> Any:
         kind = type(e).__name__
-        if kind == "IntImm":
+        if kind in ("IntImm", "FloatImm"):
             return np.dtype(str(e.ty.dtype)).type(e.value)
         if kind == "Var":
             return self.integers[e.name]
         if kind in self.BINARY:
             return self.BINARY[kind](self.value(e.a), self.value(e.b))
+        if kind == "Let":
+            self.integers[e.var.name] = self.value(e.value)
+            return self.value(e.body)
         if kind == "Cast":
             return np.asarray(self.value(e.value)).astype(str(e.ty.dtype))
         if kind == "Select":
@@ -175,7 +179,29 @@ FORMS: dict[str, dict[str, Any]] = {
     "quantized3": {"zeros_mode": "quantized", "W_dtype": "uint3"},
     "quantized8": {"zeros_mode": "quantized", "W_dtype": "uint8"},
     "float32": {"A_dtype": "int8", "W_dtype": "int4", "with_zeros": False},
+    "e8m0": {"A_dtype": "bfloat16", "scale_dtype": "float8_e8m0", "with_zeros": False},
+    "e4m3": {"A_dtype": "float16", "scale_dtype": "float8_e4m3", "with_zeros": False},
+    "e4m3_int8": {"A_dtype": "int8", "W_dtype": "int4", "scale_dtype": "float8_e4m3", "with_zeros": False},
+    "blocks": {"rows_per_scale": 8, "with_zeros": False},
 }
+
+
+def _stored(bits: int, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Return bits of scales or zero points; of 8 bits each code in turn."""
+    if bits == 8:
+        return (np.arange(np.prod(shape)) * 37 + rng.integers(256)).astype("uint8").reshape(shape)
+    return rng.integers(0, 1 << bits, shape).astype(f"uint{bits}")
+
+
+def _widened(codes: np.ndarray, config: MatmulConfig) -> np.ndarray:
+    """Return the bits of scales as they are distributed: of 8 bits, those of the number in a type of 16."""
+    fmt = config.scale_format
+    if fmt.bits > 8:
+        return codes
+    values = code_values(codes, fmt)
+    if config.A_format.name == "float16":
+        return values.astype("float16").view("uint16")
+    return (values.astype("float32").view("uint32") >> 16).astype("uint16")
 
 
 @pytest.mark.parametrize("hint", [ROOMY, NARROW], ids=["roomy", "narrow"])
@@ -193,7 +219,8 @@ def test_every_lane_gets_its_group(num_groups: int, form: str, hint: WgmmaHint) 
     if config.A_format.bits == 8 and hint is NARROW:
         hint = WgmmaHint(block_m=64, consumers_n=4, block_k=256)
     bits, rng = config.scale_format.bits, np.random.default_rng(num_groups)
-    scale, zeros = (rng.integers(0, 1 << bits, (ROWS, num_groups)).astype(f"uint{bits}") for _ in range(2))
+    scale, zeros = (_stored(bits, shape, rng) for shape in (config.scale_shape, (ROWS, num_groups)))
+    distributed = _widened(scale, config)[np.arange(ROWS) // config.rows_per_scale]
     stored_zeros = zeros
     if config.has_packed_zeros:
         zeros = rng.integers(0, 1 << config.W_format.bits, (ROWS, num_groups)).astype("uint8")
@@ -203,17 +230,17 @@ def test_every_lane_gets_its_group(num_groups: int, form: str, hint: WgmmaHint) 
     for start in range(num_groups - 1, -1, -7):
         rounds = all_rounds - start // QUAD
         lane = np.arange(32, dtype="int32")
-        floats = f"float{bits}"
+        floats = f"float{bits}" if bits > 8 else "uint8"
         memory = {"Scale": scale.view(floats), "Out": np.zeros((all_rounds, 4, 32), "uint32")}
         memory["Zeros"] = stored_zeros if config.has_packed_zeros else zeros.view(floats)
         warp = Warp(memory, {"lane": lane, "start": np.int32(start)})
         warp.run(body)
         for i_round in range(rounds):
             group = (start // QUAD + i_round) * QUAD + lane % 4
-            for i, operand in enumerate((scale, zeros)[: 1 + config.with_zeros]):
+            for i, operand in enumerate((distributed, zeros)[: 1 + config.with_zeros]):
                 low, high = (operand[lane // 4 + 8 * half, np.minimum(group, num_groups - 1)] for half in range(2))
                 words = memory["Out"][i_round, 2 * i : 2 * i + 2]
-                if bits == 16:
+                if bits <= 16:
                     low = low.astype("uint32") | high.astype("uint32") << 16
                     words = words[:1]
                 expected = np.stack([low, high])[: len(words)]
@@ -239,6 +266,7 @@ def test_vectors_divide_rows_and_fit_registers() -> None:
     """Groups in a vector are a power of two that divides a row; where registers are few, there are no vectors."""
     assert [vector_groups(n, 2) for n in (1, 4, 5, 6, 8, 64)] == [1, 1, 1, 2, 4, 4]
     assert [vector_groups(n, 4) for n in (4, 7, 8)] == [1, 1, 2]
+    assert [vector_groups(n, 1) for n in (4, 6, 8, 64)] == [1, 1, 4, 4]
     assert _geometry(_config(64), ROOMY).loads_vectors
     assert not _geometry(_config(64), NARROW).loads_vectors
 

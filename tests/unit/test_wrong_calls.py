@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import subprocess
@@ -27,7 +28,7 @@ ODD = {
     "complex": 1j, "set": {1}, "type": int, "nested list": [[1]], "surrogate": "\ud800", "negative": -5, "huge": 10**40,
 }  # fmt: skip
 NEVER = ("array", "bytes", "float", "nan", "object", "tensor", "complex", "set", "type", "nested list")
-FIELDS = bq.MatmulConfig.__dataclass_fields__
+FIELDS = [field.name for field in dataclasses.fields(bq.MatmulConfig)]
 
 
 def config(**fields):

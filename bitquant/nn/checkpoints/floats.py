@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scales of 8 bits and values of 4: made wider without rounding."""
+"""Scales of 8 bits and values of 4."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ def e2m1_codes(packed: torch.Tensor) -> torch.Tensor:
 
 
 def widen(scale: torch.Tensor) -> torch.Tensor:
-    """Return scales in a type that a kernel reads and that holds each of them: e4m3 and e5m2 as float16."""
-    return scale.to(torch.float16) if scale.dtype in (torch.float8_e4m3fn, torch.float8_e5m2) else scale
+    """Return scales in a type that a kernel reads and that holds each of them: e5m2 as float16."""
+    return scale.to(torch.float16) if scale.dtype == torch.float8_e5m2 else scale
 
 
 def read_e8m0_scale(layer: StoredLayer, role: str, shape: tuple[int | None, ...], meaning: str) -> torch.Tensor:
-    """Return scales 2^(byte - 127) as bfloat16, which has the same range of exponents.
+    """Return scales 2^(byte - 127) as they are stored, as torch.float8_e8m0fnu.
 
     Source: OCP Microscaling Formats specification v1.0, 5.4.1, by which the byte 255 is NaN.
     """
     stored = layer.read(role, (torch.uint8, torch.float8_e8m0fnu), shape, meaning).view(torch.uint8)
     if bool((stored == 255).any()):
         raise layer.error("must be finite (got the E8M0 byte 255, which is NaN)", role)
-    powers = torch.tensor([2.0 ** (byte - 127) for byte in range(255)], dtype=torch.float64).to(torch.bfloat16)
-    return powers.to(stored.device)[stored.to(torch.int32)]
+    return stored.view(torch.float8_e8m0fnu)

@@ -11,7 +11,7 @@ import torch
 from bitquant import packing
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError
-from bitquant.formats import NumberFormat, number_format
+from bitquant.formats import SCALE_DTYPES, NumberFormat, number_format
 
 __all__ = ["ActivationScheme", "QuantizedWeight"]
 
@@ -59,14 +59,14 @@ class ActivationScheme:
 class QuantizedWeight:
     """The weight W of a linear layer in few bits, D = A x W^T (+ bias), exactly as a checkpoint stores it.
 
-    With g = group_size and p = permutation (the identity where it is None)::
+    With g = group_size, r = rows_per_scale and p = permutation (the identity where it is None)::
 
-        W[n, p[k]] = (values[n, k] - zeros[n, k // g]) * scale[n, k // g]      zeros_mode "original" and "quantized"
-        W[n, p[k]] = values[n, k] * scale[n, k // g] - zeros[n, k // g]        zeros_mode "rescale"
+        W[n, p[k]] = (values[n, k] - zeros[n, k // g]) * scale[n // r, k // g]   zeros_mode "original" and "quantized"
+        W[n, p[k]] = values[n, k] * scale[n // r, k // g] - zeros[n, k // g]     zeros_mode "rescale"
 
-    An absent zero is 0, an absent scale is 1. A layer multiplies ``A[..., permutation]`` by
-    `values`. A weight of E experts has a leading dimension E everywhere: values (E, N, K), scale
-    (E, N, K / g), bias (E, N).
+    and that times channel_scale[n]. An absent zero is 0, an absent scale is 1. A layer multiplies
+    ``A[..., permutation]`` by `values`. A weight of E experts has a leading dimension E everywhere: values (E, N, K),
+    scale (E, N, K / g), bias (E, N).
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class QuantizedWeight:
     dtype
         float16, bfloat16 or float32: the type that the checkpoint computes in.
     scale
-        (N, K / g), float16, bfloat16 or float32; each type holds the checkpoint's own scales
+        (ceil(N / r), K / g), of one of `bitquant.formats.SCALE_DTYPES`, which holds the checkpoint's own scales
         exactly.
     zeros
         (N, K / g): of the type of `scale`, or uint8 integers for zeros_mode "quantized".
@@ -92,6 +92,10 @@ class QuantizedWeight:
         (K,) int64: column k of `values` is column permutation[k] of the weight.
     activation
         How the checkpoint's own runtime quantizes A; None where it does not.
+    rows_per_scale
+        r, consecutive rows n that share a scale.
+    channel_scale
+        (N,) float32, without zero points: for NVFP4 the factor of the whole tensor, N times.
 
     Raises
     ------
@@ -110,6 +114,8 @@ class QuantizedWeight:
     permutation: torch.Tensor | None = None
     activation: ActivationScheme | None = None
     codebook: tuple[float, ...] | None = None
+    rows_per_scale: int = 1
+    channel_scale: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.group_size == -1:
@@ -150,6 +156,8 @@ class QuantizedWeight:
         if self.zeros is not None:
             bits = self.W_format.bits if self.zeros_mode == "quantized" else 8 * self.zeros.element_size()
             total += self.zeros.numel() * bits // 8
+        if self.channel_scale is not None:
+            total += self.channel_scale.numel() * self.channel_scale.element_size()
         return total
 
     def expert(self, index: int) -> QuantizedWeight:
@@ -173,6 +181,7 @@ class QuantizedWeight:
             values=self.values[index], W_dtype=self.W_dtype, dtype=self.dtype, scale=part(self.scale),
             zeros=part(self.zeros), zeros_mode=self.zeros_mode, group_size=self.group_size, bias=part(self.bias),
             permutation=self.permutation, activation=self.activation, codebook=self.codebook,
+            rows_per_scale=self.rows_per_scale, channel_scale=part(self.channel_scale),
         )  # fmt: skip
 
     def config_fields(
@@ -194,8 +203,8 @@ class QuantizedWeight:
         out_dtype
             Type of D. Default: `dtype`.
         scale_dtype
-            Type of scales and unpacked zero points. Default: the type of A where that holds each of
-            them exactly, as the fastest kernels ask; else their own.
+            Type of scales and unpacked zero points. Default: their own where that has 8 bits; the type of A where
+            that holds each of them exactly, as the fastest kernels ask; else their own.
         """
         if A_dtype is None:
             A_dtype = (self.activation.A_dtype if self.activation is not None else None) or self.dtype
@@ -219,7 +228,8 @@ class QuantizedWeight:
             "zeros_mode": mode if with_zeros else "original",
             "scale_dtype": (scale_dtype or self._exact_scale_dtype(A)) if has_scale_type else None,
             "with_activation_scale": A.bits == 8,
-            "with_channel_scale": by_row,
+            "with_channel_scale": by_row or self.channel_scale is not None,
+            **({} if self.rows_per_scale == 1 else {"rows_per_scale": self.rows_per_scale}),
             **({} if self.codebook is None else {"codebook": self.codebook}),
         }
 
@@ -245,9 +255,12 @@ class QuantizedWeight:
             self.group_size,
             self.scale is not None,
             self.zeros is not None,
+            by_row or self.channel_scale is not None,
+            1 if self.scale is None or by_row else self.rows_per_scale,
         )
         scaled = config.with_channel_scale if by_row else config.with_scaling
-        if (config.N, config.K, config.W_format, config.group, scaled, config.with_zeros) != own:
+        asked = (config.N, config.K, config.W_format, config.group, scaled, config.with_zeros)
+        if (*asked, config.with_channel_scale, config.rows_per_scale) != own:
             raise ConfigError(
                 f"'config' must be made of this weight's config_fields() (got {config}: {config.problem_summary()})",
                 config=config,
@@ -257,20 +270,23 @@ class QuantizedWeight:
             zeros = packing.pack_zeros(zeros.T.contiguous(), config)
         elif zeros is not None:
             zeros = zeros.to(config.scale_format.torch_dtype)
-        scale = self.scale
+        scale, channel_scale = self.scale, self.channel_scale
+        if by_row and scale is not None:
+            rows = scale.to(torch.float32).reshape(-1).repeat_interleave(self.rows_per_scale)[: self.N]
+            channel_scale = rows if channel_scale is None else rows * channel_scale
         return {
             "weight": self.values,
             "scale": scale.to(config.scale_format.torch_dtype) if scale is not None and not by_row else None,
             "zeros": zeros,
             "bias": self.bias.to(config.out_format.torch_dtype) if self.bias is not None else None,
-            "channel_scale": scale.to(torch.float32).reshape(self.N) if scale is not None and by_row else None,
+            "channel_scale": channel_scale,
         }
 
     def dequantize(self) -> torch.Tensor:
         """Return the weight as float32, (N, K), with the columns in the order of the checkpoint's own layer.
 
-        The formula above in float32, one rounding an operation: the numbers that the format's own
-        reference gives when it computes in float32 (docs/checkpoints.md lists each).
+        The formula above in float32, one rounding an operation, the product of `scale` and `channel_scale` first: the
+        numbers that the format's own reference gives when it computes in float32 (docs/checkpoints.md lists each).
         """
         # Integers are values already; codes of levels are not.
         w = self.values if self.W_format.levels is None else self.W_format.decode(self.values)
@@ -280,7 +296,13 @@ class QuantizedWeight:
         if zeros is not None and self.zeros_mode != "rescale":
             grouped = grouped - zeros
         if self.scale is not None:
-            grouped = grouped * self.scale.to(torch.float32).unsqueeze(-1)
+            scale = self.scale.to(torch.float32)
+            if self.rows_per_scale > 1:
+                scale = scale.repeat_interleave(self.rows_per_scale, -2)[..., : self.N, :]
+            scale = scale if self.channel_scale is None else scale * self.channel_scale.unsqueeze(-1)
+            grouped = grouped * scale.unsqueeze(-1)
+        elif self.channel_scale is not None:
+            grouped = grouped * self.channel_scale[..., None, None]
         if zeros is not None and self.zeros_mode == "rescale":
             grouped = grouped - zeros
         w = grouped.flatten(-2)
@@ -294,7 +316,10 @@ class QuantizedWeight:
         shape = f"experts={self.experts}, N={self.N}, K={self.K}" if self.experts else f"N={self.N}, K={self.K}"
         parts = [shape, self.W_dtype]
         if self.scale is not None:
-            parts.append(f"groups of {self.group_size}, {str(self.scale.dtype).removeprefix('torch.')} scales")
+            shared = "groups of" if self.rows_per_scale == 1 else f"blocks of {self.rows_per_scale} x"
+            parts.append(f"{shared} {self.group_size}, {str(self.scale.dtype).removeprefix('torch.')} scales")
+        if self.channel_scale is not None:
+            parts.append("channel scales")
         if self.zeros is not None:
             parts.append(f"{self.zeros_mode} zero points")
         if self.permutation is not None:
@@ -312,6 +337,8 @@ class QuantizedWeight:
 
     def _exact_scale_dtype(self, A: NumberFormat) -> str:
         """Return the type of A where that holds scales and zero points exactly, else a type that does."""
+        if self.scale is not None and self.scale.element_size() == 1:
+            return number_format(str(self.scale.dtype).removeprefix("torch.")).name
         tensors = [t for t in (self.scale, self.zeros) if t is not None and t.is_floating_point()]
         wanted = A.torch_dtype if A.bits > 8 else torch.float32
         if all(torch.equal(t.to(wanted).to(torch.float32), t.to(torch.float32)) for t in tensors):
@@ -337,14 +364,22 @@ def _validate(w: QuantizedWeight) -> None:
             f"'zeros_mode' must be original, rescale or quantized (got {w.zeros_mode!r})",
             zeros_mode=w.zeros_mode,
         )
-    groups = (*w.values.shape[:-1], w.K // w.group_size)
+    if w.rows_per_scale < 1 or ((w.rows_per_scale > 1 or w.channel_scale is not None) and w.zeros is not None):
+        raise ConfigError(
+            "'rows_per_scale' must be an int >= 1, and 1 without a 'channel_scale' where there are zero points "
+            f"(got {w.rows_per_scale})",
+            rows_per_scale=w.rows_per_scale,
+        )
+    rows, num_groups = w.values.shape[:-1], w.K // w.group_size
     floats = (torch.float16, torch.bfloat16, torch.float32)
+    scales = (*floats, *(number_format(name).torch_dtype for name in SCALE_DTYPES if name.startswith("float8")))
     own = (w.scale.dtype,) if w.scale is not None else floats
     zeros_types = (torch.uint8,) if w.zeros_mode == "quantized" else own
     for name, tensor, shape, dtypes in (
-        ("scale", w.scale, groups, floats),
-        ("zeros", w.zeros, groups, zeros_types),
-        ("bias", w.bias, tuple(w.values.shape[:-1]), floats),
+        ("scale", w.scale, (*rows[:-1], -(-w.N // w.rows_per_scale), num_groups), scales),
+        ("zeros", w.zeros, (*rows, num_groups), zeros_types),
+        ("bias", w.bias, tuple(rows), floats),
+        ("channel_scale", w.channel_scale, tuple(rows), (torch.float32,)),
         ("permutation", w.permutation, (w.K,), (torch.int64,)),
     ):
         if tensor is not None and (tuple(tensor.shape) != shape or tensor.dtype not in dtypes):

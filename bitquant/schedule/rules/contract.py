@@ -12,6 +12,7 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import config_of, layout_of, rung_of
+from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.layouts import WeightLayout
 from bitquant.problem import Problem
@@ -91,10 +92,14 @@ class Rule(ABC):
 
     #: Name in reports, errors and records.
     name: ClassVar[str]
+    #: What its kernels compute (`Problem.operation`).
+    operation: ClassVar[str] = MatmulConfig.operation
     #: TVM's lowering pipeline for the result: "s_tir" for schedules, "tirx" for kernels written thread by thread.
     pipeline: ClassVar[str] = "s_tir"
     #: The type of this rule's hints.
     hint_type: ClassVar[type[Hint]]
+    #: Whether kernels run on CPUs alone: the refusals of a kernel for a GPU leave the rule out.
+    is_for_cpu: ClassVar[bool] = False
     #: The layouts of the weight that the rule's kernels read.
     weight_layouts: ClassVar[tuple[WeightLayout, ...]] = ("plain",)
 
@@ -139,7 +144,9 @@ class Rule(ABC):
     # What follows from these.
 
     def refusal(self, problem: Problem) -> str | None:
-        """Return why the rule does not apply, the layout of the weight included, or None where it does."""
+        """Return why the rule does not apply, operation and layout of the weight included, or None where it does."""
+        if problem.operation != self.operation:
+            return f"computes {self.operation} (got {problem.operation})"
         if problem.weight_layout not in self.weight_layouts:
             return f"reads the {' or '.join(self.weight_layouts)} weight layout (got {problem.weight_layout})"
         return self.refuses(problem)

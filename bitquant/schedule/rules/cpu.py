@@ -15,14 +15,14 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, zero_point
+from bitquant.compute.matmul import output_value, scale_value, tag, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, one_of, size
 from bitquant.schedule.rules.contract import Geometry, Rule
-from bitquant.schedule.rules.operands import operands
+from bitquant.schedule.rules.operands import declare
 
-__all__ = ["CpuHint", "CpuRule"]
+__all__ = ["CpuHint", "CpuRule", "lane_codes"]
 
 Expr = Any
 
@@ -99,7 +99,7 @@ def _chunk_size(vectors: int, step: int, most: int) -> int:
     return math.ceil(vectors / math.ceil(vectors / most))  # The last chunk is filled up with zeros.
 
 
-def _lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane: Expr, lanes: int, bits: int) -> Expr:
+def lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane: Expr, lanes: int, bits: int) -> Expr:
     """Return the code of one lane of a vector of packed elements, as int32. `unpack_code` defines the bit order.
 
     The lanes of a run share one word of up to 32 bits, a scalar load, and shift it by a constant of their own. So the
@@ -202,6 +202,7 @@ class CpuRule(Rule):
     name = "cpu"
     pipeline = "s_tir"
     hint_type = CpuHint
+    is_for_cpu = True
 
     def refuses(self, problem: Problem) -> str | None:
         """Refuse nothing but other kinds of target."""
@@ -253,7 +254,7 @@ class CpuRule(Rule):
         is_nt = config.layout == "nt"
         cols_inside = 1 if is_nt else hint.col_tile
         needs_sum_of_A = hint.scale_sums and config.with_zeros
-        spec = operands(config, rung)
+        row_bytes = config.W_shape[1]
         # One block of rows is not worth waking the threads for.
         is_one_block = config.has_fixed_rows(rung) and rung <= ROWS
         over_row_blocks = T.serial if is_one_block else T.parallel
@@ -292,7 +293,7 @@ class CpuRule(Rule):
             if config.num_groups > 1:
                 g = v // group if group else k_at(v, l) // config.group
                 g = tirx.min(g, config.num_groups - 1) if is_padded else g
-            scale = Scale[n, g].astype(dtype) if config.with_scaling else None
+            scale = scale_value(config, Scale, n, g, dtype) if config.with_scaling else None
             return scale, zero_point(config, Zeros, n, g).astype(dtype) if config.with_zeros else None
 
         def element_of_A(A, row, v, l):
@@ -303,7 +304,7 @@ class CpuRule(Rule):
             n = n_at(u, l)
             v = run_start + v
             if w_format.is_packed:
-                code = _lane_codes(lambda b: B[n, b], spec.B_shape[1], vector_at(v), l, LANES, w_format.bits)
+                code = lane_codes(lambda b: B[n, b], row_bytes, vector_at(v), l, LANES, w_format.bits)
             else:
                 code = B[n, k_at(v, l)] if is_nt else B[k_at(v, l), n]
             if hint.simd_lookup:
@@ -331,22 +332,13 @@ class CpuRule(Rule):
             return terms[0]
 
         @T.prim_func(s_tir=True)
-        def kernel(
-            A_handle: T.handle, B_handle: T.handle, Scale_handle: T.handle, Zeros_handle: T.handle,
-            Bias_handle: T.handle, ActivationScale_handle: T.handle, ChannelScale_handle: T.handle, D_handle: T.handle,
-        ):  # fmt: skip
+        def kernel():
             T.func_attr({"tirx.noalias": True})
-            m = T.int32()
-            rows = T.meta_var(spec.rows(m))
             # Operands may be views that begin anywhere: LLVM must not take them for aligned.
-            A = T.match_buffer(A_handle, (rows, K), spec.A, align=1)
-            B = T.match_buffer(B_handle, spec.B_shape, spec.B, align=1)
-            Scale = T.match_buffer(Scale_handle, spec.Scale_shape, spec.Scale, align=1)
-            Zeros = T.match_buffer(Zeros_handle, spec.Zeros_shape, spec.Zeros, align=1)
-            Bias = T.match_buffer(Bias_handle, (N,), spec.D, align=1)
-            ActivationScale = T.match_buffer(ActivationScale_handle, (rows,), "float32", align=1)
-            ChannelScale = T.match_buffer(ChannelScale_handle, (N,), "float32", align=1)
-            D = T.match_buffer(D_handle, (rows, N), spec.D, align=1)
+            m = T.int32()
+            operands = T.meta_var(declare(geometry.problem, m, align=1))
+            A, B, D, rows = T.meta_var((operands.A, operands.B, operands.D, operands.rows))
+            Scale, Zeros = T.meta_var((operands.Scale, operands.Zeros))
             row_blocks = T.meta_var((rows + ROWS - 1) // ROWS)
             row_tiles = T.meta_var((row_blocks + ROW_BLOCKS - 1) // ROW_BLOCKS)
 
@@ -422,9 +414,9 @@ class CpuRule(Rule):
                     n = T.meta_var((first_col + j) * N_LANES + l)
                     if i < rows and n < N:
                         c = T.meta_var(sum_over_k(lambda lane: C[ib, j // COLS, r, j % COLS, lane], l))
-                        D[i, n] = output_value(config, c, Bias[n], ActivationScale[i], ChannelScale[n])
+                        D[i, n] = output_value(config, c, **operands.epilogue(i, n))
 
-        return spec.bind(kernel)
+        return tag(kernel, config, rung, geometry.problem.weight_layout)
 
 
 def _wanted_hint(problem: Problem) -> CpuHint:

@@ -11,7 +11,7 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, tag, zero_point
+from bitquant.compute.matmul import output_value, scale_value, tag, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.words import load_width_bytes, load_words, word_value
 from bitquant.problem import Problem
@@ -19,7 +19,7 @@ from bitquant.schedule.hint import Hint, size
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.operands import declare
 
-__all__ = ["GemvHint", "GemvRule"]
+__all__ = ["GemvHint", "GemvRule", "chunk_elements"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class GemvHint(Hint):
     n_per_warp: int = size(2, 1, 8)
 
 
-def _chunk(config: MatmulConfig) -> int:
+def chunk_elements(config: MatmulConfig) -> int:
     """Elements of a row of W that a lane takes at a time: 32 packed ones (4 to 28 bytes), else 16 bytes."""
     return 32 if config.W_format.is_packed else 128 // config.W_format.bits
 
@@ -59,7 +59,7 @@ class GemvRule(Rule):
     def refuses(self, problem: Problem) -> str | None:
         """Refuse other rungs than 1, W stored (K, N), and chunks that K or a group does not hold."""
         config, rung = problem.config, problem.rung
-        chunk = _chunk(config)
+        chunk = chunk_elements(config)
         if not problem.is_cuda:
             return f"needs a CUDA target (got {problem.device_name})"
         if rung != 1:
@@ -88,7 +88,7 @@ class GemvRule(Rule):
         """Write the kernel for this problem."""
         config, rung, hint = geometry.config, geometry.rung, geometry.hint
         WARPS, ROWS = hint.warps, hint.n_per_warp
-        N, K, CHUNK = config.N, config.K, _chunk(config)
+        N, K, CHUNK = config.N, config.K, chunk_elements(config)
         w_format, a_format = config.W_format, config.A_format
         w_bytes, a_bytes = CHUNK * w_format.bits // 8, CHUNK * a_format.bits // 8
         w_width, a_width = load_width_bytes(w_bytes), load_width_bytes(a_bytes)
@@ -103,7 +103,7 @@ class GemvRule(Rule):
 
         def scaled(dot, sum_of_a, operands, n, g):
             """The chunk's part of the total, by linearity of decode in w."""
-            scale = operands.Scale[n, g].astype(total_dtype) if config.with_scaling else None
+            scale = scale_value(config, operands.Scale, n, g, total_dtype) if config.with_scaling else None
             zero = None
             if config.with_zeros:
                 zero = zero_point(config, operands.Zeros, n, g).astype(total_dtype) * sum_of_a.astype(total_dtype)

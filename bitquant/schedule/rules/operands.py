@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tvm.script import tirx as T
 from tvm.script.ir_builder import IRBuilder
-from tvm.tirx import PrimFunc
 
-from bitquant.compute.matmul import tag
 from bitquant.config import MatmulConfig
-from bitquant.layouts import WeightLayout
-from bitquant.operands import EPILOGUE, OPERANDS, OUTPUT, WEIGHT, Operand, present
+from bitquant.operands import EPILOGUE, Operand, operands_of, present
 from bitquant.problem import Problem
 
-__all__ = ["Operands", "declare", "operands", "row_index", "when"]
+__all__ = ["GroupedOperands", "Operands", "declare", "row_index", "when"]
 
 Expr = Any
 
@@ -63,8 +59,42 @@ class Operands:
         return values
 
 
-def declare(problem: Problem, m: Expr) -> Operands:
-    """Declare the operands of a problem as the parameters of the TIRx function that is being written.
+class GroupedOperands:
+    """The operands that the problem of a grouped kernel has, as TIRx buffers. `declare` makes them.
+
+    Attributes
+    ----------
+    rows
+        Rows of A, or tokens: a constant for a static function, else the symbolic m.
+    A, B, D
+        Buffers of every problem.
+    Scale, Zeros, Offsets, ExpertIds, RoutingWeights
+        Buffers, or None for those that the problem does not have.
+    """
+
+    def __init__(self, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
+        by_name = {operand.name: buffer for operand, buffer in buffers.items()}
+        self.rows = rows
+        self.A, self.B, self.D = by_name["A"], by_name["B"], by_name["D"]
+        self.Scale: Any = by_name.get("Scale")
+        self.Zeros: Any = by_name.get("Zeros")
+        self.Offsets: Any = by_name.get("Offsets")
+        self.ExpertIds: Any = by_name.get("ExpertIds")
+        self.RoutingWeights: Any = by_name.get("RoutingWeights")
+        self.of_epilogue = {o: buffer for o, buffer in buffers.items() if o.role in ("factor", "addend")}
+
+    def epilogue(self, row: tuple[Expr, ...], expert: Expr, n: Expr) -> dict[str, Expr]:
+        """Return what `compute.grouped.slot_value` needs of a row of A, an expert and a column of D, by parameter."""
+        return {
+            operand.argument: buffer[row] if operand.rows == "A" else buffer[expert, n]
+            for operand, buffer in self.of_epilogue.items()
+        }
+
+
+def declare(problem: Problem, m: Expr, align: int = -1) -> Any:
+    """Declare the operands of a problem as the parameters of the TIRx function that is being written; return them.
+
+    They are `Operands`, or `GroupedOperands` of a grouped problem.
 
     Such a function is written without parameters, since TVMScript has a fixed list of them. Its first statement is
     ``operands = T.meta_var(declare(problem, T.int32()))``.
@@ -72,52 +102,21 @@ def declare(problem: Problem, m: Expr) -> Operands:
     Parameters
     ----------
     problem
-        The problem. Parameters are those that it has, in the order of `bitquant.operands.OPERANDS`.
+        The problem. Parameters are those that it has, in the order of `bitquant.operands.operands_of`.
     m
         A variable for the number of rows of A, where that is not fixed.
+    align
+        What addresses of operands are multiples of, in bytes; -1: as TVM has it, 64.
     """
     config, layout = problem.config, problem.weight_layout
     rows = problem.rung if config.has_fixed_rows(problem.rung) else m
     buffers = {}
-    for operand in (*present(config), OUTPUT):
+    for operand in (*present(config), operands_of(config)[-1]):
         handle = T.arg(f"{operand.name}_handle", T.handle())
-        buffer = T.match_buffer(handle, operand.shape(config, rows, layout), operand.dtype(config, layout))
+        shape, dtype = operand.shape(config, rows, layout), operand.dtype(config, layout)
+        buffer = T.match_buffer(handle, shape, dtype, align=align)
         buffers[operand] = IRBuilder.name(operand.name, buffer)
-    return Operands(rows, buffers)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """Types and shapes of a problem's operands, for kernels written in TIRx.
-
-    A TVMScript function has a fixed list of parameters, so such a kernel declares all of them, and `bind` takes out
-    those that its problem does not have. Absent operands have shape (1, 1), (N,) or (m,) and are never read.
-    """
-
-    config: MatmulConfig
-    rung: int
-    layout: WeightLayout
-    A: str
-    B: str
-    Scale: str
-    Zeros: str
-    D: str
-    B_shape: tuple[int, int]
-    Scale_shape: tuple[int, int]
-    Zeros_shape: tuple[int, int]
-
-    def rows(self, m: Any) -> Any:
-        """Return the number of rows of A: a constant for a static function, else the symbolic `m`."""
-        return self.rung if self.config.has_fixed_rows(self.rung) else m
-
-    def bind(self, kernel: PrimFunc) -> PrimFunc:
-        """Return `kernel`, which declares all operands, with those of the problem alone.
-
-        They are declared in the order of `bitquant.operands.OPERANDS`.
-        """
-        params = [p for p, o in zip(kernel.params, OPERANDS, strict=True) if o.is_present(self.config)]
-        func = PrimFunc(params, kernel.body, kernel.ret_type, kernel.attrs)
-        return tag(func, self.config, self.rung, self.layout)
+    return (Operands if problem.operation == MatmulConfig.operation else GroupedOperands)(rows, buffers)
 
 
 def when(condition: Any, emit: Callable[[], None]) -> None:
@@ -132,12 +131,3 @@ def when(condition: Any, emit: Callable[[], None]) -> None:
 def row_index(config: MatmulConfig, rung: int, row: Any) -> Any:
     """Return the index of a row of A or D, in 64 bits unless rows are fixed: those `MatmulConfig` keeps below 2^31."""
     return row if config.has_fixed_rows(rung) else T.cast(row, "int64")
-
-
-def operands(config: MatmulConfig, rung: int, layout: WeightLayout = "plain") -> Spec:
-    """Return the operands of a problem, with the weight in `layout`."""
-    dtypes = {o.name: o.dtype(config, layout) for o in OPERANDS}
-    shapes = {o.name: o.row_shape(config, layout) if o.is_present(config) else (1, 1) for o in WEIGHT}
-    fields: dict[str, Any] = {name: dtypes[name] for name in ("A", "B", "Scale", "Zeros", "D")}
-    fields |= {f"{name}_shape": shape for name, shape in shapes.items()}
-    return Spec(config=config, rung=rung, layout=layout, **fields)

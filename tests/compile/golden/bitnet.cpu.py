@@ -6,35 +6,113 @@
 class Module:
     @T.prim_func(s_tir=True)
     def matmul_m1(A: T.Buffer((1, 128), "int8", align=1), B: T.Buffer((64, 32), "int8", align=1), D: T.Buffer((1, 64), "int32", align=1)):
-        T.func_attr({"bitquant.config": {"A_dtype": "int8", "K": 128, "M": 1, "N": 64, "W_dtype": "int2", "accum_dtype": "int32", "group_size": 128, "layout": "nt", "out_dtype": "int32", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 4, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1, "scale_sums": False, "simd_lookup": False}, "origin": "default", "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
-        A_lanes = T.alloc_buffer((1, 16, 1, 8), "int16")
+        T.func_attr({"bitquant.config": {"A_dtype": "int8", "K": 128, "M": 1, "N": 64, "W_dtype": "int2", "accum_dtype": "int32", "group_size": 128, "layout": "nt", "out_dtype": "int32", "plain_layout": False, "scale_dtype": None, "with_bias": False, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 1, "col_tile": 16, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1}, "origin": "default", "pipeline": "s_tir", "refusals": {}, "rule": "cpu_int8", "smem_bytes": 0}, "tirx.noalias": True})
+        T.attr(0, "pragma_import_llvm", metadata["ir.StringImm"][0])
+        A_units = T.alloc_buffer((1, 1, 4, 1, 32), "int8")
         A_sum = T.alloc_buffer((1, 1, 1, 8), "int32")
-        for ib, r, v in T.grid(1, 1, 16):
-            for l in T.vectorized(8):
-                A_lanes[ib, v, r, l] = T.Cast("int16", A[T.min(ib + r, 0), v * 8 + l])
-        for tile in T.parallel(16):
-            table = T.alloc_buffer((1,))
-            C = T.alloc_buffer((1, 1, 1, 4, 8), "int32")
-            for ib, jb in T.grid(1, 1):
-                for r in T.unroll(1):
-                    for q in T.unroll(4):
-                        for l in T.vectorized(8):
-                            C[ib, jb, r, q, l] = 0
-            for c, ib, jb in T.grid(1, 1, 1):
-                dot = T.alloc_buffer((1, 4, 8), "int32")
-                for r in T.unroll(1):
-                    for q in T.unroll(4):
-                        for l in T.vectorized(8):
-                            dot[r, q, l] = 0
-                for s, v in T.grid(1, 16):
-                    for q in T.unroll(4):
-                        for r in T.unroll(1):
-                            for l in T.vectorized(8):
-                                dot[r, q, l] = dot[r, q, l] + T.Cast("int32", A_lanes[ib, c * 16 + s * 16 + v, r, l % 8]) * ((T.Cast("int32", T.reinterpret("uint16", B[tile * 4 + jb * 4 + q, T.Ramp((c * 16 + s * 16 + v) * 2, 1, 2)])) >> l % 8 * 2 + ((c * 16 + s * 16 + v) * 2 - (c * 16 + s * 16 + v) * 2) * 8 & 3) - 2)
-                for r in T.unroll(1):
-                    for q in T.unroll(4):
-                        for l in T.vectorized(8):
-                            C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + dot[r, q, l]
-            for ib, r, j, l in T.grid(1, 1, 4, 1):
-                if ib + r < 1 and tile * 4 + j + l < 64:
-                    D[ib + r, tile * 4 + j + l] = C[ib, j // 4, r, j % 4, l] + C[ib, j // 4, r, j % 4, l + 4] + (C[ib, j // 4, r, j % 4, l + 2] + C[ib, j // 4, r, j % 4, l + 6]) + (C[ib, j // 4, r, j % 4, l + 1] + C[ib, j // 4, r, j % 4, l + 5] + (C[ib, j // 4, r, j % 4, l + 3] + C[ib, j // 4, r, j % 4, l + 7]))
+        for v in range(1):
+            for v_1, v_2 in T.grid(T.min(1, 1 - v), 1):
+                for v_3 in range(1):
+                    for v_4 in T.vectorized(32):
+                        A_units[v_1, v_3, 0, v_2, v_4] = A[T.min(v + v_1 + v_2, 0), v_3 * 128 + v_4 * 4]
+                    for v_4 in T.vectorized(32):
+                        A_units[v_1, v_3, 1, v_2, v_4] = A[T.min(v + v_1 + v_2, 0), v_3 * 128 + v_4 * 4 + 1]
+                    for v_4 in T.vectorized(32):
+                        A_units[v_1, v_3, 2, v_2, v_4] = A[T.min(v + v_1 + v_2, 0), v_3 * 128 + v_4 * 4 + 2]
+                    for v_4 in T.vectorized(32):
+                        A_units[v_1, v_3, 3, v_2, v_4] = A[T.min(v + v_1 + v_2, 0), v_3 * 128 + v_4 * 4 + 3]
+                for v_3 in range(1):
+                    A_sum[v_1, v_3, v_2, 0:8] = T.Broadcast(0, 8)
+                    for v_4 in range(T.min(1, 1 - v_3)):
+                        A_sum[v_1, v_3, v_2, 0:8] = A_sum[v_1, v_3, v_2, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", T.Broadcast(16843009, 8)), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_1, v_3 + v_4, 0, v_2, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                        A_sum[v_1, v_3, v_2, 0:8] = A_sum[v_1, v_3, v_2, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", T.Broadcast(16843009, 8)), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_1, v_3 + v_4, 1, v_2, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                        A_sum[v_1, v_3, v_2, 0:8] = A_sum[v_1, v_3, v_2, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", T.Broadcast(16843009, 8)), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_1, v_3 + v_4, 2, v_2, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                        A_sum[v_1, v_3, v_2, 0:8] = A_sum[v_1, v_3, v_2, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", T.Broadcast(16843009, 8)), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_1, v_3 + v_4, 3, v_2, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+            for v_1 in T.parallel(4):
+                for v_2, v_3 in T.grid(4, T.min(1, 1 - v)):
+                    total = T.alloc_buffer((4, 8), "int32")
+                    total[0, 0:8] = T.Broadcast(0, 8)
+                    total[1, 0:8] = T.Broadcast(0, 8)
+                    total[2, 0:8] = T.Broadcast(0, 8)
+                    total[3, 0:8] = T.Broadcast(0, 8)
+                    dot = T.alloc_buffer((4, 8), "int32")
+                    for v_4 in range(1):
+                        dot[0, 0:8] = T.Broadcast(0, 8)
+                        dot[1, 0:8] = T.Broadcast(0, 8)
+                        dot[2, 0:8] = T.Broadcast(0, 8)
+                        dot[3, 0:8] = T.Broadcast(0, 8)
+                        for v_5 in range(1):
+                            words = T.alloc_buffer((8,), "int32")
+                            words[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4, T.Ramp((v_4 + v_5) * 32, 1, 32)])
+                            words_1 = T.alloc_buffer((8,), "int32")
+                            words_1[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4 + 1, T.Ramp((v_4 + v_5) * 32, 1, 32)])
+                            words_2 = T.alloc_buffer((8,), "int32")
+                            words_2[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4 + 2, T.Ramp((v_4 + v_5) * 32, 1, 32)])
+                            words_3 = T.alloc_buffer((8,), "int32")
+                            words_3[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4 + 3, T.Ramp((v_4 + v_5) * 32, 1, 32)])
+                            B_decode = T.alloc_buffer((8,), "int32")
+                            B_decode[0:8] = words[T.Ramp(0, 1, 8)] & T.Broadcast(50529027, 8)
+                            B_decode_1 = T.alloc_buffer((8,), "int32")
+                            B_decode_1[0:8] = words_1[T.Ramp(0, 1, 8)] & T.Broadcast(50529027, 8)
+                            B_decode_2 = T.alloc_buffer((8,), "int32")
+                            B_decode_2[0:8] = words_2[T.Ramp(0, 1, 8)] & T.Broadcast(50529027, 8)
+                            B_decode_3 = T.alloc_buffer((8,), "int32")
+                            B_decode_3[0:8] = words_3[T.Ramp(0, 1, 8)] & T.Broadcast(50529027, 8)
+                            dot[0, 0:8] = dot[0, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 0, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[1, 0:8] = dot[1, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_1[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 0, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[2, 0:8] = dot[2, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_2[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 0, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[3, 0:8] = dot[3, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_3[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 0, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            B_decode_4 = T.alloc_buffer((8,), "int32")
+                            B_decode_4[0:8] = words[T.Ramp(0, 1, 8)] >> T.Broadcast(2, 8) & T.Broadcast(50529027, 8)
+                            B_decode_5 = T.alloc_buffer((8,), "int32")
+                            B_decode_5[0:8] = words_1[T.Ramp(0, 1, 8)] >> T.Broadcast(2, 8) & T.Broadcast(50529027, 8)
+                            B_decode_6 = T.alloc_buffer((8,), "int32")
+                            B_decode_6[0:8] = words_2[T.Ramp(0, 1, 8)] >> T.Broadcast(2, 8) & T.Broadcast(50529027, 8)
+                            B_decode_7 = T.alloc_buffer((8,), "int32")
+                            B_decode_7[0:8] = words_3[T.Ramp(0, 1, 8)] >> T.Broadcast(2, 8) & T.Broadcast(50529027, 8)
+                            dot[0, 0:8] = dot[0, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_4[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 1, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[1, 0:8] = dot[1, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_5[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 1, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[2, 0:8] = dot[2, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_6[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 1, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[3, 0:8] = dot[3, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_7[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 1, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            B_decode_8 = T.alloc_buffer((8,), "int32")
+                            B_decode_8[0:8] = words[T.Ramp(0, 1, 8)] >> T.Broadcast(4, 8) & T.Broadcast(50529027, 8)
+                            B_decode_9 = T.alloc_buffer((8,), "int32")
+                            B_decode_9[0:8] = words_1[T.Ramp(0, 1, 8)] >> T.Broadcast(4, 8) & T.Broadcast(50529027, 8)
+                            B_decode_10 = T.alloc_buffer((8,), "int32")
+                            B_decode_10[0:8] = words_2[T.Ramp(0, 1, 8)] >> T.Broadcast(4, 8) & T.Broadcast(50529027, 8)
+                            B_decode_11 = T.alloc_buffer((8,), "int32")
+                            B_decode_11[0:8] = words_3[T.Ramp(0, 1, 8)] >> T.Broadcast(4, 8) & T.Broadcast(50529027, 8)
+                            dot[0, 0:8] = dot[0, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_8[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 2, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[1, 0:8] = dot[1, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_9[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 2, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[2, 0:8] = dot[2, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_10[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 2, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[3, 0:8] = dot[3, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_11[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 2, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            B_decode_12 = T.alloc_buffer((8,), "int32")
+                            B_decode_12[0:8] = words[T.Ramp(0, 1, 8)] >> T.Broadcast(6, 8) & T.Broadcast(50529027, 8)
+                            B_decode_13 = T.alloc_buffer((8,), "int32")
+                            B_decode_13[0:8] = words_1[T.Ramp(0, 1, 8)] >> T.Broadcast(6, 8) & T.Broadcast(50529027, 8)
+                            B_decode_14 = T.alloc_buffer((8,), "int32")
+                            B_decode_14[0:8] = words_2[T.Ramp(0, 1, 8)] >> T.Broadcast(6, 8) & T.Broadcast(50529027, 8)
+                            B_decode_15 = T.alloc_buffer((8,), "int32")
+                            B_decode_15[0:8] = words_3[T.Ramp(0, 1, 8)] >> T.Broadcast(6, 8) & T.Broadcast(50529027, 8)
+                            dot[0, 0:8] = dot[0, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_12[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 3, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[1, 0:8] = dot[1, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_13[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 3, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[2, 0:8] = dot[2, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_14[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 3, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                            dot[3, 0:8] = dot[3, T.Ramp(0, 1, 8)] + T.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.pmadd.ub.sw", T.reinterpret("int8x32", B_decode_15[T.Ramp(0, 1, 8)]), T.reinterpret("int8x32", T.reinterpret("int32x8", A_units[v_3, v_4 + v_5, 3, 0, T.Ramp(0, 1, 32)]))), T.Broadcast(T.int16(1), 16))
+                        for v_5 in T.vectorized(8):
+                            total[0, v_5] = total[0, v_5] + (dot[0, v_5] + A_sum[v_3, v_4, 0, v_5] * -2)
+                        for v_5 in T.vectorized(8):
+                            total[1, v_5] = total[1, v_5] + (dot[1, v_5] + A_sum[v_3, v_4, 0, v_5] * -2)
+                        for v_5 in T.vectorized(8):
+                            total[2, v_5] = total[2, v_5] + (dot[2, v_5] + A_sum[v_3, v_4, 0, v_5] * -2)
+                        for v_5 in T.vectorized(8):
+                            total[3, v_5] = total[3, v_5] + (dot[3, v_5] + A_sum[v_3, v_4, 0, v_5] * -2)
+                    C_sum = T.alloc_buffer((1, 4), "int32")
+                    C_sum[0, 0] = T.call_llvm_pure_intrin("int32", "llvm.vector.reduce.add", total[0, T.Ramp(0, 1, 8)])
+                    C_sum[0, 1] = T.call_llvm_pure_intrin("int32", "llvm.vector.reduce.add", total[1, T.Ramp(0, 1, 8)])
+                    C_sum[0, 2] = T.call_llvm_pure_intrin("int32", "llvm.vector.reduce.add", total[2, T.Ramp(0, 1, 8)])
+                    C_sum[0, 3] = T.call_llvm_pure_intrin("int32", "llvm.vector.reduce.add", total[3, T.Ramp(0, 1, 8)])
+                    for v_4, v_5 in T.grid(1, 4):
+                        if v + v_3 + v_4 < 1:
+                            D[v + v_3 + v_4, v_1 * 16 + v_2 * 4 + v_5] = C_sum[v_4, v_5]
+
+# Metadata omitted. Use show_meta=True in script() method to show it.

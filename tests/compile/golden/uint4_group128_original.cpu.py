@@ -6,84 +6,455 @@
 class Module:
     @T.prim_func(s_tir=True)
     def matmul_m1(A: T.Buffer((1, 1024), "float16", align=1), B: T.Buffer((1024, 512), "int8", align=1), Scale: T.Buffer((1024, 8), "float16", align=1), Zeros: T.Buffer((1024, 8), "float16", align=1), D: T.Buffer((1, 1024), "float16", align=1)):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 4, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1, "scale_sums": True, "simd_lookup": False}, "origin": "default", "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
-        A_lanes = T.alloc_buffer((1, 128, 1, 8))
-        A_sum = T.alloc_buffer((1, 8, 1, 8))
-        for ib, r in T.grid(1, 1):
-            for v in range(128):
-                for l in T.vectorized(8):
-                    A_lanes[ib, v, r, l] = T.Cast("float32", A[T.min(ib + r, 0), v * 8 + l])
-            for c in range(8):
-                for l in T.vectorized(8):
-                    A_sum[ib, c, r, l] = T.float32(0.0)
-                for v in range(16):
-                    for l in T.vectorized(8):
-                        A_sum[ib, c, r, l] = A_sum[ib, c, r, l] + A_lanes[ib, c * 16 + v, r, l]
-        for tile in T.parallel(256):
-            table = T.alloc_buffer((1,))
-            C = T.alloc_buffer((1, 1, 1, 4, 8))
-            for ib, jb in T.grid(1, 1):
-                for r in T.unroll(1):
-                    for q in T.unroll(4):
-                        for l in T.vectorized(8):
-                            C[ib, jb, r, q, l] = T.float32(0.0)
-            for c, ib, jb in T.grid(8, 1, 1):
-                dot = T.alloc_buffer((1, 4, 8))
-                for r in T.unroll(1):
-                    for q in T.unroll(4):
-                        for l in T.vectorized(8):
-                            dot[r, q, l] = T.float32(0.0)
-                for s, v in T.grid(1, 16):
-                    for q in T.unroll(4):
-                        for r in T.unroll(1):
-                            for l in T.vectorized(8):
-                                dot[r, q, l] = dot[r, q, l] + A_lanes[ib, c * 16 + s * 16 + v, r, l % 8] * T.Cast("float32", T.Cast("int32", T.reinterpret("uint32", B[tile * 4 + jb * 4 + q, T.Ramp((c * 16 + s * 16 + v) * 4, 1, 4)])) >> l % 8 * 4 + ((c * 16 + s * 16 + v) * 4 - (c * 16 + s * 16 + v) * 4) * 8 & 15)
-                for r in T.unroll(1):
-                    for q in T.unroll(4):
-                        for l in T.vectorized(8):
-                            C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + (dot[r, q, l] - T.Cast("float32", Zeros[tile * 4 + jb * 4 + q, c * 16 // 16]) * A_sum[ib, c, r, l % 8]) * T.Cast("float32", Scale[tile * 4 + jb * 4 + q, c * 16 // 16])
-            for ib, r, j, l in T.grid(1, 1, 4, 1):
-                if ib + r < 1 and tile * 4 + j + l < 1024:
-                    D[ib + r, tile * 4 + j + l] = T.Cast("float16", C[ib, j // 4, r, j % 4, l] + C[ib, j // 4, r, j % 4, l + 4] + (C[ib, j // 4, r, j % 4, l + 2] + C[ib, j // 4, r, j % 4, l + 6]) + (C[ib, j // 4, r, j % 4, l + 1] + C[ib, j // 4, r, j % 4, l + 5] + (C[ib, j // 4, r, j % 4, l + 3] + C[ib, j // 4, r, j % 4, l + 7])))
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 16, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1}, "origin": "default", "pipeline": "s_tir", "refusals": {"cpu_bfloat16": "needs A of type bfloat16 (got float16)", "cpu_int8": "needs A of type int8 (got float16)"}, "rule": "cpu_float32", "smem_bytes": 0}, "tirx.noalias": True})
+        T.attr(0, "pragma_import_llvm", metadata["ir.StringImm"][0])
+        A_units = T.alloc_buffer((1, 16, 8, 1, 8))
+        A_sum = T.alloc_buffer((1, 1, 1, 8), "int32")
+        for v in range(1):
+            for v_1, v_2, v_3 in T.grid(T.min(1, 1 - v), 1, 16):
+                for v_4 in T.vectorized(8):
+                    A_units[v_1, v_3, 0, v_2, v_4] = T.Cast("float32", A[T.min(v + v_1 + v_2, 0), v_3 * 64 + v_4 * 8])
+                for v_4 in T.vectorized(8):
+                    A_units[v_1, v_3, 1, v_2, v_4] = T.Cast("float32", A[T.min(v + v_1 + v_2, 0), v_3 * 64 + v_4 * 8 + 1])
+                for v_4 in T.vectorized(8):
+                    A_units[v_1, v_3, 2, v_2, v_4] = T.Cast("float32", A[T.min(v + v_1 + v_2, 0), v_3 * 64 + v_4 * 8 + 2])
+                for v_4 in T.vectorized(8):
+                    A_units[v_1, v_3, 3, v_2, v_4] = T.Cast("float32", A[T.min(v + v_1 + v_2, 0), v_3 * 64 + v_4 * 8 + 3])
+                for v_4 in T.vectorized(8):
+                    A_units[v_1, v_3, 4, v_2, v_4] = T.Cast("float32", A[T.min(v + v_1 + v_2, 0), v_3 * 64 + v_4 * 8 + 4])
+                for v_4 in T.vectorized(8):
+                    A_units[v_1, v_3, 5, v_2, v_4] = T.Cast("float32", A[T.min(v + v_1 + v_2, 0), v_3 * 64 + v_4 * 8 + 5])
+                for v_4 in T.vectorized(8):
+                    A_units[v_1, v_3, 6, v_2, v_4] = T.Cast("float32", A[T.min(v + v_1 + v_2, 0), v_3 * 64 + v_4 * 8 + 6])
+                for v_4 in T.vectorized(8):
+                    A_units[v_1, v_3, 7, v_2, v_4] = T.Cast("float32", A[T.min(v + v_1 + v_2, 0), v_3 * 64 + v_4 * 8 + 7])
+            for v_1 in T.parallel(64):
+                Scale_tile = T.alloc_buffer((16, 8))
+                Zeros_tile = T.alloc_buffer((16, 8))
+                for v_2, v_3 in T.grid(16, 8):
+                    Scale_tile[v_2, v_3] = T.Cast("float32", Scale[v_1 * 16 + v_2, v_3])
+                    Zeros_tile[v_2, v_3] = T.Cast("float32", Zeros[v_1 * 16 + v_2, v_3])
+                for v_2, v_3 in T.grid(4, T.min(1, 1 - v)):
+                    total = T.alloc_buffer((4, 8))
+                    total[0, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    total[1, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    total[2, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    total[3, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    for v_4, v_5 in T.grid(1, 16):
+                        words = T.alloc_buffer((8,), "int32")
+                        words[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
+                        words_1 = T.alloc_buffer((8,), "int32")
+                        words_1[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4 + 1, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
+                        words_2 = T.alloc_buffer((8,), "int32")
+                        words_2[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4 + 2, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
+                        words_3 = T.alloc_buffer((8,), "int32")
+                        words_3[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4 + 3, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
+                        decoded = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded[v_6] = (T.Cast("float32", words[v_6] & 15) - Zeros_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]
+                        B_decode = T.alloc_buffer((8,))
+                        B_decode[0:8] = decoded[T.Ramp(0, 1, 8)]
+                        decoded_1 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_1[v_6] = (T.Cast("float32", words_1[v_6] & 15) - Zeros_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_1 = T.alloc_buffer((8,))
+                        B_decode_1[0:8] = decoded_1[T.Ramp(0, 1, 8)]
+                        decoded_2 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_2[v_6] = (T.Cast("float32", words_2[v_6] & 15) - Zeros_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_2 = T.alloc_buffer((8,))
+                        B_decode_2[0:8] = decoded_2[T.Ramp(0, 1, 8)]
+                        decoded_3 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_3[v_6] = (T.Cast("float32", words_3[v_6] & 15) - Zeros_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]
+                        B_decode_3 = T.alloc_buffer((8,))
+                        B_decode_3[0:8] = decoded_3[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 0, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 0, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
+                        total[2, 0:8] = total[2, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 0, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
+                        total[3, 0:8] = total[3, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 0, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
+                        decoded_4 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_4[v_6] = (T.Cast("float32", words[v_6] >> 4 & 15) - Zeros_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]
+                        B_decode_4 = T.alloc_buffer((8,))
+                        B_decode_4[0:8] = decoded_4[T.Ramp(0, 1, 8)]
+                        decoded_5 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_5[v_6] = (T.Cast("float32", words_1[v_6] >> 4 & 15) - Zeros_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_5 = T.alloc_buffer((8,))
+                        B_decode_5[0:8] = decoded_5[T.Ramp(0, 1, 8)]
+                        decoded_6 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_6[v_6] = (T.Cast("float32", words_2[v_6] >> 4 & 15) - Zeros_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_6 = T.alloc_buffer((8,))
+                        B_decode_6[0:8] = decoded_6[T.Ramp(0, 1, 8)]
+                        decoded_7 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_7[v_6] = (T.Cast("float32", words_3[v_6] >> 4 & 15) - Zeros_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]
+                        B_decode_7 = T.alloc_buffer((8,))
+                        B_decode_7[0:8] = decoded_7[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 0, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 0, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
+                        total[2, 0:8] = total[2, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 0, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
+                        total[3, 0:8] = total[3, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 0, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
+                        decoded_8 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_8[v_6] = (T.Cast("float32", words[v_6] >> 8 & 15) - Zeros_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]
+                        B_decode_8 = T.alloc_buffer((8,))
+                        B_decode_8[0:8] = decoded_8[T.Ramp(0, 1, 8)]
+                        decoded_9 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_9[v_6] = (T.Cast("float32", words_1[v_6] >> 8 & 15) - Zeros_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_9 = T.alloc_buffer((8,))
+                        B_decode_9[0:8] = decoded_9[T.Ramp(0, 1, 8)]
+                        decoded_10 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_10[v_6] = (T.Cast("float32", words_2[v_6] >> 8 & 15) - Zeros_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_10 = T.alloc_buffer((8,))
+                        B_decode_10[0:8] = decoded_10[T.Ramp(0, 1, 8)]
+                        decoded_11 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_11[v_6] = (T.Cast("float32", words_3[v_6] >> 8 & 15) - Zeros_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]
+                        B_decode_11 = T.alloc_buffer((8,))
+                        B_decode_11[0:8] = decoded_11[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 0, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 0, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
+                        total[2, 0:8] = total[2, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 0, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
+                        total[3, 0:8] = total[3, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 0, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
+                        decoded_12 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_12[v_6] = (T.Cast("float32", words[v_6] >> 12 & 15) - Zeros_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]
+                        B_decode_12 = T.alloc_buffer((8,))
+                        B_decode_12[0:8] = decoded_12[T.Ramp(0, 1, 8)]
+                        decoded_13 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_13[v_6] = (T.Cast("float32", words_1[v_6] >> 12 & 15) - Zeros_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_13 = T.alloc_buffer((8,))
+                        B_decode_13[0:8] = decoded_13[T.Ramp(0, 1, 8)]
+                        decoded_14 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_14[v_6] = (T.Cast("float32", words_2[v_6] >> 12 & 15) - Zeros_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_14 = T.alloc_buffer((8,))
+                        B_decode_14[0:8] = decoded_14[T.Ramp(0, 1, 8)]
+                        decoded_15 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_15[v_6] = (T.Cast("float32", words_3[v_6] >> 12 & 15) - Zeros_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]
+                        B_decode_15 = T.alloc_buffer((8,))
+                        B_decode_15[0:8] = decoded_15[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 0, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 0, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
+                        total[2, 0:8] = total[2, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 0, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
+                        total[3, 0:8] = total[3, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 0, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
+                        decoded_16 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_16[v_6] = (T.Cast("float32", words[v_6] >> 16 & 15) - Zeros_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]
+                        B_decode_16 = T.alloc_buffer((8,))
+                        B_decode_16[0:8] = decoded_16[T.Ramp(0, 1, 8)]
+                        decoded_17 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_17[v_6] = (T.Cast("float32", words_1[v_6] >> 16 & 15) - Zeros_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_17 = T.alloc_buffer((8,))
+                        B_decode_17[0:8] = decoded_17[T.Ramp(0, 1, 8)]
+                        decoded_18 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_18[v_6] = (T.Cast("float32", words_2[v_6] >> 16 & 15) - Zeros_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_18 = T.alloc_buffer((8,))
+                        B_decode_18[0:8] = decoded_18[T.Ramp(0, 1, 8)]
+                        decoded_19 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_19[v_6] = (T.Cast("float32", words_3[v_6] >> 16 & 15) - Zeros_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]
+                        B_decode_19 = T.alloc_buffer((8,))
+                        B_decode_19[0:8] = decoded_19[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 0, T.Ramp(0, 1, 8)] * B_decode_16[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 0, T.Ramp(0, 1, 8)] * B_decode_17[T.Ramp(0, 1, 8)]
+                        total[2, 0:8] = total[2, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 0, T.Ramp(0, 1, 8)] * B_decode_18[T.Ramp(0, 1, 8)]
+                        total[3, 0:8] = total[3, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 0, T.Ramp(0, 1, 8)] * B_decode_19[T.Ramp(0, 1, 8)]
+                        decoded_20 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_20[v_6] = (T.Cast("float32", words[v_6] >> 20 & 15) - Zeros_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]
+                        B_decode_20 = T.alloc_buffer((8,))
+                        B_decode_20[0:8] = decoded_20[T.Ramp(0, 1, 8)]
+                        decoded_21 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_21[v_6] = (T.Cast("float32", words_1[v_6] >> 20 & 15) - Zeros_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_21 = T.alloc_buffer((8,))
+                        B_decode_21[0:8] = decoded_21[T.Ramp(0, 1, 8)]
+                        decoded_22 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_22[v_6] = (T.Cast("float32", words_2[v_6] >> 20 & 15) - Zeros_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_22 = T.alloc_buffer((8,))
+                        B_decode_22[0:8] = decoded_22[T.Ramp(0, 1, 8)]
+                        decoded_23 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_23[v_6] = (T.Cast("float32", words_3[v_6] >> 20 & 15) - Zeros_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]
+                        B_decode_23 = T.alloc_buffer((8,))
+                        B_decode_23[0:8] = decoded_23[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 0, T.Ramp(0, 1, 8)] * B_decode_20[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 0, T.Ramp(0, 1, 8)] * B_decode_21[T.Ramp(0, 1, 8)]
+                        total[2, 0:8] = total[2, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 0, T.Ramp(0, 1, 8)] * B_decode_22[T.Ramp(0, 1, 8)]
+                        total[3, 0:8] = total[3, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 0, T.Ramp(0, 1, 8)] * B_decode_23[T.Ramp(0, 1, 8)]
+                        decoded_24 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_24[v_6] = (T.Cast("float32", words[v_6] >> 24 & 15) - Zeros_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]
+                        B_decode_24 = T.alloc_buffer((8,))
+                        B_decode_24[0:8] = decoded_24[T.Ramp(0, 1, 8)]
+                        decoded_25 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_25[v_6] = (T.Cast("float32", words_1[v_6] >> 24 & 15) - Zeros_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_25 = T.alloc_buffer((8,))
+                        B_decode_25[0:8] = decoded_25[T.Ramp(0, 1, 8)]
+                        decoded_26 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_26[v_6] = (T.Cast("float32", words_2[v_6] >> 24 & 15) - Zeros_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_26 = T.alloc_buffer((8,))
+                        B_decode_26[0:8] = decoded_26[T.Ramp(0, 1, 8)]
+                        decoded_27 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_27[v_6] = (T.Cast("float32", words_3[v_6] >> 24 & 15) - Zeros_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]
+                        B_decode_27 = T.alloc_buffer((8,))
+                        B_decode_27[0:8] = decoded_27[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 0, T.Ramp(0, 1, 8)] * B_decode_24[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 0, T.Ramp(0, 1, 8)] * B_decode_25[T.Ramp(0, 1, 8)]
+                        total[2, 0:8] = total[2, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 0, T.Ramp(0, 1, 8)] * B_decode_26[T.Ramp(0, 1, 8)]
+                        total[3, 0:8] = total[3, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 0, T.Ramp(0, 1, 8)] * B_decode_27[T.Ramp(0, 1, 8)]
+                        decoded_28 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_28[v_6] = (T.Cast("float32", words[v_6] >> 28 & 15) - Zeros_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]
+                        B_decode_28 = T.alloc_buffer((8,))
+                        B_decode_28[0:8] = decoded_28[T.Ramp(0, 1, 8)]
+                        decoded_29 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_29[v_6] = (T.Cast("float32", words_1[v_6] >> 28 & 15) - Zeros_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_29 = T.alloc_buffer((8,))
+                        B_decode_29[0:8] = decoded_29[T.Ramp(0, 1, 8)]
+                        decoded_30 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_30[v_6] = (T.Cast("float32", words_2[v_6] >> 28 & 15) - Zeros_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_30 = T.alloc_buffer((8,))
+                        B_decode_30[0:8] = decoded_30[T.Ramp(0, 1, 8)]
+                        decoded_31 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_31[v_6] = (T.Cast("float32", words_3[v_6] >> 28 & 15) - Zeros_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4 + 3, (v_4 * 16 + v_5) // 2]
+                        B_decode_31 = T.alloc_buffer((8,))
+                        B_decode_31[0:8] = decoded_31[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 0, T.Ramp(0, 1, 8)] * B_decode_28[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 0, T.Ramp(0, 1, 8)] * B_decode_29[T.Ramp(0, 1, 8)]
+                        total[2, 0:8] = total[2, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 0, T.Ramp(0, 1, 8)] * B_decode_30[T.Ramp(0, 1, 8)]
+                        total[3, 0:8] = total[3, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 0, T.Ramp(0, 1, 8)] * B_decode_31[T.Ramp(0, 1, 8)]
+                    C_sum = T.alloc_buffer((1, 4))
+                    C_sum[0, 0] = T.call_pure_extern("float32", "bitquant_sum_8", total[0, T.Ramp(0, 1, 8)])
+                    C_sum[0, 1] = T.call_pure_extern("float32", "bitquant_sum_8", total[1, T.Ramp(0, 1, 8)])
+                    C_sum[0, 2] = T.call_pure_extern("float32", "bitquant_sum_8", total[2, T.Ramp(0, 1, 8)])
+                    C_sum[0, 3] = T.call_pure_extern("float32", "bitquant_sum_8", total[3, T.Ramp(0, 1, 8)])
+                    for v_4, v_5 in T.grid(1, 4):
+                        if v + v_3 + v_4 < 1:
+                            D[v + v_3 + v_4, v_1 * 16 + v_2 * 4 + v_5] = T.Cast("float16", C_sum[v_4, v_5])
 
     @T.prim_func(s_tir=True)
     def matmul_m16(A: T.Buffer(("m", 1024), "float16", align=1), B: T.Buffer((1024, 512), "int8", align=1), Scale: T.Buffer((1024, 8), "float16", align=1), Zeros: T.Buffer((1024, 8), "float16", align=1), D: T.Buffer((m, 1024), "float16", align=1)):
         m = T.int32()
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": True, "chunk": 64, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 128, "rows": 4, "scale_sums": False, "simd_lookup": False}, "origin": "default", "pipeline": "s_tir", "refusals": {}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
-        A_lanes = T.alloc_buffer(((m + 4 - 1) // 4, 128, 4, 8))
-        A_sum = T.alloc_buffer(((m + 4 - 1) // 4, 1, 4, 8))
-        for ib in T.parallel((m + 3) // 4):
-            for r, v in T.grid(4, 128):
-                for l in T.vectorized(8):
-                    A_lanes[ib, v, r, l] = T.Cast("float32", A[T.min(ib * 4 + r, m - 1), v * 8 + l])
-        for tile in T.parallel((m + 127) // 128 * 64):
-            table = T.alloc_buffer((1,))
-            C = T.alloc_buffer((32, 8, 4, 2, 8))
-            for ib, jb in T.grid(T.min(32, (m + 4 - 1) // 4 - tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32), 8):
-                for r in T.unroll(4):
-                    for q in T.unroll(2):
-                        for l in T.vectorized(8):
-                            C[ib, jb, r, q, l] = T.float32(0.0)
-            for c in range(2):
-                B_decode = T.alloc_buffer((8, 64, 2, 8))
-                for j, s, v, t in T.grid(16, 4, 16, 1):
-                    for l in T.vectorized(8):
-                        B_decode[(j + t) // 2, s * 16 + v, (j + t) % 2, l] = (T.Cast("float32", T.Cast("int32", T.reinterpret("uint32", B[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + (j + t), T.Ramp((c * 64 + s * 16 + v) * 4, 1, 4)])) >> l % 8 * 4 + ((c * 64 + s * 16 + v) * 4 - (c * 64 + s * 16 + v) * 4) * 8 & 15) - T.Cast("float32", Zeros[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + (j + t), (c * 64 + s * 16) // 16])) * T.Cast("float32", Scale[tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + (j + t), (c * 64 + s * 16) // 16])
-                for ib, jb in T.grid(T.min(32, (m + 4 - 1) // 4 - tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32), 8):
-                    dot = T.alloc_buffer((4, 2, 8))
-                    for r in T.unroll(4):
-                        for q in T.unroll(2):
-                            for l in T.vectorized(8):
-                                dot[r, q, l] = T.float32(0.0)
-                    for s, v in T.grid(1, 64):
-                        for q in T.unroll(2):
-                            for r in T.unroll(4):
-                                for l in T.vectorized(8):
-                                    dot[r, q, l] = dot[r, q, l] + A_lanes[tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32 + ib, c * 64 + s * 64 + v, r, l % 8] * B_decode[jb, s * 64 + v, q, l]
-                    for r in T.unroll(4):
-                        for q in T.unroll(2):
-                            for l in T.vectorized(8):
-                                C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + dot[r, q, l]
-            for ib, r, j, l in T.grid(T.min(32, (m + 4 - 1) // 4 - tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32), 4, 16, 1):
-                if (tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32 + ib) * 4 + r < m and tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + j + l < 1024:
-                    D[(tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32 + ib) * 4 + r, tile // (((m + 4 - 1) // 4 + 32 - 1) // 32) * 16 + j + l] = T.Cast("float16", C[ib, j // 2, r, j % 2, l] + C[ib, j // 2, r, j % 2, l + 4] + (C[ib, j // 2, r, j % 2, l + 2] + C[ib, j // 2, r, j % 2, l + 6]) + (C[ib, j // 2, r, j % 2, l + 1] + C[ib, j // 2, r, j % 2, l + 5] + (C[ib, j // 2, r, j % 2, l + 3] + C[ib, j // 2, r, j % 2, l + 7])))
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 16, "rows": 4}, "origin": "default", "pipeline": "s_tir", "refusals": {"cpu_bfloat16": "needs A of type bfloat16 (got float16)", "cpu_int8": "needs A of type int8 (got float16)"}, "rule": "cpu_float32", "smem_bytes": 0}, "tirx.noalias": True})
+        T.attr(0, "pragma_import_llvm", metadata["ir.StringImm"][1])
+        A_units = T.alloc_buffer((4, 16, 8, 4, 8))
+        A_sum = T.alloc_buffer((4, 1, 4, 8), "int32")
+        for v in range((m + 15) // 16):
+            for v_1 in T.parallel((T.min(16, m - v * 16) + 3) // 4):
+                for v_2, v_3 in T.grid(4, 16):
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 0, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 1, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 1])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 2, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 2])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 3, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 3])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 4, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 4])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 5, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 5])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 6, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 6])
+                    for v_4 in T.vectorized(8):
+                        A_units[v_1, v_3, 7, v_2, v_4] = T.Cast("float32", A[T.min(v * 16 + v_1 * 4 + v_2, m - 1), v_3 * 64 + v_4 * 8 + 7])
+            for v_1 in T.parallel(64):
+                Scale_tile = T.alloc_buffer((16, 8))
+                Zeros_tile = T.alloc_buffer((16, 8))
+                for v_2, v_3 in T.grid(16, 8):
+                    Scale_tile[v_2, v_3] = T.Cast("float32", Scale[v_1 * 16 + v_2, v_3])
+                    Zeros_tile[v_2, v_3] = T.Cast("float32", Zeros[v_1 * 16 + v_2, v_3])
+                for v_2, v_3 in T.grid(8, (T.min(16, m - v * 16) + 3) // 4):
+                    total = T.alloc_buffer((2, 8))
+                    total_1 = T.alloc_buffer((2, 8))
+                    total_2 = T.alloc_buffer((2, 8))
+                    total_3 = T.alloc_buffer((2, 8))
+                    total[0, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    total[1, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    total_1[0, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    total_1[1, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    total_2[0, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    total_2[1, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    total_3[0, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    total_3[1, 0:8] = T.Broadcast(T.float32(0.0), 8)
+                    for v_4, v_5 in T.grid(1, 16):
+                        words = T.alloc_buffer((8,), "int32")
+                        words[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 2, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
+                        words_1 = T.alloc_buffer((8,), "int32")
+                        words_1[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 2 + 1, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
+                        decoded = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded[v_6] = (T.Cast("float32", words[v_6] & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
+                        B_decode = T.alloc_buffer((8,))
+                        B_decode[0:8] = decoded[T.Ramp(0, 1, 8)]
+                        decoded_1 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_1[v_6] = (T.Cast("float32", words_1[v_6] & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_1 = T.alloc_buffer((8,))
+                        B_decode_1[0:8] = decoded_1[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 0, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 0, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 1, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 1, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 2, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 2, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 3, T.Ramp(0, 1, 8)] * B_decode[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 0, 3, T.Ramp(0, 1, 8)] * B_decode_1[T.Ramp(0, 1, 8)]
+                        decoded_2 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_2[v_6] = (T.Cast("float32", words[v_6] >> 4 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_2 = T.alloc_buffer((8,))
+                        B_decode_2[0:8] = decoded_2[T.Ramp(0, 1, 8)]
+                        decoded_3 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_3[v_6] = (T.Cast("float32", words_1[v_6] >> 4 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_3 = T.alloc_buffer((8,))
+                        B_decode_3[0:8] = decoded_3[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 0, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 0, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 1, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 1, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 2, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 2, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 3, T.Ramp(0, 1, 8)] * B_decode_2[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 1, 3, T.Ramp(0, 1, 8)] * B_decode_3[T.Ramp(0, 1, 8)]
+                        decoded_4 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_4[v_6] = (T.Cast("float32", words[v_6] >> 8 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_4 = T.alloc_buffer((8,))
+                        B_decode_4[0:8] = decoded_4[T.Ramp(0, 1, 8)]
+                        decoded_5 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_5[v_6] = (T.Cast("float32", words_1[v_6] >> 8 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_5 = T.alloc_buffer((8,))
+                        B_decode_5[0:8] = decoded_5[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 0, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 0, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 1, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 1, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 2, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 2, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 3, T.Ramp(0, 1, 8)] * B_decode_4[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 2, 3, T.Ramp(0, 1, 8)] * B_decode_5[T.Ramp(0, 1, 8)]
+                        decoded_6 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_6[v_6] = (T.Cast("float32", words[v_6] >> 12 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_6 = T.alloc_buffer((8,))
+                        B_decode_6[0:8] = decoded_6[T.Ramp(0, 1, 8)]
+                        decoded_7 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_7[v_6] = (T.Cast("float32", words_1[v_6] >> 12 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_7 = T.alloc_buffer((8,))
+                        B_decode_7[0:8] = decoded_7[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 0, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 0, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 1, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 1, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 2, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 2, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 3, T.Ramp(0, 1, 8)] * B_decode_6[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 3, 3, T.Ramp(0, 1, 8)] * B_decode_7[T.Ramp(0, 1, 8)]
+                        decoded_8 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_8[v_6] = (T.Cast("float32", words[v_6] >> 16 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_8 = T.alloc_buffer((8,))
+                        B_decode_8[0:8] = decoded_8[T.Ramp(0, 1, 8)]
+                        decoded_9 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_9[v_6] = (T.Cast("float32", words_1[v_6] >> 16 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_9 = T.alloc_buffer((8,))
+                        B_decode_9[0:8] = decoded_9[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 0, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 0, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 1, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 1, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 2, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 2, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 3, T.Ramp(0, 1, 8)] * B_decode_8[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 4, 3, T.Ramp(0, 1, 8)] * B_decode_9[T.Ramp(0, 1, 8)]
+                        decoded_10 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_10[v_6] = (T.Cast("float32", words[v_6] >> 20 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_10 = T.alloc_buffer((8,))
+                        B_decode_10[0:8] = decoded_10[T.Ramp(0, 1, 8)]
+                        decoded_11 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_11[v_6] = (T.Cast("float32", words_1[v_6] >> 20 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_11 = T.alloc_buffer((8,))
+                        B_decode_11[0:8] = decoded_11[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 0, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 0, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 1, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 1, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 2, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 2, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 3, T.Ramp(0, 1, 8)] * B_decode_10[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 5, 3, T.Ramp(0, 1, 8)] * B_decode_11[T.Ramp(0, 1, 8)]
+                        decoded_12 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_12[v_6] = (T.Cast("float32", words[v_6] >> 24 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_12 = T.alloc_buffer((8,))
+                        B_decode_12[0:8] = decoded_12[T.Ramp(0, 1, 8)]
+                        decoded_13 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_13[v_6] = (T.Cast("float32", words_1[v_6] >> 24 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_13 = T.alloc_buffer((8,))
+                        B_decode_13[0:8] = decoded_13[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 0, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 0, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 1, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 1, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 2, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 2, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 3, T.Ramp(0, 1, 8)] * B_decode_12[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 6, 3, T.Ramp(0, 1, 8)] * B_decode_13[T.Ramp(0, 1, 8)]
+                        decoded_14 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_14[v_6] = (T.Cast("float32", words[v_6] >> 28 & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]
+                        B_decode_14 = T.alloc_buffer((8,))
+                        B_decode_14[0:8] = decoded_14[T.Ramp(0, 1, 8)]
+                        decoded_15 = T.alloc_buffer((8,))
+                        for v_6 in T.vectorized(8):
+                            decoded_15[v_6] = (T.Cast("float32", words_1[v_6] >> 28 & 15) - Zeros_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2 + 1, (v_4 * 16 + v_5) // 2]
+                        B_decode_15 = T.alloc_buffer((8,))
+                        B_decode_15[0:8] = decoded_15[T.Ramp(0, 1, 8)]
+                        total[0, 0:8] = total[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 0, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
+                        total[1, 0:8] = total[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 0, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
+                        total_1[0, 0:8] = total_1[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 1, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
+                        total_1[1, 0:8] = total_1[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 1, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
+                        total_2[0, 0:8] = total_2[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 2, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
+                        total_2[1, 0:8] = total_2[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 2, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
+                        total_3[0, 0:8] = total_3[0, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 3, T.Ramp(0, 1, 8)] * B_decode_14[T.Ramp(0, 1, 8)]
+                        total_3[1, 0:8] = total_3[1, T.Ramp(0, 1, 8)] + A_units[v_3, v_4 * 16 + v_5, 7, 3, T.Ramp(0, 1, 8)] * B_decode_15[T.Ramp(0, 1, 8)]
+                    C_sum = T.alloc_buffer((4, 2))
+                    C_sum[0, 0] = T.call_pure_extern("float32", "bitquant_sum_8", total[0, T.Ramp(0, 1, 8)])
+                    C_sum[0, 1] = T.call_pure_extern("float32", "bitquant_sum_8", total[1, T.Ramp(0, 1, 8)])
+                    C_sum[1, 0] = T.call_pure_extern("float32", "bitquant_sum_8", total_1[0, T.Ramp(0, 1, 8)])
+                    C_sum[1, 1] = T.call_pure_extern("float32", "bitquant_sum_8", total_1[1, T.Ramp(0, 1, 8)])
+                    C_sum[2, 0] = T.call_pure_extern("float32", "bitquant_sum_8", total_2[0, T.Ramp(0, 1, 8)])
+                    C_sum[2, 1] = T.call_pure_extern("float32", "bitquant_sum_8", total_2[1, T.Ramp(0, 1, 8)])
+                    C_sum[3, 0] = T.call_pure_extern("float32", "bitquant_sum_8", total_3[0, T.Ramp(0, 1, 8)])
+                    C_sum[3, 1] = T.call_pure_extern("float32", "bitquant_sum_8", total_3[1, T.Ramp(0, 1, 8)])
+                    for v_4, v_5 in T.grid(4, 2):
+                        if v * 16 + v_3 * 4 + v_4 < m:
+                            D[v * 16 + v_3 * 4 + v_4, v_1 * 16 + v_2 * 2 + v_5] = T.Cast("float16", C_sum[v_4, v_5])
+
+# Metadata omitted. Use show_meta=True in script() method to show it.

@@ -55,11 +55,15 @@ def weights(name):
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_dequantized_weights_equal_the_reference(name):
-    """Max |dequantize() - reference| is 0 in every fixture."""
+    """Max |dequantize() - reference| is 0 in every fixture but that of NVFP4, whose reference divides by a factor.
+
+    That is a reciprocal here, rounded once, and the product with the scale another time.
+    """
+    u = 2.0**-24 if name == "ct-nvfp4" else 0.0
     count = 0
     for key, weight, reference in weights(name):
-        difference = (weight.dequantize() - reference).abs().max().item()
-        assert difference == 0, f"{key}: {difference}"
+        error = (weight.dequantize() - reference).abs() - 5 * u * reference.abs()
+        assert error.max().item() <= 0, f"{key}: {error.max().item()}"
         assert weight.dequantize().dtype == torch.float32
         count += 1
     assert count >= 2

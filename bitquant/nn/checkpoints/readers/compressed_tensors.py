@@ -8,7 +8,8 @@ compressed-tensors 0.20)::
                       weight_shape = (N, K); weight_zero_point, packed the same way along the outputs; weight_g_idx
     int-quantized     weight int8; weight_scale; weight_zero_point int8
     float-quantized   weight float8; weight_scale, by row, tensor, group or block
-    nvfp4-pack-...    weight_packed uint8, low nibble first; weight_scale e4m3, divided by weight_global_scale
+    nvfp4-pack-...    weight_packed uint8, low nibble first; weight_scale e4m3, divided by weight_global_scale, whose
+                      reciprocal becomes the channel scale of each row
     mxfp4-pack-...    weight_packed uint8, low nibble first; weight_scale uint8, E8M0
 
 W = (code - zero) * scale. Words of pack-quantized are one bit stream in 0.20; earlier versions put
@@ -205,12 +206,13 @@ def _plain_floats(layer: StoredLayer, args: Mapping[str, Any]) -> dict[str, Any]
     values = layer.read("weight", tuple(types), (N, K))
     if not args.get("symmetric", True):
         raise layer.unread("float8 weights with zero points are not read")
-    group, scale, _, permutation = _scale(layer, args, N, K)
+    group, scale, _, permutation = _scale(layer, args, N, K, shares_rows=True)
     if permutation is not None:
         values = values[:, permutation]
     return {
         "values": values, "W_dtype": types[values.dtype], "scale": scale, "group_size": group,
         "permutation": permutation,
+        "rows_per_scale": 1 if scale.shape[0] == N else args["block_structure"][0],
     }  # fmt: skip
 
 
@@ -228,14 +230,17 @@ def _packed_fp4(layer: StoredLayer) -> dict[str, Any]:
         common = layer.read_floats("weight_global_scale", (1,), "(1,)").to(torch.float32)
         if not bool(common > 0):
             raise layer.error(f"must be positive (got {common.item():g})", "weight_global_scale")
-        scale = scale.to(torch.float32) / common
-        if not bool(torch.isfinite(scale).all()):
+        factor = common.reciprocal().expand(N).contiguous()
+        if not bool(torch.isfinite(scale.to(torch.float32) * factor[0]).all()):
             raise layer.error("must be finite divided by weight_global_scale", "weight_scale")
     else:
+        factor = None
         group, scale = 32, read_e8m0_scale(layer, "weight_scale", (N, K // 32), "(N, K / 32)")
     if K % group:
         raise layer.error(f"must have a K that groups of {group} divide (got K={K})", "weight_packed")
-    return {"values": codes, "W_dtype": "fp4_e2m1", "scale": scale, "group_size": group}
+    return {
+        "values": codes, "W_dtype": "fp4_e2m1", "scale": scale, "group_size": group, "channel_scale": factor,
+    }  # fmt: skip
 
 
 def _matrix(layer: StoredLayer) -> tuple[int, int]:
@@ -254,9 +259,12 @@ def _grid(layer: StoredLayer, role: str) -> tuple[int, int]:
 
 
 def _scale(
-    layer: StoredLayer, args: Mapping[str, Any], N: int, K: int
+    layer: StoredLayer, args: Mapping[str, Any], N: int, K: int, shares_rows: bool = False
 ) -> tuple[int, torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Return group, scale (N, K / group), the stored group of each group, and the permutation of columns."""
+    """Return group, scale (N, K / group), the stored group of each group, and the permutation of columns.
+
+    Where `shares_rows`, the scale of blocks has a row for each block.
+    """
     stored = _grid(layer, "weight_scale")
     rows = layer.read_floats("weight_scale", layer.shape("weight_scale")).reshape(stored)
     strategy = args.get("strategy") or ("channel" if args.get("group_size") in (None, -1) else "group")
@@ -276,6 +284,8 @@ def _scale(
     permutation = None
     if strategy == "block":
         group, source = blocks_to_groups(K, blocks[1])
+        if shares_rows:
+            return group, widen(rows[:, source]).contiguous(), source, None
         rows = rows.repeat_interleave(blocks[0], 0)[:N]
     elif strategy == "group" and "weight_g_idx" in layer:
         g_idx = layer.read("weight_g_idx", torch.int32, (K,), "(K,)")

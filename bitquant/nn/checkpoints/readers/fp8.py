@@ -46,7 +46,7 @@ class Fp8Reader(Reader):
             raise self.variant_error(f"'fmt' must be e4m3 (got {fmt!r})")
 
     def read(self, layer: StoredLayer) -> QuantizedWeight:
-        """Return the weight; scales of blocks are repeated for each row."""
+        """Return the weight, with the scales of blocks."""
         shape = layer.shape("weight")
         if len(shape) != 2 or 0 in shape:
             raise layer.error(f"must have shape (N, K) (got {shape})", "weight")
@@ -69,9 +69,11 @@ class Fp8Reader(Reader):
         else:
             stored = layer.read_floats(role, grid, meaning)
         group, source = blocks_to_groups(K, C)
-        scale = stored.repeat_interleave(R, 0)[:N].expand(N, grid[1])[:, source].contiguous()
+        if R == 1:  # Also one scale for the tensor.
+            stored = stored.expand(N, grid[1])
         return QuantizedWeight(
-            values=values, W_dtype="float8_e4m3", dtype=self.dtype, scale=scale, group_size=group,
+            values=values, W_dtype="float8_e4m3", dtype=self.dtype, scale=stored[:, source].contiguous(),
+            group_size=group, rows_per_scale=R,
             bias=layer.read_bias(N), activation=self._activation(layer, C if block is not None else None),
         )  # fmt: skip
 

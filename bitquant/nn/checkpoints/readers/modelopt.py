@@ -56,12 +56,13 @@ class ModeloptReader(Reader):
                 raise layer.error(f"must have a K that groups of 16 divide (got K={K})", "weight")
             values = e2m1_codes(values)
             group, W_dtype = 16, "fp4_e2m1"
-            own = layer.read("weight_scale", torch.float8_e4m3fn, (N, K // 16), "(N, K / 16)").to(torch.float32)
-            scale = own * _number(layer, "weight_scale_2")
-            if not bool(torch.isfinite(scale).all()):
+            scale = layer.read("weight_scale", torch.float8_e4m3fn, (N, K // 16), "(N, K / 16)")
+            factor = _number(layer, "weight_scale_2")
+            if not bool(torch.isfinite(scale.to(torch.float32) * factor).all()):
                 raise layer.error("must be finite times weight_scale_2", "weight_scale")
+            channel_scale = factor.expand(N).contiguous()
         else:
-            group, W_dtype = shape[1], "float8_e4m3"
+            group, W_dtype, channel_scale = shape[1], "float8_e4m3", None
             scale = _number(layer, "weight_scale").expand(N, 1).contiguous()
         scheme = None
         if "input_scale" in layer:
@@ -74,7 +75,7 @@ class ModeloptReader(Reader):
             )
         return QuantizedWeight(
             values=values, W_dtype=W_dtype, dtype=self.dtype, scale=scale, group_size=group,
-            bias=layer.read_bias(N), activation=scheme,
+            bias=layer.read_bias(N), activation=scheme, channel_scale=channel_scale,
         )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def cost_us(g: DecodeGeometry) -> float:
     a_bytes = g.rows_of_a * c.K / h.split_k * g.a_bytes
     scale_bytes = (
         g.n_blocks_per_cta * g.block_n * c.num_groups / h.split_k
-        * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros)
+        * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros) / c.rows_per_scale
     )  # fmt: skip
     if c.num_groups > 1 and scale_bytes / g.n_blocks_per_cta > SCALE_BYTES:
         issue *= 2  # Measured with groups of 32: scales that do not fit shared memory are loaded for each body.

@@ -487,6 +487,7 @@ class DecodeGeometry(Geometry):
         width = math.gcd(groups * size, c.num_groups * size, 16)
         staged = (c.with_scaling, c.with_zeros and not c.has_packed_zeros)
         fits = groups > 1 and width >= 4 and sum(staged) * self.block_n * groups * size <= SCALE_BYTES
+        fits = fits and c.rows_per_scale == 1  # Rows that share scales find them in L1.
         tiles: list[Tile | None] = []
         for is_there in staged:
             tile = Tile(end, self.block_n, groups * size, slots, swizzled=False) if is_there and fits else None

@@ -47,8 +47,9 @@ class WgmmaRule(Rule):
         step_k = SWIZZLE_BYTES * 8 // config.A_format.bits
         if config.with_zeros and not config.W_format.is_integer:
             return f"needs integers where W has zero points (got {config.W_format.name})"
-        if (config.with_scaling or config.with_zeros) and config.scale_format.name != config.A_format.name:
-            return f"needs Scale of A's type (got {config.scale_format.name})"
+        scaled = config.with_scaling or config.with_zeros
+        if scaled and not config.scale_format.is_exact_in(config.A_format.tvm_dtype):
+            return f"needs Scale of A's type, or of 8 bits that it holds (got {config.scale_format.name})"
         if config.num_groups > 1 and config.group not in (16, 32) and config.group % step_k:
             return f"needs a group_size of 16, 32 or a multiple of {step_k} (got {config.group})"
         return None

@@ -12,7 +12,7 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, tag, zero_point
+from bitquant.compute.matmul import output_value, scale_value, tag, zero_point
 from bitquant.formats.words import MINUS_ZERO_PAIR, place
 from bitquant.intrin.mma import (
     CHUNK_BYTES,
@@ -168,7 +168,7 @@ class Kernel:
             for j in range(runs):
                 k = tile * self.hint.block_k + column * UNIT + j * self.g.run
                 g = T.min(k // c.group, c.num_groups - 1) if c.num_groups > 1 else 0
-                scale = self.operands.Scale[n, g].astype("float32") if c.with_scaling else None
+                scale = scale_value(c, self.operands.Scale, n, g, "float32") if c.with_scaling else None
                 zero = zero_point(c, self.operands.Zeros, n, g).astype("float32") if c.with_zeros else None
                 self._store_factors(unit * runs + j, scale, zero)
 
@@ -387,7 +387,7 @@ class Kernel:
                 column = accumulator_row_col(self.lane, i)[1] + (self.warp_n * self.g.n_tiles + j) * 8
                 n = self._column(column)
                 if c.with_scaling:
-                    store_local(scales, i, self.operands.Scale[n, g].astype(dtype))
+                    store_local(scales, i, scale_value(c, self.operands.Scale, n, g, dtype))
                 if c.with_zeros:
                     store_local(zeros, i, zero_point(c, self.operands.Zeros, n, g).astype(dtype))
             for i in range(self.g.m_tiles):

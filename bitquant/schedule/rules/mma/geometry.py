@@ -137,11 +137,11 @@ class MmaGeometry(Geometry):
     def scales_packed(self) -> bool:
         """Whether pairs are scaled in the operand's type.
 
-        A product of a stored weight and a scale of that type is rounded once, as in float32. Where there are zero
-        points, decode(w) = (w - i) s + decode(i) with an integer i near the zero point: w - i is exact, the first
+        A product of a stored weight and a scale that this type holds is rounded once, as in float32. Where there are
+        zero points, decode(w) = (w - i) s + decode(i) with an integer i near the zero point: w - i is exact, the first
         product too, and so decode(w) is rounded once where decode(i) is exact, as it is for integer zero points and
         in zeros_mode "rescale"; elsewhere it is off by at most one unit in the last place.
         """
         c = self.config
-        in_type = self.pair_dtype == self.operand == c.scale_format.tvm_dtype and not self.has_table
+        in_type = self.pair_dtype == self.operand and c.scale_format.is_exact_in(self.operand) and not self.has_table
         return in_type and self.run % 2 == 0 and (c.W_format.is_integer or not c.with_zeros)

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.compute.matmul import zero_point
+from bitquant.compute.matmul import scale_row, zero_point
 from bitquant.intrin.mma import Tile, copy_tile, store_local
 from bitquant.schedule.rules.decode.emit.context import Context, Cursor
 from bitquant.schedule.rules.operands import when
@@ -34,7 +34,7 @@ class Factors:
         zeros_dtype = "uint8" if c.has_packed_zeros else c.scale_format.tvm_dtype
         self.scale, self.zero = (T.alloc_local((count,), c.reduce_dtype) for _ in range(2))
         # Of the next body, as stored, since a cast would wait for the load.
-        self._next_scale = T.alloc_local((count,), c.scale_format.tvm_dtype)
+        self._next_scale = T.alloc_local((count,), "uint8" if c.scale_format.bits == 8 else c.scale_format.tvm_dtype)
         self._next_zero = T.alloc_local((count,), zeros_dtype)
 
     def stage(self, at: Cursor) -> None:
@@ -74,7 +74,9 @@ class Factors:
                         group = T.min(group, c.num_groups - 1)
                     index = (r * 2 + half) * g.runs + run
                     if loads_scale:
-                        store_local(self._next_scale, index, context.operands.Scale[n, group])
+                        scale = context.operands.Scale[scale_row(c, n), group]
+                        scale = tirx.reinterpret("uint8", scale) if c.scale_format.bits == 8 else scale
+                        store_local(self._next_scale, index, scale)
                     if loads_zero:
                         store_local(self._next_zero, index, zero_point(c, context.operands.Zeros, n, group))
 
@@ -92,24 +94,26 @@ class Factors:
                 index = row * g.runs + run
                 if c.with_scaling:
                     scale = self._taken(self._next_scale, index, g.smem.scale_tile, at, row, k + run * g.run_k)
-                    store_local(self.scale, index, scale)
+                    store_local(self.scale, index, c.scale_format.value(scale, c.reduce_dtype))
                 if c.with_zeros:
                     zero = self._taken(self._next_zero, index, g.smem.zero_tile, at, row, k + run * g.run_k)
+                    zero = zero.astype(c.reduce_dtype)
                     if g.decoder.value_offset and c.zeros_mode != "rescale":
                         zero = zero + tirx.const(g.decoder.value_offset, c.reduce_dtype)
                     store_local(self.zero, index, zero)
 
     def _taken(self, arrived: Any, index: int, tile: Tile | None, at: Cursor, row: int, k: Expr) -> Expr:
-        """Return a scale or zero point in the type of the totals."""
+        """Return a scale or zero point as it is stored; one of 8 bits as uint8."""
         c, context = self.config, self.context
         if tile is None:
-            return arrived[index].astype(c.reduce_dtype)
+            return arrived[index]
         size = c.scale_format.bits // 8
         n = context.warp_n * context.hint.n_tiles_per_warp * 16 + row * 8 + context.lane // 4
         group = k // c.group
         if self.g.has_ragged_k:
             group = T.min(group, tile.row_bytes // size - 1)
-        raw = T.alloc_local((1,), f"uint{8 * size}")
+        # PTX loads a byte into a register of 16 bits.
+        raw = T.alloc_local((1,), f"uint{8 * max(2, size)}")
         source = context.shared(tile.offset(at.iteration % tile.slots, n, group * size))
         T.evaluate(T.ptx[f"ld.shared.u{8 * size}"](raw[0], source))
-        return tirx.reinterpret(c.scale_format.tvm_dtype, raw[0]).astype(c.reduce_dtype)
+        return raw[0].astype("uint8") if size == 1 else tirx.reinterpret(c.scale_format.tvm_dtype, raw[0])

@@ -21,7 +21,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.compute.matmul import zero_point
+from bitquant.compute.matmul import scale_row, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.mma import local, store_local
 from bitquant.schedule.rules.hopper.emit.context import Context
@@ -31,6 +31,7 @@ __all__ = [
     "FactorLoads",
     "GroupCursor",
     "element_of_lane",
+    "factor_dtype",
     "half_selector",
     "source_lane",
     "unpacked",
@@ -41,7 +42,7 @@ Expr = Any
 
 #: Lanes that share rows, and groups that they distribute at a time.
 QUAD = 4
-#: Bytes of a lane's vector of one row: the four lanes' are a sector of L2.
+#: Most bytes of a lane's vector of one row: the four lanes' are a sector of L2.
 VECTOR_BYTES = 8
 
 
@@ -49,14 +50,15 @@ VECTOR_BYTES = 8
 
 
 def vector_groups(num_groups: int, element_bytes: int) -> int:
-    """Return the groups in a vector: as many as 8 bytes hold and alignment of rows allows, a power of two.
+    """Return the groups in a vector: as many as 8 bytes hold and alignment of rows allows, a power of two, at most 4.
 
-    Vectors divide a row, so that none reaches beyond it. Four groups in all need no more than one a lane.
+    Vectors divide a row, so that none reaches beyond it, and are whole words. Four groups in all need no more than one
+    a lane.
     """
-    groups = VECTOR_BYTES // element_bytes if num_groups > QUAD else 1
+    groups = min(QUAD, VECTOR_BYTES // element_bytes) if num_groups > QUAD else 1
     while num_groups % groups:
         groups //= 2
-    return groups
+    return groups if groups * element_bytes >= 4 else 1
 
 
 def source_lane(lane: Expr, first: Expr, groups: int) -> Expr:
@@ -75,6 +77,17 @@ def element_of_lane(lane: Expr, groups: int) -> Expr:
 def half_selector(element: Expr) -> Expr:
     """Return the selector of PRMT that puts element 0 to 3 of 16 bits of two words into the low half of another."""
     return element * 0x22 + 0x10
+
+
+def factor_dtype(config: MatmulConfig) -> str:
+    """Return the TVM type of scales and unpacked zero points once they are distributed.
+
+    It is their own, but for scales of 8 bits: those become numbers of A's type, or bfloat16, which holds each of them,
+    where A has 8 bits as well.
+    """
+    if config.scale_format.bits > 8:
+        return config.scale_format.tvm_dtype
+    return config.A_format.tvm_dtype if config.A_format.bits == 16 else "bfloat16"
 
 
 # Emission.
@@ -110,7 +123,8 @@ class FactorLoads:
     def distribute(self, first: Expr) -> tuple[list[Expr] | None, list[Expr] | None]:
         """Emit the distribution of groups `first` to `first` + 3, one a lane; return scale and zero point as words.
 
-        Those of 32 bits are two words, of rows g and g + 8, others one word with row g's low and row g + 8's high.
+        They are of `factor_dtype`. Those of 32 bits are two words, of rows g and g + 8, others one word with row g's
+        low and row g + 8's high.
         """
 
         def distributed(operand: _Vectors | _Codes | None) -> list[Expr] | None:
@@ -242,7 +256,7 @@ class _Vectors:
         vectors = self.context.config.num_groups // self.groups
         vector = T.min(first // self.groups + self.context.lane % QUAD, vectors - 1) if vectors > 1 else T.int32(0)
         for half, words in enumerate(self.words):
-            n = self.context.row_of_w(self.n0, self.row, half)
+            n = scale_row(self.context.config, self.context.row_of_w(self.n0, self.row, half))
             if self.groups == 1:
                 value = tirx.reinterpret(f"uint{8 * self.bytes}", self.operand[n, vector])
                 store_local(words, 0, value.astype("uint32"))
@@ -256,7 +270,7 @@ class _Vectors:
         """Emit the distribution of the four groups from `first` on; return this lane's words."""
         if self.groups == 1:
             words = [words[0] for words in self.words]
-            return words if self.bytes == 4 else [_pair(*words)]
+            return words if self.bytes == 4 else [_pair(*map(self._half, words))]
         lane = self.context.lane
         source = local("int32", source_lane(lane, first, self.groups))
         element = element_of_lane(lane, self.groups)
@@ -266,11 +280,25 @@ class _Vectors:
                 local("uint32", T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), words[i], source, 32, 32))
                 for i in range(int(words.shape[0]))
             ]
-            if self.bytes == 4:
+            if self.bytes == 1:
+                rows.append(self._half(T.shift_right(words_of_group[0], (element * 8).astype("uint32"))))
+            elif self.bytes == 4:
                 rows.append(T.Select(element == 1, words_of_group[1], words_of_group[0]))
             else:
                 rows.append(_permuted(words_of_group[0], words_of_group[-1], half_selector(element).astype("uint32")))
+        if self.bytes == 1:
+            return [_pair(*rows)]
         return rows if self.bytes == 4 else [_permuted(rows[0], rows[1], T.uint32(0x5410))]
+
+    def _half(self, word: Expr) -> Expr:
+        """Return the 16 bits of a number in the low end of a word; of 8 bits, its number of `factor_dtype`."""
+        if self.bytes != 1:
+            return word
+        c = self.context.config
+        value = c.scale_format.value(word.astype("uint8"), "float32")
+        if factor_dtype(c) == "bfloat16":  # Exact: its upper half.
+            return local("uint32", tirx.reinterpret("uint32", value) >> T.uint32(16))
+        return local("uint32", tirx.reinterpret("uint16", value.astype("float16")).astype("uint32"))
 
 
 class _Codes:
@@ -335,7 +363,7 @@ def unpacked(words: Sequence[Expr], config: MatmulConfig, is_zero: bool = False)
     """Return scales or zero points of rows g and g + 8, as `FactorLoads.distribute` has them, in float32."""
     if is_zero and config.has_packed_zeros:
         return [half.astype("float32") for half in _halves(words[0])]
-    dtype = config.scale_format.tvm_dtype
+    dtype = factor_dtype(config)
     if dtype == "float32":
         return [tirx.reinterpret(dtype, word) for word in words]
     return [tirx.reinterpret(dtype, half.astype("uint16")).astype("float32") for half in _halves(words[0])]

@@ -100,7 +100,7 @@ class SumsOfA:
     def _add(self, cursor: Cursor, stage: int, part: Expr, row: Expr, sums: Sequence[Any]) -> None:
         """Emit the sums of 16 rows of A over a slot's steps, and their stores where runs end.
 
-        Products take turns with the independent sums `sums`: they wait for those of the consumers anyway.
+        Products rotate over the independent accumulators `sums`: they wait for those of the consumers anyway.
         """
         context, g, h = self.context, self.context.g, self.context.hint
         product = MmaOp(g.op.left, g.op.right, has_k16=True)

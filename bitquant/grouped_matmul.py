@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GroupedMatmul: the operator of a mixture-of-experts layer, together with the making of its weights."""
+
+from __future__ import annotations
+
+import torch
+
+from bitquant import packing, relayout
+from bitquant.errors import ConfigError
+from bitquant.operands import GROUPED_OPERANDS
+from bitquant.operator import GroupedOperator
+
+__all__ = ["GroupedMatmul"]
+
+_WEIGHT = GROUPED_OPERANDS[1]
+
+
+class GroupedMatmul(GroupedOperator):
+    """A grouped matrix multiplication: each row of A by the weight of one of E experts (`GroupedMatmulConfig`).
+
+    Parameters
+    ----------
+    config
+        The problem.
+    target
+        "cpu", "cuda", an architecture such as "sm_90a", or a TVM target; None: the GPU if there is one, else the CPU.
+    rules
+        Schedule rules in order of preference in place of the default ones.
+    records
+        What was tuned before, as in `Operator`.
+
+    Examples
+    --------
+    >>> config = GroupedMatmulConfig(8, 64, 128, W_dtype="uint4", group_size=32, with_scaling=True)
+    >>> matmul = GroupedMatmul(config, target="cpu")
+    >>> qweight = matmul.transform_weight(torch.randint(0, 16, (8, 64, 128), dtype=torch.int8))
+    >>> scale, offsets = torch.rand(8, 64, 4).half(), torch.tensor([2, 2, 5, 5, 5, 5, 5, 6], dtype=torch.int32)
+    >>> matmul(torch.rand(6, 128).half(), qweight, scale, offsets=offsets).shape
+    torch.Size([6, 64])
+    """
+
+    def transform_weight(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the weights of all experts in the layout that the kernels read.
+
+        Parameters
+        ----------
+        weight
+            (E, N, K) values, of each expert what `Matmul.transform_weight` takes.
+
+        Returns
+        -------
+        torch.Tensor
+            Packed on the weight's own device; then moved to the GPU where the operator is for one and the weight is
+            not there.
+
+        Raises
+        ------
+        ConfigError
+            If shape or type do not fit, or a value is out of the format's range.
+        """
+        c = self.config
+        wanted = (c.num_experts, c.N, c.K)
+        if not isinstance(weight, torch.Tensor) or tuple(weight.shape) != wanted:
+            got = tuple(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
+            raise ConfigError(f"'weight' must be a tensor of shape (E, N, K) = {wanted} (got {got})", weight=weight)
+        first = relayout.pack(weight[0], c.matmul, self.weight_layout)
+        packed = first.new_empty((c.num_experts, *first.shape))
+        packed[0] = first
+        for e in range(1, c.num_experts):
+            packed[e] = relayout.pack(weight[e], c.matmul, self.weight_layout)
+        if self.is_cuda and packed.device.type == "cpu" and torch.cuda.is_available():
+            packed = packed.cuda()
+        return packed
+
+    def restore_weight(self, qweight: torch.Tensor) -> torch.Tensor:
+        """Return the (E, N, K) values that `transform_weight` took: integers, or numbers for the other formats."""
+        one = self.config.matmul
+        return torch.stack(
+            [packing.unpack(relayout.from_layout(each, one, self.weight_layout), one) for each in qweight]
+        )
+
+    def transform_zeros(self, zeros: torch.Tensor) -> torch.Tensor:
+        """Return zero points of all experts as the kernels read them, packed for zeros_mode "quantized", else as given.
+
+        Parameters
+        ----------
+        zeros
+            (E, K / group, N) integers for "quantized"; (E, N, K / group) numbers else.
+        """
+        one = self.config.matmul
+        if not one.has_packed_zeros:
+            return zeros
+        return torch.stack([packing.pack_zeros(each, one) for each in zeros])
+
+    def retrieve_weight_shape(self) -> list[int]:
+        """Return the shape of the stored weight."""
+        return list(_WEIGHT.shape(self.config, 0, self.weight_layout))

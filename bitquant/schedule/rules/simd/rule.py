@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of the SIMD kernel: one for each type of products."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
+
+from tvm.tirx import PrimFunc
+
+from bitquant.problem import Problem
+from bitquant.schedule.hint import Hint
+from bitquant.schedule.rules.contract import Rule
+from bitquant.schedule.rules.simd.emit import emit
+from bitquant.schedule.rules.simd.geometry import SimdGeometry, fault_of_lanes
+from bitquant.schedule.rules.simd.hint import SimdHint
+from bitquant.schedule.rules.simd.products import BFLOAT16, FLOAT32, INT8, Product
+
+__all__ = ["Bfloat16Rule", "Float32Rule", "Int8Rule", "SimdRule"]
+
+#: Most rows for which weights are decoded in registers. From there on the buffer was as fast or faster: 4096 x 4096,
+#: uint4, EPYC (Zen 4), M = 16: float32 701 and 794 us, bfloat16 455 and 430 us (a thread, 512 columns).
+_FEW_ROWS = 16
+#: Bytes of a decoded column of the buffer, which with 16 columns makes 64 KiB; and of a tile's rows of A. Both stay in
+#: a second-level cache.
+_COLUMN_BYTES, _ROWS_BYTES = 4 << 10, 256 << 10
+#: Most k for which lanes of int32 hold sums of products that are scaled later: 8 lanes of 2^31 / (128 * 255).
+_MOST_K = 1 << 18
+
+
+class SimdRule(Rule):
+    """Vectors of words of one row of W, decoded, by rows of A in the order of the codes in those words.
+
+    A vector of words holds a block of consecutive k. Shifted by one code after the other it gives vectors of codes,
+    from which a permutation looks up decoded weights in a register that holds all of them for a group; other formats
+    are converted and scaled. So no lane is moved to another: rows of A are brought into the order of the codes, once.
+    """
+
+    pipeline = "s_tir"
+    hint_type = SimdHint
+    is_for_cpu = True
+    product: ClassVar[Product]
+
+    @abstractmethod
+    def _refuses_types(self, problem: Problem) -> str | None:
+        """Return why types of A and W do not fit the products."""
+
+    def refuses(self, problem: Problem) -> str | None:
+        """Refuse other targets than x86 with AVX2, other types of A, layout nn, codes across words, and ragged K."""
+        config = problem.config
+        if problem.is_cuda:
+            return f"needs a CPU target (got {problem.device_name})"
+        if (reason := self._refuses_types(problem)) is not None:
+            return reason
+        if config.layout != "nt":
+            return f"needs layout nt (got {config.layout})"
+        if config.W_format.bits not in (1, 2, 4, 8):
+            return f"needs W of 1, 2, 4 or 8 bits (got {config.W_format.name})"
+        faults = [fault_of_lanes(problem, self.product, lanes) for lanes in (16, 8)]
+        return None if None in faults else faults[-1]
+
+    def shapes(self, problem: Problem) -> Iterator[SimdHint]:
+        """Yield the hint that `_wanted_hint` says, then its neighbours."""
+        lanes = self._lanes(problem)
+        first = _wanted_hint(problem, self.product, lanes[0])
+        yield first
+        seen = {first}
+        few, many = (_wanted_hint(problem, self.product, lanes[0], is_few) for is_few in (True, False))
+        starts = [few, many] if problem.rung <= _FEW_ROWS else [many, few]
+        if len(lanes) > 1:
+            starts.append(_wanted_hint(problem, self.product, lanes[1]))
+        blocks = ((4, 4), (6, 4), (4, 2), (8, 2), (5, 4), (2, 4), (1, 8), (1, 4), (2, 8), (8, 3))
+        for start in starts:
+            for (rows, cols), tiles, parts in itertools.product(
+                ((start.rows, start.cols), *blocks), ((1, 1), (1, 2), (2, 1), (4, 1)), (1, 2)
+            ):
+                if rows > max(4, problem.rung) or start.chunk % parts:
+                    continue
+                hint = dataclasses.replace(
+                    start, rows=rows, cols=cols, chunk=start.chunk // parts,
+                    row_tile=max(1, round(start.row_tile * tiles[0] / rows)) * rows,
+                    col_tile=max(1, start.col_tile * tiles[1] // cols) * cols,
+                )  # fmt: skip
+                if hint not in seen and hint.fault() is None:
+                    seen.add(hint)
+                    yield hint
+
+    def _lanes(self, problem: Problem) -> list[int]:
+        """Return the lanes that fit, the preferred ones first.
+
+        Few rows of bfloat16 decode by one permutation where a block lies in one group, if need be a block of 8 words.
+        """
+        lanes = [n for n in (16, 8) if fault_of_lanes(problem, self.product, n) is None]
+        config = problem.config
+        if self.product is BFLOAT16 and config.num_groups > 1 and problem.rung <= _FEW_ROWS:
+            lanes.sort(key=lambda n: config.group % (32 * n // config.W_format.bits) > 0)
+        return lanes
+
+    def geometry(self, problem: Problem, hint: Hint) -> SimdGeometry:
+        """Return how the kernel cuts the problem."""
+        return SimdGeometry(problem, hint, self.product)
+
+    def emit(self, geometry: SimdGeometry) -> PrimFunc:
+        """Write the kernel for this problem."""
+        return emit(geometry)
+
+
+class Float32Rule(SimdRule):
+    """Products of float32, for a floating-point A: fused multiply-adds."""
+
+    name = "cpu_float32"
+    product = FLOAT32
+
+    def _refuses_types(self, problem: Problem) -> str | None:
+        config = problem.config
+        return f"needs a floating-point A (got {config.A_dtype})" if config.A_format.is_integer else None
+
+
+class Bfloat16Rule(SimdRule):
+    """Products of bfloat16, added up in float32, for a bfloat16 A: vdpbf16ps, twice as many an instruction."""
+
+    name = "cpu_bfloat16"
+    product = BFLOAT16
+
+    def _refuses_types(self, problem: Problem) -> str | None:
+        config = problem.config
+        return None if config.A_dtype == "bfloat16" else f"needs A of type bfloat16 (got {config.A_dtype})"
+
+
+class Int8Rule(SimdRule):
+    """Products of bytes, added up in int32, for an int8 A: vpdpbusd, or vpmaddubsw where the CPU lacks it."""
+
+    name = "cpu_int8"
+    product = INT8
+
+    def _refuses_types(self, problem: Problem) -> str | None:
+        config = problem.config
+        if not config.A_format.is_integer:
+            return f"needs A of type int8 (got {config.A_dtype})"
+        if config.reduce_dtype != "int32" and config.K > _MOST_K:
+            return f"needs K <= {_MOST_K} where sums are scaled (got {config.K})"
+        return None
+
+
+def _wanted_hint(problem: Problem, product: Product, lanes: int, is_few: bool | None = None) -> SimdHint:
+    """Return the hint that decodes in registers for few rows, else a tile at a time.
+
+    4 x 4 sums and what they are made of fit the 32 registers of AVX-512, 4 x 2 the 16 of AVX2.
+    """
+    config, rung = problem.config, problem.rung
+    is_few = rung <= _FEW_ROWS if is_few is None else is_few
+    block_k = 32 * lanes // config.W_format.bits
+    blocks = config.K // block_k
+    step = config.group // block_k if config.num_groups > 1 and config.group % block_k == 0 else 1
+    rows = min(4, rung)
+    cols = (8 if lanes == 16 else 4) if rows == 1 else (4 if lanes == 16 else 2)
+    row_tile = -(-min(rung, _FEW_ROWS) // rows) * rows if is_few else max(rows, 64 // rows * rows)
+    row_bytes = product.unit_bits // 8 * block_k
+    most = _ROWS_BYTES // (row_tile * row_bytes) if is_few else _COLUMN_BYTES // row_bytes
+    chunk = _even_chunk(blocks // step, max(1, most // step)) * step
+    return SimdHint(lanes, rows, cols, row_tile, 16, chunk, not is_few)
+
+
+def _even_chunk(count: int, most: int) -> int:
+    """Return a chunk of at most `most` that cuts `count` into parts of nearly one size."""
+    return math.ceil(count / math.ceil(count / most))
