@@ -154,7 +154,7 @@ def _of_wgmma(h: WgmmaHint, g: Any) -> Tiling:
     if h.stream_k:
         tiles, most = tiles_m * g.n_blocks, g.most_blocks
         clusters = tiles * g.loop.tile_bodies
-        whole = tiles if tiles % most == 0 else max(tiles // most - 1, 0) * most
+        whole = None if tiles % most == 0 else max(tiles // most - 1, 0) * most
     if h.parts == 1:
         clusters = min(clusters, g.problem.gpu.sm_count * h.blocks_per_sm // h.cluster)
     return Tiling(

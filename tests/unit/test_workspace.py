@@ -226,3 +226,15 @@ def test_operators_release_what_their_kernels_asked_for(cuda):
         function(True)
     assert len(asked) == 2
     assert not vars(workspace._given)
+
+
+def test_a_loaded_operator_finds_the_functions(monkeypatch):
+    """Kernels from a file or from the disk cache register the functions before they are there to be called."""
+    registered: list[bool] = []
+    monkeypatch.setattr(workspace, "register", lambda: registered.append(True))
+    config = bq.MatmulConfig(M=16, N=64, K=64, W_dtype="uint4")
+    archive = bq.Matmul(config, target="cpu")._archive
+    loaded = type(archive).from_bytes(archive.to_bytes())
+    assert not loaded.uses_workspace
+    loaded.runtime_module()
+    assert registered
