@@ -124,6 +124,11 @@ class Archive:
         """The PTX of all programs; None for a CPU."""
         return join_programs({name: program.ptx for name, program in self.programs.items()})
 
+    @property
+    def uses_workspace(self) -> bool:
+        """Whether a kernel asks for memory beside its operands (`bitquant.workspace`)."""
+        return workspace.SUMS.encode() in (self.host_library or self.host_ir or b"")
+
     # Files.
 
     def to_bytes(self) -> bytes:

@@ -4,10 +4,13 @@
 Host code of a kernel asks for it at each launch, through two global functions of TVM:
 
 - `SUMS` returns uninitialized memory for so many numbers of 32 bits. It comes from torch's allocator, in the order of
-  the current stream, or from the pool of the graph that is captured. It belongs to the kernel that is launched next.
+  the current stream, or from the pool of the graph that is captured. It belongs to the kernel that is launched next,
+  and goes back once that is launched (`releases`).
 - `COUNTERS` returns so many 32-bit counters that are zero. A kernel leaves them zero again. Kernels of one stream run
   one after the other and share theirs. Each captured launch has its own, because graphs of one stream may be replayed
   concurrently.
+
+The device is the current one: TVM's launcher has made it that of the operands when it asks.
 """
 
 from __future__ import annotations
@@ -15,24 +18,29 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import tvm_ffi
 
-__all__ = ["COUNTERS", "SUMS", "register"]
+__all__ = ["COUNTERS", "SUMS", "register", "releases"]
 
 #: Names of the global functions.
 SUMS, COUNTERS = "bitquant.workspace.sums", "bitquant.workspace.counters"
 
-#: Counters that are made zero at a time, 1 MiB, and those that are kept for captures, where none can be made.
-_CHUNK, _RESERVE = 1 << 18, 1 << 16
+#: Counters that are made zero at a time, 4 MiB, and those that are kept for captures, where none can be made: a launch
+#: takes 2 for each block and consumer, 528 mostly, so that these are for a thousand launches.
+_CHUNK, _RESERVE = 1 << 20, 1 << 19
+#: Fewest counters of a stream, which then need not grow.
+_OF_STREAM = 1 << 12
 
 _lock = threading.Lock()
 #: By device and stream: its counters. By device: zeros that nobody has yet. All zeros ever made, which graphs point to.
 _of_stream: dict[tuple[int, int], Any] = {}
 _free: dict[int, Any] = {}
 _kept: list[Any] = []
-#: What the kernel that a thread launches next was given, until it asks again: nobody else may get it before the launch.
+#: What the kernel that a thread launches next was given: nobody else may get it before the launch.
 _given = threading.local()
 
 
@@ -59,11 +67,9 @@ def _for_stream(count: int) -> Any:
     device, stream = torch.cuda.current_device(), torch.cuda.current_stream()
     key = device, stream.cuda_stream
     if key not in _of_stream or len(_of_stream[key]) < count:
-        _of_stream[key] = torch.zeros(count, dtype=torch.int32, device="cuda")
+        _of_stream[key] = _take(device, max(count, _OF_STREAM))
     if device not in _free or len(_free[device]) < _RESERVE:
-        _free[device] = torch.zeros(_CHUNK, dtype=torch.int32, device="cuda")
-        _kept.append(_free[device])
-        stream.synchronize()  # Other streams will use them.
+        _free[device] = _zeros(device, _CHUNK)
     return _of_stream[key]
 
 
@@ -75,12 +81,58 @@ def _for_capture(count: int) -> Any:
     if device not in _free or len(_free[device]) < count:
         # Slower, since each replay sets them to zero, but as right.
         return torch.zeros(count, dtype=torch.int32, device="cuda")
+    return _take(device, count)
+
+
+def _take(device: int, count: int) -> Any:
+    """Return zeros that nobody has yet; they are never given to anybody else."""
+    if device not in _free or len(_free[device]) < count:
+        _free[device] = _zeros(device, max(count, _CHUNK))
     found, _free[device] = _free[device][:count], _free[device][count:]
     return found
+
+
+def _zeros(device: int, count: int) -> Any:
+    """Return zeros that all streams of a device may use, for the life of the process.
+
+    Another thread allocates them. Memory that this thread allocates may belong to the pool of a graph although nothing
+    is captured: torch.compile's CUDA graph trees warm up so. What outlives the call there is an error to them, and is
+    overwritten.
+    """
+    import torch
+
+    def make() -> Any:
+        stream = torch.cuda.Stream(device)
+        with torch.cuda.device(device), torch.cuda.stream(stream):
+            zeros = torch.zeros(count, dtype=torch.int32, device="cuda")
+        stream.synchronize()  # Other streams will use them.
+        return zeros
+
+    with ThreadPoolExecutor(1) as executor:
+        zeros = executor.submit(make).result()
+    _kept.append(zeros)
+    return zeros
+
+
+def releases(kernel: Callable[..., Any]) -> Callable[..., None]:
+    """Return a function that launches `kernel`, and gives back to torch what it was given.
+
+    What a thread holds on to would be missing in the pool of the graph that it captures or warms up for. The kernel
+    runs before whatever gets the memory next, because that is in the same stream, or in the same graph.
+    """
+
+    def launch(*operands: Any) -> None:
+        try:
+            kernel(*operands)
+        finally:
+            _given.__dict__.clear()
+
+    return launch
 
 
 @functools.cache
 def register() -> None:
     """Register both functions with TVM, in this process; a kernel that asks for memory must find them."""
-    tvm_ffi.register_global_func(SUMS, _sums)
-    tvm_ffi.register_global_func(COUNTERS, _counters)
+    # Two threads may come here at once.
+    tvm_ffi.register_global_func(SUMS, _sums, override=True)
+    tvm_ffi.register_global_func(COUNTERS, _counters, override=True)

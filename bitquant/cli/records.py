@@ -170,7 +170,7 @@ def diff_records(old: str, new: str, **wanted: Any) -> None:
     for key in sorted({*before, *after}, key=str):
         a, b = before.get(key), after.get(key)
         if a is not None and b is not None:
-            is_same = (a.rule, dict(a.hint)) == (b.rule, dict(b.hint))
+            is_same = _kernel(a) == _kernel(b)
             if is_same and a.latency_us == b.latency_us:
                 continue
             what = "latency" if is_same else "hint" if a.rule == b.rule else f"{a.rule} -> {b.rule}"
@@ -208,3 +208,18 @@ def _problem(record: Record) -> list[str]:
 
 def _identity(record: Record) -> tuple[Any, ...]:
     return record.key, record.device
+
+
+def _kernel(record: Record) -> tuple[str, Any]:
+    """Return a record's rule and hint as the rule reads it: with defaults, and by its names.
+
+    A hint that the rule cannot read is what the record has.
+    """
+    from bitquant.schedule.rules import default_rules
+    from bitquant.schedule.tuned import read_hint
+
+    rule = next((rule for rule in default_rules() if rule.name == record.rule), None)
+    try:
+        return record.rule, dict(record.hint) if rule is None else read_hint(rule, record.hint).to_dict()
+    except RecordError:
+        return record.rule, dict(record.hint)

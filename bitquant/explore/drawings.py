@@ -115,10 +115,15 @@ def _pieces(tiling: Tiling, index: int) -> list[tuple[int, float, float]]:
     """Return which blocks compute a tile whose K is cut, with the begin and the end of each piece as shares of K."""
     if tiling.whole_tiles is None or index < tiling.whole_tiles or not tiling.blocks:
         return []
-    piece = (tiling.tiles_m * tiling.tiles_n - tiling.whole_tiles) / tiling.blocks
-    first = index - tiling.whole_tiles
-    blocks = range(int(first / piece + 1e-9), math.ceil((first + 1) / piece - 1e-9))
-    return [(b, max(0.0, b * piece - first), min(1.0, (b + 1) * piece - first)) for b in blocks]
+    least, more = divmod((tiling.tiles_m * tiling.tiles_n - tiling.whole_tiles) * tiling.rounds, tiling.blocks)
+    first = (index - tiling.whole_tiles) * tiling.rounds
+    found = []
+    for block in range(tiling.blocks):
+        # The first blocks have a round more.
+        begin, end = (b * least + min(b, more) - first for b in (block, block + 1))
+        if begin < tiling.rounds and end > 0:
+            found.append((block, max(0, begin) / tiling.rounds, min(tiling.rounds, end) / tiling.rounds))
+    return found
 
 
 def _order(tiling: Tiling) -> list[tuple[int, int]]:

@@ -82,6 +82,8 @@ class Tiling:
     whole_tiles
         With stream-K, the tiles that a block computes alone; the K of the others is cut into equal pieces, one a block.
         None: no tile is cut.
+    rounds
+        With stream-K, rounds of the main loop that a tile takes: a piece is a whole number of them.
     note
         One sentence on what the tile is made of.
     """
@@ -101,6 +103,7 @@ class Tiling:
     ring: Ring | None = None
     raster: int | None = None
     whole_tiles: int | None = None
+    rounds: int = 1
 
 
 def tiling_of(geometry: Geometry) -> Tiling | None:
@@ -167,6 +170,7 @@ def _of_wgmma(h: WgmmaHint, g: Any) -> Tiling:
         ring=Ring(h.stages, g.loop.part_stages, h.block_k * h.consumers_k, "shared memory"),
         raster=h.raster,
         whole_tiles=whole,
+        rounds=g.loop.tile_bodies,
     )  # fmt: skip
 
 

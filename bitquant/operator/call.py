@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
+from bitquant import workspace
 from bitquant.build import Archive
 from bitquant.operands import ARGUMENTS, OUTPUT
 from bitquant.operator.signature import DeviceCheck, Expected, Operands, Signature
@@ -85,7 +86,10 @@ class Launcher:
         """Return the bare function of each rung, and load them into this process."""
         if self._functions is None:
             module, symbols = self.archive.runtime_module(), self.archive.symbols
-            self._functions = [(rung, module[symbols[rung]]) for rung in self.signature.config.ladder]
+            functions = [(rung, module[symbols[rung]]) for rung in self.signature.config.ladder]
+            if self.archive.uses_workspace:
+                functions = [(rung, workspace.releases(function)) for rung, function in functions]
+            self._functions = functions
         return self._functions
 
     def kernel_for(self, m: int) -> Callable[..., None]:

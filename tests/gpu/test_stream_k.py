@@ -100,3 +100,13 @@ def test_a_stream_that_needs_more_counters_gets_them(operator, calls):
     key = torch.cuda.current_device(), torch.cuda.current_stream().cuda_stream
     assert len(workspace._of_stream[key]) >= 1 << 14 > len(before[key])
     assert torch.equal(operator(**calls[0][0]), calls[0][1])
+
+
+def test_graph_trees_of_torch_compile(operator, calls):
+    """torch.compile warms up and captures in a pool where no memory may be left but outputs, and checks that."""
+    workspace._of_stream.clear()  # As in a process whose first call this is.
+    compiled = torch.compile(lambda operands: operator(**operands), mode="reduce-overhead")
+    for _ in range(4):
+        for operands, expected in calls:
+            torch.compiler.cudagraph_mark_step_begin()
+            assert torch.equal(compiled(operands), expected)

@@ -14,6 +14,7 @@ from bitquant.cli.app import cli
 from bitquant.problem import Problem
 from bitquant.schedule import Record, load_records, save_records
 from bitquant.schedule.rules import MmaRule
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.tune.verify import verify
 
 CONFIG = bq.MatmulConfig(M=16, N=64, K=64, W_dtype="uint4", fast_decoding=False)
@@ -93,6 +94,18 @@ def test_diff_says_what_differs(folders):
     assert f"only in {old}" in out
     assert f"only in {new}" in out
     assert run("diff", old, old)[1].splitlines()[-1] == "0 of 4 records differ"
+
+
+def test_diff_compares_hints_as_they_are_read(tmp_path):
+    """Older records lack fields that a hint has now, or have them under other names: their kernels are the same."""
+    hint = WgmmaHint(block_m=16, stages=5)
+    fields = hint.to_dict()
+    older = {former: fields.pop(name) for former, name in WgmmaHint.former_names.items()}
+    older |= {name: value for name, value in fields.items() if name != "stream_k"}
+    for folder, values in (("old", older), ("new", hint.to_dict()), ("other", {**hint.to_dict(), "stream_k": True})):
+        save_records([record(rule="wgmma", hint=values)], tmp_path / folder)
+    assert run("diff", tmp_path / "old", tmp_path / "new")[1].splitlines()[-1] == "0 of 1 records differ"
+    assert run("diff", tmp_path / "old", tmp_path / "other")[1].splitlines()[-1] == "1 of 1 records differ"
 
 
 def test_verify_compiles_each_without_a_gpu(tmp_path):

@@ -372,8 +372,8 @@ def test_waves_are_counted():
 
 
 def test_pieces_of_stream_k_are_drawn():
-    """72 tiles on 132 blocks: each piece is 72 / 132 of a tile, and the pieces of a tile add up to its K."""
-    tiling = Tiling(16, 128, 64, 1, 72, "", blocks=132, whole_tiles=0)
+    """72 tiles on 132 blocks: each piece is about 72 / 132 of a tile, and the pieces of a tile add up to its K."""
+    tiling = Tiling(16, 128, 64, 1, 72, "", blocks=132, whole_tiles=0, rounds=100)
     drawn = draw_grid(tiling, 132)
     found = re.findall(r"tile (\d+): m 0, n \d+, (\d+)% to (\d+)% of K by block (\d+)", drawn)
     assert {int(block) for *_, block in found} == set(range(132))
@@ -382,6 +382,11 @@ def test_pieces_of_stream_k_are_drawn():
         assert pieces[0][0] == 0
         assert pieces[-1][1] == 100
         assert all(abs(before[1] - after[0]) <= 1 for before, after in itertools.pairwise(pieces))
+    # Pieces are whole rounds: of 144, the first 12 blocks have two.
+    few = draw_grid(dataclasses.replace(tiling, tiles_n=36, rounds=4), 132)
+    assert re.findall(r"tile (?:0|6): m 0, n \d+, (\d+)% to (\d+)% of K by block (\d+)", few)[::2] == [
+        ("0", "50", "0"), ("0", "25", "12"), ("50", "75", "14"),
+    ]  # fmt: skip
     whole = dataclasses.replace(tiling, tiles_n=300, whole_tiles=132)
     assert len(re.findall("wave 1<", draw_grid(whole, 132))) == 132
 

@@ -40,7 +40,8 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
     n_blocks = g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
     # Where K of every tile is split a block computes one tile: partial sums are reduced once.
     is_persistent = h.parts == 1
-    pieces = g.loop.tile_bodies if h.stream_k else 1
+    # Pieces of a tile; no more than there are blocks, so that those of all tiles are fewer than 2^31.
+    pieces = min(g.loop.tile_bodies, g.most_blocks) if h.stream_k else 1
     a_bytes, a_dtype = c.A_format.bits // 8, "uint8" if g.is_narrow else c.A_format.tvm_dtype
     w_dtype, w_dimensions, w_map = source.weight_map()
     most_clusters, blocks_per_sm = g.problem.gpu.sm_count * h.blocks_per_sm // cluster, h.blocks_per_sm

@@ -116,6 +116,15 @@ class PartialSums:
         consumer_bytes = memory.slice_m * memory.out_stride
         note = context.base + (memory.out_offset + context.group * consumer_bytes).astype("uint32")
         before, barrier = T.alloc_local((1,), "uint32"), context.group + 1
+        # Why the loads of a part see all of its stores (PTX ISA, "Memory Consistency Model"): bar.sync orders stores of
+        # 128 threads before the fence of one, whose atomic releases them, since causality order is transitive. The
+        # atomics of a counter read each other's values, so that the last one acquires what all released. The second
+        # bar.sync orders it before the loads of the other threads. They are .cg because nothing is read twice.
+        #
+        # Why a kernel that is launched early (`with_dependent_launch`) does not come here too early: a consumer comes
+        # here after a slot is full, with A that its producer copies behind griddepcontrol.wait. That returns when the
+        # kernel before has ended: its counters are zero again, and the whole grid sees it. Each block has a slot to
+        # wait for, because there are no more blocks than rounds.
         named_barrier(barrier, WARPGROUP)
         with T.If(context.thread == 0), T.Then():
             T.evaluate(T.ptx["fence.acq_rel.gpu"]())
