@@ -11,6 +11,7 @@ import pytest
 import tvm
 from tvm import tirx
 
+import bitquant as bq
 from bitquant.arch import cuda_target
 from bitquant.archive import Archive
 from bitquant.build import build
@@ -246,3 +247,17 @@ def test_few_rows_are_left_to_others() -> None:
 def test_other_gpus_are_refused() -> None:
     """Only Hopper has wgmma."""
     assert "needs sm_90a (got sm_80)" in str(RULE.refuses(Problem(_config(), 64, cuda_target("sm_80"))))
+
+
+@pytest.mark.parametrize("A_dtype", ["int8", "float8_e4m3"])
+def test_a_scale_that_rows_share_is_read_in_its_place(A_dtype):
+    """A kernel that scales finished sums reads the scale of 128 rows by a row's number over 128."""
+    config = bq.MatmulConfig(
+        M=16, N=128, K=256, A_dtype=A_dtype, W_dtype="int4", group_size=256, rows_per_scale=128, with_scaling=True,
+        out_dtype="float16",
+    )  # fmt: skip
+    operator = bq.Matmul(config, target="sm_90a")
+    assert [choice.rule for choice in operator.choices.values()] == ["wgmma"]
+    loads = [line for line in operator.get_source().splitlines() if "Scale_ptr[" in line]
+    assert len(loads) == 2
+    assert all(re.search(r">> 7\b|/ 128\b", line) for line in loads)

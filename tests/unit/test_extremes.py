@@ -104,7 +104,8 @@ def check_every_code_of_a_scale(target, scale_dtype, exponents=(-127, 127), **fi
     operator = make(target, N=256, K=256, out_dtype="float32", with_scaling=True, scale_dtype=scale_dtype, **fields)
     config, device = operator.config, "cpu" if target == "cpu" else "cuda"
     rows, groups = config.scale_shape
-    codes = (torch.arange(rows)[:, None] + 37 * torch.arange(groups)).to(torch.uint8)
+    # Few rows, where several of W share one, have codes from all of the range, too.
+    codes = (256 // rows * torch.arange(rows)[:, None] + 37 * torch.arange(groups)).to(torch.uint8)
     scale = codes.view(config.scale_format.torch_dtype)
     # 1, -1 and 0.5, which bfloat16 holds times each scale.
     weight = torch.tensor([2, 10, 1], dtype=torch.int8).repeat(256 * 256 // 3 + 1)[: 256 * 256].view(256, 256)
@@ -124,7 +125,7 @@ def check_every_code_of_a_scale(target, scale_dtype, exponents=(-127, 127), **fi
         D = operator(A, W, scale=scale).double().cpu()
         expected = torch.where(decoded.isnan().any(1), torch.nan, decoded[:, k].T)
         seen = counts[:, k].T | expected.isnan()
-        assert seen.any(0).sum() > 200
+        assert seen.any(0).sum() > 150
         assert torch.equal(D[seen].nan_to_num(0.5), expected[seen].nan_to_num(0.5)), m
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.compute.matmul import scale_value
 from bitquant.intrin.mma import local, store_local, sum_value, zero_local
 from bitquant.intrin.wgmma import commit_wgmma, fence_registers, fence_wgmma, wait_wgmma
 from bitquant.schedule.rules.hopper.emit.context import Context, OperandCoord
@@ -224,7 +225,8 @@ def load_row_scales(context: Context, n0: Expr, row: int) -> Any:
     scales = T.alloc_local((2,), "float32")
     unit = g.value_scale
     for half in range(2):
-        scale = context.inputs.operands.Scale[context.row_of_w(n0, row, half), 0].astype("float32")
+        n = context.row_of_w(n0, row, half)
+        scale = scale_value(c, context.inputs.operands.Scale, n, T.int32(0), "float32")
         store_local(scales, half, scale if unit == 1.0 else scale * T.float32(unit))
     return scales
 
