@@ -210,6 +210,7 @@ class Launch:
             self.parts[tile][part].append(place)
         elif kind == "load":
             (place,) = args
+            assert place in self.owners, "partial sums are read that nobody has stored"
             assert self.owners[place][:2] == tile, "partial sums of another tile are read"
             self.loads[tile].append(place)
         elif kind == "count":
