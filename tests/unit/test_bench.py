@@ -483,7 +483,7 @@ def test_run_on_a_cpu_checks_and_times(tmp_path):
     assert len(ours["samples_us"]) == 5
     assert ours["latency_us"] == pytest.approx(statistics.median(ours["samples_us"]))
     assert 0 < ours["error"] < ours["bound"]
-    assert ours["rule"] == "cpu"
+    assert ours["rule"].startswith("cpu")  # Which one depends on the instructions that are here.
     assert ours["copies"] > 1
     assert entry["bytes"] == 64 * 64 // 2 + 2 * 64 * 2 * 2 + 2 * 2 * 64
     assert entry["peers"]["torch linear"]["latency_us"] > 0
