@@ -379,8 +379,8 @@ def warn_of_experts(model: torch.nn.Module, because: str) -> None:
     """Say what the experts of a model cost that stay as they are."""
     if total := expert_bytes(model):
         warnings.warn(
-            f"the experts of this model {because}, which takes {total / 2**30:.2f} GiB: there is no kernel for groups "
-            "of experts yet",
+            f"the experts of this model {because}, which takes {total / 2**30:.2f} GiB: no layer keeps packed experts "
+            "yet (GroupedMatmul multiplies with them)",
             ModelWarning,
             stacklevel=3,
         )
