@@ -216,6 +216,8 @@ import bitquant as bq
 from bitquant import parallel
 from bitquant.nn import prepare
 from bitquant.operator import archives
+# A shell's background jobs ignore Ctrl-C, and so do their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 parallel.thread_count, prepare._LEAST_KERNELS = lambda: 4, 1
 busy = [sys.executable, "-c", "import sys, time\\nfor line in sys.stdin: time.sleep(60)"]
 prepare.Worker.for_module = staticmethod(lambda *_, **__: busy)
