@@ -24,7 +24,7 @@ STRIDE = 80
 @functools.cache
 def spread() -> tuple[digests.Entry, ...]:
     """Some entries of each kind that there are digests of, on GPUs."""
-    of = sorted((e for e in digests.entries() if e.target != "cpu"), key=lambda e: (e.name.split()[0], e.name))
+    of = sorted((e for e in digests.entries() if not e.target.startswith("cpu")), key=lambda e: (e.name.split()[0], e.name))
     kinds = itertools.groupby(of, key=lambda e: e.name.split()[0])
     return tuple(entry for _, entries in kinds for entry in list(entries)[7::STRIDE])
 
