@@ -24,7 +24,8 @@ STRIDE = 80
 @functools.cache
 def spread() -> tuple[digests.Entry, ...]:
     """Some entries of each kind that there are digests of, on GPUs."""
-    of = sorted((e for e in digests.entries() if not e.target.startswith("cpu")), key=lambda e: (e.name.split()[0], e.name))
+    on_gpus = (e for e in digests.entries() if not e.target.startswith("cpu"))
+    of = sorted(on_gpus, key=lambda e: (e.name.split()[0], e.name))
     kinds = itertools.groupby(of, key=lambda e: e.name.split()[0])
     return tuple(entry for _, entries in kinds for entry in list(entries)[7::STRIDE])
 
