@@ -61,7 +61,7 @@ def _grouped_cases():
     """Problems of all formats as grouped ones, each in one form."""
     own = {f.name for f in dataclasses.fields(bq.GroupedMatmulConfig)}
     found = []
-    for i, one in enumerate(c for c in cases("cover") if c.layout == "nt" and c.N < 200):
+    for i, one in enumerate(c for c in cases("cover", stride=3) if c.layout == "nt" and c.N < 200):
         fields = {k: v for k, v in one.to_dict().items() if k in own}
         found.append(
             bq.GroupedMatmulConfig(num_experts=3, **{**fields, "M": (1, 16), **list(FORMS.values())[i % len(FORMS)]})
