@@ -24,7 +24,15 @@ from bitquant.formats import (
     number_format,
 )
 
-__all__ = ["DEFAULT_LADDER", "MatmulConfig", "ZerosMode", "check_bool", "check_group_size", "check_rows"]
+__all__ = [
+    "DEFAULT_LADDER",
+    "MatmulConfig",
+    "ZerosMode",
+    "check_bool",
+    "check_group_size",
+    "check_rows",
+    "fields_as_passed",
+]
 
 #: Most rungs of a ladder: more than any use of them, and fewer than a hostile file needs to keep a compiler busy.
 _MOST_RUNGS = 256
@@ -276,11 +284,7 @@ class MatmulConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as passed, ready for JSON."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("M", "codebook"):
-            if fields[name] is not None and not isinstance(fields[name], int):
-                fields[name] = list(fields[name])
-        return fields
+        return fields_as_passed(self)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> MatmulConfig:
@@ -372,6 +376,15 @@ class MatmulConfig:
     def key(self) -> str:
         """Return `problem` as canonical JSON."""
         return json.dumps(self.problem(), sort_keys=True, separators=(",", ":"))
+
+
+def fields_as_passed(config: Any) -> dict[str, Any]:
+    """Return the fields of a config, a dataclass, ready for JSON: what is no int of M and codebook is a list."""
+    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    for name in ("M", "codebook"):
+        if fields[name] is not None and not isinstance(fields[name], int):
+            fields[name] = list(fields[name])
+    return fields
 
 
 def _positive_int(value: Any, argument: str) -> None:

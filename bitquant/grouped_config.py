@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from bitquant.config import MatmulConfig, ZerosMode, check_bool
+from bitquant.config import MatmulConfig, ZerosMode, check_bool, fields_as_passed
 from bitquant.errors import ConfigError
 from bitquant.formats import NumberFormat
 
@@ -194,11 +194,7 @@ class GroupedMatmulConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as passed, ready for JSON."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("M", "codebook"):
-            if fields[name] is not None and not isinstance(fields[name], int):
-                fields[name] = list(fields[name])
-        return fields
+        return fields_as_passed(self)
 
     def problem(self) -> dict[str, Any]:
         """Return what decides the kernels: the operation, the routing, and `MatmulConfig.problem` of an expert."""
