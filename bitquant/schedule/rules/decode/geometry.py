@@ -154,6 +154,9 @@ class DecodeGeometry(Geometry):
     """
 
     hint: DecodeHint
+    #: Parts of A that blocks multiply with one weight each, and weights that there are of them.
+    units: float = 1
+    weights: float = 1
 
     def __init__(self, problem: Problem, hint: DecodeHint, formats: _Formats | None = None) -> None:
         self._formats = _Formats(problem) if formats is None else formats

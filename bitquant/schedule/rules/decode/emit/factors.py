@@ -42,7 +42,7 @@ class Factors:
         c, g, context = self.config, self.g, self.context
         size = c.scale_format.bits // 8
         g0, n0 = context.first_k // c.group, at.n0
-        for tile, operand in ((g.smem.scale_tile, context.operands.Scale), (g.smem.zero_tile, context.operands.Zeros)):
+        for tile, operand in ((g.smem.scale_tile, context.unit.Scale), (g.smem.zero_tile, context.unit.Zeros)):
             if tile is not None:
 
                 def source(row: Expr, byte: Expr, operand: Any = operand) -> Expr:
@@ -74,11 +74,11 @@ class Factors:
                         group = T.min(group, c.num_groups - 1)
                     index = (r * 2 + half) * g.runs + run
                     if loads_scale:
-                        scale = context.operands.Scale[scale_row(c, n), group]
+                        scale = context.unit.Scale[scale_row(c, n), group]
                         scale = tirx.reinterpret("uint8", scale) if c.scale_format.bits == 8 else scale
                         store_local(self._next_scale, index, scale)
                     if loads_zero:
-                        store_local(self._next_zero, index, zero_point(c, context.operands.Zeros, n, group))
+                        store_local(self._next_zero, index, zero_point(c, context.unit.Zeros, n, group))
 
     def prefetch_next(self, at: Cursor) -> None:
         """Emit `load` for the next body of this warp, if any."""

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sums over the slots of a token, of which different blocks have the values.
+
+Every block stores the values of its slots in float32, and counts for each of them that it has. The one that counts last
+for a token adds up the values of the token's slots in their order, so that results do not depend on which that is. No
+block waits for another (`bitquant.schedule.rules.hopper.emit.partial_sums` says why loads see the stores).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tvm import tirx
+from tvm.script import tirx as T
+
+from bitquant.compute.grouped import rounded_output
+from bitquant.intrin.launch import request_memory
+from bitquant.intrin.mma import load_coherent, local, store_local
+from bitquant.schedule.rules.decode.emit.context import Context
+from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
+from bitquant.schedule.rules.operands import GroupedOperands
+from bitquant.workspace import COUNTERS, SUMS
+
+if TYPE_CHECKING:
+    from bitquant.schedule.rules.decode.emit.experts import RowsOfExpert
+
+__all__ = ["SlotSums", "request_workspace"]
+
+Expr = Any
+
+
+def request_workspace(geometry: GroupedDecodeGeometry, operands: GroupedOperands) -> None:
+    """Emit, in host code, the request for the workspace of sums over slots, where there are any."""
+    g, c = geometry, geometry.experts_config
+    if g.sums_slots:
+        m = T.cast(operands.rows, "int64")
+        operands.slot_values = request_memory(SUMS, "slot_values", "float32", m * (c.rows_per_m * c.N))
+        operands.counters = request_memory(COUNTERS, "counters", "uint32", m * g.grid_n)
+
+
+class SlotSums:
+    """Emits the stores of slots' values, and the sums of tokens that a block completes.
+
+    Parameters
+    ----------
+    context
+        Geometry, operands and indices of this block and thread.
+    unit
+        The slots of the block.
+    """
+
+    def __init__(self, context: Context, unit: RowsOfExpert) -> None:
+        self.context, self.g, self.unit = context, context.g, unit
+        self.config = self.g.experts_config
+
+    def store(self, slot: Expr, column: Expr, value: Expr) -> None:
+        """Emit the store of the value of a slot."""
+        T.evaluate(T.ptx["st.global.f32"](self._value_address(slot, column), value))
+
+    def _value_address(self, slot: Expr, column: Expr) -> Expr:
+        at = slot.astype("int64") * self.config.N + column
+        return self.context.operands.slot_values.ptr_to([at])
+
+    def finish(self) -> None:
+        """Emit the count of this block's slots, and the sums of tokens all of whose slots have been counted.
+
+        One block of a cluster counts: the barrier of the cluster has ordered the stores of the others before.
+        """
+        T.evaluate(T.cuda.cta_sync())
+        with T.If(tirx.all(self.unit.expert >= 0, self.context.rank == 0)), T.Then():
+            with T.If(self.context.thread < 32), T.Then():
+                for first in range(0, self.g.rows_of_a, 32):
+                    m = first + self.context.lane
+                    with T.If(m < (self.unit.rows_left if self.g.collects else 1)), T.Then():
+                        self._count(m)
+            T.evaluate(T.cuda.cta_sync())
+            with T.serial(self.unit.rows_left if self.g.collects else 1) as m:
+                completes = T.alloc_local((1,), "uint32")
+                T.evaluate(T.ptx["ld.shared.u32"](completes[0], self._complete_address(m)))
+                with T.If(completes[0] != T.uint32(0)), T.Then():
+                    self._add(local("int32", self._token(m)))
+
+    def _token(self, m: Expr) -> Expr:
+        return T.truncdiv(self.unit.row(m), self.config.rows_per_m)
+
+    def _complete_address(self, m: Expr) -> Expr:
+        return self.context.shared(self.g.complete_offset + m * 4)
+
+    def _count(self, m: Expr) -> None:
+        """Emit the count of a slot, and the note whether it is the last of its token, whose counter is zero again."""
+        token = local("int32", self._token(m))
+        at = token * self.g.grid_n + self.context.first_block_n
+        counter = self.context.operands.counters.ptr_to([at])
+        before = T.alloc_local((1,), "uint32")
+        last = T.uint32(self.config.rows_per_m - 1)
+        T.evaluate(T.ptx["fence.acq_rel.gpu"]())
+        T.evaluate(T.ptx["atom.acq_rel.gpu.global.add.u32"](before[0], counter, T.uint32(1)))
+        with T.If(before[0] == last), T.Then():
+            T.evaluate(T.ptx["st.relaxed.gpu.global.u32"](counter, T.uint32(0)))
+        completes = T.Select(before[0] == last, T.uint32(1), T.uint32(0))
+        T.evaluate(T.ptx["st.shared.u32"](self._complete_address(m), completes))
+
+    def _add(self, token: Expr) -> None:
+        """Emit the sums of a token, of the columns of this block."""
+        top_k, operands = self.config.rows_per_m, self.context.operands
+        # Values of this many slots are loaded at a time.
+        at_once = next(count for count in (8, 4, 2, 1) if top_k % count == 0)
+        values = T.alloc_local((at_once,), "float32")
+        total = T.alloc_local((1,), "float32")
+
+        def column_sum(column: Expr) -> None:
+            store_local(total, 0, T.float32(0))
+            with T.serial(top_k // at_once) as part:
+                slots = [token * top_k + part * at_once + i for i in range(at_once)]
+                for i, slot in enumerate(slots):
+                    T.evaluate(T.ptx["ld.global.cg.f32"](values[i], self._value_address(slot, column)))
+                for i, slot in enumerate(slots):
+                    expert = load_coherent(operands.ExpertIds, (0, slot)).astype("uint32")
+                    # A slot without an expert has no value.
+                    with T.If(expert < T.uint32(self.config.num_experts)), T.Then():
+                        store_local(total, 0, total[0] + values[i])
+            output = rounded_output(self.config, total[0], "float32")
+            T.buffer_store(operands.D, output, [token, column])
+
+        self.unit.each_column(column_sum)
