@@ -11,6 +11,7 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import scale_row, zero_point
 from bitquant.intrin.mma import Tile, copy_tile, store_local
 from bitquant.schedule.rules.decode.emit.context import Context, Cursor
+from bitquant.schedule.rules.decode.geometry import PackedTile
 from bitquant.schedule.rules.operands import when
 
 __all__ = ["Factors"]
@@ -48,9 +49,17 @@ class Factors:
                 def source(row: Expr, byte: Expr, operand: Any = operand) -> Expr:
                     return operand.ptr_to([n0 + row, g0 + byte // size])
 
+                rows_left = c.N - n0 if g.has_ragged_n else None
+                if isinstance(tile, PackedTile):
+                    bytes_left = None if rows_left is None else rows_left * tile.row_bytes
+                    copy_tile(
+                        context.arena, tile.as_row(at.iteration % tile.slots), 0, source, context.thread, g.threads,
+                        g.smem.scale_width, None, bytes_left, use_async=True,
+                    )  # fmt: skip
+                    continue
                 copy_tile(
                     context.arena, tile, at.iteration % tile.slots, source, context.thread, g.threads,
-                    g.smem.scale_width, c.N - n0 if g.has_ragged_n else None,
+                    g.smem.scale_width, rows_left,
                     (c.num_groups - g0) * size if g.has_ragged_k else None, use_async=True,
                 )  # fmt: skip
 

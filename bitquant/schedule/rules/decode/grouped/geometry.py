@@ -7,8 +7,12 @@ import dataclasses
 
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.problem import Problem
-from bitquant.schedule.rules.decode.geometry import DecodeGeometry, _Formats
+from bitquant.intrin.mma import Tile
+from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry, Formats, PackedTile
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
+
+#: Bytes that a copy of scales takes at a time, where whole rows are copied.
+_COPY_BYTES = 16
 
 __all__ = ["GroupedDecodeGeometry", "expected_experts", "expected_units"]
 
@@ -35,7 +39,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
 
     hint: GroupedDecodeHint
 
-    def __init__(self, problem: Problem, hint: GroupedDecodeHint, formats: _Formats | None = None) -> None:
+    def __init__(self, problem: Problem, hint: GroupedDecodeHint, formats: Formats | None = None) -> None:
         self.grouped = problem
         config: GroupedMatmulConfig = problem.config
         #: Rows of a unit, at most.
@@ -86,6 +90,24 @@ class GroupedDecodeGeometry(DecodeGeometry):
     def has_whole_rows(self) -> bool:
         """Whether every unit has as many rows as it may have."""
         return not self.collects
+
+    def _staged_scales(self, end: int) -> tuple[Tile | None, Tile | None, int]:
+        """Return tiles of scales and zero points as the product of a matrix has them, or else of whole rows.
+
+        A row of 90 scales of 8 bits is no whole number of the least copies, but 16 of them are.
+        """
+        c, size = self.config, self.config.scale_format.bits // 8
+        found = super()._staged_scales(end)
+        row_bytes = c.num_groups * size
+        tile = PackedTile(end, self.block_n, row_bytes, 2 if self.max_iterations > 1 else 1, swizzled=False)
+        staged = (c.with_scaling, c.with_zeros and not c.has_packed_zeros)
+        fits = sum(staged) * self.block_n * row_bytes <= SCALE_BYTES and self.block_n * row_bytes % _COPY_BYTES == 0
+        has_all = self.a_stays and self.hint.split_k == 1 and c.N * row_bytes % _COPY_BYTES == 0
+        if found[0] or found[1] or not (any(staged) and fits and has_all) or c.num_groups == 1 or c.rows_per_scale > 1:
+            return found
+        scale = tile if c.with_scaling else None
+        begin = scale.end if scale else end
+        return scale, dataclasses.replace(tile, base=begin) if staged[1] else None, _COPY_BYTES
 
     # Shared memory, behind that of the product.
 
