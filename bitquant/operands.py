@@ -114,7 +114,9 @@ class Operand:
         """
         if not self.is_wide(config):
             return 1
-        row_bytes = math.prod(self.shape(config, 0, layout)[-self.row_dims :]) * self.torch_dtype(config, layout).itemsize
+        row_bytes = (
+            math.prod(self.shape(config, 0, layout)[-self.row_dims :]) * self.torch_dtype(config, layout).itemsize
+        )
         return math.gcd(_WIDEST_LOAD_BYTES, row_bytes)
 
 

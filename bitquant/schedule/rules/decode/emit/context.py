@@ -189,4 +189,3 @@ class Cursor:
             return Cursor(self.context, self.iteration, body), body < g.bodies
         later = self.iteration + T.truncdiv(body, g.bodies)
         return Cursor(self.context, later, T.truncmod(body, g.bodies)), later < self.context.iterations
-

@@ -27,8 +27,8 @@ class RowsOfExpert:
 
     Rows are those of A that are sorted, or slots of tokens, t * top_k + j. Those without an expert are of expert E,
     which has no weight. Where a unit is the rows of an expert, experts have as many units as their rows take, one after
-    the other: a block counts the rows of all experts, and finds by a prefix sum which expert its unit belongs to. Blocks
-    behind the last unit have none.
+    the other: a block counts the rows of all experts, and finds by a prefix sum which expert its unit belongs to.
+    Blocks behind the last unit have none.
 
     Attributes
     ----------
@@ -39,7 +39,9 @@ class RowsOfExpert:
     """
 
     def __init__(self, context: Context, index: Expr) -> None:
-        self.context, self.g, self.operands, self.index = context, context.g, context.operands, index
+        g: Any = context.g
+        self.g: GroupedDecodeGeometry = g
+        self.context, self.operands, self.index = context, context.operands, index
         self.config = self.g.experts_config
         self._expert, self._rows, self._first = (T.alloc_local((1,), "int32") for _ in range(3))
         operands = self.operands
@@ -135,7 +137,7 @@ class RowsOfExpert:
             return T.truncdiv(rows + (self.g.rows_of_a - 1), self.g.rows_of_a)
 
         store_local(units, 0, T.int32(0))
-        of_lane(lambda expert, rows: store_local(units, 0, units[0] + units_of(rows)))
+        of_lane(lambda _, rows: store_local(units, 0, units[0] + units_of(rows)))
         own = local("int32", units[0])
         for step in range(5):
             store_local(other, 0, T.tvm_warp_shuffle_up(T.uint32(_ALL_LANES), units[0], 1 << step, 32, 32))

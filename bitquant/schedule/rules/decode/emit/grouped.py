@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
@@ -23,7 +25,7 @@ class GroupedKernel(Kernel):
 
     def find_unit(self) -> None:
         """Emit the search for the unit of this block."""
-        unit = self.context.unit
+        unit: Any = self.context.unit
         if self.digits:
             self.digits.clear_poison()
         if self.g.copies_bulk:
@@ -35,7 +37,8 @@ class GroupedKernel(Kernel):
 
     def begin(self) -> None:
         """Emit all that comes before the loop, once there is a weight to multiply with."""
-        g, h, unit, first = self.g, self.hint, self.context.unit, self.context.at(0)
+        g, h, first = self.g, self.hint, self.context.at(0)
+        unit: Any = self.context.unit
         if h.multicast > 1:
             arrive_at_cluster(relaxed=True)
         if not g.copies_bulk:
@@ -66,7 +69,7 @@ def grouped_decode_function(geometry: GroupedDecodeGeometry) -> PrimFunc:
     blocks_n, blocks_per_sm = g.grid_n * h.split_k, h.blocks_per_sm
 
     @T.prim_func
-    def decode():
+    def decode() -> None:
         operands = T.meta_var(declare(problem, T.int32()))
         request_workspace(g, operands)
         T.device_entry()

@@ -8,7 +8,8 @@ block waits for another (`bitquant.schedule.rules.hopper.emit.partial_sums` says
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from tvm import tirx
 from tvm.script import tirx as T
@@ -21,12 +22,27 @@ from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometr
 from bitquant.schedule.rules.operands import GroupedOperands
 from bitquant.workspace import COUNTERS, SUMS
 
-if TYPE_CHECKING:
-    from bitquant.schedule.rules.decode.emit.experts import RowsOfExpert
-
 __all__ = ["SlotSums", "request_workspace"]
 
 Expr = Any
+
+
+class Slots(Protocol):
+    """The slots of a block (`bitquant.schedule.rules.decode.emit.experts.RowsOfExpert`)."""
+
+    @property
+    def expert(self) -> Expr:
+        """Their expert; -1 where the block has none."""
+
+    @property
+    def rows_left(self) -> Expr | None:
+        """How many they are, where that is not 1."""
+
+    def row(self, m: Expr) -> Expr:
+        """Return the m-th of them."""
+
+    def each_column(self, emit: Callable[[Expr], None]) -> None:
+        """Emit statements for each column of D of this block, by its threads."""
 
 
 def request_workspace(geometry: GroupedDecodeGeometry, operands: GroupedOperands) -> None:
@@ -49,8 +65,10 @@ class SlotSums:
         The slots of the block.
     """
 
-    def __init__(self, context: Context, unit: RowsOfExpert) -> None:
-        self.context, self.g, self.unit = context, context.g, unit
+    def __init__(self, context: Context, unit: Slots) -> None:
+        g: Any = context.g
+        self.g: GroupedDecodeGeometry = g
+        self.context, self.unit = context, unit
         self.config = self.g.experts_config
 
     def store(self, slot: Expr, column: Expr, value: Expr) -> None:

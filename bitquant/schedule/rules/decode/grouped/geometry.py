@@ -6,8 +6,8 @@ from __future__ import annotations
 import dataclasses
 
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.problem import Problem
 from bitquant.intrin.mma import Tile
+from bitquant.problem import Problem
 from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry, Formats, PackedTile
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hints of the decode rule for experts: units, and for these the shapes of `bitquant.schedule.rules.decode.space`."""
+"""The hints of the decode rule for experts: units, and for these the shapes that products of a matrix have (`space`)."""
 
 from __future__ import annotations
 
