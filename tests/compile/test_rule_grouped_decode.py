@@ -51,6 +51,10 @@ HINTED = [
     # Digits, one row a unit.
     (300, 2048, {"W_dtype": "uint2", "group_size": 128, "with_scaling": True, "with_zeros": True, **DOWN},
      {"activations": "digits", "block_m": 1, "warps_k": 4, "chains": 1, "unroll": 1, "ahead": 1}),
+    # Blocks of a cluster that have the slots of a token.
+    (1000, 1024, {**UINT4, **DOWN, "top_k": 4}, {"warps_k": 4, "cluster_slots": 4, "n_blocks_per_cta": 3}),
+    (1008, 2880, {**MXFP4, **DOWN, "top_k": 8}, {"warps_k": 4, "cluster_slots": 8, "weights": "shared", "ahead": 4}),
+    (300, 1024, {**INT8, **FORMS["both"]}, {"warps_k": 4, "cluster_slots": 2, "phase": 4}),
     # Sorted rows.
     (1000, 1024, {**UINT4}, {"warps_k": 4, "units": "experts", "block_m": 16}),
     (1008, 2880, {**MXFP4}, {"warps_k": 4, "units": "experts", "n_blocks_per_cta": 2}),
@@ -83,7 +87,8 @@ def test_hinted_kernels_compile(row):
     N, K, fields, hint = row
     config = hinted_config(N, K, fields)
     archive = _build(config, "sm_90a", GroupedDecodeHint.from_dict(dict(hint)))
-    assert archive.uses_workspace is (config.reduces_slots and config.top_k > 1)
+    wanted = config.reduces_slots and config.top_k > 1 and "cluster_slots" not in hint
+    assert archive.uses_workspace is wanted
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_89", "sm_90a", "sm_120a"])
@@ -114,6 +119,9 @@ REFUSED = [
     ({}, {"units": "rows", "block_m": 16}, "needs block_m <= 8 where units are rows"),
     (FORMS["sorted"], {"units": "rows"}, "needs units=experts where rows are sorted"),
     ({"num_experts": 65536}, {"units": "experts"}, "bytes of shared memory"),
+    ({"top_k": 2}, {"cluster_slots": 2}, "needs a D of sums over as many slots as cluster_slots says"),
+    ({"D_rows": "tokens"}, {"cluster_slots": 4}, "needs a D of sums over as many slots as cluster_slots says"),
+    ({"D_rows": "tokens"}, {"cluster_slots": 2, "split_k": 2}, "needs units=rows, split_k == 1 and multicast == 1"),
 ]
 
 

@@ -70,7 +70,12 @@ class GroupedOperands:
         Buffers of every problem.
     Scale, Zeros, Offsets, ExpertIds, RoutingWeights
         Buffers, or None for those that the problem does not have.
+    slot_values, counters
+        Workspace, of kernels that ask for it.
     """
+
+    slot_values: Any = None
+    counters: Any = None
 
     def __init__(self, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
         by_name = {operand.name: buffer for operand, buffer in buffers.items()}

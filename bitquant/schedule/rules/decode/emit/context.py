@@ -55,6 +55,9 @@ class Unit(Protocol):
     def store(self, m: Expr, column: Expr, total: Expr) -> None:
         """Emit what becomes of the sum over k of the m-th row and a column of D."""
 
+    def end_block(self, n0: Expr) -> None:
+        """Emit what comes after the last `store` to the block of n from `n0` on."""
+
 
 class Context:
     """The function's operands, and the indices of this block and thread.
@@ -78,6 +81,8 @@ class Context:
         The geometry, and what it is made of.
     lane, warp_n, warp_k
         Index of the thread in its warp; of the warp along n and along k.
+    block_rank
+        This block's index in its cluster.
     rank, member
         This block's index among those that split K, and among those that share rows of A by multicast.
     unit
@@ -103,7 +108,9 @@ class Context:
         g, h = geometry, geometry.hint
         self.g, self.config, self.hint = g, g.config, h
         self.operands, self.m, self.arena, self.thread = operands, operands.rows, arena, thread
-        self.member: Expr = 0
+        self.block_rank, self.member = rank, 0
+        if h.split_k * h.multicast == 1:
+            rank = 0
         if h.multicast > 1:
             self.member, rank = rank // h.split_k, rank % h.split_k
         self.rank = rank

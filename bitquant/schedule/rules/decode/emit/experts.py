@@ -12,7 +12,7 @@ from tvm.script import tirx as T
 from bitquant.compute.grouped import of_expert, rounded_output, slot_value
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.schedule.rules.decode.emit.context import Context
-from bitquant.schedule.rules.decode.emit.slots import SlotSums
+from bitquant.schedule.rules.decode.emit.slots import ClusterSums, SlotSums
 from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
 
 __all__ = ["RowsOfExpert"]
@@ -48,12 +48,19 @@ class RowsOfExpert:
         self.B, self.Scale, self.Zeros = (
             of_expert(operand, self._expert[0]) for operand in (operands.B, operands.Scale, operands.Zeros)
         )
-        self.sums = SlotSums(context, self) if self.g.sums_slots else None
+        self.sums: SlotSums | ClusterSums | None = None
+        if self.g.sums_slots:
+            self.sums = (ClusterSums if self.g.sums_in_cluster else SlotSums)(context, self)
 
     @staticmethod
     def count(geometry: GroupedDecodeGeometry, m: Expr) -> Expr:
-        """Return the most units that m rows of A, or tokens, may make: each expert has one that is not full."""
+        """Return the most units that m rows of A, or tokens, may make: each expert has one that is not full.
+
+        The blocks of a cluster that add up the slots of a token count as one.
+        """
         c = geometry.experts_config
+        if geometry.sums_in_cluster:
+            return m
         rows = m * c.rows_per_m
         if not geometry.collects:
             return rows
@@ -85,9 +92,12 @@ class RowsOfExpert:
     def find(self) -> None:
         """Emit the search for the unit: all threads know its expert and number of rows afterwards."""
         if not self.g.collects:
-            store_local(self._expert, 0, self._expert_of(self.index))
+            row = self.index
+            if self.g.sums_in_cluster:
+                row = row * self.config.rows_per_m + self.context.block_rank
+            store_local(self._expert, 0, self._expert_of(row))
             store_local(self._rows, 0, T.int32(1))
-            store_local(self._first, 0, self.index)
+            store_local(self._first, 0, row)
             return
         if self.config.is_indexed:
             self._count_rows()
@@ -268,8 +278,18 @@ class RowsOfExpert:
         place = self._place(row, self.config.D_rows == "slots")
         T.buffer_store(self.operands.D, value, [*place, column])
 
+    def end_block(self, n0: Expr) -> None:
+        """Emit what comes after the last `store` to the block of n from `n0` on."""
+        if isinstance(self.sums, ClusterSums):
+            self.sums.add(n0)
+
     def store_zeros(self) -> None:
-        """Emit zeros to D where the unit's rows have no expert, unless they are summed."""
+        """Emit zeros to D where the unit's rows have no expert, or to what is summed."""
+        if isinstance(self.sums, ClusterSums):
+            with T.If(self.expert == self.config.num_experts), T.Then():
+                with T.serial(self._blocks_n) as block:
+                    self.sums.store_zeros()
+                    self.sums.add(self._n0(block))
         if self.config.is_sorted or self.sums is not None:
             return
         zero = tirx.const(0, self.config.out_format.tvm_dtype)
@@ -280,11 +300,19 @@ class RowsOfExpert:
             row = local("int32", self.row(m))
             self.each_column(lambda column: self._store_to_D(row, column, zero))
 
+    @property
+    def _blocks_n(self) -> Expr:
+        """Blocks of n that this block has: iterations are that, or phases of K."""
+        return self.context.iterations if self.g.a_stays else 1
+
+    def _n0(self, block: Expr) -> Expr:
+        return self.context.at(block if self.g.a_stays else 0).n0
+
     def each_column(self, emit: Callable[[Expr], None]) -> None:
         """Emit statements for each column of D of this block, by its threads."""
         g, context = self.g, self.context
-        with T.serial(context.iterations if g.a_stays else 1) as iteration:
-            n0 = context.at(iteration).n0 if g.a_stays else context.at(0).n0
+        with T.serial(self._blocks_n) as block:
+            n0 = self._n0(block)
             with T.serial(-(-g.block_n // g.threads)) as part:
                 n = local("int32", part * g.threads + context.thread)
                 with T.If(tirx.all(n < g.block_n, n0 + n < g.config.N)), T.Then():

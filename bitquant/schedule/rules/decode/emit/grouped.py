@@ -66,7 +66,7 @@ def grouped_decode_function(geometry: GroupedDecodeGeometry) -> PrimFunc:
     """Return the kernel of a geometry that fits."""
     g, h, problem = geometry, geometry.hint, geometry.grouped
     threads, smem_bytes, cluster = g.threads, g.smem_bytes, h.cluster
-    blocks_n, blocks_per_sm = g.grid_n * h.split_k, h.blocks_per_sm
+    blocks_n, blocks_per_sm = g.grid_n * h.split_k * h.cluster_slots, h.blocks_per_sm
 
     @T.prim_func
     def decode() -> None:

@@ -171,4 +171,6 @@ class Kernel:
 
     def store_sums(self, iteration: Expr) -> None:
         """Emit the sum over warps and blocks of the totals of an iteration's block of n, and its stores."""
-        self.store.reduce(self.products.finished(), self.context.at(iteration).n0)
+        n0 = self.context.at(iteration).n0
+        self.store.reduce(self.products.finished(), n0)
+        self.context.unit.end_block(n0)

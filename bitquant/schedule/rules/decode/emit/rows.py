@@ -49,3 +49,6 @@ class RowsOfA:
         config, row = self.g.config, self.first + m
         output = output_value(config, total, **self.operands.epilogue(row, column, load_coherent))
         T.buffer_store(self.operands.D, output, [row_index(config, self.g.rung, row), column])
+
+    def end_block(self, n0: Expr) -> None:
+        """Emit nothing: D is stored."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums over the slots of a token, of which different blocks have the values.
 
-Every block stores the values of its slots in float32, and counts for each of them that it has. The one that counts last
+`ClusterSums`: the blocks of a cluster have all slots of a token, and read the values in each other's shared memory.
+`SlotSums`: in global memory. Every block stores the values of its slots in float32, and counts for each of them that it has. The one that counts last
 for a token adds up the values of the token's slots in their order, so that results do not depend on which that is. No
 block waits for another (`bitquant.schedule.rules.hopper.emit.partial_sums` says why loads see the stores).
 """
@@ -15,14 +16,14 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.compute.grouped import rounded_output
-from bitquant.intrin.launch import request_memory
-from bitquant.intrin.mma import load_coherent, local, store_local
+from bitquant.intrin.launch import arrive_at_cluster, request_memory, wait_for_cluster
+from bitquant.intrin.mma import load_coherent, local, store_local, zero_local
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
 from bitquant.schedule.rules.operands import GroupedOperands
 from bitquant.workspace import COUNTERS, SUMS
 
-__all__ = ["SlotSums", "request_workspace"]
+__all__ = ["ClusterSums", "SlotSums", "request_workspace"]
 
 Expr = Any
 
@@ -48,7 +49,7 @@ class Slots(Protocol):
 def request_workspace(geometry: GroupedDecodeGeometry, operands: GroupedOperands) -> None:
     """Emit, in host code, the request for the workspace of sums over slots, where there are any."""
     g, c = geometry, geometry.experts_config
-    if g.sums_slots:
+    if g.sums_slots and not g.sums_in_cluster:
         m = T.cast(operands.rows, "int64")
         operands.slot_values = request_memory(SUMS, "slot_values", "float32", m * (c.rows_per_m * c.N))
         operands.counters = request_memory(COUNTERS, "counters", "uint32", m * g.grid_n)
@@ -141,3 +142,68 @@ class SlotSums:
             T.buffer_store(operands.D, output, [token, column])
 
         self.unit.each_column(column_sum)
+
+
+class ClusterSums:
+    """Emits the sums over the blocks of a cluster, each of which has a slot of the same token.
+
+    Values of two blocks of n have a place each, in turn: a block stores to one of them again after a barrier that the
+    others reach when they have read it.
+
+    Parameters
+    ----------
+    context
+        Geometry, operands and indices of this block and thread.
+    unit
+        The slot of the block.
+    """
+
+    def __init__(self, context: Context, unit: Slots) -> None:
+        g: Any = context.g
+        self.g: GroupedDecodeGeometry = g
+        self.context, self.unit = context, unit
+        self.turn = T.alloc_local((1,), "int32")
+        zero_local(self.turn)
+
+    def _address(self, n: Expr) -> Expr:
+        return self.context.shared(self.g.values_offset + (self.turn[0] * self.g.block_n + n) * 4)
+
+    def store(self, slot: Expr, column: Expr, value: Expr) -> None:
+        """Emit the store of the value of the slot."""
+        del slot
+        T.evaluate(T.ptx["st.shared.f32"](self._address(column % self.g.block_n), value))
+
+    def store_zeros(self) -> None:
+        """Emit zeros for a block of n."""
+        g = self.g
+        with T.serial(-(-g.block_n // g.threads)) as part:
+            n = local("int32", part * g.threads + self.context.thread)
+            with T.If(n < g.block_n), T.Then():
+                T.evaluate(T.ptx["st.shared.f32"](self._address(n), T.float32(0)))
+
+    def add(self, n0: Expr) -> None:
+        """Emit the sums of a block of n, in the order of the slots, and their stores; the blocks share them."""
+        g, context = self.g, self.context
+        config, slots = g.experts_config, g.hint.cluster_slots
+        arrive_at_cluster(aligned=True)
+        wait_for_cluster(aligned=True)
+        first = context.block_rank * g.threads + context.thread
+        values, address = T.alloc_local((slots,), "float32"), T.alloc_local((slots,), "uint32")
+        token = T.truncdiv(self.unit.row(0), slots)
+        with T.serial(-(-g.block_n // (slots * g.threads))) as part:
+            n = local("int32", part * (slots * g.threads) + first)
+            with T.If(tirx.all(n < g.block_n, n0 + n < g.config.N)), T.Then():
+                own = T.cuda.cvta_generic_to_shared(self._address(n))
+                for slot in range(slots):
+                    T.evaluate(T.ptx["mapa.shared::cluster.u32"](address[slot], own, T.uint32(slot)))
+                    T.evaluate(T.ptx["ld.shared::cluster.f32"](values[slot], address[slot]))
+                for slot in range(1, slots):
+                    store_local(values, 0, values[0] + values[slot])
+                output = rounded_output(config, values[0], "float32")
+                T.buffer_store(context.operands.D, output, [token, n0 + n])
+        store_local(self.turn, 0, 1 - self.turn[0])
+
+    def finish(self) -> None:
+        """Emit the last barrier: no block exits before all others have read its shared memory."""
+        arrive_at_cluster(aligned=True)
+        wait_for_cluster(aligned=True)

@@ -59,6 +59,11 @@ class GroupedDecodeGeometry(DecodeGeometry):
                 return "needs block_m <= 8 where units are rows"
             if self.experts_config.is_sorted:
                 return "needs units=experts where rows are sorted"
+        if (slots := self.hint.cluster_slots) > 1:
+            if not (self.sums_slots and self.experts_config.top_k == slots):
+                return "needs a D of sums over as many slots as cluster_slots says"
+            if self.hint.units != "rows" or self.hint.split_k * self.hint.multicast > 1:
+                return "needs units=rows, split_k == 1 and multicast == 1 where cluster_slots is more than 1"
         return super()._hint_fault()
 
     def _derive(self) -> None:
@@ -85,6 +90,11 @@ class GroupedDecodeGeometry(DecodeGeometry):
     def sums_slots(self) -> bool:
         """Whether values of slots are added up, in global memory, before they are rounded to the type of D."""
         return self.experts_config.reduces_slots and (self.experts_config.top_k or 1) > 1
+
+    @property
+    def sums_in_cluster(self) -> bool:
+        """Whether the blocks of a cluster have all slots of a token, and add up their values."""
+        return self.hint.cluster_slots > 1
 
     @property
     def has_whole_rows(self) -> bool:
@@ -129,8 +139,15 @@ class GroupedDecodeGeometry(DecodeGeometry):
     @property
     def smem_bytes(self) -> int:  # type: ignore[override]
         """Dynamic shared memory of a block, in bytes."""
+        if self.sums_in_cluster:
+            return self.values_offset + 2 * 4 * self.block_n
         counts = self.experts_config.num_experts + 1 if self.collects and self.experts_config.is_indexed else 0
         return self.counts_offset + 4 * counts
+
+    @property
+    def values_offset(self) -> int:
+        """Where values of a slot stand that the blocks of a cluster add up, float32, those of two iterations in turn."""
+        return -(-self.smem.end // 16) * 16
 
 
 def expected_experts(rows: int, experts: int) -> float:

@@ -20,6 +20,15 @@ class GroupedDecodeHint(DecodeHint):
     units
         What a block multiplies with one weight: a row alone ("rows"), or up to `block_m` of the rows that have the same
         expert ("experts").
+    cluster_slots
+        Blocks of a cluster that take a slot each of a token, all of its slots, and add up their values in shared memory
+        (sm_90); 1: values are added up in global memory.
     """
 
     units: str = one_of("rows", "experts")
+    cluster_slots: int = one_of(1, 2, 4, 8)
+
+    @property
+    def cluster(self) -> int:
+        """Blocks of a cluster."""
+        return super().cluster * self.cluster_slots

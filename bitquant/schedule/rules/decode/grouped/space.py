@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hints of the decode rule for experts: units, and for these the shapes that products of a matrix have (`space`)."""
+"""Hints of the decode rule for experts: units, and for these the shapes that products of a matrix have (`space`)."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 
@@ -27,8 +28,11 @@ def unit_hints(problem: Problem) -> list[GroupedDecodeHint]:
     block_m = next((size for size in (8, 16, 32) if size >= wanted), 64)
     hints = [GroupedDecodeHint(block_m=block_m, units="experts")]
     if not config.is_sorted:
-        alone = GroupedDecodeHint(block_m=8, units="rows")
-        hints.insert(0 if each < _SHARED_FROM else 1, alone)
+        alone = [GroupedDecodeHint(block_m=8, units="rows")]
+        top_k = config.rows_per_m
+        if config.reduces_slots and top_k in (2, 4, 8) and problem.gpu.has_clusters:
+            alone.insert(0, dataclasses.replace(alone[0], cluster_slots=top_k))
+        hints = [*alone, *hints] if each < _SHARED_FROM else [*hints, *alone]
     return hints
 
 
