@@ -122,6 +122,11 @@ class GroupedDecodeGeometry(DecodeGeometry):
         begin = scale.end if scale else end
         return scale, dataclasses.replace(tile, base=begin) if staged[1] else None, _COPY_BYTES
 
+    @property
+    def shares_scales(self) -> bool:
+        """Whether the four lanes that have a row of W share the conversion of its scales: of 8 bits, which takes long."""
+        return self.smem.scale_tile is not None and self.config.scale_format.bits == 8 and self.runs > 1
+
     # Shared memory, behind that of the product.
 
     @property
