@@ -73,8 +73,6 @@ class Draw:
         weights = dict.fromkeys(applying, 1.0)
         if "decode" in weights and problem.rung > FEW_ROWS:
             weights["decode"] = 0.2
-        if "wgmma" in weights and problem.rung < FEW_ROWS // 4:
-            weights["wgmma"] = 0.4
         total = sum(weights.values())
         return cls(problem, {name: round(count * weight / total) for name, weight in weights.items()}, is_blind)
 
