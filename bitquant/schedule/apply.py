@@ -146,9 +146,9 @@ def preferred_layout(
     """Return the layout in which a weight for `rules` is stored: one for every rung, since it is stored once.
 
     It is "fragment" where rules made for it take every rung, and are preferred there or the only ones, and the config
-    does not ask for the plain layout. Weights of experts are stored once for sorted and indexed rows, so that the layout
-    of a grouped problem depends on neither rows nor routing: it is "fragment" where a rule made for it takes rows of one
-    kind, and those of the other are served by such a rule too, or by one that reads both layouts.
+    does not ask for the plain layout. Weights of experts are stored once for sorted and indexed rows, so that the
+    layout of a grouped problem depends on neither rows nor routing: it is "fragment" where a rule made for it takes
+    rows of one kind, and those of the other are served by such a rule too, or by one that reads both layouts.
     """
     rules = chosen_rules(rules, config.operation)
     one = config.matmul if isinstance(config, GroupedMatmulConfig) else config
