@@ -292,6 +292,17 @@ def test_the_commands_merge_show_and_learn(tmp_path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "p.png").stat().st_size > 10_000
 
 
+def test_a_stratum_draws_rare_values_as_often() -> None:
+    """With the field named, half of the hints that no model names have stream-K; without it about a tenth."""
+    problem, shares = _problem(16, 8192, 28672), {}
+    for stratum in ("", "stream_k"):
+        draw = Draw(problem, {"wgmma": 81}, stratum=stratum)
+        uniform = [hint for _, hint, how in draw_hints(draw, RULES) if how == "uniform"]
+        shares[stratum] = sum(hint.stream_k for hint in uniform) / len(uniform)
+    assert shares[""] < 0.3
+    assert 0.4 < shares["stream_k"] < 0.6
+
+
 @pytest.fixture(scope="module")
 def cpu_draws() -> list[Draw]:
     """Two problems for the CPU, with two hints each."""
