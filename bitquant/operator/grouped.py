@@ -217,12 +217,27 @@ class GroupedOperator(Operator):
         self, W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype
     ) -> torch.Tensor:
         """Return decode(W) of all experts, (E, N, K), for tensors that hold memory."""
+        experts = [
+            self.dequantize_expert(W[e], *(None if t is None else t[e] for t in (scale, zeros)), dtype)
+            for e in range(len(W))
+        ]
+        return torch.stack(experts)
 
-        def one(tensor: torch.Tensor | None, e: int) -> torch.Tensor | None:
-            return None if tensor is None else tensor[e].clone()  # Aligned as a whole tensor is.
+    def dequantize_expert(
+        self,
+        W: torch.Tensor,
+        scale: torch.Tensor | None = None,
+        zeros: torch.Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> torch.Tensor:
+        """Return decode(W) of one expert, (N, K), from its part of each operand."""
+        parts = (None if t is None else t.clone() for t in (W, scale, zeros))  # Aligned as a whole tensor is.
+        return self._decoder(*parts, self._decoded_dtype(dtype))
 
-        parts = [self._decoder(W[e].clone(), one(scale, e), one(zeros, e), dtype) for e in range(len(W))]
-        return torch.stack(parts)
+    def _decoded_dtype(self, dtype: torch.dtype | None) -> torch.dtype:
+        if dtype is not None:
+            return dtype
+        return self.signature.A_dtype if self.signature.A_dtype.itemsize > 1 else torch.float32
 
     def dequantize(
         self,
@@ -232,10 +247,8 @@ class GroupedOperator(Operator):
         dtype: torch.dtype | None = None,
     ) -> torch.Tensor:
         """Return decode(W) of all experts, (E, N, K), as `Operator.dequantize` does that of one."""
-        if dtype is None:
-            dtype = self.signature.A_dtype if self.signature.A_dtype.itemsize > 1 else torch.float32
         self.signature.check_weight(W, scale, zeros)
-        return self.compute_weight(W, scale, zeros, dtype)
+        return self.compute_weight(W, scale, zeros, self._decoded_dtype(dtype))
 
 
 def _refuse_gradient(tensors: tuple[torch.Tensor | None, ...]) -> None:
