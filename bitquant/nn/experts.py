@@ -74,7 +74,7 @@ class ExpertsLinear(KernelModule):
 
     It has a weight, and two operators (`GroupedMatmul`) that read it: `sorted` for rows in the order of their experts,
     `indexed` for the few rows of a decoding step. The first dimension of every buffer is that of experts; all else is
-    as in `Linear`. There is no gradient.
+    as in `Linear`. A of `sorted` has a gradient.
 
     Parameters
     ----------
@@ -181,9 +181,7 @@ class ExpertsLinear(KernelModule):
         """
         if self.permutation is not None:
             A = A.gather(-1, self.permutation[expert_ids.clamp(max=self.num_experts - 1)])
-        return self._multiply(
-            A, self.scales, self.zeros, self.bias, offsets=offsets, channel_scale=self.channel_scale
-        )
+        return self._multiply(A, self.scales, self.zeros, self.bias, offsets=offsets, channel_scale=self.channel_scale)
 
     def indexed(
         self, A: torch.Tensor, expert_ids: torch.Tensor, routing_weights: torch.Tensor | None = None
@@ -324,10 +322,10 @@ class Experts(torch.nn.Module):
 
     It stands where a model of transformers has its experts module, and is called like that. Which expert a token meets
     is data on the device: no call waits for it on the host, a CUDA graph may be replayed with other routing, and
-    torch.compile makes one graph. There is no gradient.
+    torch.compile makes one graph. Hidden states and routing weights have a gradient; the weights have none.
 
-    Few tokens are multiplied slot by slot, and what their experts give is summed in the kernel. The slots of many are
-    sorted by expert, on the device. Sums over experts are in float32 in both.
+    Few tokens are multiplied slot by slot, and what their experts give is summed in the kernel. The slots of many, and
+    where a gradient is wanted, are sorted by expert, on the device. Sums over experts are in float32 in both.
 
     Parameters
     ----------
@@ -410,12 +408,14 @@ class Experts(torch.nn.Module):
                 f"{tuple(hidden_states.shape)}, {tuple(top_k_index.shape)}, {tuple(top_k_weights.shape)})"
             )
         k = top_k_index.shape[1]
-        if k == self.top_k and T <= _MOST_INDEXED["cuda" if hidden_states.is_cuda else "cpu"]:
+        few = _MOST_INDEXED["cuda" if hidden_states.is_cuda else "cpu"] >= T
+        wants_gradient = torch.is_grad_enabled() and (hidden_states.requires_grad or top_k_weights.requires_grad)
+        if few and k == self.top_k and not wants_gradient:
             ids = top_k_index.to(torch.int32)
             h = self.gate(self.gate_up.indexed(hidden_states, ids))
             return self.down.indexed(h, ids, top_k_weights.to(torch.float32))
         most = self._most_tokens(k)
-        if T <= most:
+        if most >= T:
             return self._sorted(hidden_states, top_k_index, top_k_weights)
         parts = zip(*(t.split(most) for t in (hidden_states, top_k_index, top_k_weights)), strict=True)
         return torch.cat([self._sorted(*part) for part in parts])

@@ -49,7 +49,8 @@ class Held(NamedTuple):
             return
         if tensor is None:
             raise ConfigError(
-                f"{name!r} is missing: the layer has {flag}=True; pass a tensor of shape {tuple(shape)} and type {dtype}",
+                f"{name!r} is missing: the layer has {flag}=True; pass a tensor of shape {tuple(shape)} and type "
+                f"{dtype}",
                 **{name: None},
             )
         if not is_present:
@@ -58,10 +59,14 @@ class Held(NamedTuple):
             )
         if not isinstance(tensor, torch.Tensor) or tensor.dtype is not dtype:
             got = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-            raise ConfigError(f"{name!r} must be a tensor of type {dtype} (got {got}); use .to({dtype})", **{name: tensor})
+            raise ConfigError(
+                f"{name!r} must be a tensor of type {dtype} (got {got}); use .to({dtype})", **{name: tensor}
+            )
         if tensor.is_nested or tensor.layout is not torch.strided:
             kind = "nested" if tensor.is_nested else tensor.layout
-            raise ConfigError(f"{name!r} must be dense (got a tensor that is {kind}); use .to_dense()", **{name: tensor})
+            raise ConfigError(
+                f"{name!r} must be dense (got a tensor that is {kind}); use .to_dense()", **{name: tensor}
+            )
         if tuple(tensor.shape) != tuple(shape):
             raise ConfigError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)})", **{name: tensor})
         if tensor.is_meta:

@@ -269,10 +269,10 @@ class BitquantQuantizer(HfQuantizer):
             If saved layers compute in another type.
         """
         for name, layer in (self.quantization_config.layers or {}).items():
-            fields = layer["gate_up"] if layer.get("layer") == "Experts" else layer
+            fields = layer.get("gate_up", layer)
             A = number_format(fields.get("A_dtype", "float16"))
             own = A if A.bits > 8 else number_format(fields.get("out_dtype", "float16"))
-            if self.pre_quantized and "layer" not in fields and own.torch_dtype is not dtype:
+            if self.pre_quantized and fields.get("layer") != "BitLinear" and own.torch_dtype is not dtype:
                 raise ConfigError(
                     f"'dtype' must be {own.torch_dtype}, in which the saved layers compute, {name!r} for one "
                     f"(got {dtype}); use dtype='auto', or quantize the model again",
@@ -283,7 +283,7 @@ class BitquantQuantizer(HfQuantizer):
     def param_needs_quantization(self, model: Any, param_name: str, **_: Any) -> bool:
         """Whether a parameter is quantized as it is read."""
         del model
-        path, _, last = param_name.rpartition(".")
+        path, _dot, last = param_name.rpartition(".")
         return (last == "weight" and path in self._names) or (
             path in self._experts and last.removesuffix("_proj") in _PRODUCTS
         )
@@ -450,7 +450,8 @@ def _empty(module: Any, fields: dict[str, Any]) -> torch.nn.Module:
         layer: Any = kind(module.in_features, module.out_features, module.bias is not None, **fields)
     if kind is BitLinear:
         layer.drop_weight()
-    return layer  # type: ignore[no-any-return]
+    result: torch.nn.Module = layer
+    return result
 
 
 def _mark_loaded(layer: torch.nn.Module) -> None:

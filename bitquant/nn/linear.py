@@ -25,6 +25,7 @@ from bitquant.operator.dispatch import may_have_gradient, straight_through
 
 __all__ = ["Linear", "constructor_fields"]
 
+
 class Linear(KernelModule):
     """A linear layer, D = A x decode(W)^T (+ bias), with W stored in few bits.
 

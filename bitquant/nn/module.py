@@ -27,7 +27,7 @@ from bitquant.operands import operands_of
 from bitquant.operator.tokens import TokenKernel
 from bitquant.schedule import preferred_layout
 
-__all__ = ["Kernels", "KernelModule", "AnyConfig", "check_device", "fence", "shared_kernels"]
+__all__ = ["AnyConfig", "KernelModule", "Kernels", "check_device", "fence", "shared_kernels"]
 
 #: Where a state dict has the format, behind the prefix of the layer; the name is torch's.
 _FORMAT_KEY = "_extra_state"

@@ -8,6 +8,7 @@ transformers/integrations/moe.py), for functions that are to compute it: gate an
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 #: Gates of classes that have one of their own, by class.
-_GATES: dict[str, Callable[[Any], Gate]] = {
+_GATES: dict[str, Callable[..., Gate]] = {
     "GptOssExperts": lambda m: Gate(limit=m.limit, alpha=m.alpha),
     "DeepseekV4Experts": lambda m: Gate(m.act_fn, limit=m.limit),
 }
@@ -68,7 +69,8 @@ def stock_refusal(module: Any) -> str | None:
 
 def _own_gate(module: Any) -> bool:
     """Whether a class has another gate than that of all."""
-    return str(type(module)._apply_gate.__module__) != "transformers.integrations.moe"
+    gate: Any = inspect.getattr_static(type(module), "_apply_gate")
+    return gate.__module__ != "transformers.integrations.moe"
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class StockExperts:
             raise ConfigError(f"Experts {reason}", module=module)
         E, a, b = module.down_proj.shape
         H, inner = (b, a) if module.is_transposed else (a, b)
-        config = getattr(module, "config", None)
+        config: Any = getattr(module, "config", None)
         top_k = next((v for name in _TOP_K if isinstance(v := getattr(config, name, None), int)), None)
         return cls(module, E, H, inner, bool(module.has_bias), top_k)
 
@@ -124,8 +126,9 @@ class StockExperts:
 
     def gate(self) -> Gate:
         """Return the activation between the products."""
-        own = _GATES.get(type(self.module).__name__)
-        return Gate(self.module.act_fn) if own is None or not _own_gate(self.module) else own(self.module)
+        if not _own_gate(self.module):
+            return Gate(self.module.act_fn)
+        return _GATES[type(self.module).__name__](self.module)
 
     def make(self, gate_up: dict[str, Any], down: dict[str, Any], **common: Any) -> Experts:
         """Return empty experts on the meta device, with these and common fields of `ExpertsLinear`."""
@@ -140,7 +143,8 @@ class StockExperts:
             )  # fmt: skip
         experts = Experts(first, last, self.gate())
         if (config := getattr(self.module, "config", None)) is not None:
-            experts.make_stock = partial(type(self.module), config)
+            kind: Callable[..., torch.nn.Module] = type(self.module)
+            experts.make_stock = partial(kind, config)
         return experts.train(self.module.training)
 
     def rows(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from bitquant.operands import ARGUMENTS, OUTPUT
 from bitquant.operator.signature import DeviceCheck, Expected, Operands, Signature
 from bitquant.threads import follow_torch_threads
 
-__all__ = ["Launcher", "functorch_level", "is_watched", "mark_written", "needs_gradient"]
+__all__ = ["Launcher", "functorch_level", "is_watched", "mark_written", "needs_gradient", "nothing"]
 
 #: Kernels index their operands with 32 bits; a call with more elements is made in slices of rows.
 _MAX_ELEMENTS = 2**31 - 1
@@ -80,7 +81,7 @@ class Launcher:
         self._is_cuda = signature.device_type == "cuda"
         self._functions: list[tuple[int, Any]] | None = None
         #: What computes a call in a fraction of the time, or returns None; it stands after the first call.
-        self.short: Callable[..., torch.Tensor | None] = _nothing
+        self.short: Callable[..., torch.Tensor | None] = nothing
 
     def functions(self) -> list[tuple[int, Any]]:
         """Return the bare function of each rung, and load them into this process."""
@@ -118,15 +119,15 @@ class Launcher:
         spec = self.signature
         spec.check(operands, output)
         A = operands[0]
-        device = A.device
+        device, leading = A.device, spec.leading_of(A)
         self._check_device(device)
         if output is None:
-            output = torch.empty((*A.shape[:-1], spec.N), dtype=spec.out_dtype, device=device)
+            output = torch.empty(spec.output_shape(*leading), dtype=spec.out_dtype, device=device)
         else:
             spec.check_overlap(operands, output)
         if self._is_cuda:
             spec.check_alignment(operands, output)
-        m = A.numel() // spec.K
+        m = math.prod(leading)
         if not m:
             return output
         if self._is_cuda and device.index != torch.cuda.current_device():
@@ -136,9 +137,12 @@ class Launcher:
             if not self._is_cuda:
                 follow_torch_threads()
             self._launch(m, operands, output)
-        if self.short is _nothing:
-            self.short = _short_call(self)
+        if self.short is nothing:
+            self.short = self._make_short()
         return output
+
+    def _make_short(self) -> Callable[..., torch.Tensor | None]:
+        return _short_call(self)
 
     def _launch(self, m: int, operands: Operands, output: torch.Tensor) -> None:
         spec = self.signature
@@ -156,7 +160,7 @@ class Launcher:
             self.kernel_for(rows.stop - first)(*(t for t in parts if t is not None), D[rows])
 
 
-def _nothing(*_operands: Any) -> None:
+def nothing(*_operands: Any) -> None:
     """Stand in for `_short_call` before the first call."""
 
 
