@@ -17,7 +17,7 @@ from bitquant.operands import ARGUMENTS, OUTPUT
 from bitquant.operator.signature import DeviceCheck, Expected, Operands, Signature
 from bitquant.threads import follow_torch_threads
 
-__all__ = ["Launcher", "functorch_level", "is_watched", "mark_written", "needs_gradient", "nothing"]
+__all__ = ["Launcher", "functorch_level", "is_watched", "mark_written", "needs_gradient"]
 
 #: Kernels index their operands with 32 bits; a call with more elements is made in slices of rows.
 _MAX_ELEMENTS = 2**31 - 1
@@ -81,7 +81,7 @@ class Launcher:
         self._is_cuda = signature.device_type == "cuda"
         self._functions: list[tuple[int, Any]] | None = None
         #: What computes a call in a fraction of the time, or returns None; it stands after the first call.
-        self.short: Callable[..., torch.Tensor | None] = nothing
+        self.short: Callable[..., torch.Tensor | None] = _nothing
 
     def functions(self) -> list[tuple[int, Any]]:
         """Return the bare function of each rung, and load them into this process."""
@@ -137,7 +137,7 @@ class Launcher:
             if not self._is_cuda:
                 follow_torch_threads()
             self._launch(m, operands, output)
-        if self.short is nothing:
+        if self.short is _nothing:
             self.short = self._make_short()
         return output
 
@@ -160,7 +160,7 @@ class Launcher:
             self.kernel_for(rows.stop - first)(*(t for t in parts if t is not None), D[rows])
 
 
-def nothing(*_operands: Any) -> None:
+def _nothing(*_operands: Any) -> None:
     """Stand in for `_short_call` before the first call."""
 
 

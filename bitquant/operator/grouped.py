@@ -17,7 +17,7 @@ from bitquant.errors import CallError
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WeightLayout
 from bitquant.operands import GROUPED_OPERANDS, OUTPUT
-from bitquant.operator.call import Launcher, is_watched, needs_gradient, nothing
+from bitquant.operator.call import Launcher, is_watched, needs_gradient
 from bitquant.operator.core import Operator
 from bitquant.operator.registry import operator_of
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
@@ -87,7 +87,7 @@ class GroupedLauncher(Launcher):
     signature: GroupedSignature
 
     def _make_short(self) -> Any:
-        return nothing  # There is one way to call.
+        return self.short  # There is one way to call.
 
     def _launch(self, m: int, operands: Operands, output: torch.Tensor) -> None:
         tensors = [
