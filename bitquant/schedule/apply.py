@@ -17,7 +17,7 @@ from bitquant.compute.matmul import config_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.layouts import WeightLayout, fragment_refusal
+from bitquant.layouts import WEIGHT_LAYOUTS, WeightLayout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule import ranking
 from bitquant.schedule.hint import Hint
@@ -145,16 +145,38 @@ def preferred_layout(
 ) -> WeightLayout:
     """Return the layout in which a weight for `rules` is stored: one for every rung, since it is stored once.
 
-    It is "fragment" where rules made for it take every rung, and the config does not ask for the plain layout.
+    It is "fragment" where rules made for it take every rung, and the config does not ask for the plain layout. Weights
+    of experts are stored once for sorted and indexed rows, so that the layout of a grouped problem depends on neither
+    rows nor routing: it is "fragment" where a rule made for it takes rows of one kind, and those of the other are
+    served by such a rule too, or by one that reads both layouts.
     """
     rules = chosen_rules(rules, config.operation)
     one = config.matmul if isinstance(config, GroupedMatmulConfig) else config
     if config.wants_plain_layout or target.kind.name != "cuda" or fragment_refusal(one) is not None:
         return "plain"
+    if isinstance(config, GroupedMatmulConfig):
+        own = [rule for rule in rules if isinstance(rule, Rule)]
+        return "fragment" if _experts_gain(config, target, own) else "plain"
     readers = [rule for rule in rules if isinstance(rule, Rule) and rule.weight_layouts == ("fragment",)]
     problems = [Problem(config, rung, target, "fragment") for rung in config.ladder]
     takes_all = all(any(rule.refuses(problem) is None for rule in readers) for problem in problems)
     return "fragment" if takes_all else "plain"
+
+
+def _experts_gain(config: GroupedMatmulConfig, target: Target, rules: Sequence[Rule]) -> bool:
+    """Return whether rules made for the fragment layout take weights of experts, and no rows lose a rule for it."""
+    gains = False
+    for problem in (Problem(c, rung, target) for c in config.in_both_routings() for rung in c.ladder):
+        first = {}
+        for layout in WEIGHT_LAYOUTS:
+            stored = dataclasses.replace(problem, weight_layout=layout)
+            first[layout] = next((rule for rule in rules if rule.refusal(stored) is None), None)
+        rule = first["fragment"]
+        if rule is not None and rule.weight_layouts == ("fragment",):
+            gains = True
+        elif rule is not first["plain"]:
+            return False
+    return gains
 
 
 def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None = None) -> IRModule:
