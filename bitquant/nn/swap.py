@@ -441,7 +441,7 @@ def warn_of_experts(model: torch.nn.Module, because: str) -> None:
         stock = find_stock_experts(model)
         reasons = {name: reason for name, module in stock.items() if (reason := stock_refusal(module)) is not None}
         warnings.warn(
-            f"experts of this model {because}, which takes {total / 2**30:.2f} GiB"
+            f"the experts of this model {because}, which takes {total / 2**30:.2f} GiB"
             + (f": Experts {next(iter(reasons.values()))}" if reasons else ""),
             ModelWarning,
             stacklevel=3,
