@@ -124,8 +124,8 @@ class GroupedDecodeGeometry(DecodeGeometry):
 
     @property
     def shares_scales(self) -> bool:
-        """Whether the four lanes that have a row of W share the conversion of its scales: of 8 bits, which takes long."""
-        return self.smem.scale_tile is not None and self.config.scale_format.bits == 8 and self.runs > 1
+        """Whether the four lanes that have a row of W share the conversion of its scales, which are of 8 bits."""
+        return False
 
     # Shared memory, behind that of the product.
 
