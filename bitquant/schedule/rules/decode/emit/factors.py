@@ -114,7 +114,7 @@ class Factors:
                     store_local(self.zero, index, zero)
 
     def _take_shared(self, at: Cursor, k: Expr) -> None:
-        """Emit the moves of staged scales: each of the lanes that have a row of W converts those of a fourth of runs."""
+        """Emit the moves of staged scales: each of the lanes that have a row of W converts those of a part of runs."""
         c, g, lane = self.config, self.g, self.context.lane
         own = T.alloc_local((1,), c.reduce_dtype)
         for row in range(2 * self.context.hint.n_tiles_per_warp):
