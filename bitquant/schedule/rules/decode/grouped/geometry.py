@@ -125,7 +125,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
     @property
     def shares_scales(self) -> bool:
         """Whether the four lanes that have a row of W share the conversion of its scales, which are of 8 bits."""
-        return False
+        return self.smem.scale_tile is not None and self.config.scale_format.bits == 8 and self.runs > 1
 
     # Shared memory, behind that of the product.
 
