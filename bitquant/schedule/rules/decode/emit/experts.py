@@ -12,6 +12,7 @@ from tvm.script import tirx as T
 from bitquant.compute.grouped import of_expert, rounded_output, slot_value
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.schedule.rules.decode.emit.context import Context
+from bitquant.schedule.rules.decode.emit.search import ExpertSearch, expert_of_slot
 from bitquant.schedule.rules.decode.emit.slots import ClusterSums, SlotSums
 from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
 
@@ -19,16 +20,12 @@ __all__ = ["RowsOfExpert"]
 
 Expr = Any
 
-_ALL_LANES = 0xFFFFFFFF
-
 
 class RowsOfExpert:
     """A row, or rows of the same expert, and its weight (`bitquant.schedule.rules.decode.emit.context.Unit`).
 
     Rows are those of A that are sorted, or slots of tokens, t * top_k + j. Those without an expert are of expert E,
-    which has no weight. Where a unit is the rows of an expert, experts have as many units as their rows take, one after
-    the other: a block counts the rows of all experts, and finds by a prefix sum which expert its unit belongs to.
-    Blocks behind the last unit have none.
+    which has no weight. Blocks behind the last unit have none.
 
     Attributes
     ----------
@@ -48,6 +45,7 @@ class RowsOfExpert:
         self.B, self.Scale, self.Zeros = (
             of_expert(operand, self._expert[0]) for operand in (operands.B, operands.Scale, operands.Zeros)
         )
+        self.search = ExpertSearch(context, index) if self.g.collects else None
         self.sums: SlotSums | ClusterSums | None = None
         if self.g.sums_slots:
             self.sums = (ClusterSums if self.g.sums_in_cluster else SlotSums)(context, self)
@@ -71,153 +69,33 @@ class RowsOfExpert:
     # How the unit is found.
 
     @property
-    def _all_rows(self) -> Expr:
-        return self.context.m * self.config.rows_per_m
-
-    @property
     def is_listed(self) -> bool:
         """Whether the unit's rows stand in shared memory: a barrier must lie between `find` and their use."""
         return bool(self.g.collects and self.config.is_indexed)
 
     def prepare(self) -> None:
         """Emit what comes before the wait for the kernel before this one; a barrier must follow."""
-        if not self.is_listed:
-            return
-        counts = self.config.num_experts + 1
-        for part in range(-(-counts // self.g.threads)):
-            at = part * self.g.threads + self.context.thread
-            with T.If(at < counts), T.Then():
-                T.evaluate(T.ptx["st.shared.u32"](self._count_address(at), T.uint32(0)))
+        if self.search is not None:
+            self.search.prepare()
 
     def find(self) -> None:
         """Emit the search for the unit: all threads know its expert and number of rows afterwards."""
-        if not self.g.collects:
+        if self.search is None:
             row = self.index
             if self.g.sums_in_cluster:
                 row = row * self.config.rows_per_m + self.context.block_rank
-            store_local(self._expert, 0, self._expert_of(row))
+            store_local(self._expert, 0, expert_of_slot(self.context, row, self.config.num_experts))
             store_local(self._rows, 0, T.int32(1))
             store_local(self._first, 0, row)
             return
-        if self.config.is_indexed:
-            self._count_rows()
-        before = self._find_expert()
-        rows = self._rows_of(self._expert[0]) if self.config.is_sorted else self._rows[0]
-        store_local(self._rows, 0, T.min(rows - before, self.g.rows_of_a))
-        if self.config.is_sorted:
-            store_local(self._first, 0, self._begin_of(self._expert[0]) + before)
+        search = self.search
+        search.find()
+        store_local(self._expert, 0, search.expert)
+        store_local(self._rows, 0, T.min(search.rows - search.before, self.g.rows_of_a))
+        if self.is_listed:
+            search.list_slots()
         else:
-            with T.If(self.context.thread < 32), T.Then():
-                self._list_rows(before)
-
-    def _expert_of(self, row: Expr) -> Expr:
-        """Emit the load of the expert of a slot; E for none, since without a sign what is negative is large."""
-        expert = load_coherent(self.operands.ExpertIds, (0, row)).astype("uint32")
-        return T.min(expert, T.uint32(self.config.num_experts)).astype("int32")
-
-    def _count_rows(self) -> None:
-        """Emit the count of the slots of each expert in shared memory."""
-        context, threads = self.context, self.g.threads
-        with T.serial(T.truncdiv(self._all_rows + (threads - 1), threads)) as step:
-            row = local("int32", step * threads + context.thread)
-            with T.If(row < self._all_rows), T.Then():
-                before = T.alloc_local((1,), "uint32")
-                address = self._count_address(self._expert_of(row))
-                T.evaluate(T.ptx["atom.shared.add.u32"](before[0], address, T.uint32(1)))
-        T.evaluate(T.cuda.cta_sync())
-
-    def _find_expert(self) -> Expr:
-        """Emit the search for the expert of this unit; return how many rows of the expert come before the unit.
-
-        Each warp does it by itself: a lane adds up the units of consecutive experts, and all lanes' are scanned.
-        """
-        lane, kinds = self.context.lane, self.config.num_experts + self.config.is_indexed
-        # Odd, so that lanes meet different banks.
-        experts = -(-kinds // 32) | 1
-        units, other = T.alloc_local((1,), "int32"), T.alloc_local((1,), "int32")
-
-        def of_lane(each: Callable[[Expr, Expr], None]) -> None:
-            with T.serial(experts) as i:
-                expert = local("int32", lane * experts + i)
-                with T.If(expert < kinds), T.Then():
-                    rows = local("int32", self._rows_of(expert))
-                    each(expert, rows)
-
-        def units_of(rows: Expr) -> Expr:
-            return T.truncdiv(rows + (self.g.rows_of_a - 1), self.g.rows_of_a)
-
-        store_local(units, 0, T.int32(0))
-        of_lane(lambda _, rows: store_local(units, 0, units[0] + units_of(rows)))
-        own = local("int32", units[0])
-        for step in range(5):
-            store_local(other, 0, T.tvm_warp_shuffle_up(T.uint32(_ALL_LANES), units[0], 1 << step, 32, 32))
-            with T.If(lane >= 1 << step), T.Then():
-                store_local(units, 0, units[0] + other[0])
-        found = T.alloc_local((3,), "int32")  # Expert, rows, and rows before the unit.
-        for i, none in enumerate((-1, 0, 0)):
-            store_local(found, i, T.int32(none))
-        # The units before those of an expert.
-        store_local(units, 0, units[0] - own)
-
-        def note(expert: Expr, rows: Expr) -> None:
-            inside = local("int32", self.index - units[0])
-            with T.If(tirx.all(inside >= 0, inside < units_of(rows))), T.Then():
-                for i, value in enumerate((expert, rows, inside * self.g.rows_of_a)):
-                    store_local(found, i, value)
-            store_local(units, 0, units[0] + units_of(rows))
-
-        is_here = tirx.all(self.index >= units[0], self.index < units[0] + own)
-        with T.If(is_here), T.Then():
-            of_lane(note)
-        for i in range(3):
-            T.evaluate(T.ptx["redux_sync.max.s32"](found[i], found[i], T.uint32(_ALL_LANES)))
-        store_local(self._expert, 0, found[0])
-        store_local(self._rows, 0, found[1])
-        return found[2]
-
-    def _rows_of(self, expert: Expr) -> Expr:
-        """Return the rows of an expert."""
-        if self.config.is_sorted:
-            return self._end_of(expert) - self._begin_of(expert)
-        count = T.alloc_local((1,), "int32")
-        T.evaluate(T.ptx["ld.shared.s32"](count[0], self._count_address(expert)))
-        return count[0]
-
-    def _end_of(self, expert: Expr) -> Expr:
-        """Emit the load of the end of an expert's rows; offsets beyond the rows count as their number."""
-        offset = load_coherent(self.operands.Offsets, T.max(expert, 0))
-        return T.max(T.min(offset, self._all_rows), 0)
-
-    def _begin_of(self, expert: Expr) -> Expr:
-        begin = T.alloc_local((1,), "int32")
-        store_local(begin, 0, T.int32(0))
-        with T.If(expert > 0), T.Then():
-            store_local(begin, 0, self._end_of(expert - 1))
-        return begin[0]
-
-    def _list_rows(self, before: Expr) -> None:
-        """Emit, by one warp, the list of the unit's slots: those of the expert in their order, from `before` on."""
-        lane, context = self.context.lane, self.context
-        seen, mine = T.alloc_local((1,), "int32"), T.alloc_local((1,), "int32")
-        store_local(seen, 0, -before)
-        lower = local("uint32", (T.uint32(1) << lane.astype("uint32")) - T.uint32(1))
-        with T.serial(T.truncdiv(self._all_rows + 31, 32)) as step:
-            row = local("int32", step * 32 + lane)
-            store_local(mine, 0, T.int32(-1))
-            with T.If(row < self._all_rows), T.Then():
-                store_local(mine, 0, self._expert_of(row))
-            mask = T.alloc_local((1,), "uint32")
-            is_mine = T.ptx.pred(T.Select(mine[0] == self._expert[0], T.uint32(1), T.uint32(0)))
-            T.evaluate(T.ptx["vote_sync.ballot.b32"](mask[0], is_mine, T.uint32(_ALL_LANES)))
-            place = local("int32", seen[0] + T.popcount(mask[0] & lower).astype("int32"))
-            is_listed = tirx.all(mine[0] == self._expert[0], place >= 0, place < self.g.rows_of_a)
-            with T.If(is_listed), T.Then():
-                target = context.shared(self.g.rows_offset + place * 4)
-                T.evaluate(T.ptx["st.shared.u32"](target, row.astype("uint32")))
-            store_local(seen, 0, seen[0] + T.popcount(mask[0]).astype("int32"))
-
-    def _count_address(self, expert: Expr) -> Expr:
-        return self.context.shared(self.g.counts_offset + expert * 4)
+            store_local(self._first, 0, search.begin_of(search.expert) + search.before)
 
     # What a block asks of its unit.
 

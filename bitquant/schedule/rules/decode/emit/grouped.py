@@ -41,19 +41,14 @@ class GroupedKernel(Kernel):
         unit: Any = self.context.unit
         if h.multicast > 1:
             arrive_at_cluster(relaxed=True)
-        if not g.copies_bulk:
-            if unit.is_listed:
-                T.evaluate(T.cuda.cta_sync())
-            self.activations.copy(first, 0)
+        if unit.is_listed:
+            T.evaluate(T.cuda.cta_sync())
+        if h.multicast > 1:  # The mbarriers of all blocks are initialized.
+            wait_for_cluster()
+        self.activations.copy(first, 0)
         self.factors.stage(first)
         self._commit()
         self._load_first(first)
-        if g.copies_bulk:
-            if h.multicast > 1:  # The mbarriers of all blocks are initialized.
-                wait_for_cluster()
-            if unit.is_listed:
-                T.evaluate(T.cuda.cta_sync())
-            self.activations.copy(first, 0)
         T.evaluate(T.ptx["cp.async.wait_group"](h.ahead if g.is_shared else 0))
         T.evaluate(T.cuda.cta_sync())
         if self.digits:
