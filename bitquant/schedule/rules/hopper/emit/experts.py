@@ -103,7 +103,8 @@ class ExpertScheduler(TileScheduler):
             for i in range(each):
                 end = load_coherent(operands.offsets, T.min(lane * each + i, E - 1))
                 store_local(ends, i, T.max(T.min(end, operands.rows), 0))
-            before = T.tvm_warp_shuffle_up(T.uint32(_ALL_LANES), ends[each - 1], 1, 32, 32)
+            # Every lane takes part in a shuffle, which is therefore a statement of its own.
+            before = local("int32", T.tvm_warp_shuffle_up(T.uint32(_ALL_LANES), ends[each - 1], 1, 32, 32))
             before = local("int32", T.Select(lane == 0, 0, before))
             for i in range(each):
                 count = T.max(ends[i] - (ends[i - 1] if i else before), 0)
