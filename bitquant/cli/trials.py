@@ -62,9 +62,11 @@ def collect(
     seed: int,
     workers: int | None,
 ) -> None:
-    """Draw problems and hints, compile, check and time them on the GPU that is here.
+    """Draw problems and hints, compile, check and time them on the GPUs that are here.
 
-    Each problem's kernels are added at the end of JOURNAL when they are measured; what is there is not measured again.
+    Kernels run in a process of its own for each GPU: one that hangs or breaks the GPU's context has failed, and the
+    collection goes on. Each problem's kernels are added at the end of JOURNAL when they are measured; what is there is
+    not measured again.
     `bitquant trials merge` makes a compact file of journals.
     """
     from bitquant.arch import resolve_target
@@ -75,6 +77,7 @@ def collect(
     from bitquant.testing.bench.run import checkout_commit
     from bitquant.testing.generators import SHAPE_SETS
     from bitquant.tune.collect import Draw, collect
+    from bitquant.tune.fleet import start_measurers, visible_gpus
 
     target = resolve_target("cuda")
     rules = [rule for rule in default_rules() if rule.name in ("wgmma", "wgmma_dense", "decode", "mma")]
@@ -99,7 +102,8 @@ def collect(
         if (name := str(problem)) not in draws:
             draws[name] = Draw.of(problem, rules, hints, blind)
     workers = workers or max(1, (os.cpu_count() or 2) - 1)
-    collect(list(draws.values()), journal, workers, rules, seed, checkout_commit() or "", progress=click.echo)
+    measurers = start_measurers("cuda", visible_gpus())
+    collect(list(draws.values()), journal, workers, measurers, rules, seed, checkout_commit() or "", click.echo)
 
 
 @trials.command()

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import torch
 
 import bitquant as bq
 from bitquant.arch import cuda_target, resolve_target
-from bitquant.errors import RecordError
+from bitquant.errors import RecordError, UnsupportedError
 from bitquant.problem import Problem
 from bitquant.schedule import ranking
 from bitquant.schedule.ranking import order
@@ -23,12 +25,16 @@ from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.decode.rule import DecodeRule
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.testing.generators import SHAPE_SETS
+from bitquant.tune import isolated
 from bitquant.tune.candidates import Candidate
-from bitquant.tune.collect import Draw, _compiled, _measure, draw_hints, mutated
-from bitquant.tune.compile import Builder
+from bitquant.tune.collect import Draw, collect, draw_hints, mutated
+from bitquant.tune.fleet import start_measurers
+from bitquant.tune.measurer import LocalMeasurer
 from bitquant.tune.predictor import Learned
 from bitquant.tune.train import Measured, measured_problems, regrets
 from bitquant.tune.trials import Measurement, append_to_journal, read_journal
+from tests.unit.test_tune_faults import FaultyRule
+from tests.unit.test_tune_search import Measurer
 
 H200 = cuda_target("sm_90a")
 RULES = [rule for rule in default_rules() if rule.name in ("wgmma", "decode")]
@@ -271,20 +277,73 @@ def test_the_commands_merge_show_and_learn(tmp_path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "p.png").stat().st_size > 10_000
 
 
-def test_collected_kernels_come_by_problem_and_known_ones_not_again() -> None:
-    """Problems keep their order, each kernel is checked and timed, and what a journal has is not compiled."""
+@pytest.fixture(scope="module")
+def cpu_draws() -> list[Draw]:
+    """Two problems for the CPU, with two hints each."""
     config = bq.MatmulConfig(M=2, N=64, K=64, W_dtype="uint4")
-    problems = [Problem(config.with_M(m), m, resolve_target("cpu")) for m in (2, 1)]
-    rules = [rule for rule in default_rules() if rule.name == "cpu"]
-    draws = [Draw(problem, {"cpu": 2}) for problem in problems]
-    builder = Builder(0)
-    try:
-        found = list(_compiled(draws, builder, 1, rules, 0, set(), "CPU"))
-        assert [draw.problem.rung for draw, _ in found] == [2, 1]
-        measured = [m for draw, made in found for m in _measure(draw, made, torch.device("cpu"))]
-        assert len(measured) >= 2
-        assert all(m.status == "measured" and m.latency_us > 0 for m in measured)
-        known = {m.key for m in measured}
-        assert [made for _, made in _compiled(draws, builder, 1, rules, 0, known, "CPU")] == [[], []]
-    finally:
-        builder.stop()
+    return [Draw(Problem(config.with_M(m), m, resolve_target("cpu")), {"cpu": 2}) for m in (2, 1)]
+
+
+CPU_RULES = [rule for rule in default_rules() if rule.name == "cpu"]
+
+
+def test_collected_kernels_come_by_problem_and_known_ones_not_again(cpu_draws, tmp_path) -> None:
+    """Problems keep their order, each kernel is checked and timed, and what a journal has is not compiled."""
+    journal, told = tmp_path / "journal.jsonl", []
+    for _ in range(2):
+        measurer = LocalMeasurer(torch.device("cpu"))
+        collect(cpu_draws, journal, 0, [measurer], CPU_RULES, commit="abc", progress=told.append)
+    measured = read_journal(journal)
+    assert [rung for rung, _ in itertools.groupby(m.rung for m in measured)] == [2, 1]
+    assert len(journal.read_text().splitlines()) == len(measured) >= 2
+    assert all(m.status == "measured" and m.latency_us > 0 and m.rounds == 3 for m in measured)
+    assert {(m.device, m.commit) for m in measured} == {("CPU", "abc")}
+    assert [line.split(":")[0] for line in told] == 2 * ["1 of 2", "2 of 2"]
+    assert told[-1].endswith("0 of 0 kernels, best 0.00 us, default 0.00 us")
+
+
+def test_two_measurers_share_the_problems(cpu_draws, tmp_path) -> None:
+    """Each takes the next problem when it is free; the journal has the kernels of both."""
+    took = set()
+
+    class Noted(LocalMeasurer):
+        def sample(self, problem, candidate, archive):
+            if (id(self), problem.rung) not in took:
+                took.add((id(self), problem.rung))
+                barrier.wait(timeout=60)  # Until the other has a problem as well.
+            return super().sample(problem, candidate, archive)
+
+    barrier = threading.Barrier(2)
+    collect(cpu_draws, tmp_path / "j", 0, [Noted(torch.device("cpu")) for _ in range(2)], CPU_RULES)
+    assert len({measurer for measurer, _ in took}) == 2
+    assert sorted(rung for _, rung in took) == [1, 2]
+    assert {m.rung for m in read_journal(tmp_path / "j") if m.status == "measured"} == {1, 2}
+
+
+def test_a_kernel_that_ends_the_process_costs_itself_alone(cpu_draws, tmp_path, monkeypatch) -> None:
+    """Faults are kept with their notes, what follows is measured, and the processes end."""
+    monkeypatch.setitem(isolated.KERNEL_TIMEOUT_S, "cpu", 4.0)
+    rule = FaultyRule()
+    rule.kinds = ("right", "hang", "segfault", "wrong", "slow")
+    draws = [Draw(draw.problem, {"faulty": count}) for draw, count in zip(cpu_draws, (5, 1), strict=True)]
+    (measurer,) = start_measurers("cpu", [None])
+    collect(draws, tmp_path / "j", 0, [measurer], [rule])
+    found = {(m.rung, m.hint["kind"]): m for m in read_journal(tmp_path / "j")}
+    assert {kind: m.status for (rung, kind), m in found.items() if rung == 2} == {
+        "right": "measured", "slow": "measured", "wrong": "wrong", "hang": "failed", "segfault": "failed",
+    }  # fmt: skip
+    assert found[1, "right"].status == "measured"
+    assert "said nothing for 4 s" in found[2, "hang"].note
+    assert "died (SIGSEGV)" in found[2, "segfault"].note
+    assert "relative error" in found[2, "wrong"].note
+    assert found[2, "slow"].latency_us > 2_000 > found[2, "right"].latency_us
+    assert measurer.started == 3  # The first one, and one after each kernel that took it down.
+    assert measurer.pid is None
+
+
+def test_measurers_of_different_products_are_refused() -> None:
+    """Times of two products are no data of one device."""
+    with pytest.raises(UnsupportedError, match=r"GPUs of one product \(got CPU, H200\)"):
+        collect([], "journal.jsonl", 0, [Measurer(device="H200"), Measurer()])
+    with pytest.raises(UnsupportedError, match="got none"):
+        collect([], "journal.jsonl", 0, [])
