@@ -25,13 +25,16 @@ from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.rules.hopper.memory import EXPERT_BYTES
 from bitquant.schedule.rules.hopper.products import Products
+from bitquant.schedule.rules.hopper.registers import needed_registers
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 
 __all__ = ["GroupedDenseRule", "GroupedWgmmaGeometry", "GroupedWgmmaRule"]
 
 #: Most experts whose rows shared memory is to hold; more than known models have.
 MOST_EXPERTS = 1024
-#: Rows of A in a tile that are tried, and how much longer a tile may be than the rows of an expert.
+#: Registers of a consumer that only experts need; without them ptxas was seen to spill kernels that it else does not.
+EXPERT_REGISTERS = 8
+#: Rows of A in a tile that are tried.
 BLOCK_SIZES = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256)
 #: Most pieces of tiles, which the grid counts with 32 bits.
 MOST_PIECES = 1 << 30
@@ -77,6 +80,11 @@ class GroupedWgmmaGeometry(WgmmaGeometry):
     def expert_bytes(self) -> int:  # type: ignore[override]
         """Shared memory for the rows of each expert, and an entry before them."""
         return EXPERT_BYTES * (self.num_experts + 1)
+
+    @cached_property
+    def needed_registers(self) -> int:
+        """Registers that a consumer needs: the expert, and where its operands begin, besides those for one weight."""
+        return needed_registers(self.products, self.hint) + EXPERT_REGISTERS
 
     @cached_property
     def expected_m_tiles(self) -> int:
@@ -176,12 +184,12 @@ def expected_tiles(rows: int, experts: int, block_m: int) -> float:
         return float(-(-rows // block_m))
     p = 1 / experts
     mean, deviation = rows * p, math.sqrt(rows * p * (1 - p))
-    if mean - 8 * deviation > 4 * block_m:  # Rests of tiles are equally likely.
+    if deviation > 2 * block_m and mean > 8 * deviation:  # All rests of a tile are equally likely.
         return experts * (mean / block_m + (block_m - 1) / (2 * block_m))
-    last = min(rows, math.ceil(mean + 10 * deviation + 10))
+    first, last = max(1, math.floor(mean - 10 * deviation)), min(rows, math.ceil(mean + 10 * deviation + 10))
 
     def probability(count: int) -> float:
         ways = math.lgamma(rows + 1) - math.lgamma(count + 1) - math.lgamma(rows - count + 1)
         return math.exp(ways + count * math.log(p) + (rows - count) * math.log1p(-p))
 
-    return experts * sum(-(-count // block_m) * probability(count) for count in range(1, last + 1))
+    return experts * sum(-(-count // block_m) * probability(count) for count in range(first, last + 1))

@@ -133,7 +133,8 @@ class ExpertScheduler(TileScheduler):
         expert = self._find(local("int32", T.truncdiv(tile, n_blocks)))
         (first, first_row), (last, row_end) = self._load(expert), self._load(expert + 1)
         store_local(self._operands.expert, 0, expert.astype("int64"))
-        m0, n0 = self._origin(local("int32", tile - first * n_blocks), local("int32", last - first), first_row)
+        m_blocks = local("int32", T.max(last - first, 1))  # What a block without a tile asks for is divided by it, too.
+        m0, n0 = self._origin(local("int32", tile - first * n_blocks), m_blocks, first_row)
         return {"m0": m0, "n0": n0, "row_end": row_end, "expert": expert}
 
     def _find(self, m_tile: Expr) -> Expr:
