@@ -43,7 +43,7 @@ HINTS = [
     WgmmaHint(block_m=8, consumers_n=1, block_k=64, stages=4),
     WgmmaHint(block_m=24, consumers_n=4, block_k=128, stages=4),
     WgmmaHint(block_m=16, n_tiles_per_consumer=2, consumers_n=2, block_k=64, stages=4, blocks_per_sm=2),
-    WgmmaHint(block_m=32, n_tiles_per_consumer=2, consumers_n=4, block_k=64, stages=4, n_tiles_per_cta=7),
+    WgmmaHint(block_m=16, n_tiles_per_consumer=2, consumers_n=4, block_k=64, stages=4, n_tiles_per_cta=7),
     WgmmaHint(block_m=64, consumers_n=3, block_k=64, stages=4, raster=2),
     WgmmaHint(block_m=64, consumers_n=2, block_k=64, stages=4, stream_k=True),
     WgmmaHint(block_m=256, consumers_n=2, block_k=64, stages=4, raster=1),
