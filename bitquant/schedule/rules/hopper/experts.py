@@ -123,6 +123,10 @@ class _OfExperts(WgmmaRule):
             return f"needs fewer than 2^31 rows of W (got {config.num_experts * config.N})"
         return super().refuses(of_one_expert(problem))
 
+    def is_preferred(self, problem: Problem) -> bool:
+        """Return True: for few rows, too, sorted ones have no other kernel by tensor cores."""
+        return True
+
     def shapes(self, problem: Problem) -> Iterator[WgmmaHint]:
         """Yield hints in the order of the time that the model predicts (`cost`)."""
         return space.in_order(self._likely(problem))
