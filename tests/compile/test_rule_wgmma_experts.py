@@ -33,9 +33,7 @@ def _problem(config: bq.GroupedMatmulConfig, rung: int) -> Problem:
 
 def _sorted() -> list[bq.GroupedMatmulConfig]:
     """Problems of all formats that a rule takes, with sorted rows."""
-    rows: dict[str, object] = {"routing": "sorted", "top_k": None, "A_rows": "tokens", "D_rows": "slots", "with_routing_weights": False}
-    rows |= {"M": (16, 512), "fast_decoding": None}
-    found = [dataclasses.replace(config, **rows) for config in GROUPED]  # type: ignore[arg-type]
+    found = [dataclasses.replace(config.in_both_routings()[0], M=(16, 512), fast_decoding=None) for config in GROUPED]
     return [c for c in found if (RULE if c.matmul.needs_decode else DENSE).refusal(_problem(c, 512)) is None]
 
 
