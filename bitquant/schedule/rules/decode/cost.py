@@ -103,7 +103,7 @@ def cost_us(g: DecodeGeometry) -> float:
     warps = h.warps_n * h.warps_k
     sm_count = gpu.sm_count * gpu.decode_cluster_share(h.cluster)
     clock, l2_bytes = gpu.clock_hz / 1e6, gpu.decode_l2_bytes_per_s / 1e6
-    busiest = math.ceil(g.grid_n * h.split_k * g.grid_m / sm_count)
+    busiest = g.blocks_of_busiest(sm_count)
     costs, digits_us = _VALUE_COSTS, 0.0
     if g.is_digits:
         numbers = c.K / h.split_k * len(g.fragment_layout.planes)
@@ -132,7 +132,7 @@ def cost_us(g: DecodeGeometry) -> float:
         + costs.l2 * from_l2
         + issue
         + costs.load * loads
-        + blocks * (costs.block + (h.split_k > 1) * costs.split_block)
+        + blocks * (costs.block + (h.split_k > 1) * costs.split_block) + busiest / resident * g.block_us
         + (h.split_k > 1) * costs.split + (h.split_k > 2) * costs.large_split
         + (h.multicast > 1) * costs.multicast
         + g.is_shared * costs.ring

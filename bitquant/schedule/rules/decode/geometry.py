@@ -172,6 +172,10 @@ class DecodeGeometry(Geometry):
     #: Parts of A that blocks multiply with one weight each, and weights that there are of them.
     units: float = 1
     weights: float = 1
+    #: Independent accumulators that are worth trying.
+    most_chains: int = 8
+    #: What each block does besides, in microseconds.
+    block_us: float = 0.0
 
     def __init__(self, problem: Problem, hint: DecodeHint, formats: Formats | None = None) -> None:
         self._formats = Formats(problem) if formats is None else formats
@@ -262,6 +266,10 @@ class DecodeGeometry(Geometry):
         #: Blocks of n that a block multiplies one after the other, at most, and blocks of the grid along n.
         self.n_blocks_per_cta = h.n_blocks_per_cta if self.a_stays else 1
         self.grid_n = -(-self.blocks_n // self.n_blocks_per_cta)
+
+    def blocks_of_busiest(self, sm_count: float) -> float:
+        """Return the blocks of the multiprocessor that has most."""
+        return math.ceil(self.grid_n * self.hint.split_k * self.grid_m / sm_count)
 
     # Formats.
 

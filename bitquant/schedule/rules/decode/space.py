@@ -133,7 +133,7 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
         # Larger clusters leave multiprocessors idle: only where there are too few blocks without them.
         if split_k > 2 and 2 * first.units * math.ceil(c.N / (16 * n_tiles * warps_n)) >= gpu.sm_count:
             continue
-        chains = max(1, 4 // (n_tiles * first.m_tiles))
+        chains = min(first.most_chains, max(1, 4 // (n_tiles * first.m_tiles)))
         # Other numbers than powers of two were seen to spill with more rows, and where weights go to registers.
         is_power = warps & (warps - 1) == 0
         for weights, ahead, unroll in _PIPELINES:

@@ -11,6 +11,10 @@ from bitquant.problem import Problem
 from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry, Formats, PackedTile
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
 
+#: What it takes a block to find a row, or the rows of an expert, and to add up slots, in microseconds. Estimates.
+_FIND_ROW_US, _FIND_EXPERT_US, _SUM_US, _CLUSTER_SUM_US = 0.4, 1.0, 1.5, 0.5
+#: The time to read a weight that another block reads at about the same time, as a share of the first.
+_AGAIN = 0.6
 #: Bytes that a copy of scales takes at a time, where whole rows are copied.
 _COPY_BYTES = 16
 
@@ -76,7 +80,23 @@ class GroupedDecodeGeometry(DecodeGeometry):
         #: Units and weights that a call is expected to have, where experts are equally likely.
         self.units = expected_units(rows, self.experts_config.num_experts, most)
         self.weights = expected_experts(rows, self.experts_config.num_experts)
+        if not self.collects:  # The same weight again comes from L2.
+            self.weights += _AGAIN * (self.units - self.weights)
         self.grid_m = max(1, round(self.units))
+        # Sums of two products are not worth two accumulators, which are added up at the end of each run.
+        self.most_chains = 1 if self.config.num_groups > 1 and self.run_k <= 2 * self.fragment_layout.step_k else 8
+        self.block_us = _FIND_EXPERT_US if self.collects else _FIND_ROW_US
+        if self.sums_slots:
+            self.block_us += _CLUSTER_SUM_US if self.sums_in_cluster else _SUM_US
+
+    def blocks_of_busiest(self, sm_count: float) -> float:
+        """Return the blocks of the multiprocessor that has most; how many units there are is chance where they share.
+
+        Then some more are reckoned with, and half a block, the mean of what is left over of a last wave.
+        """
+        if not self.collects:
+            return super().blocks_of_busiest(sm_count)
+        return max(1.0, 1.1 * self.grid_n * self.hint.split_k * self.units / sm_count + 0.5)
 
     @property
     def experts_config(self) -> GroupedMatmulConfig:
