@@ -99,6 +99,9 @@ class TirxOps:
     def lookup(self, table: PairTable, word: Expr, byte: int) -> Expr:
         """Emit the load: DP4A picks the byte, scales it and adds the lane's address in one instruction (sm_61)."""
         scale = T.uint32(4 * _TABLE_COPIES << 8 * byte)
+        if table.lane_address is not None:
+            address = T.call_pure_extern("uint32", "__dp4a", word, scale, table.lane_address)
+            return self._emit("ld.shared.u32", address)
         offset = T.call_pure_extern("uint32", "__dp4a", word, scale, table.lane_offset)
         return self._emit("ld.shared.u32", table.arena.ptr_to([offset.astype("int32")]))
 
@@ -117,11 +120,17 @@ class PairTable:
         Of the table in it, in bytes; a multiple of 16.
     lane
         Index of the thread in its warp.
+    holds_address
+        Whether a register holds the address of this lane's part: an addition less a look-up, where the compiler keeps
+        the address of shared memory in no uniform register.
     """
 
-    def __init__(self, arena: Any, offset: int, lane: Expr) -> None:
+    def __init__(self, arena: Any, offset: int, lane: Expr, holds_address: bool = False) -> None:
         self.arena = arena
         self.lane_offset = (lane * 4 + offset).astype("uint32")
+        self.lane_address: Expr | None = None
+        if holds_address:
+            self.lane_address = local("uint32", T.cuda.cvta_generic_to_shared(arena.ptr_to([lane * 4 + offset])))
 
 
 def fill_pair_table(ops: TirxOps, bits: np.ndarray, arena: Any, offset: int, thread: Expr, threads: int) -> None:

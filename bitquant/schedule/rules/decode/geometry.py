@@ -174,6 +174,8 @@ class DecodeGeometry(Geometry):
     weights: float = 1
     #: Independent accumulators that are worth trying.
     most_chains: int = 8
+    #: Whether a register holds the address of the decoder's table (`PairTable`).
+    holds_table_address: bool = False
     #: What each block does besides, in microseconds.
     block_us: float = 0.0
 

@@ -28,7 +28,9 @@ class ValueProducts:
         g = context.g
         self.context, self.g, self.hint = context, g, context.hint
         self.sums, self.factors = sums, factors
-        self.table = PairTable(context.arena, g.smem.table_offset, context.lane) if g.decoder.table_bytes else None
+        self.table: PairTable | None = None
+        if g.decoder.table_bytes:
+            self.table = PairTable(context.arena, g.smem.table_offset, context.lane, g.holds_table_address)
 
     def multiply_tile(self, words: Any, at: Cursor, tile: int) -> None:
         """Emit the products of one tile of a body, and the scaling of sums where runs end."""
