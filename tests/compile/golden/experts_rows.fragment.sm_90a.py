@@ -35,17 +35,17 @@ def grouped_matmul_m1(A: T.Buffer((1, 256), "float16"), B: T.Buffer((8, 4, 2048)
     buffer_1 = 1
     buffer_2 = T.truncmod(block, 2)
     if buffer >= 0 and buffer < 8:
-        if thread < 16:
-            T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[528 + thread * 16])), T.address_of(Scale[T.Cast("int64", buffer), T.Div(block, 2) * 16 + thread, 0]), 8, "async", "ca", "shared", "global", "", "", "")
-        T.ptx.cp("async", "commit_group", "")
-        buffer_12: T.int32 = T.Div(T.Div(block, 2) * 16, 16) * 2048 + (thread // 32 * 512 + thread % 32 * 16)
-        T.ptx.ld(buffer_6[0], buffer_6[1], buffer_6[2], buffer_6[3], T.address_of(B[T.Cast("int64", buffer), 0, buffer_12]), "", "", "global", "", "nc", "L1::no_allocate", "", "L2::256B", "v4", "u32", "")
         if T.bool(True):
             if thread % 32 == 0:
                 T.ptx.mbarrier(T.cuda.cvta_generic_to_shared(T.address_of(arena[896 + thread // 32 * 8])), T.uint32(128), "arrive", "expect_tx", "", "", "shared::cta", "b64", "")
             T.ptx.bar(T.uint32(4294967295), "warp", "sync", "")
             if thread % 32 < 1:
                 T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[thread % 32 * 528 + thread // 32 * 128])), T.address_of(A[T.Div(buffer_2, 2), thread // 32 * 128 // 2]), T.uint32(128), T.cuda.cvta_generic_to_shared(T.address_of(arena[896 + thread // 32 * 8])), "async", "bulk", "", "", "shared::cluster", "global", "mbarrier::complete_tx::bytes", "", "", "", "")
+        if thread < 16:
+            T.ptx.cp(T.cuda.cvta_generic_to_shared(T.address_of(arena[528 + thread * 16])), T.address_of(Scale[T.Cast("int64", buffer), T.Div(block, 2) * 16 + thread, 0]), 8, "async", "ca", "shared", "global", "", "", "")
+        T.ptx.cp("async", "commit_group", "")
+        buffer_12: T.int32 = T.Div(T.Div(block, 2) * 16, 16) * 2048 + (thread // 32 * 512 + thread % 32 * 16)
+        T.ptx.ld(buffer_6[0], buffer_6[1], buffer_6[2], buffer_6[3], T.address_of(B[T.Cast("int64", buffer), 0, buffer_12]), "", "", "global", "", "nc", "L1::no_allocate", "", "L2::256B", "v4", "u32", "")
         T.ptx.cp(0, "async", "wait_group", "")
         T.cuda.cta_sync()
         for iteration in range(1):
