@@ -142,7 +142,7 @@ def cost_us(g: DecodeGeometry) -> float:
     )  # fmt: skip
 
 
-def resident_blocks(g: DecodeGeometry, busiest: int) -> int:
+def resident_blocks(g: DecodeGeometry, busiest: float) -> float:
     """Return the blocks that run on a multiprocessor at a time, of which it has `busiest` in all."""
     fitting = g.gpu.smem_per_sm_bytes // (estimated_smem_bytes(g) + RESERVED_SMEM_BYTES)
     return max(1, min(g.hint.blocks_per_sm, busiest, fitting))
