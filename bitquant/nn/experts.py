@@ -73,7 +73,7 @@ class ExpertsLinear(KernelModule):
     """One product of a layer of experts: each row of A by the weight of one of E experts, stored in few bits.
 
     It has a weight, and two operators (`GroupedMatmul`) that read it: `sorted` for rows in the order of their experts,
-    `indexed` for the few rows of a decoding step. The first dimension of every buffer is that of experts; all else is
+    `indexed` for the few rows of a decoding step. Both read it in one layout. The first dimension of every buffer is that of experts; all else is
     as in `Linear`. A of `sorted` has a gradient.
 
     Parameters
@@ -153,8 +153,7 @@ class ExpertsLinear(KernelModule):
                 **fields, routing="indexed", top_k=top_k, D_rows=D_rows, with_routing_weights=is_last,
                 A_rows="slots" if is_last or with_permutation else "tokens",
             )  # fmt: skip
-            self._kernels = shared_kernels(config, target, sharing=(indexed,))
-            self._indexed_kernels = shared_kernels(indexed, target, sharing=(config,))
+            self._indexed_kernels = shared_kernels(indexed, target)
         shape = (num_experts, *config.matmul.W_shape)
         self.register_buffer("qweight", torch.zeros(shape, dtype=config.W_format.torch_dtype))
         self._held = held_tensors(config, with_permutation=with_permutation)

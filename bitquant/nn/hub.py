@@ -310,9 +310,11 @@ class BitquantQuantizer(HfQuantizer):
         if self._pending is not None:
             places = Places(model)
             for name in self._pending:
-                linear = model.get_submodule(name)
-                place = PendingLayer(linear.in_features, linear.out_features, linear.bias is not None)
-                places.replace(name, place)
+                module = model.get_submodule(name)
+                if is_stock_experts(module):
+                    places.replace(name, PendingLayer(0, 0, has_bias=False))
+                    continue
+                places.replace(name, PendingLayer(module.in_features, module.out_features, module.bias is not None))
         elif self.pre_quantized:
             self._build(model)
         else:
