@@ -46,6 +46,7 @@ def trials(ctx: click.Context) -> None:
 @click.option("--formats", help="Formats as for `bitquant bench`, such as uint4-g128-zeros,nf4-g64.")
 @click.option("--m", "rows", default=_ROWS, help="Rows of A to draw from; those named more often are drawn more often.")
 @click.option("--blind", is_flag=True, help="Draw no hint that the model names first, but for the defaults.")
+@click.option("--stratum", default="", help="Field of hints: draw of each of its values in turn, such as stream_k.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Other seeds draw other problems and hints.")
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes that compile. Default: as many as CPUs, less one."
@@ -59,6 +60,7 @@ def collect(
     formats: str | None,
     rows: str,
     blind: bool,
+    stratum: str,
     seed: int,
     workers: int | None,
 ) -> None:
@@ -100,7 +102,7 @@ def collect(
         config = kind.config(N, K, m)
         problem = Problem(config, m, target, preferred_layout(config, target))
         if (name := str(problem)) not in draws:
-            draws[name] = Draw.of(problem, rules, hints, blind)
+            draws[name] = Draw.of(problem, rules, hints, blind, stratum)
     workers = workers or max(1, (os.cpu_count() or 2) - 1)
     measurers = start_measurers("cuda", visible_gpus())
     collect(list(draws.values()), journal, workers, measurers, rules, seed, checkout_commit() or "", click.echo)

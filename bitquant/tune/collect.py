@@ -22,6 +22,7 @@ from bitquant.archive import Archive
 from bitquant.errors import UnsupportedError
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
+from bitquant.schedule.ranking.order import interleaved
 from bitquant.schedule.records import problem_without_rows
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import Rule
@@ -60,23 +61,26 @@ class Draw:
         How many hints of each rule, by its name, at most; none of rules that it does not name.
     is_blind
         Whether no model names any of them, but for the defaults.
+    stratum
+        A field of hints: those that no model names are drawn from each of its values in turn, so that rare ones count.
     """
 
     problem: Problem
     counts: Mapping[str, int]
     is_blind: bool = False
+    stratum: str = ""
 
     @classmethod
-    def of(cls, problem: Problem, rules: Sequence[Rule], count: int, is_blind: bool = False) -> Draw:
+    def of(cls, problem: Problem, rules: Sequence[Rule], count: int, is_blind: bool = False, stratum: str = "") -> Draw:
         """Return a draw of so many hints of all rules that apply: most of those that are likely to win."""
         applying = [rule.name for rule in rules if rule.refusal(problem) is None]
         weights = dict.fromkeys(applying, 1.0)
         if "decode" in weights and problem.rung > FEW_ROWS:
             weights["decode"] = 0.2
-        if "wgmma" in weights and problem.rung < FEW_ROWS // 4:
-            weights["wgmma"] = 0.4
         total = sum(weights.values())
-        return cls(problem, {name: round(count * weight / total) for name, weight in weights.items()}, is_blind)
+        return cls(
+            problem, {name: round(count * weight / total) for name, weight in weights.items()}, is_blind, stratum
+        )
 
 
 def draw_hints(draw: Draw, rules: Sequence[Rule], seed: int = 0) -> list[tuple[Rule, Hint, str]]:
@@ -101,6 +105,10 @@ def _draw(rule: Rule, draw: Draw, count: int, chance: random.Random) -> Iterator
     seen = {default}
     everything = [hint for hint in rule.population(problem) if hint not in seen]
     chance.shuffle(everything)
+    strata: dict[Any, list[Hint]] = {}
+    for hint in everything:
+        strata.setdefault(getattr(hint, draw.stratum, None), []).append(hint)
+    everything = list(interleaved(strata.values()))
     left = count - 1
     wanted = {"mutated": int(count * (0.5 if draw.is_blind else MUTATED_SHARE))}
     wanted["likely"] = 0 if draw.is_blind else count - int(count * UNIFORM_SHARE) - wanted["mutated"]

@@ -22,6 +22,7 @@ from bitquant.schedule.ranking import order
 from bitquant.schedule.ranking.features import samples
 from bitquant.schedule.ranking.trees import Trees
 from bitquant.schedule.rules import default_rules
+from bitquant.schedule.rules.contract import applying
 from bitquant.schedule.rules.decode.rule import DecodeRule
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.testing.generators import SHAPE_SETS
@@ -53,7 +54,8 @@ def _is_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def _stump(feature: int, threshold: float, values: tuple[float, float], names: list[str]) -> Trees:
     """One tree of one split."""
     return Trees(
-        names=np.array(names), devices=np.array(["H200 SXM"]), roots=np.array([0], np.int32),
+        names=np.array(names), devices=np.array(["H200 SXM"]), rules=np.array(["decode"]),
+        least_rows=np.array([1], np.int32), roots=np.array([0], np.int32),
         feature=np.array([feature, 0, 0], np.int16), threshold=np.array([threshold, 0, 0], np.float32),
         left=np.array([1, 1, 2], np.int32), right=np.array([2, 1, 2], np.int32),
         missing_left=np.array([True, False, False]), value=np.array([0, *values], np.float32), base=np.array(0.5),
@@ -132,6 +134,19 @@ def test_what_the_trials_do_not_cover_keeps_the_analytical_order(problem: Proble
     assert order.model_for(problem) is None
     rule = next(rule for rule in RULES if rule.refusal(problem) is None)
     assert ranking.first(problem, RULES) == (rule, rule.default_hint(problem))
+
+
+def test_a_rule_that_is_not_preferred_is_ranked_where_trials_had_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below 16 rows wgmma is a candidate of the ranking by the least rows of its trials; tuning tries it either way."""
+    problem, trees = _problem(8), Trees.load(order.MODEL)
+    assert {rule.name for rule in RULES if rule.refusal(problem) is None} == {"wgmma", "decode"}
+    for least, wanted in ((16, {"decode"}), (8, {"wgmma", "decode"})):
+        known = dataclasses.replace(trees, rules=np.array(["decode", "wgmma"]), least_rows=np.array([1, least]))
+        monkeypatch.setattr(order, "_trees", lambda known=known: known)
+        assert {rule.name for rule, _ in order._ranked(problem, applying(problem, RULES))} == wanted
+        assert {rule.name for rule, _ in ranking.ordered(problem, RULES)} == {"wgmma", "decode"}
+        found = [Candidate(8, rule, next(rule.space(problem))) for rule in RULES]
+        assert np.isfinite(Learned().predict_us(problem, found)).all()
 
 
 def test_the_ranking_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +290,17 @@ def test_the_commands_merge_show_and_learn(tmp_path, monkeypatch: pytest.MonkeyP
     assert [line.split()[3:5] for line in told.splitlines() if line.startswith("9 to 16")][1] == ["3", "learned"]
     assert list(Trees.load(model).devices) == ["H200 SXM"]
     assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
+def test_a_stratum_draws_rare_values_as_often() -> None:
+    """With the field named, half of the hints that no model names have stream-K; without it about a tenth."""
+    problem, shares = _problem(16, 8192, 28672), {}
+    for stratum in ("", "stream_k"):
+        draw = Draw(problem, {"wgmma": 81}, stratum=stratum)
+        uniform = [hint for _, hint, how in draw_hints(draw, RULES) if how == "uniform"]
+        shares[stratum] = sum(hint.stream_k for hint in uniform) / len(uniform)
+    assert shares[""] < 0.3
+    assert 0.4 < shares["stream_k"] < 0.6
 
 
 @pytest.fixture(scope="module")
