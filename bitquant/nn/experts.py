@@ -72,9 +72,9 @@ class Gate(torch.nn.Module):
 class ExpertsLinear(KernelModule):
     """One product of a layer of experts: each row of A by the weight of one of E experts, stored in few bits.
 
-    It has a weight, and two operators (`GroupedMatmul`) that read it: `sorted` for rows in the order of their experts,
-    `indexed` for the few rows of a decoding step. Both read it in one layout. The first dimension of every buffer is that of experts; all else is
-    as in `Linear`. A of `sorted` has a gradient.
+    It has a weight, and two operators (`GroupedMatmul`) that read it, in one layout: `sorted` for rows in the order of
+    their experts, `indexed` for the few rows of a decoding step. The first dimension of every buffer is that of
+    experts; all else is as in `Linear`. A of `sorted` has a gradient.
 
     Parameters
     ----------

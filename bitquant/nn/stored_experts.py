@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Experts of checkpoints: stored one by one or as one tensor, packed expert by expert into the products of `Experts`."""
+"""Experts of checkpoints, stored one by one or as one tensor: packed one by one into the products of `Experts`."""
 
 from __future__ import annotations
 
@@ -313,12 +313,11 @@ class StoredExperts:
 
 def _rows(w: QuantizedWeight, rows: slice) -> QuantizedWeight:
     """Return some rows of a weight."""
-    parts = {name: getattr(w, name) for name in ("values", "scale", "zeros", "bias", "channel_scale")}
+    parts: dict[str, Any] = {n: getattr(w, n) for n in ("values", "scale", "zeros", "bias", "channel_scale")}
     if w.rows_per_scale > 1 and parts["scale"] is not None:
         parts["scale"] = parts["scale"].repeat_interleave(w.rows_per_scale, 0)[: w.N]
-    return dataclasses.replace(
-        w, **{name: None if t is None else t[rows] for name, t in parts.items()}, rows_per_scale=1
-    )
+    parts = {name: None if t is None else t[rows] for name, t in parts.items()}
+    return dataclasses.replace(w, **parts, rows_per_scale=1)
 
 
 def stored_experts(

@@ -75,7 +75,7 @@ def test_layouts_and_state_dicts_across_devices():
 
 @pytest.mark.parametrize("tokens", [8, 200])
 def test_captured_graphs_replay_with_other_routing(tokens):
-    """Nothing synchronizes: a graph that was captured with one routing is right with another, empty experts included."""
+    """A graph that was captured with one routing is right with another, experts without rows included."""
     made = build(FORMATS["int4"], A_dtype="bfloat16").cuda()
     x, index, weights = (t.cuda() for t in route(tokens))
     x = x.bfloat16()
