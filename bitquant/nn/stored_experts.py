@@ -241,7 +241,7 @@ class StoredExperts:
 
     def _load_expert(self, layer: ExpertsLinear, e: int, path: str, weight: QuantizedWeight) -> None:
         try:
-            operands = weight.operands(layer.config.matmul)
+            operands: dict[str, Any] = dict(weight.operands(layer.config.matmul))
             layer.load_expert(
                 e, operands["weight"], operands["scale"], operands["zeros"], operands["bias"],
                 operands["channel_scale"], weight.permutation,
