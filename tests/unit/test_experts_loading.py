@@ -282,7 +282,7 @@ FIRST = "model.layers.1.mlp.experts"
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda s: s.pop(f"{FIRST}.3.up_proj.scales"), rf"tensor '{FIRST}.3.up_proj.scales': is missing"),
+    (lambda s: s.pop(f"{FIRST}.3.up_proj.scales"), rf"layer '{FIRST}.3.up_proj', tensor 'scales': is missing"),
     (
         lambda s: [s.pop(f"{FIRST}.5.down_proj.{role}") for role in ("qweight", "qzeros", "scales", "g_idx")],
         rf"layer '{FIRST}': has no quantized weight for 'down' of expert 5 of 8",
