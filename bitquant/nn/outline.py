@@ -27,6 +27,7 @@ __all__ = [
     "make_outline",
     "model_class_of",
     "module_names",
+    "names_in",
     "outline_operators",
     "read_model_config",
 ]
@@ -129,7 +130,7 @@ def make_outline(model_class: Any, config: Any, dtype: torch.dtype) -> Any:
 
 def module_names(paths: Iterable[str], outline: Any) -> dict[str, str | None]:
     """Return the name of the linear layer that each path of a checkpoint stands for; None where it is none."""
-    modules, names = dict(outline.named_modules()), _names_in(outline)
+    modules, names = dict(outline.named_modules()), names_in(outline)
 
     def name_of(path: str) -> str | None:
         return next((name for name in names(path) if type(modules.get(name)) is torch.nn.Linear), None)
@@ -137,7 +138,7 @@ def module_names(paths: Iterable[str], outline: Any) -> dict[str, str | None]:
     return {path: name_of(path) for path in paths}
 
 
-def _names_in(outline: Any) -> Callable[[str], tuple[str, ...]]:
+def names_in(outline: Any) -> Callable[[str], tuple[str, ...]]:
     """Return what gives the names that a module of a checkpoint may have in a model."""
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import WeightRenaming
@@ -192,7 +193,7 @@ def expert_places(paths: Iterable[str], outline: Any, modules: Collection[str]) 
     modules
         Names of its experts modules.
     """
-    names, found = _names_in(outline), {}
+    names, found = names_in(outline), {}
     for path in paths:
         for name in names(path):
             single, stack = _EXPERT_LAYER.fullmatch(name), _EXPERT_STACK.fullmatch(name)

@@ -15,7 +15,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 import bitquant as bq
+from bitquant.arch import resolve_gpu
 from bitquant.nn import ExpertsLinear, ModelWarning, loading, stock
+from bitquant.nn.contents import predict_step, read_contents
+from bitquant.nn.convert import quantize_directory
+from bitquant.transformers import BitquantConfig
 
 from .checkpoints.packers import FIXTURES, awq, gptq, pack_rows
 from .test_experts import FEW, MANY, difference, logits, make, modules
@@ -262,6 +266,40 @@ def test_experts_with_another_gate_are_kept_in_16_bits(monkeypatch):
     with pytest.warns(ModelWarning, match="kept in float32, .* needs a gate that it knows"):
         model = bq.load_model(FIXTURES / "gptoss-mxfp4", "cpu", dtype=torch.float32, opt_M=(16,))
     assert difference(logits(model, reference["input_ids"]), reference["logits"]) <= 5e-5
+
+
+@pytest.mark.parametrize("name", ["mixtral, gptq", "deepseek, fp8 blocks"])
+def test_contents_are_those_of_the_loaded_model(name, tmp_path):
+    """What show tells of a checkpoint, and of the saved model, are the formats and bytes of the loaded one."""
+    kind, packer, fields, W_dtype = SHIPPED[name]
+    ship(tmp_path, make(kind, **fields), packer)
+    model = load(tmp_path)
+    model.save_pretrained(tmp_path / "own")
+    tensors = {t.data_ptr(): t for n, t in model.state_dict().items() if not n.endswith("_extra_state")}
+    for path in (tmp_path, tmp_path / "own"):
+        contents = read_contents(path)
+        assert contents.memory_bytes == sum(t.nbytes for t in tensors.values())
+        experts = [k for k in contents.kinds if k.role == "experts"]
+        assert {k.config.W_dtype for k in experts} == {W_dtype}
+        assert sum(k.count * k.N * k.K for k in experts) == sum(
+            layer.num_experts * layer.in_features * layer.out_features
+            for m in modules(model) for layer in (m.gate_up, m.down)
+        )  # fmt: skip
+        target, gpu = resolve_gpu("h200")
+        step = predict_step(contents, 1, target, gpu)
+        rules = [p.rule for p, k in zip(step.predictions, contents.operators, strict=True) if k.role == "experts"]
+        assert set(rules) == {"grouped"}
+
+
+def test_quantized_directory(tmp_path):
+    """A directory is quantized as quantize_model does it, experts included."""
+    model = make("qwen3")
+    model.save_pretrained(tmp_path / "float")
+    found = quantize_directory(tmp_path / "float", tmp_path / "int8", BitquantConfig(W_dtype="int8", group_size=32))
+    assert found.formats == {"int8-g32": 12, "int8-g16": 1}  # Of experts, two products; K of down is 48.
+    loaded = bq.load_model(tmp_path / "int8", "cpu")
+    wanted = bq.quantize_model(model, W_dtype="int8", group_size=32)
+    assert difference(logits(loaded), logits(wanted)) == 0
 
 
 # What is wrong with a checkpoint.
