@@ -20,7 +20,8 @@ from bitquant.nn.module import KernelModule, fence, shared_kernels
 
 __all__ = ["Experts", "ExpertsLinear", "Gate"]
 
-#: Most tokens of a call whose slots are indexed; those of more are sorted.
+#: Most tokens of a call whose slots are indexed; those of more are sorted. CPU: on two threads of an EPYC both take as
+#: long for 32 to 64 tokens (uint4, hidden 1024; 32 experts of which a token meets 4, 8 of 2, 128 of 8).
 _MOST_INDEXED = {"cpu": 16, "cuda": 64}
 #: Kernels index rows of A and D with 32 bits, and a CPU's fill up rows of A to whole vectors.
 _MAX_ELEMENTS, _VECTOR = 2**31 - 1, 16
