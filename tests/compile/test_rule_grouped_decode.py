@@ -12,8 +12,11 @@ from bitquant.compute.grouped import grouped_matmul_dequantize_b
 from bitquant.errors import ScheduleError
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import fragment_refusal
+from bitquant.operands import GROUPED_OPERANDS
 from bitquant.problem import Problem
 from bitquant.schedule.apply import preferred_layout, schedule_with
+from bitquant.schedule.rules.decode.emit.experts import RowsOfExpert
+from bitquant.schedule.rules.decode.geometry import PackedTile
 from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry, expected_experts, expected_units
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
 from bitquant.schedule.rules.decode.grouped.rule import GroupedDecodeRule
@@ -148,8 +151,41 @@ def test_most_units():
     config = GroupedMatmulConfig(3, 64, 256, **UINT4, **UP, M=16)
     hint = GroupedDecodeHint(block_m=8, units="experts")
     g = GroupedDecodeGeometry(Problem(config, 16, cuda_target("sm_90a"), "fragment"), hint)
-    from bitquant.schedule.rules.decode.emit.experts import RowsOfExpert
-
     # 32 slots: of three experts, and none, one unit each that is not full, and all that are.
     for counts in ((32, 0, 0, 0), (1, 1, 1, 29), (9, 9, 9, 5), (0, 0, 32, 0), (8, 8, 8, 8)):
         assert sum(-(-count // 8) for count in counts) <= RowsOfExpert.count(g, 16)
+
+
+def _geometry(config, rung, **hint):
+    return GroupedDecodeGeometry(
+        Problem(config, rung, cuda_target("sm_90a"), "fragment"), GroupedDecodeHint.from_dict(hint)
+    )
+
+
+@pytest.mark.parametrize(("K", "is_packed"), [(2880, True), (3072, False)])
+def test_short_rows_of_scales_are_staged_together(K, is_packed):
+    """90 scales of 8 bits are no whole copies of 4 bytes, but 16 rows of them are; 96 are copied row by row."""
+    config = GroupedMatmulConfig(4, 5760, K, **MXFP4, **UP, M=1)
+    tile = _geometry(config, 1, warps_k=8).smem.scale_tile
+    assert isinstance(tile, PackedTile) is is_packed
+    assert tile.stride == K // 32 if is_packed else tile.stride > K // 32
+    # Where the blocks of a cluster share K, a block has a part of each row.
+    assert not isinstance(_geometry(config, 1, warps_k=4, split_k=2).smem.scale_tile, PackedTile)
+
+
+def test_alignment_of_scales():
+    """Rows of scales that are copied together begin at whole copies, which the tensor must do, too."""
+    scale = next(operand for operand in GROUPED_OPERANDS if operand.name == "Scale")
+    config = GroupedMatmulConfig(4, 5760, 2880, **MXFP4, **UP, M=1)
+    assert scale.alignment(config) == 16
+    assert scale.alignment(GroupedMatmulConfig(4, 5761, 2880, **MXFP4, **UP, M=1)) == 2
+
+
+def test_units_of_default_hints():
+    """A token's slots are rows alone; of many tokens those that have the same expert are multiplied together."""
+    fields = {"N": 1536, "K": 2048, **UINT4, "routing": "indexed", "top_k": 8, "num_experts": 128}
+    units = {
+        m: RULE.default_hint(Problem(GroupedMatmulConfig(**fields, M=m), m, resolve_target("h200"), "fragment")).units
+        for m in (1, 256)
+    }
+    assert units == {1: "rows", 256: "experts"}
