@@ -39,7 +39,7 @@ def grouped_matmul_m16(A: T.Buffer(("v", 2, 256), "float16"), B: T.Buffer((8, 4,
         T.ptx.griddepcontrol("launch_dependents", "")
         buffer_12: T.uint32
         buffer_13 = T.alloc_local((2,), "int32")
-        buffer_13[0] = -1
+        buffer_13[0] = -2
         if thread < v * 2:
             buffer_14: T.int32
             T.ptx.ld(buffer_14, T.address_of(ExpertIds[0, thread]), "", "", "", "global", "", "", "", "", "", "s32", "")

@@ -190,7 +190,8 @@ class ExpertSearch:
 
         self._held = held = T.alloc_local((2 * count_held,), "int32")
         for step in range(count_held):
-            store_local(held, 2 * step, T.int32(-1))
+            # No expert, nor -1, which is that of a block without a unit.
+            store_local(held, 2 * step, T.int32(-2))
 
             def note(expert: Expr, place: Expr, step: int = step) -> None:
                 store_local(held, 2 * step, expert)

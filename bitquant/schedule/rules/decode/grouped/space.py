@@ -28,7 +28,7 @@ def unit_hints(problem: Problem) -> list[GroupedDecodeHint]:
     # Few experts have more than one and a half standard deviations beyond the mean.
     wanted = each + 1.5 * math.sqrt(each)
     hints = []
-    if each > 1 or config.is_sorted:
+    if problem.rung > 1 or config.is_sorted:  # The experts of a token differ.
         block_m = next((size for size in (8, 16, 32) if size >= wanted), 64)
         hints.append(GroupedDecodeHint(block_m=block_m, units="experts"))
     if not config.is_sorted and each < _MOST_EACH:
