@@ -30,7 +30,8 @@ __all__ = ["COUNTERS", "SUMS", "register", "releases"]
 SUMS, COUNTERS = "bitquant.workspace.sums", "bitquant.workspace.counters"
 
 #: Counters that are made zero at a time, 4 MiB, and those that are kept for captures, where none can be made: a launch
-#: takes 2 for each block and consumer, 528 mostly, so that these are for a thousand launches.
+#: of stream-K takes 2 for each block and consumer, 528 mostly, so that these are for a thousand launches; one of sums
+#: over the slots of tokens takes one for each token and block of n that is computed at a time, up to some thousands.
 _CHUNK, _RESERVE = 1 << 20, 1 << 19
 #: Fewest counters of a stream, which then need not grow.
 _OF_STREAM = 1 << 12
