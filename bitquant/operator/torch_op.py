@@ -76,7 +76,7 @@ def _fake_matmul(*arguments: Any) -> torch.Tensor:
     signature = operator_of(problem).signature
     signature.check(tuple(operands), is_fake=True)
     A = operands[0]
-    return A.new_empty((*A.shape[:-1], signature.N), dtype=signature.out_dtype)
+    return A.new_empty((*A.shape[:-1], signature.columns), dtype=signature.out_dtype)
 
 
 def _run_matmul_out(*arguments: Any) -> None:
@@ -258,7 +258,7 @@ def _map_matmul(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> 
         return matmul(*(_in_front(t, dim, size) if o.rows == "A" else t for o, t, dim in operands), problem), 0
     if not size:
         A = _element(tensors[0], in_dims[0], None)
-        return A.new_empty((0, *A.shape[:-1], signature.N), dtype=signature.out_dtype), 0
+        return A.new_empty((0, *A.shape[:-1], signature.columns), dtype=signature.out_dtype), 0
     calls = ([_element(t, dim, i) for _, t, dim in operands] for i in range(size))
     return torch.stack([matmul(*call, problem) for call in calls]), 0
 

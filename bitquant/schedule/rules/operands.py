@@ -3,19 +3,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tvm.script import tirx as T
 from tvm.script.ir_builder import IRBuilder
 
+from bitquant.compute.grouped import activated_slot_value, slot_value
+from bitquant.compute.matmul import activated_output, epilogue_value, output_value
 from bitquant.config import MatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig
+from bitquant.intrin.mma import local
 from bitquant.operands import EPILOGUE, Operand, operands_of, present
 from bitquant.problem import Problem
 
-__all__ = ["GroupedOperands", "Operands", "declare", "row_index", "when"]
+__all__ = ["GroupedOperands", "Operands", "declare", "held_on_cpu", "row_index", "when"]
 
 Expr = Any
+
+
+def held(value: Expr) -> Expr:
+    """Emit the store of a float32 in a register; return it."""
+    return local("float32", value)
+
+
+def held_on_cpu(value: Expr) -> Expr:
+    """Emit the store of a float32 in a buffer of a kernel for a CPU; return it."""
+    buffer = T.alloc_buffer((1,), "float32")
+    T.buffer_store(buffer, value, [0])
+    return buffer[0]
 
 
 class Operands:
@@ -31,9 +47,9 @@ class Operands:
         Buffers, or None for those that the problem does not have.
     """
 
-    def __init__(self, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
+    def __init__(self, config: MatmulConfig, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
         by_name = {operand.name: buffer for operand, buffer in buffers.items()}
-        self.rows = rows
+        self.config, self.rows = config, rows
         self.A, self.B, self.D = by_name["A"], by_name["B"], by_name["D"]
         self.Scale: Any = by_name.get("Scale")
         self.Zeros: Any = by_name.get("Zeros")
@@ -58,6 +74,34 @@ class Operands:
                 values[operand.argument] = buffer[n]
         return values
 
+    def output(
+        self,
+        m: Expr,
+        n: Expr,
+        sums: Sequence[Expr],
+        load: Callable[[Any, Expr], Expr] | None = None,
+        hold: Callable[[Expr], Expr] = held,
+    ) -> Expr:
+        """Return an element of D in the type of the output.
+
+        Parameters
+        ----------
+        m, n
+            Row of A, and row of W of the first sum.
+        sums
+            C[m, n]; with an activation C[m, n] and C[m, n + 1].
+        load
+            As for `epilogue`.
+        hold
+            Emits the store of a float32 in a variable, and returns it: `held_on_cpu` in kernels for a CPU.
+        """
+        if self.config.activation is None:
+            return output_value(self.config, sums[0], **self.epilogue(m, n, load))
+        gate, up = (
+            hold(epilogue_value(self.config, c, **self.epilogue(m, n + i, load))[0]) for i, c in enumerate(sums)
+        )
+        return activated_output(self.config, gate, up)
+
 
 class GroupedOperands:
     """The operands that the problem of a grouped kernel has, as TIRx buffers. `declare` makes them.
@@ -72,9 +116,9 @@ class GroupedOperands:
         Buffers, or None for those that the problem does not have.
     """
 
-    def __init__(self, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
+    def __init__(self, config: GroupedMatmulConfig, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
         by_name = {operand.name: buffer for operand, buffer in buffers.items()}
-        self.rows = rows
+        self.config, self.rows = config, rows
         self.A, self.B, self.D = by_name["A"], by_name["B"], by_name["D"]
         self.Scale: Any = by_name.get("Scale")
         self.Zeros: Any = by_name.get("Zeros")
@@ -89,6 +133,34 @@ class GroupedOperands:
             operand.argument: buffer[row] if operand.rows == "A" else buffer[expert, n]
             for operand, buffer in self.of_epilogue.items()
         }
+
+    def slot_value(
+        self,
+        row: tuple[Expr, ...],
+        expert: Expr,
+        n: Expr,
+        sums: Sequence[Expr],
+        weight: Expr | None,
+        hold: Callable[[Expr], Expr] = held,
+    ) -> tuple[Expr, str]:
+        """Return what a slot adds to an element of D, or is, not rounded, and its TVM type.
+
+        Parameters
+        ----------
+        row, expert
+            Row of A, and the expert that it meets.
+        n, sums, hold
+            As for `Operands.output`.
+        weight
+            RoutingWeights of the slot; None where there is none.
+        """
+        if self.config.activation is None:
+            return slot_value(self.config, sums[0], weight, **self.epilogue(row, expert, n))
+        gate, up = (
+            hold(epilogue_value(self.config.matmul, c, **self.epilogue(row, expert, n + i))[0])
+            for i, c in enumerate(sums)
+        )
+        return activated_slot_value(self.config, gate, up, weight)
 
 
 def declare(problem: Problem, m: Expr, align: int = -1) -> Any:
@@ -116,7 +188,7 @@ def declare(problem: Problem, m: Expr, align: int = -1) -> Any:
         shape, dtype = operand.shape(config, rows, layout), operand.dtype(config, layout)
         buffer = T.match_buffer(handle, shape, dtype, align=align)
         buffers[operand] = IRBuilder.name(operand.name, buffer)
-    return (Operands if problem.operation == MatmulConfig.operation else GroupedOperands)(rows, buffers)
+    return (Operands if problem.operation == MatmulConfig.operation else GroupedOperands)(config, rows, buffers)
 
 
 def when(condition: Any, emit: Callable[[], None]) -> None:

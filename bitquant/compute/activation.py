@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The activations of gated MLPs, as functions from expressions to expressions; `MatmulConfig` has the formulas.
+
+All are g * sigmoid(z(g)) times something of u. Written as g / (1 + exp(-z)), with exp and the quotient of float32 they
+are within 4 units in the last place, and |z| / 2 more where z is negative and large, since z is rounded before exp.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tvm import tirx
+
+__all__ = ["CLAMPED_ALPHA", "CLAMPED_LIMIT", "GELU_CUBIC", "GELU_FACTOR", "activated"]
+
+Expr = Any
+
+#: Of clamped_swiglu: the factor of the gate in the sigmoid, and the bound of gate and up (gpt-oss: `swiglu` of
+#: gpt_oss/torch/model.py; transformers' GptOssExperts).
+CLAMPED_ALPHA, CLAMPED_LIMIT = 1.702, 7.0
+#: gelu(g) = g * sigmoid(2 * sqrt(2 / pi) * (g + 0.044715 * g^3)) (Hendrycks and Gimpel, "Gaussian Error Linear Units";
+#: (1 + tanh(x)) / 2 is sigmoid(2 x)).
+GELU_FACTOR, GELU_CUBIC = 2 * math.sqrt(2 / math.pi), 0.044715
+
+
+def activated(name: str, gate: Expr, up: Expr) -> Expr:
+    """Return an activation of two float32 numbers, in float32, not rounded to an output's type.
+
+    Parameters
+    ----------
+    name
+        One of `bitquant.config.ACTIVATIONS`.
+    gate, up
+        Expressions that stand in the result several times: variables, or elements of a buffer.
+    """
+    if name == "clamped_swiglu":
+        # No minimum: of a number and NaN that may be the number.
+        limit = _number(CLAMPED_LIMIT)
+        gate = tirx.Select(gate > limit, limit, gate)
+        up = tirx.Select(up > limit, limit, tirx.Select(up < -limit, -limit, up)) + _number(1.0)
+        z = gate * _number(CLAMPED_ALPHA)
+    elif name == "gelu_tanh_mul":
+        z = gate * (gate * gate * _number(GELU_FACTOR * GELU_CUBIC) + _number(GELU_FACTOR))
+    else:
+        assert name == "silu_mul", name
+        z = gate
+    return gate / (tirx.exp(-z) + _number(1.0)) * up
+
+
+def _number(value: float) -> Expr:
+    return tirx.const(value, "float32")
