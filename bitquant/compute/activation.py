@@ -12,6 +12,9 @@ from typing import Any
 
 from tvm import tirx
 
+from bitquant.config import MatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig
+
 __all__ = ["CLAMPED_ALPHA", "CLAMPED_LIMIT", "GELU_CUBIC", "GELU_FACTOR", "activated"]
 
 Expr = Any
@@ -24,26 +27,25 @@ CLAMPED_ALPHA, CLAMPED_LIMIT = 1.702, 7.0
 GELU_FACTOR, GELU_CUBIC = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
-def activated(name: str, gate: Expr, up: Expr) -> Expr:
-    """Return an activation of two float32 numbers, in float32, not rounded to an output's type.
+def activated(config: MatmulConfig | GroupedMatmulConfig, gate: Expr, up: Expr) -> Expr:
+    """Return the activation of two float32 numbers, in float32, not rounded to an output's type.
 
     Parameters
     ----------
-    name
-        One of `bitquant.config.ACTIVATIONS`.
+    config
+        A problem with an activation.
     gate, up
         Expressions that stand in the result several times: variables, or elements of a buffer.
     """
-    if name == "clamped_swiglu":
+    if config.activation == "clamped_swiglu":
         # No minimum: of a number and NaN that may be the number.
         limit = _number(CLAMPED_LIMIT)
         gate = tirx.Select(gate > limit, limit, gate)
         up = tirx.Select(up > limit, limit, tirx.Select(up < -limit, -limit, up)) + _number(1.0)
         z = gate * _number(CLAMPED_ALPHA)
-    elif name == "gelu_tanh_mul":
+    elif config.activation == "gelu_tanh_mul":
         z = gate * (gate * gate * _number(GELU_FACTOR * GELU_CUBIC) + _number(GELU_FACTOR))
     else:
-        assert name == "silu_mul", name
         z = gate
     return gate / (tirx.exp(-z) + _number(1.0)) * up
 

@@ -84,8 +84,7 @@ def activated_slot_value(config: GroupedMatmulConfig, gate: Expr, up: Expr, weig
     weight
         RoutingWeights[t, j], float32; None where there is none.
     """
-    assert config.activation is not None
-    value = activated(config.activation, gate, up)
+    value = activated(config, gate, up)
     return (value if weight is None else value * weight), "float32"
 
 

@@ -196,8 +196,7 @@ def epilogue_value(
 
 def activated_output(config: MatmulConfig, gate: Expr, up: Expr) -> Expr:
     """Return an output from the `epilogue_value` of its gate and of its up, which stand in it several times."""
-    assert config.activation is not None
-    return cast_output(activated(config.activation, gate, up), "float32", config.out_format.tvm_dtype)
+    return cast_output(activated(config, gate, up), "float32", config.out_format.tvm_dtype)
 
 
 def cast_output(x: Expr, x_dtype: str, dtype: str) -> Expr:

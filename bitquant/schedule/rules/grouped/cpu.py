@@ -239,7 +239,7 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
                             total[j] = T.cast(0, dtype)
                             for l in T.serial(LANES):
                                 total[j] = total[j] + dot[j, l]
-                            if not is_activated:
+                            if not is_activated:  # noqa: SIM102 - known when the kernel is written
                                 if n0 + j < N:
                                     values = T.meta_var(epilogue(*of_epilogue, (row,), e, n0 + j))
                                     D[row, n0 + j] = out_value(total[j], None, values)
@@ -275,7 +275,7 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
                             total[j] = T.cast(0, dtype)
                             for l in T.serial(LANES):
                                 total[j] = total[j] + dot[j, l]
-                            if not is_activated:
+                            if not is_activated:  # noqa: SIM102 - known when the kernel is written
                                 if n0 + j < N:
                                     values = T.meta_var(epilogue(*of_epilogue, place, e, n0 + j))
                                     if D_has_slots:

@@ -31,9 +31,9 @@ _ALL_LANES = 0xFFFFFFFF
 class GroupedFallbackRule(Rule):
     """One warp a column of D: its lanes stride over k, decode in registers, and add up by shuffles.
 
-    A column is one row of W, or the two of an activation. Sorted: a warp takes `m_per_warp` rows, and decodes the weight of each expert that they have once. Lane i looks for
-    the expert of row i among the offsets. Indexed: a warp takes a slot, or the slots of a token one after the other
-    where they are summed; `m_per_warp` is 1.
+    A column is one row of W, or the two of an activation. Sorted: a warp takes `m_per_warp` rows, and decodes the
+    weight of each expert that they have once. Lane i looks for the expert of row i among the offsets. Indexed: a warp
+    takes a slot, or the slots of a token one after the other where they are summed; `m_per_warp` is 1.
     """
 
     name = "grouped_fallback"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from tvm.script import tirx as T
@@ -49,13 +48,12 @@ class GatedPairs:
 
     def activated(self, low: Expr, high: Expr) -> Expr:
         """Emit the exchange of the arguments of rows g and g + 8 for one row of A; return D in float32."""
-        assert self.context.config.activation is not None
         low, high = local("float32", low), local("float32", high)
         sent = local("float32", T.Select(self._is_even, high, low))
         received = local("float32", T.tvm_warp_shuffle_xor(T.uint32(_ALL_LANES), sent, 4, 32, 32))
         gate = local("float32", T.Select(self._is_even, low, received))
         up = local("float32", T.Select(self._is_even, received, high))
-        return local("float32", activated(self.context.config.activation, gate, up))
+        return local("float32", activated(self.context.config, gate, up))
 
     def ordered(self, word: Expr) -> Expr:
         """Emit the exchange of a register of each lane, after which lane 4 c + t has that of column c; return it."""
