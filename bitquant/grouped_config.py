@@ -200,6 +200,13 @@ class GroupedMatmulConfig:
         """Whether D has the sums over the slots of a token."""
         return self.is_indexed and self.D_rows == "tokens"
 
+    def in_both_routings(self) -> tuple[GroupedMatmulConfig, GroupedMatmulConfig]:
+        """Return problems of the same weights whose rows are sorted, and indexed: a layer may call both with one W."""
+        of_rows = {"A_rows": "tokens", "D_rows": "slots", "with_routing_weights": False, "M": None}
+        by_order: dict[str, Any] = {"routing": "sorted", "top_k": None, **of_rows}
+        by_index: dict[str, Any] = {"routing": "indexed", "top_k": 1, **of_rows}
+        return dataclasses.replace(self, **by_order), dataclasses.replace(self, **by_index)
+
     # Reading and writing.
 
     def with_M(self, M: int | Sequence[int] | None) -> GroupedMatmulConfig:

@@ -46,6 +46,7 @@ def trials(ctx: click.Context) -> None:
 @click.option("--formats", help="Formats as for `bitquant bench`, such as uint4-g128-zeros,nf4-g64.")
 @click.option("--m", "rows", default=_ROWS, help="Rows of A to draw from; those named more often are drawn more often.")
 @click.option("--blind", is_flag=True, help="Draw no hint that the model names first, but for the defaults.")
+@click.option("--stratum", default="", help="Field of hints: draw of each of its values in turn, such as stream_k.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Other seeds draw other problems and hints.")
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes that compile. Default: as many as CPUs, less one."
@@ -59,12 +60,15 @@ def collect(
     formats: str | None,
     rows: str,
     blind: bool,
+    stratum: str,
     seed: int,
     workers: int | None,
 ) -> None:
-    """Draw problems and hints, compile, check and time them on the GPU that is here.
+    """Draw problems and hints, compile, check and time them on the GPUs that are here.
 
-    Each problem's kernels are added at the end of JOURNAL when they are measured; what is there is not measured again.
+    Kernels run in a process of its own for each GPU: one that hangs or breaks the GPU's context has failed, and the
+    collection goes on. Each problem's kernels are added at the end of JOURNAL when they are measured; what is there is
+    not measured again.
     `bitquant trials merge` makes a compact file of journals.
     """
     from bitquant.arch import resolve_target
@@ -75,6 +79,7 @@ def collect(
     from bitquant.testing.bench.run import checkout_commit
     from bitquant.testing.generators import SHAPE_SETS
     from bitquant.tune.collect import Draw, collect
+    from bitquant.tune.fleet import start_measurers, visible_gpus
 
     target = resolve_target("cuda")
     rules = [rule for rule in default_rules() if rule.name in ("wgmma", "wgmma_dense", "decode", "mma")]
@@ -97,9 +102,10 @@ def collect(
         config = kind.config(N, K, m)
         problem = Problem(config, m, target, preferred_layout(config, target))
         if (name := str(problem)) not in draws:
-            draws[name] = Draw.of(problem, rules, hints, blind)
+            draws[name] = Draw.of(problem, rules, hints, blind, stratum)
     workers = workers or max(1, (os.cpu_count() or 2) - 1)
-    collect(list(draws.values()), journal, workers, rules, seed, checkout_commit() or "", progress=click.echo)
+    measurers = start_measurers("cuda", visible_gpus())
+    collect(list(draws.values()), journal, workers, measurers, rules, seed, checkout_commit() or "", click.echo)
 
 
 @trials.command()

@@ -188,8 +188,8 @@ def grouped_matmul_dequantize_b(
         if config.activation is None:
             value, value_dtype = slot_value(config, C[place], routing, **epilogue(slot, n))
         else:
-            pair = (H[(*slot, 2 * n + i)] for i in range(2))
-            value, value_dtype = activated_slot_value(config, *pair, routing)
+            gate, up = (H[slot + (2 * n + i,)] for i in range(2))  # noqa: RUF005 - no star in an index before 3.11
+            value, value_dtype = activated_slot_value(config, gate, up, routing)
         return Expert[slot] < E, value, value_dtype
 
     def output(*place: Expr) -> Expr:

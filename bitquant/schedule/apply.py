@@ -17,12 +17,12 @@ from bitquant.compute.matmul import config_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.layouts import WeightLayout, fragment_refusal
+from bitquant.layouts import WEIGHT_LAYOUTS, WeightLayout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule import ranking
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules import default_rules
-from bitquant.schedule.rules.contract import Rule, problem_of
+from bitquant.schedule.rules.contract import Rule, applying, problem_of
 
 __all__ = [
     "ApplyDefaultSchedule",
@@ -145,16 +145,44 @@ def preferred_layout(
 ) -> WeightLayout:
     """Return the layout in which a weight for `rules` is stored: one for every rung, since it is stored once.
 
-    It is "fragment" where rules made for it take every rung, and the config does not ask for the plain layout.
+    It is "fragment" where rules made for it take every rung, and are preferred there or the only ones, and the config
+    does not ask for the plain layout. Weights of experts are stored once for sorted and indexed rows, so that the
+    layout of a grouped problem depends on neither rows nor routing: it is "fragment" where a rule made for it takes
+    rows of one kind, and those of the other are served by such a rule too, or by one that reads both layouts.
     """
     rules = chosen_rules(rules, config.operation)
     one = config.matmul if isinstance(config, GroupedMatmulConfig) else config
     if config.wants_plain_layout or target.kind.name != "cuda" or fragment_refusal(one) is not None:
         return "plain"
-    readers = [rule for rule in rules if isinstance(rule, Rule) and rule.weight_layouts == ("fragment",)]
-    problems = [Problem(config, rung, target, "fragment") for rung in config.ladder]
-    takes_all = all(any(rule.refuses(problem) is None for rule in readers) for problem in problems)
-    return "fragment" if takes_all else "plain"
+    own = [rule for rule in rules if isinstance(rule, Rule)]
+    if isinstance(config, GroupedMatmulConfig):
+        return "fragment" if _experts_gain(config, target, own) else "plain"
+    readers = [rule for rule in own if rule.weight_layouts == ("fragment",)]
+
+    def takes(rung: int) -> bool:
+        problem = Problem(config, rung, target, "fragment")
+        taking = applying(problem, readers)
+        if any(rule.is_preferred(problem) for rule in taking):
+            return True
+        return bool(taking) and not applying(Problem(config, rung, target, "plain"), own)
+
+    return "fragment" if all(map(takes, config.ladder)) else "plain"
+
+
+def _experts_gain(config: GroupedMatmulConfig, target: Target, rules: Sequence[Rule]) -> bool:
+    """Return whether rules made for the fragment layout take weights of experts, and no rows lose a rule for it."""
+    gains = False
+    for problem in (Problem(c, rung, target) for c in config.in_both_routings() for rung in c.ladder):
+        first = {}
+        for layout in WEIGHT_LAYOUTS:
+            stored = dataclasses.replace(problem, weight_layout=layout)
+            first[layout] = next((rule for rule in rules if rule.refusal(stored) is None), None)
+        rule = first["fragment"]
+        if rule is not None and rule.weight_layouts == ("fragment",):
+            gains = True
+        elif rule is not first["plain"]:
+            return False
+    return gains
 
 
 def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None = None) -> IRModule:
@@ -191,6 +219,7 @@ def schedule_module(mod: IRModule, target: Target, rules: Sequence[Any] | None =
 def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
     problem = problem_of(func, target)
     refusals = {str(k): str(v) for k, v in func.attrs.get(REFUSALS_ATTR, {}).items()} if func.attrs else {}
+    waiting: list[Rule] = []
     for place, rule in enumerate(rules):
         name = getattr(rule, "name", type(rule).__name__)
         if not isinstance(rule, Rule):
@@ -203,11 +232,16 @@ def _schedule(func: PrimFunc, target: Target, rules: Sequence[Any]) -> PrimFunc:
             refusals[name] = "needs a function made by bitquant"
         elif reason := rule.refusal(problem):
             refusals[name] = reason
-        elif chosen := ranking.first(problem, [other for other in rules[place:] if isinstance(other, Rule)]):
-            if problem.is_cuda:
-                on_cpu = {r.name for r in rules if isinstance(r, Rule) and r.is_for_cpu}
-                refusals = {name: reason for name, reason in refusals.items() if name not in on_cpu}
-            return schedule_with(func, *chosen, target, refusals=refusals)
+        else:
+            waiting.append(rule)
+            if rule.is_preferred(problem):
+                waiting += [other for other in rules[place + 1 :] if isinstance(other, Rule)]
+                break
+    if problem is not None and (chosen := ranking.first(problem, waiting)):
+        if problem.is_cuda:
+            on_cpu = {r.name for r in rules if isinstance(r, Rule) and r.is_for_cpu}
+            refusals = {name: reason for name, reason in refusals.items() if name not in on_cpu}
+        return schedule_with(func, *chosen, target, refusals=refusals)
     where = str(getattr(target, "arch", None) or target.kind.name)
     what = problem or f"{func.attrs.get('global_symbol')} on {where}"
     reasons = "".join(f"\n  {name}: {reason}" for name, reason in refusals.items())

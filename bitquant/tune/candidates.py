@@ -13,7 +13,7 @@ from bitquant.problem import Problem
 from bitquant.schedule import ranking
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.ranking import order
-from bitquant.schedule.rules.contract import Rule
+from bitquant.schedule.rules.contract import Rule, applying
 
 __all__ = ["Candidate", "candidates", "default_candidate"]
 
@@ -67,8 +67,8 @@ def candidates(
     current
         What is used now.
     """
-    applying = [rule for rule in rules if rule.refusal(problem) is None]
-    spaces = [[Candidate(problem.rung, rule, hint) for hint in _space(rule, problem)] for rule in applying]
+    taking = applying(problem, rules)
+    spaces = [[Candidate(problem.rung, rule, hint) for hint in _space(rule, problem)] for rule in taking]
     everything = [candidate for space in spaces for candidate in space]
     times = iter(predict_us(problem, everything))
     timed: list[tuple[float, Candidate]] = []

@@ -10,27 +10,28 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import random
-import statistics
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bitquant.archive import Archive
+from bitquant.errors import UnsupportedError
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
+from bitquant.schedule.ranking.order import interleaved
 from bitquant.schedule.records import problem_without_rows
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import Rule
 from bitquant.tune.candidates import Candidate
 from bitquant.tune.compile import Builder
-from bitquant.tune.measure import Workbench, clock_for
+from bitquant.tune.measurer import Measurer
+from bitquant.tune.trial import Verdict
 from bitquant.tune.trials import Measurement, append_to_journal, read_journal
-from bitquant.workers import Outcome, describe
+from bitquant.workers import Outcome
 
 __all__ = ["Draw", "collect", "draw_hints"]
 
@@ -44,6 +45,8 @@ FEW_ROWS = 64
 AHEAD = 8
 #: Attempts at a mutation that fits, for each that is wanted.
 ATTEMPTS = 20
+#: Most characters of what is kept of a failure.
+NOTE_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -58,23 +61,26 @@ class Draw:
         How many hints of each rule, by its name, at most; none of rules that it does not name.
     is_blind
         Whether no model names any of them, but for the defaults.
+    stratum
+        A field of hints: those that no model names are drawn from each of its values in turn, so that rare ones count.
     """
 
     problem: Problem
     counts: Mapping[str, int]
     is_blind: bool = False
+    stratum: str = ""
 
     @classmethod
-    def of(cls, problem: Problem, rules: Sequence[Rule], count: int, is_blind: bool = False) -> Draw:
+    def of(cls, problem: Problem, rules: Sequence[Rule], count: int, is_blind: bool = False, stratum: str = "") -> Draw:
         """Return a draw of so many hints of all rules that apply: most of those that are likely to win."""
         applying = [rule.name for rule in rules if rule.refusal(problem) is None]
         weights = dict.fromkeys(applying, 1.0)
         if "decode" in weights and problem.rung > FEW_ROWS:
             weights["decode"] = 0.2
-        if "wgmma" in weights and problem.rung < FEW_ROWS // 4:
-            weights["wgmma"] = 0.4
         total = sum(weights.values())
-        return cls(problem, {name: round(count * weight / total) for name, weight in weights.items()}, is_blind)
+        return cls(
+            problem, {name: round(count * weight / total) for name, weight in weights.items()}, is_blind, stratum
+        )
 
 
 def draw_hints(draw: Draw, rules: Sequence[Rule], seed: int = 0) -> list[tuple[Rule, Hint, str]]:
@@ -99,6 +105,10 @@ def _draw(rule: Rule, draw: Draw, count: int, chance: random.Random) -> Iterator
     seen = {default}
     everything = [hint for hint in rule.population(problem) if hint not in seen]
     chance.shuffle(everything)
+    strata: dict[Any, list[Hint]] = {}
+    for hint in everything:
+        strata.setdefault(getattr(hint, draw.stratum, None), []).append(hint)
+    everything = list(interleaved(strata.values()))
     left = count - 1
     wanted = {"mutated": int(count * (0.5 if draw.is_blind else MUTATED_SHARE))}
     wanted["likely"] = 0 if draw.is_blind else count - int(count * UNIFORM_SHARE) - wanted["mutated"]
@@ -146,23 +156,27 @@ def collect(
     draws: Sequence[Draw],
     journal: str | Path,
     workers: int,
+    measurers: Sequence[Measurer],
     rules: Sequence[Rule] | None = None,
     seed: int = 0,
     commit: str = "",
     progress: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """Compile, check and time the hints of many problems on the GPU that is here; each problem ends with its journal.
+    """Compile, check and time the hints of many problems; each problem ends with its journal.
 
-    Kernels are compiled ahead of the problem that is being measured. What the journal has is not measured again.
+    Kernels are compiled ahead of the problems that are being measured. What the journal has is not measured again. A
+    kernel that takes the process of a `ProcessMeasurer` down has failed, and the collection goes on.
 
     Parameters
     ----------
     draws
-        Problems in the order in which they are measured.
+        Problems in the order in which they are begun.
     journal
         The file at whose end measurements are written.
     workers
         Processes that compile.
+    measurers
+        Who runs the kernels: one for each GPU, all of one product. Each takes the next problem when it is free.
     rules
         The rules; default: bitquant's.
     seed
@@ -171,67 +185,79 @@ def collect(
         What measurements say of the sources.
     progress
         Called with a line of text for each problem.
+
+    Raises
+    ------
+    UnsupportedError
+        If the measurers are on different devices, or on none.
     """
+    devices = sorted({measurer.device for measurer in measurers})
+    if len(devices) != 1:
+        raise UnsupportedError(f"collecting trials needs GPUs of one product (got {', '.join(devices) or 'none'})")
     rules = default_rules() if rules is None else rules
     known = {m.key for m in read_journal(journal)}
-    device = torch.device("cuda", torch.cuda.current_device())
-    name = torch.cuda.get_device_name(device)
     builder = Builder(workers)
+    following = _compiled(draws, builder, AHEAD * max(1, workers), rules, seed, known, devices[0])
+    lock, done = threading.Lock(), 0
 
-    def write(measurements: list[Measurement]) -> None:
-        today = dt.datetime.now(dt.timezone.utc).date().isoformat()
-        append_to_journal(journal, [replace(m, date=today, commit=commit) for m in measurements])
-
-    try:
-        compiled = _compiled(draws, builder, AHEAD * workers, rules, seed, known, name)
-        for number, (draw, outcomes) in enumerate(compiled, 1):
+    def serve(measurer: Measurer) -> None:
+        nonlocal done
+        while True:
+            with lock:
+                drawn = next(following, None)
+            if drawn is None:
+                return
             try:
-                measurements = _measure(draw, outcomes, device)
-            except _BrokenError as error:
-                write(error.measurements)
-                raise
-            write(measurements)
-            timed = [m for m in measurements if m.status == "measured"]
-            best = min((m.latency_us for m in timed), default=0.0)
-            default = min((m.latency_us for m in timed if m.draw == "default"), default=0.0)
-            progress(
-                f"{number} of {len(draws)}: {draw.problem}: {len(timed)} of {len(measurements)} kernels, "
-                f"best {best:.2f} us, default {default:.2f} us"
-            )
-    finally:
+                measurements = _measure(*drawn, measurer)
+            except UnsupportedError as error:  # Its operands do not fit the memory, say.
+                measurements, said = [], str(error)
+            else:
+                said = _summary(measurements)
+            today = dt.datetime.now(dt.timezone.utc).date().isoformat()
+            with lock:
+                append_to_journal(journal, [replace(m, date=today, commit=commit) for m in measurements])
+                done += 1
+                progress(f"{done} of {len(draws)}: {drawn[0].problem}: {said}")
+
+    pool = ThreadPoolExecutor(len(measurers), "bitquant-collect")
+    try:
+        for served in as_completed([pool.submit(serve, measurer) for measurer in measurers]):
+            served.result()
+    finally:  # After Ctrl-C or an error, threads that wait for a kernel get an exception.
         builder.stop()
+        for measurer in measurers:
+            measurer.stop()
+        pool.shutdown()
 
 
-class _BrokenError(Exception):
-    """A kernel broke the GPU's context; with what was measured before, and the kernel as the last one."""
-
-    def __init__(self, measurements: list[Measurement]) -> None:
-        super().__init__(measurements[-1].note)
-        self.measurements = measurements
+def _summary(measurements: Sequence[Measurement]) -> str:
+    timed = [m for m in measurements if m.status == "measured"]
+    best = min((m.latency_us for m in timed), default=0.0)
+    default = min((m.latency_us for m in timed if m.draw == "default"), default=0.0)
+    return f"{len(timed)} of {len(measurements)} kernels, best {best:.2f} us, default {default:.2f} us"
 
 
 def _compiled(
     draws: Sequence[Draw], builder: Builder, ahead: int, rules: Sequence[Rule], seed: int, known: set[Any], device: str
-) -> Iterator[tuple[Draw, list[tuple[Measurement, Outcome]]]]:
-    """Yield each draw with its hints, as measurements without a time, and what became of each in the compiler.
+) -> Iterator[tuple[Draw, list[tuple[Measurement, Candidate, Future[Outcome]]]]]:
+    """Yield each draw with its hints, as measurements without a time, and what will become of each in the compiler.
 
     Hints of later draws are drawn and compiled meanwhile, until so many kernels are `ahead`.
     """
-    waiting: deque[tuple[Draw, list[tuple[Measurement, Future[Outcome]]]]] = deque()
-    following = iter(draws)
+    waiting: deque[tuple[Draw, list[tuple[Measurement, Candidate, Future[Outcome]]]]] = deque()
+    left = iter(draws)
     while True:
-        while sum(len(made) for _, made in waiting) < ahead and (draw := next(following, None)) is not None:
+        while sum(len(made) for _, made in waiting) < ahead and (draw := next(left, None)) is not None:
             made = []
             for rule, hint, how in draw_hints(draw, rules, seed):
                 candidate = Candidate(draw.problem.rung, rule, hint)
                 measurement = _unmeasured(draw.problem, candidate, how, device)
                 if measurement.key not in known:
-                    made.append((measurement, builder.submit(draw.problem, candidate)))
+                    made.append((measurement, candidate, builder.submit(draw.problem, candidate)))
             waiting.append((draw, made))
         if not waiting:
             return
-        draw, made = waiting.popleft()
-        yield draw, [(measurement, outcome.result()) for measurement, outcome in made]
+        yield waiting.popleft()
 
 
 def _unmeasured(problem: Problem, candidate: Candidate, how: str, device: str) -> Measurement:
@@ -248,41 +274,35 @@ def _unmeasured(problem: Problem, candidate: Candidate, how: str, device: str) -
     )
 
 
-def _measure(draw: Draw, outcomes: Sequence[tuple[Measurement, Outcome]], device: torch.device) -> list[Measurement]:
+def _measure(
+    draw: Draw, made: Sequence[tuple[Measurement, Candidate, Future[Outcome]]], measurer: Measurer
+) -> list[Measurement]:
     """Return what became of the kernels of a problem: all in a short sample, the best and the defaults in turns too."""
     problem = draw.problem
-    bench = Workbench(problem.config, problem.weight_layout, problem.rung, device)
-    clock = clock_for(device)
     results: list[Measurement] = []
-    kernels: dict[int, Any] = {}
-
-    def sample(place: int) -> float:
-        return bench.latency_us(None, kernels[place], clock, precise=False)
-
-    for place, (measurement, outcome) in enumerate(outcomes):
+    ready: dict[int, tuple[Candidate, Archive]] = {}
+    for place, (measurement, candidate, future) in enumerate(made):
+        outcome = future.result()
         if not isinstance(outcome, Archive):
             results.append(replace(measurement, note=outcome))
             continue
         built = measurement
         for resources in outcome.resources.values():
-            built = replace(measurement, registers=resources.registers, spill_bytes=resources.spill_bytes)
-        try:
-            kernel = outcome.runtime_module()[outcome.symbols[problem.rung]]
-            if complaint := bench.check(kernel):
-                results.append(replace(built, status="wrong", note=complaint))
-                continue
-            kernels[place] = kernel
-            latency_us = sample(place)
-        except Exception as error:
-            results.append(replace(built, note=f"broke the GPU's context: {describe(error)[:200]}"))
-            raise _BrokenError(results) from error
-        results.append(replace(built, status="measured", latency_us=latency_us))
-    order = sorted(kernels, key=lambda place: results[place].latency_us)
-    again = dict.fromkeys([*order[:FINALISTS], *(p for p in order if results[p].draw == "default")])
-    times: dict[int, list[float]] = {place: [] for place in again}
-    for _ in range(ROUNDS):
-        for place in again:
-            times[place].append(sample(place))
-    for place in again:
-        results[place] = replace(results[place], latency_us=statistics.median(times[place]), rounds=ROUNDS)
+            built = replace(built, registers=resources.registers, spill_bytes=resources.spill_bytes)
+        results.append(_told(built, measurer.sample(problem, candidate, outcome)))
+        if results[place].status == "measured":
+            ready[place] = candidate, outcome
+    order = sorted(ready, key=lambda place: results[place].latency_us)
+    again = list(dict.fromkeys([*order[:FINALISTS], *(p for p in order if results[p].draw == "default")]))
+    if again:
+        verdicts = measurer.compare(problem, [ready[p] for p in again], rounds=ROUNDS, is_precise=False)
+        for place, verdict in zip(again, verdicts, strict=True):
+            results[place] = _told(replace(results[place], rounds=ROUNDS), verdict)
     return results
+
+
+def _told(measurement: Measurement, verdict: Verdict) -> Measurement:
+    """Return a measurement with what a measurer says of it."""
+    return replace(
+        measurement, status=verdict.status, latency_us=verdict.latency_us or 0.0, note=verdict.note[:NOTE_LENGTH]
+    )

@@ -34,7 +34,7 @@ from bitquant.tune.search import FINALISTS, Finished, best_of
 from bitquant.tune.trial import Trial
 from bitquant.tune.work import SLOTS, Bench, LocalSlot, Slot, SlotLostError, job_of
 
-__all__ = ["Fleet", "Here", "Rung", "provenance_of", "slots_here", "visible_gpus"]
+__all__ = ["Fleet", "Here", "Rung", "provenance_of", "slots_here", "start_measurers", "visible_gpus"]
 
 
 @dataclass
@@ -304,10 +304,9 @@ def slots_here(
         In place of processes.
     """
     builder = Builder(workers)
-    made: list[Measurer] = list(measurers)
+    made = list(measurers)
     try:
-        if not made:
-            _start_processes(device_type, gpus if device_type == "cuda" else [None], made)
+        made = made or start_measurers(device_type, gpus if device_type == "cuda" else [None])
         benches = [Bench(builder, measurer, rules, default_predictor()) for measurer in made]
         count = SLOTS if device_type == "cuda" else 1
         yield Here([LocalSlot(bench) for bench in benches for _ in range(count)], builder, made)
@@ -317,13 +316,25 @@ def slots_here(
             measurer.stop()
 
 
-def _start_processes(device_type: str, gpus: Sequence[str | None], made: list[Measurer]) -> None:
-    """Start a measuring process for each GPU, all at once; `made` gets those that started, also where one does not."""
+def start_measurers(device_type: str, gpus: Sequence[str | None]) -> list[Measurer]:
+    """Start a measuring process for each GPU, all at once.
+
+    Raises
+    ------
+    UnsupportedError
+        If one cannot start or cannot use its device; the others have ended then.
+    """
     with ThreadPoolExecutor(max(1, len(gpus))) as pool:
         starting = [pool.submit(ProcessMeasurer, device_type, gpu) for gpu in gpus]
-    made += [future.result() for future in starting if future.exception() is None]
-    for future in starting:
-        future.result()
+    made: list[Measurer] = [future.result() for future in starting if future.exception() is None]
+    try:
+        for future in starting:
+            future.result()
+    except BaseException:
+        for measurer in made:
+            measurer.stop()
+        raise
+    return made
 
 
 def provenance_of(subject: Tuned) -> dict[str, Any]:

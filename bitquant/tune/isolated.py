@@ -26,7 +26,7 @@ from bitquant.errors import UnsupportedError
 from bitquant.files import scratch_folder
 from bitquant.problem import Problem
 from bitquant.tune.candidates import Candidate
-from bitquant.tune.measurer import BrokenContextError, LocalMeasurer
+from bitquant.tune.measurer import ROUNDS, BrokenContextError, LocalMeasurer
 from bitquant.tune.trial import Verdict
 from bitquant.workers import describe
 
@@ -111,8 +111,15 @@ class ProcessMeasurer:
                 return Verdict("failed", note=_complaint(error, phase[0]))
         return verdict
 
-    def compare(self, problem: Problem, finalists: Sequence[tuple[Candidate, Archive]]) -> list[Verdict]:
-        """Time right kernels precisely, in turns, and check each once more.
+    def compare(
+        self,
+        problem: Problem,
+        finalists: Sequence[tuple[Candidate, Archive]],
+        rounds: int = ROUNDS,
+        *,
+        is_precise: bool = True,
+    ) -> list[Verdict]:
+        """Time right kernels in turns, and check each once more, as `LocalMeasurer.compare` does.
 
         Where one takes the process down the others begin anew.
 
@@ -135,7 +142,8 @@ class ProcessMeasurer:
                     return self._limit(phase)
 
                 try:
-                    found = self._ask("compare", problem, [folder / f"{i}.bqk" for i in left], note)
+                    paths = [folder / f"{i}.bqk" for i in left]
+                    found = self._ask("compare", problem, paths, note, rounds=rounds, is_precise=is_precise)
                 except ChildError as error:
                     verdicts[now[0]] = Verdict("failed", note=_complaint(error, "round"))
                 else:
@@ -146,7 +154,12 @@ class ProcessMeasurer:
         return _SETUP_TIMEOUT_S if phase == "operands" else self._timeout_s
 
     def _ask(
-        self, what: str, problem: Problem, paths: Sequence[Path], note: Callable[[dict[str, Any]], float]
+        self,
+        what: str,
+        problem: Problem,
+        paths: Sequence[Path],
+        note: Callable[[dict[str, Any]], float],
+        **options: Any,
     ) -> list[Verdict]:
         request = {
             "do": what,
@@ -156,6 +169,7 @@ class ProcessMeasurer:
             "target": str(problem.target),
             "layout": problem.weight_layout,
             "archives": [str(path) for path in paths],
+            "options": options,
         }
         with self._lock:
             if self._is_stopped:
@@ -216,7 +230,7 @@ def main() -> None:
             if request["do"] == "sample":
                 verdicts = [measurer.sample(problem, None, archives[0])]
             else:
-                verdicts = measurer.compare(problem, [(None, archive) for archive in archives])
+                verdicts = measurer.compare(problem, [(None, archive) for archive in archives], **request["options"])
         except BrokenContextError as error:
             return {"error": describe(error), "is_broken": True}
         except Exception as error:  # noqa: BLE001 - the parent reports it.

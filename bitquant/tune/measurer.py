@@ -40,8 +40,15 @@ class Measurer(Protocol):
     def sample(self, problem: Problem, candidate: Candidate, archive: Archive) -> Verdict:
         """Check the result of a kernel, and time it shortly if it is right."""
 
-    def compare(self, problem: Problem, finalists: Sequence[tuple[Candidate, Archive]]) -> list[Verdict]:
-        """Time right kernels precisely, in turns, and check each once more: a race shows after many calls."""
+    def compare(
+        self,
+        problem: Problem,
+        finalists: Sequence[tuple[Candidate, Archive]],
+        rounds: int = ROUNDS,
+        *,
+        is_precise: bool = True,
+    ) -> list[Verdict]:
+        """Time right kernels in turns, and check each once more: a race shows after many calls."""
 
     def stop(self) -> None:
         """Measure nothing more."""
@@ -92,8 +99,26 @@ class LocalMeasurer:
             self._check_gpu(error)
             return Verdict("failed", note=describe(error))
 
-    def compare(self, problem: Problem, finalists: Sequence[tuple[Candidate | None, Archive]]) -> list[Verdict]:
-        """Time right kernels precisely, in turns, and check each once more.
+    def compare(
+        self,
+        problem: Problem,
+        finalists: Sequence[tuple[Candidate | None, Archive]],
+        rounds: int = ROUNDS,
+        *,
+        is_precise: bool = True,
+    ) -> list[Verdict]:
+        """Time right kernels in turns, and check each once more.
+
+        Parameters
+        ----------
+        problem
+            What they compute.
+        finalists
+            The kernels.
+        rounds
+            In how many turns; the latency of each is the median.
+        is_precise
+            Whether a turn is a long one, and not as short as in `sample`.
 
         Raises
         ------
@@ -118,7 +143,7 @@ class LocalMeasurer:
 
         def time(i: int) -> None:
             bench = self._bench(problem)
-            times[i].append(bench.latency_us(finalists[i][0], kernels[i], self._clock, precise=True))
+            times[i].append(bench.latency_us(finalists[i][0], kernels[i], self._clock, precise=is_precise))
 
         def check(i: int) -> None:
             if complaint := self._bench(problem).check(kernels[i]):
@@ -127,7 +152,7 @@ class LocalMeasurer:
             else:
                 verdicts[i] = Verdict("measured", statistics.median(times[i]))
 
-        for act in (load, *[time] * ROUNDS, check):
+        for act in (load, *[time] * rounds, check):
             for i in range(len(finalists)):
                 attempt(i, lambda i=i, act=act: act(i))  # type: ignore[misc]
         return [verdicts[i] for i in range(len(finalists))]

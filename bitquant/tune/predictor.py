@@ -46,6 +46,8 @@ class Learned:
         known = {}
         for place, geometry in enumerate(geometries(problem, ((c.rule, c.hint) for c in candidates))):
             rule = candidates[place].rule
+            if not order.compares(trees, problem, rule):
+                continue
             if np.isfinite(times[place]) and (own := rule.features(geometry)) is not None:
                 known[place] = rule, geometry, own
         if known:

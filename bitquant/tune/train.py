@@ -23,7 +23,7 @@ from bitquant.problem import Problem
 from bitquant.schedule.ranking.features import geometries, problem_features, samples, slowness
 from bitquant.schedule.ranking.trees import Trees
 from bitquant.schedule.rules import default_rules
-from bitquant.schedule.rules.contract import Geometry, Rule
+from bitquant.schedule.rules.contract import Geometry, Rule, applying
 from bitquant.tune.trials import Measurement
 
 __all__ = ["CLIP", "Measured", "Regret", "first_losses", "gains", "measured_problems", "regrets", "train", "validated"]
@@ -70,8 +70,11 @@ class Measured:
     @property
     def analytical_score(self) -> np.ndarray:
         """What puts kernels in the order without a learned model: the preferred rule's first, by predicted time."""
-        place = {rule.name: i for i, rule in enumerate(default_rules())}
-        return np.array([1e3 * place[rule.name] + own["log_cost"] for rule, _, own in self.candidates]) + self.refused
+        place = {rule.name: i for i, rule in enumerate(applying(self.problem, default_rules()))}
+        return np.array([
+            1e3 * place[rule.name] + own["log_cost"] if rule.name in place else math.inf
+            for rule, _, own in self.candidates
+        ])  # fmt: skip
 
     @property
     def refused(self) -> np.ndarray:
@@ -131,7 +134,13 @@ def train(problems: Sequence[Measured]) -> Trees:
         If xgboost is not installed.
     """
     booster, names = _booster(problems)
-    return Trees.from_xgboost(booster, names, sorted({p.problem.gpu.example for p in problems}))
+    least_rows: dict[str, int] = {}
+    for measured in problems:
+        for rule, _, _ in measured.candidates:
+            if rule.refusal(measured.problem) is None:
+                rows = measured.problem.rung
+                least_rows[rule.name] = min(rows, least_rows.get(rule.name, rows))
+    return Trees.from_xgboost(booster, names, sorted({p.problem.gpu.example for p in problems}), least_rows)
 
 
 def gains(problems: Sequence[Measured]) -> dict[str, float]:

@@ -23,6 +23,8 @@ from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import fragment_layout
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
+from bitquant.schedule.rules import default_rules
+from bitquant.schedule.rules.contract import applying
 from bitquant.schedule.rules.hopper.emit.decode import DecodingTrace, trace_decoding
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
@@ -239,9 +241,30 @@ def test_refusals(fields: dict, message: str) -> None:
 
 
 def test_few_rows_are_left_to_others() -> None:
-    """Below 16 rows the rule refuses."""
-    assert RULE.refuses(Problem(_config(), 8, TARGET)) == "needs M >= 16 (got 8)"
-    assert RULE.refuses(Problem(_config(), 16, TARGET)) is None
+    """Below 8 rows the rule refuses; below 16 others are preferred, and its tiles have no more columns than rows."""
+    assert RULE.refuses(Problem(_config(), 7, TARGET)) == "needs M >= 8 (got 7)"
+    for A_dtype in ("float16", "int8", "float8_e4m3"):
+        config = bq.MatmulConfig(M=16, N=1024, K=1024, A_dtype=A_dtype, W_dtype="int4", out_dtype="float16")
+        for m, columns in ((8, {8}), (9, {16}), (15, {16})):
+            problem = Problem(config.with_M(m), m, TARGET, "fragment")
+            assert RULE.refusal(problem) is None
+            assert not RULE.is_preferred(problem)
+            assert {hint.block_m for hint in RULE.population(problem)} == columns
+            found = [rule.name for rule in applying(problem, default_rules())]
+            assert (found[0], found[-1]) == ("decode", "wgmma")
+    assert RULE.is_preferred(Problem(_config(), 16, TARGET))
+
+
+@pytest.mark.parametrize("m", [8, 12, 15])
+@pytest.mark.parametrize("target", ["h100", "h200"])
+def test_few_rows_have_other_defaults(m, target) -> None:
+    """From 8 to 15 rows kernels stay what they are until trials say otherwise; the rule alone serves them too."""
+    config = _config().with_M((1, m, 64))
+    operator = bq.Matmul(config, target=target)
+    assert [operator.choices[rung].rule for rung in config.ladder] == ["decode", "decode", "wgmma"]
+    alone = bq.Matmul(config.with_M((m, 64)), target=target, rules=(RULE,))
+    assert alone.weight_layout == "fragment"
+    assert {choice.rule for choice in alone.choices.values()} == {"wgmma"}
 
 
 def test_other_gpus_are_refused() -> None:

@@ -9,10 +9,12 @@ import torch
 import bitquant as bq
 from bitquant.grouped_inputs import draw_grouped_inputs, draw_routing
 from bitquant.schedule import Plan, Planned
+from bitquant.schedule.rules import GroupedFallbackRule
 from bitquant.testing.generators import case_id
 from bitquant.testing.grouped import GroupedInputs, check_grouped_call, grouped_oracle
 from bitquant.testing.oracle import assert_close
 from tests.unit.test_grouped import FIELDS, FORMS, GROUPED
+from tests.unit.test_grouped_layout import TILED, IndexedRule, SortedRule
 
 ROUTINGS = ("uniform", "zipf", "one")
 
@@ -23,6 +25,22 @@ def test_results(config):
     operator = bq.GroupedMatmul(config, target="cuda")
     for m, routing in ((0, "uniform"), (1, "uniform"), (9, "zipf"), (20, "one"), (33, "uniform")):
         check_grouped_call(operator, m, "cuda", routing=routing)
+
+
+@pytest.mark.parametrize("config", TILED, ids=lambda c: f"{c.routing}-{case_id(c.matmul)}")
+@pytest.mark.sample(shows=lambda config: {("W", config.W_format.name, config.A_format.bits), ("rows", config.routing)})
+def test_fallback_reads_fragments(config):
+    """The fallback and `dequantize` give the same on a weight in the fragment layout."""
+    rules = (SortedRule(), IndexedRule(), GroupedFallbackRule())
+    operator = bq.GroupedMatmul(config, target="cuda", rules=rules)
+    assert operator.weight_layout == "fragment"
+    check_grouped_call(operator, 20, "cuda", routing="zipf")
+    inputs = draw_grouped_inputs(config, 1, torch.Generator().manual_seed(0))
+    operands = {name: t.cuda() for name, t in inputs.stored("fragment").items()}
+    decoded = operator.dequantize(operands["W"], operands.get("scale"), operands.get("zeros"), torch.float32)
+    expected = torch.stack([expert.decoded(slice(None)) for expert in inputs.experts])
+    bound = 2.0**-22 * float(expected.abs().max())
+    torch.testing.assert_close(decoded.double().cpu(), expected, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("routing", ROUTINGS)

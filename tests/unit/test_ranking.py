@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -13,22 +15,27 @@ import torch
 
 import bitquant as bq
 from bitquant.arch import cuda_target, resolve_target
-from bitquant.errors import RecordError
+from bitquant.errors import RecordError, UnsupportedError
 from bitquant.problem import Problem
 from bitquant.schedule import ranking
 from bitquant.schedule.ranking import order
 from bitquant.schedule.ranking.features import samples
 from bitquant.schedule.ranking.trees import Trees
 from bitquant.schedule.rules import default_rules
+from bitquant.schedule.rules.contract import applying
 from bitquant.schedule.rules.decode.rule import DecodeRule
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.testing.generators import SHAPE_SETS
+from bitquant.tune import isolated
 from bitquant.tune.candidates import Candidate
-from bitquant.tune.collect import Draw, _compiled, _measure, draw_hints, mutated
-from bitquant.tune.compile import Builder
+from bitquant.tune.collect import Draw, collect, draw_hints, mutated
+from bitquant.tune.fleet import start_measurers
+from bitquant.tune.measurer import LocalMeasurer
 from bitquant.tune.predictor import Learned
 from bitquant.tune.train import Measured, measured_problems, regrets
 from bitquant.tune.trials import Measurement, append_to_journal, read_journal
+from tests.unit.test_tune_faults import FaultyRule
+from tests.unit.test_tune_search import Measurer
 
 H200 = cuda_target("sm_90a")
 RULES = [rule for rule in default_rules() if rule.name in ("wgmma", "decode")]
@@ -47,7 +54,8 @@ def _is_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def _stump(feature: int, threshold: float, values: tuple[float, float], names: list[str]) -> Trees:
     """One tree of one split."""
     return Trees(
-        names=np.array(names), devices=np.array(["H200 SXM"]), roots=np.array([0], np.int32),
+        names=np.array(names), devices=np.array(["H200 SXM"]), rules=np.array(["decode"]),
+        least_rows=np.array([1], np.int32), roots=np.array([0], np.int32),
         feature=np.array([feature, 0, 0], np.int16), threshold=np.array([threshold, 0, 0], np.float32),
         left=np.array([1, 1, 2], np.int32), right=np.array([2, 1, 2], np.int32),
         missing_left=np.array([True, False, False]), value=np.array([0, *values], np.float32), base=np.array(0.5),
@@ -126,6 +134,19 @@ def test_what_the_trials_do_not_cover_keeps_the_analytical_order(problem: Proble
     assert order.model_for(problem) is None
     rule = next(rule for rule in RULES if rule.refusal(problem) is None)
     assert ranking.first(problem, RULES) == (rule, rule.default_hint(problem))
+
+
+def test_a_rule_that_is_not_preferred_is_ranked_where_trials_had_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below 16 rows wgmma is a candidate of the ranking by the least rows of its trials; tuning tries it either way."""
+    problem, trees = _problem(8), Trees.load(order.MODEL)
+    assert {rule.name for rule in RULES if rule.refusal(problem) is None} == {"wgmma", "decode"}
+    for least, wanted in ((16, {"decode"}), (8, {"wgmma", "decode"})):
+        known = dataclasses.replace(trees, rules=np.array(["decode", "wgmma"]), least_rows=np.array([1, least]))
+        monkeypatch.setattr(order, "_trees", lambda known=known: known)
+        assert {rule.name for rule, _ in order._ranked(problem, applying(problem, RULES))} == wanted
+        assert {rule.name for rule, _ in ranking.ordered(problem, RULES)} == {"wgmma", "decode"}
+        found = [Candidate(8, rule, next(rule.space(problem))) for rule in RULES]
+        assert np.isfinite(Learned().predict_us(problem, found)).all()
 
 
 def test_the_ranking_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,20 +292,84 @@ def test_the_commands_merge_show_and_learn(tmp_path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "p.png").stat().st_size > 10_000
 
 
-def test_collected_kernels_come_by_problem_and_known_ones_not_again() -> None:
-    """Problems keep their order, each kernel is checked and timed, and what a journal has is not compiled."""
+def test_a_stratum_draws_rare_values_as_often() -> None:
+    """With the field named, half of the hints that no model names have stream-K; without it about a tenth."""
+    problem, shares = _problem(16, 8192, 28672), {}
+    for stratum in ("", "stream_k"):
+        draw = Draw(problem, {"wgmma": 81}, stratum=stratum)
+        uniform = [hint for _, hint, how in draw_hints(draw, RULES) if how == "uniform"]
+        shares[stratum] = sum(hint.stream_k for hint in uniform) / len(uniform)
+    assert shares[""] < 0.3
+    assert 0.4 < shares["stream_k"] < 0.6
+
+
+@pytest.fixture(scope="module")
+def cpu_draws() -> list[Draw]:
+    """Two problems for the CPU, with two hints each."""
     config = bq.MatmulConfig(M=2, N=64, K=64, W_dtype="uint4")
-    problems = [Problem(config.with_M(m), m, resolve_target("cpu")) for m in (2, 1)]
-    rules = [rule for rule in default_rules() if rule.name == "cpu"]
-    draws = [Draw(problem, {"cpu": 2}) for problem in problems]
-    builder = Builder(0)
-    try:
-        found = list(_compiled(draws, builder, 1, rules, 0, set(), "CPU"))
-        assert [draw.problem.rung for draw, _ in found] == [2, 1]
-        measured = [m for draw, made in found for m in _measure(draw, made, torch.device("cpu"))]
-        assert len(measured) >= 2
-        assert all(m.status == "measured" and m.latency_us > 0 for m in measured)
-        known = {m.key for m in measured}
-        assert [made for _, made in _compiled(draws, builder, 1, rules, 0, known, "CPU")] == [[], []]
-    finally:
-        builder.stop()
+    return [Draw(Problem(config.with_M(m), m, resolve_target("cpu")), {"cpu": 2}) for m in (2, 1)]
+
+
+CPU_RULES = [rule for rule in default_rules() if rule.name == "cpu"]
+
+
+def test_collected_kernels_come_by_problem_and_known_ones_not_again(cpu_draws, tmp_path) -> None:
+    """Problems keep their order, each kernel is checked and timed, and what a journal has is not compiled."""
+    journal, told = tmp_path / "journal.jsonl", []
+    for _ in range(2):
+        measurer = LocalMeasurer(torch.device("cpu"))
+        collect(cpu_draws, journal, 0, [measurer], CPU_RULES, commit="abc", progress=told.append)
+    measured = read_journal(journal)
+    assert [rung for rung, _ in itertools.groupby(m.rung for m in measured)] == [2, 1]
+    assert len(journal.read_text().splitlines()) == len(measured) >= 2
+    assert all(m.status == "measured" and m.latency_us > 0 and m.rounds == 3 for m in measured)
+    assert {(m.device, m.commit) for m in measured} == {("CPU", "abc")}
+    assert [line.split(":")[0] for line in told] == 2 * ["1 of 2", "2 of 2"]
+    assert told[-1].endswith("0 of 0 kernels, best 0.00 us, default 0.00 us")
+
+
+def test_two_measurers_share_the_problems(cpu_draws, tmp_path) -> None:
+    """Each takes the next problem when it is free; the journal has the kernels of both."""
+    took = set()
+
+    class Noted(LocalMeasurer):
+        def sample(self, problem, candidate, archive):
+            if (id(self), problem.rung) not in took:
+                took.add((id(self), problem.rung))
+                barrier.wait(timeout=60)  # Until the other has a problem as well.
+            return super().sample(problem, candidate, archive)
+
+    barrier = threading.Barrier(2)
+    collect(cpu_draws, tmp_path / "j", 0, [Noted(torch.device("cpu")) for _ in range(2)], CPU_RULES)
+    assert len({measurer for measurer, _ in took}) == 2
+    assert sorted(rung for _, rung in took) == [1, 2]
+    assert {m.rung for m in read_journal(tmp_path / "j") if m.status == "measured"} == {1, 2}
+
+
+def test_a_kernel_that_ends_the_process_costs_itself_alone(cpu_draws, tmp_path, monkeypatch) -> None:
+    """Faults are kept with their notes, what follows is measured, and the processes end."""
+    monkeypatch.setitem(isolated.KERNEL_TIMEOUT_S, "cpu", 4.0)
+    rule = FaultyRule()
+    rule.kinds = ("right", "hang", "segfault", "wrong", "slow")
+    draws = [Draw(draw.problem, {"faulty": count}) for draw, count in zip(cpu_draws, (5, 1), strict=True)]
+    (measurer,) = start_measurers("cpu", [None])
+    collect(draws, tmp_path / "j", 0, [measurer], [rule])
+    found = {(m.rung, m.hint["kind"]): m for m in read_journal(tmp_path / "j")}
+    assert {kind: m.status for (rung, kind), m in found.items() if rung == 2} == {
+        "right": "measured", "slow": "measured", "wrong": "wrong", "hang": "failed", "segfault": "failed",
+    }  # fmt: skip
+    assert found[1, "right"].status == "measured"
+    assert "said nothing for 4 s" in found[2, "hang"].note
+    assert "died (SIGSEGV)" in found[2, "segfault"].note
+    assert "relative error" in found[2, "wrong"].note
+    assert found[2, "slow"].latency_us > 2_000 > found[2, "right"].latency_us
+    assert measurer.started == 3  # The first one, and one after each kernel that took it down.
+    assert measurer.pid is None
+
+
+def test_measurers_of_different_products_are_refused() -> None:
+    """Times of two products are no data of one device."""
+    with pytest.raises(UnsupportedError, match=r"GPUs of one product \(got CPU, H200\)"):
+        collect([], "journal.jsonl", 0, [Measurer(device="H200"), Measurer()])
+    with pytest.raises(UnsupportedError, match="got none"):
+        collect([], "journal.jsonl", 0, [])

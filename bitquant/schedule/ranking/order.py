@@ -22,7 +22,7 @@ from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.ranking.features import Candidate, geometries, slowness
 from bitquant.schedule.ranking.trees import Trees
-from bitquant.schedule.rules.contract import Rule
+from bitquant.schedule.rules.contract import Rule, applying
 
 __all__ = ["ENVIRONMENT", "MODEL", "MOST_ROWS", "first", "interleaved", "ordered"]
 
@@ -70,12 +70,12 @@ def ordered(problem: Problem, rules: Sequence[Rule]) -> Iterator[tuple[Rule, Hin
     rules
         In order of preference.
     """
-    applying = [rule for rule in rules if rule.refusal(problem) is None]
-    if (ranked := _ranked(problem, applying)) is None:
-        yield from _interleaved(problem, applying)
+    taking = applying(problem, rules)
+    if (ranked := _ranked(problem, taking)) is None:
+        yield from _interleaved(problem, taking)
         return
     seen = set()
-    for rule, hint in itertools.chain(ranked, _interleaved(problem, applying)):
+    for rule, hint in itertools.chain(ranked, _interleaved(problem, taking)):
         if (rule.name, hint) not in seen:
             seen.add((rule.name, hint))
             yield rule, hint
@@ -86,19 +86,25 @@ def first(problem: Problem, rules: Sequence[Rule]) -> tuple[Rule, Hint] | None:
     return next(ordered(problem, rules), None)
 
 
-def _ranked(problem: Problem, applying: Sequence[Rule]) -> list[tuple[Rule, Hint]] | None:
+def _ranked(problem: Problem, taking: Sequence[Rule]) -> list[tuple[Rule, Hint]] | None:
     """Return the likely hints of the rules with features in the order of the learned model; None without one.
 
     A rule that is preferred to all of those, and has no features, keeps its place: nothing is ranked.
     """
     trees = model_for(problem)
-    if trees is None or not applying:
+    if trees is None or not taking:
         return None
-    candidates = [candidate for rule in applying for candidate in likely(problem, rule)]
-    if not candidates or candidates[0][0] is not applying[0]:
+    known = [rule for rule in taking if compares(trees, problem, rule)]
+    candidates = [candidate for rule in known for candidate in likely(problem, rule)]
+    if not candidates or candidates[0][0] is not taking[0]:
         return None
     order = np.argsort(slowness(trees, problem, candidates), kind="stable")
     return [(candidates[i][0], candidates[i][1].hint) for i in order]
+
+
+def compares(trees: Trees, problem: Problem, rule: Rule) -> bool:
+    """Return whether a model ranks a rule's hints: where the rule is not preferred, only if it was trained on such."""
+    return rule.is_preferred(problem) or trees.covers(rule.name, problem.rung)
 
 
 def likely(problem: Problem, rule: Rule) -> Iterator[Candidate]:
@@ -112,8 +118,8 @@ def likely(problem: Problem, rule: Rule) -> Iterator[Candidate]:
         yield rule, geometry, own
 
 
-def _interleaved(problem: Problem, applying: Sequence[Rule]) -> Iterator[tuple[Rule, Hint]]:
-    return interleaved(zip(itertools.repeat(rule), rule.space(problem)) for rule in applying)
+def _interleaved(problem: Problem, taking: Sequence[Rule]) -> Iterator[tuple[Rule, Hint]]:
+    return interleaved(zip(itertools.repeat(rule), rule.space(problem)) for rule in taking)
 
 
 def interleaved(spaces: Iterable[Iterable[_Item]]) -> Iterator[_Item]:

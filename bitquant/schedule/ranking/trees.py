@@ -7,6 +7,7 @@ A file is NumPy's ``.npz`` and loads without executing anything (``allow_pickle=
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ class Trees:
         Features, the columns of a sample.
     devices
         Products whose kernels the trees were trained on, as `GpuArch.example` names them.
+    rules, least_rows
+        Rules whose kernels they were trained on, and the least rows of A of each one's.
     roots
         The first node of each tree.
     feature, threshold, left, right, missing_left
@@ -41,6 +44,8 @@ class Trees:
 
     names: np.ndarray
     devices: np.ndarray
+    rules: np.ndarray
+    least_rows: np.ndarray
     roots: np.ndarray
     feature: np.ndarray
     threshold: np.ndarray
@@ -69,8 +74,11 @@ class Trees:
         np.savez_compressed(path, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
-    def from_xgboost(cls, booster: Any, names: list[str], devices: list[str]) -> Trees:
+    def from_xgboost(
+        cls, booster: Any, names: list[str], devices: list[str], least_rows: Mapping[str, int] | None = None
+    ) -> Trees:
         """Return the trees of a trained `xgboost.Booster`, whose columns have these names."""
+        least_rows = least_rows or {}
         learner = json.loads(booster.save_raw("json"))["learner"]
         parts: dict[str, list[np.ndarray]] = {f.name: [] for f in fields(cls)}
         count = 0
@@ -90,6 +98,8 @@ class Trees:
         return cls(
             names=np.array(names),
             devices=np.array(devices),
+            rules=np.array(list(least_rows), np.str_),
+            least_rows=np.array(list(least_rows.values()), np.int32),
             base=np.array(float(score)),
             **{
                 name: np.concatenate(parts[name]).astype(dtype)
@@ -99,6 +109,10 @@ class Trees:
                 )
             },
         )  # fmt: skip
+
+    def covers(self, rule: str, rows: int) -> bool:
+        """Return whether there were kernels of a rule, by its name, for so many rows of A or fewer."""
+        return any(name == rule and least <= rows for name, least in zip(self.rules, self.least_rows, strict=True))
 
     def predict(self, samples: np.ndarray) -> np.ndarray:
         """Return the sum for each sample, (count).

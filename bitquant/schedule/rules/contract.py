@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +21,7 @@ from bitquant.schedule.hint import Hint
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Geometry", "Rule", "problem_of"]
+__all__ = ["Geometry", "Rule", "applying", "problem_of"]
 
 
 class Geometry:
@@ -110,6 +110,14 @@ class Rule(ABC):
     @abstractmethod
     def shapes(self, problem: Problem) -> Iterator[Hint]:
         """Yield the hints worth measuring, in the order of their predicted times. `refuses` has returned None."""
+
+    def is_preferred(self, problem: Problem) -> bool:
+        """Whether the rule keeps its place in the order of preference; else those behind it come before it.
+
+        Its hints are candidates of tuning either way, and of a ranking that was trained on such. `refuses` has returned
+        None.
+        """
+        return True
 
     def population(self, problem: Problem) -> Iterator[Hint]:
         """Yield every hint that the rule considers, in no order that a model has a part in; not all of them fit.
@@ -205,6 +213,12 @@ class Rule(ABC):
         if problem is None or self.refusal(problem) is not None:
             return None
         return self.schedule(problem, hint or self.default_hint(problem))
+
+
+def applying(problem: Problem, rules: Iterable[Rule]) -> list[Rule]:
+    """Return the rules that do not refuse a problem, in order of preference: those that are not preferred come last."""
+    found = [rule for rule in rules if rule.refusal(problem) is None]
+    return sorted(found, key=lambda rule: not rule.is_preferred(problem))
 
 
 def problem_of(func: PrimFunc, target: Target) -> Problem | None:

@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func
     def matmul_m1(A: T.Buffer((1, 96), "float16"), B: T.Buffer((33, 36), "int8"), Scale: T.Buffer((33, 3), "float16"), Zeros: T.Buffer((33, 3), "float16"), Bias: T.Buffer((33,), "float16"), D: T.Buffer((1, 33), "float16")):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"n_per_warp": 1, "warps": 4}, "origin": "default", "pipeline": "tirx", "refusals": {"decode": "reads the fragment weight layout (got plain)", "wgmma": "reads the fragment weight layout (got plain)", "wgmma_dense": "needs M >= 16 (got 1)"}, "rule": "gemv", "smem_bytes": 0}})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"n_per_warp": 1, "warps": 4}, "origin": "default", "pipeline": "tirx", "refusals": {"decode": "reads the fragment weight layout (got plain)", "wgmma": "reads the fragment weight layout (got plain)", "wgmma_dense": "needs M >= 8 (got 1)"}, "rule": "gemv", "smem_bytes": 0}})
         T.attr({"tirx.device_entry": T.bool(True)})
         block = T.cta_id([9])
         thread = T.thread_id([128])

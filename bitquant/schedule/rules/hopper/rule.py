@@ -23,8 +23,9 @@ from bitquant.schedule.rules.hopper.space import population, space
 
 __all__ = ["WgmmaRule", "hopper_refusal"]
 
-#: Rows of A from which this rule is worth its tiles; below, the decode rule reads the weight faster.
-LEAST_M = 16
+#: Rows of A from which kernels by wgmma are worth a try, the least of its columns; and from which they are the default
+#: where no trials were made: below, the decode rule mostly reads the weight faster.
+LEAST_M, PREFERRED_M = 8, 16
 
 
 class WgmmaRule(Rule):
@@ -53,6 +54,10 @@ class WgmmaRule(Rule):
         if config.num_groups > 1 and config.group not in (16, 32) and config.group % step_k:
             return f"needs a group_size of 16, 32 or a multiple of {step_k} (got {config.group})"
         return None
+
+    def is_preferred(self, problem: Problem) -> bool:
+        """Whether there are as many rows as the tiles are made for."""
+        return problem.rung >= PREFERRED_M
 
     def shapes(self, problem: Problem) -> Iterator[WgmmaHint]:
         """Yield hints in the order of the time that the model predicts (`cost`)."""

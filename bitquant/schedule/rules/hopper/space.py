@@ -57,7 +57,7 @@ def _with_deepest_ring(geometry: WgmmaGeometry) -> WgmmaGeometry | None:
 
 def likely_hints(problem: Problem, products: Products) -> Iterator[WgmmaHint]:
     """Yield hints, all but their stages, that registers allow and that the problem's rows of A do not waste."""
-    unit = 16 if problem.config.A_format.is_integer else 8
+    unit = 16 if problem.config.A_format.is_integer and problem.rung > 8 else 8
     sizes = _block_sizes(problem.rung, unit)
     found = list(_hints_of(problem, products, sizes))
     # Codes of several planes and short groups leave registers for few rows alone.
