@@ -37,6 +37,7 @@ def _parts(name: str, H: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torc
     """Return f, f', h and h' of f(g) * h(u), f(g) = g * sigmoid(z(g))."""
     g, u = H[..., 0::2], H[..., 1::2]
     slope_h, gate = torch.ones_like(u), g
+    slope_z: torch.Tensor | float
     if name == "clamped_swiglu":
         slope_h = (u.abs() <= CLAMPED_LIMIT).to(u.dtype)
         g, u = g.clamp(max=CLAMPED_LIMIT), u.clamp(-CLAMPED_LIMIT, CLAMPED_LIMIT) + 1

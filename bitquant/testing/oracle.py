@@ -386,7 +386,9 @@ def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig, passed_on: 
         return 0.0
     few = 2 if ref.size <= FEW_ELEMENTS else 1
     size = np.maximum(np.abs(ref), np.sqrt(np.mean(ref**2)))
-    if config.activation is None:
+    if passed_on is None:
+        if config.activation is not None:
+            raise ValueError(f"'passed_on' must be given where there is an activation (got None, {config.activation})")
         bound = few * tolerance(config)
         slack = _PEAK * bound * size
     else:

@@ -80,7 +80,7 @@ def typed_problems():
 
 
 @pytest.mark.parametrize(
-    "config", typed_problems(), ids=lambda c: f"{c.activation}-{c.A_dtype}-{c.W_dtype}-{c.out_dtype}"
+    "config", list(typed_problems()), ids=lambda c: f"{c.activation}-{c.A_dtype}-{c.W_dtype}-{c.out_dtype}"
 )
 def test_formats_and_types_on_a_cpu(config):
     """Types of A, W and D, with a ragged N."""

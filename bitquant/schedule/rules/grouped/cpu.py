@@ -152,7 +152,8 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
         index = (*place, k_at(v, l))
         return zero_beyond_K(one.A_format.value(A[index], dtype), v, l)
 
-    def epilogue(Bias: Any, ActivationScale: Any, ChannelScale: Any, place: Any, e: Expr, n: Expr) -> dict[str, Expr]:
+    def epilogue(buffers: tuple[Any, ...], place: Any, e: Expr, n: Expr) -> dict[str, Expr]:
+        Bias, ActivationScale, ChannelScale = buffers
         values: dict[str, Expr] = {}
         if one.with_bias:
             values["bias"] = Bias[e, n]
@@ -241,12 +242,12 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
                                 total[j] = total[j] + dot[j, l]
                             if not is_activated:  # noqa: SIM102 - known when the kernel is written
                                 if n0 + j < N:
-                                    values = T.meta_var(epilogue(*of_epilogue, (row,), e, n0 + j))
+                                    values = T.meta_var(epilogue(of_epilogue, (row,), e, n0 + j))
                                     D[row, n0 + j] = out_value(total[j], None, values)
                         if is_activated:
                             for j in T.serial(COLS // 2):
                                 if n0 + 2 * j < N:
-                                    values_of = T.meta_var(lambda k: epilogue(*of_epilogue, (row,), e, n0 + k))
+                                    values_of = T.meta_var(lambda k: epilogue(of_epilogue, (row,), e, n0 + k))
                                     value = T.meta_var(activated_partial(total, j, None, values_of))
                                     D[row, n0 // 2 + j] = rounded_output(config, value, "float32")
         else:
@@ -277,7 +278,7 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
                                 total[j] = total[j] + dot[j, l]
                             if not is_activated:  # noqa: SIM102 - known when the kernel is written
                                 if n0 + j < N:
-                                    values = T.meta_var(epilogue(*of_epilogue, place, e, n0 + j))
+                                    values = T.meta_var(epilogue(of_epilogue, place, e, n0 + j))
                                     if D_has_slots:
                                         D[t, s, n0 + j] = out_value(total[j], routing, values)
                                     else:
@@ -285,7 +286,7 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
                         if is_activated:
                             for j in T.serial(COLS // 2):
                                 if n0 + 2 * j < N:
-                                    values_of = T.meta_var(lambda k: epilogue(*of_epilogue, place, e, n0 + k))
+                                    values_of = T.meta_var(lambda k: epilogue(of_epilogue, place, e, n0 + k))
                                     value = T.meta_var(activated_partial(total, j, routing, values_of))
                                     if D_has_slots:
                                         D[t, s, n0 // 2 + j] = rounded_output(config, value, "float32")
