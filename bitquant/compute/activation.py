@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The activations of gated MLPs, as functions from expressions to expressions; `MatmulConfig` has the formulas.
 
-All are g * sigmoid(z(g)) times something of u. Written as g / (1 + exp(-z)), with exp and the quotient of float32 they
-are within 4 units in the last place, and |z| / 2 more where z is negative and large, since z is rounded before exp.
+All are g * sigmoid(z(g)) times something of u. Written as g / (1 + exp(-z)), with exp of float32 and a quotient or a
+reciprocal of 1 unit in the last place, they are within 5 of these units, and |z| / 2 more where z is negative and
+large, since z is rounded before exp.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from tvm import tirx
@@ -27,7 +29,9 @@ CLAMPED_ALPHA, CLAMPED_LIMIT = 1.702, 7.0
 GELU_FACTOR, GELU_CUBIC = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
-def activated(config: MatmulConfig | GroupedMatmulConfig, gate: Expr, up: Expr) -> Expr:
+def activated(
+    config: MatmulConfig | GroupedMatmulConfig, gate: Expr, up: Expr, reciprocal: Callable[[Expr], Expr] | None = None
+) -> Expr:
     """Return the activation of two float32 numbers, in float32, not rounded to an output's type.
 
     Parameters
@@ -36,6 +40,8 @@ def activated(config: MatmulConfig | GroupedMatmulConfig, gate: Expr, up: Expr) 
         A problem with an activation.
     gate, up
         Expressions that stand in the result several times: variables, or elements of a buffer.
+    reciprocal
+        Returns 1 / x of x from 1 to infinity, to 1 unit in the last place; None: there is a quotient.
     """
     if config.activation == "clamped_swiglu":
         # No minimum: of a number and NaN that may be the number.
@@ -47,7 +53,8 @@ def activated(config: MatmulConfig | GroupedMatmulConfig, gate: Expr, up: Expr) 
         z = gate * (gate * gate * _number(GELU_FACTOR * GELU_CUBIC) + _number(GELU_FACTOR))
     else:
         z = gate
-    return gate / (tirx.exp(-z) + _number(1.0)) * up
+    divisor = tirx.exp(-z) + _number(1.0)
+    return (gate / divisor if reciprocal is None else gate * reciprocal(divisor)) * up
 
 
 def _number(value: float) -> Expr:

@@ -72,7 +72,13 @@ def slot_value(config: GroupedMatmulConfig, c: Expr, weight: Expr | None, **epil
     return (value if weight is None else value * weight), dtype
 
 
-def activated_slot_value(config: GroupedMatmulConfig, gate: Expr, up: Expr, weight: Expr | None) -> tuple[Expr, str]:
+def activated_slot_value(
+    config: GroupedMatmulConfig,
+    gate: Expr,
+    up: Expr,
+    weight: Expr | None,
+    reciprocal: Callable[[Expr], Expr] | None = None,
+) -> tuple[Expr, str]:
     """Return what a slot adds to an output, or is, and its type: act(gate, up) * routing weight.
 
     Parameters
@@ -83,8 +89,10 @@ def activated_slot_value(config: GroupedMatmulConfig, gate: Expr, up: Expr, weig
         `bitquant.compute.matmul.epilogue_value` of the two sums; they stand in the value several times.
     weight
         RoutingWeights[t, j], float32; None where there is none.
+    reciprocal
+        As for `bitquant.compute.activation.activated`.
     """
-    value = activated(config, gate, up)
+    value = activated(config, gate, up, reciprocal)
     return (value if weight is None else value * weight), "float32"
 
 

@@ -194,9 +194,11 @@ def epilogue_value(
     return c, c_dtype
 
 
-def activated_output(config: MatmulConfig, gate: Expr, up: Expr) -> Expr:
-    """Return an output from the `epilogue_value` of its gate and of its up, which stand in it several times."""
-    return cast_output(activated(config, gate, up), "float32", config.out_format.tvm_dtype)
+def activated_output(
+    config: MatmulConfig, gate: Expr, up: Expr, reciprocal: Callable[[Expr], Expr] | None = None
+) -> Expr:
+    """Return an output from the `epilogue_value` of its gate and of its up; parameters are those of `activated`."""
+    return cast_output(activated(config, gate, up, reciprocal), "float32", config.out_format.tvm_dtype)
 
 
 def cast_output(x: Expr, x_dtype: str, dtype: str) -> Expr:

@@ -20,7 +20,7 @@ from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, one_of, size
 from bitquant.schedule.rules.contract import Geometry, Rule
-from bitquant.schedule.rules.operands import declare, held_on_cpu
+from bitquant.schedule.rules.operands import declare
 
 __all__ = ["CpuHint", "CpuRule", "lane_codes"]
 
@@ -428,7 +428,7 @@ class CpuRule(Rule):
                         i = T.meta_var((first_row + ib) * ROWS + r)
                         n = T.meta_var(first_col * N_LANES + 2 * p)
                         if i < rows and n < N:
-                            D[i, n // 2] = operands.output(i, n, pair_of_sums(C, ib, r, p), hold=held_on_cpu)
+                            D[i, n // 2] = operands.output(i, n, pair_of_sums(C, ib, r, p), is_for_cpu=True)
 
         return tag(kernel, config, rung, geometry.problem.weight_layout)
 

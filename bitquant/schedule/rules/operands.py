@@ -13,18 +13,13 @@ from bitquant.compute.grouped import activated_slot_value, slot_value
 from bitquant.compute.matmul import activated_output, epilogue_value, output_value
 from bitquant.config import MatmulConfig
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.intrin.mma import local
+from bitquant.intrin.mma import local, reciprocal
 from bitquant.operands import EPILOGUE, Operand, operands_of, present
 from bitquant.problem import Problem
 
 __all__ = ["GroupedOperands", "Operands", "declare", "held_on_cpu", "row_index", "when"]
 
 Expr = Any
-
-
-def held(value: Expr) -> Expr:
-    """Emit the store of a float32 in a register; return it."""
-    return local("float32", value)
 
 
 def held_on_cpu(value: Expr) -> Expr:
@@ -80,7 +75,8 @@ class Operands:
         n: Expr,
         sums: Sequence[Expr],
         load: Callable[[Any, Expr], Expr] | None = None,
-        hold: Callable[[Expr], Expr] = held,
+        *,
+        is_for_cpu: bool = False,
     ) -> Expr:
         """Return an element of D in the type of the output.
 
@@ -92,15 +88,15 @@ class Operands:
             C[m, n]; with an activation C[m, n] and C[m, n + 1].
         load
             As for `epilogue`.
-        hold
-            Emits the store of a float32 in a variable, and returns it: `held_on_cpu` in kernels for a CPU.
+        is_for_cpu
+            Whether the kernel is one for a CPU.
         """
         if self.config.activation is None:
             return output_value(self.config, sums[0], **self.epilogue(m, n, load))
-        gate, up = (
-            hold(epilogue_value(self.config, c, **self.epilogue(m, n + i, load))[0]) for i, c in enumerate(sums)
-        )
-        return activated_output(self.config, gate, up)
+        gate, up = (epilogue_value(self.config, c, **self.epilogue(m, n + i, load))[0] for i, c in enumerate(sums))
+        if is_for_cpu:
+            return activated_output(self.config, held_on_cpu(gate), held_on_cpu(up))
+        return activated_output(self.config, local("float32", gate), local("float32", up), reciprocal)
 
 
 class GroupedOperands:
@@ -141,7 +137,6 @@ class GroupedOperands:
         n: Expr,
         sums: Sequence[Expr],
         weight: Expr | None,
-        hold: Callable[[Expr], Expr] = held,
     ) -> tuple[Expr, str]:
         """Return what a slot adds to an element of D, or is, not rounded, and its TVM type.
 
@@ -149,7 +144,7 @@ class GroupedOperands:
         ----------
         row, expert
             Row of A, and the expert that it meets.
-        n, sums, hold
+        n, sums
             As for `Operands.output`.
         weight
             RoutingWeights of the slot; None where there is none.
@@ -157,10 +152,10 @@ class GroupedOperands:
         if self.config.activation is None:
             return slot_value(self.config, sums[0], weight, **self.epilogue(row, expert, n))
         gate, up = (
-            hold(epilogue_value(self.config.matmul, c, **self.epilogue(row, expert, n + i))[0])
+            local("float32", epilogue_value(self.config.matmul, c, **self.epilogue(row, expert, n + i))[0])
             for i, c in enumerate(sums)
         )
-        return activated_slot_value(self.config, gate, up, weight)
+        return activated_slot_value(self.config, gate, up, weight, reciprocal)
 
 
 def declare(problem: Problem, m: Expr, align: int = -1) -> Any:

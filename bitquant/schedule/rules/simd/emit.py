@@ -16,7 +16,7 @@ from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import scale_value, tag, zero_point
-from bitquant.schedule.rules.operands import Operands, declare, held_on_cpu, when
+from bitquant.schedule.rules.operands import Operands, declare, when
 from bitquant.schedule.rules.simd import instructions
 from bitquant.schedule.rules.simd.geometry import SimdGeometry
 from bitquant.schedule.rules.simd.products import BFLOAT16, FLOAT32, INT8, byte_instruction
@@ -471,7 +471,7 @@ class _Emitter:
                     inside = tirx.all(inside, n < config.N)
                 with T.If(inside), T.Then():
                     sums = [reduced[r, of_W * q + k] for k in range(of_W)]
-                    value = self.operands.output(i, n, sums, hold=held_on_cpu)
+                    value = self.operands.output(i, n, sums, is_for_cpu=True)
                     T.buffer_store(self.operands.D, value, [i, n // of_W])
 
         if C is None:

@@ -8,7 +8,7 @@ from typing import Any
 from tvm.script import tirx as T
 
 from bitquant.compute.activation import activated
-from bitquant.intrin.mma import local
+from bitquant.intrin.mma import local, reciprocal
 from bitquant.schedule.rules.hopper.emit.context import Context
 
 __all__ = ["GatedPairs", "matrices"]
@@ -53,7 +53,7 @@ class GatedPairs:
         received = local("float32", T.tvm_warp_shuffle_xor(T.uint32(_ALL_LANES), sent, 4, 32, 32))
         gate = local("float32", T.Select(self._is_even, low, received))
         up = local("float32", T.Select(self._is_even, received, high))
-        return local("float32", activated(self.context.config, gate, up))
+        return local("float32", activated(self.context.config, gate, up, reciprocal))
 
     def ordered(self, word: Expr) -> Expr:
         """Emit the exchange of a register of each lane, after which lane 4 c + t has that of column c; return it."""
