@@ -15,10 +15,15 @@ import tvm
 
 import bitquant as bq
 from bitquant import packing
+from bitquant.arch import cuda_target
 from bitquant.config import ACTIVATIONS
 from bitquant.grouped_config import config_from_problem
 from bitquant.grouped_inputs import draw_grouped_inputs
 from bitquant.operator.activation import activated, activation_gradient
+from bitquant.schedule.records import Record, problem_without_rows
+from bitquant.schedule.rules.decode.hint import DecodeHint
+from bitquant.schedule.rules.gemv import GemvHint
+from bitquant.schedule.tuned import plan
 from bitquant.testing.activations import activate, spread
 from bitquant.testing.check import check_call
 from bitquant.testing.generators import make_inputs
@@ -294,3 +299,27 @@ def test_gradients(activation, options, is_compiled):
     expected = torch.autograd.grad(in_torch(activation, H + b), (a, b), grad.double())
     for mine, other in zip(got, expected, strict=True):
         torch.testing.assert_close(mine.double(), other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+
+
+def test_records_of_the_problem_without_one_serve():
+    """Where a problem with an activation has no record, that of the one without is taken; its own comes first."""
+    fields = dict(M=(16,), N=512, K=1024, W_dtype="uint4", group_size=128, with_scaling=True)
+    config = bq.MatmulConfig(**fields, activation="silu_mul")
+
+    def record(problem, ahead):
+        hint = DecodeHint(block_m=16, ahead=ahead, unroll=4).to_dict()
+        return Record(problem_without_rows(problem), 16, "sm_90a", "any", "decode", hint, 1.0, 1.0)
+
+    target = cuda_target("sm_90a")
+    plain, own = record(bq.MatmulConfig(**fields), 2), record(config, 4)
+    for records, ahead in (([plain], 2), ([plain, own], 4), ([own], 4)):
+        found = plan(config, target, "fragment", records).planned[16]
+        assert (found.hint["ahead"], found.is_required) == (ahead, ahead == 4)
+    assert not plan(bq.MatmulConfig(**fields), target, "fragment", [own]).planned
+    # One that cuts pairs of gate and up is passed over.
+    gemv = dict(M=1, N=64, K=512, W_dtype="uint4", fast_decoding=False)
+    hint = GemvHint(4, 1).to_dict()
+    cut = Record(problem_without_rows(bq.MatmulConfig(**gemv)), 1, "sm_90a", "any", "gemv", hint, 1.0, 1.0)
+    operator = bq.Matmul(bq.MatmulConfig(**gemv, activation="silu_mul"), target="sm_90a", records=[cut])
+    (choice,) = operator.choices.values()
+    assert (choice.rule, choice.hint["n_per_warp"], choice.origin) == ("gemv", 2, "default")
