@@ -110,7 +110,12 @@ class GroupedOperands:
         Buffers of every problem.
     Scale, Zeros, Offsets, ExpertIds, RoutingWeights
         Buffers, or None for those that the problem does not have.
+    slot_values, counters
+        Workspace, of kernels that ask for it.
     """
+
+    slot_values: Any = None
+    counters: Any = None
 
     def __init__(self, config: GroupedMatmulConfig, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
         by_name = {operand.name: buffer for operand, buffer in buffers.items()}
@@ -123,12 +128,20 @@ class GroupedOperands:
         self.RoutingWeights: Any = by_name.get("RoutingWeights")
         self.of_epilogue = {o: buffer for o, buffer in buffers.items() if o.role in ("factor", "addend")}
 
-    def epilogue(self, row: tuple[Expr, ...], expert: Expr, n: Expr) -> dict[str, Expr]:
-        """Return what `compute.grouped.slot_value` needs of a row of A, an expert and a column of D, by parameter."""
-        return {
-            operand.argument: buffer[row] if operand.rows == "A" else buffer[expert, n]
-            for operand, buffer in self.of_epilogue.items()
-        }
+    def epilogue(
+        self, row: tuple[Expr, ...], expert: Expr, n: Expr, load: Callable[[Any, Expr], Expr] | None = None
+    ) -> dict[str, Expr]:
+        """Return what `compute.grouped.slot_value` needs of a row of A, an expert and a column of D, by parameter.
+
+        `load` is that of `Operands.epilogue`.
+        """
+        values = {}
+        for operand, buffer in self.of_epilogue.items():
+            if operand.rows == "A":
+                values[operand.argument] = buffer[row] if load is None else load(buffer, row)
+            else:
+                values[operand.argument] = buffer[expert, n]
+        return values
 
     def slot_value(
         self,
@@ -137,6 +150,7 @@ class GroupedOperands:
         n: Expr,
         sums: Sequence[Expr],
         weight: Expr | None,
+        load: Callable[[Any, Expr], Expr] | None = None,
     ) -> tuple[Expr, str]:
         """Return what a slot adds to an element of D, or is, not rounded, and its TVM type.
 
@@ -144,15 +158,15 @@ class GroupedOperands:
         ----------
         row, expert
             Row of A, and the expert that it meets.
-        n, sums
+        n, sums, load
             As for `Operands.output`.
         weight
             RoutingWeights of the slot; None where there is none.
         """
         if self.config.activation is None:
-            return slot_value(self.config, sums[0], weight, **self.epilogue(row, expert, n))
+            return slot_value(self.config, sums[0], weight, **self.epilogue(row, expert, n, load))
         gate, up = (
-            local("float32", epilogue_value(self.config.matmul, c, **self.epilogue(row, expert, n + i))[0])
+            local("float32", epilogue_value(self.config.matmul, c, **self.epilogue(row, expert, n + i, load))[0])
             for i, c in enumerate(sums)
         )
         return activated_slot_value(self.config, gate, up, weight, reciprocal)

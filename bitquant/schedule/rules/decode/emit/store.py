@@ -10,10 +10,9 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.intrin.launch import arrive_at_cluster, wait_for_cluster
-from bitquant.intrin.mma import load_coherent, store_local
+from bitquant.intrin.mma import store_local
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.emit.sums import Total
-from bitquant.schedule.rules.operands import row_index
 
 __all__ = ["SumStore"]
 
@@ -116,24 +115,20 @@ class SumStore:
 
     def _store(self, n0: Expr, kind: str) -> None:
         """Emit the stores of D; the blocks of a cluster share them."""
-        g, context, operands = self.g, self.context, self.context.operands
+        g, context, unit = self.g, self.context, self.context.unit
         c, split = context.config, context.hint.split_k
-        of_w = c.rows_per_column
-        columns = g.block_n // of_w
+        of_w, columns = c.rows_per_column, g.block_columns
         total = g.rows_of_a * columns
         for e in self._elements(total, context.rank * g.threads + context.thread, split * g.threads):
             m, n = e // columns, e % columns * of_w
-            row, row_of_w = context.m0 + m, n0 + n
-            conditions = []
-            if not g.has_whole_rows:
-                conditions.append(row < context.m)
+            row_of_w = n0 + n
+            conditions = unit.has_row(m)
             if g.has_ragged_n:
                 conditions.append(row_of_w < c.N)
 
-            def one(m: Expr = m, n: Expr = n, row: Expr = row, row_of_w: Expr = row_of_w) -> None:
+            def one(m: Expr = m, n: Expr = n, row_of_w: Expr = row_of_w) -> None:
                 sums = self._cluster_sums(kind, m, n, of_w) if split > 1 else self._local_sums(kind, m, n, of_w)
-                output = operands.output(row, row_of_w, sums, load_coherent)
-                T.buffer_store(operands.D, output, [row_index(c, g.rung, row), T.truncdiv(row_of_w, of_w)])
+                unit.store(m, row_of_w, sums)
 
             if conditions:
                 with T.If(tirx.all(*conditions)), T.Then():

@@ -102,7 +102,7 @@ class TileStore:
                 m = local("int32", work_tile.m0 + (first_column + first) * 8)
                 self._stage_slice(finished, m, first, count, by_channel)
                 named_barrier(context.group + 1, WARPGROUP)
-                self._store_slice(m, n, count * 8)
+                self._store_slice(m, n, count * 8, work_tile.row_end)
                 named_barrier(context.group + 1, WARPGROUP)
 
         for row in range(h.n_tiles_per_consumer):
@@ -226,8 +226,11 @@ class TileStore:
                 address = base + (line * out_stride + n * (bits // 8)).astype("uint32")
                 T.evaluate(T.ptx[f"st.shared.{kind}"](address, value.astype("uint16") if bits == 8 else value))
 
-    def _store_slice(self, m_first: Expr, n_first: Expr, count: int) -> None:
-        """Emit the stores of `count` rows of D from shared memory, from row `m_first` and row `n_first` of W on."""
+    def _store_slice(self, m_first: Expr, n_first: Expr, count: int, row_end: Expr) -> None:
+        """Emit the stores of `count` rows of a tile from shared memory to D, from row `m_first` to `row_end`.
+
+        `n_first` is the tile's first row of W.
+        """
         context, g, c = self.context, self.context.g, self.context.config
         out_bytes, of_w = c.out_format.bits // 8, c.rows_per_column
         width = g.store_bytes
@@ -239,7 +242,7 @@ class TileStore:
         def piece(index: Expr) -> None:
             row, column = index // per_row, index % per_row * width
             m = m_first + row
-            inside = m < context.inputs.operands.rows
+            inside = m < row_end
             n = T.truncdiv(n_first, of_w) + column // out_bytes
             if g.has_ragged_n:
                 inside = tirx.all(inside, n < c.columns)
