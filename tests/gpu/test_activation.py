@@ -11,10 +11,13 @@ import torch
 import bitquant as bq
 from bitquant.arch import detected_cuda_arch
 from bitquant.config import ACTIVATIONS
+from bitquant.schedule import Plan, Planned
 from bitquant.schedule.rules import FallbackRule, GemvRule, MmaRule
 from bitquant.testing.check import check_call
 from bitquant.testing.grouped import check_grouped_call
 from bitquant.testing.kernels import HINTED_ARCH, HINTED_KERNELS
+from tests.compile.test_rule_grouped_decode import HINTED, hinted_config, hinted_id
+from tests.compile.test_rule_wgmma_experts import HINTS
 from tests.unit.test_activation import (
     ROUTINGS,
     assert_special,
@@ -106,3 +109,27 @@ def test_experts(routing, options):
     operator = bq.GroupedMatmul(config, target="cuda")
     for m in (1, 7, 30):
         check_grouped_call(operator, m, "cuda", seed=m)
+
+
+@pytest.mark.parametrize("row", HINTED, ids=hinted_id)
+def test_hinted_decode_kernels_of_experts(row):
+    """Units of rows and of experts, sums in memory and in clusters: weights multiply after the activation."""
+    N, K, fields, hint = row
+    config = hinted_config(N, K, fields, activation=ACTIVATIONS[HINTED.index(row) % 3])
+    operator = bq.GroupedMatmul(config, target="cuda", records=Plan({16: Planned("grouped_decode", hint, "tuned")}))
+    assert operator.choices[16].rule == "grouped_decode"
+    for m, routing in ((1, "uniform"), (3, "zipf"), (16, "one"), (64, "uniform")):
+        check_grouped_call(operator, m, "cuda", routing=routing)
+
+
+@pytest.mark.parametrize("hint", HINTS, ids=str)
+@pytest.mark.parametrize("activation", ["silu_mul", "clamped_swiglu"])
+def test_hinted_wgmma_kernels_of_experts(hint, activation):
+    """Sorted rows: tiles that end within an expert's rows, several tiles a block, and stream-K."""
+    if (arch := detected_cuda_arch()) != HINTED_ARCH:
+        pytest.skip(f"needs a GPU of {HINTED_ARCH} (got {arch})")
+    config = bq.GroupedMatmulConfig(5, 1000, 640, **UINT4, with_bias=True, M=(64,), activation=activation)
+    planned = Plan({64: Planned("grouped_wgmma", hint.to_dict(), "tuned")})
+    operator = bq.GroupedMatmul(config, target="cuda", records=planned)
+    for m, routing in ((1, "uniform"), (64, "zipf"), (333, "uniform"), (700, "one")):
+        check_grouped_call(operator, m, "cuda", routing=routing)
