@@ -311,7 +311,7 @@ def test_gradients_of_experts_are_refused():
         if activation is None:
             assert operator(A, qweight, offsets=offsets).requires_grad
             continue
-        with pytest.raises(bq.CallError, match="'A' must not require a gradient.*there is no activation"):
+        with pytest.raises(bq.CallError, match=r"'A' must not require a gradient.*there is no activation"):
             operator(A, qweight, offsets=offsets)
         assert operator(A.detach(), qweight, offsets=offsets).shape == (3, 8)
 
