@@ -47,6 +47,8 @@ HINTS = [
     WgmmaHint(block_m=64, consumers_n=2, block_k=64, stages=4, stream_k=True),
     WgmmaHint(block_m=256, consumers_n=2, block_k=64, stages=4, raster=1),
     WgmmaHint(block_m=16, consumers_n=1, block_k=64, stages=5, blocks_per_sm=2, stream_k=True),
+    WgmmaHint(block_m=32, consumers_n=2, block_k=64, stages=4, multicast=2),
+    WgmmaHint(block_m=64, consumers_n=1, block_k=64, stages=4, multicast=4, blocks_per_sm=2),
 ]
 
 
@@ -121,12 +123,12 @@ def test_refusals(rule: WgmmaRule, config: bq.GroupedMatmulConfig, words: str) -
 
 
 @pytest.mark.parametrize(
-    "fields", [{"split_k": 2}, {"consumers_k": 2}, {"tail_split": 2}, {"multicast": 2, "block_m": 32}], ids=str
+    "fields", [{"split_k": 2}, {"consumers_k": 2}, {"tail_split": 2}, {"tail_split": 2, "multicast": 2}], ids=str
 )
-def test_hints_that_share_k_or_a_are_refused(fields: dict[str, int]) -> None:
-    """A cluster's blocks would need tiles of one expert."""
+def test_hints_that_share_k_are_refused(fields: dict[str, int]) -> None:
+    """Partial sums of a tile are reduced once, or in global memory."""
     fault = RULE.fault(_problem(_config(), 64), WgmmaHint(**fields))
-    assert fault == "needs consumers_k, split_k, tail_split and multicast of 1 where weights are those of experts"
+    assert fault == "needs consumers_k, split_k and tail_split of 1 where weights are those of experts"
 
 
 @pytest.mark.parametrize("rung", [1, 16, 64, 1024, 32768])

@@ -2,8 +2,8 @@
 """Hopper's tensor cores by wgmma where sorted rows meet the weights of several experts.
 
 The kernel is that of `emit.kernel`, for tiles of experts (`emit.experts`): one kernel serves every routing, and no
-block waits for the host. A cluster shares neither K nor A, and no last wave is split but by stream-K: with some tiles
-for each expert a call has tiles enough.
+block waits for the host. K is split by stream-K alone: with some tiles for each expert a call has tiles enough. The
+blocks of a cluster, which share A by multicast, have tiles of one expert, since those along n are whole clusters.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_EXPERTS = 1024
 #: Registers of a consumer that only experts need; without them ptxas was seen to spill kernels that it else does not.
 EXPERT_REGISTERS = 8
 #: Rows of A in a tile that are tried.
-BLOCK_SIZES = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256)
+BLOCK_SIZES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256)
 #: Most pieces of tiles, which the grid counts with 32 bits.
 MOST_PIECES = 1 << 30
 
@@ -98,8 +98,8 @@ class GroupedWgmmaGeometry(WgmmaGeometry):
 
     def _hint_fault(self) -> str | None:
         h = self.hint
-        if h.parts > 1 or h.cluster > 1:
-            return "needs consumers_k, split_k, tail_split and multicast of 1 where weights are those of experts"
+        if h.parts > 1 or h.tail_split > 1:
+            return "needs consumers_k, split_k and tail_split of 1 where weights are those of experts"
         if (fault := super()._hint_fault()) is not None:
             return fault
         pieces = self.num_experts * self.n_blocks * (self.most_blocks if h.stream_k else 1)
@@ -148,11 +148,11 @@ class _OfExperts(WgmmaRule):
         one = of_one_expert(problem)
         products = Products(one)
         for hint in space.hints_of(one, products, self._block_sizes(problem)):
-            if hint.parts > 1 or hint.cluster > 1 or hint.stream_k:
+            if hint.parts > 1 or hint.tail_split > 1 or hint.stream_k:
                 continue
             geometry = GroupedWgmmaGeometry(problem, hint, products)
             yield geometry
-            if space.idles(one, hint, geometry.expected_m_tiles):
+            if hint.cluster == 1 and space.idles(one, hint, geometry.expected_m_tiles):
                 yield geometry.with_hint(replace(hint, stream_k=True))
 
     @staticmethod
