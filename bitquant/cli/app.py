@@ -37,6 +37,10 @@ _OK, _WRONG_USE, _UNEXPECTED = 0, 2, 3
 _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13  # As a shell reports SIGINT and SIGPIPE.
 
 
+#: Key of the command that is run, in the context of the group.
+_COMMAND = "bitquant.command"
+
+
 class _ClosedPipeError(Exception):
     """A broken pipe, by a name that click does not take for its own."""
 
@@ -55,6 +59,12 @@ class _Commands(click.Group):
         """Run the command line on `args`, by default those of the process, and exit."""
         sys.exit(self._exit_code(args, prog_name, complete_var, extra))
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Return the command that arguments name, and note it for what is wrong with those behind it."""
+        found = super().resolve_command(ctx, args)
+        ctx.meta[_COMMAND] = found[1]
+        return found
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command of a context."""
         try:
@@ -62,6 +72,11 @@ class _Commands(click.Group):
             sys.stdout.flush()  # A reader that has gone shows here and not at the interpreter's exit.
         except BrokenPipeError as error:
             raise _ClosedPipeError from error
+        except click.UsageError as error:
+            # click's parser knows no context where an option lacks its value.
+            if error.ctx is None and (command := ctx.meta.get(_COMMAND)) is not None:
+                error.ctx = click.Context(command, parent=ctx, info_name=command.name)
+            raise
         return result
 
     def _exit_code(

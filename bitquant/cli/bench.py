@@ -323,9 +323,16 @@ def _print(results: dict[str, Any]) -> None:
     headers, rows = report.table(results)
     used = [i for i in range(len(headers)) if any(row[i] for row in rows)]
     headers, rows = [headers[i] for i in used], [[row[i] for i in used] for row in rows]
-    if sys.stdout.isatty():  # Two lines of headers leave room for twice as many peers.
-        headers = [header.replace(" / ", "\n/ ").replace("torch ", "torch\n") for header in headers]
-    print_table(headers, rows, right=headers[2:])
+    if sys.stdout.isatty():  # A table a format, with headers of two lines: 80 columns have room for two peers.
+        for long, short in ((" / ", "\n/"), ("/s", "\n/s"), ("torch ", "torch\n"), ("best peer", "best"), (" x ", "x")):
+            headers = [header.replace(long, short) for header in headers]
+            rows = [[row[0], *(text.replace(" x ", "x") for text in row[1:])] for row in rows]
+        for name in dict.fromkeys(row[0] for row in rows):
+            click.echo(f"\n{name}")
+            print_table(headers[1:], [row[1:] for row in rows if row[0] == name], right=headers[2:])
+        click.echo()
+    else:
+        print_table(headers, rows, right=headers[2:])
     for line in (*report.summary(results), *report.complaints(results)):
         click.echo(wrapped(line, hang="  "))
 

@@ -33,7 +33,7 @@ __all__ = ["tune"]
 
 
 class _Rungs(click.ParamType):
-    name = "rungs"
+    name = "rows"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         """Return the numbers of a list such as "1,16,64"."""
@@ -157,6 +157,11 @@ def tune(
     searched: list[Rung] = []
     names: list[str] = []
     for problem in config:
+        ladder = problem.config.ladder
+        if unknown := [rows for rows in rungs or () if rows not in ladder]:
+            raise ConfigError(
+                f"'--m' must be numbers of rows that M has, {', '.join(map(str, ladder))} (got {unknown[0]})"
+            )
         subject = Subject(problem.config, resolved, preferred_layout(problem.config, resolved))
         mine = rungs_of(
             subject, rungs, warn=lambda error: click.echo(f"{error}\nbeginning from the default instead", err=True)

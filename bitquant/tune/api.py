@@ -164,7 +164,8 @@ def _checked_rungs(ladder: Sequence[int], rungs: Iterable[int] | None) -> tuple[
     wanted = tuple(ladder) if rungs is None else tuple(rungs)
     if unknown := [rung for rung in wanted if rung not in ladder]:
         raise CallError(
-            f"'rungs' must be of the config's ladder, {', '.join(map(str, ladder))} (got {unknown[0]})", rungs=wanted
+            f"'rungs' must be numbers of rows of the config's ladder, {', '.join(map(str, ladder))} (got {unknown[0]})",
+            rungs=wanted,
         )
     return wanted
 

@@ -846,6 +846,27 @@ def test_table_has_ratios_and_words_for_what_went_wrong():
     assert first["error"] == "2.0e-04"
 
 
+def test_a_terminal_has_a_table_a_format_in_80_columns(monkeypatch, capsys):
+    """Large times and sizes and two peers fit; in a pipe one table has all."""
+    from bitquant.cli import bench as command
+
+    times = {name: {"latency_us": 1234.5} for name in ("torch int4pack", "Humming")}
+    kinds = ("float16:uint4-g128-zeros", "float8_e4m3:float8_e4m3-scaled")
+    more = {"N": 16384, "K": 53248, "flop": 10**12, "floor": {"latency_us": 1000.0}}
+    results = canned(*({**entry(fmt=fmt, m=m, ours=1100.0, peers=times), **more} for fmt in kinds for m in (1, 2048)))
+    monkeypatch.setattr(report, "environment", lambda _: "H200")
+    command._print(results)
+    piped = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in piped[2:6]] == [kind for kind in kinds for _ in range(2)]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    command._print(results)
+    shown = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert [line for line in shown.splitlines() if line in kinds] == list(kinds)
+    assert shown.count("16384x53248") == 4
+
+
 def test_summary_is_a_geometric_mean_and_shares():
     """2 and 8 have the geometric mean 4; each format has its own line besides that of all."""
     fast = {"P": {"latency_us": 32.0}, "R": {"latency_us": 64.0}}

@@ -179,6 +179,7 @@ def test_errors_of_the_config_are_those_of_the_command(command, arguments, messa
         (["tune", "--N", "64"], "Missing option '--K'"),
         (["inspect", "--N", "64", "--K", "64"], "one of --stage and --html is wanted"),
         (["inspect", "--stage", "llvm"], "'llvm' is not one of"),
+        (["inspect", "--stage"], "Option '--stage' requires an argument"),
         (["solve"], "No such command 'solve'"),
     ],
 )

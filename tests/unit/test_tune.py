@@ -190,7 +190,7 @@ def test_arguments(operator):
     """Arguments are checked; tuning for a GPU needs it."""
     with pytest.raises(bq.CallError, match="'topk' must be an int, at least 1"):
         tune(operator, topk=0)
-    with pytest.raises(bq.CallError, match=r"'rungs' must be of the config's ladder, 1, 8 \(got 3\)"):
+    with pytest.raises(bq.CallError, match=r"'rungs' must be numbers of rows of the config's ladder, 1, 8 \(got 3\)"):
         tune(operator, rungs=[3])
     there = bq.Matmul(bq.MatmulConfig(M=1, N=64, K=64, W_dtype="uint4", fast_decoding=False), target="sm_90a")
     with pytest.raises(bq.UnsupportedError, match="needs the GPU they are for, sm_90a"):
@@ -412,7 +412,7 @@ def test_command_shows_a_table(monkeypatch):
     assert best[3].startswith("cpu")
     refused = CliRunner().invoke(cli, ["tune", *problem, "--m", "3"])
     assert refused.exit_code == 2
-    assert "'rungs' must be of the config's ladder" in refused.stderr
+    assert "'--m' must be numbers of rows that M has, " in refused.stderr
 
 
 @pytest.mark.parametrize("target", [["--target", "cpu"], []])
