@@ -18,9 +18,10 @@ from bitquant.compute import grouped_matmul_dequantize_b
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules import GroupedDenseRule, GroupedWgmmaRule, WgmmaRule
-from bitquant.schedule.rules.hopper.experts import BLOCK_SIZES, GroupedWgmmaGeometry, expected_tiles
+from bitquant.schedule.rules.hopper.experts import BLOCK_SIZES, GroupedWgmmaGeometry
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.routing import expected_experts, expected_units
 from bitquant.testing.generators import case_id
 from tests.unit.test_grouped import FIELDS, FORMS, GROUPED
 
@@ -95,15 +96,15 @@ def test_expected_tiles(experts: int, rows: int) -> None:
     drawn = np.random.default_rng(0).multinomial(rows, [1 / experts] * experts, size=4000)
     for block_m in BLOCK_SIZES:
         mean = (-(-drawn // block_m)).sum(1).mean()
-        assert expected_tiles(rows, experts, block_m) == pytest.approx(mean, rel=0.01, abs=0.05)
-    assert expected_tiles(rows, experts, 1) == pytest.approx(rows)
-    assert expected_tiles(rows, experts, rows) == pytest.approx(experts * (1 - (1 - 1 / experts) ** rows))
+        assert expected_units(rows, experts, block_m) == pytest.approx(mean, rel=0.01, abs=0.05)
+    assert expected_units(rows, experts, 1) == pytest.approx(rows)
+    assert expected_units(rows, experts, rows) == pytest.approx(expected_experts(rows, experts))
 
 
 def test_expected_tiles_of_very_many_rows() -> None:
     """Rests are half a tile on average, and nothing overflows or underflows."""
-    assert expected_tiles(10**7, 8, 256) == pytest.approx(10**7 / 256 + 4, rel=1e-3)
-    assert expected_tiles(32768, 8, 256) == pytest.approx(32768 / 256 + 4, rel=0.01)
+    assert expected_units(10**7, 8, 256) == pytest.approx(10**7 / 256 + 4, rel=1e-3)
+    assert expected_units(32768, 8, 256) == pytest.approx(32768 / 256 + 4, rel=0.01)
 
 
 @pytest.mark.parametrize(

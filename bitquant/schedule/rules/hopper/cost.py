@@ -54,7 +54,7 @@ TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 1.1, 0.4, 0.25, 0.009
 #: partial sums; and in times of moving a part's sums to or from L2, parts of a block and blocks of a tile.
 #: Fitted to 216 kernels on an H200 (2026-11-29), with a standard deviation of 6%.
 STREAM_K_SHARE, STREAM_K_US, STREAM_K_PARTS, STREAM_K_SHARERS = 0.08, 2.5, 2.0, 0.5
-#: The same loss where weights are those of experts: 17 kernels on an H200 took up to 14% longer than others beside them.
+#: The same loss where weights are those of experts: 17 kernels on an H200 took up to 14% more than others beside them.
 EXPERTS_STREAM_K_SHARE = 0.18
 
 

@@ -9,8 +9,6 @@ blocks of a cluster, which share A by multicast, have tiles of one expert, since
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -27,6 +25,7 @@ from bitquant.schedule.rules.hopper.memory import EXPERT_BYTES
 from bitquant.schedule.rules.hopper.products import Products
 from bitquant.schedule.rules.hopper.registers import needed_registers
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
+from bitquant.schedule.rules.routing import expected_experts, expected_units
 
 __all__ = ["GroupedDenseRule", "GroupedWgmmaGeometry", "GroupedWgmmaRule"]
 
@@ -89,12 +88,12 @@ class GroupedWgmmaGeometry(WgmmaGeometry):
     @cached_property
     def expected_m_tiles(self) -> int:
         """Tiles along m that a call of `rung` rows is expected to have, where experts are equally likely."""
-        return max(1, round(expected_tiles(self.rung, self.num_experts, self.hint.block_m)))
+        return max(1, round(expected_units(self.rung, self.num_experts, self.hint.block_m)))
 
     @property
     def expected_weights(self) -> float:
         """Weights that it is expected to read."""
-        return expected_tiles(self.rung, self.num_experts, self.rung)
+        return expected_experts(self.rung, self.num_experts)
 
     def _hint_fault(self) -> str | None:
         h = self.hint
@@ -122,10 +121,6 @@ class _OfExperts(WgmmaRule):
         if config.num_experts * config.N >= 1 << 31:
             return f"needs fewer than 2^31 rows of W (got {config.num_experts * config.N})"
         return super().refuses(of_one_expert(problem))
-
-    def is_preferred(self, problem: Problem) -> bool:
-        """Return True: for few rows, too, sorted ones have no other kernel by tensor cores."""
-        return True
 
     def shapes(self, problem: Problem) -> Iterator[WgmmaHint]:
         """Yield hints in the order of the time that the model predicts (`cost`)."""
@@ -176,24 +171,3 @@ class GroupedDenseRule(_OfExperts, DenseRule):
 def of_one_expert(problem: Problem) -> Problem:
     """Return the problem of the product with one expert's weight, of as many rows as all experts have."""
     return dataclasses.replace(problem, config=problem.config.matmul)
-
-
-@functools.lru_cache(maxsize=4096)
-def expected_tiles(rows: int, experts: int, block_m: int) -> float:
-    """Return how many tiles of `block_m` rows are expected, where each of the rows may be of any of the experts.
-
-    That is E * sum_i P(an expert has more than i * block_m rows); for a tile that holds all, the experts that are hit.
-    """
-    if experts == 1:
-        return float(-(-rows // block_m))
-    p = 1 / experts
-    mean, deviation = rows * p, math.sqrt(rows * p * (1 - p))
-    if deviation > 2 * block_m and mean > 8 * deviation:  # All rests of a tile are equally likely.
-        return experts * (mean / block_m + (block_m - 1) / (2 * block_m))
-    first, last = max(1, math.floor(mean - 10 * deviation)), min(rows, math.ceil(mean + 10 * deviation + 10))
-
-    def probability(count: int) -> float:
-        ways = math.lgamma(rows + 1) - math.lgamma(count + 1) - math.lgamma(rows - count + 1)
-        return math.exp(ways + count * math.log(p) + (rows - count) * math.log1p(-p))
-
-    return experts * sum(-(-count // block_m) * probability(count) for count in range(first, last + 1))
