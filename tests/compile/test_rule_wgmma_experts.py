@@ -23,6 +23,7 @@ from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.rules.routing import expected_experts, expected_units
 from bitquant.testing.generators import case_id
+from bitquant.testing.oracle import code_values
 from tests.unit.test_grouped import FIELDS, FORMS, GROUPED
 
 RULE, DENSE, TARGET = GroupedWgmmaRule(), GroupedDenseRule(), resolve_target("h200")
@@ -155,6 +156,27 @@ def test_geometry_has_a_table_behind_all_else() -> None:
     assert geometry.needed_registers > one.needed_registers
     other = geometry.with_hint(WgmmaHint(block_m=32))
     assert (type(other), other.num_experts) == (GroupedWgmmaGeometry, 100)
+
+
+@pytest.mark.parametrize(
+    ("fields", "clears"),
+    [
+        ({"W_dtype": "fp4_e2m1"}, False),
+        ({"W_dtype": "uint4"}, False),
+        ({"W_dtype": "float8_e4m3"}, False),
+        ({"W_dtype": "uint4", "with_zeros": True}, True),
+        ({"W_dtype": "nf4"}, True),
+        ({"W_dtype": "int3"}, True),
+    ],
+    ids=str,
+)
+def test_codes_beyond_k_are_cleared_where_they_are_not_zeros(fields: dict[str, object], clears: bool) -> None:
+    """A is zero there, and a code that is 0 stays 0; for others a scale might make an infinity, which 0 leaves NaN."""
+    config = _config(K=2080, **{"group_size": 32, "with_zeros": False, **fields})
+    code_0 = float(code_values(np.array([0]), config.W_format)[0])
+    geometry = GroupedWgmmaGeometry(_problem(config, 64), WgmmaHint(block_m=16, block_k=256))
+    assert (geometry.clears_codes, geometry.has_ragged_k) == (clears, clears)
+    assert clears or code_0 == 0
 
 
 def test_the_operator_takes_the_rule() -> None:

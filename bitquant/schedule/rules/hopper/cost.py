@@ -136,7 +136,8 @@ def step_instructions(geometry: WgmmaGeometry) -> float:
         is_signed_float8 = not a.is_integer and not w.is_unsigned
         operations = 1 if w.bits == 8 else 4 if is_signed_float8 else 2 * planes
         return STEP_INSTRUCTIONS + REGISTERS_OF_STEP * operations
-    others = STEP_INSTRUCTIONS + (RAGGED_INSTRUCTIONS if config.K % (hint.block_k * hint.consumers_k) else 0)
+    is_ragged = config.K % (hint.block_k * hint.consumers_k) and geometry.clears_codes
+    others = STEP_INSTRUCTIONS + (RAGGED_INSTRUCTIONS if is_ragged else 0)
     if hint.scaling == "operand":
         operations = 2 * planes + config.with_scaling + config.with_zeros
         return others + REGISTERS_OF_STEP * operations

@@ -81,6 +81,13 @@ class GroupedWgmmaGeometry(WgmmaGeometry):
         return EXPERT_BYTES * (self.num_experts + 1)
 
     @cached_property
+    def clears_codes(self) -> bool:  # type: ignore[override]
+        """Whether codes beyond K are cleared: not where they are zeros already, a scale of their own row times 0."""
+        fmt = self.config.W_format
+        code_0_is_0 = fmt.offset == 0 if fmt.levels is None else fmt.levels[0] == 0
+        return self.config.with_zeros or not code_0_is_0
+
+    @cached_property
     def needed_registers(self) -> int:
         """Registers that a consumer needs: the expert, and where its operands begin, besides those for one weight."""
         return needed_registers(self.products, self.hint) + EXPERT_REGISTERS
