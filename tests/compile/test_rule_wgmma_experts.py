@@ -17,7 +17,8 @@ from bitquant.build import build
 from bitquant.compute import grouped_matmul_dequantize_b
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules import GroupedDenseRule, GroupedWgmmaRule, WgmmaRule
+from bitquant.schedule.rules import GroupedDenseRule, GroupedWgmmaRule, WgmmaRule, default_rules
+from bitquant.schedule.rules.contract import applying
 from bitquant.schedule.rules.hopper.experts import BLOCK_SIZES, GroupedWgmmaGeometry
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
@@ -177,6 +178,26 @@ def test_codes_beyond_k_are_cleared_where_they_are_not_zeros(fields: dict[str, o
     geometry = GroupedWgmmaGeometry(_problem(config, 64), WgmmaHint(block_m=16, block_k=256))
     assert (geometry.clears_codes, geometry.has_ragged_k) == (clears, clears)
     assert clears or code_0 == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "experts", "wanted"),
+    [
+        (8, 8, False),
+        (16, 8, True),
+        (16, 32, True),
+        (16, 128, False),
+        (32, 128, False),
+        (64, 128, True),
+        (4096, 1024, True),
+    ],
+)
+def test_the_decode_kernel_keeps_rows_that_share_no_weight(rows: int, experts: int, wanted: bool) -> None:
+    """The default is wgmma from 16 rows on, and where experts that are hit have more than one row on average."""
+    config = _config(E=experts, M=(rows,))
+    assert RULE.is_preferred(_problem(config, rows)) is wanted
+    operator_rules = [r.name for r in applying(_problem(config, rows), default_rules("grouped_matmul"))]
+    assert operator_rules[0] == ("grouped_wgmma" if wanted else "grouped_decode")
 
 
 def test_the_operator_takes_the_rule() -> None:

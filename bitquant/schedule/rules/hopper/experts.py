@@ -33,6 +33,9 @@ __all__ = ["GroupedDenseRule", "GroupedWgmmaGeometry", "GroupedWgmmaRule"]
 MOST_EXPERTS = 1024
 #: Registers of a consumer that only experts need; without them ptxas was seen to spill kernels that it else does not.
 EXPERT_REGISTERS = 8
+#: Rows of those experts that have any from which these kernels are the default; below, the decode kernel is as fast or
+#: faster (42 pairs on an H200, 2026-11-30).
+PREFERRED_SHARE = 1.2
 #: Rows of A in a tile that are tried.
 BLOCK_SIZES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256)
 #: Most pieces of tiles, which the grid counts with 32 bits.
@@ -128,6 +131,11 @@ class _OfExperts(WgmmaRule):
         if config.num_experts * config.N >= 1 << 31:
             return f"needs fewer than 2^31 rows of W (got {config.num_experts * config.N})"
         return super().refuses(of_one_expert(problem))
+
+    def is_preferred(self, problem: Problem) -> bool:
+        """Whether there are rows enough, and experts that have several of them."""
+        rows, hit = problem.rung, expected_experts(problem.rung, problem.config.num_experts)
+        return super().is_preferred(problem) and rows >= PREFERRED_SHARE * hit
 
     def shapes(self, problem: Problem) -> Iterator[WgmmaHint]:
         """Yield hints in the order of the time that the model predicts (`cost`)."""
