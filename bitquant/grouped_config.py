@@ -182,6 +182,11 @@ class GroupedMatmulConfig:
         return (self.top_k or 1,) if self.is_indexed and rows == "slots" else ()
 
     @property
+    def rows_per_m(self) -> int:
+        """Rows of the product for each of M: the slots of a token, or 1 where rows are sorted."""
+        return self.top_k or 1
+
+    @property
     def reduces_slots(self) -> bool:
         """Whether D has the sums over the slots of a token."""
         return self.is_indexed and self.D_rows == "tokens"

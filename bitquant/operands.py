@@ -71,6 +71,8 @@ class Operand:
         The field of `MatmulConfig` that asks for it; None: every problem has it.
     is_wide
         Whether kernels of a problem load, or store, several neighbours of a row at a time.
+    row_dims
+        Of how many dimensions, the last ones, kernels take the elements for one row then.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Operand:
     dtype: Callable[[Any, WeightLayout], str]
     field: str | None = None
     is_wide: Callable[[Any], bool] = _never
+    row_dims: int = 1
 
     def is_present(self, config: MatmulConfig | GroupedMatmulConfig) -> bool:
         """Return whether a problem has it."""
@@ -111,7 +114,9 @@ class Operand:
         """
         if not self.is_wide(config):
             return 1
-        row_bytes = self.shape(config, 0, layout)[-1] * self.torch_dtype(config, layout).itemsize
+        row_bytes = (
+            math.prod(self.shape(config, 0, layout)[-self.row_dims :]) * self.torch_dtype(config, layout).itemsize
+        )
         return math.gcd(_WIDEST_LOAD_BYTES, row_bytes)
 
 
@@ -177,6 +182,8 @@ def _of_experts(operand: Operand) -> Operand:
         shape=lambda c, m, layout: (c.num_experts, *operand.shape(c.matmul, m, layout)),
         dtype=lambda c, layout: operand.dtype(c.matmul, layout),
         is_wide=lambda c: operand.is_wide(c.matmul),
+        # Short rows of scales are copied together.
+        row_dims=2 if operand.name in ("Scale", "Zeros") else 1,
     )
 
 

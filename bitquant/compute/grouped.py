@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tvm
@@ -35,6 +35,10 @@ class OfExpert:
     def __getitem__(self, place: tuple[Expr, Expr]) -> Expr:
         row, column = place
         return self.operand[self.expert, row, column]
+
+    def ptr_to(self, place: Sequence[Expr]) -> Expr:
+        """Return the pointer to [row, column], of operands that are buffers."""
+        return self.operand.ptr_to([self.expert, *place])
 
 
 def of_expert(operand: Any, expert: Expr) -> OfExpert | None:

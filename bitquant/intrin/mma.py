@@ -68,13 +68,15 @@ def sum_value(register: Expr) -> Expr:
 
 
 def load_coherent(buffer: Any, index: Any) -> Expr:
-    """Emit the load of buffer[index], float32 in global memory, by a coherent load; return the register.
+    """Emit the load of buffer[index], 32 bits in global memory, by a coherent load; return the register.
 
     For what the kernel before this one may write until `griddepcontrol.wait` returns: of a plain load the compiler may
     make a non-coherent one, and move it up.
     """
-    value = T.alloc_local((1,), "float32")
-    T.evaluate(T.ptx["ld.global.f32"](value[0], buffer.ptr_to([index])))
+    kind = {"float32": "f32", "int32": "s32"}[buffer.dtype]
+    value = T.alloc_local((1,), buffer.dtype)
+    place = list(index) if isinstance(index, tuple) else [index]
+    T.evaluate(T.ptx[f"ld.global.{kind}"](value[0], buffer.ptr_to(place)))
     return value[0]
 
 

@@ -109,7 +109,7 @@ def test_wide_loads(form, n_per_warp):
     """The kernel of wide loads, with any number of rows of W a warp, and slots without an expert."""
     fields = {"W_dtype": "fp4_e2m1", "group_size": 32, "scale_dtype": "float8_e8m0", "with_scaling": True}
     types = {"A_dtype": "bfloat16", "out_dtype": "bfloat16", "with_bias": True}
-    config = bq.GroupedMatmulConfig(6, 45, 1056, **fields, **types, **FORMS[form], M=7)
+    config = bq.GroupedMatmulConfig(6, 45, 1056, **fields, **types, **FORMS[form], M=7, fast_decoding=False)
     planned = Planned("grouped_gemv", {"warps": 4, "n_per_warp": n_per_warp}, "tuned")
     operator = bq.GroupedMatmul(config, target="cuda", records=Plan({7: planned}))
     check_grouped_call(operator, 7, "cuda", routing="zipf")

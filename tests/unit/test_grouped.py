@@ -313,7 +313,7 @@ def test_inspect(tmp_path):
         assert made == [str(p.shape) for p in meaning.params]
         tvm.ir.assert_structural_equal(names["func"].body, meaning.body, map_free_vars=True)
     report = CliRunner().invoke(inspect, ["--stage", "report", "--target", "sm_90a", *problem])
-    assert "grouped_fallback (warps=4, m_per_warp=8)" in report.output
+    assert "grouped_decode (block_m=8" in report.output
     wrong = CliRunner().invoke(inspect, ["--stage", "te", "--target", "cpu", "--N", "16", "--K", "64", "--top_k", "2"])
     assert "--top_k goes with --num_experts" in wrong.output
     page = CliRunner().invoke(inspect, ["--html", str(tmp_path / "x.html"), "--target", "cpu", *problem])
@@ -333,7 +333,9 @@ def test_the_fallback_compiles(arch):
     wanted = (
         "needs K % 32 == 0 (got K % 32 == 8)" if operator.config.is_indexed else "needs routing indexed (got sorted)"
     )
-    assert operator.choices[16].refusals == {"grouped_cpu": "needs a CPU target (got cuda)", "grouped_gemv": wanted}
+    refusals = operator.choices[16].refusals
+    assert refusals["grouped_decode"] == "reads the fragment weight layout (got plain)"
+    assert refusals["grouped_gemv"] == wanted
     assert all(r.spill_bytes == 0 for r in operator._archive.resources.values())
     assert "grouped_matmul_m16" in operator.get_source()
 
@@ -342,6 +344,7 @@ def test_the_fallback_compiles(arch):
 def test_gemv_compiles(form):
     """Indexed rows are served by wide loads where chunks of k divide K and the groups, also with scales of 8 bits."""
     fields = {"W_dtype": "fp4_e2m1", "group_size": 32, "scale_dtype": "float8_e8m0", "with_zeros": False}
+    fields["fast_decoding"] = False  # The plain layout.
     config = dataclasses.replace(make(form, K=96, **fields).config, A_dtype="bfloat16", out_dtype="bfloat16")
     operator = bq.GroupedMatmul(config, target="sm_90a")
     assert {choice.rule for choice in operator.choices.values()} == {"grouped_gemv"}

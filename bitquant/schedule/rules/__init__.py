@@ -6,6 +6,7 @@ from __future__ import annotations
 from bitquant.config import MatmulConfig
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.cpu import CpuRule
+from bitquant.schedule.rules.decode.grouped.rule import GroupedDecodeRule
 from bitquant.schedule.rules.decode.rule import DecodeRule
 from bitquant.schedule.rules.fallback import FallbackRule
 from bitquant.schedule.rules.gemv import GemvRule
@@ -24,6 +25,7 @@ __all__ = [
     "Float32Rule",
     "GemvRule",
     "GroupedCpuRule",
+    "GroupedDecodeRule",
     "GroupedFallbackRule",
     "GroupedGemvRule",
     "Int8Rule",
@@ -37,7 +39,7 @@ __all__ = [
 def default_rules(operation: str = "matmul") -> tuple[Rule, ...]:
     """Return all rules of an operation, the fastest first."""
     if operation != MatmulConfig.operation:
-        return (GroupedCpuRule(), GroupedGemvRule(), GroupedFallbackRule())
+        return (GroupedCpuRule(), GroupedDecodeRule(), GroupedGemvRule(), GroupedFallbackRule())
     on_cpu: tuple[Rule, ...] = (Int8Rule(), Bfloat16Rule(), Float32Rule(), CpuRule())
     on_gpu: tuple[Rule, ...] = (WgmmaRule(), DecodeRule(), DenseRule(), GemvRule(), MmaRule(), FallbackRule())
     return (*on_cpu, *on_gpu)

@@ -70,7 +70,12 @@ class GroupedOperands:
         Buffers of every problem.
     Scale, Zeros, Offsets, ExpertIds, RoutingWeights
         Buffers, or None for those that the problem does not have.
+    slot_values, counters
+        Workspace, of kernels that ask for it.
     """
+
+    slot_values: Any = None
+    counters: Any = None
 
     def __init__(self, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
         by_name = {operand.name: buffer for operand, buffer in buffers.items()}
@@ -83,12 +88,20 @@ class GroupedOperands:
         self.RoutingWeights: Any = by_name.get("RoutingWeights")
         self.of_epilogue = {o: buffer for o, buffer in buffers.items() if o.role in ("factor", "addend")}
 
-    def epilogue(self, row: tuple[Expr, ...], expert: Expr, n: Expr) -> dict[str, Expr]:
-        """Return what `compute.grouped.slot_value` needs of a row of A, an expert and a column of D, by parameter."""
-        return {
-            operand.argument: buffer[row] if operand.rows == "A" else buffer[expert, n]
-            for operand, buffer in self.of_epilogue.items()
-        }
+    def epilogue(
+        self, row: tuple[Expr, ...], expert: Expr, n: Expr, load: Callable[[Any, Expr], Expr] | None = None
+    ) -> dict[str, Expr]:
+        """Return what `compute.grouped.slot_value` needs of a row of A, an expert and a column of D, by parameter.
+
+        `load` is that of `Operands.epilogue`.
+        """
+        values = {}
+        for operand, buffer in self.of_epilogue.items():
+            if operand.rows == "A":
+                values[operand.argument] = buffer[row] if load is None else load(buffer, row)
+            else:
+                values[operand.argument] = buffer[expert, n]
+        return values
 
 
 def declare(problem: Problem, m: Expr, align: int = -1) -> Any:

@@ -122,7 +122,7 @@ def cost_us(g: DecodeGeometry) -> float:
     if c.num_groups > 1 and scale_bytes / g.n_blocks_per_cta > SCALE_BYTES:
         issue *= 2  # Measured with groups of 32: scales that do not fit shared memory are loaded for each body.
     from_l2 = busiest * (a_bytes / h.multicast + scale_bytes) / (l2_bytes / gpu.sm_count)
-    memory = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (gpu.bandwidth_bytes_per_s / 1e6)
+    memory = g.weights * math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (gpu.bandwidth_bytes_per_s / 1e6)
     in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.fragment_layout.tile_bytes
     loads = 0.0 if g.is_shared else tiles * g.fragment_layout.tile_bytes / min(in_flight, gpu.in_flight_bytes)
     phases = 1 if h.phase == 0 else g.warp_tiles / h.phase

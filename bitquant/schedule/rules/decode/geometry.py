@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
@@ -19,7 +20,7 @@ from bitquant.schedule.rules.decode.digits import DigitPlan, digits_refusal
 from bitquant.schedule.rules.decode.hint import DecodeHint
 from bitquant.schedule.rules.decode.products import Product, decodes_in_place, products, run_k, shares_bytes
 
-__all__ = ["SCALE_BYTES", "DecodeGeometry", "SharedMemory", "operand_type"]
+__all__ = ["SCALE_BYTES", "DecodeGeometry", "Formats", "PackedTile", "SharedMemory", "operand_type"]
 
 #: Columns by which rows of partial sums are padded, so that the lanes that store them meet 32 banks.
 _SUM_PAD = 4
@@ -36,6 +37,20 @@ def operand_type(config: MatmulConfig) -> str:
 
 
 @dataclass(frozen=True)
+class PackedTile(Tile):
+    """A ring of tiles whose rows are stored back to back, as they stand in global memory: a copy takes several."""
+
+    @property
+    def stride(self) -> int:
+        """Bytes from a row to the next."""
+        return self.row_bytes
+
+    def as_row(self, slot: Any) -> Tile:
+        """Return a slot as a tile of one long row."""
+        return Tile(self.base + slot * self.slot_bytes, 1, self.rows * self.row_bytes, 1, swizzled=False)
+
+
+@dataclass(frozen=True)
 class _Weight:
     """How the weight is decoded: the decoder, the products of a tile, and the exponents of each class of sums."""
 
@@ -44,7 +59,7 @@ class _Weight:
     classes: list[tuple[int, int]]
 
 
-class _Formats:
+class Formats:
     """What the problem decides without a hint: types, layout, and the decoders to choose from.
 
     The geometries of a problem share it, for a decoder takes longer to make than the rest of a geometry.
@@ -154,9 +169,12 @@ class DecodeGeometry(Geometry):
     """
 
     hint: DecodeHint
+    #: Parts of A that blocks multiply with one weight each, and weights that there are of them.
+    units: float = 1
+    weights: float = 1
 
-    def __init__(self, problem: Problem, hint: DecodeHint, formats: _Formats | None = None) -> None:
-        self._formats = _Formats(problem) if formats is None else formats
+    def __init__(self, problem: Problem, hint: DecodeHint, formats: Formats | None = None) -> None:
+        self._formats = Formats(problem) if formats is None else formats
         super().__init__(problem, hint)
 
     def with_hint(self, hint: DecodeHint) -> DecodeGeometry:

@@ -15,7 +15,7 @@ from bitquant.schedule.rules.decode.digits import digits_refusal
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.decode.hint import DecodeHint
 
-__all__ = ["by_cost", "first_hint", "least", "population", "shapes"]
+__all__ = ["by_cost", "first_hint", "fitting", "least", "population", "population_of", "shapes"]
 
 #: `weights`, `ahead` and `unroll` of hints. Of those with equal predictions the first is the faster.
 _PIPELINES = (
@@ -26,14 +26,24 @@ _PIPELINES = (
 
 def shapes(problem: Problem) -> Iterator[DecodeHint]:
     """Yield hints that fit, in the order of their predicted times; small ones where the model finds none."""
-    first = DecodeGeometry(problem, first_hint(problem.rung))
+    yield from fitting(DecodeGeometry(problem, first_hint(problem.rung)))
+
+
+def fitting(first: DecodeGeometry) -> Iterator[DecodeHint]:
+    """Yield hints that fit, in the order of their predicted times; small ones where the model finds none.
+
+    Parameters
+    ----------
+    first
+        As for `by_cost`.
+    """
     is_empty = True
     for hint in by_cost(first):
         geometry = first.with_hint(hint)
         # As many blocks as registers leave room for must fit a multiprocessor's shared memory.
         if (
             geometry.fault is None
-            and hint.blocks_per_sm * (geometry.smem_bytes + RESERVED_SMEM_BYTES) <= problem.gpu.smem_per_sm_bytes
+            and hint.blocks_per_sm * (geometry.smem_bytes + RESERVED_SMEM_BYTES) <= first.gpu.smem_per_sm_bytes
         ):
             is_empty = False
             yield hint
@@ -62,7 +72,11 @@ def by_cost(first: DecodeGeometry) -> Iterator[DecodeHint]:
 
 def population(problem: Problem) -> Iterator[DecodeHint]:
     """Yield the hints among which `shapes` finds an order, in the order of their fields."""
-    first = DecodeGeometry(problem, first_hint(problem.rung))
+    yield from population_of(DecodeGeometry(problem, first_hint(problem.rung)))
+
+
+def population_of(first: DecodeGeometry) -> Iterator[DecodeHint]:
+    """Yield the hints among which `by_cost` finds an order, in the order of their fields."""
     yield from dict.fromkeys(g.hint for g in _geometries(first))
 
 
@@ -103,7 +117,7 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
     c, gpu, tile_k = first.config, first.gpu, first.fragment_layout.tile_k
     tiles_k, tile_bytes = first.tiles_k, first.fragment_layout.tile_bytes
     splits = (1, 2, 4, 8) if gpu.has_clusters else (1,)
-    weight_bytes = math.prod(c.W_shape) * max(8, c.W_format.bits) / 8
+    weight_bytes = first.weights * math.prod(c.W_shape) * max(8, c.W_format.bits) / 8
     wanted = min(gpu.in_flight_bytes, weight_bytes / gpu.sm_count / 4)
     n_tiles_counts = (1, 2) if first.hint.block_m == 8 else (1, 2, 4, 7) if first.is_digits else (1, 2, 4)
     shapes_of_blocks = [
@@ -116,7 +130,7 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
         if not (8 if tiles_k >= 16 else 4) <= warps <= 16 or split_k * warps_k > max(tiles_k, 4):
             continue
         # Larger clusters leave multiprocessors idle: only where there are too few blocks without them.
-        if split_k > 2 and 2 * math.ceil(c.N / (16 * n_tiles * warps_n)) >= gpu.sm_count:
+        if split_k > 2 and 2 * first.units * math.ceil(c.N / (16 * n_tiles * warps_n)) >= gpu.sm_count:
             continue
         chains = max(1, 4 // (n_tiles * first.m_tiles))
         # Other numbers than powers of two were seen to spill with more rows, and where weights go to registers.
@@ -148,7 +162,7 @@ def _warps(first: DecodeGeometry, n_tiles: int, split_k: int) -> Iterator[tuple[
     """
     powers = (1, 2, 4, 8)
     yield from itertools.product((1, 2, 4, 8, 16), powers)
-    tiles_n, gpu = -(-first.config.N // 16), first.gpu
+    tiles_n, gpu = math.ceil(first.units * -(-first.config.N // 16)), first.gpu
     slots = int(gpu.sm_count * gpu.decode_cluster_share(split_k)) // split_k
     filling = {-(-tiles_n // (n_tiles * slots * times)) for times in (1, 2, 3, 4)}
     yield from itertools.product((1, 2, 3, 4, 5, 8), sorted(filling - set(powers)))

@@ -11,7 +11,7 @@ from tvm.script import tirx as T
 from bitquant.intrin.launch import expect_bytes, fence_barriers, initialize_barrier
 from bitquant.intrin.mma import copy_tile, local
 from bitquant.schedule.rules.decode.emit.context import Context, Cursor
-from bitquant.schedule.rules.operands import row_index, when
+from bitquant.schedule.rules.operands import when
 
 __all__ = ["ActivationCopies"]
 
@@ -45,10 +45,10 @@ class ActivationCopies:
         """Emit the copy of A's part of an iteration; what lies beyond K becomes zero, but for bulk copies."""
         c, g, context = self.config, self.g, self.context
         k0 = at.k0
-        rows_left = None if g.has_whole_rows else context.m - context.m0
+        rows_left = context.unit.rows_left
 
         def source(row: Expr, byte: Expr) -> Expr:
-            return context.operands.A.ptr_to([row_index(c, g.rung, context.m0 + row), k0 + byte // g.a_bytes])
+            return context.unit.pointer_to_A(row, k0 + byte // g.a_bytes)
 
         if g.copies_bulk:
             self._copy_bulk(source, (c.K - k0) * g.a_bytes, rows_left, buffer)

@@ -4,17 +4,59 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tvm.script import tirx as T
 
 from bitquant.intrin.mma import store_local
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
-from bitquant.schedule.rules.operands import Operands
 
-__all__ = ["Context", "Cursor", "count_m_blocks"]
+__all__ = ["Context", "Cursor", "Unit"]
 
 Expr = Any
+
+
+class Unit(Protocol):
+    """Rows of A that blocks multiply with one weight, each block by other rows of it.
+
+    Parameters
+    ----------
+    context
+        Geometry, operands and indices of this block and thread.
+    index
+        Index of the unit among all.
+
+    Attributes
+    ----------
+    B, Scale, Zeros
+        The operands of that weight; None for those that the problem does not have.
+    """
+
+    B: Any
+    Scale: Any
+    Zeros: Any
+
+    def __init__(self, context: Context, index: Expr) -> None: ...
+
+    @staticmethod
+    def count(geometry: Any, m: Expr) -> Expr:
+        """Return how many units m rows of A, or tokens, may take."""
+
+    @property
+    def rows_left(self) -> Expr | None:
+        """The rows of A from the unit's first one on, if there may be fewer than `DecodeGeometry.rows_of_a`."""
+
+    def has_row(self, m: Expr) -> list[Expr]:
+        """Return the conditions, none or one, on which the unit has an m-th row."""
+
+    def pointer_to_A(self, m: Expr, k: Expr) -> Expr:
+        """Return the pointer to element k of the m-th row of A."""
+
+    def store(self, m: Expr, column: Expr, total: Expr) -> None:
+        """Emit what becomes of the sum over k of the m-th row and a column of D."""
+
+    def end_block(self, n0: Expr) -> None:
+        """Emit what comes after the last `store` to the block of n from `n0` on."""
 
 
 class Context:
@@ -30,6 +72,8 @@ class Context:
         The block's shared memory, a uint8 buffer.
     cluster, rank, thread
         Index of the block's cluster, and of the block in it; index of the thread in the block.
+    unit_type
+        What divides the rows of A among the blocks.
 
     Attributes
     ----------
@@ -37,10 +81,12 @@ class Context:
         The geometry, and what it is made of.
     lane, warp_n, warp_k
         Index of the thread in its warp; of the warp along n and along k.
+    block_rank
+        This block's index in its cluster.
     rank, member
         This block's index among those that split K, and among those that share rows of A by multicast.
-    m0
-        First row of A.
+    unit
+        Which rows of A the block multiplies, with which weight, and where the results go.
     first_block_n
         First block of n.
     first_phase
@@ -50,20 +96,29 @@ class Context:
     """
 
     def __init__(
-        self, geometry: DecodeGeometry, operands: Operands, arena: Any, cluster: Expr, rank: Expr, thread: Expr
+        self,
+        geometry: DecodeGeometry,
+        operands: Any,
+        arena: Any,
+        cluster: Expr,
+        rank: Expr,
+        thread: Expr,
+        unit_type: type[Unit],
     ) -> None:
         g, h = geometry, geometry.hint
         self.g, self.config, self.hint = g, g.config, h
         self.operands, self.m, self.arena, self.thread = operands, operands.rows, arena, thread
-        self.member: Expr = 0
+        self.block_rank, self.member = rank, 0
+        if h.split_k * h.multicast == 1:
+            rank = 0
         if h.multicast > 1:
             self.member, rank = rank // h.split_k, rank % h.split_k
         self.rank = rank
         self.lane, warp = thread % 32, thread // 32
         self.warp_k, self.warp_n = warp // h.warps_n, warp % h.warps_n
-        blocks_m = count_m_blocks(g, self.m)
-        self.m0 = T.truncmod(cluster, blocks_m) * g.rows_of_a
-        self.first_block_n = T.truncdiv(cluster, blocks_m) * h.multicast + self.member
+        units = unit_type.count(g, self.m)
+        self.first_block_n = T.truncdiv(cluster, units) * h.multicast + self.member
+        self.unit = unit_type(self, T.truncmod(cluster, units))
         self.first_phase = rank
         self.iterations: Expr
         if g.static_iterations is not None:
@@ -141,8 +196,3 @@ class Cursor:
             return Cursor(self.context, self.iteration, body), body < g.bodies
         later = self.iteration + T.truncdiv(body, g.bodies)
         return Cursor(self.context, later, T.truncmod(body, g.bodies)), later < self.context.iterations
-
-
-def count_m_blocks(g: DecodeGeometry, m: Expr) -> Expr:
-    """Return the blocks that m rows of A take."""
-    return T.truncdiv(m + (g.rows_of_a - 1), g.rows_of_a)

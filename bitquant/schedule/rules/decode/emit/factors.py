@@ -11,6 +11,7 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import scale_row, zero_point
 from bitquant.intrin.mma import Tile, copy_tile, store_local
 from bitquant.schedule.rules.decode.emit.context import Context, Cursor
+from bitquant.schedule.rules.decode.geometry import PackedTile
 from bitquant.schedule.rules.operands import when
 
 __all__ = ["Factors"]
@@ -42,15 +43,23 @@ class Factors:
         c, g, context = self.config, self.g, self.context
         size = c.scale_format.bits // 8
         g0, n0 = context.first_k // c.group, at.n0
-        for tile, operand in ((g.smem.scale_tile, context.operands.Scale), (g.smem.zero_tile, context.operands.Zeros)):
+        for tile, operand in ((g.smem.scale_tile, context.unit.Scale), (g.smem.zero_tile, context.unit.Zeros)):
             if tile is not None:
 
                 def source(row: Expr, byte: Expr, operand: Any = operand) -> Expr:
                     return operand.ptr_to([n0 + row, g0 + byte // size])
 
+                rows_left = c.N - n0 if g.has_ragged_n else None
+                if isinstance(tile, PackedTile):
+                    bytes_left = None if rows_left is None else rows_left * tile.row_bytes
+                    copy_tile(
+                        context.arena, tile.as_row(at.iteration % tile.slots), 0, source, context.thread, g.threads,
+                        g.smem.scale_width, None, bytes_left, use_async=True,
+                    )  # fmt: skip
+                    continue
                 copy_tile(
                     context.arena, tile, at.iteration % tile.slots, source, context.thread, g.threads,
-                    g.smem.scale_width, c.N - n0 if g.has_ragged_n else None,
+                    g.smem.scale_width, rows_left,
                     (c.num_groups - g0) * size if g.has_ragged_k else None, use_async=True,
                 )  # fmt: skip
 
@@ -74,11 +83,11 @@ class Factors:
                         group = T.min(group, c.num_groups - 1)
                     index = (r * 2 + half) * g.runs + run
                     if loads_scale:
-                        scale = context.operands.Scale[scale_row(c, n), group]
+                        scale = context.unit.Scale[scale_row(c, n), group]
                         scale = tirx.reinterpret("uint8", scale) if c.scale_format.bits == 8 else scale
                         store_local(self._next_scale, index, scale)
                     if loads_zero:
-                        store_local(self._next_zero, index, zero_point(c, context.operands.Zeros, n, group))
+                        store_local(self._next_zero, index, zero_point(c, context.unit.Zeros, n, group))
 
     def prefetch_next(self, at: Cursor) -> None:
         """Emit `load` for the next body of this warp, if any."""

@@ -8,8 +8,9 @@ from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import tag
 from bitquant.intrin.launch import cluster_rank, with_dependent_launch
-from bitquant.schedule.rules.decode.emit.context import Context, count_m_blocks
+from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.emit.kernel import Kernel
+from bitquant.schedule.rules.decode.emit.rows import RowsOfA
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.operands import declare
 
@@ -28,11 +29,11 @@ def decode_function(geometry: DecodeGeometry) -> PrimFunc:
         operands = T.meta_var(declare(problem, T.int32()))
         T.device_entry()
         T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
-        block = T.cta_id([count_m_blocks(g, operands.rows) * blocks_n])
+        block = T.cta_id([RowsOfA.count(g, operands.rows) * blocks_n])
         rank = T.meta_var(cluster_rank(cluster))
         thread = T.thread_id([threads])
         arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=128)
-        context = T.meta_var(Context(g, operands, arena, T.truncdiv(block, cluster), rank, thread))
+        context = T.meta_var(Context(g, operands, arena, T.truncdiv(block, cluster), rank, thread, RowsOfA))
         kernel = T.meta_var(Kernel(context))
         kernel.begin()
         for iteration in T.serial(context.iterations):

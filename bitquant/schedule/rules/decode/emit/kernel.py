@@ -15,7 +15,7 @@ from bitquant.intrin.launch import (
 )
 from bitquant.intrin.mma import zero_local
 from bitquant.schedule.rules.decode.emit.activations import ActivationCopies
-from bitquant.schedule.rules.decode.emit.context import Context
+from bitquant.schedule.rules.decode.emit.context import Context, Cursor
 from bitquant.schedule.rules.decode.emit.digits import DigitActivations, DigitProducts
 from bitquant.schedule.rules.decode.emit.factors import Factors
 from bitquant.schedule.rules.decode.emit.store import SumStore
@@ -75,7 +75,23 @@ class Kernel:
             self.activations.copy(first, 0)
         self.factors.stage(first)
         self._commit()
-        for i in range(h.ahead):
+        self._load_first(first)
+        T.evaluate(T.ptx["cp.async.wait_group"](h.ahead if g.is_shared else 0))
+        T.evaluate(T.cuda.cta_sync())
+        if g.copies_bulk:
+            self._wait_for_dependency()
+            if h.multicast > 1:  # The mbarriers of all blocks are initialized.
+                wait_for_cluster()
+            self.activations.copy(first, 0)
+        if self.digits:
+            if g.copies_bulk:
+                self.activations.wait(0, 0)
+            self.digits.make()
+
+    def _load_first(self, first: Cursor) -> None:
+        """Emit the first loads of the weight and of factors that are not staged, and what A and the decoder want."""
+        g = self.g
+        for i in range(self.hint.ahead):
             iteration, tile = divmod(i, g.part_tiles)
             at = self.context.at(iteration)
             if tile == 0:
@@ -88,17 +104,6 @@ class Kernel:
             g.decoder.fill_table(self.context.arena, g.smem.table_offset, self.context.thread, g.threads)
         if g.copies_bulk and g.has_ragged_k:
             self.activations.zero_behind_k(first, 0)
-        T.evaluate(T.ptx["cp.async.wait_group"](h.ahead if g.is_shared else 0))
-        T.evaluate(T.cuda.cta_sync())
-        if g.copies_bulk:
-            self._wait_for_dependency()
-            if h.multicast > 1:  # The mbarriers of all blocks are initialized.
-                wait_for_cluster()
-            self.activations.copy(first, 0)
-        if self.digits:
-            if g.copies_bulk:
-                self.activations.wait(0, 0)
-            self.digits.make()
 
     def _wait_for_dependency(self) -> None:
         if self.g.uses_dependent_launch:
@@ -166,4 +171,6 @@ class Kernel:
 
     def store_sums(self, iteration: Expr) -> None:
         """Emit the sum over warps and blocks of the totals of an iteration's block of n, and its stores."""
-        self.store.reduce(self.products.finished(), self.context.at(iteration).n0)
+        n0 = self.context.at(iteration).n0
+        self.store.reduce(self.products.finished(), n0)
+        self.context.unit.end_block(n0)

@@ -9,12 +9,10 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.compute.matmul import output_value
 from bitquant.intrin.launch import arrive_at_cluster, wait_for_cluster
-from bitquant.intrin.mma import load_coherent, store_local
+from bitquant.intrin.mma import store_local
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.emit.sums import Total
-from bitquant.schedule.rules.operands import row_index
 
 __all__ = ["SumStore"]
 
@@ -107,22 +105,19 @@ class SumStore:
 
     def _store(self, n0: Expr, kind: str) -> None:
         """Emit the stores of D; the blocks of a cluster share them."""
-        g, context, operands = self.g, self.context, self.context.operands
+        g, context, unit = self.g, self.context, self.context.unit
         c, split = context.config, context.hint.split_k
         total = g.rows_of_a * g.block_n
         for e in self._elements(total, context.rank * g.threads + context.thread, split * g.threads):
             m, n = e // g.block_n, e % g.block_n
-            row, column = context.m0 + m, n0 + n
-            conditions = []
-            if not g.has_whole_rows:
-                conditions.append(row < context.m)
+            column = n0 + n
+            conditions = unit.has_row(m)
             if g.has_ragged_n:
                 conditions.append(column < c.N)
 
-            def one(m: Expr = m, n: Expr = n, row: Expr = row, column: Expr = column) -> None:
+            def one(m: Expr = m, n: Expr = n, column: Expr = column) -> None:
                 values = self._cluster_sum(kind, m, n) if split > 1 else self._local_sum(kind, m, n)
-                output = output_value(c, values[0], **operands.epilogue(row, column, load_coherent))
-                T.buffer_store(operands.D, output, [row_index(c, g.rung, row), column])
+                unit.store(m, column, values[0])
 
             if conditions:
                 with T.If(tirx.all(*conditions)), T.Then():

@@ -63,9 +63,7 @@ class WeightLoads:
         def loads() -> None:
             for r in range(h.n_tiles_per_warp):
                 for part in range(g.lane_words // per_load):
-                    source = self.context.operands.B.ptr_to(
-                        [0, sources[r] + (in_body * layout.tile_bytes + part * 512)]
-                    )
+                    source = self.context.unit.B.ptr_to([0, sources[r] + (in_body * layout.tile_bytes + part * 512)])
                     if g.is_shared:
                         target = self.context.shared(self._slot_offset(slot, r, part))
                         size = [T.Select(tile < g.tiles_k, T.uint32(16), T.uint32(0))]

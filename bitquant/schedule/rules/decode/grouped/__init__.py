@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decode kernel for experts: which rows of A meet which weight is data."""

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hint of the decode rule for experts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bitquant.schedule.hint import one_of
+from bitquant.schedule.rules.decode.hint import DecodeHint
+
+__all__ = ["GroupedDecodeHint"]
+
+
+@dataclass(frozen=True)
+class GroupedDecodeHint(DecodeHint):
+    """Shape of the decode kernel for experts: that of the product of a unit, and what a unit is.
+
+    Attributes
+    ----------
+    units
+        What a block multiplies with one weight: a row alone ("rows"), or up to `block_m` of the rows that have the same
+        expert ("experts").
+    cluster_slots
+        Blocks of a cluster that take a slot each of a token, all of its slots, and add up their values in shared memory
+        (sm_90); 1: values are added up in global memory.
+    """
+
+    units: str = one_of("rows", "experts")
+    cluster_slots: int = one_of(1, 2, 4, 8)
+
+    @property
+    def cluster(self) -> int:
+        """Blocks of a cluster."""
+        return super().cluster * self.cluster_slots
