@@ -64,9 +64,10 @@ def features(g: DecodeGeometry) -> dict[str, float]:
         "bodies": math.log2(max(1.0, g.warp_tiles / h.unroll)),
         "block_m": h.block_m,
         "grid_m": math.log2(g.grid_m),
-        "a_bytes": math.log2(g.rows_of_a * g.phase_k * g.a_bytes),
+        "a_bytes": math.log2(g.rows_of_a * g.a_k * g.a_bytes),
         "smem_bytes": math.log2(smem_bytes),
         "body_k": h.unroll * g.fragment_layout.tile_k,
         "k_waste": math.log(g.warp_tiles * h.warps_k * h.split_k / g.tiles_k),
         "totals": g.totals,
+        "stream_k": h.stream_k,
     }
