@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from bitquant.nn.bitlinear import BitLinear
+from bitquant.nn.experts import Experts, ExpertsLinear, Gate
 from bitquant.nn.linear import Linear
 from bitquant.nn.loading import load_model
 from bitquant.nn.merged import merge_layers, unmerge_layers
@@ -14,6 +15,9 @@ from bitquant.nn.swap import ModelWarning
 
 __all__ = [
     "BitLinear",
+    "Experts",
+    "ExpertsLinear",
+    "Gate",
     "Linear",
     "ModelWarning",
     "dequantize_model",

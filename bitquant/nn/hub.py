@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, get_args
 
 import torch
@@ -24,16 +24,21 @@ from bitquant.config import ZerosMode, check_group_size, check_rows
 from bitquant.errors import ConfigError
 from bitquant.formats import ACTIVATION_DTYPES, OUT_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
+from bitquant.nn.experts import Experts, ExpertsLinear
 from bitquant.nn.format import name_pattern
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import merge_layers
+from bitquant.nn.module import KernelModule
 from bitquant.nn.rounding import Method, check_method
+from bitquant.nn.stock import StockExperts, is_stock_experts, quantize_expert
 from bitquant.nn.swap import (
     DEFAULT_SKIP,
     Places,
     as_names,
     check_weight_format,
     dequantize_layers,
+    empty_layer,
+    expert_names,
     fitting_group,
     forget_ties,
     layer_names,
@@ -114,7 +119,9 @@ class BitquantConfig(QuantizationConfigMixin):
 _LAYER_FIELDS = inspect.signature(Linear).parameters.keys() - {
     "in_features", "out_features", "bias", "target", "enable_tuning",
 }  # fmt: skip
-_KINDS: dict[str, Any] = {"Linear": Linear, "BitLinear": BitLinear}
+_PRODUCT_FIELDS = inspect.signature(ExpertsLinear).parameters.keys() & _LAYER_FIELDS
+_KINDS: dict[str, Any] = {"Linear": Linear, "BitLinear": BitLinear, "Experts": Experts}
+_PRODUCTS = ("gate_up", "down")
 
 
 def _check_layers(layers: Any) -> None:
@@ -133,18 +140,32 @@ def _check_layers(layers: Any) -> None:
         kind = fields.get("layer", "Linear")
         if not isinstance(kind, str) or kind not in _KINDS:
             raise ConfigError(
-                f"'layers' must make {name!r:.80} a Linear or a BitLinear (got {kind!r:.80})", layers=layers
+                f"'layers' must make {name!r:.80} a Linear, a BitLinear or Experts (got {kind!r:.80})", layers=layers
             )
-        allowed = _LAYER_FIELDS if kind == "Linear" else ()
-        if unknown := [field for field in fields if field != "layer" and field not in allowed]:
-            raise ConfigError(
-                f"'layers' constructs {name!r:.80} in a way that there is none (got the field {unknown[0]!r:.80}); use "
-                "the bitquant that saved it, or a newer one",
-                layers=layers,
-            )
-        for field in ("A_dtype", "out_dtype"):  # Which `update_dtype` asks for.
-            if field in fields:
-                canonical_name(fields[field], field, ACTIVATION_DTYPES if field == "A_dtype" else OUT_DTYPES)
+        own = {field: value for field, value in fields.items() if field != "layer"}
+        if kind != "Experts":
+            _check_fields(name, own, _LAYER_FIELDS if kind == "Linear" else (), layers)
+            continue
+        _check_fields(name, own, _PRODUCTS, layers)
+        for product in _PRODUCTS:
+            if not isinstance(own.get(product), dict):
+                raise ConfigError(
+                    f"'layers' must have an object {product!r} for {name!r:.80} (got {own.get(product)!r:.80})",
+                    layers=layers,
+                )
+            _check_fields(f"{name}.{product}", own[product], _PRODUCT_FIELDS, layers)
+
+
+def _check_fields(name: str, fields: dict[str, Any], allowed: Collection[str], layers: Any) -> None:
+    if unknown := [field for field in fields if field not in allowed]:
+        raise ConfigError(
+            f"'layers' constructs {name!r:.80} in a way that there is none (got the field {unknown[0]!r:.80}); use "
+            "the bitquant that saved it, or a newer one",
+            layers=layers,
+        )
+    for field in ("A_dtype", "out_dtype"):  # Which `update_dtype` asks for.
+        if field in fields:
+            canonical_name(fields[field], field, ACTIVATION_DTYPES if field == "A_dtype" else OUT_DTYPES)
 
 
 class PendingLayer(torch.nn.Module):
@@ -179,8 +200,11 @@ class _QuantizeOnLoad(ConversionOps):
                 rest[name] = value
                 continue
             weight = value[0] if isinstance(value, list) else value
-            self._quantizer.quantize(model, name.removesuffix(".weight"), weight)
             missing_keys.discard(name)
+            if not name.endswith(".weight"):
+                self._quantizer.quantize_product(model, name, weight)
+                continue
+            self._quantizer.quantize(model, name.removesuffix(".weight"), weight)
             missing_keys.discard(name.removesuffix("weight") + "_extra_state")
         return rest
 
@@ -196,7 +220,9 @@ class BitquantQuantizer(HfQuantizer):
         super().__init__(quantization_config, **kwargs)
         #: Names of the layers that are quantized as they are read.
         self._names: set[str] = set()
-        #: Those of them whose weight is another module's, which are quantized once that is there.
+        #: Experts modules that are quantized as they are read, by name, and what they become.
+        self._experts: dict[str, tuple[StockExperts, Experts]] = {}
+        #: Those of the layers whose weight is another module's, which are quantized once that is there.
         self._tied: list[str] = []
         #: Shape and type of each tensor of the layers that are read as they are.
         self._expected: dict[str, tuple[torch.Size, torch.dtype]] = {}
@@ -242,10 +268,11 @@ class BitquantQuantizer(HfQuantizer):
         ConfigError
             If saved layers compute in another type.
         """
-        for name, fields in (self.quantization_config.layers or {}).items():
+        for name, layer in (self.quantization_config.layers or {}).items():
+            fields = layer.get("gate_up", layer)
             A = number_format(fields.get("A_dtype", "float16"))
             own = A if A.bits > 8 else number_format(fields.get("out_dtype", "float16"))
-            if self.pre_quantized and "layer" not in fields and own.torch_dtype is not dtype:
+            if self.pre_quantized and fields.get("layer") != "BitLinear" and own.torch_dtype is not dtype:
                 raise ConfigError(
                     f"'dtype' must be {own.torch_dtype}, in which the saved layers compute, {name!r} for one "
                     f"(got {dtype}); use dtype='auto', or quantize the model again",
@@ -256,7 +283,10 @@ class BitquantQuantizer(HfQuantizer):
     def param_needs_quantization(self, model: Any, param_name: str, **_: Any) -> bool:
         """Whether a parameter is quantized as it is read."""
         del model
-        return param_name.endswith(".weight") and param_name.removesuffix(".weight") in self._names
+        path, _dot, last = param_name.rpartition(".")
+        return (last == "weight" and path in self._names) or (
+            path in self._experts and last.removesuffix("_proj") in _PRODUCTS
+        )
 
     def param_element_size(self, model: Any, param_name: str, param: torch.Tensor) -> float:
         """Return the bytes that an element of a parameter will take, for device maps."""
@@ -286,8 +316,8 @@ class BitquantQuantizer(HfQuantizer):
         elif self.pre_quantized:
             self._build(model)
         else:
-            names = layer_names(model, config.skip)
-            if not names:
+            names, experts = layer_names(model, config.skip), expert_names(model, config.skip)
+            if not names and not experts:
                 raise ConfigError(
                     f"the model must have torch.nn.Linear layers that 'skip' does not name ({type(model).__name__} has "
                     "none)",
@@ -296,12 +326,14 @@ class BitquantQuantizer(HfQuantizer):
             tied = _tied_modules(model)
             self._tied = [name for name in names if name in tied]
             self._names = {name for name in names if name not in tied}
-            for name in names:
-                linear = model.get_submodule(name)
+            for name in (*names, *experts):
+                module = model.get_submodule(name)
                 try:
-                    self._make(linear)
+                    layer: Any = empty_layer(module, config.W_dtype, config.group_size, **self._options())
                 except ConfigError as error:
                     raise ConfigError(f"{name!r}: {error}", layer=name, **error.values) from error
+                if name in experts:
+                    self._experts[name] = StockExperts.of(module), layer
 
     def _options(self) -> dict[str, Any]:
         config = self.quantization_config
@@ -328,6 +360,32 @@ class BitquantQuantizer(HfQuantizer):
         _mark_loaded(layer)
         replace_layer(model, name, layer)
 
+    def quantize_product(self, model: Any, name: str, weight: torch.Tensor) -> None:
+        """Quantize the weights of one product of experts, which have just been read."""
+        path, _, last = name.rpartition(".")
+        stock, experts = self._experts[path]
+        product = last.removesuffix("_proj")
+        layer: ExpertsLinear = getattr(experts, product)
+        layer.allocate(weight.device)
+        no_bias = None if layer.bias is None else layer.bias.new_zeros(layer.bias.shape[1:])  # Read on its own.
+        for e, each in enumerate(weight):
+            rows = stock.in_terms(product, each.to(stock.dtype))
+            quantize_expert(layer, e, rows, no_bias, self.quantization_config.method)
+        taken = torch.nn.Parameter(torch.empty(0, dtype=stock.dtype, device=weight.device), requires_grad=False)
+        taken._is_hf_initialized = True  # type: ignore[attr-defined]
+        setattr(model.get_submodule(path), last, taken)
+
+    def _place_experts(self, model: Any) -> None:
+        """Put the experts that were quantized as they were read where they belong, with their biases."""
+        places = Places(model)
+        for path, (stock, experts) in self._experts.items():
+            for product in _PRODUCTS:
+                layer: ExpertsLinear = getattr(experts, product)
+                for e in range(layer.num_experts if layer.bias is not None else 0):
+                    layer.bias[e].copy_(stock.bias(product, e))  # type: ignore[index,arg-type]
+            places.replace(path, experts)
+        self._experts = {}
+
     def _build(self, model: Any) -> None:
         """Replace the layers that a saved config names by empty ones, on the meta device."""
         if self.quantization_config.layers is None:
@@ -338,29 +396,24 @@ class BitquantQuantizer(HfQuantizer):
         left = {name: name_pattern(name) for name in self.quantization_config.layers}
         fields_of, places = dict(self.quantization_config.layers), Places(model)
         for name, module in list(model.named_modules()):
-            if type(module) is not torch.nn.Linear:
+            if type(module) is not torch.nn.Linear and not is_stock_experts(module):
                 continue
             key = name if name in fields_of else next((k for k, p in left.items() if p.fullmatch(name)), None)
             if key is None:
                 continue
-            fields = dict(fields_of[key])
-            kind = _KINDS[fields.pop("layer", "Linear")]
-            layer: Any
             try:
-                with torch.device("meta"):
-                    layer = kind(module.in_features, module.out_features, module.bias is not None, **fields)
+                layer = _empty(module, dict(fields_of[key]))
             except (TypeError, ConfigError) as error:
                 raise ConfigError(
                     f"the quantization_config constructs {key!r} in a way that there is none ({error}); use the "
                     "bitquant that saved it, or a newer one",
                     layers=key,
                 ) from error
-            if kind is BitLinear:
-                layer.drop_weight()
             self._expected |= {f"{name}.{part}": (t.shape, t.dtype) for part, t in layer.named_buffers()}
             places.replace(name, layer)
+        kinds = tuple(_KINDS.values())
         for name, pattern in left.items():
-            if not any(isinstance(m, (Linear, BitLinear)) and pattern.fullmatch(n) for n, m in model.named_modules()):
+            if not any(isinstance(m, kinds) and pattern.fullmatch(n) for n, m in model.named_modules()):
                 raise ConfigError(
                     f"the quantization_config names a layer {name!r}, which {type(model).__name__} has not", layers=name
                 )
@@ -369,11 +422,12 @@ class BitquantQuantizer(HfQuantizer):
         config = self.quantization_config
         if self._tied:
             quantize_layers(model, self._tied, config.W_dtype, config.group_size, **self._options())
-        layers = {n: m for n, m in model.named_modules() if isinstance(m, (Linear, BitLinear))}
+        self._place_experts(model)
+        layers: dict[str, Any] = {n: m for n, m in model.named_modules() if isinstance(m, KernelModule)}
         if self.pre_quantized:
             _check_complete(layers, self._expected)
         for layer in layers.values():
-            layer.to(layer.weight.device)  # In the layout for that device.
+            layer.to(layer.qweight.device)  # In the layout for that device.
         if not self.pre_quantized and self._pending is None:
             warn_of_experts(model, "stay in 16 bits")
         if config.merge and self._pending is None:
@@ -383,6 +437,21 @@ class BitquantQuantizer(HfQuantizer):
     def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
         dequantize_layers(model, dtype)
         return model
+
+
+def _empty(module: Any, fields: dict[str, Any]) -> torch.nn.Module:
+    """Return the layer of a module that `layer_fields` says, on the meta device."""
+    kind = _KINDS[fields.pop("layer", "Linear")]
+    if is_stock_experts(module) != (kind is Experts):
+        raise ConfigError(f"{type(module).__name__} is not what becomes {kind.__name__}")
+    if kind is Experts:
+        return StockExperts.of(module).make(**fields)
+    with torch.device("meta"):
+        layer: Any = kind(module.in_features, module.out_features, module.bias is not None, **fields)
+    if kind is BitLinear:
+        layer.drop_weight()
+    result: torch.nn.Module = layer
+    return result
 
 
 def _mark_loaded(layer: torch.nn.Module) -> None:
@@ -434,7 +503,9 @@ def layer_fields(model: torch.nn.Module) -> dict[str, dict[str, Any]]:
             fields = module.constructor_fields()
         elif isinstance(module, BitLinear) and module.qweight is not None:
             fields = {"layer": "BitLinear"}
-        elif not isinstance(module, torch.nn.Linear):
+        elif isinstance(module, Experts):
+            fields = {"layer": "Experts", **{p: getattr(module, p).constructor_fields() for p in _PRODUCTS}}
+        elif not isinstance(module, torch.nn.Linear) and not is_stock_experts(module):
             continue
         pattern = re.sub(r"(?<=\.)\d+(?=\.)", "*", f".{name}.")[1:-1]
         by_pattern.setdefault(pattern, {})[name] = fields

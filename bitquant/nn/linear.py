@@ -17,20 +17,13 @@ from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, n
 from bitquant.nn.activations import quantize_tokens
 from bitquant.nn.checkpoints.weight import QuantizedWeight
 from bitquant.nn.format import format_fields
+from bitquant.nn.held import check_permutation, held_tensors
 from bitquant.nn.module import KernelModule
 from bitquant.nn.rounding import Method, quantize
 from bitquant.nn.stand_in import weight_stand_in
-from bitquant.operands import INPUTS
 from bitquant.operator.dispatch import may_have_gradient, straight_through
 
 __all__ = ["Linear", "constructor_fields"]
-
-#: The operands that a layer holds beside its weight, with the names of their buffers and flags: those of BitBLAS.
-_HELD = tuple(
-    (operand, {"scale": "scales"}.get(operand.argument, operand.argument), operand.field.replace("with_bias", "bias"))
-    for operand in INPUTS
-    if operand.rows == "W" and operand.field is not None
-)
 
 
 class Linear(KernelModule):
@@ -108,6 +101,7 @@ class Linear(KernelModule):
     torch.Size([2, 3, 1024])
     """
 
+    config: MatmulConfig
     qweight: torch.Tensor
     scales: torch.Tensor | None
     zeros: torch.Tensor | None
@@ -187,16 +181,9 @@ class Linear(KernelModule):
         self.in_features, self.out_features = in_features, out_features
         self.quantize_activations = quantize_activations
         self.register_buffer("qweight", torch.zeros(config.W_shape, dtype=config.W_format.torch_dtype))
-        # Name, the flag that decides on it, its value, shape, type.
-        self._optional = (
-            *(
-                (name, flag, o.is_present(config), o.row_shape(config), o.torch_dtype(config))
-                for o, name, flag in _HELD
-            ),
-            ("permutation", "with_permutation", with_permutation, (in_features,), torch.int64),
-        )
-        for name, _, is_present, shape, dtype in self._optional:
-            self.register_buffer(name, torch.zeros(shape, dtype=dtype) if is_present else None)
+        self._optional = held_tensors(config, with_permutation=with_permutation)
+        for held in self._optional:
+            self.register_buffer(held.name, torch.zeros(held.shape, dtype=held.dtype) if held.is_present else None)
         self._arrange_weight()
 
     @property
@@ -324,10 +311,10 @@ class Linear(KernelModule):
         operands = {
             "scales": scales, "zeros": zeros, "bias": bias, "channel_scale": channel_scale, "permutation": permutation,
         }  # fmt: skip
-        for name, flag, is_present, shape, dtype in self._optional:
-            _check_operand(name, operands[name], flag, is_present, shape, dtype)
+        for held in self._optional:
+            held.check(operands[held.name])
         if permutation is not None:
-            _check_permutation(permutation)
+            check_permutation(permutation)
         here = self.qweight.device
         device = packed.device if packed.device.type != "cpu" or here.type == "meta" else here
         self.qweight = packed.to(device)
@@ -605,41 +592,6 @@ class Linear(KernelModule):
         if self.permutation is not None:
             parts.append("permuted columns")
         return ", ".join(parts)
-
-
-def _check_permutation(permutation: torch.Tensor) -> None:
-    K = permutation.numel()
-    inside = permutation[(permutation >= 0) & (permutation < K)]
-    if len(inside) < K or not (torch.bincount(inside, minlength=K) == 1).all():
-        raise ConfigError(
-            f"'permutation' must hold each of 0 ... {K - 1} once (got another selection)", permutation=permutation
-        )
-
-
-def _check_operand(
-    name: str, tensor: Any, flag: str, is_present: bool, shape: tuple[int, ...], dtype: torch.dtype
-) -> None:
-    if tensor is None and not is_present:
-        return
-    if tensor is None:
-        raise ConfigError(
-            f"{name!r} is missing: the layer has {flag}=True; pass a tensor of shape {tuple(shape)} and type {dtype}",
-            **{name: None},
-        )
-    if not is_present:
-        raise ConfigError(
-            f"{name!r} was given, but the layer has {flag}=False; leave it out or set {flag}=True", **{name: tensor}
-        )
-    if not isinstance(tensor, torch.Tensor) or tensor.dtype is not dtype:
-        got = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-        raise ConfigError(f"{name!r} must be a tensor of type {dtype} (got {got}); use .to({dtype})", **{name: tensor})
-    if tensor.is_nested or tensor.layout is not torch.strided:
-        kind = "nested" if tensor.is_nested else tensor.layout
-        raise ConfigError(f"{name!r} must be dense (got a tensor that is {kind}); use .to_dense()", **{name: tensor})
-    if tuple(tensor.shape) != tuple(shape):
-        raise ConfigError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)})", **{name: tensor})
-    if tensor.is_meta:
-        raise ConfigError(f"{name!r} must hold numbers (got a tensor on the meta device)", **{name: tensor})
 
 
 def constructor_fields(config: MatmulConfig, *, quantize_activations: bool, with_permutation: bool) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from bitquant.nn.swap import (
     as_names,
     check_options,
     dequantize_layers,
+    expert_names,
     layer_names,
     quantize_layers,
     warn_of_experts,
@@ -92,7 +93,7 @@ def quantize_model(
     check_options(options)
     check_bool(merge, "merge")
     skip = as_names(skip)
-    names = layer_names(model, skip)
+    names = [*layer_names(model, skip), *expert_names(model, skip)]
     quantize_layers(model, names, W_dtype, group_size, zeros_mode=zeros, A_dtype=A_dtype, method=method, **options)
     warn_of_experts(model, "stay in 16 bits")
     if merge:

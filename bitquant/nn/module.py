@@ -17,20 +17,24 @@ from bitquant import layouts, relayout
 from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig, check_bool
 from bitquant.errors import CallError, ConfigError, UnsupportedError
+from bitquant.grouped_config import GroupedMatmulConfig
+from bitquant.grouped_matmul import GroupedMatmul
 from bitquant.layouts import WeightLayout
 from bitquant.matmul import Matmul
 from bitquant.nn.activations import token_kernels
 from bitquant.nn.format import describe_format, format_difference, pack_format, unpack_format
+from bitquant.operands import operands_of
 from bitquant.operator.tokens import TokenKernel
 from bitquant.schedule import preferred_layout
 
-__all__ = ["KernelModule", "check_device"]
+__all__ = ["AnyConfig", "KernelModule", "Kernels", "check_device", "fence", "shared_kernels"]
 
 #: Where a state dict has the format, behind the prefix of the layer; the name is torch's.
 _FORMAT_KEY = "_extra_state"
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+AnyConfig = MatmulConfig | GroupedMatmulConfig
 
 
 def _marked(**marks: Any) -> Callable[[_Function], _Function]:
@@ -44,18 +48,28 @@ def _marked(**marks: Any) -> Callable[[_Function], _Function]:
     return mark
 
 
-class _Kernels:
+class Kernels:
     """The operators of one problem by type of device, made when they are first needed.
 
     Equal layers share one of these: torch.compile's guards on one layer then hold for the next, so that a block that
     was compiled once serves every block of its kind.
     """
 
-    def __init__(self, config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> None:
+    def __init__(
+        self,
+        config: AnyConfig,
+        target: str | Target | None,
+        enable_tuning: bool = False,
+        sharing: tuple[AnyConfig, ...] = (),
+    ) -> None:
         self.config, self._target, self.enable_tuning = config, target, enable_tuning
-        self.operators: dict[str, Matmul] = {}
+        #: The problems of other operators that read the same weight, in the same layout.
+        self.sharing = sharing
+        self._operator_type: Any = GroupedMatmul if isinstance(config, GroupedMatmulConfig) else Matmul
+        self._options = {"enable_tuning": True} if enable_tuning else {}
+        self.operators: dict[str, Any] = {}
         #: Shapes of the weights that they read.
-        self.weight_shapes: dict[str, tuple[int, int]] = {}
+        self.weight_shapes: dict[str, tuple[int, ...]] = {}
         self._gpu_layout: WeightLayout | None = None
 
     # What torch.compiler.assume_constant_result sets, which imports torch._dynamo: 1.4 s for those who never compile.
@@ -64,11 +78,11 @@ class _Kernels:
         """Make the operator for a type of device. torch.compile runs this where it stands, and does not trace it."""
         if device_type not in self.operators:
             target = self.target_on(device_type)
-            self._keep(device_type, Matmul(self.config, target=target, enable_tuning=self.enable_tuning))
+            self._keep(device_type, self._operator_type(self._config_on(device_type), target=target, **self._options))
 
-    def build(self, device_type: str) -> Matmul:
+    def build(self, device_type: str) -> Any:
         """Return an operator for a type of device, without tuning, and keep none: it leaves kernels in the cache."""
-        return Matmul(self.config, target=self.target_on(device_type))
+        return self._operator_type(self._config_on(device_type), target=self.target_on(device_type))
 
     #: Whether it takes long enough to build for a worker process.
     is_heavy = True
@@ -81,13 +95,13 @@ class _Kernels:
     def find(self, device_type: str) -> bool:
         """Return whether the operator for a type of device is there now, made without compiling or tuning anything."""
         if device_type not in self.operators and not self.enable_tuning:
-            operator = Matmul.find(self.config, self.target_on(device_type))
+            operator = self._operator_type.find(self._config_on(device_type), self.target_on(device_type))
             if operator is not None:
                 self._keep(device_type, operator)
         return device_type in self.operators
 
-    def _keep(self, device_type: str, operator: Matmul) -> None:
-        self.weight_shapes[device_type] = layouts.weight_shape(self.config, operator.weight_layout)
+    def _keep(self, device_type: str, operator: Any) -> None:
+        self.weight_shapes[device_type] = _weight_shape(self.config, operator.weight_layout)
         self.operators[device_type] = operator
 
     def layout(self, device_type: str) -> WeightLayout:
@@ -95,14 +109,22 @@ class _Kernels:
         if device_type != "cuda":
             return "plain"
         if device_type in self.operators:
-            return self.operators[device_type].weight_layout
+            layout: WeightLayout = self.operators[device_type].weight_layout
+            return layout
         if self._gpu_layout is None:
             try:
                 target = resolve_target(self.target_on(device_type))
             except UnsupportedError:  # No kernels run on this GPU, which is for the first call to say.
                 return "plain"
-            self._gpu_layout = preferred_layout(self.config, target)
+            wanted = {preferred_layout(config, target) for config in (self.config, *self.sharing)}
+            self._gpu_layout = wanted.pop() if len(wanted) == 1 else "plain"
         return self._gpu_layout
+
+    def _config_on(self, device_type: str) -> AnyConfig:
+        """Return the problem; where it shares a weight that is plain on a device, with the wish for that."""
+        if self.sharing and device_type == "cuda" and self.layout(device_type) == "plain":
+            return dataclasses.replace(self.config, fast_decoding=False)
+        return self.config
 
     @property
     def target(self) -> str | Target | None:
@@ -113,28 +135,45 @@ class _Kernels:
         """Return what kernels for a type of device are made for."""
         return device_type if self._target is None else self._target
 
-    def with_output(self, out_dtype: str) -> _Kernels:
+    def with_output(self, out_dtype: str) -> Kernels:
         """Return those of the same problem with another type of D; they read the weight in the same layout."""
         config = dataclasses.replace(self.config, out_dtype=out_dtype)
-        return _shared_kernels(config, self._target, self.enable_tuning)
+        return shared_kernels(config, self._target, self.enable_tuning)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _shared_kernels, (self.config, self._target, self.enable_tuning)
+        return shared_kernels, (self.config, self._target, self.enable_tuning, self.sharing)
 
 
 #: It keeps nothing alive.
-_in_use: weakref.WeakValueDictionary[tuple[str, str, bool], _Kernels] = weakref.WeakValueDictionary()
+_in_use: weakref.WeakValueDictionary[tuple[str, str, bool], Kernels] = weakref.WeakValueDictionary()
 
 
-def _shared_kernels(config: MatmulConfig, target: str | Target | None, enable_tuning: bool) -> _Kernels:
-    fields = [getattr(config, field.name) for field in dataclasses.fields(config)]
+def shared_kernels(
+    config: AnyConfig,
+    target: str | Target | None,
+    enable_tuning: bool = False,
+    sharing: tuple[AnyConfig, ...] = (),
+) -> Kernels:
+    """Return the operators of a problem, the same ones for equal arguments while they are in use."""
+    fields = [[getattr(c, field.name) for field in dataclasses.fields(c)] for c in (config, *sharing)]
     key = (repr(fields), str(target), enable_tuning)  # Of texts: it is hashed when a process ends.
     if (kernels := _in_use.get(key)) is None:
-        kernels = _in_use[key] = _Kernels(config, target, enable_tuning)
+        kernels = _in_use[key] = Kernels(config, target, enable_tuning, sharing)
     return kernels
 
 
-def _converted(weight: torch.Tensor, config: MatmulConfig, layout: WeightLayout, wanted: WeightLayout) -> torch.Tensor:
+def _product(config: AnyConfig) -> MatmulConfig:
+    """Return the problem of one matrix: an expert's where there are several."""
+    return config.matmul if isinstance(config, GroupedMatmulConfig) else config
+
+
+def _weight_shape(config: AnyConfig, layout: WeightLayout) -> tuple[int, ...]:
+    """Return the shape of a stored weight, with E in front where there are experts."""
+    _, weight, *_ = operands_of(config)
+    return tuple(weight.shape(config, 0, layout))
+
+
+def _converted(weight: torch.Tensor, config: AnyConfig, layout: WeightLayout, wanted: WeightLayout) -> torch.Tensor:
     """Return a weight that is in one layout in another.
 
     Raises
@@ -147,11 +186,28 @@ def _converted(weight: torch.Tensor, config: MatmulConfig, layout: WeightLayout,
             f"the weight cannot be converted from the layout {layout!r} to {wanted!r} while a CUDA graph is captured; "
             "call the layer once, or move it with .to(device), before that"
         )
+    one = _product(config)
+    shape, dtype = _weight_shape(config, wanted), layouts.weight_dtype(one, wanted)
     if weight.is_meta:
-        shape, dtype = layouts.weight_shape(config, wanted), layouts.weight_dtype(config, wanted)
         return torch.empty(shape, dtype=dtype, device="meta")
+
+    def convert(part: torch.Tensor) -> torch.Tensor:
+        return relayout.to_layout(relayout.from_layout(part, one, layout), one, wanted)
+
     with torch.inference_mode(False):  # What is made in inference mode, load_state_dict could not write to later.
-        return relayout.to_layout(relayout.from_layout(weight, config, layout), config, wanted)
+        if not isinstance(config, GroupedMatmulConfig):
+            return convert(weight)
+        result = torch.empty(shape, dtype=dtype, device=weight.device)
+        for e, part in enumerate(weight):
+            result[e] = convert(part)
+        fence(result)
+        return result
+
+
+def fence(weight: torch.Tensor) -> None:
+    """Let the kernel before a product be another than the one that wrote its weight (`bitquant.relayout`)."""
+    if weight.is_cuda:
+        torch.zeros(1, device=weight.device)
 
 
 def check_device(A: torch.Tensor, device: torch.device) -> None:
@@ -170,7 +226,7 @@ def check_device(A: torch.Tensor, device: torch.device) -> None:
 
 
 class KernelModule(torch.nn.Module):
-    """A layer that calls the operators of one `MatmulConfig`, one for each type of device, made at first use.
+    """A layer that calls the operators of one config, one for each type of device, made at first use.
 
     Its buffer `qweight` is a weight in the layout that the operator for its device reads, `weight_layout`: on the CPU
     plain, on a GPU mostly fragment (`bitquant.layouts`). It is converted when the layer arrives on a device (by ``.to``
@@ -197,23 +253,24 @@ class KernelModule(torch.nn.Module):
 
     Attributes
     ----------
-    config : MatmulConfig
+    config : MatmulConfig or GroupedMatmulConfig
     qweight : torch.Tensor or None
         The weight; None until there is one. Subclasses register the buffer.
     """
 
+    config: Any
     qweight: torch.Tensor | None
     #: Whether a call rounds its input, of any floating-point type, to the type of A.
     quantize_activations: bool = False
 
-    def __init__(self, config: MatmulConfig, target: str | Target | None = None, enable_tuning: bool = False) -> None:
+    def __init__(self, config: AnyConfig, target: str | Target | None = None, enable_tuning: bool = False) -> None:
         super().__init__()
         check_bool(enable_tuning, "enable_tuning")
         if target is not None:
             with contextlib.suppress(UnsupportedError):  # The first call says that there is no GPU.
                 resolve_target(target)
         self.config = config
-        self._kernels = _shared_kernels(config, target, enable_tuning)
+        self._kernels = shared_kernels(config, target, enable_tuning)
 
     def _format(self) -> dict[str, Any]:
         """Return `format_fields` of the stored weight."""
@@ -248,7 +305,7 @@ class KernelModule(torch.nn.Module):
             f"the layer is {describe_format(own)}); construct the layer as the one that was saved"
         )
 
-    def operator(self, device_type: str) -> Matmul:
+    def operator(self, device_type: str) -> Any:
         """Return the operator that serves tensors on a device of that type, "cuda" or "cpu"; else that for a CPU.
 
         Raises
@@ -260,7 +317,7 @@ class KernelModule(torch.nn.Module):
         self._kernels.prepare(device_type)
         return self._kernels.operators[device_type]
 
-    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[_Kernels | TokenKernel]:
+    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[Kernels | TokenKernel]:
         """Return the kernels that calls run, with inputs of these types where the layer takes any."""
         return [self._kernels, *(self._rounding_kernels(dtypes) if self.quantize_activations else ())]
 
@@ -281,9 +338,10 @@ class KernelModule(torch.nn.Module):
         if weight is None:
             return None
         for layout in layouts.WEIGHT_LAYOUTS:
-            if layout == "fragment" and layouts.fragment_refusal(c) is not None:
+            if layout == "fragment" and layouts.fragment_refusal(_product(c)) is not None:
                 continue
-            if weight.shape == layouts.weight_shape(c, layout) and weight.dtype is layouts.weight_dtype(c, layout):
+            dtype = layouts.weight_dtype(_product(c), layout)
+            if weight.shape == _weight_shape(c, layout) and weight.dtype is dtype:
                 return layout
         return None
 
@@ -291,9 +349,8 @@ class KernelModule(torch.nn.Module):
         self,
         A: torch.Tensor,
         *others: torch.Tensor | None,
-        kernels: _Kernels | None = None,
-        activation_scale: torch.Tensor | None = None,
-        channel_scale: torch.Tensor | None = None,
+        kernels: Kernels | None = None,
+        **by_name: torch.Tensor | None,
     ) -> torch.Tensor:
         """Return what the operator for the device of `A` makes of it, the weight and its other operands.
 
@@ -307,8 +364,8 @@ class KernelModule(torch.nn.Module):
         weight = self.qweight
         if weight is None or weight.shape != kernels.weight_shapes[device_type]:
             weight = self._mended_weight(A)
-        operator = kernels.operators[device_type]
-        return operator(A, weight, *others, activation_scale=activation_scale, channel_scale=channel_scale)
+        result: torch.Tensor = kernels.operators[device_type](A, weight, *others, **by_name)
+        return result
 
     # What torch.compiler.disable sets, which imports torch._dynamo. A graph breaks here; with fullgraph it is an error.
     @_marked(

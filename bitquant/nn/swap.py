@@ -19,8 +19,18 @@ from bitquant.errors import ConfigError
 from bitquant.formats import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.device import check_module
+from bitquant.nn.experts import Experts
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import unmerge_layers
+from bitquant.nn.stock import (
+    StockExperts,
+    dequantize_experts,
+    empty_experts,
+    find_stock_experts,
+    is_stock_experts,
+    quantize_experts,
+    stock_refusal,
+)
 from bitquant.progress import track
 
 __all__ = [
@@ -33,7 +43,9 @@ __all__ = [
     "check_options",
     "check_weight_format",
     "dequantize_layers",
+    "empty_layer",
     "expert_bytes",
+    "expert_names",
     "fitting_group",
     "layer_names",
     "quantize_layers",
@@ -71,6 +83,25 @@ def layer_names(model: torch.nn.Module, skip: Iterable[str] = ()) -> list[str]:
     ConfigError
         If `skip` is no sequence of names, or an entry of it, other than the default, names no module.
     """
+    skipped = _skipped(model, skip)
+    return [n for n, m in model.named_modules() if n and type(m) is torch.nn.Linear and id(m) not in skipped]
+
+
+def expert_names(model: torch.nn.Module, skip: Iterable[str] = ()) -> list[str]:
+    """Return the names of the experts modules of a model that `Experts` can stand for and `skip` does not name.
+
+    Raises
+    ------
+    ConfigError
+        As `layer_names`.
+    """
+    skipped = _skipped(model, skip)
+    found = find_stock_experts(model).items()
+    return [name for name, module in found if id(module) not in skipped and stock_refusal(module) is None]
+
+
+def _skipped(model: torch.nn.Module, skip: Iterable[str]) -> set[int]:
+    """Return the modules that `skip` names, by their ids."""
     skip = as_names(skip)
     every = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for entry in skip:
@@ -82,8 +113,9 @@ def layer_names(model: torch.nn.Module, skip: Iterable[str] = ()) -> list[str]:
             )
     output = getattr(model, "get_output_embeddings", lambda: None)()
     skipped = {id(output)} if any(entry in DEFAULT_SKIP for entry in skip) else set()
-    skipped |= {id(m) for n, m in model.named_modules(remove_duplicate=False) if any(_is_named(n, e) for e in skip)}
-    return [n for n, m in model.named_modules() if n and type(m) is torch.nn.Linear and id(m) not in skipped]
+    return skipped | {
+        id(m) for n, m in model.named_modules(remove_duplicate=False) if any(_is_named(n, e) for e in skip)
+    }
 
 
 def as_names(skip: Any) -> tuple[str, ...]:
@@ -254,10 +286,10 @@ def _check_model(model: Any) -> None:
 def quantize_layers(
     model: torch.nn.Module, names: list[str], W_dtype: str, group_size: int | None, **options: Any
 ) -> None:
-    """Replace torch.nn.Linear layers by `Linear` layers, made by `Linear.from_float` with `options`.
+    """Replace layers by quantized ones: torch.nn.Linear by `Linear.from_float`, modules of experts by `Experts`.
 
     Whatever can be refused without looking at weights is refused before the first layer is replaced. One layer is
-    rounded at a time, where it is, and the one before is let go of.
+    rounded at a time, of experts one expert, where it is, and the one before is let go of.
 
     Raises
     ------
@@ -269,20 +301,43 @@ def quantize_layers(
     if not names:
         raise ConfigError("'model' must have torch.nn.Linear layers that 'skip' does not name (got none)", model=model)
     for name in names:
-        linear: Any = model.get_submodule(name)
-        twin = torch.nn.Linear(
-            linear.in_features, linear.out_features, linear.bias is not None, device="meta", dtype=linear.weight.dtype
-        )
         with _naming(name):
-            Linear.from_float(twin, W_dtype, fitting_group(linear.in_features, group_size), **options)
+            empty_layer(model.get_submodule(name), W_dtype, group_size, **options)
     untie(model, names)
     places = Places(model)
     for name in track(names, "Quantizing", len(names)):
-        linear = model.get_submodule(name)
-        with _naming(name), _at_hand(name, linear):
-            layer = Linear.from_float(linear, W_dtype, fitting_group(linear.in_features, group_size), **options)
+        module: Any = model.get_submodule(name)
+        with _naming(name), _at_hand(name, module):
+            if is_stock_experts(module):
+                layer: torch.nn.Module = empty_layer(module, W_dtype, group_size, **options)
+                quantize_experts(StockExperts.of(module), layer, options.get("method", "rtn"))  # type: ignore[arg-type]
+            else:
+                layer = Linear.from_float(module, W_dtype, fitting_group(module.in_features, group_size), **options)
         places.replace(name, layer)
-        del linear
+        del module
+
+
+#: Parameters of `Linear` that say nothing of experts: their inputs stay in 16 bits, and nothing is tuned.
+_NOT_OF_EXPERTS = {"A_dtype", "enable_tuning", "propagate_b", "quantize_activations", "with_activation_scale", "method"}
+
+
+def empty_layer(module: Any, W_dtype: str, group_size: int | None, **options: Any) -> Linear | Experts:
+    """Return the quantized layer of a torch.nn.Linear or an experts module, without numbers, on the meta device.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot have the format.
+    """
+    if is_stock_experts(module):
+        stock = StockExperts.of(module)
+        own = {name: value for name, value in options.items() if name not in _NOT_OF_EXPERTS}
+        groups = (fitting_group(stock.hidden_size, group_size), fitting_group(stock.intermediate_size, group_size))
+        return empty_experts(stock, W_dtype, groups, **own)
+    twin = torch.nn.Linear(
+        module.in_features, module.out_features, module.bias is not None, device="meta", dtype=module.weight.dtype
+    )
+    return Linear.from_float(twin, W_dtype, fitting_group(module.in_features, group_size), **options)
 
 
 @contextlib.contextmanager
@@ -305,7 +360,9 @@ def untie(model: Any, names: Iterable[str]) -> None:
     modules = {id(model.get_submodule(name)) for name in names}
     untied = []
     for name in names:
-        weight = model.get_submodule(name).weight
+        weight = getattr(model.get_submodule(name), "weight", None)
+        if weight is None:  # Of experts.
+            continue
         others = [
             o for o in owners.get(id(weight), [])
             if id(model.get_submodule(o.rpartition(".")[0])) not in modules
@@ -341,6 +398,8 @@ def forget_ties(model: Any, parameters: Collection[str]) -> None:
 def dequantize_layers(model: torch.nn.Module, dtype: torch.dtype | None = None) -> None:
     """Replace each `Linear` and packed `BitLinear` by a torch.nn.Linear with the same weight, where it is.
 
+    `Experts` become the modules that they stand for.
+
     Raises
     ------
     ConfigError
@@ -352,12 +411,13 @@ def dequantize_layers(model: torch.nn.Module, dtype: torch.dtype | None = None) 
     names = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, Linear) or (isinstance(module, BitLinear) and module.qweight is not None)
+        if isinstance(module, (Linear, Experts)) or (isinstance(module, BitLinear) and module.qweight is not None)
     ]
     places = Places(model)
     for name in track(names, "Dequantizing", len(names)):
         layer: Any = model.get_submodule(name)
-        places.replace(name, _float_layer(layer, dtype))
+        is_experts = isinstance(layer, Experts)
+        places.replace(name, dequantize_experts(layer, dtype) if is_experts else _float_layer(layer, dtype))
 
 
 def _float_layer(layer: Linear | BitLinear, dtype: torch.dtype | None) -> torch.nn.Linear:
@@ -378,9 +438,11 @@ def expert_bytes(model: torch.nn.Module) -> int:
 def warn_of_experts(model: torch.nn.Module, because: str) -> None:
     """Say what the experts of a model cost that stay as they are."""
     if total := expert_bytes(model):
+        stock = find_stock_experts(model)
+        reasons = {name: reason for name, module in stock.items() if (reason := stock_refusal(module)) is not None}
         warnings.warn(
-            f"the experts of this model {because}, which takes {total / 2**30:.2f} GiB: no layer keeps packed experts "
-            "yet (GroupedMatmul multiplies with them)",
+            f"the experts of this model {because}, which takes {total / 2**30:.2f} GiB"
+            + (f": Experts {next(iter(reasons.values()))}" if reasons else ""),
             ModelWarning,
             stacklevel=3,
         )

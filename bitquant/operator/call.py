@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -118,15 +119,15 @@ class Launcher:
         spec = self.signature
         spec.check(operands, output)
         A = operands[0]
-        device = A.device
+        device, leading = A.device, spec.leading_of(A)
         self._check_device(device)
         if output is None:
-            output = torch.empty((*A.shape[:-1], spec.N), dtype=spec.out_dtype, device=device)
+            output = torch.empty(spec.output_shape(*leading), dtype=spec.out_dtype, device=device)
         else:
             spec.check_overlap(operands, output)
         if self._is_cuda:
             spec.check_alignment(operands, output)
-        m = A.numel() // spec.K
+        m = math.prod(leading)
         if not m:
             return output
         if self._is_cuda and device.index != torch.cuda.current_device():
@@ -137,8 +138,11 @@ class Launcher:
                 follow_torch_threads()
             self._launch(m, operands, output)
         if self.short is _nothing:
-            self.short = _short_call(self)
+            self.short = self._make_short()
         return output
+
+    def _make_short(self) -> Callable[..., torch.Tensor | None]:
+        return _short_call(self)
 
     def _launch(self, m: int, operands: Operands, output: torch.Tensor) -> None:
         spec = self.signature

@@ -2,8 +2,8 @@
 """Grouped products: their signature, their calls, and the operations that torch knows of them.
 
 ``bitquant::grouped_matmul`` and ``bitquant::grouped_matmul_out`` take the operands in the order of
-`bitquant.operands.GROUPED_OPERANDS` and the problem as a text, as `bitquant.operator.torch_op` has it. They have no
-gradient.
+`bitquant.operands.GROUPED_OPERANDS` and the problem as a text, as `bitquant.operator.torch_op` has it. A of sorted rows
+has a gradient, ``bitquant::grouped_matmul_gradient``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from bitquant.operator.core import Operator
 from bitquant.operator.registry import operator_of
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
 from bitquant.operator.weight import WeightDecoder
-from bitquant.threads import follow_torch_threads
 
 __all__ = ["GroupedOperator"]
 
 #: Kernels index rows of A and D with 32 bits.
 _MAX_ELEMENTS = 2**31 - 1
 _VECTOR = 16
-_NO_GRADIENT = "{!r} must not require a gradient: grouped products have none; use .detach(), or torch.no_grad()"
+_NO_GRADIENT = (
+    "{!r} must not require a gradient: of grouped products A of 16 bits and more has one, where rows are sorted; use "
+    ".detach(), or torch.no_grad()"
+)
 _NAMES = tuple(o.argument for o in GROUPED_OPERANDS[:-1])
 
 
@@ -74,9 +76,9 @@ class GroupedSignature(Signature):
         shape = self.expected[OUTPUT.argument].shape
         return int(torch.Size(shape).numel())
 
-    def output_shape(self, m: Any) -> tuple[Any, ...]:
-        """Return the shape of D for `m` rows."""
-        return (m, *self.expected[OUTPUT.argument].shape)
+    def leading_of(self, A: Any) -> tuple[Any, ...]:
+        """Return the dimensions of A that are rows of a call: one, of rows where they are sorted, else of tokens."""
+        return tuple(A.shape[:1])
 
 
 class GroupedLauncher(Launcher):
@@ -84,40 +86,8 @@ class GroupedLauncher(Launcher):
 
     signature: GroupedSignature
 
-    def attempt(self, operands: Operands) -> torch.Tensor | None:
-        """Return None: there is one way to call."""
-        del operands
-        return None
-
-    def run(self, operands: Operands, output: torch.Tensor | None = None) -> torch.Tensor:
-        """Check every operand and compute.
-
-        Raises
-        ------
-        CallError
-            As `GroupedOperator.forward`. Nothing has been launched then.
-        """
-        spec = self.signature
-        spec.check(operands, output)
-        A = operands[0]
-        device, m = A.device, A.shape[0]
-        self._check_device(device)
-        if output is None:
-            output = torch.empty(spec.output_shape(m), dtype=spec.out_dtype, device=device)
-        else:
-            spec.check_overlap(operands, output)
-        if self._is_cuda:
-            spec.check_alignment(operands, output)
-        if not m:
-            return output
-        if self._is_cuda and device.index != torch.cuda.current_device():
-            with torch.cuda.device(device):  # TVM's launcher leaves the device of its operands current.
-                self._launch(m, operands, output)
-        else:
-            if not self._is_cuda:
-                follow_torch_threads()
-            self._launch(m, operands, output)
-        return output
+    def _make_short(self) -> Any:
+        return self.short  # There is one way to call.
 
     def _launch(self, m: int, operands: Operands, output: torch.Tensor) -> None:
         tensors = [
@@ -167,9 +137,10 @@ class GroupedOperator(Operator):
         activation_scale: torch.Tensor | None = None,
         channel_scale: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return D; the formulas are those of `GroupedMatmulConfig`. There is no gradient.
+        """Return D; the formulas are those of `GroupedMatmulConfig`.
 
-        Nothing is read on the host, so that a CUDA graph may be replayed with other operands.
+        Nothing is read on the host, so that a CUDA graph may be replayed with other operands. Where rows are sorted A
+        has a gradient, dA[s] = dD[s] x decode(W[e(s)]), which reads the offsets on the host; nothing else has one.
 
         Parameters
         ----------
@@ -194,7 +165,8 @@ class GroupedOperator(Operator):
         ------
         CallError
             If a tensor has the wrong shape, dtype, device or strides, is missing, or is not part of the config; if
-            `output` shares memory with another operand; if a gradient is wanted. Nothing has been launched then.
+            `output` shares memory with another operand; if a gradient is wanted that is not there. Nothing has been
+            launched then.
         """
         operands = (
             A, W, scale, zeros, bias, activation_scale, channel_scale, offsets, expert_ids, routing_weights,
@@ -203,8 +175,13 @@ class GroupedOperator(Operator):
             given = [t for t in (*operands, output) if t is not None]
             if not all(isinstance(t, torch.Tensor) for t in given):
                 self.signature.check(operands, output)  # Something is no tensor; this says what.
-            _refuse_gradient((*operands, output))
-            if not is_watched((*operands, output)):
+            wants_gradient = needs_gradient((*operands, output))
+            if wants_gradient and output is not None:
+                raise CallError(
+                    "'output' must be None where a gradient is wanted (got a tensor, and an operand that requires "
+                    "grad); leave it out, or call under torch.no_grad()"
+                )
+            if not wants_gradient and not is_watched((*operands, output)):
                 return self.launch(operands, output)
         if output is None:
             return grouped_matmul(*operands, self.problem)
@@ -218,11 +195,28 @@ class GroupedOperator(Operator):
     ) -> torch.Tensor:
         """Return decode(W) of all experts, (E, N, K), for tensors that hold memory."""
 
-        def one(tensor: torch.Tensor | None, e: int) -> torch.Tensor | None:
-            return None if tensor is None else tensor[e].clone()  # Aligned as a whole tensor is.
+        def expert(e: int) -> torch.Tensor:
+            own_scale, own_zeros = (None if t is None else t[e] for t in (scale, zeros))
+            return self.dequantize_expert(W[e], own_scale, own_zeros, dtype)
 
-        parts = [self._decoder(W[e].clone(), one(scale, e), one(zeros, e), dtype) for e in range(len(W))]
-        return torch.stack(parts)
+        return torch.stack([expert(e) for e in range(len(W))])
+
+    def dequantize_expert(
+        self,
+        W: torch.Tensor,
+        scale: torch.Tensor | None = None,
+        zeros: torch.Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> torch.Tensor:
+        """Return decode(W) of one expert, (N, K), from its part of each operand."""
+        # Copies are aligned as a whole tensor is.
+        own_scale, own_zeros = (None if t is None else t.clone() for t in (scale, zeros))
+        return self._decoder(W.clone(), own_scale, own_zeros, self._decoded_dtype(dtype))
+
+    def _decoded_dtype(self, dtype: torch.dtype | None) -> torch.dtype:
+        if dtype is not None:
+            return dtype
+        return self.signature.A_dtype if self.signature.A_dtype.itemsize > 1 else torch.float32
 
     def dequantize(
         self,
@@ -232,25 +226,17 @@ class GroupedOperator(Operator):
         dtype: torch.dtype | None = None,
     ) -> torch.Tensor:
         """Return decode(W) of all experts, (E, N, K), as `Operator.dequantize` does that of one."""
-        if dtype is None:
-            dtype = self.signature.A_dtype if self.signature.A_dtype.itemsize > 1 else torch.float32
         self.signature.check_weight(W, scale, zeros)
-        return self.compute_weight(W, scale, zeros, dtype)
-
-
-def _refuse_gradient(tensors: tuple[torch.Tensor | None, ...]) -> None:
-    if needs_gradient(tensors):
-        names = (*_NAMES, "output")
-        name = next(n for n, t in zip(names, tensors, strict=True) if t is not None and t.requires_grad)
-        raise CallError(
-            f"{name!r} must not require a gradient: grouped products have none; use .detach(), or no_grad()"
-        )
+        return self.compute_weight(W, scale, zeros, self._decoded_dtype(dtype))
 
 
 # What torch knows of it.
 
 _library = torch.library.Library("bitquant", "FRAGMENT")
 _OPERANDS = ", ".join(f"Tensor{'' if o.field is None else '?'} {o.argument}" for o in GROUPED_OPERANDS[:-1])
+#: What the gradient of A is made of, beside that of D.
+_KEPT = ("W", "scale", "zeros", "activation_scale", "channel_scale", "offsets")
+_OPERANDS_OF_GRADIENT = ", ".join(f"Tensor{'' if name in ('W', 'offsets') else '?'} {name}" for name in _KEPT)
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
 
 
@@ -277,25 +263,76 @@ def _fake_out(*arguments: Any) -> None:
     operator_of(problem).signature.check(tuple(operands), output, is_fake=True)
 
 
-def _refuse(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    """Keep what the gradient of A needs, where rows are sorted; refuse all others."""
     del output
-    for name, tensor, is_wanted in zip(_NAMES, inputs, ctx.needs_input_grad, strict=False):
-        if is_wanted and tensor is not None:
+    *operands, ctx.problem = inputs
+    given = dict(zip(_NAMES, operands, strict=True))
+    has_gradient = ("A",) if given["offsets"] is not None and given["A"].dtype.itemsize > 1 else ()
+    for name, is_wanted in zip(_NAMES, ctx.needs_input_grad, strict=False):
+        if is_wanted and given[name] is not None and name not in has_gradient:
             raise CallError(_NO_GRADIENT.format(name))
+    ctx.save_for_backward(*(given[name] for name in _KEPT))
+    ctx.A_dtype = given["A"].dtype
 
 
-def _no_gradient(ctx: Any, grad: torch.Tensor) -> tuple[None, ...]:
-    """Nothing that asks for a gradient comes so far."""
-    del ctx, grad
-    return (None,) * (len(_NAMES) + 1)
+def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    if not ctx.needs_input_grad[0]:
+        return (None,) * (len(_NAMES) + 1)
+    W, scale, zeros, activation_scale, channel_scale, offsets = ctx.saved_tensors
+    factors = (activation_scale, channel_scale)
+    grad_A = torch.ops.bitquant.grouped_matmul_gradient(grad, W, scale, zeros, *factors, offsets, ctx.problem)
+    return grad_A.to(ctx.A_dtype), *(None,) * len(_NAMES)
+
+
+def _run_gradient(
+    grad: torch.Tensor,
+    W: torch.Tensor,
+    scale: torch.Tensor | None,
+    zeros: torch.Tensor | None,
+    activation_scale: torch.Tensor | None,
+    channel_scale: torch.Tensor | None,
+    offsets: torch.Tensor,
+    problem: str,
+) -> torch.Tensor:
+    """Return dA of sorted rows, with the weight of one expert at a time; rows of no expert are zeros."""
+    operator: Any = operator_of(problem)
+    has_factor = activation_scale is not None or channel_scale is not None
+    dtype = torch.float32 if has_factor else grad.dtype  # dD times a scale may leave the range of 16 bits.
+    result = torch.zeros((grad.shape[0], operator.config.K), dtype=dtype, device=grad.device)
+    first = 0
+    for e, end in enumerate(offsets.clamp(max=grad.shape[0]).tolist()):
+        if end > first:
+            rows = grad[first:end].to(dtype)
+            if activation_scale is not None:
+                rows = rows * activation_scale[first:end].view(-1, 1)
+            if channel_scale is not None:
+                rows = rows * channel_scale[e]
+            parts = (None if t is None else t[e] for t in (W, scale, zeros))
+            result[first:end] = rows @ operator.dequantize_expert(*parts, dtype)
+            first = end
+    return result
+
+
+def _fake_gradient(grad: Any, W: Any, scale: Any, zeros: Any, *others: Any) -> torch.Tensor:
+    del W, scale, zeros
+    *factors, _, problem = others
+    dtype = grad.dtype if all(t is None for t in factors) else torch.float32
+    return grad.new_empty((grad.shape[0], operator_of(problem).signature.K), dtype=dtype)
 
 
 for _name, _schema, _function, _fake_function in (
     ("grouped_matmul", f"({_OPERANDS}, str problem) -> Tensor", _run, _fake),
     ("grouped_matmul_out", f"({_OPERANDS}, Tensor(a!) output, str problem) -> ()", _run_out, _fake_out),
+    (
+        "grouped_matmul_gradient",
+        f"(Tensor grad, {_OPERANDS_OF_GRADIENT}, str problem) -> Tensor",
+        _run_gradient,
+        _fake_gradient,
+    ),
 ):
     _library.define(f"{_name}{_schema}", tags=_TAGS)
     _library.impl(_name, _function, "CompositeExplicitAutograd")
     torch.library.register_fake(f"bitquant::{_name}", _fake_function, lib=_library)
-torch.library.register_autograd("bitquant::grouped_matmul", _no_gradient, setup_context=_refuse, lib=_library)
+torch.library.register_autograd("bitquant::grouped_matmul", _backward, setup_context=_keep, lib=_library)
 grouped_matmul: Any = torch.ops.bitquant.grouped_matmul

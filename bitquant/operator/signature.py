@@ -96,6 +96,14 @@ class Signature:
         self._output = self.expected[OUTPUT.argument]
         self.inputs = tuple(e for name, e in self.expected.items() if name != OUTPUT.argument)
 
+    def leading_of(self, A: Any) -> tuple[Any, ...]:
+        """Return the dimensions of A that are rows of a call."""
+        return tuple(A.shape[:-1])
+
+    def output_shape(self, *leading: Any) -> tuple[Any, ...]:
+        """Return the shape of D for rows of these dimensions."""
+        return (*leading, *self._output.shape)
+
     def check(self, operands: Operands, output: Any = None, *, is_fake: bool = False) -> None:
         """Check every operand, and `output` where it is given.
 

@@ -105,7 +105,7 @@ def check_grouped_call(
     inputs = draw_grouped_inputs(config, m, generator, routing, every_float8=True)
     inputs = GroupedInputs(config, inputs.experts, {**inputs.given, **replaced})
     operands = {name: t.to(device) for name, t in inputs.stored(operator.weight_layout).items()}
-    shape = operator.signature.output_shape(m)  # type: ignore[attr-defined]
+    shape = operator.signature.output_shape(m)
     guarded = poisoned((m + 2, *shape[1:]), config.out_format.torch_dtype, device)
     before = guarded.clone()
     operator(**operands, output=guarded[1 : m + 1])

@@ -203,8 +203,30 @@ def test_wrong_calls():
     own, _ = operands(square, 5)
     with pytest.raises(bq.CallError, match="'output' must share no memory with 'A'"):
         square(**own, output=own["A"])
-    with pytest.raises(bq.CallError, match="'A' must not require a gradient"):
-        operator(**{**given, "A": given["A"].requires_grad_()})
+    with pytest.raises(bq.CallError, match="'scale' must not require a gradient"):
+        operator(**{**given, "scale": given["scale"].requires_grad_()})
+    with pytest.raises(bq.CallError, match="'output' must be None where a gradient is wanted"):
+        operator(**{**given, "A": given["A"].clone().requires_grad_()}, output=torch.empty(5, 21).half())
+    indexed, _ = operands(make("gather"), 5)
+    with pytest.raises(bq.CallError, match=r"'A' must not require a gradient: .* where rows are sorted"):
+        make("gather")(**{**indexed, "A": indexed["A"].requires_grad_()})
+
+
+@pytest.mark.parametrize("fields", [{}, {"with_channel_scale": True, "out_dtype": "float32"}])
+def test_gradient_of_sorted_rows(fields):
+    """That of A is dD x decode(W) of the row's expert, compiled or not; rows beyond the last offset have none."""
+    operator = make(A_dtype="float32", **fields)
+    given, _ = operands(operator, 9)
+    given["offsets"] = torch.tensor([0, 4, 7, 7], dtype=torch.int32)
+    weight = operator.dequantize(*(given[name] for name in ("W", "scale", "zeros")))
+    if fields:
+        weight = weight * given["channel_scale"].unsqueeze(-1)
+    D = torch.randn(9, 21).to(operator.signature.out_dtype)
+    wanted = torch.cat([D[:4].float() @ weight[1].float(), D[4:7].float() @ weight[2].float(), torch.zeros(2, 72)])
+    for call in (operator, torch.compile(operator, backend="aot_eager", fullgraph=True)):
+        A = given["A"].clone().requires_grad_()
+        call(**{**given, "A": A}).backward(D)
+        assert torch.linalg.norm(A.grad - wanted) <= 1e-3 * torch.linalg.norm(wanted)
 
 
 # Torch.

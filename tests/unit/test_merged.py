@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM, Qwen2Config, Qw
 
 import bitquant as bq
 from bitquant.nn import BitLinear, Linear, merge_layers, merged, unmerge_layers
-from bitquant.nn.module import _Kernels
+from bitquant.nn.module import Kernels
 from bitquant.nn.siblings import children_of_one_input
 from bitquant.relayout import from_layout, to_layout
 from bitquant.transformers import BitquantConfig
@@ -817,7 +817,7 @@ def test_fragments(monkeypatch):
     sixteen = dict(A_dtype="float16", out_dtype="float16", scale_dtype="float16")
     plain = Block((64, 32, 40), **sixteen)
     block = copy.deepcopy(plain)
-    monkeypatch.setattr(_Kernels, "layout", lambda kernels, device_type: "fragment")
+    monkeypatch.setattr(Kernels, "layout", lambda kernels, device_type: "fragment")
     block.to("cpu")
     assert block.a.weight_layout == "fragment"
     assert merge_layers(block) == [("a", "b", "c")]

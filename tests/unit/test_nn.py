@@ -559,7 +559,7 @@ def gpu(monkeypatch):
     def matmul(config, target, enable_tuning):
         return bq.Matmul(config, target=target, enable_tuning=enable_tuning, rules=(AsItStands(),))
 
-    monkeypatch.setattr(module._Kernels, "layout", layout)
+    monkeypatch.setattr(module.Kernels, "layout", layout)
     monkeypatch.setattr(module, "_in_use", weakref.WeakValueDictionary())
     monkeypatch.setattr(module, "Matmul", matmul)
     monkeypatch.setattr(operator_core, "preferred_layout", lambda *_: fake.layout)
@@ -829,7 +829,7 @@ def test_layout_is_known_before_kernels_are_made(case):
 @pytest.mark.parametrize("layout", ["plain", "fragment"])
 def test_the_operator_has_the_last_word_on_the_layout(layout):
     """Once it is made, a layer keeps its weight as the operator reads it."""
-    kernels = module._Kernels(bq.MatmulConfig(M=1, N=64, K=256, W_dtype="uint4"), "sm_90a", False)
+    kernels = module.Kernels(bq.MatmulConfig(M=1, N=64, K=256, W_dtype="uint4"), "sm_90a", False)
     assert kernels.layout("cuda") == "fragment"
     kernels.operators["cuda"] = types.SimpleNamespace(weight_layout=layout)
     assert kernels.layout("cuda") == layout

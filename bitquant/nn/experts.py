@@ -1,0 +1,451 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Experts: the gated MLPs of a mixture of experts, whose weights are stored in few bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Literal
+
+import torch
+from tvm.target import Target
+
+from bitquant import relayout
+from bitquant.config import ZerosMode, check_bool
+from bitquant.errors import CallError, ConfigError
+from bitquant.grouped_config import GroupedMatmulConfig
+from bitquant.nn.format import format_fields
+from bitquant.nn.held import check_permutation, held_tensors
+from bitquant.nn.linear import constructor_fields
+from bitquant.nn.module import KernelModule, fence, shared_kernels
+
+__all__ = ["Experts", "ExpertsLinear", "Gate"]
+
+#: Most tokens of a call whose slots are indexed; those of more are sorted.
+_MOST_INDEXED = {"cpu": 16, "cuda": 64}
+#: Kernels index rows of A and D with 32 bits, and a CPU's fill up rows of A to whole vectors.
+_MAX_ELEMENTS, _VECTOR = 2**31 - 1, 16
+
+
+class Gate(torch.nn.Module):
+    """The activation between the two products of an expert, of columns that alternate: gate, up, gate, up ...
+
+    With g and u the even and the odd columns, and where there is a `limit` L, g = min(g, L) and
+    u = min(max(u, -L), L) before::
+
+        h = act(g) * u                            alpha None
+        h = g * sigmoid(alpha * g) * (u + 1)      else, as gpt-oss has it
+
+    Parameters
+    ----------
+    act
+        The activation, elementwise; None: SiLU.
+    limit
+        L; None: nothing is clamped.
+    alpha
+        As above.
+    """
+
+    def __init__(
+        self,
+        act: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        limit: float | None = None,
+        alpha: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.act = torch.nn.SiLU() if act is None else act
+        self.limit, self.alpha = limit, alpha
+
+    def forward(self, gate_up: torch.Tensor) -> torch.Tensor:
+        """Return h, (..., I), of the columns of the first product, (..., 2 I)."""
+        gate, up = gate_up[..., 0::2], gate_up[..., 1::2]
+        if self.limit is not None:
+            gate, up = gate.clamp(max=self.limit), up.clamp(-self.limit, self.limit)
+        if self.alpha is None:
+            return self.act(gate) * up
+        return (up + 1) * (gate * torch.sigmoid(gate * self.alpha))
+
+    def extra_repr(self) -> str:
+        """Return what differs from the defaults for ``repr``."""
+        return ", ".join(f"{n}={v}" for n in ("limit", "alpha") if (v := getattr(self, n)) is not None)
+
+
+class ExpertsLinear(KernelModule):
+    """One product of a layer of experts: each row of A by the weight of one of E experts, stored in few bits.
+
+    It has a weight, and two operators (`GroupedMatmul`) that read it: `sorted` for rows in the order of their experts,
+    `indexed` for the few rows of a decoding step. The first dimension of every buffer is that of experts; all else is
+    as in `Linear`. A of `sorted` has a gradient.
+
+    Parameters
+    ----------
+    num_experts, in_features, out_features
+        E, K and N.
+    bias, A_dtype, W_dtype, accum_dtype, out_dtype, group_size, with_scaling, with_zeros, zeros_mode, opt_M
+        As in `Linear`.
+    scale_dtype, target, with_channel_scale, with_permutation, codebook, rows_per_scale, fast_decoding
+        As in `Linear`.
+    top_k
+        Experts of a token, for `indexed`; None: there is no such operator.
+    D_rows
+        What `indexed` returns: "slots", a row for each expert of a token (the first product of a layer); "tokens", the
+        sum of these, weighted (the second).
+
+    Attributes
+    ----------
+    qweight, scales, zeros, bias, channel_scale, permutation : torch.Tensor or None
+        Those of `Linear`, of all experts.
+
+    Raises
+    ------
+    ConfigError
+        If a rule of `GroupedMatmulConfig` is broken.
+    """
+
+    config: GroupedMatmulConfig
+    qweight: torch.Tensor
+    scales: torch.Tensor | None
+    zeros: torch.Tensor | None
+    bias: torch.Tensor | None
+    channel_scale: torch.Tensor | None
+    permutation: torch.Tensor | None
+
+    def __init__(
+        self,
+        num_experts: int,
+        in_features: int,
+        out_features: int,
+        bias: bool = False,
+        A_dtype: str = "float16",
+        W_dtype: str = "float16",
+        accum_dtype: str = "float16",
+        out_dtype: str = "float16",
+        group_size: int | None = -1,
+        with_scaling: bool = False,
+        with_zeros: bool = False,
+        zeros_mode: ZerosMode | None = None,
+        opt_M: int | Sequence[int] | None = None,
+        fast_decoding: bool | None = None,
+        scale_dtype: str | None = None,
+        target: str | Target | None = None,
+        with_channel_scale: bool = False,
+        with_permutation: bool = False,
+        codebook: Sequence[float] | None = None,
+        rows_per_scale: int = 1,
+        top_k: int | None = None,
+        D_rows: Literal["slots", "tokens"] = "slots",
+    ) -> None:
+        check_bool(with_permutation, "with_permutation")
+        fields: dict[str, Any] = {
+            "num_experts": num_experts, "N": out_features, "K": in_features, "A_dtype": A_dtype, "W_dtype": W_dtype,
+            "out_dtype": out_dtype, "accum_dtype": accum_dtype, "with_bias": bias, "group_size": group_size,
+            "with_scaling": with_scaling, "with_zeros": with_zeros, "zeros_mode": zeros_mode or "original",
+            "scale_dtype": scale_dtype, "with_channel_scale": with_channel_scale, "codebook": codebook,
+            "rows_per_scale": rows_per_scale, "fast_decoding": fast_decoding, "M": opt_M,
+        }  # fmt: skip
+        config = GroupedMatmulConfig(**fields)
+        super().__init__(config, target)
+        self.num_experts, self.in_features, self.out_features = num_experts, in_features, out_features
+        self.top_k, self.D_rows = top_k, D_rows
+        self._indexed_kernels = None
+        if top_k is not None:
+            is_last = D_rows == "tokens"
+            indexed = GroupedMatmulConfig(
+                **fields, routing="indexed", top_k=top_k, D_rows=D_rows, with_routing_weights=is_last,
+                A_rows="slots" if is_last or with_permutation else "tokens",
+            )  # fmt: skip
+            self._kernels = shared_kernels(config, target, sharing=(indexed,))
+            self._indexed_kernels = shared_kernels(indexed, target, sharing=(config,))
+        shape = (num_experts, *config.matmul.W_shape)
+        self.register_buffer("qweight", torch.zeros(shape, dtype=config.W_format.torch_dtype))
+        self._held = held_tensors(config, with_permutation=with_permutation)
+        for held in self._held:
+            self.register_buffer(held.name, torch.zeros(held.shape, dtype=held.dtype) if held.is_present else None)
+        self._arrange_weight()
+
+    @property
+    def has_zeros_of_codes(self) -> bool:
+        """Whether zero points are packed as codes of W."""
+        return self.config.matmul.has_packed_zeros
+
+    def sorted(self, A: torch.Tensor, offsets: torch.Tensor, expert_ids: torch.Tensor) -> torch.Tensor:
+        """Return the product of rows in the order of their experts, (S, N).
+
+        Parameters
+        ----------
+        A
+            (S, K).
+        offsets
+            (E,) int32: the ends of the experts' rows.
+        expert_ids
+            (S,): the expert of each row; E for those beyond the last offset, of which nothing is specified in D.
+        """
+        if self.permutation is not None:
+            A = A.gather(-1, self.permutation[expert_ids.clamp(max=self.num_experts - 1)])
+        return self._multiply(A, self.scales, self.zeros, self.bias, offsets=offsets, channel_scale=self.channel_scale)
+
+    def indexed(
+        self, A: torch.Tensor, expert_ids: torch.Tensor, routing_weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the product of each token with its experts, (T, top_k, N), or their weighted sum, (T, N).
+
+        Parameters
+        ----------
+        A
+            (T, K) where `D_rows` is "slots", else (T, top_k, K).
+        expert_ids
+            (T, top_k) int32.
+        routing_weights
+            (T, top_k) float32, where `D_rows` is "tokens".
+        """
+        if self.permutation is not None:
+            order = self.permutation[expert_ids.clamp(0, self.num_experts - 1)]
+            A = (A.unsqueeze(1).expand_as(order) if A.ndim == 2 else A).gather(-1, order)
+        return self._multiply(
+            A, self.scales, self.zeros, self.bias, kernels=self._indexed_kernels, expert_ids=expert_ids,
+            routing_weights=routing_weights, channel_scale=self.channel_scale,
+        )  # fmt: skip
+
+    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[Any]:
+        """Return the kernels that calls run."""
+        del dtypes
+        return [kernels for kernels in (self._kernels, self._indexed_kernels) if kernels is not None]
+
+    # Weights.
+
+    def allocate(self, device: torch.device | str) -> None:
+        """Give the layer memory on a device; its numbers are not specified until every expert is loaded."""
+        device = torch.device(device)
+        with torch.device("meta"):
+            self.to_empty(device="meta")
+        for name, buffer in list(self.named_buffers()):
+            setattr(self, name, torch.empty(buffer.shape, dtype=buffer.dtype, device="meta"))
+        self.qweight = self._arranged(self.qweight, self._kernels.layout(device.type))
+        for name, buffer in list(self.named_buffers()):
+            setattr(self, name, torch.empty_like(buffer, device=device))
+
+    def load_expert(
+        self,
+        e: int,
+        weight: torch.Tensor,
+        scales: torch.Tensor | None = None,
+        zeros: torch.Tensor | None = None,
+        bias: torch.Tensor | None = None,
+        channel_scale: torch.Tensor | None = None,
+        permutation: torch.Tensor | None = None,
+    ) -> None:
+        """Pack the weight of one expert, where it is, and load it with what goes with it.
+
+        Parameters
+        ----------
+        e
+            Number of the expert.
+        weight, scales, zeros, bias, channel_scale, permutation
+            As `Linear.load_and_transform_weight` takes them.
+
+        Raises
+        ------
+        ConfigError
+            If an operand is missing, is not part of the layer, or has the wrong shape, type or values; if there is no
+            such expert, or the layer is on the meta device. Nothing has been loaded then.
+        """
+        if not 0 <= e < self.num_experts or self.qweight.is_meta:
+            raise ConfigError(
+                f"'e' must be one of {self.num_experts} experts of a layer that has memory (got {e}, on "
+                f"{self.qweight.device}); call allocate before",
+                e=e,
+            )
+        given = {
+            "scales": scales, "zeros": zeros, "bias": bias, "channel_scale": channel_scale, "permutation": permutation,
+        }  # fmt: skip
+        for held in self._held:
+            held.of_expert().check(given[held.name])
+        if permutation is not None:
+            check_permutation(permutation)
+        layout = self.weight_layout or "plain"
+        self.qweight[e].copy_(relayout.pack(weight, self.config.matmul, layout))
+        for name, tensor in given.items():
+            if tensor is not None:
+                getattr(self, name)[e].copy_(tensor)
+        fence(self.qweight)
+
+    def dequantize_expert(self, e: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return the weight of one expert, (N, K), as `Linear.dequantize` does."""
+        operator = self.operator(self.qweight.device.type)
+        self._arrange_weight()
+        parts = (None if t is None else t[e] for t in (self.qweight, self.scales, self.zeros))
+        weight: torch.Tensor = operator.dequantize_expert(*parts, dtype)
+        if self.channel_scale is not None:
+            weight = (weight * self.channel_scale[e].unsqueeze(-1)).to(weight.dtype)
+        if self.permutation is not None:
+            weight = torch.empty_like(weight).index_copy_(-1, self.permutation[e], weight)
+        return weight
+
+    def constructor_fields(self) -> dict[str, Any]:
+        """Return the keyword arguments, other than sizes, bias, target, top_k and D_rows, of an equal empty layer."""
+        return constructor_fields(
+            self.config.matmul, quantize_activations=False, with_permutation=self.permutation is not None
+        )
+
+    def with_scale_dtype(self, scale_dtype: str) -> ExpertsLinear:
+        """Return a layer with the same weight whose scales, and zero points that are not packed, have another type."""
+        fields = {**self.constructor_fields(), "scale_dtype": scale_dtype}
+        with torch.device("meta"):
+            layer = ExpertsLinear(
+                self.num_experts, self.in_features, self.out_features, self.bias is not None,
+                target=self._kernels.target, top_k=self.top_k, D_rows=self.D_rows, **fields,
+            )  # fmt: skip
+        for name, buffer in self.named_buffers():
+            is_scale = name == "scales" or (name == "zeros" and not self.has_zeros_of_codes)
+            setattr(layer, name, buffer.to(layer.config.scale_format.torch_dtype) if is_scale else buffer)
+        return layer.train(self.training)
+
+    @property
+    def has_scale_type(self) -> bool:
+        """Whether there are scales or zero points in the type of the scales."""
+        return self.scales is not None or (self.zeros is not None and not self.has_zeros_of_codes)
+
+    def _format(self) -> dict[str, Any]:
+        return format_fields(
+            "ExpertsLinear", self.config.matmul, num_experts=self.num_experts,
+            with_permutation=self.permutation is not None,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        """Return sizes and formats for ``repr``."""
+        sizes = f"num_experts={self.num_experts}, in_features={self.in_features}, out_features={self.out_features}"
+        permuted = ", permuted columns" if self.permutation is not None else ""
+        return f"{sizes}, {self.config.problem_summary()}{permuted}"
+
+
+class Experts(torch.nn.Module):
+    """The experts of a layer: gated MLPs, D[t] = sum_j w[t, j] * down_e(gate(gate_up_e(x[t]))), e = ids[t, j].
+
+    It stands where a model of transformers has its experts module, and is called like that. Which expert a token meets
+    is data on the device: no call waits for it on the host, a CUDA graph may be replayed with other routing, and
+    torch.compile makes one graph. Hidden states and routing weights have a gradient; the weights have none.
+
+    Few tokens are multiplied slot by slot, and what their experts give is summed in the kernel. The slots of many, and
+    where a gradient is wanted, are sorted by expert, on the device. Sums over experts are in float32 in both.
+
+    Parameters
+    ----------
+    gate_up
+        The first product, N = 2 I; its rows alternate: row 2 i is gate i, row 2 i + 1 is up i.
+    down
+        The second product, K = I, with ``D_rows="tokens"``.
+    gate
+        What is between them; None: SiLU of gate, times up.
+
+    Raises
+    ------
+    ConfigError
+        If the two products do not fit each other.
+
+    Examples
+    --------
+    >>> fields = dict(W_dtype="uint4", group_size=32, with_scaling=True, top_k=2)
+    >>> experts = Experts(ExpertsLinear(4, 64, 256, **fields), ExpertsLinear(4, 128, 64, D_rows="tokens", **fields))
+    >>> x, (weights, ids) = torch.rand(3, 64).half(), torch.rand(3, 4).softmax(-1).topk(2)
+    >>> experts(x, ids, weights).shape
+    torch.Size([3, 64])
+    """
+
+    #: Makes the module that it stands for, without weights, where it was made of one.
+    make_stock: Callable[[], torch.nn.Module] | None = None
+
+    def __init__(self, gate_up: ExpertsLinear, down: ExpertsLinear, gate: Gate | None = None) -> None:
+        super().__init__()
+        fits = (gate_up.num_experts, gate_up.out_features, gate_up.in_features, gate_up.top_k)
+        wanted = (down.num_experts, 2 * down.in_features, down.out_features, down.top_k)
+        if fits != wanted or (gate_up.D_rows, down.D_rows) != ("slots", "tokens"):
+            raise ConfigError(
+                f"'gate_up' must have (E, N, K, top_k) = {wanted} and D_rows='slots' to go before 'down', with "
+                f"D_rows='tokens' (got {fits}, {gate_up.D_rows!r}, {down.D_rows!r})",
+                gate_up=gate_up, down=down,
+            )  # fmt: skip
+        self.gate_up, self.down = gate_up, down
+        self.gate = Gate() if gate is None else gate
+
+    @property
+    def num_experts(self) -> int:
+        """The number of experts, E."""
+        return self.down.num_experts
+
+    @property
+    def top_k(self) -> int | None:
+        """Experts of a token that kernels for few tokens are made for."""
+        return self.down.top_k
+
+    def forward(
+        self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the weighted sums over the experts of each token, (T, H).
+
+        Parameters
+        ----------
+        hidden_states
+            (T, H), of the type of A.
+        top_k_index
+            (T, k), integers: the experts of each token. Others than 0 ... E - 1 count as zeros: so a rank of expert
+            parallelism marks what other ranks compute. Where k is another than `top_k` the slots are sorted.
+        top_k_weights
+            (T, k), floats.
+
+        Raises
+        ------
+        CallError
+            If shape, type or device do not fit.
+        """
+        T = hidden_states.shape[0]
+        if (
+            hidden_states.ndim != 2
+            or top_k_index.ndim != 2
+            or top_k_index.shape[0] != T
+            or top_k_weights.shape != top_k_index.shape
+        ):
+            raise CallError(
+                "'hidden_states', 'top_k_index' and 'top_k_weights' must have shapes (T, H), (T, k), (T, k) (got "
+                f"{tuple(hidden_states.shape)}, {tuple(top_k_index.shape)}, {tuple(top_k_weights.shape)})"
+            )
+        k = top_k_index.shape[1]
+        few = _MOST_INDEXED["cuda" if hidden_states.is_cuda else "cpu"] >= T
+        wants_gradient = torch.is_grad_enabled() and (hidden_states.requires_grad or top_k_weights.requires_grad)
+        if few and k == self.top_k and not wants_gradient:
+            ids = top_k_index.to(torch.int32)
+            h = self.gate(self.gate_up.indexed(hidden_states, ids))
+            return self.down.indexed(h, ids, top_k_weights.to(torch.float32))
+        most = self._most_tokens(k)
+        if most >= T:
+            return self._sorted(hidden_states, top_k_index, top_k_weights)
+        parts = zip(*(t.split(most) for t in (hidden_states, top_k_index, top_k_weights)), strict=True)
+        return torch.cat([self._sorted(*part) for part in parts])
+
+    def _most_tokens(self, k: int) -> int:
+        """Return how many tokens fit into one call of each operator."""
+        width = max(self.gate_up.out_features, self.gate_up.in_features + _VECTOR, self.down.in_features + _VECTOR)
+        return max(1, _MAX_ELEMENTS // (max(k, 1) * width))
+
+    def _sorted(
+        self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+    ) -> torch.Tensor:
+        E, (T, k), device = self.num_experts, top_k_index.shape, hidden_states.device
+        is_ours = (top_k_index >= 0) & (top_k_index < E)
+        # The rows of no expert come last, behind all offsets.
+        ids, order = torch.where(is_ours, top_k_index, E).reshape(-1).sort(stable=True)
+        offsets = torch.searchsorted(ids, torch.arange(E, device=device, dtype=ids.dtype), right=True, out_int32=True)
+        h = self.gate(self.gate_up.sorted(hidden_states[order // max(k, 1)], offsets, ids))
+        D = self.down.sorted(h, offsets, ids)
+        row_of_slot = torch.empty_like(order).scatter_(0, order, torch.arange(T * k, device=device))
+        slots = D[row_of_slot].view(T, k, D.shape[-1])
+        weights = torch.where(is_ours, top_k_weights, 0).to(torch.float32).unsqueeze(-1)
+        # Those of no expert may be NaN, which a factor of 0 leaves NaN.
+        parts = torch.where(is_ours.unsqueeze(-1), slots, 0) * weights
+        return parts.sum(1).to(D.dtype)
+
+    def num_bytes(self) -> int:
+        """Return the bytes of all buffers."""
+        return sum(t.numel() * t.element_size() for t in self.buffers())
+
+    def extra_repr(self) -> str:
+        """Return the sizes for ``repr``."""
+        return f"num_experts={self.num_experts}, top_k={self.top_k}"
