@@ -14,7 +14,10 @@ from tvm.target import Target
 import bitquant as bq
 from bitquant.arch import cuda_target
 from bitquant.compute import select_implementation
+from bitquant.problem import Problem
 from bitquant.schedule import schedule_module
+from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
+from bitquant.schedule.rules.decode.grouped.rule import GroupedDecodeRule
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -90,3 +93,16 @@ def test_schedule_on_the_fragment_layout(name, update_golden):
     config = bq.MatmulConfig(**{**PROBLEMS[name], "M": 1})
     scheduled = schedule_module(select_implementation(config, "fragment"), TARGETS["sm_90a"])
     compare(f"{name}.fragment.sm_90a", scheduled.script(), update_golden)
+
+
+@pytest.mark.parametrize("units", ["rows", "experts"])
+def test_experts(units, update_golden):
+    """The decode kernel for experts is what it was: a slot alone, and the slots of an expert with sums over slots."""
+    rows = {"rows": {}, "experts": {"A_rows": "slots", "D_rows": "tokens", "with_routing_weights": True}}[units]
+    config = bq.GroupedMatmulConfig(
+        8, 64, 256, M=(1, 16), W_dtype="uint4", group_size=64, with_scaling=True, routing="indexed", top_k=2, **rows
+    )
+    rung = {"rows": 1, "experts": 16}[units]
+    rule, hint = GroupedDecodeRule(), GroupedDecodeHint(warps_k=4, unroll=1, ahead=1, chains=1, units=units)
+    scheduled = rule.schedule(Problem(config, rung, TARGETS["sm_90a"], "fragment"), hint)
+    compare(f"experts_{units}.fragment.sm_90a", scheduled.script(), update_golden)

@@ -38,7 +38,7 @@ def sharer_of(g, phase):
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
 def test_shares_are_equal_and_every_phase_is_summed_once(kernel: HintedKernel) -> None:
-    """Each phase is one block's; parts of a block of n have slots of their own, and are found where they were stored."""
+    """Each phase is one block's; parts of a block of n have a slot each, and are read where they were stored."""
     g = RULE.checked(Problem(kernel.config, kernel.config.ladder[0], TARGET, "fragment"), kernel.hint)
     sizes, stored = set(), {}
     parts: dict[int, list[tuple[int, int]]] = defaultdict(list)

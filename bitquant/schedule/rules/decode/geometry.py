@@ -403,6 +403,11 @@ class DecodeGeometry(Geometry):
         return run_k(self.config, self.fragment_layout, self.hint.unroll)
 
     @property
+    def shares_scales(self) -> bool:
+        """Whether the four lanes that have a row of W share the conversion of its scales."""
+        return False
+
+    @property
     def runs(self) -> int:
         """Runs of a body."""
         return self.body_k // self.run_k

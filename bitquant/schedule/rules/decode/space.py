@@ -121,7 +121,8 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
     """Yield what is sensible by itself: 8 to 24 warps, enough bytes in flight, enough registers, no idle clusters."""
     c, gpu, tile_k = first.config, first.gpu, first.fragment_layout.tile_k
     tiles_k, tile_bytes = first.tiles_k, first.fragment_layout.tile_bytes
-    splits = (1, 2, 4, 8) if gpu.has_clusters else (1,)
+    # Blocks that form clusters for something else do not share K.
+    splits = (1, 2, 4, 8) if gpu.has_clusters and first.hint.cluster == 1 else (1,)
     weight_bytes = first.weights * math.prod(c.W_shape) * max(8, c.W_format.bits) / 8
     wanted = min(gpu.in_flight_bytes, weight_bytes / gpu.sm_count / 4)
     n_tiles_counts = (1, 2, 3, 5) if first.hint.block_m == 8 else (1, 2, 4, 7) if first.is_digits else (1, 2, 4)

@@ -286,10 +286,9 @@ class RowsOfExpert:
     def store_zeros(self) -> None:
         """Emit zeros to D where the unit's rows have no expert, or to what is summed."""
         if isinstance(self.sums, ClusterSums):
-            with T.If(self.expert == self.config.num_experts), T.Then():
-                with T.serial(self._blocks_n) as block:
-                    self.sums.store_zeros()
-                    self.sums.add(self._n0(block))
+            with T.If(self.expert == self.config.num_experts), T.Then(), T.serial(self._blocks_n) as block:
+                self.sums.store_zeros()
+                self.sums.add(self._n0(block))
         if self.config.is_sorted or self.sums is not None:
             return
         zero = tirx.const(0, self.config.out_format.tvm_dtype)

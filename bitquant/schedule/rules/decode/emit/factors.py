@@ -98,10 +98,12 @@ class Factors:
         """Emit the moves of a body's scales and zero points into the registers that the sums are scaled with."""
         c, g = self.config, self.g
         k = at.tile * g.fragment_layout.tile_k - at.factors_k0
+        if g.shares_scales:
+            self._take_shared(at, k)
         for row in range(2 * self.context.hint.n_tiles_per_warp):
             for run in range(g.runs):
                 index = row * g.runs + run
-                if c.with_scaling:
+                if c.with_scaling and not g.shares_scales:
                     scale = self._taken(self._next_scale, index, g.smem.scale_tile, at, row, k + run * g.run_k)
                     store_local(self.scale, index, c.scale_format.value(scale, c.reduce_dtype))
                 if c.with_zeros:
@@ -110,6 +112,19 @@ class Factors:
                     if g.decoder.value_offset and c.zeros_mode != "rescale":
                         zero = zero + tirx.const(g.decoder.value_offset, c.reduce_dtype)
                     store_local(self.zero, index, zero)
+
+    def _take_shared(self, at: Cursor, k: Expr) -> None:
+        """Emit the moves of staged scales: each of the lanes that have a row of W converts those of a part of runs."""
+        c, g, lane = self.config, self.g, self.context.lane
+        own = T.alloc_local((1,), c.reduce_dtype)
+        for row in range(2 * self.context.hint.n_tiles_per_warp):
+            for first in range(0, g.runs, 4):
+                run = lane % min(4, g.runs - first) + first
+                scale = self._taken(None, 0, g.smem.scale_tile, at, row, k + run * g.run_k)
+                store_local(own, 0, c.scale_format.value(scale, c.reduce_dtype))
+                for i in range(min(4, g.runs - first)):
+                    value = T.tvm_warp_shuffle(T.uint32(0xFFFFFFFF), own[0], i, 4, 32)
+                    store_local(self.scale, row * g.runs + first + i, value)
 
     def _taken(self, arrived: Any, index: int, tile: Tile | None, at: Cursor, row: int, k: Expr) -> Expr:
         """Return a scale or zero point as it is stored; one of 8 bits as uint8."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stream-K in the decode kernel: each block takes an equal share of the phases of all blocks of n (`DecodeHint.stream_k`).
+"""Stream-K in the decode kernel: blocks take equal shares of the phases of all blocks of n (`DecodeHint.stream_k`).
 
 Phases are numbered through, those of a block of n one after the other. A share that begins or ends within a block of n
 has partial sums of it, which are added in global memory. Every block stores its own, and counts that it has. The one

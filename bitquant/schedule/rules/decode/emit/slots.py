@@ -2,9 +2,11 @@
 """Sums over the slots of a token, of which different blocks have the values.
 
 `ClusterSums`: the blocks of a cluster have all slots of a token, and read the values in each other's shared memory.
-`SlotSums`: in global memory. Every block stores the values of its slots in float32, and counts for each of them that it has. The one that counts last
-for a token adds up the values of the token's slots in their order, so that results do not depend on which that is. No
-block waits for another (`bitquant.schedule.rules.hopper.emit.partial_sums` says why loads see the stores).
+
+`SlotSums`: in global memory. Every block stores the values of its slots in float32, and counts for each of them that it
+has. The one that counts last for a token adds up the values of the token's slots in their order, so that results do not
+depend on which that is. No block waits for another (`bitquant.schedule.rules.hopper.emit.partial_sums` says why loads
+see the stores).
 """
 
 from __future__ import annotations

@@ -59,12 +59,15 @@ class GroupedDecodeGeometry(DecodeGeometry):
                 return "needs block_m <= 8 where units are rows"
             if self.experts_config.is_sorted:
                 return "needs units=experts where rows are sorted"
+        return super()._hint_fault()
+
+    def _derived_fault(self) -> str | None:
         if (slots := self.hint.cluster_slots) > 1:
             if not (self.sums_slots and self.experts_config.top_k == slots):
                 return "needs a D of sums over as many slots as cluster_slots says"
             if self.hint.units != "rows" or self.hint.split_k * self.hint.multicast > 1:
                 return "needs units=rows, split_k == 1 and multicast == 1 where cluster_slots is more than 1"
-        return super()._hint_fault()
+        return super()._derived_fault()
 
     def _derive(self) -> None:
         super()._derive()
@@ -119,6 +122,11 @@ class GroupedDecodeGeometry(DecodeGeometry):
         begin = scale.end if scale else end
         return scale, dataclasses.replace(tile, base=begin) if staged[1] else None, _COPY_BYTES
 
+    @property
+    def shares_scales(self) -> bool:
+        """Whether the four lanes that have a row of W share the conversion of its scales, which are of 8 bits."""
+        return False
+
     # Shared memory, behind that of the product.
 
     @property
@@ -146,7 +154,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
 
     @property
     def values_offset(self) -> int:
-        """Where values of a slot stand that the blocks of a cluster add up, float32, those of two iterations in turn."""
+        """Where values stand that the blocks of a cluster add up, float32, those of two blocks of n in turn."""
         return -(-self.smem.end // 16) * 16
 
 

@@ -31,7 +31,7 @@ def unit_hints(problem: Problem) -> list[GroupedDecodeHint]:
         alone = [GroupedDecodeHint(block_m=8, units="rows")]
         top_k = config.rows_per_m
         if config.reduces_slots and top_k in (2, 4, 8) and problem.gpu.has_clusters:
-            alone.insert(0, dataclasses.replace(alone[0], cluster_slots=top_k))
+            alone.append(dataclasses.replace(alone[0], cluster_slots=top_k))
         hints = [*alone, *hints] if each < _SHARED_FROM else [*hints, *alone]
     return hints
 
