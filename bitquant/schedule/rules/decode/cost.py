@@ -124,7 +124,7 @@ def cost_us(g: DecodeGeometry) -> float:
         g.n_blocks_per_cta * g.block_n * c.num_groups / h.split_k
         * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros) / c.rows_per_scale
     )  # fmt: skip
-    if c.num_groups > 1 and scale_bytes / g.n_blocks_per_cta > SCALE_BYTES:
+    if c.num_groups > 1 and scale_bytes / g.n_blocks_per_cta / (g.phases if h.stream_k else 1) > SCALE_BYTES:
         issue *= 2  # Measured with groups of 32: scales that do not fit shared memory are loaded for each body.
     from_l2 = busiest * (a_bytes / h.multicast + scale_bytes) / (l2_bytes / gpu.sm_count)
     memory = g.weights * math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (gpu.bandwidth_bytes_per_s / 1e6)
@@ -176,11 +176,12 @@ def register_limit(threads: int) -> int:
 def estimated_smem_bytes(g: DecodeGeometry) -> int:
     """Return about how much shared memory a block takes; `DecodeGeometry.smem_bytes` is the exact number."""
     c, h, layout = g.config, g.hint, g.fragment_layout
-    a = g.rows_of_a * (g.a_k * g.a_bytes + 16) * g.buffers
+    a = g.rows_of_a * (g.a_k * g.a_bytes + 16) * (1 if h.phase == 0 or h.stream_k else 2)
     ring = h.warps_n * h.warps_k * h.ahead * h.n_tiles_per_warp * layout.tile_bytes if h.weights == "shared" else 0
-    scales = g.block_n * c.num_groups // h.split_k * c.scale_format.bits // 8 * (c.with_scaling + c.with_zeros)
+    shares = g.phases if h.stream_k else h.split_k
+    scales = g.block_n * c.num_groups // shares * c.scale_format.bits // 8 * (c.with_scaling + c.with_zeros)
     sums = 4 * h.warps_k * g.rows_of_a * (g.block_n + 4)
-    has_more = g.a_stays and g.max_iterations > 1
+    has_more = g.max_iterations > 1 if h.stream_k else g.n_blocks_per_cta > 1
     if g.digit_plan:
         a += len(layout.planes) * g.digit_plan.plane_bytes(g.phase_k)
     body = a + ring + min(SCALE_BYTES, scales * (2 if has_more else 1))
