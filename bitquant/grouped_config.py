@@ -14,12 +14,14 @@ from bitquant.config import MatmulConfig, ZerosMode, check_bool, fields_as_passe
 from bitquant.errors import ConfigError
 from bitquant.formats import NumberFormat
 
-__all__ = ["GroupedMatmulConfig", "config_from_problem"]
+__all__ = ["SORTED_LADDER", "GroupedMatmulConfig", "config_from_problem"]
 
 #: More experts than any model has, and fewer than 32-bit indices need care for.
 _MOST_EXPERTS = 1 << 16
 #: Most experts of a token.
 _MOST_TOP_K = 1 << 10
+#: The ladder of sorted rows where M is None: those of all experts together, of which each has a part.
+SORTED_LADDER: tuple[int, ...] = (1, 16, 64, 256, 1024, 4096, 16384)
 #: What rows of A and D may go by, where they are indexed.
 _ROWS = ("tokens", "slots")
 
@@ -61,7 +63,8 @@ class GroupedMatmulConfig:
     scale_dtype, with_activation_scale, with_channel_scale, codebook, rows_per_scale, fast_decoding
         As in `MatmulConfig`.
     M
-        Rows: of A where they are sorted, else tokens. An int, a ladder or None, as in `MatmulConfig`.
+        Rows: of A where they are sorted, else tokens. An int, a ladder or None, as in `MatmulConfig`; None is
+        `SORTED_LADDER` where rows are sorted.
     routing
         "sorted" or "indexed".
     top_k
@@ -118,7 +121,10 @@ class GroupedMatmulConfig:
     def matmul(self) -> MatmulConfig:
         """The product of one expert: formats, groups and ladder are its."""
         own = {f.name for f in dataclasses.fields(MatmulConfig)}
-        return MatmulConfig(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name in own})
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name in own}
+        if self.M is None and self.is_sorted:
+            fields["M"] = SORTED_LADDER
+        return MatmulConfig(**fields)
 
     # What is asked of configs of all operations.
 

@@ -181,6 +181,16 @@ def test_problems_name_themselves():
         bq.Matmul(config, target="cpu")
 
 
+def test_default_ladders():
+    """Sorted rows are those of all experts, and more than tokens; an expert's config has the same ladder."""
+    config = bq.GroupedMatmulConfig(4, 16, 72, **FIELDS)
+    indexed = dataclasses.replace(config, **FORMS["gather"])
+    assert (config.ladder[0], config.ladder[-1], indexed.ladder[-1]) == (1, 16384, 1024)
+    assert config.matmul.ladder == config.ladder
+    assert config_from_problem(config.problem()).problem() == config.problem()
+    assert (config.to_dict()["M"], config.with_M(7).ladder) == (None, (7,))
+
+
 def test_wrong_calls():
     """What does not fit is said before anything is launched."""
     operator = make()
@@ -372,7 +382,7 @@ def test_gemv_compiles(form):
     assert {choice.rule for choice in operator.choices.values()} == {"grouped_gemv"}
     assert all(r.spill_bytes == 0 for r in operator._archive.resources.values())
     assert "ld.global.nc.v4.u32" in operator.get_ptx()
-    groups = dataclasses.replace(config, group_size=16)
+    groups = dataclasses.replace(config, group_size=16, fast_decoding=False)
     refusals = bq.GroupedMatmul(groups, target="sm_90a").choices[1].refusals
     assert refusals["grouped_gemv"] == "needs group_size % 32 == 0 (got 16)"
 

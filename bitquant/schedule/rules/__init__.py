@@ -12,6 +12,7 @@ from bitquant.schedule.rules.fallback import FallbackRule
 from bitquant.schedule.rules.gemv import GemvRule
 from bitquant.schedule.rules.grouped import GroupedCpuRule, GroupedFallbackRule, GroupedGemvRule
 from bitquant.schedule.rules.hopper.dense import DenseRule
+from bitquant.schedule.rules.hopper.experts import GroupedDenseRule, GroupedWgmmaRule
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.schedule.rules.mma.rule import MmaRule
 from bitquant.schedule.rules.simd.rule import Bfloat16Rule, Float32Rule, Int8Rule
@@ -26,8 +27,10 @@ __all__ = [
     "GemvRule",
     "GroupedCpuRule",
     "GroupedDecodeRule",
+    "GroupedDenseRule",
     "GroupedFallbackRule",
     "GroupedGemvRule",
+    "GroupedWgmmaRule",
     "Int8Rule",
     "MmaRule",
     "Rule",
@@ -39,7 +42,10 @@ __all__ = [
 def default_rules(operation: str = "matmul") -> tuple[Rule, ...]:
     """Return all rules of an operation, the fastest first."""
     if operation != MatmulConfig.operation:
-        return (GroupedCpuRule(), GroupedDecodeRule(), GroupedGemvRule(), GroupedFallbackRule())
+        return (
+            GroupedCpuRule(), GroupedWgmmaRule(), GroupedDecodeRule(), GroupedDenseRule(), GroupedGemvRule(),
+            GroupedFallbackRule(),
+        )  # fmt: skip
     on_cpu: tuple[Rule, ...] = (Int8Rule(), Bfloat16Rule(), Float32Rule(), CpuRule())
     on_gpu: tuple[Rule, ...] = (WgmmaRule(), DecodeRule(), DenseRule(), GemvRule(), MmaRule(), FallbackRule())
     return (*on_cpu, *on_gpu)

@@ -60,7 +60,7 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     """Return the predicted time of a call with `geometry.rung` rows of A, in microseconds; the hint need not fit."""
     config, products, h, m = geometry.config, geometry.products, geometry.hint, geometry.rung
     gpu, N, K = geometry.problem.gpu, config.N, config.K
-    m_tiles, n_tiles = -(-m // h.block_m), -(-N // h.block_n)
+    m_tiles, n_tiles = geometry.expected_m_tiles, -(-N // h.block_n)
     step_k = products.step_k
     steps = -(-K // (h.block_k * h.parts)) * (h.block_k // step_k)
     n_tiles += -n_tiles % h.multicast
@@ -97,7 +97,7 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
         part_us = h.block_m * h.block_n * 4 / (gpu.decode_l2_bytes_per_s / gpu.sm_count) * 1e6
         stream_k_us = STREAM_K_US + part_us * (STREAM_K_PARTS + STREAM_K_SHARERS / min(1.0, waves))
     a_bytes, w_bits, d_bytes = products.a_bits / 8, products.w_bits, products.out_bits / 8
-    memory = N * K * w_bits / 8 + m * K * a_bytes + m * N * d_bytes
+    memory = geometry.expected_weights * N * K * w_bits / 8 + m * K * a_bytes + m * N * d_bytes
     l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes / h.multicast)
     l2_rate = gpu.wgmma_l2_bytes_per_s * (DENSE_L2_SHARE if products.is_dense else 1.0)
     bytes_us = max(memory / gpu.bandwidth_bytes_per_s, l2 / l2_rate) * 1e6

@@ -34,7 +34,7 @@ class DenseRule(WgmmaRule):
     def refuses(self, problem: Problem) -> str | None:
         """Refuse other GPUs than Hopper, a W that must be decoded, and rows that TMA does not fetch."""
         config = problem.config
-        if (reason := hopper_refusal(problem)) is not None:
+        if (reason := hopper_refusal(problem, self.least_m)) is not None:
             return reason
         if config.needs_decode or not is_dense(config) or config.A_format.bits != 16:
             return f"needs W of A's type, float16 or bfloat16, without scales (got {config.W_format.name})"

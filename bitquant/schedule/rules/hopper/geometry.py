@@ -99,6 +99,27 @@ class WgmmaGeometry(Geometry):
         """Return what another hint makes of the problem."""
         return WgmmaGeometry(self.problem, hint, self.products)
 
+    # What a product with the weights of experts has in another way.
+
+    #: Weights that are stored one after the other, where there are several, and shared memory for the rows of each.
+    num_experts: int | None = None
+    expert_bytes: int = 0
+
+    @property
+    def whole_problem(self) -> Problem:
+        """The problem whose operands the kernel has."""
+        return self.problem
+
+    @property
+    def expected_m_tiles(self) -> int:
+        """Tiles along m that a call of `rung` rows is expected to have."""
+        return -(-self.rung // self.hint.block_m)
+
+    @property
+    def expected_weights(self) -> float:
+        """Weights that it is expected to read."""
+        return 1
+
     def _hint_fault(self) -> str | None:
         h, products = self.hint, self.products
         least_k = products.unit_k
@@ -409,6 +430,8 @@ class WgmmaGeometry(Geometry):
             mask_offset = sums_offset + h.stages * slot_sums
             slot_extra_bytes += 8 + slot_sums
         table_offset = mask_offset + 4 * MAX_MASKS
+        experts_offset = table_offset + (0 if self.decoder is None else self.decoder.table_bytes)
+        experts_offset += -experts_offset % 16 if self.expert_bytes else 0
         return SharedMemory(
             a_box_bytes=a_box_bytes,
             a_bytes=a_bytes,
@@ -423,11 +446,9 @@ class WgmmaGeometry(Geometry):
             sums_offset=sums_offset,
             mask_offset=mask_offset,
             table_offset=table_offset,
+            experts_offset=experts_offset,
             slot_extra_bytes=slot_extra_bytes,
-            nbytes=max(
-                table_offset + (0 if self.decoder is None else self.decoder.table_bytes),
-                h.stages * slot_bytes + self.overread_bytes,
-            ),
+            nbytes=max(experts_offset + self.expert_bytes, h.stages * slot_bytes + self.overread_bytes),
         )
 
     @cached_property

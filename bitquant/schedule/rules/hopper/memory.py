@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from bitquant.intrin.wgmma import WARPGROUP
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 
-__all__ = ["Exchange", "SharedMemory", "WeightSlot"]
+__all__ = ["EXPERT_BYTES", "Exchange", "SharedMemory", "WeightSlot"]
+
+#: Bytes of an expert's entry, where weights are those of experts: the tiles along m up to its end, and its rows' end.
+EXPERT_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class SharedMemory:
         Barriers of the ring, and of the sums of A.
     sums_offset, mask_offset, table_offset
         Sums of A, masks and the table of levels.
+    experts_offset
+        The rows of experts, where their weights are multiplied.
     slot_extra_bytes
         What each slot takes beyond itself: barriers, and sums of A.
     nbytes
@@ -104,5 +109,6 @@ class SharedMemory:
     sums_offset: int
     mask_offset: int
     table_offset: int
+    experts_offset: int
     slot_extra_bytes: int
     nbytes: int

@@ -23,8 +23,8 @@ from bitquant.schedule.rules.hopper.space import population, space
 
 __all__ = ["WgmmaRule", "hopper_refusal"]
 
-#: Rows of A from which kernels by wgmma are worth a try, the least of its columns; and from which they are the default
-#: where no trials were made: below, the decode rule mostly reads the weight faster.
+#: Rows of A from which kernels by wgmma are worth a try for one weight, the least of its columns; and from which they
+#: are the default where no trials were made: below, the decode rule mostly reads the weight faster.
 LEAST_M, PREFERRED_M = 8, 16
 
 
@@ -35,11 +35,13 @@ class WgmmaRule(Rule):
     pipeline = "tirx"
     hint_type = WgmmaHint
     weight_layouts: ClassVar[tuple[WeightLayout, ...]] = ("fragment",)
+    #: Rows of A from which the rule is worth its tiles.
+    least_m: ClassVar[int] = LEAST_M
 
     def refuses(self, problem: Problem) -> str | None:
         """Refuse other GPUs than Hopper, and rows or groups that TMA and the steps of k do not fit."""
         config = problem.config
-        if (reason := hopper_refusal(problem) or fragment_refusal(config)) is not None:
+        if (reason := hopper_refusal(problem, self.least_m) or fragment_refusal(config)) is not None:
             return reason
         if config.A_format.bits == 8:
             return narrow_refusal(config)
@@ -85,13 +87,13 @@ class WgmmaRule(Rule):
         return build(geometry)
 
 
-def hopper_refusal(problem: Problem) -> str | None:
-    """Return why no kernel by wgmma and TMA serves a problem, whatever W is, or None."""
+def hopper_refusal(problem: Problem, least_m: int) -> str | None:
+    """Return why no kernel by wgmma and TMA serves a problem of at least `least_m` rows, whatever W is, or None."""
     config, rung = problem.config, problem.rung
     if not (problem.is_cuda and problem.gpu.has_wgmma):
         return f"needs sm_90a (got {problem.device_name})"
-    if rung < LEAST_M:
-        return f"needs M >= {LEAST_M} (got {rung})"
+    if rung < least_m:
+        return f"needs M >= {least_m} (got {rung})"
     if config.A_format.bits > 16:
         return f"needs A of 16 or 8 bits (got {config.A_format.name})"
     if config.K * config.A_format.bits % 128:

@@ -14,7 +14,7 @@ from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
 from bitquant.schedule.rules.hopper.products import MAX_SUM_M, Products
 from bitquant.schedule.rules.hopper.registers import hint_registers, needed_registers
 
-__all__ = ["likely_hints", "population", "space"]
+__all__ = ["hints_of", "idles", "in_order", "likely_hints", "population", "sized", "space"]
 
 #: Longest slots that are tried, in elements of k: where sums are scaled; else half of it.
 MAX_BLOCK_K = 256
@@ -27,17 +27,25 @@ MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
 def space(problem: Problem) -> Iterator[WgmmaHint]:
     """Yield hints that fit, in the order of the time that the model predicts (`cost`)."""
     products = Products(problem)
-    likely = [WgmmaGeometry(problem, hint, products) for hint in likely_hints(problem, products)]
-    sized = map(_with_deepest_ring, sorted(likely, key=predicted_us)[:CANDIDATES])
-    fitting = [geometry for geometry in sized if geometry is not None]
+    yield from in_order(WgmmaGeometry(problem, hint, products) for hint in likely_hints(problem, products))
+
+
+def in_order(likely: Iterable[WgmmaGeometry]) -> Iterator[WgmmaHint]:
+    """Yield the hints of some geometries, with the deepest ring that fits, in the order of their predicted times."""
+    with_rings = map(_with_deepest_ring, sorted(likely, key=predicted_us)[:CANDIDATES])
+    fitting = [geometry for geometry in with_rings if geometry is not None]
     yield from (geometry.hint for geometry in sorted(fitting, key=predicted_us)[:SPACE])
 
 
 def population(problem: Problem) -> Iterator[WgmmaHint]:
     """Yield every hint with the deepest ring that fits; `space` takes the likely ones of them."""
     products = Products(problem)
-    for hint in likely_hints(problem, products):
-        geometry = _with_deepest_ring(WgmmaGeometry(problem, hint, products))
+    yield from sized(WgmmaGeometry(problem, hint, products) for hint in likely_hints(problem, products))
+
+
+def sized(likely: Iterable[WgmmaGeometry]) -> Iterator[WgmmaHint]:
+    """Yield the hints of some geometries with the deepest ring, where one fits."""
+    for geometry in map(_with_deepest_ring, likely):
         if geometry is not None:
             yield geometry.hint
 
@@ -59,12 +67,12 @@ def likely_hints(problem: Problem, products: Products) -> Iterator[WgmmaHint]:
     """Yield hints, all but their stages, that registers allow and that the problem's rows of A do not waste."""
     unit = 16 if problem.config.A_format.is_integer and problem.rung > 8 else 8
     sizes = _block_sizes(problem.rung, unit)
-    found = list(_hints_of(problem, products, sizes))
+    found = list(hints_of(problem, products, sizes))
     # Codes of several planes and short groups leave registers for few rows alone.
-    yield from found or _hints_of(problem, products, range(unit, sizes[0], unit))
+    yield from found or hints_of(problem, products, range(unit, sizes[0], unit))
 
 
-def _hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Iterator[WgmmaHint]:
+def hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Iterator[WgmmaHint]:
     """Yield hints, all but their stages, with these rows of A of a block, that registers allow."""
     config, m, least_k = problem.config, problem.rung, products.unit_k
     for block_m in sizes:
@@ -93,7 +101,8 @@ def _hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Ite
                         )
                     if tail_split > 1 and (scaling == "sums" or not _shares_tail(problem, tile)):
                         continue
-                    split = [replace(tile, stream_k=True)] if clusters == (1, 1) and _idles(problem, tile) else []
+                    is_split = clusters == (1, 1) and idles(problem, tile, -(-m // block_m))
+                    split = [replace(tile, stream_k=True)] if is_split else []
                     longest = MAX_BLOCK_K if scaling == "sums" else MAX_BLOCK_K // 2
                     for whole in (tile, *split):
                         yield whole
@@ -111,11 +120,14 @@ def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
     return [(1, 1), *((1, blocks) for blocks in beside), *shared]
 
 
-def _idles(problem: Problem, hint: WgmmaHint) -> bool:
-    """Return whether tiles leave a part of the GPU idle that stream-K would fill, with few blocks for each tile."""
+def idles(problem: Problem, hint: WgmmaHint, m_tiles: int) -> bool:
+    """Return whether tiles leave a part of the GPU idle that stream-K would fill, with few blocks for each tile.
+
+    There are `m_tiles` along m.
+    """
     if hint.parts > 1:
         return False
-    tiles = -(-problem.rung // hint.block_m) * -(-problem.config.N // hint.block_n)
+    tiles = m_tiles * -(-problem.config.N // hint.block_n)
     blocks = problem.gpu.sm_count * hint.blocks_per_sm
     return MOST_SHARERS * tiles >= blocks and tiles / (-(-tiles // blocks) * blocks) < BUSY_SHARE
 

@@ -33,16 +33,18 @@ class Body:
         Index of the block, blocks of the grid, the block's rank in its cluster, and index of the thread.
     arena
         The block's shared memory.
+    scheduler
+        What divides the tiles among the blocks.
     """
 
     def __init__(
         self, source: FragmentSource | DenseSource, inputs: Inputs, block: Expr, blocks: Expr, rank: Expr,
-        thread: Expr, arena: Any,
+        thread: Expr, arena: Any, scheduler: type[TileScheduler],
     ) -> None:  # fmt: skip
         self.g, self.source, self.thread, self.arena = source.g, source, thread, arena
         self.context = Context(source.g, inputs, block, rank, thread, arena)
         self.sums_of_a = SumsOfA(self.context) if source.g.needs_sums_of_a else None
-        self.scheduler = TileScheduler(self.context, blocks)
+        self.scheduler = scheduler(self.context, blocks)
 
     def initialize(self) -> None:
         """Emit the initialization of the barriers and of what decoding reads from shared memory."""
@@ -50,7 +52,9 @@ class Body:
             self.source.initialize(self.context, self.thread, self.arena, self.sums_of_a)
         with T.If(self.thread == 0), T.Then():
             self.context.ring.initialize()
+        self.scheduler.initialize(self.thread)
         T.evaluate(T.cuda.cta_sync())
+        self.scheduler.begin()
         h = self.g.hint
         if h.cluster > 1 and (h.multicast > 1 or not self.g.memory.exchanges_in_ring):
             arrive_at_cluster(relaxed=True)

@@ -58,6 +58,10 @@ class WorkTile:
         With `stream_k`: the first round of the loop, counted in those of the whole tile.
     index
         With `stream_k`: the tile's index among those whose K is split.
+    row_end
+        The row of A behind the last one that is stored.
+    expert
+        Index of the weight, where there are several.
     """
 
     m0: Expr
@@ -68,6 +72,12 @@ class WorkTile:
     is_shared: Expr | None = None
     first_body: Expr = None
     index: Expr = None
+    row_end: Expr = None
+    expert: Expr = None
+
+    def row_of_weights(self, row: Expr, rows: int) -> Expr:
+        """Return the place of a row of the tile's weight among those of all weights, of so many rows each."""
+        return row if self.expert is None else self.expert * rows + row
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,10 @@ from bitquant.intrin.launch import cluster_rank, with_dependent_launch
 from bitquant.intrin.wgmma import tensor_map
 from bitquant.schedule.rules.hopper.emit.body import Body
 from bitquant.schedule.rules.hopper.emit.context import Inputs
+from bitquant.schedule.rules.hopper.emit.experts import ExpertScheduler
 from bitquant.schedule.rules.hopper.emit.operand import DenseSource, FragmentSource
 from bitquant.schedule.rules.hopper.emit.partial_sums import request_workspace
+from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.operands import declare
 
@@ -34,7 +36,8 @@ __all__ = ["build"]
 
 def build(geometry: WgmmaGeometry) -> PrimFunc:
     """Return the kernel."""
-    c, h, g, problem = geometry.config, geometry.hint, geometry, geometry.problem
+    c, h, g, problem = geometry.config, geometry.hint, geometry, geometry.whole_problem
+    scheduler = TileScheduler if g.num_experts is None else ExpertScheduler
     source = DenseSource(g) if g.products.is_dense else FragmentSource(g)
     threads, smem_bytes, cluster = g.threads, g.smem_bytes, h.cluster
     n_blocks = g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
@@ -62,14 +65,14 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
         memory = T.meta_var(request_workspace(g))
         T.device_entry()
         T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
-        clusters = T.meta_var(T.ceildiv(m, h.block_m) * (n_blocks * pieces))
+        clusters = T.meta_var(scheduler.most_m_tiles(g, m) * (n_blocks * pieces))
         blocks = T.meta_var((T.min(clusters, most_clusters) if is_persistent else clusters) * cluster)
         block = T.cta_id([blocks])
         rank = T.meta_var(cluster_rank(cluster))
         thread = T.thread_id([threads])
         arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=1024)
-        inputs = T.meta_var(Inputs(operands, T.address_of(A_map), T.address_of(W_map), **memory))
-        body = T.meta_var(Body(source, inputs, block, blocks, rank, thread, arena))
+        inputs = T.meta_var(Inputs(scheduler.operands(operands), T.address_of(A_map), T.address_of(W_map), **memory))
+        body = T.meta_var(Body(source, inputs, block, blocks, rank, thread, arena, scheduler))
         body.initialize()
         if body.context.is_producer:
             body.set_registers(True)
@@ -78,4 +81,4 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
             body.set_registers(False)
             body.consume()
 
-    return with_dependent_launch(tag(wgmma, c, problem.rung, problem.weight_layout))
+    return with_dependent_launch(tag(wgmma, problem.config, problem.rung, problem.weight_layout))

@@ -54,7 +54,8 @@ class DenseSource:
     def weight_map(self) -> tuple[str, int, list[Expr]]:
         """Return type, dimensions and further arguments of the tensor map of W."""
         c, box = self.g.config, self.g.weight.box
-        return c.W_format.tvm_dtype, 2, tensor_map([c.K, c.N], [c.K * c.W_format.bits // 8], box, True)
+        extents, row_bytes = [c.K, (self.g.num_experts or 1) * c.N], c.K * c.W_format.bits // 8
+        return c.W_format.tvm_dtype, 2, tensor_map(extents, [row_bytes], box, True)
 
     def load(self, context: Context, work_tile: WorkTile, stage: Expr, cursor: Cursor) -> None:
         """Emit the copies of a slot's rows of W."""
@@ -64,7 +65,8 @@ class DenseSource:
                 offset = g.memory.a_bytes + part * weight.part_bytes + step * weight.box_bytes
                 k = context.first_k(work_tile, part, stage) + step * g.step_k
                 target = context.slot(cursor) + T.uint32(offset)
-                load_box(target, context.inputs.w_map, [k, work_tile.n0], context.ring.full(cursor.offset))
+                row = work_tile.row_of_weights(work_tile.n0, g.config.N)
+                load_box(target, context.inputs.w_map, [k, row], context.ring.full(cursor.offset))
 
     def descriptor(self, context: Context, cursor: Cursor) -> Expr:
         """Emit the descriptor of this consumer's rows of W in a slot; return it."""
@@ -99,7 +101,7 @@ class FragmentSource:
         """Return type, dimensions and further arguments of the tensor map of W: words, chunks and rows of tiles."""
         c, layout = self.g.config, self.fragment_layout
         chunks = layout.tiles_k(c.K) * layout.tile_bytes // CHUNK_BYTES
-        extents = [CHUNK_BYTES // 8, chunks, layout.tiles_n(c.N)]
+        extents = [CHUNK_BYTES // 8, chunks, (self.g.num_experts or 1) * layout.tiles_n(c.N)]
         return "uint64", 3, tensor_map(extents, [CHUNK_BYTES, chunks * CHUNK_BYTES], self.g.weight.box, False)
 
     def initialize(self, context: Context, thread: Expr, arena: Any, sums_of_a: SumsOfA | None) -> None:
@@ -120,7 +122,7 @@ class FragmentSource:
         for part in range(g.hint.consumers_k):
             target = context.slot(cursor) + T.uint32(g.memory.a_bytes + part * g.weight.part_bytes)
             chunk = context.first_k(work_tile, part, stage) // layout.tile_k * (layout.tile_bytes // CHUNK_BYTES)
-            box = [0, chunk, work_tile.n0 // TILE_N]
+            box = [0, chunk, work_tile.row_of_weights(work_tile.n0 // TILE_N, layout.tiles_n(g.config.N))]
             load_box(target, context.inputs.w_map, box, context.ring.full(cursor.offset))
 
 

@@ -76,8 +76,9 @@ class Producer:
         ring, slot_bytes = context.ring, context.g.memory.slot_bytes
         work_tile = scheduler.work_tile(scheduler.first_work_tile)
         first: Expr = min(h.stages, context.g.loop.part_stages)
-        if h.tail_split > 1:
-            # Blocks have no work tile where the last wave has too many tiles to be split.
+        is_fetched_early = source.is_fetched_early and not scheduler.tiles_are_data
+        if h.tail_split > 1 or scheduler.tiles_are_data:
+            # Blocks have no work tile where the last wave has too many tiles to be split, or the rows too few.
             first = local(
                 "int32",
                 T.Select(scheduler.first_work_tile < scheduler.work_tile_count, T.min(first, work_tile.stages), 0),
@@ -85,13 +86,13 @@ class Producer:
         elif context.g.shares_unequally or h.stream_k:
             first = local("int32", T.min(first, work_tile.stages))
         for_w, for_both = Cursor(h.stages), Cursor(h.stages)
-        if not source.is_fetched_early:
+        if not is_fetched_early:
             wait_for_dependency()
         with T.serial(first) as stage:
             ring.expect(for_w, slot_bytes)
             source.load(context, work_tile, stage, for_w)
             for_w.advance()
-        if source.is_fetched_early:
+        if is_fetched_early:
             wait_for_dependency()
         trigger_dependent_launch()
         if h.multicast > 1:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from tvm.script import tirx as T
 
 from bitquant.intrin.mma import local, store_local
 from bitquant.schedule.rules.hopper.emit.context import Context, WorkTile
+from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 
 __all__ = ["TileScheduler"]
 
@@ -33,12 +34,38 @@ class TileScheduler:
         Work tiles of all blocks, the first one of this block, and the distance to its next one.
     """
 
+    #: Whether which tiles there are is known when the kernel before this one has ended, and some blocks have none.
+    tiles_are_data: ClassVar[bool] = False
+
+    @staticmethod
+    def operands(operands: Any) -> Any:
+        """Return what emitters see of the function's operands."""
+        return operands
+
+    @staticmethod
+    def most_m_tiles(geometry: WgmmaGeometry, m: Expr) -> Expr:
+        """Return the most tiles along m that m rows of A have."""
+        return T.ceildiv(m, geometry.hint.block_m)
+
     def __init__(self, context: Context, blocks: Expr) -> None:
-        self.context = context
-        g, h = context.g, context.hint
-        self._m_blocks = (context.inputs.operands.rows + (h.block_m - 1)) // h.block_m
-        self._blocks = blocks
-        tiles = self._m_blocks * g.n_blocks
+        self.context, self._blocks = context, blocks
+        self._divide()
+
+    def initialize(self, thread: Expr) -> None:
+        """Emit what some of the threads do before the block synchronizes for the first time."""
+
+    def begin(self) -> None:
+        """Emit what all threads do after that."""
+
+    def _divide(self) -> None:
+        """Emit the division of all tiles among the blocks."""
+        block_m = self.context.hint.block_m
+        self._m_blocks = (self.context.inputs.operands.rows + (block_m - 1)) // block_m
+        self._divide_tiles(self._m_blocks * self.context.g.n_blocks)
+
+    def _divide_tiles(self, tiles: Expr) -> None:
+        """Emit the division of so many tiles among the blocks."""
+        context, blocks, h = self.context, self._blocks, self.context.hint
         if h.stream_k:
             self._split_evenly(tiles)
             return
@@ -116,33 +143,48 @@ class TileScheduler:
             left = T.min(loop.tile_bodies - first_body, self.work_tile_count - index)
             bodies = local("int32", T.Select(is_whole, loop.tile_bodies, left))
             stages = bodies * loop.body_stages
-            origin = self._origin(local("int32", tile))
+            place = self._place(local("int32", tile))
             is_shared = bodies < loop.tile_bodies
-            return WorkTile(*origin, first_body * loop.body_stages, stages, bodies, is_shared, first_body, number)
+            first_stage = first_body * loop.body_stages
+            return WorkTile(**place, first_stage=first_stage, stages=stages, bodies=bodies, is_shared=is_shared,
+                            first_body=first_body, index=number)  # fmt: skip
         if self.context.g.shares_unequally:
             # The first blocks of the cluster have a round more.
             least, more = divmod(loop.tile_bodies, h.split_k)
             bodies = local("int32", least + T.Select(rank < more, 1, 0))
             first_body = local("int32", rank * least + T.min(rank, more))
             first_stage = first_body * (h.consumers_k * loop.body_stages)
-            return WorkTile(*self._origin(index), first_stage, bodies * loop.body_stages, bodies)
+            stages = bodies * loop.body_stages
+            return WorkTile(**self._place(index), first_stage=first_stage, stages=stages, bodies=bodies)
         if h.tail_split == 1:
             first_stage = (rank if h.split_k > 1 else 0) * (h.consumers_k * loop.part_stages)
-            return WorkTile(*self._origin(index), first_stage, loop.part_stages, loop.bodies)
+            place = self._place(index)
+            return WorkTile(**place, first_stage=first_stage, stages=loop.part_stages, bodies=loop.bodies)
         is_shared = index >= self._whole
         tile = T.Select(is_shared, self._whole + T.truncdiv(index - self._whole, h.cluster), index)
         bodies = local("int32", T.Select(is_shared, loop.bodies // h.cluster, loop.bodies))
         first_stage = local("int32", T.Select(is_shared, rank, 0) * bodies * loop.body_stages)
-        return WorkTile(*self._origin(local("int32", tile)), first_stage, bodies * loop.body_stages, bodies, is_shared)
+        place = self._place(local("int32", tile))
+        stages = bodies * loop.body_stages
+        return WorkTile(**place, first_stage=first_stage, stages=stages, bodies=bodies, is_shared=is_shared)
 
-    def _origin(self, tile: Expr) -> tuple[Expr, Expr]:
-        """Emit the coordinates of a tile; return its first row of A and its first row of W."""
+    def _place(self, tile: Expr) -> dict[str, Expr]:
+        """Emit which rows of A and W a tile has; return them by the names of `WorkTile`."""
+        m0, n0 = self._origin(tile, self._m_blocks)
+        return {"m0": m0, "n0": n0, "row_end": self.context.inputs.operands.rows}
+
+    def _origin(self, tile: Expr, m_blocks: Expr, first_row: Expr = None) -> tuple[Expr, Expr]:
+        """Emit the coordinates of a tile of `m_blocks` along m; return its first row of A and its first row of W.
+
+        `first_row` is the first row of all of these tiles, if not 0.
+        """
         h = self.context.hint
         raster, beside = h.raster, h.multicast
         per_band = raster * self.context.g.n_blocks
         band, in_band = T.truncdiv(tile, per_band), T.truncmod(tile, per_band)
-        rows = local("int32", T.min(self._m_blocks - band * raster, raster))
+        rows = local("int32", T.min(m_blocks - band * raster, raster))
         column, in_band = T.truncmod(in_band, beside), T.truncdiv(in_band, beside)
-        m0 = local("int32", (band * raster + T.truncmod(in_band, rows)) * h.block_m)
+        row = (band * raster + T.truncmod(in_band, rows)) * h.block_m
+        m0 = local("int32", row if first_row is None else first_row + row)
         n0 = local("int32", (T.truncdiv(in_band, rows) * beside + column) * h.block_n)
         return m0, n0

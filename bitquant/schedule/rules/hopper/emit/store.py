@@ -101,7 +101,7 @@ class TileStore:
                 m = local("int32", work_tile.m0 + (first_column + first) * 8)
                 self._stage_slice(finished, m, first, count, by_channel)
                 named_barrier(context.group + 1, WARPGROUP)
-                self._store_slice(m, n, count * 8)
+                self._store_slice(m, n, count * 8, work_tile.row_end)
                 named_barrier(context.group + 1, WARPGROUP)
 
         for row in range(h.n_tiles_per_consumer):
@@ -180,8 +180,8 @@ class TileStore:
                 value = output(sums, j, i)
                 T.evaluate(T.ptx[f"st.shared.{kind}"](address, value.astype("uint16") if bits == 8 else value))
 
-    def _store_slice(self, m_first: Expr, n_first: Expr, count: int) -> None:
-        """Emit the stores of `count` rows of 64 outputs from shared memory to D, from row `m_first` on."""
+    def _store_slice(self, m_first: Expr, n_first: Expr, count: int, row_end: Expr) -> None:
+        """Emit the stores of `count` rows of 64 outputs from shared memory to D, from row `m_first` to `row_end`."""
         context, g, c = self.context, self.context.g, self.context.config
         out_bytes = c.out_format.bits // 8
         width = g.store_bytes
@@ -193,7 +193,7 @@ class TileStore:
         def piece(index: Expr) -> None:
             row, column = index // per_row, index % per_row * width
             m = m_first + row
-            inside = m < context.inputs.operands.rows
+            inside = m < row_end
             n = n_first + column // out_bytes
             if g.has_ragged_n:
                 inside = tirx.all(inside, n < c.N)

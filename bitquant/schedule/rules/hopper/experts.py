@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hopper's tensor cores by wgmma where sorted rows meet the weights of several experts.
+
+The kernel is that of `emit.kernel`, for tiles of experts (`emit.experts`): one kernel serves every routing, and no
+block waits for the host. A cluster shares neither K nor A, and no last wave is split but by stream-K: with some tiles
+for each expert a call has tiles enough.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import ClassVar
+
+from bitquant.grouped_config import GroupedMatmulConfig
+from bitquant.problem import Problem
+from bitquant.schedule.hint import Hint
+from bitquant.schedule.rules.hopper import space
+from bitquant.schedule.rules.hopper.dense import DenseRule
+from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.memory import EXPERT_BYTES
+from bitquant.schedule.rules.hopper.products import Products
+from bitquant.schedule.rules.hopper.registers import needed_registers
+from bitquant.schedule.rules.hopper.rule import WgmmaRule
+
+__all__ = ["GroupedDenseRule", "GroupedWgmmaGeometry", "GroupedWgmmaRule"]
+
+#: Most experts whose rows shared memory is to hold; more than known models have.
+MOST_EXPERTS = 1024
+#: Registers of a consumer that only experts need; without them ptxas was seen to spill kernels that it else does not.
+EXPERT_REGISTERS = 8
+#: Rows of A in a tile that are tried.
+BLOCK_SIZES = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256)
+#: Most pieces of tiles, which the grid counts with 32 bits.
+MOST_PIECES = 1 << 30
+
+
+class GroupedWgmmaGeometry(WgmmaGeometry):
+    """What is known of a wgmma kernel with the weights of experts: that of a product with one of them, and its tiles.
+
+    Parameters
+    ----------
+    problem
+        A grouped problem; its rung counts the rows of all experts.
+    hint
+        As in `WgmmaGeometry`.
+    products
+        The problem's, where another geometry has them already.
+
+    Attributes
+    ----------
+    whole_problem
+        The grouped problem; `problem` is that of one expert.
+    """
+
+    def __init__(self, problem: Problem, hint: WgmmaHint, products: Products | None = None) -> None:
+        self._whole = problem
+        super().__init__(of_one_expert(problem), hint, products)
+
+    def with_hint(self, hint: WgmmaHint) -> GroupedWgmmaGeometry:
+        """Return what another hint makes of the problem."""
+        return GroupedWgmmaGeometry(self._whole, hint, self.products)
+
+    @property
+    def whole_problem(self) -> Problem:
+        """The problem whose operands the kernel has."""
+        return self._whole
+
+    @property
+    def num_experts(self) -> int:  # type: ignore[override]
+        """Weights that are stored one after the other."""
+        return int(self._whole.config.num_experts)
+
+    @property
+    def expert_bytes(self) -> int:  # type: ignore[override]
+        """Shared memory for the rows of each expert, and an entry before them."""
+        return EXPERT_BYTES * (self.num_experts + 1)
+
+    @cached_property
+    def needed_registers(self) -> int:
+        """Registers that a consumer needs: the expert, and where its operands begin, besides those for one weight."""
+        return needed_registers(self.products, self.hint) + EXPERT_REGISTERS
+
+    @cached_property
+    def expected_m_tiles(self) -> int:
+        """Tiles along m that a call of `rung` rows is expected to have, where experts are equally likely."""
+        return max(1, round(expected_tiles(self.rung, self.num_experts, self.hint.block_m)))
+
+    @property
+    def expected_weights(self) -> float:
+        """Weights that it is expected to read."""
+        return expected_tiles(self.rung, self.num_experts, self.rung)
+
+    def _hint_fault(self) -> str | None:
+        h = self.hint
+        if h.parts > 1 or h.cluster > 1:
+            return "needs consumers_k, split_k, tail_split and multicast of 1 where weights are those of experts"
+        if (fault := super()._hint_fault()) is not None:
+            return fault
+        pieces = self.num_experts * self.n_blocks * (self.most_blocks if h.stream_k else 1)
+        return f"needs at most {MOST_PIECES} pieces of tiles (got {pieces})" if pieces > MOST_PIECES else None
+
+
+class _OfExperts(WgmmaRule):
+    """What the rules for experts share."""
+
+    operation = GroupedMatmulConfig.operation
+    least_m: ClassVar[int] = 1
+
+    def refuses(self, problem: Problem) -> str | None:
+        """Refuse indexed rows, more experts than shared memory tells apart, and what the rule for one refuses."""
+        config = problem.config
+        if not config.is_sorted:
+            return f"needs routing sorted (got {config.routing})"
+        if config.num_experts > MOST_EXPERTS:
+            return f"needs num_experts <= {MOST_EXPERTS} (got {config.num_experts})"
+        if config.num_experts * config.N >= 1 << 31:
+            return f"needs fewer than 2^31 rows of W (got {config.num_experts * config.N})"
+        return super().refuses(of_one_expert(problem))
+
+    def is_preferred(self, problem: Problem) -> bool:
+        """Return True: for few rows, too, sorted ones have no other kernel by tensor cores."""
+        return True
+
+    def shapes(self, problem: Problem) -> Iterator[WgmmaHint]:
+        """Yield hints in the order of the time that the model predicts (`cost`)."""
+        return space.in_order(self._likely(problem))
+
+    def population(self, problem: Problem) -> Iterator[WgmmaHint]:
+        """Yield every hint with the deepest ring that fits."""
+        return space.sized(self._likely(problem))
+
+    def geometry(self, problem: Problem, hint: Hint) -> GroupedWgmmaGeometry:
+        """Return how the kernel cuts the problem."""
+        assert isinstance(hint, WgmmaHint)
+        return GroupedWgmmaGeometry(problem, hint)
+
+    def features(self, geometry: WgmmaGeometry) -> None:
+        """Return None: the ranking was not trained on kernels for experts."""
+
+    def _likely(self, problem: Problem) -> Iterator[GroupedWgmmaGeometry]:
+        """Yield geometries, all but their stages, that registers allow, whose tiles no expert's rows are far below."""
+        one = of_one_expert(problem)
+        products = Products(one)
+        for hint in space.hints_of(one, products, self._block_sizes(problem)):
+            if hint.parts > 1 or hint.cluster > 1 or hint.stream_k:
+                continue
+            geometry = GroupedWgmmaGeometry(problem, hint, products)
+            yield geometry
+            if space.idles(one, hint, geometry.expected_m_tiles):
+                yield geometry.with_hint(replace(hint, stream_k=True))
+
+    @staticmethod
+    def _block_sizes(problem: Problem) -> list[int]:
+        rows, unit = problem.rung, 16 if problem.config.A_format.is_integer else 8
+        return [size for size in BLOCK_SIZES if size == 8 or (size - unit < rows)]
+
+
+class GroupedWgmmaRule(_OfExperts):
+    """Tensor cores by wgmma on the fragment layout (`emit.kernel`), for sorted rows and the weights of experts."""
+
+    name = "grouped_wgmma"
+
+
+class GroupedDenseRule(_OfExperts, DenseRule):
+    """The same for weights that are not quantized, as they lie in memory (`dense`)."""
+
+    name = "grouped_wgmma_dense"
+
+
+def of_one_expert(problem: Problem) -> Problem:
+    """Return the problem of the product with one expert's weight, of as many rows as all experts have."""
+    return dataclasses.replace(problem, config=problem.config.matmul)
+
+
+@functools.lru_cache(maxsize=4096)
+def expected_tiles(rows: int, experts: int, block_m: int) -> float:
+    """Return how many tiles of `block_m` rows are expected, where each of the rows may be of any of the experts.
+
+    That is E * sum_i P(an expert has more than i * block_m rows); for a tile that holds all, the experts that are hit.
+    """
+    if experts == 1:
+        return float(-(-rows // block_m))
+    p = 1 / experts
+    mean, deviation = rows * p, math.sqrt(rows * p * (1 - p))
+    if deviation > 2 * block_m and mean > 8 * deviation:  # All rests of a tile are equally likely.
+        return experts * (mean / block_m + (block_m - 1) / (2 * block_m))
+    first, last = max(1, math.floor(mean - 10 * deviation)), min(rows, math.ceil(mean + 10 * deviation + 10))
+
+    def probability(count: int) -> float:
+        ways = math.lgamma(rows + 1) - math.lgamma(count + 1) - math.lgamma(rows - count + 1)
+        return math.exp(ways + count * math.log(p) + (rows - count) * math.log1p(-p))
+
+    return experts * sum(-(-count // block_m) * probability(count) for count in range(first, last + 1))
