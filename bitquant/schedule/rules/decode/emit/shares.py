@@ -143,8 +143,8 @@ class PartialSums:
         T.evaluate(T.ptx["ld.shared.u32"](before[0], self.note))
         return before[0] == others
 
-    def sum(self, share: Share, element: Expr) -> Expr:
-        """Emit the sum of an element over all parts, in the order of K; return it.
+    def sum(self, share: Share, element: Expr) -> Any:
+        """Emit the sum of an element over all parts, in the order of K; return its register.
 
         The first block has the last of its two parts, and the others the first of theirs. Loads are .cg because nothing
         is read twice.
@@ -155,4 +155,4 @@ class PartialSums:
             slot = local("int32", (share.first + 1 + other) * 2)
             T.evaluate(load(values[1], self._pointer(slot, element)))
             store_local(values, 0, values[0] + values[1])
-        return values[0]
+        return values
