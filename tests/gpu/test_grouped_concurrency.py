@@ -51,7 +51,7 @@ def stream_k(form="sorted"):
     return bq.GroupedMatmul(config, target="cuda", records=planned)
 
 
-MAKERS = {**{form: make for form in FORMS}, "stream_k": stream_k}
+MAKERS = {**dict.fromkeys(FORMS, make), "stream_k": stream_k}
 
 
 @pytest.fixture(autouse=True)
