@@ -101,7 +101,7 @@ def show(path: Path, target: str | None, rows: tuple[int, ...], every: bool, che
 def _header(contents: Contents) -> list[str]:
     what = {None: "not quantized", "bitquant": "saved by bitquant"}.get(contents.format, str(contents.format))
     facts = ", ".join(filter(None, (contents.model, what, contents.dtype)))
-    quantized = [kind for kind in contents.kinds if kind.role == "quantized"]
+    quantized = [kind for kind in contents.kinds if kind.is_packed]
     lines = [str(contents.path), f"  {facts}"]
     lines.append(f"  {format_bytes(contents.file_bytes)} in files, {format_bytes(contents.memory_bytes)} loaded")
     if weights := sum(kind.count * kind.N * kind.K for kind in quantized):
@@ -118,7 +118,7 @@ def _header(contents: Contents) -> list[str]:
     types = {kind.config.scale_format.name for kind in quantized if kind.config and _has_other_scales(kind.config)}
     if types:
         lines.append(f"  scales stay {types.pop()}, which is not A's type: see scale_dtype of load_model")
-    if experts := sum(kind.memory_bytes for kind in contents.kinds if kind.role == "experts"):
+    if experts := sum(kind.memory_bytes for kind in contents.kinds if kind.role == "experts" and not kind.is_packed):
         lines.append(f"  experts are kept in {contents.dtype}, {format_bytes(experts)}")
     return lines
 
@@ -200,7 +200,7 @@ def _summary(contents: Contents, step: Step) -> str:
     """Return one line on the sum of a forward pass."""
     times_us = step.times_us or ()  # There is a GPU.
     total_us = sum(times_us)
-    ours_us = sum(t for kind, t in zip(contents.operators, times_us, strict=True) if kind.role == "quantized")
+    ours_us = sum(t for kind, t in zip(contents.operators, times_us, strict=True) if kind.is_packed)
     what = "a token" if step.m == 1 else f"{step.m} rows"
     rate = step.m / total_us * 1e6
     ours = f"; quantized layers take {_duration(ours_us)} of it" if 0 < ours_us < total_us else ""
@@ -221,7 +221,7 @@ def _print_fitting(headers: list[str], rows: list[list[str]], right: list[str], 
 
 def _format(kind: LayerKind, contents: Contents) -> str:
     """Return the format as it is stored, and what it becomes where that is another one."""
-    if kind.role not in ("quantized", "rest") and kind.dtype != contents.dtype:
+    if not kind.is_packed and kind.role != "rest" and kind.dtype != contents.dtype:
         return f"{kind.dtype} -> {contents.dtype}"
     return kind.format + ("*" if kind.is_permuted else "")
 

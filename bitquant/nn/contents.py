@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +24,7 @@ from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.checkpoints.checkpoint import Checkpoint, find_weights, model_dtype, read_checkpoint
 from bitquant.nn.checkpoints.reader import Inexpressible
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
+from bitquant.nn.experts import ExpertsLinear
 from bitquant.nn.format import name_pattern, unpack_format
 from bitquant.nn.linear import Linear, constructor_fields
 from bitquant.nn.outline import (
@@ -29,6 +32,7 @@ from bitquant.nn.outline import (
     make_outline,
     model_class_of,
     module_names,
+    names_in,
     outline_operators,
     read_model_config,
 )
@@ -39,13 +43,15 @@ from bitquant.progress import track
 __all__ = ["Contents", "LayerKind", "Step", "format_name", "predict_step", "read_contents"]
 
 #: "quantized": a kernel of bitquant multiplies by it. "float": torch does, by a weight that is not quantized.
-#: "unsupported": by one that no kernel expresses, once it is dequantized. "rest": what is no matrix.
+#: "experts": one of both, of which a token meets some. "unsupported": torch, by one that no kernel expresses, once it
+#: is dequantized. "rest": what is no matrix.
 Role = Literal["quantized", "float", "embedding", "experts", "unsupported", "rest"]
 
 _EMBEDDING = re.compile(r"(^|\.)(\w*embed(ding)?s?|wte|wpe|embed_tokens|word_embeddings|\w*_embeddings?|token_embd)$")
 _POSITIONS = re.compile(r"(^|\.)(wpe|\w*position\w*|embed_positions)$")
 _OUTPUT = re.compile(r"(^|\.)(lm_head|output|embed_out|output_layer)$")
 _EXPERTS = re.compile(r"(^|\.)(experts|\w+_exps)(\.|_|$)")
+_DOWN = re.compile(r"(^|\.)(down_proj|w2)$")
 _GENERATES = re.compile(r"ForCausalLM|LMHeadModel|ForConditionalGeneration")
 #: What config.json, and GGUF behind the model's name, call the number of experts and of those that a token meets.
 _EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "expert_count")
@@ -120,7 +126,12 @@ class LayerKind:
     @property
     def format(self) -> str:
         """The format as `format_name` says it; the type where W is not quantized."""
-        return self.dtype if self.config is None or self.role != "quantized" else format_name(self.config)
+        return format_name(self.config) if self.config is not None and self.is_packed else self.dtype
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the weights have few bits in memory."""
+        return self.config is not None and self.config.W_format.bits <= 8
 
 
 @dataclass(frozen=True)
@@ -279,9 +290,10 @@ def _predict_kind(kind: LayerKind, m: int, target: Target, gpu: GpuArch | None) 
         return None
     if kind.role == "quantized":
         return predict(kind.config, m, target)
+    rule = "grouped" if kind.is_packed else "torch"
     if gpu is None:
-        return Prediction("torch", m, "torch", None, None)
-    return Prediction("torch", m, "torch", floor_us(kind.config, m, gpu), "floor")
+        return Prediction(rule, m, rule, None, None)
+    return Prediction(rule, m, rule, floor_us(kind.config, m, gpu), "floor")
 
 
 # Quantized layers of other programs.
@@ -320,6 +332,10 @@ def _read_kind(checkpoint: Checkpoint, paths: list[str]) -> LayerKind:
         kind, N=weight.N, K=weight.K, experts=weight.experts or 1, is_permuted=weight.permutation is not None,
         dtype=weight.W_dtype,
     )  # fmt: skip
+    if kind.role == "experts" and checkpoint.format != "gguf" and weight.is_quantized:
+        config = MatmulConfig(M=None, **weight.config_fields(dtype, dtype))
+        # Rows of gate and up alternate, so that none shares its scales with its neighbours.
+        return _with_config(kind, config if _DOWN.search(paths[0]) else dataclasses.replace(config, rows_per_scale=1))
     if kind.role != "quantized":
         return _as_float(kind, dtype, has_bias)
     scheme = weight.activation.A_dtype if weight.activation is not None else None
@@ -367,7 +383,7 @@ def _with_common_scales(kinds: list[LayerKind]) -> list[LayerKind]:
 def _has_wide_scales(kind: LayerKind) -> bool:
     """Whether a layer whose A has 16 bits has scales of as many or more."""
     c = kind.config
-    if kind.role != "quantized" or c is None or c.scale_dtype is None:
+    if kind.role not in ("quantized", "experts") or c is None or c.scale_dtype is None:
         return False
     return c.A_format.bits > 8 and c.scale_format.bits > 8
 
@@ -425,8 +441,14 @@ def _read_saved(directory: Path, config: Mapping[str, Any], quantization: Mappin
         else:
             plain[name] = (source.shape(name), source.dtype(name), source.nbytes(name))
     found: dict[Hashable, LayerKind] = {}
+    names_in_model = _Names(directory, dtype)
     for path, stored in layers.items():
-        fields = next((dict(fields) for pattern, fields in fields_of if pattern.fullmatch(path)), None)
+        of_experts = stored.get("layer") == "ExpertsLinear"
+        module, _, product = path.rpartition(".") if of_experts else (path, "", "")
+        own = (f for name in names_in_model(module) for pattern, f in fields_of if pattern.fullmatch(name))
+        fields = next((dict(fields) for fields in own), None)
+        if fields is not None and of_experts:
+            fields = fields.get(product)
         if fields is None:
             raise CheckpointError(
                 f"{directory / 'config.json'}, layer {path!r}: the quantization_config must say how the layer is "
@@ -435,15 +457,16 @@ def _read_saved(directory: Path, config: Mapping[str, Any], quantization: Mappin
             )  # fmt: skip
         is_bit_linear = fields.get("layer") == "BitLinear"
         problem = _saved_problem(stored, fields, f"{path}.bias" in tensors[path], dtype)
+        role: Role = "experts" if of_experts else "quantized"
         kind = _with_config(
             LayerKind(
-                (path,), "quantized", problem.N, problem.K, is_permuted=bool(stored.get("with_permutation")),
-                is_bit_linear=is_bit_linear,
+                (path,), role, problem.N, problem.K, is_permuted=bool(stored.get("with_permutation")),
+                is_bit_linear=is_bit_linear, experts=stored.get("num_experts", 1),
                 file_bytes=sum(source.nbytes(name) for name in tensors[path]),
             ),
             problem,
         )  # fmt: skip
-        key = (problem.key(), kind.is_permuted)
+        key = (problem.key(), kind.is_permuted, kind.experts if of_experts else None)
         found[key] = kind if key not in found else _joined(found[key], kind)
     kinds, merge = [*found.values(), *_plain(plain, dtype)], bool(quantization.get("merge", True))
     return _contents(directory, "bitquant", config, dtype, kinds, checked=True, merge=merge)
@@ -451,6 +474,8 @@ def _read_saved(directory: Path, config: Mapping[str, Any], quantization: Mappin
 
 def _saved_problem(stored: Mapping[str, Any], fields: dict[str, Any], has_bias: bool, dtype: str) -> MatmulConfig:
     kind: Callable[..., Any] = BitLinear if fields.pop("layer", "Linear") == "BitLinear" else Linear
+    if (experts := stored.get("num_experts")) is not None:
+        kind = partial(ExpertsLinear, experts)
     try:
         with torch.device("meta"):
             layer = kind(stored["K"], stored["N"], has_bias, **fields)
@@ -459,8 +484,25 @@ def _saved_problem(stored: Mapping[str, Any], fields: dict[str, Any], has_bias: 
             f"the quantization_config constructs a layer in a way that there is none ({error}); use the bitquant that "
             "saved it, or a newer one"
         ) from error
-    problem: MatmulConfig = layer.config
-    return problem if kind is Linear else dataclasses.replace(problem, out_dtype=dtype)
+    problem: MatmulConfig = layer.config if experts is None else layer.config.matmul
+    return dataclasses.replace(problem, out_dtype=dtype) if kind is BitLinear else problem
+
+
+class _Names:
+    """The names that a module of a saved file may have in its model, which is made when a name is asked for."""
+
+    def __init__(self, directory: Path, dtype: str) -> None:
+        self._directory, self._dtype = directory, dtype
+        self._names: Callable[[str], tuple[str, ...]] | None = None
+
+    def __call__(self, path: str) -> Iterator[str]:
+        """Yield them, the file's own first."""
+        yield path
+        if self._names is None:
+            with contextlib.suppress(CheckpointError, UnsupportedError):
+                self._names = names_in(_quiet_outline(self._directory, getattr(torch, self._dtype)))
+        if self._names is not None:
+            yield from self._names(path)
 
 
 # The whole.

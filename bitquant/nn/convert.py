@@ -21,6 +21,7 @@ from bitquant.nn.checkpoints.checkpoint import checkpoint_path, read_checkpoint
 from bitquant.nn.checkpoints.source import read_json_file
 from bitquant.nn.contents import format_name
 from bitquant.nn.device import present_device
+from bitquant.nn.experts import ExpertsLinear
 from bitquant.nn.linear import Linear
 from bitquant.nn.loading import quantize_as_read
 from bitquant.nn.swap import check_weight_format
@@ -110,7 +111,11 @@ def quantize_directory(
     _check_destination(source, destination, overwrite)
     with _appearing(destination) as place:
         model = quantize_as_read(source, place_of_layers, dtype, quantization)
-        formats = Counter(format_name(module.config) for module in model.modules() if isinstance(module, Linear))
+        formats = Counter(
+            format_name(module.config.matmul if isinstance(module, ExpertsLinear) else module.config)
+            for module in model.modules()
+            if isinstance(module, (Linear, ExpertsLinear))
+        )
         if not formats:
             raise ConfigError(
                 f"{source}: must have torch.nn.Linear layers that 'skip' does not name "

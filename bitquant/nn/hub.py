@@ -5,24 +5,26 @@ transformers has two extension points for formats that are not its own: a config
 config.json, and a quantizer, which `from_pretrained` asks what to do with the model. Both are registered when this
 module is imported, under the name "bitquant". Versions from 5.17 on call the quantizer in somewhat different ways; what
 stands here is what all of them call.
+
+A third one, of functions that compute experts, is for modules that hold floats. Packed experts are modules of their
+own, and "bitquant" there says that there must be no others.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 import torch
 from transformers.core_model_loading import ConversionOps
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from bitquant.config import ZerosMode, check_group_size, check_rows
 from bitquant.errors import ConfigError
-from bitquant.formats import ACTIVATION_DTYPES, OUT_DTYPES, canonical_name, number_format
+from bitquant.formats import ACTIVATION_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.experts import Experts, ExpertsLinear
 from bitquant.nn.format import name_pattern
@@ -30,6 +32,7 @@ from bitquant.nn.linear import Linear
 from bitquant.nn.merged import merge_layers
 from bitquant.nn.module import KernelModule
 from bitquant.nn.rounding import Method, check_method
+from bitquant.nn.saved_layers import KINDS, PRODUCTS, check_layers, layer_fields, layer_from_fields
 from bitquant.nn.stock import StockExperts, is_stock_experts, quantize_expert
 from bitquant.nn.swap import (
     DEFAULT_SKIP,
@@ -105,7 +108,7 @@ class BitquantConfig(QuantizationConfigMixin):
         check_method(method)
         check_rows(opt_M, "opt_M")
         if layers is not None:
-            _check_layers(layers)
+            check_layers(layers)
         method_name: Any = METHOD  # transformers has an enumeration, of its own methods.
         self.quant_method = method_name
         self.W_dtype, self.group_size, self.zeros, self.A_dtype = W_dtype, group_size, zeros, A_dtype
@@ -113,59 +116,6 @@ class BitquantConfig(QuantizationConfigMixin):
         self.opt_M = list(opt_M) if isinstance(opt_M, Sequence) else opt_M
         if codebook is not None:  # Else the attribute of the class: what is saved without one stays what it is.
             self.codebook = list(codebook)
-
-
-#: What `layers` may say of a layer: what decides its tensors and kernels, and nothing of where it runs.
-_LAYER_FIELDS = inspect.signature(Linear).parameters.keys() - {
-    "in_features", "out_features", "bias", "target", "enable_tuning",
-}  # fmt: skip
-_PRODUCT_FIELDS = inspect.signature(ExpertsLinear).parameters.keys() & _LAYER_FIELDS
-_KINDS: dict[str, Any] = {"Linear": Linear, "BitLinear": BitLinear, "Experts": Experts}
-_PRODUCTS = ("gate_up", "down")
-
-
-def _check_layers(layers: Any) -> None:
-    """Check what a saved model says of its layers, as far as that needs no model.
-
-    Raises
-    ------
-    ConfigError
-        If it is not what `layer_fields` returns.
-    """
-    if not isinstance(layers, dict) or not all(isinstance(name, str) for name in layers):
-        raise ConfigError(f"'layers' must be an object of layers by name (got {layers!r:.80})", layers=layers)
-    for name, fields in layers.items():
-        if not isinstance(fields, dict):
-            raise ConfigError(f"'layers' must have an object for {name!r:.80} (got {fields!r:.80})", layers=layers)
-        kind = fields.get("layer", "Linear")
-        if not isinstance(kind, str) or kind not in _KINDS:
-            raise ConfigError(
-                f"'layers' must make {name!r:.80} a Linear, a BitLinear or Experts (got {kind!r:.80})", layers=layers
-            )
-        own = {field: value for field, value in fields.items() if field != "layer"}
-        if kind != "Experts":
-            _check_fields(name, own, _LAYER_FIELDS if kind == "Linear" else (), layers)
-            continue
-        _check_fields(name, own, _PRODUCTS, layers)
-        for product in _PRODUCTS:
-            if not isinstance(own.get(product), dict):
-                raise ConfigError(
-                    f"'layers' must have an object {product!r} for {name!r:.80} (got {own.get(product)!r:.80})",
-                    layers=layers,
-                )
-            _check_fields(f"{name}.{product}", own[product], _PRODUCT_FIELDS, layers)
-
-
-def _check_fields(name: str, fields: dict[str, Any], allowed: Collection[str], layers: Any) -> None:
-    if unknown := [field for field in fields if field not in allowed]:
-        raise ConfigError(
-            f"'layers' constructs {name!r:.80} in a way that there is none (got the field {unknown[0]!r:.80}); use "
-            "the bitquant that saved it, or a newer one",
-            layers=layers,
-        )
-    for field in ("A_dtype", "out_dtype"):  # Which `update_dtype` asks for.
-        if field in fields:
-            canonical_name(fields[field], field, ACTIVATION_DTYPES if field == "A_dtype" else OUT_DTYPES)
 
 
 class PendingLayer(torch.nn.Module):
@@ -285,7 +235,7 @@ class BitquantQuantizer(HfQuantizer):
         del model
         path, _dot, last = param_name.rpartition(".")
         return (last == "weight" and path in self._names) or (
-            path in self._experts and last.removesuffix("_proj") in _PRODUCTS
+            path in self._experts and last.removesuffix("_proj") in PRODUCTS
         )
 
     def param_element_size(self, model: Any, param_name: str, param: torch.Tensor) -> float:
@@ -310,9 +260,11 @@ class BitquantQuantizer(HfQuantizer):
         if self._pending is not None:
             places = Places(model)
             for name in self._pending:
-                linear = model.get_submodule(name)
-                place = PendingLayer(linear.in_features, linear.out_features, linear.bias is not None)
-                places.replace(name, place)
+                module = model.get_submodule(name)
+                if is_stock_experts(module):
+                    places.replace(name, PendingLayer(0, 0, has_bias=False))
+                    continue
+                places.replace(name, PendingLayer(module.in_features, module.out_features, module.bias is not None))
         elif self.pre_quantized:
             self._build(model)
         else:
@@ -379,7 +331,7 @@ class BitquantQuantizer(HfQuantizer):
         """Put the experts that were quantized as they were read where they belong, with their biases."""
         places = Places(model)
         for path, (stock, experts) in self._experts.items():
-            for product in _PRODUCTS:
+            for product in PRODUCTS:
                 layer: ExpertsLinear = getattr(experts, product)
                 for e in range(layer.num_experts if layer.bias is not None else 0):
                     layer.bias[e].copy_(stock.bias(product, e))  # type: ignore[index,arg-type]
@@ -402,7 +354,7 @@ class BitquantQuantizer(HfQuantizer):
             if key is None:
                 continue
             try:
-                layer = _empty(module, dict(fields_of[key]))
+                layer = layer_from_fields(module, dict(fields_of[key]))
             except (TypeError, ConfigError) as error:
                 raise ConfigError(
                     f"the quantization_config constructs {key!r} in a way that there is none ({error}); use the "
@@ -411,7 +363,7 @@ class BitquantQuantizer(HfQuantizer):
                 ) from error
             self._expected |= {f"{name}.{part}": (t.shape, t.dtype) for part, t in layer.named_buffers()}
             places.replace(name, layer)
-        kinds = tuple(_KINDS.values())
+        kinds = tuple(KINDS.values())
         for name, pattern in left.items():
             if not any(isinstance(m, kinds) and pattern.fullmatch(n) for n, m in model.named_modules()):
                 raise ConfigError(
@@ -439,19 +391,22 @@ class BitquantQuantizer(HfQuantizer):
         return model
 
 
-def _empty(module: Any, fields: dict[str, Any]) -> torch.nn.Module:
-    """Return the layer of a module that `layer_fields` says, on the meta device."""
-    kind = _KINDS[fields.pop("layer", "Linear")]
-    if is_stock_experts(module) != (kind is Experts):
-        raise ConfigError(f"{type(module).__name__} is not what becomes {kind.__name__}")
-    if kind is Experts:
-        return StockExperts.of(module).make(**fields)
-    with torch.device("meta"):
-        layer: Any = kind(module.in_features, module.out_features, module.bias is not None, **fields)
-    if kind is BitLinear:
-        layer.drop_weight()
-    result: torch.nn.Module = layer
-    return result
+def _refuse_floats(module: torch.nn.Module, *_: Any, **__: Any) -> torch.Tensor:
+    """Stand for "bitquant" among transformers' functions for experts, which modules with packed weights never call.
+
+    Raises
+    ------
+    ConfigError
+        Always: the weights of the module are floats.
+    """
+    raise ConfigError(
+        f"experts_implementation={METHOD!r} needs packed experts (got {type(module).__name__} with floats); "
+        "quantize_model, load_model and a BitquantConfig pack them, or choose another experts_implementation",
+        experts_implementation=METHOD,
+    )
+
+
+ALL_EXPERTS_FUNCTIONS.register(METHOD, _refuse_floats)
 
 
 def _mark_loaded(layer: torch.nn.Module) -> None:
@@ -488,35 +443,6 @@ def _tied_modules(model: Any) -> set[str]:
     """Return the names of modules whose weight is another's."""
     tied = getattr(model, "all_tied_weights_keys", None) or {}
     return {name.rpartition(".")[0] for pair in tied.items() for name in pair}
-
-
-def layer_fields(model: torch.nn.Module) -> dict[str, dict[str, Any]]:
-    """Return constructor arguments of the quantized layers of a model by name.
-
-    Equal layers whose names differ in numbers alone are named once, with "*" for the numbers, where every linear
-    layer of such a name is one of them.
-    """
-    by_pattern: dict[str, dict[str, Any]] = {}
-    for name, module in model.named_modules():
-        fields: dict[str, Any] | None = None
-        if isinstance(module, Linear):
-            fields = module.constructor_fields()
-        elif isinstance(module, BitLinear) and module.qweight is not None:
-            fields = {"layer": "BitLinear"}
-        elif isinstance(module, Experts):
-            fields = {"layer": "Experts", **{p: getattr(module, p).constructor_fields() for p in _PRODUCTS}}
-        elif not isinstance(module, torch.nn.Linear) and not is_stock_experts(module):
-            continue
-        pattern = re.sub(r"(?<=\.)\d+(?=\.)", "*", f".{name}.")[1:-1]
-        by_pattern.setdefault(pattern, {})[name] = fields
-    result = {}
-    for pattern, members in by_pattern.items():
-        first, *others = members.values()
-        if first is not None and all(fields == first for fields in others):
-            result[pattern] = first
-        else:
-            result.update({name: fields for name, fields in members.items() if fields is not None})
-    return result
 
 
 def attach_quantizer(model: Any, config: BitquantConfig) -> None:

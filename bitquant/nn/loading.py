@@ -23,10 +23,12 @@ from bitquant.nn.checkpoints.layer import checkpoint_error
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
 from bitquant.nn.checkpoints.weight import QuantizedWeight
 from bitquant.nn.device import present_device
+from bitquant.nn.experts import Experts, ExpertsLinear
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import merge_layers, unmerge_layers
 from bitquant.nn.outline import (
     brief,
+    expert_places,
     import_transformers,
     make_outline,
     model_class_of,
@@ -35,7 +37,10 @@ from bitquant.nn.outline import (
     read_model_config,
 )
 from bitquant.nn.prepare import Preparation, may_prepare
+from bitquant.nn.stock import find_stock_experts, stock_refusal
+from bitquant.nn.stored_experts import stored_experts
 from bitquant.nn.swap import (
+    NOT_OF_EXPERTS,
     ModelWarning,
     Places,
     check_dtype,
@@ -298,7 +303,7 @@ class _LazyTensor:
         return self._make()[index]
 
 
-def _has_own_scales(layer: Linear) -> bool:
+def _has_own_scales(layer: Linear | ExpertsLinear) -> bool:
     """Whether the type of a layer's scales is to be that of all layers."""
     return layer.has_scale_type and min(layer.config.A_format.bits, layer.config.scale_format.bits) > 8
 
@@ -329,7 +334,13 @@ class _Loader:
         names = module_names(self.checkpoint, outline)
         #: Names of linear layers by their paths, and the paths of what is none.
         self.linear = {p: n for p, n in names.items() if n is not None}
-        self.others = [p for p, n in names.items() if n is None and not self._is_ignored(outline, p)]
+        #: The experts modules that are packed, by name.
+        stock = find_stock_experts(outline)
+        placed = expert_places(names, outline, [n for n, module in stock.items() if stock_refusal(module) is None])
+        self.experts = {e.name: e for e in stored_experts(self.checkpoint, placed, stock, self._fitting_bias)}
+        self.others = [
+            p for p, n in names.items() if n is None and p not in placed and not self._is_ignored(outline, p)
+        ]
         output = outline.get_output_embeddings()
         if any(outline.get_submodule(name) is output for name in self.linear.values()):
             for holder in (self.config, self.config.get_text_config()):
@@ -355,7 +366,7 @@ class _Loader:
         try:
             signatures = {path: self.checkpoint.signature(path) for path in linear}
             first = {signature: path for path, signature in reversed(signatures.items())}
-            if not may_prepare(len(first), self.place.type):
+            if not may_prepare(len(first) + 2 * len(self.experts), self.place.type):
                 return None
             layers = {}
             for signature, path in first.items():
@@ -369,6 +380,8 @@ class _Loader:
                         layers[signature] = layer.with_scale_dtype("float32")
             kinds = {linear[path]: signature for path, signature in signatures.items() if signature in layers}
             outline_operators(outline, kinds, lambda signature: copy.deepcopy(layers[signature]), merge=self.merge)
+            for stored in {stored.signature(): stored for stored in self.experts.values()}.values():
+                outline.set_submodule(stored.name, self._experts(stored.empty, name))
             return Preparation(outline, self.place)
         except Exception:  # noqa: BLE001  reading all layers, and their first calls, say what is wrong
             return None
@@ -377,12 +390,17 @@ class _Loader:
         """Return the type to which a layer rounds its input; None where it does not."""
         return weight.activation.A_dtype if weight.activation is not None and self.quantize_activations else None
 
+    def _experts(self, make: Callable[..., Experts], *arguments: Any) -> Experts:
+        """Return experts with the options of the loader that are theirs."""
+        own = {name: value for name, value in self.options.items() if name not in NOT_OF_EXPERTS}
+        return make(*arguments, self.scale_dtype, **own)
+
     def _load_layers(self) -> Any:
         from bitquant.nn.hub import BitquantConfig, attach_quantizer
 
         linear, others = self.linear, self.others
         quantization = BitquantConfig()
-        quantization.pending = list(linear.values())  # type: ignore[attr-defined]
+        quantization.pending = [*linear.values(), *self.experts]  # type: ignore[attr-defined]
         model, info = _load(
             self.transformers, self.model_class, self.config, self.checkpoint.path, self._state_dict(others),
             self.dtype, self.place, quantization_config=quantization,
@@ -393,7 +411,10 @@ class _Loader:
         places = Places(model)
         for path in track(self.checkpoint.in_turn(list(linear)), "Loading layers", len(linear)):
             places.replace(linear[path], self._layer(path, model.get_submodule(linear[path])))
-        self._unify_scales(model, places)
+        name = str(self.dtype).removeprefix("torch.")
+        for stored in track(self.experts.values(), "Loading experts", len(self.experts)):
+            places.replace(stored.name, self._experts(stored.load, self.place, name))
+        self._unify_scales(model)
         if others:
             warn_of_experts(model, f"are kept in {str(self.dtype).removeprefix('torch.')}")
         if self.merge:
@@ -487,11 +508,13 @@ class _Loader:
             file=str(self.checkpoint.path), layer=path,
         )  # fmt: skip
 
-    def _unify_scales(self, model: Any, places: Places) -> None:
+    def _unify_scales(self, model: Any) -> None:
         """Give all layers scales of one type, but for scales of 8 bits; say so where A's type does not hold theirs."""
-        sixteen = {n: m for n, m in model.named_modules() if isinstance(m, Linear) and _has_own_scales(m)}
+        kinds = (Linear, ExpertsLinear)
+        sixteen = {n: m for n, m in model.named_modules() if isinstance(m, kinds) and _has_own_scales(m)}
         types = {m.config.scale_format.name for m in sixteen.values()}
         if len(types) > 1:
+            places = Places(model)
             for name, layer in sixteen.items():
                 places.replace(name, layer.with_scale_dtype("float32"))
             types = {"float32"}

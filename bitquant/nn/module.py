@@ -55,16 +55,8 @@ class Kernels:
     was compiled once serves every block of its kind.
     """
 
-    def __init__(
-        self,
-        config: AnyConfig,
-        target: str | Target | None,
-        enable_tuning: bool = False,
-        sharing: tuple[AnyConfig, ...] = (),
-    ) -> None:
+    def __init__(self, config: AnyConfig, target: str | Target | None, enable_tuning: bool) -> None:
         self.config, self._target, self.enable_tuning = config, target, enable_tuning
-        #: The problems of other operators that read the same weight, in the same layout.
-        self.sharing = sharing
         self._operator_type: Any = GroupedMatmul if isinstance(config, GroupedMatmulConfig) else Matmul
         self._options = {"enable_tuning": True} if enable_tuning else {}
         self.operators: dict[str, Any] = {}
@@ -78,11 +70,11 @@ class Kernels:
         """Make the operator for a type of device. torch.compile runs this where it stands, and does not trace it."""
         if device_type not in self.operators:
             target = self.target_on(device_type)
-            self._keep(device_type, self._operator_type(self._config_on(device_type), target=target, **self._options))
+            self._keep(device_type, self._operator_type(self.config, target=target, **self._options))
 
     def build(self, device_type: str) -> Any:
         """Return an operator for a type of device, without tuning, and keep none: it leaves kernels in the cache."""
-        return self._operator_type(self._config_on(device_type), target=self.target_on(device_type))
+        return self._operator_type(self.config, target=self.target_on(device_type))
 
     #: Whether it takes long enough to build for a worker process.
     is_heavy = True
@@ -95,7 +87,7 @@ class Kernels:
     def find(self, device_type: str) -> bool:
         """Return whether the operator for a type of device is there now, made without compiling or tuning anything."""
         if device_type not in self.operators and not self.enable_tuning:
-            operator = self._operator_type.find(self._config_on(device_type), self.target_on(device_type))
+            operator = self._operator_type.find(self.config, self.target_on(device_type))
             if operator is not None:
                 self._keep(device_type, operator)
         return device_type in self.operators
@@ -116,15 +108,8 @@ class Kernels:
                 target = resolve_target(self.target_on(device_type))
             except UnsupportedError:  # No kernels run on this GPU, which is for the first call to say.
                 return "plain"
-            wanted = {preferred_layout(config, target) for config in (self.config, *self.sharing)}
-            self._gpu_layout = wanted.pop() if len(wanted) == 1 else "plain"
+            self._gpu_layout = preferred_layout(self.config, target)
         return self._gpu_layout
-
-    def _config_on(self, device_type: str) -> AnyConfig:
-        """Return the problem; where it shares a weight that is plain on a device, with the wish for that."""
-        if self.sharing and device_type == "cuda" and self.layout(device_type) == "plain":
-            return dataclasses.replace(self.config, fast_decoding=False)
-        return self.config
 
     @property
     def target(self) -> str | Target | None:
@@ -141,24 +126,19 @@ class Kernels:
         return shared_kernels(config, self._target, self.enable_tuning)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return shared_kernels, (self.config, self._target, self.enable_tuning, self.sharing)
+        return shared_kernels, (self.config, self._target, self.enable_tuning)
 
 
 #: It keeps nothing alive.
 _in_use: weakref.WeakValueDictionary[tuple[str, str, bool], Kernels] = weakref.WeakValueDictionary()
 
 
-def shared_kernels(
-    config: AnyConfig,
-    target: str | Target | None,
-    enable_tuning: bool = False,
-    sharing: tuple[AnyConfig, ...] = (),
-) -> Kernels:
+def shared_kernels(config: AnyConfig, target: str | Target | None, enable_tuning: bool = False) -> Kernels:
     """Return the operators of a problem, the same ones for equal arguments while they are in use."""
-    fields = [[getattr(c, field.name) for field in dataclasses.fields(c)] for c in (config, *sharing)]
+    fields = [config.operation, *(getattr(config, field.name) for field in dataclasses.fields(config))]
     key = (repr(fields), str(target), enable_tuning)  # Of texts: it is hashed when a process ends.
     if (kernels := _in_use.get(key)) is None:
-        kernels = _in_use[key] = Kernels(config, target, enable_tuning, sharing)
+        kernels = _in_use[key] = Kernels(config, target, enable_tuning)
     return kernels
 
 

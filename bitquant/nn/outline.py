@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,12 +19,15 @@ from bitquant.nn.linear import Linear
 from bitquant.nn.merged import merge_layers
 
 __all__ = [
+    "ExpertPlace",
     "OutlinedOperator",
     "brief",
+    "expert_places",
     "import_transformers",
     "make_outline",
     "model_class_of",
     "module_names",
+    "names_in",
     "outline_operators",
     "read_model_config",
 ]
@@ -126,22 +130,80 @@ def make_outline(model_class: Any, config: Any, dtype: torch.dtype) -> Any:
 
 def module_names(paths: Iterable[str], outline: Any) -> dict[str, str | None]:
     """Return the name of the linear layer that each path of a checkpoint stands for; None where it is none."""
+    modules, names = dict(outline.named_modules()), names_in(outline)
+
+    def name_of(path: str) -> str | None:
+        return next((name for name in names(path) if type(modules.get(name)) is torch.nn.Linear), None)
+
+    return {path: name_of(path) for path in paths}
+
+
+def names_in(outline: Any) -> Callable[[str], tuple[str, ...]]:
+    """Return what gives the names that a module of a checkpoint may have in a model."""
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import WeightRenaming
 
-    modules, prefix = dict(outline.named_modules()), f"{outline.base_model_prefix}."
+    prefix = f"{outline.base_model_prefix}."
     renamings = [entry for entry in get_model_conversion_mapping(outline) if isinstance(entry, WeightRenaming)]
 
-    def name_of(path: str) -> str | None:
+    def names(path: str) -> tuple[str, ...]:
         renamed = f"{path}.weight"
         for entry in renamings:
             renamed, _ = entry.rename_source_key(renamed)
-        for name in (path, prefix + path, path.removeprefix(prefix), renamed.removesuffix(".weight")):
-            if type(modules.get(name)) is torch.nn.Linear:
-                return name
-        return None
+        return path, prefix + path, path.removeprefix(prefix), renamed.removesuffix(".weight")
 
-    return {path: name_of(path) for path in paths}
+    return names
+
+
+#: What the linear layers of an expert are called, and stacks of them.
+_EXPERT_LAYER = re.compile(r"(?P<module>.+)\.(?P<e>\d+)\.(?P<part>\w+)")
+_EXPERT_PARTS = {
+    "gate_proj": "gate", "w1": "gate", "up_proj": "up", "w3": "up", "down_proj": "down", "w2": "down",
+}  # fmt: skip
+_EXPERT_STACK = re.compile(r"(?P<module>.+)\.(?P<part>gate_up|down)_proj")
+
+
+class ExpertPlace(NamedTuple):
+    """Where the weight of a path of a checkpoint belongs among experts.
+
+    Attributes
+    ----------
+    module
+        Name of the experts module.
+    part
+        "gate", "up", "gate_up" or "down".
+    e
+        Number of the expert; None where the weight is that of all.
+    """
+
+    module: str
+    part: str
+    e: int | None
+
+
+def expert_places(paths: Iterable[str], outline: Any, modules: Collection[str]) -> dict[str, ExpertPlace]:
+    """Return the places of those paths of a checkpoint that are weights of experts.
+
+    Parameters
+    ----------
+    paths
+        Paths of the checkpoint.
+    outline
+        The model.
+    modules
+        Names of its experts modules.
+    """
+    names, found = names_in(outline), {}
+    for path in paths:
+        for name in names(path):
+            single, stack = _EXPERT_LAYER.fullmatch(name), _EXPERT_STACK.fullmatch(name)
+            if single and single["module"] in modules and single["part"] in _EXPERT_PARTS:
+                found[path] = ExpertPlace(single["module"], _EXPERT_PARTS[single["part"]], int(single["e"]))
+                break
+            if stack and stack["module"] in modules:
+                found[path] = ExpertPlace(stack["module"], stack["part"], None)
+                break
+    return found
 
 
 def outline_operators(

@@ -130,22 +130,25 @@ class StockExperts:
             return Gate(self.module.act_fn)
         return _GATES[type(self.module).__name__](self.module)
 
-    def make(self, gate_up: dict[str, Any], down: dict[str, Any], **common: Any) -> Experts:
-        """Return empty experts on the meta device, with these and common fields of `ExpertsLinear`."""
+    def product(self, name: str, **fields: Any) -> ExpertsLinear:
+        """Return an empty product, "gate_up" or "down", on the meta device, with these fields of `ExpertsLinear`."""
+        H, inner = self.hidden_size, self.intermediate_size
+        K, N, D_rows = (H, 2 * inner, "slots") if name == "gate_up" else (inner, H, "tokens")
+        own: dict[str, Any] = {"top_k": self.top_k, "D_rows": D_rows, **fields}
         with torch.device("meta"):
-            first = ExpertsLinear(
-                self.num_experts, self.hidden_size, 2 * self.intermediate_size, self.has_bias, top_k=self.top_k,
-                **common, **gate_up,
-            )  # fmt: skip
-            last = ExpertsLinear(
-                self.num_experts, self.intermediate_size, self.hidden_size, self.has_bias, top_k=self.top_k,
-                D_rows="tokens", **common, **down,
-            )  # fmt: skip
-        experts = Experts(first, last, self.gate())
+            return ExpertsLinear(self.num_experts, K, N, self.has_bias, **own)
+
+    def join(self, gate_up: ExpertsLinear, down: ExpertsLinear) -> Experts:
+        """Return the experts with these products, that stand for the module."""
+        experts = Experts(gate_up, down, self.gate())
         if (config := getattr(self.module, "config", None)) is not None:
             kind: Callable[..., torch.nn.Module] = type(self.module)
             experts.make_stock = partial(kind, config)
         return experts.train(self.module.training)
+
+    def make(self, gate_up: dict[str, Any], down: dict[str, Any], **common: Any) -> Experts:
+        """Return empty experts on the meta device, with these and common fields of `ExpertsLinear`."""
+        return self.join(self.product("gate_up", **common, **gate_up), self.product("down", **common, **down))
 
     def rows(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return rows of gate and up, (2 I, ...), in turn."""

@@ -37,6 +37,7 @@ from bitquant.progress import track
 __all__ = [
     "DEFAULT_SKIP",
     "LEAST_GROUP",
+    "NOT_OF_EXPERTS",
     "ModelWarning",
     "Places",
     "as_names",
@@ -323,7 +324,7 @@ def quantize_layers(
 
 
 #: Parameters of `Linear` that say nothing of experts: their inputs stay in 16 bits, and nothing is tuned.
-_NOT_OF_EXPERTS = {"A_dtype", "enable_tuning", "propagate_b", "quantize_activations", "with_activation_scale", "method"}
+NOT_OF_EXPERTS = {"A_dtype", "enable_tuning", "propagate_b", "quantize_activations", "with_activation_scale", "method"}
 
 
 def empty_layer(module: Any, W_dtype: str, group_size: int | None, **options: Any) -> Linear | Experts:
@@ -336,7 +337,7 @@ def empty_layer(module: Any, W_dtype: str, group_size: int | None, **options: An
     """
     if is_stock_experts(module):
         stock = StockExperts.of(module)
-        own = {name: value for name, value in options.items() if name not in _NOT_OF_EXPERTS}
+        own = {name: value for name, value in options.items() if name not in NOT_OF_EXPERTS}
         groups = (fitting_group(stock.hidden_size, group_size), fitting_group(stock.intermediate_size, group_size))
         return empty_experts(stock, W_dtype, groups, **own)
     twin = torch.nn.Linear(

@@ -24,7 +24,7 @@ from transformers import (
 
 import bitquant as bq
 from bitquant.nn import Experts, ExpertsLinear, Gate, ModelWarning, experts, stock
-from bitquant.nn.hub import layer_fields
+from bitquant.nn.saved_layers import layer_fields
 from bitquant.transformers import BitquantConfig
 
 SIZES = dict(
@@ -417,6 +417,24 @@ def test_experts_are_quantized_as_they_are_read(name, tmp_path):
     config = BitquantConfig(group_size=32, opt_M=(16,))
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=config, dtype="auto")
     assert torch.equal(logits(loaded, MANY), logits(quantized(model), MANY))
+
+
+def test_experts_implementation(tmp_path):
+    """Packed experts compute whatever it is; "bitquant" refuses those that are not packed."""
+    model = quantized(make("mixtral"))
+    wanted = logits(model)
+    for name in ("eager", "grouped_mm", "bitquant"):
+        model.set_experts_implementation(name)
+        assert torch.equal(logits(model), wanted)
+    make("mixtral").save_pretrained(tmp_path)
+    config = BitquantConfig(group_size=32, opt_M=(16,))
+    loaded = AutoModelForCausalLM.from_pretrained(
+        tmp_path, quantization_config=config, experts_implementation="bitquant", dtype="auto"
+    )
+    assert torch.equal(logits(loaded), wanted)
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path, experts_implementation="bitquant", dtype="auto")
+    with pytest.raises(bq.ConfigError, match=r"needs packed experts \(got MixtralExperts with floats\)"):
+        logits(plain)
 
 
 def test_meta_device():

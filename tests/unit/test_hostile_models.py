@@ -22,7 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import bitquant as bq
 from bitquant.cli.generate import _load_tokenizer
 from bitquant.nn import Linear
-from bitquant.nn.hub import BitquantConfig, BitquantQuantizer, layer_fields
+from bitquant.nn.hub import BitquantConfig, BitquantQuantizer
+from bitquant.nn.saved_layers import layer_fields
 
 SIZES = dict(
     hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,

@@ -20,12 +20,10 @@ from transformers import (
     LlamaForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
-    Qwen3MoeConfig,
-    Qwen3MoeForCausalLM,
 )
 
 import bitquant as bq
-from bitquant.nn import BitLinear, Linear, ModelWarning, loading, swap
+from bitquant.nn import BitLinear, Linear, ModelWarning, loading
 from bitquant.progress import track
 
 from .checkpoints.packers import FIXTURES
@@ -527,54 +525,6 @@ def test_unquantized_directories(tmp_path):
             bq.ConfigError, match=f"'{next(iter(options))}' must be left out.*quantize_model takes them"
         ):
             bq.load_model(tmp_path, "cpu", **options)
-
-
-def test_experts_of_qwen3_moe(tmp_path):
-    """Experts that are stored one by one are stacked as the model has them, in 16 bits, with a message."""
-    from .checkpoints.packers import gptq
-
-    torch.manual_seed(0)
-    sizes = {**SIZES, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16}
-    config = Qwen3MoeConfig(**sizes, decoder_sparse_step=1, mlp_only_layers=[])
-    model = Qwen3MoeForCausalLM(config).half().eval()
-    model.save_pretrained(tmp_path)
-    state = load_file(tmp_path / "model.safetensors")
-    reference = dict(state)
-    for name in list(state):
-        path = name.removesuffix(".weight")
-        if not name.endswith("_proj.weight"):
-            continue
-        weight = state.pop(name).float()
-        N, K = weight.shape
-        scale = (weight.abs().amax(1, keepdim=True) / 7).half()
-        codes = (weight / scale.float()).round().clamp(-8, 7) + 8
-        tensors = gptq(codes.to(torch.int64), torch.full((N, 1), 8), scale, 4, torch.zeros(K), "words")
-        state.update({f"{path}.{role}": tensor.contiguous() for role, tensor in tensors.items()})
-        reference[name] = ((codes - 8) * scale.float()).half()
-    save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
-    fields = json.loads((tmp_path / "config.json").read_text())
-    fields["quantization_config"] = {
-        "quant_method": "gptq",
-        "bits": 4,
-        "group_size": -1,
-        "sym": True,
-        "desc_act": False,
-    }
-    (tmp_path / "config.json").write_text(json.dumps(fields))
-    with pytest.warns(ModelWarning, match=r"the experts of this model are kept in float16, which takes 0.00 GiB"):
-        loaded = bq.load_model(tmp_path, "cpu", opt_M=(16,))
-    plain = tmp_path / "plain"
-    plain.mkdir()
-    save_file(reference, plain / "model.safetensors", {"format": "pt"})
-    del fields["quantization_config"]
-    (plain / "config.json").write_text(json.dumps(fields))
-    wanted = AutoModelForCausalLM.from_pretrained(plain, dtype=torch.float16)
-    assert (
-        loaded.model.layers[0].mlp.experts.gate_up_proj.shape == wanted.model.layers[0].mlp.experts.gate_up_proj.shape
-    )
-    assert torch.equal(loaded.model.layers[1].mlp.experts.down_proj, wanted.model.layers[1].mlp.experts.down_proj)
-    assert difference(logits(loaded), logits(wanted)) <= 0.01
-    assert swap.expert_bytes(loaded) == 2 * 4 * 3 * 64 * 32 * 2
 
 
 @pytest.mark.thorough

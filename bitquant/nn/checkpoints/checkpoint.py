@@ -148,6 +148,19 @@ class Checkpoint(Mapping[str, QuantizedWeight]):
         except ConfigError as error:  # A rule of QuantizedWeight that the reader's own checks let pass.
             raise layer.error(str(error)) from error
 
+    def experts(self, path: str) -> Iterator[QuantizedWeight]:
+        """Yield the weights of the experts of a layer that holds all of them, each unpacked when it is due.
+
+        Raises
+        ------
+        CheckpointError
+            As `read`, or if the layer holds one weight.
+        """
+        layer, reader = self._layers[path], self._reader
+        if reader is not None:
+            with _foreign_values(layer.error):
+                yield from reader.experts(layer)
+
     def in_turn(self, paths: Sequence[str]) -> Iterator[str]:
         """Yield paths of layers; the tensors of the next one are on their way to its device meanwhile."""
         try:

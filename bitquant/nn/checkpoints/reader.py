@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -173,6 +173,20 @@ class Reader(ABC):
         CheckpointError
             If a tensor breaks a rule of the format.
         """
+
+    def experts(self, layer: StoredLayer) -> Iterator[QuantizedWeight]:
+        """Yield the weights of the experts of a layer whose weights are stored as one, each unpacked when it is due.
+
+        Raises
+        ------
+        CheckpointError
+            As `read`, or if it is no such layer.
+        """
+        weight = self.read(layer)
+        if isinstance(weight, Inexpressible) or weight.experts is None:
+            raise layer.error("must hold the weights of several experts (got one weight)")
+        for e in range(weight.experts):
+            yield weight.expert(e)
 
 
 def all_readers() -> tuple[type[Reader], ...]:
