@@ -132,10 +132,14 @@ def test_a_graph_of_a_layer_is_replayed_with_other_routing(form, m):
             assert_close(output.cpu(), expected, config.matmul)
 
 
-def test_results_do_not_depend_on_the_order_of_blocks():
-    """Values of slots are added in their order: the same operands give the same bits."""
+@pytest.mark.parametrize("hint", [{}, {"multicast": 2}, {"split_k": 2}, {"multicast": 2, "split_k": 2}], ids=str)
+def test_results_do_not_depend_on_the_order_of_blocks(hint):
+    """Values of slots are added in their order, and blocks of a cluster list slots in one order: bits are the same."""
     config = bq.GroupedMatmulConfig(8, 512, 512, **UINT4, **DOWN, M=(64,))
-    operator = bq.GroupedMatmul(config, target="cuda")
+    fields = {"units": "experts", "block_m": 32, "warps_n": 2, "warps_k": 4, "unroll": 1, "ahead": 1, **hint}
+    planned = Planned("grouped_decode", fields, "tuned")
+    operator = bq.GroupedMatmul(config, target="cuda", records=Plan({64: planned}))
+    check_grouped_call(operator, 64, "cuda")
     inputs = draw_grouped_inputs(config, 64, torch.Generator().manual_seed(0))
     operands = {name: t.cuda() for name, t in inputs.stored(operator.weight_layout).items()}
     first = operator(**operands)

@@ -209,8 +209,14 @@ class ExpertSearch:
     def list_slots(self) -> None:
         """Emit the list of the unit's slots in shared memory; a barrier must follow.
 
-        Where the unit has all slots of its expert, the threads that counted them store them in the order of the count.
+        Where the unit has all slots of its expert, the threads that counted them store them in the order of the count,
+        which may be another one in each block.
         """
+        if self.g.hint.cluster > 1:
+            # Blocks that share rows of A, or their sums, must have them in the same order.
+            with T.If(self.context.thread < 32), T.Then():
+                self._list_in_order()
+            return
         is_whole = self.rows <= self.g.rows_of_a
         if self._are_all_held is not True:
             is_whole = tirx.all(is_whole, self._are_all_held)
