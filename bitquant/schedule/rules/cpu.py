@@ -15,7 +15,7 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, scale_value, tag, zero_point
+from bitquant.compute.matmul import scale_value, tag, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, one_of, size
@@ -175,6 +175,8 @@ class CpuGeometry(Geometry):
             return "needs row_tile % rows == 0"
         if hint.col_tile % hint.cols:
             return "needs col_tile % cols == 0"
+        if config.layout == "nt" and hint.col_tile % config.rows_per_column:
+            return "needs an even col_tile with an activation"
         if hint.chunk > max(vectors, _MAX_PADDING):
             return f"needs chunk <= {max(vectors, _MAX_PADDING)}, the vectors of K"
         if hint.scale_sums and hint.chunk != group:
@@ -331,6 +333,11 @@ class CpuRule(Rule):
                 terms = [x + y for x, y in zip(terms[:half], terms[half:], strict=True)]
             return terms[0]
 
+        def pair_of_sums(C, ib, r, p):
+            """Sums of columns 2 p and 2 p + 1 of a tile."""
+            places = [(tirx.floordiv(2 * p + i, N_LANES), tirx.floormod(2 * p + i, N_LANES)) for i in range(2)]
+            return [sum_over_k(lambda lane, j=j: C[ib, j // COLS, r, j % COLS, lane], l) for j, l in places]
+
         @T.prim_func(s_tir=True)
         def kernel():
             T.func_attr({"tirx.noalias": True})
@@ -409,12 +416,19 @@ class CpuRule(Rule):
                                     C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + scaled_sum(
                                         dot[r, q, l], sum_of_A, Scale, Zeros, u, c, l
                                     )
-                for ib, r, j, l in T.grid(blocks, ROWS, hint.col_tile, N_LANES):
-                    i = T.meta_var((first_row + ib) * ROWS + r)
-                    n = T.meta_var((first_col + j) * N_LANES + l)
-                    if i < rows and n < N:
-                        c = T.meta_var(sum_over_k(lambda lane: C[ib, j // COLS, r, j % COLS, lane], l))
-                        D[i, n] = output_value(config, c, **operands.epilogue(i, n))
+                if config.activation is None:
+                    for ib, r, j, l in T.grid(blocks, ROWS, hint.col_tile, N_LANES):
+                        i = T.meta_var((first_row + ib) * ROWS + r)
+                        n = T.meta_var((first_col + j) * N_LANES + l)
+                        if i < rows and n < N:
+                            c = T.meta_var(sum_over_k(lambda lane: C[ib, j // COLS, r, j % COLS, lane], l))
+                            D[i, n] = operands.output(i, n, [c])
+                else:
+                    for ib, r, p in T.grid(blocks, ROWS, hint.col_tile * N_LANES // 2):
+                        i = T.meta_var((first_row + ib) * ROWS + r)
+                        n = T.meta_var(first_col * N_LANES + 2 * p)
+                        if i < rows and n < N:
+                            D[i, n // 2] = operands.output(i, n, pair_of_sums(C, ib, r, p), is_for_cpu=True)
 
         return tag(kernel, config, rung, geometry.problem.weight_layout)
 

@@ -382,6 +382,11 @@ class DecodeGeometry(Geometry):
         return self.config.has_fixed_rows(self.rung) and self.rung % self.rows_of_a == 0
 
     @property
+    def block_columns(self) -> int:
+        """Columns of D of a block of n."""
+        return self.block_n // self.config.rows_per_column
+
+    @property
     def body_k(self) -> int:
         """Length in k of a body."""
         return self.hint.unroll * self.fragment_layout.tile_k

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,8 +53,8 @@ class Unit(Protocol):
     def pointer_to_A(self, m: Expr, k: Expr) -> Expr:
         """Return the pointer to element k of the m-th row of A."""
 
-    def store(self, m: Expr, column: Expr, total: Expr) -> None:
-        """Emit what becomes of the sum over k of the m-th row and a column of D."""
+    def store(self, m: Expr, n: Expr, sums: Sequence[Expr]) -> None:
+        """Emit what becomes of the sum over k of the m-th row and row n of W, or two with an activation."""
 
     def end_block(self, n0: Expr) -> None:
         """Emit what comes after the last `store` to the block of n from `n0` on."""

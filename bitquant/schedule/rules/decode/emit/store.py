@@ -68,29 +68,41 @@ class SumStore:
             else:
                 yield e
 
-    def _local_sum(self, kind: str, m: Expr, n: Expr) -> Any:
-        """Emit the sum over the block's warps along k."""
+    def _local_sums(self, kind: str, m: Expr, n: Expr, count: int = 1) -> list[Expr]:
+        """Emit the sums over the block's warps along k, of `count` n."""
         warps_k = self.context.hint.warps_k
-        values = T.alloc_local((warps_k,), self.context.config.reduce_dtype)
+        values = T.alloc_local((warps_k * count,), self.context.config.reduce_dtype)
         for w in range(warps_k):
-            T.evaluate(T.ptx[f"ld.shared.{kind}"](values[w], self._sum_address(w, m, n)))
-        for w in range(1, warps_k):
-            store_local(values, 0, values[0] + values[w])
-        return values
+            self._load("ld.shared", kind, values, w, count, self._sum_address(w, m, n))
+        return self._added(values, warps_k, count)
+
+    @staticmethod
+    def _load(name: str, kind: str, values: Any, part: int, count: int, address: Expr) -> None:
+        """Emit the load of `count` sums of a part, side by side."""
+        width = f"v{count}." if count > 1 else ""
+        T.evaluate(T.ptx[f"{name}.{width}{kind}"](*(values[part * count + i] for i in range(count)), address))
+
+    @staticmethod
+    def _added(values: Any, parts: int, count: int) -> list[Expr]:
+        """Emit the sums of all parts; return them."""
+        for part in range(1, parts):
+            for i in range(count):
+                store_local(values, i, values[i] + values[part * count + i])
+        return [values[i] for i in range(count)]
 
     def _add_warps(self, kind: str) -> None:
         """Emit the sum of the block's warps, in place of the first one's."""
         g = self.g
         for e in self._elements(g.rows_of_a * g.block_n, self.context.thread, g.threads):
             m, n = e // g.block_n, e % g.block_n
-            values = self._local_sum(kind, m, n)
-            T.evaluate(T.ptx[f"st.shared.{kind}"](self._sum_address(0, m, n), values[0]))
+            total = self._local_sums(kind, m, n)[0]
+            T.evaluate(T.ptx[f"st.shared.{kind}"](self._sum_address(0, m, n), total))
 
-    def _cluster_sum(self, kind: str, m: Expr, n: Expr) -> Any:
-        """Emit the sum over the blocks of the cluster."""
+    def _cluster_sums(self, kind: str, m: Expr, n: Expr, count: int) -> list[Expr]:
+        """Emit the sums over the blocks of the cluster, of `count` n."""
         h = self.context.hint
         split = h.split_k
-        values = T.alloc_local((split,), self.context.config.reduce_dtype)
+        values = T.alloc_local((split * count,), self.context.config.reduce_dtype)
         address = T.alloc_local((split,), "uint32")
         local = T.cuda.cvta_generic_to_shared(self._sum_address(0, m, n))
         for rank in range(split):
@@ -98,26 +110,25 @@ class SumStore:
             if h.multicast > 1:
                 block = block + T.cast(self.context.member * split, "uint32")
             T.evaluate(T.ptx["mapa.shared::cluster.u32"](address[rank], local, block))
-            T.evaluate(T.ptx[f"ld.shared::cluster.{kind}"](values[rank], address[rank]))
-        for rank in range(1, split):
-            store_local(values, 0, values[0] + values[rank])
-        return values
+            self._load("ld.shared::cluster", kind, values, rank, count, address[rank])
+        return self._added(values, split, count)
 
     def _store(self, n0: Expr, kind: str) -> None:
         """Emit the stores of D; the blocks of a cluster share them."""
         g, context, unit = self.g, self.context, self.context.unit
         c, split = context.config, context.hint.split_k
-        total = g.rows_of_a * g.block_n
+        of_w, columns = c.rows_per_column, g.block_columns
+        total = g.rows_of_a * columns
         for e in self._elements(total, context.rank * g.threads + context.thread, split * g.threads):
-            m, n = e // g.block_n, e % g.block_n
-            column = n0 + n
+            m, n = e // columns, e % columns * of_w
+            row_of_w = n0 + n
             conditions = unit.has_row(m)
             if g.has_ragged_n:
-                conditions.append(column < c.N)
+                conditions.append(row_of_w < c.N)
 
-            def one(m: Expr = m, n: Expr = n, column: Expr = column) -> None:
-                values = self._cluster_sum(kind, m, n) if split > 1 else self._local_sum(kind, m, n)
-                unit.store(m, column, values[0])
+            def one(m: Expr = m, n: Expr = n, row_of_w: Expr = row_of_w) -> None:
+                sums = self._cluster_sums(kind, m, n, of_w) if split > 1 else self._local_sums(kind, m, n, of_w)
+                unit.store(m, row_of_w, sums)
 
             if conditions:
                 with T.If(tirx.all(*conditions)), T.Then():
