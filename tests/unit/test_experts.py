@@ -133,13 +133,18 @@ FORMATS = {
 }  # fmt: skip
 
 
-def build(fields, E=4, H=64, inner=96, top_k=2, A_dtype="float32", seed=0):
-    """Experts with random numbers in every buffer."""
+def build(fields, E=4, H=64, inner=96, top_k=2, A_dtype="float32", seed=0, gate=None):
+    """Experts with random numbers in every buffer; the activation of the gate is in the first product."""
+    gate = gate or Gate()
     common = {
         "group_size": 32, "with_scaling": True, "A_dtype": A_dtype, "out_dtype": A_dtype, "top_k": top_k,
         "opt_M": (16,), **fields,
     }  # fmt: skip
-    made = Experts(ExpertsLinear(E, H, 2 * inner, **common), ExpertsLinear(E, inner, H, D_rows="tokens", **common))
+    made = Experts(
+        ExpertsLinear(E, H, 2 * inner, activation=gate.activation, **common),
+        ExpertsLinear(E, inner, H, D_rows="tokens", **common),
+        gate,
+    )
     fill(made, seed)
     return made
 
@@ -214,6 +219,52 @@ def test_experts_against_float64(name, tokens):
     assert difference(got, reference(made, x, index, weights)) <= 2e-6
 
 
+@pytest.mark.parametrize("tokens", [5, 40])
+@pytest.mark.parametrize("gate", [
+    Gate(limit=7.0, alpha=1.702), Gate(torch.nn.GELU(approximate="tanh")), Gate(limit=0.5), Gate(torch.nn.ReLU()),
+    Gate(limit=0.5, alpha=1.5),
+], ids=["gpt-oss", "gelu", "DeepSeek-V4", "relu", "other numbers"])  # fmt: skip
+def test_gates_against_float64(gate, tokens):
+    """Activations that kernels have are computed in them, in float32, the others by torch."""
+    made = build(FORMATS["bias"], gate=gate)
+    x, index, weights = route(tokens)
+    assert difference(made(x, index, weights), reference(made, x, index, weights)) <= 2e-6
+
+
+def test_activations_in_kernels():
+    """They are SiLU, gelu by tanh, and gpt-oss's; nothing else."""
+    assert Gate().activation == "silu_mul"
+    assert Gate(limit=7.0, alpha=1.702).activation == "clamped_swiglu"
+    assert Gate(torch.nn.GELU(approximate="tanh")).activation == "gelu_tanh_mul"
+    for gate in (Gate(limit=7.0), Gate(alpha=1.702), Gate(torch.nn.GELU()), Gate(torch.nn.ReLU(), 7.0, 1.7)):
+        assert gate.activation is None
+    names = {name: stock.StockExperts.of(find(name)).gate().activation for name in MODELS}
+    assert names == {"mixtral": "silu_mul", "qwen3": "silu_mul", "gpt_oss": "clamped_swiglu", "deepseek": "silu_mul"}
+    with pytest.raises(bq.ConfigError, match="'gate' must be the activation of 'gate_up', 'silu_mul'"):
+        Experts(
+            ExpertsLinear(4, 64, 192, activation="silu_mul"), ExpertsLinear(4, 96, 64, D_rows="tokens"), Gate(limit=1)
+        )
+
+
+def find(name):
+    """An experts module of transformers."""
+    with torch.device("meta"):
+        return next(iter(stock.find_stock_experts(MODELS[name]()).values()))
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_layout_does_not_depend_on_the_activation(name):
+    """What is sorted with an activation and without, and what is indexed, read one weight."""
+    with torch.device("meta"):
+        layers = [ExpertsLinear(
+            8, 256, 512, group_size=32, with_scaling=True, A_dtype="bfloat16", out_dtype="bfloat16", top_k=2,
+            target="h200", activation=activation,
+            **{k: v for k, v in FORMATS[name].items() if k != "group_size"},
+        ) for activation in (None, "silu_mul")]  # fmt: skip
+    kernels = [*layers[1].needed_kernels(()), layers[1]._plain_kernels, *layers[0].needed_kernels(())]
+    assert len({k.layout("cuda") for k in kernels}) == 1
+
+
 @pytest.mark.parametrize("tokens", [6, 40])
 def test_experts_of_other_ranks_count_as_zeros(tokens):
     """Slots of experts that there are not, E as transformers marks them and others, add nothing in either form."""
@@ -232,7 +283,7 @@ def test_both_forms_agree_and_any_number_of_experts_of_a_token_is_right():
     x, index, weights = route(7, top_k=3)
     assert difference(made(x, index, weights), reference(made, x, index, weights)) <= 2e-6
     x, index, weights = route(7)
-    assert difference(made._sorted(x, index, weights), made(x, index, weights)) <= 2e-6
+    assert difference(made._sorted(x, index, weights, True), made(x, index, weights)) <= 2e-6
     assert made(x[:0], index[:0], weights[:0]).shape == (0, 64)
 
 
