@@ -22,9 +22,12 @@ from bitquant.nn.module import KernelModule, fence, shared_kernels
 
 __all__ = ["Experts", "ExpertsLinear", "Gate"]
 
-#: Most tokens of a call whose slots are indexed; those of more are sorted. CPU: on two threads of an EPYC both take as
-#: long for 32 to 64 tokens (uint4, hidden 1024; 32 experts of which a token meets 4, 8 of 2, 128 of 8).
-_MOST_INDEXED = {"cpu": 16, "cuda": 64}
+#: Most rows of an expert, where tokens are spread evenly, for slots to be indexed; those of more are sorted. Measured
+#: in us, indexed and sorted, as a CUDA graph on an H200 (2026-11-30, 64354c1): gpt-oss-20b (32 experts of which a token
+#: meets 4, MXFP4) with 64 tokens, 8 rows, 214 and 252, with 128 528 and 307; Qwen3-30B-A3B (128 of 8, uint4) with 128
+#: tokens, 8 rows, 179 and 217, with 256 314 and 270. On two threads of an EPYC both take as long at 2 to 8 rows (uint4,
+#: hidden 1024: 32 experts of 4, 8 of 2, 128 of 8).
+_MOST_ROWS = {"cpu": 3, "cuda": 8}
 #: Kernels index rows of A and D with 32 bits, and a CPU's fill up rows of A to whole vectors.
 _MAX_ELEMENTS, _VECTOR = 2**31 - 1, 16
 
@@ -443,7 +446,7 @@ class Experts(torch.nn.Module):
         k = top_k_index.shape[1]
         has_activation = self.gate_up.activation is not None
         wants_gradient = torch.is_grad_enabled() and (hidden_states.requires_grad or top_k_weights.requires_grad)
-        few = tokens <= _MOST_INDEXED["cuda" if hidden_states.is_cuda else "cpu"]
+        few = tokens * k <= _MOST_ROWS["cuda" if hidden_states.is_cuda else "cpu"] * self.num_experts
         if few and k == self.top_k and not wants_gradient:
             ids = top_k_index.to(torch.int32)
             product = self.gate_up.indexed(hidden_states, ids)

@@ -97,7 +97,7 @@ def ids(rows=2, length=5):
 
 
 #: Few tokens, whose slots are indexed, and many, which are sorted.
-FEW, MANY = ids(), ids(3, 20)
+FEW, MANY = ids(1, 5), ids(3, 20)
 
 
 @torch.no_grad()
@@ -168,7 +168,8 @@ def fill(made, seed=0):
                     powers = torch.randint(122, 126, shape, generator=generator, dtype=torch.uint8)
                     given[held.name] = powers.view(held.dtype)
                 else:
-                    given[held.name] = (torch.rand(shape, generator=generator) / 8 + 0.02).to(held.dtype)
+                    numbers = torch.rand(shape, generator=generator) / 8 + 0.02
+                    given[held.name] = (numbers / 16 if c.W_dtype == "int8" else numbers).to(held.dtype)
             if c.W_format.is_integer or c.W_format.levels is not None:
                 low, high = (
                     (0, 2**c.W_format.bits - 1) if c.W_format.levels else (c.W_format.min_value, c.W_format.max_value)
@@ -213,7 +214,7 @@ def test_experts_against_float64(name, tokens):
     """Both forms compute with the weights that dequantize_expert gives, whatever the format."""
     made = build(FORMATS[name])
     x, index, weights = route(tokens)
-    assert (tokens <= experts._MOST_INDEXED["cpu"]) == (tokens < 40)
+    assert (tokens * 2 <= experts._MOST_ROWS["cpu"] * 4) == (tokens < 40)
     got = made(x, index, weights)
     # Sums of 96 products in float32, twice, through a gate.
     assert difference(got, reference(made, x, index, weights)) <= 2e-6
@@ -282,7 +283,7 @@ def test_both_forms_agree_and_any_number_of_experts_of_a_token_is_right():
     made = build(FORMATS["int4"])
     x, index, weights = route(7, top_k=3)
     assert difference(made(x, index, weights), reference(made, x, index, weights)) <= 2e-6
-    x, index, weights = route(7)
+    x, index, weights = route(5)
     assert difference(made._sorted(x, index, weights, True), made(x, index, weights)) <= 2e-6
     assert made(x[:0], index[:0], weights[:0]).shape == (0, 64)
 
@@ -504,7 +505,7 @@ def test_generate_and_compile():
     """A model generates, and compiles whole, with the logits of the uncompiled one."""
     model = quantized(make("qwen3"))
     text = model.generate(FEW, max_new_tokens=4, do_sample=False)
-    assert text.shape == (2, 9)
+    assert text.shape == (1, 9)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
         assert torch.equal(compiled(MANY, use_cache=False).logits, model(MANY, use_cache=False).logits)
