@@ -30,6 +30,8 @@ __all__ = ["Experts", "ExpertsLinear", "Gate"]
 _MOST_ROWS = {"cpu": 3, "cuda": 8}
 #: Kernels index rows of A and D with 32 bits, and a CPU's fill up rows of A to whole vectors.
 _MAX_ELEMENTS, _VECTOR = 2**31 - 1, 16
+#: Elements of the float32 temporary in which experts' rows are weighted, before they are summed: 256 MiB.
+_MOST_SUMMED = 2**26
 
 
 class Gate(torch.nn.Module):
@@ -247,8 +249,6 @@ class ExpertsLinear(KernelModule):
     def allocate(self, device: torch.device | str) -> None:
         """Give the layer memory on a device; its numbers are not specified until every expert is loaded."""
         device = torch.device(device)
-        with torch.device("meta"):
-            self.to_empty(device="meta")
         for name, buffer in list(self.named_buffers()):
             setattr(self, name, torch.empty(buffer.shape, dtype=buffer.dtype, device="meta"))
         self.qweight = self._arranged(self.qweight, self._kernels.layout(device.type))
@@ -474,12 +474,13 @@ class Experts(torch.nn.Module):
         product = self.gate_up.sorted(hidden_states[order // max(k, 1)], offsets, ids, activated=activated)
         h = product if activated else self.gate(product)
         D = self.down.sorted(h, offsets, ids)
-        row_of_slot = torch.empty_like(order).scatter_(0, order, torch.arange(T * k, device=device))
-        slots = D[row_of_slot].view(T, k, D.shape[-1])
-        weights = torch.where(is_ours, top_k_weights, 0).to(torch.float32).unsqueeze(-1)
-        # Those of no expert may be NaN, which a factor of 0 leaves NaN.
-        parts = torch.where(is_ours.unsqueeze(-1), slots, 0) * weights
-        return parts.sum(1).to(D.dtype)
+        row_of_slot = torch.empty_like(order).scatter_(0, order, torch.arange(T * k, device=device)).view(T, k)
+        slots = (row_of_slot, is_ours, top_k_weights)
+        step = max(1, _MOST_SUMMED // max(1, k * D.shape[-1]))
+        if step >= T:
+            return _summed(D, *slots)
+        parts = zip(*(t.split(step) for t in slots), strict=True)
+        return torch.cat([_summed(D, rows, is_in, weights) for rows, is_in, weights in parts])
 
     def num_bytes(self) -> int:
         """Return the bytes of all buffers."""
@@ -488,3 +489,10 @@ class Experts(torch.nn.Module):
     def extra_repr(self) -> str:
         """Return the sizes for ``repr``."""
         return f"num_experts={self.num_experts}, top_k={self.top_k}"
+
+
+def _summed(D: torch.Tensor, rows: torch.Tensor, is_in: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return weighted sums, in float32, of the rows of D of each token's slots; slots that are not `is_in` have none."""
+    # What no expert has written may be NaN, which a factor of 0 leaves NaN.
+    parts = torch.where(is_in.unsqueeze(-1), D[rows], 0) * torch.where(is_in, weights, 0).float().unsqueeze(-1)
+    return parts.sum(1).to(D.dtype)

@@ -379,7 +379,9 @@ class BitquantQuantizer(HfQuantizer):
         if self.pre_quantized:
             _check_complete(layers, self._expected)
         for layer in layers.values():
-            layer.to(layer.qweight.device)  # In the layout for that device.
+            layer.to(
+                next(itertools.chain(layer.buffers(), layer.parameters())).device
+            )  # In the layout for that device.
         if not self.pre_quantized and self._pending is None:
             warn_of_experts(model, "stay in 16 bits")
         if config.merge and self._pending is None:

@@ -293,6 +293,8 @@ def test_calls_of_more_tokens_than_kernels_index_are_cut(monkeypatch):
     made = build(FORMATS["int4"])
     x, index, weights = route(50)
     whole = made(x, index, weights)
+    monkeypatch.setattr(experts, "_MOST_SUMMED", 7 * 2 * 64)
+    assert torch.equal(made(x, index, weights), whole)
     monkeypatch.setattr(made, "_most_tokens", lambda k: 19)
     assert torch.equal(made(x, index, weights), whole)
 
@@ -443,7 +445,7 @@ def test_quantized_model_is_near_the_float_model():
     """8 bits change logits little, as long as no token meets other experts."""
     model = make("mixtral")
     before = logits(model)
-    assert difference(logits(quantized(model, W_dtype="int8")), before) <= 0.02
+    assert difference(logits(quantized(model, W_dtype="int8")), before) <= 0.04
 
 
 @pytest.mark.parametrize("name", list(MODELS))
