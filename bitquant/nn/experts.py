@@ -492,7 +492,7 @@ class Experts(torch.nn.Module):
 
 
 def _summed(D: torch.Tensor, rows: torch.Tensor, is_in: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Return weighted sums, in float32, of the rows of D of each token's slots; slots that are not `is_in` have none."""
+    """Return weighted sums, in float32, of the rows of D of each token's slots that are `is_in`."""
     # What no expert has written may be NaN, which a factor of 0 leaves NaN.
     parts = torch.where(is_in.unsqueeze(-1), D[rows], 0) * torch.where(is_in, weights, 0).float().unsqueeze(-1)
     return parts.sum(1).to(D.dtype)

@@ -12,6 +12,7 @@ own, and "bitquant" there says that there must be no others.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 

@@ -301,6 +301,21 @@ def test_gradients(activation, options, is_compiled):
         torch.testing.assert_close(mine.double(), other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
 
 
+def test_gradients_of_experts_are_refused():
+    """The gradient of grouped products is that of a linear function."""
+    fields = dict(num_experts=2, N=16, K=32, A_dtype="float32", out_dtype="float32", M=(4,))
+    A, offsets = torch.randn(3, 32, requires_grad=True), torch.tensor([1, 3], dtype=torch.int32)
+    for activation in (None, "silu_mul"):
+        operator = bq.GroupedMatmul(bq.GroupedMatmulConfig(**fields, activation=activation), target="cpu")
+        qweight = operator.transform_weight(torch.randn(2, 16, 32))
+        if activation is None:
+            assert operator(A, qweight, offsets=offsets).requires_grad
+            continue
+        with pytest.raises(bq.CallError, match=r"'A' must not require a gradient.*there is no activation"):
+            operator(A, qweight, offsets=offsets)
+        assert operator(A.detach(), qweight, offsets=offsets).shape == (3, 8)
+
+
 def test_records_of_the_problem_without_one_serve():
     """Where a problem with an activation has no record, that of the one without is taken; its own comes first."""
     fields = dict(M=(16,), N=512, K=1024, W_dtype="uint4", group_size=128, with_scaling=True)
