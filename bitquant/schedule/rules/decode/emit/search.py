@@ -3,7 +3,8 @@
 
 Experts have as many units as their rows take, one after the other. A block counts the rows of all experts, or takes
 them from Offsets, and finds by a prefix sum of units which expert the unit belongs to. All blocks find the same: which
-slots a unit has depends on their order alone, unless it has all of the expert's.
+slots a unit has depends on their order alone, unless it has all of the expert's. Where they stand in its list may be
+another place in each block, unless that is one of a cluster.
 """
 
 from __future__ import annotations
@@ -172,12 +173,17 @@ class ExpertSearch:
     def _count_address(self, expert: Expr) -> Expr:
         return self.context.shared(self.g.counts_offset + expert * 4)
 
+    @property
+    def _is_in_order(self) -> bool:
+        """Whether slots are listed in their order: blocks of a cluster share rows of A, or sums over parts of K."""
+        return self.g.hint.cluster > 1
+
     def _count(self) -> None:
         """Emit the count of the slots of each expert in shared memory."""
         context, threads, grouped = self.context, self.g.threads, self.g.grouped
         # As many as the rung's tokens have; more of them only where calls may have more tokens.
         steps = -(-grouped.rung * self.config.rows_per_m // threads)
-        count_held = min(_MOST_HELD_SLOTS, steps)
+        count_held = 0 if self._is_in_order else min(_MOST_HELD_SLOTS, steps)
         has_more = steps > count_held or not self.config.has_most_rows(grouped.rung)
         before = T.alloc_local((1,), "uint32")
 
@@ -188,7 +194,7 @@ class ExpertSearch:
                 T.evaluate(T.ptx["atom.shared.add.u32"](before[0], address, T.uint32(1)))
                 note(expert, before[0].astype("int32"))
 
-        self._held = held = T.alloc_local((2 * count_held,), "int32")
+        self._held = held = T.alloc_local((max(1, 2 * count_held),), "int32")
         for step in range(count_held):
             # No expert, nor -1, which is that of a block without a unit.
             store_local(held, 2 * step, T.int32(-2))
@@ -212,8 +218,7 @@ class ExpertSearch:
         Where the unit has all slots of its expert, the threads that counted them store them in the order of the count,
         which may be another one in each block.
         """
-        if self.g.hint.cluster > 1:
-            # Blocks that share rows of A, or their sums, must have them in the same order.
+        if self._is_in_order:
             with T.If(self.context.thread < 32), T.Then():
                 self._list_in_order()
             return
