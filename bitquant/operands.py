@@ -174,7 +174,7 @@ OPERANDS: tuple[Operand, ...] = (
     ),
     Operand(
         "D", "output", "output", "A",
-        shape=lambda c, m, _: (m, c.N),
+        shape=lambda c, m, _: (m, c.columns),
         dtype=lambda c, _: c.out_format.tvm_dtype,
         is_wide=_always,
     ),
@@ -252,6 +252,6 @@ def present(config: MatmulConfig | GroupedMatmulConfig, of: tuple[Operand, ...] 
 
 
 def without_epilogue(config: MatmulConfig) -> MatmulConfig:
-    """Return the same problem with no operand of `EPILOGUE`."""
+    """Return the same problem with no operand of `EPILOGUE`, and no activation."""
     fields: dict[str, Any] = {operand.field: False for operand in EPILOGUE if operand.field is not None}
-    return dataclasses.replace(config, **fields)
+    return dataclasses.replace(config, activation=None, **fields)

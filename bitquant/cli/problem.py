@@ -122,6 +122,8 @@ _OPTIONS = tuple(
         ("with_channel_scale", bool, "", False, "Multiply sums by a float32 for each row of W, (N,)."),
         ("codebook", NUMBERS, "FLOAT,FLOAT,...", None, "The 16 values of W's codes, where W_dtype is code4."),
         ("rows_per_scale", _WHOLE, "INT", 1, "Consecutive rows of W that share a scale: 128 for blocks of 128 x 128."),
+        ("activation", _NAME_OR_NONE, "NAME", None,
+         "Of gate (even rows of W) and up (odd rows): silu_mul, gelu_tanh_mul or clamped_swiglu; D has N / 2 columns."),
     )
 )  # fmt: skip
 

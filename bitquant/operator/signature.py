@@ -79,7 +79,7 @@ class Signature:
 
     def __init__(self, config: Any, layout: WeightLayout, device_type: str) -> None:
         self.config, self.layout, self.device_type = config, layout, device_type
-        self.K, self.N = config.K, config.N
+        self.K, self.N, self.columns = config.K, config.N, config.columns
         #: By the names at the call, in the order of the kernels' parameters.
         self.expected = {
             o.argument: Expected(

@@ -18,6 +18,8 @@ from bitquant.problem import Problem
 from bitquant.schedule import schedule_module
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
 from bitquant.schedule.rules.decode.grouped.rule import GroupedDecodeRule
+from bitquant.schedule.rules.hopper.experts import GroupedWgmmaRule
+from bitquant.schedule.rules.hopper.hint import WgmmaHint
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -93,6 +95,14 @@ def test_schedule_on_the_fragment_layout(name, update_golden):
     config = bq.MatmulConfig(**{**PROBLEMS[name], "M": 1})
     scheduled = schedule_module(select_implementation(config, "fragment"), TARGETS["sm_90a"])
     compare(f"{name}.fragment.sm_90a", scheduled.script(), update_golden)
+
+
+def test_experts_by_wgmma(update_golden):
+    """The wgmma kernel for experts is what it was: their rows are found on the device."""
+    config = bq.GroupedMatmulConfig(5, 64, 128, M=(16,), W_dtype="uint4", group_size=64, with_scaling=True)
+    rule, hint = GroupedWgmmaRule(), WgmmaHint(block_m=8, consumers_n=1, block_k=64, stages=3)
+    scheduled = rule.schedule(Problem(config, 16, TARGETS["sm_90a"], "fragment"), hint)
+    compare("experts_wgmma.fragment.sm_90a", scheduled.script(), update_golden)
 
 
 @pytest.mark.parametrize("units", ["rows", "experts"])

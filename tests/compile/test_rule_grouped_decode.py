@@ -14,9 +14,10 @@ from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule.apply import preferred_layout, schedule_with
-from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry, expected_experts, expected_units
+from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
 from bitquant.schedule.rules.decode.grouped.rule import GroupedDecodeRule
+from bitquant.schedule.rules.routing import expected_experts, expected_units
 from tests.unit.test_grouped import FORMS, GROUPED
 
 RULE = GroupedDecodeRule()

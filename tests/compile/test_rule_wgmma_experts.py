@@ -17,11 +17,14 @@ from bitquant.build import build
 from bitquant.compute import grouped_matmul_dequantize_b
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
-from bitquant.schedule.rules import GroupedDenseRule, GroupedWgmmaRule, WgmmaRule
-from bitquant.schedule.rules.hopper.experts import BLOCK_SIZES, GroupedWgmmaGeometry, expected_tiles
+from bitquant.schedule.rules import GroupedDenseRule, GroupedWgmmaRule, WgmmaRule, default_rules
+from bitquant.schedule.rules.contract import applying
+from bitquant.schedule.rules.hopper.experts import BLOCK_SIZES, GroupedWgmmaGeometry
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.routing import expected_experts, expected_units
 from bitquant.testing.generators import case_id
+from bitquant.testing.oracle import code_values
 from tests.unit.test_grouped import FIELDS, FORMS, GROUPED
 
 RULE, DENSE, TARGET = GroupedWgmmaRule(), GroupedDenseRule(), resolve_target("h200")
@@ -47,6 +50,8 @@ HINTS = [
     WgmmaHint(block_m=64, consumers_n=2, block_k=64, stages=4, stream_k=True),
     WgmmaHint(block_m=256, consumers_n=2, block_k=64, stages=4, raster=1),
     WgmmaHint(block_m=16, consumers_n=1, block_k=64, stages=5, blocks_per_sm=2, stream_k=True),
+    WgmmaHint(block_m=32, consumers_n=2, block_k=64, stages=4, multicast=2),
+    WgmmaHint(block_m=64, consumers_n=1, block_k=64, stages=4, multicast=4, blocks_per_sm=2),
 ]
 
 
@@ -93,15 +98,15 @@ def test_expected_tiles(experts: int, rows: int) -> None:
     drawn = np.random.default_rng(0).multinomial(rows, [1 / experts] * experts, size=4000)
     for block_m in BLOCK_SIZES:
         mean = (-(-drawn // block_m)).sum(1).mean()
-        assert expected_tiles(rows, experts, block_m) == pytest.approx(mean, rel=0.01, abs=0.05)
-    assert expected_tiles(rows, experts, 1) == pytest.approx(rows)
-    assert expected_tiles(rows, experts, rows) == pytest.approx(experts * (1 - (1 - 1 / experts) ** rows))
+        assert expected_units(rows, experts, block_m) == pytest.approx(mean, rel=0.01, abs=0.05)
+    assert expected_units(rows, experts, 1) == pytest.approx(rows)
+    assert expected_units(rows, experts, rows) == pytest.approx(expected_experts(rows, experts))
 
 
 def test_expected_tiles_of_very_many_rows() -> None:
     """Rests are half a tile on average, and nothing overflows or underflows."""
-    assert expected_tiles(10**7, 8, 256) == pytest.approx(10**7 / 256 + 4, rel=1e-3)
-    assert expected_tiles(32768, 8, 256) == pytest.approx(32768 / 256 + 4, rel=0.01)
+    assert expected_units(10**7, 8, 256) == pytest.approx(10**7 / 256 + 4, rel=1e-3)
+    assert expected_units(32768, 8, 256) == pytest.approx(32768 / 256 + 4, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -121,12 +126,12 @@ def test_refusals(rule: WgmmaRule, config: bq.GroupedMatmulConfig, words: str) -
 
 
 @pytest.mark.parametrize(
-    "fields", [{"split_k": 2}, {"consumers_k": 2}, {"tail_split": 2}, {"multicast": 2, "block_m": 32}], ids=str
+    "fields", [{"split_k": 2}, {"consumers_k": 2}, {"tail_split": 2}, {"tail_split": 2, "multicast": 2}], ids=str
 )
-def test_hints_that_share_k_or_a_are_refused(fields: dict[str, int]) -> None:
-    """A cluster's blocks would need tiles of one expert."""
+def test_hints_that_share_k_are_refused(fields: dict[str, int]) -> None:
+    """Partial sums of a tile are reduced once, or in global memory."""
     fault = RULE.fault(_problem(_config(), 64), WgmmaHint(**fields))
-    assert fault == "needs consumers_k, split_k, tail_split and multicast of 1 where weights are those of experts"
+    assert fault == "needs consumers_k, split_k and tail_split of 1 where weights are those of experts"
 
 
 @pytest.mark.parametrize("rung", [1, 16, 64, 1024, 32768])
@@ -152,6 +157,47 @@ def test_geometry_has_a_table_behind_all_else() -> None:
     assert geometry.needed_registers > one.needed_registers
     other = geometry.with_hint(WgmmaHint(block_m=32))
     assert (type(other), other.num_experts) == (GroupedWgmmaGeometry, 100)
+
+
+@pytest.mark.parametrize(
+    ("fields", "clears"),
+    [
+        ({"W_dtype": "fp4_e2m1"}, False),
+        ({"W_dtype": "uint4"}, False),
+        ({"W_dtype": "float8_e4m3"}, False),
+        ({"W_dtype": "uint4", "with_zeros": True}, True),
+        ({"W_dtype": "nf4"}, True),
+        ({"W_dtype": "int3"}, True),
+    ],
+    ids=str,
+)
+def test_codes_beyond_k_are_cleared_where_they_are_not_zeros(fields: dict[str, object], clears: bool) -> None:
+    """A is zero there, and a code that is 0 stays 0; for others a scale might make an infinity, which 0 leaves NaN."""
+    config = _config(K=2080, **{"group_size": 32, "with_zeros": False, **fields})
+    code_0 = float(code_values(np.array([0]), config.W_format)[0])
+    geometry = GroupedWgmmaGeometry(_problem(config, 64), WgmmaHint(block_m=16, block_k=256))
+    assert (geometry.clears_codes, geometry.has_ragged_k) == (clears, clears)
+    assert clears or code_0 == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "experts", "wanted"),
+    [
+        (8, 8, False),
+        (16, 8, True),
+        (16, 32, True),
+        (16, 128, False),
+        (32, 128, False),
+        (64, 128, True),
+        (4096, 1024, True),
+    ],
+)
+def test_the_decode_kernel_keeps_rows_that_share_no_weight(rows: int, experts: int, wanted: bool) -> None:
+    """The default is wgmma from 16 rows on, and where experts that are hit have more than one row on average."""
+    config = _config(E=experts, M=(rows,))
+    assert RULE.is_preferred(_problem(config, rows)) is wanted
+    operator_rules = [r.name for r in applying(_problem(config, rows), default_rules("grouped_matmul"))]
+    assert operator_rules[0] == ("grouped_wgmma" if wanted else "grouped_decode")
 
 
 def test_the_operator_takes_the_rule() -> None:

@@ -2,15 +2,13 @@
 """Hopper's tensor cores by wgmma where sorted rows meet the weights of several experts.
 
 The kernel is that of `emit.kernel`, for tiles of experts (`emit.experts`): one kernel serves every routing, and no
-block waits for the host. A cluster shares neither K nor A, and no last wave is split but by stream-K: with some tiles
-for each expert a call has tiles enough.
+block waits for the host. K is split by stream-K alone: with some tiles for each expert a call has tiles enough. The
+blocks of a cluster, which share A by multicast, have tiles of one expert, since those along n are whole clusters.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -27,6 +25,7 @@ from bitquant.schedule.rules.hopper.memory import EXPERT_BYTES
 from bitquant.schedule.rules.hopper.products import Products
 from bitquant.schedule.rules.hopper.registers import needed_registers
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
+from bitquant.schedule.rules.routing import expected_experts, expected_units
 
 __all__ = ["GroupedDenseRule", "GroupedWgmmaGeometry", "GroupedWgmmaRule"]
 
@@ -34,8 +33,11 @@ __all__ = ["GroupedDenseRule", "GroupedWgmmaGeometry", "GroupedWgmmaRule"]
 MOST_EXPERTS = 1024
 #: Registers of a consumer that only experts need; without them ptxas was seen to spill kernels that it else does not.
 EXPERT_REGISTERS = 8
+#: Rows of those experts that have any from which these kernels are the default; below, the decode kernel is as fast or
+#: faster (42 pairs on an H200, 2026-11-30).
+PREFERRED_SHARE = 1.2
 #: Rows of A in a tile that are tried.
-BLOCK_SIZES = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256)
+BLOCK_SIZES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256)
 #: Most pieces of tiles, which the grid counts with 32 bits.
 MOST_PIECES = 1 << 30
 
@@ -82,6 +84,13 @@ class GroupedWgmmaGeometry(WgmmaGeometry):
         return EXPERT_BYTES * (self.num_experts + 1)
 
     @cached_property
+    def clears_codes(self) -> bool:  # type: ignore[override]
+        """Whether codes beyond K are cleared: not where they are zeros already, a scale of their own row times 0."""
+        fmt = self.config.W_format
+        code_0_is_0 = fmt.offset == 0 if fmt.levels is None else fmt.levels[0] == 0
+        return self.config.with_zeros or not code_0_is_0
+
+    @cached_property
     def needed_registers(self) -> int:
         """Registers that a consumer needs: the expert, and where its operands begin, besides those for one weight."""
         return needed_registers(self.products, self.hint) + EXPERT_REGISTERS
@@ -89,17 +98,17 @@ class GroupedWgmmaGeometry(WgmmaGeometry):
     @cached_property
     def expected_m_tiles(self) -> int:
         """Tiles along m that a call of `rung` rows is expected to have, where experts are equally likely."""
-        return max(1, round(expected_tiles(self.rung, self.num_experts, self.hint.block_m)))
+        return max(1, round(expected_units(self.rung, self.num_experts, self.hint.block_m)))
 
     @property
     def expected_weights(self) -> float:
         """Weights that it is expected to read."""
-        return expected_tiles(self.rung, self.num_experts, self.rung)
+        return expected_experts(self.rung, self.num_experts)
 
     def _hint_fault(self) -> str | None:
         h = self.hint
-        if h.parts > 1 or h.cluster > 1:
-            return "needs consumers_k, split_k, tail_split and multicast of 1 where weights are those of experts"
+        if h.parts > 1 or h.tail_split > 1:
+            return "needs consumers_k, split_k and tail_split of 1 where weights are those of experts"
         if (fault := super()._hint_fault()) is not None:
             return fault
         pieces = self.num_experts * self.n_blocks * (self.most_blocks if h.stream_k else 1)
@@ -124,8 +133,9 @@ class _OfExperts(WgmmaRule):
         return super().refuses(of_one_expert(problem))
 
     def is_preferred(self, problem: Problem) -> bool:
-        """Return True: for few rows, too, sorted ones have no other kernel by tensor cores."""
-        return True
+        """Whether there are rows enough, and experts that have several of them."""
+        rows, hit = problem.rung, expected_experts(problem.rung, problem.config.num_experts)
+        return super().is_preferred(problem) and rows >= PREFERRED_SHARE * hit
 
     def shapes(self, problem: Problem) -> Iterator[WgmmaHint]:
         """Yield hints in the order of the time that the model predicts (`cost`)."""
@@ -148,11 +158,11 @@ class _OfExperts(WgmmaRule):
         one = of_one_expert(problem)
         products = Products(one)
         for hint in space.hints_of(one, products, self._block_sizes(problem)):
-            if hint.parts > 1 or hint.cluster > 1 or hint.stream_k:
+            if hint.parts > 1 or hint.tail_split > 1 or hint.stream_k:
                 continue
             geometry = GroupedWgmmaGeometry(problem, hint, products)
             yield geometry
-            if space.idles(one, hint, geometry.expected_m_tiles):
+            if hint.cluster == 1 and space.idles(one, hint, geometry.expected_m_tiles):
                 yield geometry.with_hint(replace(hint, stream_k=True))
 
     @staticmethod
@@ -176,24 +186,3 @@ class GroupedDenseRule(_OfExperts, DenseRule):
 def of_one_expert(problem: Problem) -> Problem:
     """Return the problem of the product with one expert's weight, of as many rows as all experts have."""
     return dataclasses.replace(problem, config=problem.config.matmul)
-
-
-@functools.lru_cache(maxsize=4096)
-def expected_tiles(rows: int, experts: int, block_m: int) -> float:
-    """Return how many tiles of `block_m` rows are expected, where each of the rows may be of any of the experts.
-
-    That is E * sum_i P(an expert has more than i * block_m rows); for a tile that holds all, the experts that are hit.
-    """
-    if experts == 1:
-        return float(-(-rows // block_m))
-    p = 1 / experts
-    mean, deviation = rows * p, math.sqrt(rows * p * (1 - p))
-    if deviation > 2 * block_m and mean > 8 * deviation:  # All rests of a tile are equally likely.
-        return experts * (mean / block_m + (block_m - 1) / (2 * block_m))
-    first, last = max(1, math.floor(mean - 10 * deviation)), min(rows, math.ceil(mean + 10 * deviation + 10))
-
-    def probability(count: int) -> float:
-        ways = math.lgamma(rows + 1) - math.lgamma(count + 1) - math.lgamma(rows - count + 1)
-        return math.exp(ways + count * math.log(p) + (rows - count) * math.log1p(-p))
-
-    return experts * sum(-(-count // block_m) * probability(count) for count in range(first, last + 1))

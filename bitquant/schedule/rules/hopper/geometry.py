@@ -101,6 +101,8 @@ class WgmmaGeometry(Geometry):
 
     # What a product with the weights of experts has in another way.
 
+    #: Whether codes beyond K are cleared once they are decoded.
+    clears_codes: bool = True
     #: Weights that are stored one after the other, where there are several, and shared memory for the rows of each.
     num_experts: int | None = None
     expert_bytes: int = 0
@@ -360,7 +362,8 @@ class WgmmaGeometry(Geometry):
         """Whether left operands beyond K must be cleared. There A is zero, and codes of zero as 8 bits are numbers."""
         h, loop = self.hint, self.loop
         rounds = loop.tile_bodies if self.shares_unequally else loop.bodies * h.split_k
-        return rounds * loop.body_stages * h.block_k * h.consumers_k != self.config.K and not self.is_narrow
+        covered = rounds * loop.body_stages * h.block_k * h.consumers_k
+        return covered != self.config.K and not self.is_narrow and self.clears_codes
 
     @property
     def has_ragged_n(self) -> bool:
@@ -473,4 +476,4 @@ class WgmmaGeometry(Geometry):
     @property
     def store_bytes(self) -> int:
         """Bytes that a thread stores at a time: rows of D start at multiples of it."""
-        return math.gcd(16, self.config.N * (self.config.out_format.bits // 8))
+        return math.gcd(16, self.config.columns * (self.config.out_format.bits // 8))

@@ -10,11 +10,12 @@ from bitquant.intrin.mma import Tile
 from bitquant.problem import Problem
 from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry, Formats, PackedTile
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
+from bitquant.schedule.rules.routing import expected_experts, expected_units
 
 #: Bytes that a copy of scales takes at a time, where whole rows are copied.
 _COPY_BYTES = 16
 
-__all__ = ["GroupedDecodeGeometry", "expected_experts", "expected_units"]
+__all__ = ["GroupedDecodeGeometry"]
 
 
 class GroupedDecodeGeometry(DecodeGeometry):
@@ -148,7 +149,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
     def smem_bytes(self) -> int:  # type: ignore[override]
         """Dynamic shared memory of a block, in bytes."""
         if self.sums_in_cluster:
-            return self.values_offset + 2 * 4 * self.block_n
+            return self.values_offset + 2 * 4 * self.block_columns
         counts = self.experts_config.num_experts + 1 if self.collects and self.experts_config.is_indexed else 0
         return self.counts_offset + 4 * counts
 
@@ -156,25 +157,3 @@ class GroupedDecodeGeometry(DecodeGeometry):
     def values_offset(self) -> int:
         """Where values stand that the blocks of a cluster add up, float32, those of two blocks of n in turn."""
         return -(-self.smem.end // 16) * 16
-
-
-def expected_experts(rows: int, experts: int) -> float:
-    """Return how many experts some rows are expected to meet, where all are equally likely and chosen independently."""
-    return experts * (1 - (1 - 1 / experts) ** rows)
-
-
-def expected_units(rows: int, experts: int, most: int) -> float:
-    """Return how many units of at most `most` rows are expected then: E * sum_i P(an expert has more than i * most)."""
-    if most == 1 or experts == 1:
-        return float(-(-rows // most))
-    p = 1 / experts
-    total, more, term = 0.0, 1.0, (1 - p) ** rows
-    for count in range(rows):
-        more -= term  # P(more than `count` rows)
-        if count % most == 0:
-            total += max(0.0, more)
-        if more < 1e-9:
-            break
-        # The next term of the binomial distribution.
-        term *= (rows - count) / (count + 1) * (p / (1 - p))
-    return experts * total

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from bitquant.problem import Problem
 from bitquant.schedule.rules.decode import space
-from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry, expected_experts
+from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
+from bitquant.schedule.rules.routing import expected_experts
 
 __all__ = ["population", "shapes", "unit_hints"]
 

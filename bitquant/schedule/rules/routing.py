@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a routing is expected to be, where all experts are equally likely and chosen independently for each row."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+__all__ = ["expected_experts", "expected_units"]
+
+#: Standard deviations beyond which nothing is reckoned with, and from which on a sum of many terms is not made.
+_WIDE, _FAR = 10, 8
+
+
+def expected_experts(rows: int, experts: int) -> float:
+    """Return how many experts some rows are expected to meet."""
+    return experts * (1 - (1 - 1 / experts) ** rows)
+
+
+@functools.lru_cache(maxsize=4096)
+def expected_units(rows: int, experts: int, most: int) -> float:
+    """Return how many pieces of at most `most` rows of one expert are expected: E * sum_i P(more than i * most rows).
+
+    They are the tiles along m of kernels whose tiles have rows of one expert.
+    """
+    if most == 1 or experts == 1:
+        return float(-(-rows // most))
+    p = 1 / experts
+    mean, deviation = rows * p, math.sqrt(rows * p * (1 - p))
+    if deviation > 2 * most and mean > _FAR * deviation:  # All rests of a piece are equally likely.
+        return experts * (mean / most + (most - 1) / (2 * most))
+    first = max(1, math.floor(mean - _WIDE * deviation))
+    last = min(rows, math.ceil(mean + _WIDE * deviation + _WIDE))
+
+    def probability(count: int) -> float:
+        """Return that of a binomial distribution; logarithms, since powers of many rows are below all floats."""
+        ways = math.lgamma(rows + 1) - math.lgamma(count + 1) - math.lgamma(rows - count + 1)
+        return math.exp(ways + count * math.log(p) + (rows - count) * math.log1p(-p))
+
+    total = experts * sum(-(-count // most) * probability(count) for count in range(first, last + 1))
+    return min(total, float(rows))
