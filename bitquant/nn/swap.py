@@ -272,11 +272,11 @@ def check_options(options: dict[str, Any], decided: Collection[str] = ()) -> Non
         If one is not.
     """
     known = inspect.signature(Linear).parameters
-    for name in options:
+    for name, value in options.items():
         if name in _DECIDED or name in decided:
             raise ConfigError(
                 f"{name!r} must be left out, since it follows from the model and the other arguments "
-                f"(got {options[name]!r:.80})",
+                f"(got {value!r:.80})",
                 **options,
             )
         if name not in known:
