@@ -85,6 +85,12 @@ class Operand:
     is_wide: Callable[[Any], bool] = _never
     row_dims: int = 1
 
+    def setting(self, is_present: bool) -> str:
+        """Return what a config says where the problem has it, or has it not: "with_bias=True"."""
+        if self.field in ("is_sorted", "is_indexed"):
+            return f"routing={'sorted' if is_present == (self.field == 'is_sorted') else 'indexed'!r}"
+        return f"{self.field}={is_present}"
+
     def is_present(self, config: MatmulConfig | GroupedMatmulConfig) -> bool:
         """Return whether a problem has it."""
         return self.field is None or bool(getattr(config, self.field))

@@ -127,6 +127,9 @@ _OPTIONS = tuple(
     )
 )  # fmt: skip
 
+#: What `bitquant inspect` takes besides, in lower case.
+_GROUPED_OPTIONS = frozenset({"num_experts", "routing", "top_k", "a_rows", "d_rows", "with_routing_weights"})
+
 #: Fields without a default.
 _REQUIRED = frozenset({"N", "K"})
 
@@ -144,6 +147,20 @@ class ProblemCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the fields of the problem, then the command's own options."""
         return [*_OPTIONS, *super().get_params(ctx)]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse arguments; say of the options of grouped problems, where there are none, which commands have them."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").replace("-", "_").lower()
+            if name not in _GROUPED_OPTIONS:
+                raise
+            raise click.UsageError(
+                f"--{name} states a product with the weights of experts, which {ctx.info_name} does not take; use "
+                "inspect, or GroupedMatmul in Python",
+                ctx=ctx,
+            ) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the two kinds of options under headings of their own."""

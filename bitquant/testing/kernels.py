@@ -123,6 +123,8 @@ _DECODE: tuple[_Row, ...] = (
      {**_STREAM_K, **_SHARED, "warps_k": 4, "ahead": 2, "unroll": 1, "phase": 1}),
     ((4,), 4000, 4096, {"W_dtype": "float8_e5m2", **_E5M2, "M": 4},
      {**_STREAM_K, "warps_n": 2, "warps_k": 4, "unroll": 1, "ahead": 1, "phase": 3}),
+    ((4,), 3000, 4096, {**_UINT4, "M": 4, "activation": "silu_mul"},
+     {**_STREAM_K, **_SHARED, "warps_n": 2, "warps_k": 4, "ahead": 4, "unroll": 2, "phase": 2}),
     ((2,), 500, 4004, {"W_dtype": "uint2", **_SCALED, "group_size": -1, "M": 2},
      {**_STREAM_K, **_SHARED, "warps_k": 4, "unroll": 1, "ahead": 2, "phase": 2}),
     ((16,), 2048, 4096, {**_UINT4, "group_size": 32, "M": 16},

@@ -147,7 +147,7 @@ class SumStore:
         return self._added(values, split, count)
 
     def _store(self, n0: Expr, sums_of: Callable[[Expr, Expr, int], list[Expr]]) -> None:
-        """Emit the stores of D; the blocks of a cluster share them. `sums_of` emits the sums of a row of A and some n."""
+        """Emit the stores of D; the blocks of a cluster share them. `sums_of` emits the sums of a row and some n."""
         g, context, unit = self.g, self.context, self.context.unit
         c, split = context.config, context.hint.split_k
         of_w, columns = c.rows_per_column, g.block_columns
