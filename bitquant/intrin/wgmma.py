@@ -29,7 +29,6 @@ __all__ = [
     "fence_wgmma",
     "load_box",
     "named_barrier",
-    "prefetch",
     "row_descriptor",
     "store_transposed",
     "tensor_map",
@@ -181,23 +180,6 @@ def load_box(
     else:
         mask = T.uint16((1 << blocks) - 1)
         T.evaluate(T.ptx[f"{name}.multicast::cluster"](target, tensor_map_address, *coordinates, barrier, mask))
-
-
-_PREFETCH = """
-__device__ __forceinline__ void bitquant_prefetch(const void* from, int bytes) {
-  unsigned long long first = (unsigned long long)from, begin = first & ~15ull;
-  unsigned whole = ((unsigned)(first - begin) + bytes) & ~15u;
-  if (whole) asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" :: "l"(begin), "r"(whole) : "memory");
-}
-"""
-
-
-def prefetch(pointer: Expr, count: Expr) -> None:
-    """Emit the prefetch of `count` bytes to L2: the whole 16 bytes that begin before their end, from the first ones on.
-
-    That is none beyond them.
-    """
-    T.evaluate(T.cuda.func_call("bitquant_prefetch", pointer, count, source_code=_PREFETCH))
 
 
 # Products.

@@ -127,7 +127,6 @@ def grouped_matmul_m16(A: T.Buffer(("v", 128), "float16"), B: T.Buffer((5, 4, 10
                     buffer_33: T.int32 = T.min(buffer_31 - T.Div(buffer_32, 8) * 8, 8)
                     buffer_34: T.int32 = buffer_29[1] + (T.Div(buffer_32, 8) * 8 + T.truncmod(T.truncmod(buffer_32, 8), buffer_33)) * 8
                     buffer_35: T.int32 = T.Div(T.truncmod(buffer_32, 8), buffer_33) * 64
-                    T.cuda.func_call("bitquant_prefetch", T.address_of(Scale[buffer, buffer_35, 0]), 256, source_code="\n__device__ __forceinline__ void bitquant_prefetch(const void* from, int bytes) {\n  unsigned long long first = (unsigned long long)from, begin = first & ~15ull;\n  unsigned whole = ((unsigned)(first - begin) + bytes) & ~15u;\n  if (whole) asm volatile(\"cp.async.bulk.prefetch.L2.global [%0], %1;\" :: \"l\"(begin), \"r\"(whole) : \"memory\");\n}\n")
                     for v_1 in range(2 - buffer_21):
                         T.cuda.mbarrier_wait(buffer_1 + T.uint32(10368) + T.uint32(24) + buffer_20[0], T.Cast("int32", buffer_20[1] ^ T.uint32(1)))
                         T.ptx.mbarrier(buffer_1 + T.uint32(10368) + buffer_20[0], T.uint32(3072), "arrive", "expect_tx", "", "", "shared::cta", "b64", "")

@@ -18,9 +18,7 @@ from tvm.script import tirx as T
 from bitquant.compute.grouped import OfExpert
 from bitquant.intrin.launch import wait_for_dependency
 from bitquant.intrin.mma import load_coherent, local, store_local
-from bitquant.intrin.wgmma import prefetch
 from bitquant.operands import Operand
-from bitquant.schedule.rules.hopper.emit.context import WorkTile
 from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.memory import EXPERT_BYTES
@@ -128,21 +126,6 @@ class ExpertScheduler(TileScheduler):
         """Emit the division of the tiles among the blocks."""
         tiles, _ = self._load(T.int32(self._experts))
         self._divide_tiles(local("int32", tiles * self.context.g.n_blocks))
-
-    def prefetch(self, work_tile: WorkTile) -> None:
-        """Emit the prefetch to L2 of a tile's scales and zero points, whose rows follow each other.
-
-        The producer is ahead by the ring. Consumers ask for scales when they begin with a tile, and wait for them.
-        """
-        operands, c, h = self._operands, self.context.config, self.context.hint
-        if c.num_groups == 1 or c.rows_per_scale > 1:
-            return
-        for operand in (operands.Scale, None if c.has_packed_zeros else operands.Zeros):
-            if operand is None:
-                continue
-            row_bytes = c.num_groups * c.scale_format.bits // 8
-            rows = T.min(c.N - work_tile.n0, h.block_n) if self.context.g.has_ragged_n else h.block_n
-            prefetch(operand.ptr_to([work_tile.n0, 0]), T.int32(0) + rows * row_bytes)
 
     def _place(self, tile: Expr) -> dict[str, Expr]:
         """Emit which rows of A, and of the weight of which expert, a tile has; return them by name."""

@@ -104,7 +104,6 @@ class Producer:
         done = T.alloc_local((1,), "int32")
         store_local(done, 0, T.int32(first) if isinstance(first, int) else first)
         with scheduler.for_each_work_tile() as work_tile:
-            scheduler.prefetch(work_tile)
             with T.serial(work_tile.stages - done[0]) as later:
                 ring.wait_empty(for_both)
                 ring.expect(for_both, slot_bytes)

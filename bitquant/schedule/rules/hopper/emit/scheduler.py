@@ -57,9 +57,6 @@ class TileScheduler:
     def begin(self) -> None:
         """Emit what all threads do after that."""
 
-    def prefetch(self, work_tile: WorkTile) -> None:
-        """Emit what the thread that copies does before the first copies of a work tile."""
-
     def _divide(self) -> None:
         """Emit the division of all tiles among the blocks."""
         block_m = self.context.hint.block_m
