@@ -25,6 +25,7 @@ from bitquant.formats import (
 )
 
 __all__ = [
+    "ACTIVATIONS",
     "DEFAULT_LADDER",
     "MatmulConfig",
     "ZerosMode",
@@ -40,6 +41,9 @@ _MOST_RUNGS = 256
 #: The values of m for which kernels are made where M is None: decoding, small batches, prefill.
 DEFAULT_LADDER: tuple[int, ...] = (1, 16, 32, 64, 128, 256, 512, 1024)
 
+#: What may be done to pairs of sums (`MatmulConfig`).
+ACTIVATIONS: tuple[str, ...] = ("silu_mul", "gelu_tanh_mul", "clamped_swiglu")
+
 #: Stands for N and K where they were left out, which is refused: M, which may be, comes before them as in BitBLAS.
 _MISSING: Any = None
 
@@ -54,7 +58,9 @@ class MatmulConfig:
         C[m, n] = sum_k A[m, k] * decode(W)[n, k]
         decode(w) = (w - z) * s      zeros_mode "original" and "quantized"
                     w * s - z        zeros_mode "rescale"
-        D[m, n] = cast_out(C[m, n] * ActivationScale[m] * ChannelScale[n] + Bias[n])
+        H[m, n] = C[m, n] * ActivationScale[m] * ChannelScale[n] + Bias[n]
+        D[m, n] = cast_out(H[m, n])
+                  cast_out(act(H[m, 2 n], H[m, 2 n + 1]))    with an activation; D is (M, N / 2)
 
     Operands that the config does not ask for are left out. Names and order are those of BitBLAS, up to `scale_dtype`.
 
@@ -64,7 +70,7 @@ class MatmulConfig:
         Rows of A. An int is a static kernel. A sequence is a ladder: one kernel with a symbolic m for each rung; a
         call is served by the smallest rung that holds it, a larger one by the last. None is `DEFAULT_LADDER`.
     N, K
-        Columns of D, and the length of the reduction.
+        Columns of D (rows of W, where there is an activation), and the length of the reduction.
     A_dtype
         float16, bfloat16, int8, float8_e4m3, float8_e5m2 or float32.
     W_dtype
@@ -105,6 +111,15 @@ class MatmulConfig:
         Consecutive n that share a scale: Scale is (ceil(N / rows_per_scale), K / group_size), and W[n] is scaled by row
         n // rows_per_scale. 128 with group_size=128 are the blocks of DeepSeek-V3's float8 weights. Without zero points
         alone.
+    activation
+        For the merged gate and up projections of a gated MLP: rows 2 n of W are those of the gate, rows 2 n + 1 those
+        of up. With g = H[m, 2 n] and u = H[m, 2 n + 1], in float32 and rounded once at the end::
+
+            silu_mul            g * sigmoid(g) * u                                       Llama, Qwen, Mistral
+            gelu_tanh_mul       gelu(g) * u, gelu by tanh: g * sigmoid(1.59576912 * (g + 0.044715 * g^3))      Gemma
+            clamped_swiglu      g * sigmoid(1.702 * g) * (u + 1), of min(g, 7) and min(max(u, -7), 7)        gpt-oss
+
+        A g of minus infinity gives NaN, as g * sigmoid(g) does in torch.
 
     Raises
     ------
@@ -134,6 +149,7 @@ class MatmulConfig:
     with_channel_scale: bool = False
     codebook: Sequence[float] | None = None
     rows_per_scale: int = 1
+    activation: str | None = None
 
     #: Name of the operation, of kernels.
     operation: ClassVar[str] = "matmul"
@@ -240,7 +256,8 @@ class MatmulConfig:
     @property
     def has_exact_results(self) -> bool:
         """Whether no result may differ from another kernel's: int32 sums, not scaled, with an integer output."""
-        return self.reduce_dtype == "int32" and self.out_format.is_integer and not self.has_output_scales
+        is_scaled = self.has_output_scales or self.activation is not None
+        return self.reduce_dtype == "int32" and self.out_format.is_integer and not is_scaled
 
     @property
     def needs_decode(self) -> bool:
@@ -251,6 +268,16 @@ class MatmulConfig:
     def A_shape(self) -> tuple[int | str, int]:
         """Shape of A, with "m" for a symbolic number of rows."""
         return (self.M if isinstance(self.M, int) else "m", self.K)
+
+    @property
+    def columns(self) -> int:
+        """Columns of D: N, or N / 2 where an activation makes one number of two."""
+        return self.N // self.rows_per_column
+
+    @property
+    def rows_per_column(self) -> int:
+        """Rows of W that a column of D is made of: 1, or gate and up of an activation."""
+        return 1 if self.activation is None else 2
 
     @cached_property
     def W_shape(self) -> tuple[int, int]:
@@ -308,8 +335,8 @@ class MatmulConfig:
         """Return what decides the kernels: the fields in canonical spelling, defaults and BitBLAS flags resolved.
 
         Two configs with equal problems get the same kernels. Keys of caches and records are made of this. Output
-        scales, a codebook and rows that share a scale are named where they are there alone, so that keys from before
-        there were any stay what they are.
+        scales, a codebook, rows that share a scale and an activation are named where they are there alone, so that
+        keys from before there were any stay what they are.
         """
         has_scale_type = self.with_scaling or (self.with_zeros and not self.has_packed_zeros)
         output_scales = ("with_activation_scale", "with_channel_scale")
@@ -332,6 +359,7 @@ class MatmulConfig:
             **{name: True for name in output_scales if getattr(self, name)},
             **({"codebook": list(self.W_format.levels or ())} if self.W_format.takes_codebook else {}),
             **({"rows_per_scale": self.rows_per_scale} if self.rows_per_scale > 1 and self.with_scaling else {}),
+            **({} if self.activation is None else {"activation": self.activation}),
         }
 
     @classmethod
@@ -355,7 +383,7 @@ class MatmulConfig:
         return f"matmul_{self.layout}(M={m}, N={self.N}, K={self.K}, {self.A_format.name} x {self.W_format.name})"
 
     def problem_summary(self) -> str:
-        """Return types, groups, zeros, output scales and bias in one line."""
+        """Return types, groups, zeros, output scales, bias and activation in one line."""
         parts = [f"{self.A_format.name} x {self.W_format.name} -> {self.out_format.name}, sums in {self.reduce_dtype}"]
         if self.with_scaling and self.rows_per_scale > 1:
             parts.append(f"blocks of {self.rows_per_scale} x {self.group}")
@@ -371,6 +399,8 @@ class MatmulConfig:
             parts.append("channel scales")
         if self.with_bias:
             parts.append("bias")
+        if self.activation is not None:
+            parts.append(self.activation)
         return ", ".join(parts)
 
     def key(self) -> str:
@@ -475,9 +505,26 @@ def _validate(c: MatmulConfig) -> None:
             raise ConfigError(
                 f"{flag!r} must be a bool or None (got {getattr(c, flag)!r:.200})", **{flag: getattr(c, flag)}
             )
+    _validate_activation(c)
     _validate_formats(c)
     _validate_groups(c)
     _validate_packing(c)
+
+
+def _validate_activation(c: MatmulConfig) -> None:
+    if c.activation is None:
+        return
+    if not isinstance(c.activation, str) or c.activation not in ACTIVATIONS:
+        raise ConfigError(
+            f"'activation' must be {', '.join(ACTIVATIONS)} or None (got {c.activation!r:.200})",
+            activation=c.activation,
+        )
+    if c.N % 2:
+        raise ConfigError(
+            f"'N' must be even with an activation, whose gate and up are rows 2 n and 2 n + 1 of W (got N={c.N}); "
+            "interleave the rows of both projections",
+            N=c.N, activation=c.activation,
+        )  # fmt: skip
 
 
 def _validate_formats(c: MatmulConfig) -> None:

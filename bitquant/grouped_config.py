@@ -49,6 +49,9 @@ class GroupedMatmulConfig:
         D[t, j, n] = cast_out(P[t, j, n])               D_rows "slots"
         D[t, n]    = cast_out(sum_j P[t, j, n])         D_rows "tokens"; in float32, in the order of j
 
+    With an activation, that of `MatmulConfig` comes before RoutingWeights, and before sums over slots: D has N / 2
+    columns, and P[t, j, n] is act(H[t, j, 2 n], H[t, j, 2 n + 1]) * RoutingWeights[t, j].
+
     A slot whose expert is none of 0 ... E - 1 counts as zeros: that is how a rank of expert parallelism leaves out what
     others compute.
 
@@ -57,10 +60,10 @@ class GroupedMatmulConfig:
     num_experts
         E.
     N, K
-        Columns of D, and the length of the reduction, of each expert.
+        Columns of D (rows of W, where there is an activation), and the length of the reduction, of each expert.
     A_dtype, W_dtype, out_dtype, accum_dtype, with_bias, group_size, with_scaling, with_zeros, zeros_mode
         As in `MatmulConfig`.
-    scale_dtype, with_activation_scale, with_channel_scale, codebook, rows_per_scale, fast_decoding
+    scale_dtype, with_activation_scale, with_channel_scale, codebook, rows_per_scale, activation, fast_decoding
         As in `MatmulConfig`.
     M
         Rows: of A where they are sorted, else tokens. An int, a ladder or None, as in `MatmulConfig`; None is
@@ -107,6 +110,7 @@ class GroupedMatmulConfig:
     A_rows: Literal["tokens", "slots"] = "tokens"
     D_rows: Literal["tokens", "slots"] = "slots"
     with_routing_weights: bool = False
+    activation: str | None = None
 
     #: Name of the operation, in problems and of kernels.
     operation: ClassVar[str] = "grouped_matmul"
@@ -165,6 +169,16 @@ class GroupedMatmulConfig:
     def scale_format(self) -> NumberFormat:
         """Format of Scale, and of Zeros unless they are packed."""
         return self.matmul.scale_format
+
+    @property
+    def columns(self) -> int:
+        """Columns of D."""
+        return self.matmul.columns
+
+    @property
+    def rows_per_column(self) -> int:
+        """Rows of W that a column of D is made of."""
+        return self.matmul.rows_per_column
 
     @property
     def wants_plain_layout(self) -> bool:

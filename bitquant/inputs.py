@@ -31,6 +31,9 @@ __all__ = ["Inputs", "draw_inputs"]
 #: Root mean square that outputs aim at: a few of int8 saturate; float16 (65504) is not reached in 16 standard
 #: deviations, bias included.
 _TARGET_RMS = {"int8": 90.0, "int32": 4000.0, "float16": 4000.0}
+#: The same for arguments of an activation, the roots of these for integers; floats are on both sides of its bend.
+_TARGET_RMS_OF_ARGUMENTS = {"int8": 9.0, "int32": 64.0}
+_TARGET_RMS_OF_FLOATS = 4.0
 _LARGEST_FLOAT16 = 65504.0
 #: Root mean square of numbers spread evenly over int8, -128 ... 127.
 _INT8_RMS = math.sqrt((256**2 - 1) / 12)
@@ -204,9 +207,12 @@ class _Sizes:
         """Return the sizes that suit the largest 2-norm of a row of decode(W), of no more than 256 rows."""
         c = inputs.config
         norm = float(inputs.decoded(slice(256)).norm(dim=1).max())
-        target = _TARGET_RMS.get(c.out_format.name, math.inf)
+        target, least = _TARGET_RMS.get(c.out_format.name, math.inf), 2.0**-6
+        if c.activation is not None:
+            target = _TARGET_RMS_OF_ARGUMENTS.get(c.out_format.name, _TARGET_RMS_OF_FLOATS)
+            least = 2.0**-9 if c.A_format.name == "float8_e4m3" else 2.0**-14  # Products of two must not overflow.
         # int32 holds every sum of int8, and factors will bring outputs into their type.
-        has_room = c.reduce_dtype == "int32" and c.out_format.bits == 32
+        has_room = c.reduce_dtype == "int32" and c.out_format.bits == 32 and c.activation is None
         has_room = has_room or (c.A_format.is_integer and c.has_output_scales)
         wanted = (math.inf if has_room else target) / norm if norm else 1.0
         if c.A_format.is_integer:
@@ -214,7 +220,7 @@ class _Sizes:
         else:
             # float16 outputs need not be large, integer ones must be to show their digits. float8_e4m3 reaches from
             # 2^-6 (normal) to 448, that is 64 times 7 standard deviations.
-            wanted = min(max(wanted, 2.0**-6), 64.0 if c.out_format.is_integer else 1.0)
+            wanted = min(max(wanted, least), 64.0 if c.out_format.is_integer else 1.0)
             rms = 2.0 ** math.floor(math.log2(wanted))
         sums = rms * norm
         return cls(rms, sums, min(1.0, target / sums) if sums else 1.0)

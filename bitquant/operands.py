@@ -85,6 +85,12 @@ class Operand:
     is_wide: Callable[[Any], bool] = _never
     row_dims: int = 1
 
+    def setting(self, is_present: bool) -> str:
+        """Return what a config says where the problem has it, or has it not: "with_bias=True"."""
+        if self.field in ("is_sorted", "is_indexed"):
+            return f"routing={'sorted' if is_present == (self.field == 'is_sorted') else 'indexed'!r}"
+        return f"{self.field}={is_present}"
+
     def is_present(self, config: MatmulConfig | GroupedMatmulConfig) -> bool:
         """Return whether a problem has it."""
         return self.field is None or bool(getattr(config, self.field))
@@ -168,7 +174,7 @@ OPERANDS: tuple[Operand, ...] = (
     ),
     Operand(
         "D", "output", "output", "A",
-        shape=lambda c, m, _: (m, c.N),
+        shape=lambda c, m, _: (m, c.columns),
         dtype=lambda c, _: c.out_format.tvm_dtype,
         is_wide=_always,
     ),
@@ -246,6 +252,6 @@ def present(config: MatmulConfig | GroupedMatmulConfig, of: tuple[Operand, ...] 
 
 
 def without_epilogue(config: MatmulConfig) -> MatmulConfig:
-    """Return the same problem with no operand of `EPILOGUE`."""
+    """Return the same problem with no operand of `EPILOGUE`, and no activation."""
     fields: dict[str, Any] = {operand.field: False for operand in EPILOGUE if operand.field is not None}
-    return dataclasses.replace(config, **fields)
+    return dataclasses.replace(config, activation=None, **fields)

@@ -122,8 +122,13 @@ _OPTIONS = tuple(
         ("with_channel_scale", bool, "", False, "Multiply sums by a float32 for each row of W, (N,)."),
         ("codebook", NUMBERS, "FLOAT,FLOAT,...", None, "The 16 values of W's codes, where W_dtype is code4."),
         ("rows_per_scale", _WHOLE, "INT", 1, "Consecutive rows of W that share a scale: 128 for blocks of 128 x 128."),
+        ("activation", _NAME_OR_NONE, "NAME", None,
+         "Of gate (even rows of W) and up (odd rows): silu_mul, gelu_tanh_mul or clamped_swiglu; D has N / 2 columns."),
     )
 )  # fmt: skip
+
+#: What `bitquant inspect` takes besides, in lower case.
+_GROUPED_OPTIONS = frozenset({"num_experts", "routing", "top_k", "a_rows", "d_rows", "with_routing_weights"})
 
 #: Fields without a default.
 _REQUIRED = frozenset({"N", "K"})
@@ -142,6 +147,20 @@ class ProblemCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the fields of the problem, then the command's own options."""
         return [*_OPTIONS, *super().get_params(ctx)]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse arguments; say of the options of grouped problems, where there are none, which commands have them."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").replace("-", "_").lower()
+            if name not in _GROUPED_OPTIONS:
+                raise
+            raise click.UsageError(
+                f"--{name} states a product with the weights of experts, which {ctx.info_name} does not take; use "
+                "inspect, or GroupedMatmul in Python",
+                ctx=ctx,
+            ) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the two kinds of options under headings of their own."""

@@ -202,6 +202,7 @@ def _problem(record: Record) -> list[str]:
     rest += ["" if p["out_dtype"] == p["A_dtype"] else f"to {p['out_dtype']}", "plain" if p["plain_layout"] else ""]
     rest += [name.removeprefix("with_") for name in ("with_activation_scale", "with_channel_scale") if p.get(name)]
     rest += [f"blocks of {p['rows_per_scale']} rows"] if p.get("rows_per_scale") else []
+    rest += [p.get("activation", "")]
     types = f"{p['A_dtype']} x {p['W_dtype']}"
     return [str(record.rung), f"{p['N']} x {p['K']}", types, " ".join(filter(None, rest))]
 

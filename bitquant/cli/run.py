@@ -185,9 +185,9 @@ def _notes(config: MatmulConfig, results: list[_Result], left_out: tuple[int, ..
     lines = []
     if left_out:
         lines.append(f"not run: m = {', '.join(map(str, left_out))}; --m names others")
-    for columns in sorted({r.columns for r in results if r.columns < config.N}):
+    for columns in sorted({r.columns for r in results if r.columns < config.columns}):
         many = ", ".join(str(r.m) for r in results if r.columns == columns)
-        lines.append(f"checked for m = {many}: {columns} of {config.N} columns, drawn at random")
+        lines.append(f"checked for m = {many}: {columns} of {config.columns} columns, drawn at random")
     return lines
 
 
@@ -238,7 +238,7 @@ def _run_once(operator: Matmul, m: int, seed: int) -> _Result:
 
     config, device = operator.config, "cuda" if operator.is_cuda else "cpu"
     inputs = make_inputs(config, m, device, seed)
-    output = poisoned((m, config.N), config.out_format.torch_dtype, device)
+    output = poisoned((m, config.columns), config.out_format.torch_dtype, device)
     operator(
         inputs.A,
         operator.transform_weight(inputs.W),
@@ -249,12 +249,12 @@ def _run_once(operator: Matmul, m: int, seed: int) -> _Result:
     reference = inputs.reference(checked)
     complaint = ""
     try:
-        assert_close(output, reference, checked)
+        assert_close(output, reference, checked, inputs.passed_on(checked))
     except AssertionError as error:
         complaint = str(error)
     rounded = round_to_output(reference, checked)
     latency_us = operator.profile_latency(m)
-    return _Result(m, relative_error(output, rounded), int(checked.N or 0), complaint, latency_us)
+    return _Result(m, relative_error(output, rounded), checked.columns, complaint, latency_us)
 
 
 def _checked_columns(
@@ -263,12 +263,13 @@ def _checked_columns(
     """Return the problem, operands and output of the columns n to check: all, or a random few of a large problem."""
     import torch
 
-    N, K = output.shape[1], int(config.K or 0)
-    if N <= _CHECKED_COLUMNS or (len(output) + _WORK_PER_WEIGHT) * N * K <= _MOST_WORK:
+    N, of_w = output.shape[1], config.rows_per_column
+    if N <= _CHECKED_COLUMNS or (len(output) + _WORK_PER_WEIGHT) * config.N * config.K <= _MOST_WORK:
         return config, inputs, output
     generator = torch.Generator().manual_seed(seed)
     columns = torch.randperm(N, generator=generator)[:_CHECKED_COLUMNS].sort().values
-    few = inputs.columns(columns.to(inputs.W.device))
+    rows_of_w = (columns[:, None] * of_w + torch.arange(of_w)).flatten()
+    few = inputs.columns(rows_of_w.to(inputs.W.device))
     return few.config, few, output[:, columns]
 
 

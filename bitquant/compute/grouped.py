@@ -13,12 +13,20 @@ from typing import Any
 import tvm
 from tvm import te, tirx
 
+from bitquant.compute.activation import activated
 from bitquant.compute.matmul import cast_output, decode_weight, epilogue_value, placeholder, tag
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WeightLayout
 from bitquant.operands import GROUPED_OPERANDS, Operand, present
 
-__all__ = ["OfExpert", "grouped_matmul_dequantize_b", "of_expert", "rounded_output", "slot_value"]
+__all__ = [
+    "OfExpert",
+    "activated_slot_value",
+    "grouped_matmul_dequantize_b",
+    "of_expert",
+    "rounded_output",
+    "slot_value",
+]
 
 Expr = Any
 
@@ -49,6 +57,8 @@ def of_expert(operand: Any, expert: Expr) -> OfExpert | None:
 def slot_value(config: GroupedMatmulConfig, c: Expr, weight: Expr | None, **epilogue: Expr) -> tuple[Expr, str]:
     """Return what a slot adds to an output, or is, and its type: (c * factors + bias) * routing weight.
 
+    With an activation `activated_slot_value` does.
+
     Parameters
     ----------
     config
@@ -64,6 +74,30 @@ def slot_value(config: GroupedMatmulConfig, c: Expr, weight: Expr | None, **epil
     if weight is not None or (config.reduces_slots and dtype != "float32"):
         value, dtype = value.astype("float32"), "float32"
     return (value if weight is None else value * weight), dtype
+
+
+def activated_slot_value(
+    config: GroupedMatmulConfig,
+    gate: Expr,
+    up: Expr,
+    weight: Expr | None,
+    reciprocal: Callable[[Expr], Expr] | None = None,
+) -> tuple[Expr, str]:
+    """Return what a slot adds to an output, or is, and its type: act(gate, up) * routing weight.
+
+    Parameters
+    ----------
+    config
+        The problem, with an activation.
+    gate, up
+        `bitquant.compute.matmul.epilogue_value` of the two sums; they stand in the value several times.
+    weight
+        RoutingWeights[t, j], float32; None where there is none.
+    reciprocal
+        As for `bitquant.compute.activation.activated`.
+    """
+    value = activated(config, gate, up, reciprocal)
+    return (value if weight is None else value * weight), "float32"
 
 
 def rounded_output(config: GroupedMatmulConfig, value: Expr, dtype: str) -> Expr:
@@ -85,8 +119,8 @@ def grouped_matmul_dequantize_b(
     -------
     PrimFunc
         Parameters: the operands that the config has, in the order of `bitquant.operands.GROUPED_OPERANDS`. Blocks:
-        B_decode (all experts), Expert (of each row or slot), C (the reduction), P (where slots are summed: theirs), D.
-        Rows that belong to no expert are zeros here.
+        B_decode (all experts), Expert (of each row or slot), C (the reduction), H (with an activation: what it is of),
+        P (where slots are summed: theirs), D. Rows that belong to no expert are zeros here.
     """
     one = config.matmul
     E, N, K = config.num_experts, config.N, config.K
@@ -142,19 +176,33 @@ def grouped_matmul_dequantize_b(
 
     C = te.compute((M, *slots, N), named(product), name="C")
 
-    def valued(*place: Expr) -> tuple[Expr, Expr, str]:
-        """Return whether a slot has an expert, its value, and the type of that."""
-        *slot, n = place
-        e = Expert[tuple(slot)]
-        inside = tirx.min(e, E - 1)
-        epilogue = {
-            o.argument: row(o, tuple(slot)) if o.rows == "A" else given[o.name][inside, n]
+    def epilogue(slot: tuple[Expr, ...], n: Expr) -> dict[str, Expr]:
+        inside = tirx.min(Expert[slot], E - 1)
+        return {
+            o.argument: row(o, slot) if o.rows == "A" else given[o.name][inside, n]
             for o in present(config, GROUPED_OPERANDS)
             if o.role in ("factor", "addend")
         }
-        routing = given["RoutingWeights"][tuple(slot)] if config.with_routing_weights else None
-        value, value_dtype = slot_value(config, C[place], routing, **epilogue)
-        return e < E, value, value_dtype
+
+    if config.activation is not None:
+
+        def argument(*place: Expr) -> Expr:
+            *slot, n = place
+            return epilogue_value(one, C[place], **epilogue(tuple(slot), n))[0]
+
+        H = te.compute((M, *slots, N), named(argument), name="H")
+
+    def valued(*place: Expr) -> tuple[Expr, Expr, str]:
+        """Return whether a slot has an expert, its value, and the type of that."""
+        *before, n = place
+        slot = tuple(before)
+        routing = given["RoutingWeights"][slot] if config.with_routing_weights else None
+        if config.activation is None:
+            value, value_dtype = slot_value(config, C[place], routing, **epilogue(slot, n))
+        else:
+            gate, up = (H[slot + (2 * n + i,)] for i in range(2))  # noqa: RUF005 - no star in an index before 3.11
+            value, value_dtype = activated_slot_value(config, gate, up, routing)
+        return Expert[slot] < E, value, value_dtype
 
     def output(*place: Expr) -> Expr:
         has_expert, value, value_dtype = valued(*place)
@@ -168,11 +216,11 @@ def grouped_matmul_dequantize_b(
             has_expert, value, _ = valued(*place)
             return tirx.if_then_else(has_expert, value, tirx.const(0, "float32"))
 
-        P = te.compute((M, *slots, N), named(partial), name="P")
+        P = te.compute((M, *slots, config.columns), named(partial), name="P")
         j = te.reduce_axis((0, config.top_k), name="j")
-        summed = te.compute((M, N), lambda t, n: te.sum(P[t, j, n], axis=j), name="S")
-        D = te.compute((M, N), lambda t, n: rounded_output(config, summed[t, n], "float32"), name="D")
+        summed = te.compute((M, config.columns), lambda t, n: te.sum(P[t, j, n], axis=j), name="S")
+        D = te.compute((M, config.columns), lambda t, n: rounded_output(config, summed[t, n], "float32"), name="D")
     else:
-        D = te.compute((M, *slots, N), named(output), name="D")
+        D = te.compute((M, *slots, config.columns), named(output), name="D")
     func = te.create_prim_func([*given.values(), D])
     return tag(func, config, rung, layout)

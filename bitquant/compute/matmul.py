@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The meaning of a problem as a tensor expression: B_decode, C, D."""
+"""The meaning of a problem as a tensor expression: B_decode, C, D, or B_decode, C, H, D with an activation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import tvm
 from tvm import te, tirx
 
+from bitquant.compute.activation import activated
 from bitquant.compute.decode import apply_scale_and_zero, unpack_code
 from bitquant.config import MatmulConfig
 from bitquant.grouped_config import GroupedMatmulConfig, config_from_problem
@@ -19,6 +20,7 @@ __all__ = [
     "CONFIG_ATTR",
     "LAYOUT_ATTR",
     "RUNG_ATTR",
+    "activated_output",
     "cast_output",
     "config_of",
     "decode_weight",
@@ -155,7 +157,7 @@ def output_value(
     Parameters
     ----------
     config
-        The problem; of the operands below those are given, or used, that it has.
+        The problem, without an activation; of the operands below those are given, or used, that it has.
     c
         The sum, of type `config.reduce_dtype`.
     bias, activation_scale, channel_scale
@@ -170,6 +172,8 @@ def epilogue_value(
 ) -> tuple[Expr, str]:
     """Return c * activation_scale * channel_scale + bias, not rounded to the output's type, and its TVM type.
 
+    With an activation it is one of that one's two arguments, in float32.
+
     Parameters
     ----------
     config, c, bias, activation_scale, channel_scale
@@ -182,9 +186,19 @@ def epilogue_value(
         c = c * channel_scale if config.with_channel_scale else c
     if config.with_bias:
         # Two numbers of 32 bits have a sum of 33.
-        c_dtype = "int64" if c_dtype == "int32" and config.out_format.is_integer else "float32"
+        is_exact = c_dtype == "int32" and config.out_format.is_integer and config.activation is None
+        c_dtype = "int64" if is_exact else "float32"
         c = c.astype(c_dtype) + bias.astype(c_dtype)
+    if config.activation is not None:
+        c, c_dtype = c.astype("float32"), "float32"
     return c, c_dtype
+
+
+def activated_output(
+    config: MatmulConfig, gate: Expr, up: Expr, reciprocal: Callable[[Expr], Expr] | None = None
+) -> Expr:
+    """Return an output from the `epilogue_value` of its gate and of its up; parameters are those of `activated`."""
+    return cast_output(activated(config, gate, up, reciprocal), "float32", config.out_format.tvm_dtype)
 
 
 def cast_output(x: Expr, x_dtype: str, dtype: str) -> Expr:
@@ -227,7 +241,8 @@ def matmul_dequantize_b(
     -------
     PrimFunc
         Parameters: the operands that the config has, in the order of `bitquant.operands.OPERANDS`. Blocks: B_decode
-        (where W needs decoding), C (the reduction), D (output scales, bias, cast).
+        (where W needs decoding), C (the reduction), D (output scales, bias, cast). With an activation H has output
+        scales and bias, and D activation and cast.
     """
     N, K = config.N, config.K
     M = rung if config.has_fixed_rows(rung) else tirx.Var("m", "int32")
@@ -255,11 +270,16 @@ def matmul_dequantize_b(
 
     C = te.compute((M, N), product, name="C")
 
-    def output(i: Expr, j: Expr) -> Expr:
-        values = {o.argument: given[o.name][i if o.rows == "A" else j] for o in present(config, EPILOGUE)}
-        return output_value(config, C[i, j], **values)
+    def epilogue(i: Expr, j: Expr) -> dict[str, Expr]:
+        return {o.argument: given[o.name][i if o.rows == "A" else j] for o in present(config, EPILOGUE)}
 
-    D = te.compute((M, N), output, name="D")
+    if config.activation is None:
+        D = te.compute((M, N), lambda i, j: output_value(config, C[i, j], **epilogue(i, j)), name="D")
+    else:
+        H = te.compute((M, N), lambda i, j: epilogue_value(config, C[i, j], **epilogue(i, j))[0], name="H")
+        D = te.compute(
+            (M, config.columns), lambda i, j: activated_output(config, H[i, 2 * j], H[i, 2 * j + 1]), name="D"
+        )
     func = te.create_prim_func([*given.values(), D])
     return tag(func, config, rung, layout)
 

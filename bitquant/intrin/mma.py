@@ -28,6 +28,7 @@ __all__ = [
     "load_fragments",
     "load_words",
     "local",
+    "reciprocal",
     "rounded_pair",
     "store_local",
     "sum_value",
@@ -65,6 +66,13 @@ def zero_local(buffer: Any) -> None:
 def sum_value(register: Expr) -> Expr:
     """Return a sum of products as the number that it is; TVM's integer mma has its sums in uint32 registers."""
     return tirx.reinterpret("int32", register) if register.ty.dtype == "uint32" else register
+
+
+def reciprocal(x: Expr) -> Expr:
+    """Emit 1 / x of a float32 to 1 unit in the last place; return the register. A quotient calls a slow path."""
+    value = T.alloc_local((1,), "float32")
+    T.evaluate(T.ptx["rcp.approx.f32"](value[0], x))
+    return value[0]
 
 
 def load_coherent(buffer: Any, index: Any) -> Expr:

@@ -46,8 +46,8 @@ def quantize_model(
     Parameters
     ----------
     model
-        Any torch.nn.Module, without adapters. Of subclasses of torch.nn.Linear, and of parameters that are no layer's,
-        such as experts in three dimensions, nothing is changed.
+        Any torch.nn.Module, without adapters. Of subclasses of torch.nn.Linear, of routers of experts and gates of
+        shared experts, and of parameters that are no layer's, nothing is changed.
     W_dtype
         Format of the weights, of at most 8 bits.
     group_size

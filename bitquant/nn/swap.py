@@ -22,6 +22,7 @@ from bitquant.nn.device import check_module
 from bitquant.nn.experts import Experts
 from bitquant.nn.linear import Linear
 from bitquant.nn.merged import unmerge_layers
+from bitquant.nn.routers import find_routers
 from bitquant.nn.stock import (
     StockExperts,
     dequantize_experts,
@@ -77,15 +78,19 @@ def _is_named(name: str, entry: str) -> bool:
 def layer_names(model: torch.nn.Module, skip: Iterable[str] = ()) -> list[str]:
     """Return the names of the torch.nn.Linear layers of a model that `skip` does not name, shared ones once.
 
-    Layers of subclasses are not among them: torch and others read the weight of such past their ``forward``.
+    Layers of subclasses are not among them: torch and others read the weight of such past their ``forward``. Nor are
+    routers of experts (`find_routers`).
 
     Raises
     ------
     ConfigError
         If `skip` is no sequence of names, or an entry of it, other than the default, names no module.
     """
-    skipped = _skipped(model, skip)
-    return [n for n, m in model.named_modules() if n and type(m) is torch.nn.Linear and id(m) not in skipped]
+    skipped, routers = _skipped(model, skip), find_routers(model)
+    return [
+        n for n, m in model.named_modules()
+        if n and type(m) is torch.nn.Linear and id(m) not in skipped and n not in routers
+    ]  # fmt: skip
 
 
 def expert_names(model: torch.nn.Module, skip: Iterable[str] = ()) -> list[str]:

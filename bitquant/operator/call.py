@@ -153,7 +153,7 @@ class Launcher:
             tensor.view(m, *expected.shape) if is_by_row else tensor
             for tensor, expected, is_by_row in zip((A.detach(), *others), spec.inputs, by_row, strict=True)
         ]
-        D = output.view(m, spec.N)
+        D = output.view(m, spec.columns)
         for first in range(0, m, step):
             rows = slice(first, min(first + step, m))
             parts = (t[rows] if is_by_row else t for t, is_by_row in zip(tensors, by_row, strict=True))
@@ -189,13 +189,13 @@ def attempt({arguments}, output):
         return None
     if is_matrix:
         rows = A
-        D = result = empty(m, {N}, dtype=dtype, device=A.device) if output is None else output
+        D = result = empty(m, {columns}, dtype=dtype, device=A.device) if output is None else output
     else:
         *leading, _ = shape
-        if output is not None and output.shape != (*leading, {N}):
+        if output is not None and output.shape != (*leading, {columns}):
             return None
-        result = empty(*leading, {N}, dtype=dtype, device=A.device) if output is None else output
-        rows, D = A.view(m, {K}), result.view(m, {N})
+        result = empty(*leading, {columns}, dtype=dtype, device=A.device) if output is None else output
+        rows, D = A.view(m, {K}), result.view(m, {columns})
 {views_of_rows}\
     if {is_cuda} and ({are_misaligned} or result.data_ptr() & {output_mask}):
         return None
@@ -285,7 +285,7 @@ def _short_source(spec: Signature) -> str:
 
     return _SHORT_CALL.format(
         K=spec.K,
-        N=spec.N,
+        columns=spec.columns,
         most=_MAX_ELEMENTS // max(spec.K, spec.N),
         is_cuda=is_cuda,
         has_several_gpus=is_cuda and torch.cuda.device_count() > 1,

@@ -29,8 +29,8 @@ __all__ = ["GroupedOperator"]
 _MAX_ELEMENTS = 2**31 - 1
 _VECTOR = 16
 _NO_GRADIENT = (
-    "{!r} must not require a gradient: of grouped products A of 16 bits and more has one, where rows are sorted; use "
-    ".detach(), or torch.no_grad()"
+    "{!r} must not require a gradient: of grouped products A of 16 bits and more has one, where rows are sorted and "
+    "there is no activation; use .detach(), or torch.no_grad()"
 )
 _NAMES = tuple(o.argument for o in GROUPED_OPERANDS[:-1])
 
@@ -139,8 +139,9 @@ class GroupedOperator(Operator):
     ) -> torch.Tensor:
         """Return D; the formulas are those of `GroupedMatmulConfig`.
 
-        Nothing is read on the host, so that a CUDA graph may be replayed with other operands. Where rows are sorted A
-        has a gradient, dA[s] = dD[s] x decode(W[e(s)]), which reads the offsets on the host; nothing else has one.
+        Nothing is read on the host, so that a CUDA graph may be replayed with other operands. Where rows are sorted,
+        and there is no activation, A has a gradient, dA[s] = dD[s] x decode(W[e(s)]), which reads the offsets on the
+        host; nothing else has one.
 
         Parameters
         ----------
@@ -268,7 +269,8 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     del output
     *operands, ctx.problem = inputs
     given = dict(zip(_NAMES, operands, strict=True))
-    has_gradient = ("A",) if given["offsets"] is not None and given["A"].dtype.itemsize > 1 else ()
+    is_linear = operator_of(ctx.problem).signature.config.activation is None
+    has_gradient = ("A",) if is_linear and given["offsets"] is not None and given["A"].dtype.itemsize > 1 else ()
     for name, is_wanted in zip(_NAMES, ctx.needs_input_grad, strict=False):
         if is_wanted and given[name] is not None and name not in has_gradient:
             raise CallError(_NO_GRADIENT.format(name))

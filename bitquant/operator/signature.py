@@ -79,7 +79,7 @@ class Signature:
 
     def __init__(self, config: Any, layout: WeightLayout, device_type: str) -> None:
         self.config, self.layout, self.device_type = config, layout, device_type
-        self.K, self.N = config.K, config.N
+        self.K, self.N, self.columns = config.K, config.N, config.columns
         #: By the names at the call, in the order of the kernels' parameters.
         self.expected = {
             o.argument: Expected(
@@ -166,12 +166,15 @@ class Signature:
         if field is not None and tensor is None:
             if expected.is_present:
                 raise CallError(
-                    f"{name!r} is missing: the config has {field}=True; "
+                    f"{name!r} is missing: the config has {operand.setting(True)}; "
                     f"pass a tensor of shape {tuple(wanted)} and type {dtype}"
                 )
             return
         if not expected.is_present:
-            raise CallError(f"{name!r} was given, but the config has {field}=False; leave it out or set {field}=True")
+            raise CallError(
+                f"{name!r} was given, but the config has {operand.setting(False)}; leave it out or set "
+                f"{operand.setting(True)}"
+            )
         fix = ""
         if name == "W":
             fix = f"; pass what transform_weight returned ({self.layout} layout)"

@@ -17,6 +17,8 @@ Gradients. For dD, the gradient of D::
 
     dA = (dD * activation_scale * channel_scale) x decode(W)          dbias = sum of dD over rows
 
+With an activation dH takes the place of dD: its arguments H are computed once more, in float32, from decode(W).
+
 W, scales and zero points have none, and A of 8 bits and rounded tokens neither: a call that asks for one is an error.
 """
 
@@ -29,6 +31,7 @@ import torch
 
 from bitquant.errors import CallError
 from bitquant.operands import EPILOGUE, INPUTS, WEIGHT, Operand
+from bitquant.operator.activation import activation_gradient
 from bitquant.operator.call import functorch_level, is_watched, needs_gradient
 from bitquant.operator.registry import operator_of
 from bitquant.operator.tokens import check_tokens, compute_tokens, empty_tokens
@@ -76,7 +79,7 @@ def _fake_matmul(*arguments: Any) -> torch.Tensor:
     signature = operator_of(problem).signature
     signature.check(tuple(operands), is_fake=True)
     A = operands[0]
-    return A.new_empty((*A.shape[:-1], signature.N), dtype=signature.out_dtype)
+    return A.new_empty((*A.shape[:-1], signature.columns), dtype=signature.out_dtype)
 
 
 def _run_matmul_out(*arguments: Any) -> None:
@@ -195,10 +198,13 @@ def _keep_matmul(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor | None)
     for operand, tensor, is_wanted in zip(INPUTS, tensors, ctx.needs_input_grad, strict=False):
         if is_wanted and (operand not in _DIFFERENTIABLE or tensor.dtype.itemsize == 1):
             _refuse_gradient(operand.argument, tensor.dtype if operand is _A else None)
-    ctx.problem, ctx.A_dtype = problem, tensors[0].dtype
+    signature = operator_of(problem).signature
+    ctx.problem, ctx.A_dtype, ctx.out_dtype = problem, tensors[0].dtype, signature.out_dtype
     given = dict(zip(INPUTS, tensors, strict=True))
     ctx.shapes = {o: given[o].shape for o in _ADDENDS if given[o] is not None}
-    ctx.save_for_backward(*(given[o] for o in (*WEIGHT, *_FACTORS)))
+    ctx.activation = signature.config.activation
+    of_argument = () if ctx.activation is None else (_A, *_ADDENDS)
+    ctx.save_for_backward(*(given[o] for o in (*WEIGHT, *_FACTORS, *of_argument)))
 
 
 def _without_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -214,12 +220,21 @@ def _without_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
 @_without_autocast
 def _grad_matmul(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     """Return the gradients of A and of what is added, from that of D."""
-    W, scale, zeros, *factors = ctx.saved_tensors
+    W, scale, zeros, *others = ctx.saved_tensors
+    factors, of_argument = others[: len(_FACTORS)], others[len(_FACTORS) :]
     grads: dict[Operand, torch.Tensor] = {}
+    if ctx.activation is not None:
+        A, *addends = of_argument
+        H = A.to(torch.float32) @ _decode(W, scale, zeros, torch.float32, ctx.problem).T
+        for operand, tensor in zip((*_FACTORS, *_ADDENDS), (*factors, *addends), strict=True):
+            if tensor is not None:
+                value = tensor if operand.rows == "W" else tensor.view(*H.shape[:-1], 1)
+                H = H * value if operand.role == "factor" else H + value
+        grad = activation_gradient(ctx.activation, H, grad.to(torch.float32))
     for operand, is_wanted in zip(INPUTS, ctx.needs_input_grad, strict=False):
         if is_wanted and operand in _ADDENDS:
             grads[operand] = grad.sum_to_size(grad.shape[-1]) if operand.rows == "W" else grad.sum(-1)
-            grads[operand] = grads[operand].view(ctx.shapes[operand])
+            grads[operand] = grads[operand].view(ctx.shapes[operand]).to(ctx.out_dtype)
     if ctx.needs_input_grad[0]:
         # A product in 16 bits holds what 16 bits go into and come out of; dD times a scale may leave their range.
         dtype = torch.promote_types(ctx.A_dtype, grad.dtype)
@@ -258,7 +273,7 @@ def _map_matmul(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> 
         return matmul(*(_in_front(t, dim, size) if o.rows == "A" else t for o, t, dim in operands), problem), 0
     if not size:
         A = _element(tensors[0], in_dims[0], None)
-        return A.new_empty((0, *A.shape[:-1], signature.N), dtype=signature.out_dtype), 0
+        return A.new_empty((0, *A.shape[:-1], signature.columns), dtype=signature.out_dtype), 0
     calls = ([_element(t, dim, i) for _, t, dim in operands] for i in range(size))
     return torch.stack([matmul(*call, problem) for call in calls]), 0
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -179,6 +180,8 @@ def plan(
 ) -> Plan:
     """Return what the records say of each rung of a problem.
 
+    A problem with an activation goes by the records of the one without where it has none: only the epilogue differs.
+
     Parameters
     ----------
     config
@@ -217,13 +220,16 @@ def plan(
         problem = Problem(config, rung, target, layout)
         for found, folder, is_required in sources:
             record = found.find(config, rung, arch, device)
+            must_fit = is_required and record is not None
+            if record is None and config.activation is not None:
+                record = found.find(dataclasses.replace(config, activation=None), rung, arch, device)
             if record is None:
                 continue
-            candidate = Planned(record.rule, dict(record.hint), _origin(record, folder), is_required, record)
+            candidate = Planned(record.rule, dict(record.hint), _origin(record, folder), must_fit, record)
             try:
                 _fit(candidate, problem, rules)
             except RecordError as error:
-                if is_required and not _serves_elsewhere(candidate, problem, rules):
+                if must_fit and not _serves_elsewhere(candidate, problem, rules):
                     raise _stale(candidate.origin, f"the record {record}", error) from error
                 refusals[rung] = f"{candidate.origin.removeprefix('record ')}: {error}"
                 continue

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,8 @@ from bitquant import inputs
 from bitquant.config import MatmulConfig, ZerosMode
 from bitquant.formats import ACTIVATION_DTYPES, OUT_DTYPES, SCALE_DTYPES, WEIGHT_DTYPES, NumberFormat, number_format
 from bitquant.operands import EPILOGUE, present
-from bitquant.testing.oracle import FEW_ELEMENTS, oracle, oracle_weight
+from bitquant.testing.activations import spread
+from bitquant.testing.oracle import FEW_ELEMENTS, oracle, oracle_argument, oracle_weight
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -428,9 +429,16 @@ class Inputs(inputs.Inputs):
     """Operands of one call, with the oracle's result."""
 
     def reference(self, config: MatmulConfig) -> np.ndarray:
-        """Return what `oracle` says of these operands, float64, (m, N)."""
+        """Return what `oracle` says of these operands, float64, (m, columns of D)."""
+        return self._ask(oracle, config)
+
+    def passed_on(self, config: MatmulConfig) -> np.ndarray | None:
+        """Return how an activation passes on errors of its arguments, as `assert_close` takes it; None without one."""
+        return None if config.activation is None else spread(config.activation, self._ask(oracle_argument, config))
+
+    def _ask(self, function: Callable[..., np.ndarray], config: MatmulConfig) -> np.ndarray:
         epilogue = {operand.argument: self.given[operand.argument] for operand in present(config, EPILOGUE)}
-        return oracle(config, self.A, self.W, self.scale, self.zeros_values, **epilogue)
+        return function(config, self.A, self.W, self.scale, self.zeros_values, **epilogue)
 
 
 #: Elements of a result up to which it is drawn again where its terms cancel.
@@ -487,10 +495,11 @@ def _cancels(config: MatmulConfig, drawn: Inputs) -> bool:
         z = z * columns
         if terms < 0.45 * math.hypot(_norm_of_terms(a, weight + z), _norm_of_terms(a, z)):
             return True
-    result = drawn.reference(config)
+    result = drawn.reference(dataclasses.replace(config, activation=None))
     norm = float(np.linalg.norm(result))
-    if 0 < norm < _LEAST_RMS * math.sqrt(result.size):
-        return True
+    for output in (result, drawn.reference(config)) if config.activation is not None else (result,):
+        if 0 < float(np.linalg.norm(output)) < _LEAST_RMS * math.sqrt(output.size):
+            return True
     return norm < terms * (0.999 if result.size <= FEW_ELEMENTS else 0.5)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.grouped_inputs import GroupedInputs, Routing, draw_grouped_inputs
 from bitquant.operator import GroupedOperator
+from bitquant.testing.activations import activate, spread
 from bitquant.testing.check import poisoned
 from bitquant.testing.oracle import assert_close, oracle_weight
 
@@ -46,11 +48,18 @@ def grouped_oracle(config: GroupedMatmulConfig, inputs: GroupedInputs) -> np.nda
 
     Written from the formulas of `GroupedMatmulConfig`, expert by expert.
     """
+    return _of_slots(config, inputs, activate)
+
+
+def _of_slots(
+    config: GroupedMatmulConfig, inputs: GroupedInputs, of_arguments: Callable[[str, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return D, with what is returned of the arguments of an activation in its place."""
     one, experts = config.matmul, _experts(config, inputs)
     a = _float64(inputs.given["A"])
     if config.is_indexed and config.A_rows == "tokens":
         a = np.broadcast_to(a[:, None], (*experts.shape, config.K))
-    result = np.zeros((*experts.shape, config.N))
+    result = np.zeros((*experts.shape, config.columns))
     for e, expert in enumerate(inputs.experts):
         here = experts == e
         if not here.any():
@@ -65,6 +74,8 @@ def grouped_oracle(config: GroupedMatmulConfig, inputs: GroupedInputs) -> np.nda
             value = value * _float64(expert.given["channel_scale"])
         if config.with_bias:
             value = value + _float64(expert.given["bias"])
+        if config.activation is not None:
+            value = of_arguments(config.activation, value)
         if config.with_routing_weights:
             value = value * _float64(inputs.given["routing_weights"])[here][:, None]
         result[here] = value
@@ -113,9 +124,11 @@ def check_grouped_call(
         if not torch.equal(guarded[edge].view(torch.uint8), before[edge].view(torch.uint8)):
             raise AssertionError(f"{config}: a call with m={m} wrote outside its output")
     got, reference = guarded[1 : m + 1].cpu(), grouped_oracle(config, inputs)
+    passed_on = None if config.activation is None else np.abs(_of_slots(config, inputs, spread))
     if config.is_sorted:
         inside = torch.from_numpy(has_expert(config, inputs))
         got, reference = got[inside], reference[inside.numpy()]
+        passed_on = None if passed_on is None else passed_on[inside.numpy()]
     if got.numel() == 0 or math.prod(reference.shape) == 0:
         return 0.0
-    return assert_close(got, reference, config.matmul)
+    return assert_close(got, reference, config.matmul, passed_on)

@@ -80,7 +80,7 @@ _BFLOAT16 = {"A_dtype": "bfloat16", "out_dtype": "bfloat16"}
 _INT8 = {"A_dtype": "int8", "out_dtype": "int32"}
 _E4M3 = {"A_dtype": "float8_e4m3", "out_dtype": "bfloat16"}
 _E5M2 = {"A_dtype": "float8_e5m2", "out_dtype": "float16"}
-_SHARED = {"weights": "shared"}
+_SHARED, _STREAM_K = {"weights": "shared"}, {"stream_k": True}
 _DIGITS = {"activations": "digits", "block_m": 1, "chains": 1, "unroll": 1, "ahead": 1}
 
 _DECODE: tuple[_Row, ...] = (
@@ -107,6 +107,28 @@ _DECODE: tuple[_Row, ...] = (
     ((8,), 200, 3024, {"W_dtype": "uint3", **_ZEROS, "group_size": 336, "zeros_mode": "rescale"},
      {**_SHARED, "warps_k": 4, "ahead": 2, "unroll": 1, "chains": 1}),
     ((8, 20), 500, 4096, {"W_dtype": "uint3", **_SCALED}, {**_SHARED, "block_m": 16, "split_k": 2, "warps_k": 2}),
+    # Equal shares of the phases of all blocks of n: few of them for each block of the GPU, and many; two blocks a
+    # multiprocessor; ragged K and N; scales that are staged for a phase, and that are not; groups of a row.
+    ((1,), 1000, 8192, {**_UINT4, "M": 1}, {**_STREAM_K, "n_tiles_per_warp": 2, "warps_k": 8, "phase": 4}),
+    ((4,), 4608, 9216, {**_UINT4, "M": 4}, {**_STREAM_K, **_SHARED, "ahead": 4, "unroll": 2, "warps_n": 3, "phase": 4}),
+    ((8,), 9000, 4096, {**_UINT4, "M": 8, "with_bias": True},
+     {**_STREAM_K, **_SHARED, "warps_n": 4, "warps_k": 2, "ahead": 4, "blocks_per_sm": 2, "phase": 4}),
+    ((3,), 1016, 5032, {"W_dtype": "int4", **_BFLOAT16, **_SCALED, "group_size": -1, "M": 3},
+     {**_STREAM_K, "warps_k": 4, "unroll": 2, "n_tiles_per_warp": 3, "phase": 2}),
+    ((2,), 520, 16384, {"W_dtype": "nf4", **_SCALED, "group_size": 64, "M": 2},
+     {**_STREAM_K, **_SHARED, "warps_k": 8, "ahead": 8, "phase": 4, "unroll": 1}),
+    ((1,), 2000, 4096, {"W_dtype": "uint3", **_ZEROS, "zeros_mode": "quantized", "M": 1},
+     {**_STREAM_K, "warps_k": 8, "unroll": 1, "ahead": 1, "phase": 1}),
+    ((5,), 1000, 4096, {"W_dtype": "int2", **_INT8, "M": 5},
+     {**_STREAM_K, **_SHARED, "warps_k": 4, "ahead": 2, "unroll": 1, "phase": 1}),
+    ((4,), 4000, 4096, {"W_dtype": "float8_e5m2", **_E5M2, "M": 4},
+     {**_STREAM_K, "warps_n": 2, "warps_k": 4, "unroll": 1, "ahead": 1, "phase": 3}),
+    ((4,), 3000, 4096, {**_UINT4, "M": 4, "activation": "silu_mul"},
+     {**_STREAM_K, **_SHARED, "warps_n": 2, "warps_k": 4, "ahead": 4, "unroll": 2, "phase": 2}),
+    ((2,), 500, 4004, {"W_dtype": "uint2", **_SCALED, "group_size": -1, "M": 2},
+     {**_STREAM_K, **_SHARED, "warps_k": 4, "unroll": 1, "ahead": 2, "phase": 2}),
+    ((16,), 2048, 4096, {**_UINT4, "group_size": 32, "M": 16},
+     {**_STREAM_K, "block_m": 16, "warps_k": 4, "unroll": 2, "chains": 2, "phase": 4}),
     # A sent to the blocks beside: more rows of blocks than one, parts of A that do not divide by the blocks, ragged K.
     ((1, 5, 8), 1024, 4096, _UINT4, {"multicast": 2}),
     ((4,), 2048, 4096, {**_UINT4, "M": 4}, {"multicast": 8, "n_tiles_per_warp": 2}),

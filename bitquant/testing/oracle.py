@@ -7,6 +7,7 @@ is slow on purpose where that keeps it obvious.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 
 from bitquant.config import MatmulConfig
 from bitquant.formats import NumberFormat
+from bitquant.testing.activations import activate
 
 __all__ = [
     "FEW_ELEMENTS",
@@ -23,6 +25,7 @@ __all__ = [
     "code_values",
     "decode_plain",
     "oracle",
+    "oracle_argument",
     "oracle_weight",
     "relative_error",
     "round_to_output",
@@ -44,6 +47,9 @@ _UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}
 
 #: See `tolerance`.
 _SAFETY = 2
+
+#: What an activation in float32 adds: some 8 roundings of 2^-24, exp and quotient among them.
+_ACTIVATION_ERROR = 16 * 2.0**-24
 
 #: Elements of a float64 temporary, 128 MiB.
 _CHUNK_ELEMENTS = 1 << 24
@@ -205,7 +211,8 @@ def oracle(
 
     ::
 
-        D[m, n] = sum_k A[m, k] * decode(W)[n, k] * activation_scale[m] * channel_scale[n] + Bias[n]
+        H[m, n] = sum_k A[m, k] * decode(W)[n, k] * activation_scale[m] * channel_scale[n] + Bias[n]
+        D[m, n] = H[m, n], or act(H[m, 2 n], H[m, 2 n + 1]) with an activation
 
     Parameters
     ----------
@@ -225,8 +232,23 @@ def oracle(
     Returns
     -------
     numpy.ndarray
-        float64, (..., N).
+        float64, (..., N), or (..., N / 2) with an activation.
     """
+    H = oracle_argument(config, A, W_values, scale, zeros, bias, activation_scale, channel_scale)
+    return H if config.activation is None else activate(config.activation, H)
+
+
+def oracle_argument(
+    config: MatmulConfig,
+    A: Any,
+    W_values: Any,
+    scale: Any = None,
+    zeros: Any = None,
+    bias: Any = None,
+    activation_scale: Any = None,
+    channel_scale: Any = None,
+) -> np.ndarray:
+    """Return H of `oracle`, float64, (..., N), for the same parameters: what an activation is applied to."""
     a = _float64(A)
     result = np.empty((*a.shape[:-1], config.N))
     step = max(1, _CHUNK_ELEMENTS // a.shape[-1])
@@ -269,7 +291,7 @@ def relative_error(actual: Any, ref: np.ndarray) -> float:
     return distance / norm if norm else math.inf
 
 
-def tolerance(config: MatmulConfig) -> float:
+def tolerance(config: MatmulConfig, passed_on: float = 1.0) -> float:
     """Return the bound on `relative_error` for this problem, before any rounding to integers.
 
     A rounding to nearest with unit roundoff u changes a number by at most u of itself, in the root mean square by at
@@ -289,7 +311,15 @@ def tolerance(config: MatmulConfig) -> float:
     5.6e-4 for a W decoded exactly, 8.0e-4 with a scale, 9.8e-4 with a scale and a fractional zero point.
 
     Sums in int32 are exact: 0, but for the roundings to a floating-point output and of output scales.
+
+    With an activation this holds of its arguments in float32, whose errors it passes on: as many times as large,
+    relative to D, as `passed_on` says, the norm of `bitquant.testing.activations.spread` by that of D. To these are
+    added what the activation itself rounds, and the rounding of the output.
     """
+    if config.activation is not None:
+        output = 0.0 if config.out_format.is_integer else _UNIT_ROUNDOFF[config.out_format.name]
+        of_argument = tolerance(dataclasses.replace(config, activation=None, out_dtype="float32"))
+        return _SAFETY * output / math.sqrt(3) + _ACTIVATION_ERROR + passed_on * of_argument
     output = 0.0 if config.out_format.is_integer else _UNIT_ROUNDOFF[config.out_format.name]
     scalings = config.with_activation_scale + config.with_channel_scale
     if config.reduce_dtype == "int32":
@@ -314,7 +344,7 @@ FEW_ELEMENTS = 16
 _PEAK = 8
 
 
-def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> float:
+def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig, passed_on: np.ndarray | None = None) -> float:
     """Check a kernel's output against `oracle`: as a whole, and each element; return how near to a bound it came.
 
     - int32 sums with an integer output and no output scales: equal to ``round_to_output(ref)``.
@@ -323,6 +353,7 @@ def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> float:
     - floating-point outputs: `relative_error` within `tolerance`, and each element within
       ``8 * tolerance * max(|ref|, rms(ref))``, so that one wrong element in a large matrix does not drown.
 
+    With an activation `passed_on` stands in the place of the part of max(|ref|, rms(ref)) that is due to its arguments.
     Results of up to `FEW_ELEMENTS` elements are allowed twice the tolerance.
 
     Parameters
@@ -333,6 +364,9 @@ def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> float:
         The result of `oracle`, not rounded.
     config
         The problem.
+    passed_on
+        Of a problem with an activation, and of that alone: `bitquant.testing.activations.spread` of its arguments, the
+        shape of `ref`.
 
     Returns
     -------
@@ -350,11 +384,21 @@ def assert_close(actual: Any, ref: np.ndarray, config: MatmulConfig) -> float:
         raise AssertionError(f"{config}: shape {got.shape}, expected {ref.shape}")
     if ref.size == 0:
         return 0.0
-    bound = tolerance(config) * (2 if ref.size <= FEW_ELEMENTS else 1)
+    few = 2 if ref.size <= FEW_ELEMENTS else 1
+    size = np.maximum(np.abs(ref), np.sqrt(np.mean(ref**2)))
+    if passed_on is None:
+        if config.activation is not None:
+            raise ValueError(f"'passed_on' must be given where there is an activation (got None, {config.activation})")
+        bound = few * tolerance(config)
+        slack = _PEAK * bound * size
+    else:
+        own = tolerance(config, 0.0)
+        of_argument = tolerance(config) - own
+        bound = few * tolerance(config, float(np.linalg.norm(passed_on) / np.linalg.norm(ref)))
+        slack = _PEAK * few * (own * size + of_argument * passed_on)
     if not np.isfinite(got).all():
         index = np.unravel_index(np.argmin(np.isfinite(got)), got.shape)
         raise AssertionError(f"{config}: {_element(got, ref, index)}, not finite")
-    slack = _PEAK * bound * np.maximum(np.abs(ref), np.sqrt(np.mean(ref**2)))
     if config.out_format.is_integer:
         low, high = round_to_output(ref - slack, config), round_to_output(ref + slack, config)
         excess = np.maximum(low - got, got - high)

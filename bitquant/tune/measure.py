@@ -14,6 +14,7 @@ from bitquant.config import MatmulConfig
 from bitquant.inputs import Inputs, draw_inputs
 from bitquant.layouts import WeightLayout
 from bitquant.operands import EPILOGUE, present
+from bitquant.operator.activation import activated
 from bitquant.tune.candidates import Candidate
 
 __all__ = ["Clock", "Workbench", "clock_for", "reference", "wrong"]
@@ -111,7 +112,8 @@ def reference(inputs: Inputs) -> torch.Tensor:
 
     ::
 
-        D[m, n] = sum_k A[m, k] * decode(W)[n, k] * factors + addends
+        H[m, n] = sum_k A[m, k] * decode(W)[n, k] * factors + addends
+        D[m, n] = H[m, n], or act(H[m, 2 n], H[m, 2 n + 1]) with an activation
 
     No TVM is in it.
     """
@@ -126,7 +128,7 @@ def reference(inputs: Inputs) -> torch.Tensor:
         values = inputs.given[operand.argument].double()
         values = values[:, None] if operand.rows == "A" else values
         result = result * values if operand.role == "factor" else result + values
-    return result
+    return result if inputs.config.activation is None else activated(inputs.config.activation, result)
 
 
 def wrong(result: torch.Tensor, expected: torch.Tensor, config: MatmulConfig) -> str:
@@ -140,15 +142,17 @@ def wrong(result: torch.Tensor, expected: torch.Tensor, config: MatmulConfig) ->
     Parameters
     ----------
     result
-        (m, N), of the output's type.
+        (m, columns of D), of the output's type.
     expected
-        (m, N), of `reference`.
+        The same, of `reference`.
     """
     got = result.double()
     if not bool(got.isfinite().all()):
         return "has elements that are not finite, or that were never written"
     has_bfloat16 = "bfloat16" in (config.A_format.name, config.out_format.name, config.scale_format.name)
     bound = _MOST_ERROR_BFLOAT16 if has_bfloat16 else _MOST_ERROR
+    if config.activation is not None:  # Products of two sums, each with its error.
+        bound *= 2
     slack = 0.0 if config.has_exact_results else _PEAK * bound * expected.abs().clamp(min=_rms(expected))
     if config.out_format.is_integer:
         limits = torch.iinfo(config.out_format.torch_dtype)

@@ -12,34 +12,46 @@ import bitquant as bq
 from bitquant import workspace
 from bitquant.arch import detected_cuda_arch
 from bitquant.profiling import random_operands
+from bitquant.schedule.rules.decode.hint import DecodeHint
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.tuned import Plan, Planned
 from bitquant.testing.kernels import HINTED_ARCH
 
 #: Calls of a stream, or replays of a graph, that overlap with those of another.
 CALLS = 50
-M, N, K = 16, 2048, 8192
+N, K = 2048, 8192
+#: Rows of A, rule and hint of kernels whose tiles several blocks share, with half of the GPU for each.
+KERNELS = {
+    "wgmma": (16, WgmmaHint(block_m=16, consumers_n=1, block_k=128, stages=4, stream_k=True, blocks_per_sm=2)),
+    "decode": (
+        4,
+        DecodeHint(
+            n_tiles_per_warp=2, warps_n=2, warps_k=4, unroll=2, phase=2, stream_k=True, weights="shared", ahead=4,
+            blocks_per_sm=2,
+        ),
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def _require_arch() -> None:
-    """Only wgmma has stream-K."""
+    """Both rules have stream-K there."""
     if (arch := detected_cuda_arch()) != HINTED_ARCH:
         pytest.skip(f"needs a GPU of {HINTED_ARCH} (got {arch})")
 
 
-@pytest.fixture
-def operator() -> bq.Matmul:
-    """A kernel of 32 tiles, each of which four or five blocks share, with half of the GPU for itself."""
+@pytest.fixture(params=sorted(KERNELS))
+def operator(request: pytest.FixtureRequest) -> bq.Matmul:
+    """A kernel of each rule."""
+    M, hint = KERNELS[request.param]
     config = bq.MatmulConfig(M=M, N=N, K=K, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)
-    hint = WgmmaHint(block_m=16, consumers_n=1, block_k=128, stages=4, stream_k=True, blocks_per_sm=2)
-    return bq.Matmul(config, target="cuda", records=Plan({M: Planned("wgmma", hint.to_dict(), "tuned")}))
+    return bq.Matmul(config, target="cuda", records=Plan({M: Planned(request.param, hint.to_dict(), "tuned")}))
 
 
 @pytest.fixture
 def calls(operator: bq.Matmul) -> Iterator[list[tuple[dict[str, torch.Tensor], torch.Tensor]]]:
     """Operands of two calls with different rows of A, and the right bits of each."""
-    operands = random_operands(operator, M, torch.device("cuda"))
+    operands = random_operands(operator, operator.config.ladder[0], torch.device("cuda"))
     other = {**operands, "A": operands["A"].flip(0).contiguous()}
     found = [(each, operator(**each)) for each in (operands, other)]
     torch.cuda.synchronize()

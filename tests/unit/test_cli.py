@@ -191,6 +191,19 @@ def test_errors_of_usage(arguments, message):
     assert re.search(r"^see: \w+.* --help$", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("command", ["run", "tune"])
+@pytest.mark.parametrize("option", ["--num_experts", "--num-experts", "--A_rows", "--with_routing_weights"])
+def test_what_takes_one_weight_says_which_command_takes_experts(command, option):
+    """Options of grouped problems are known where they have no meaning; others are not."""
+    result = call(command, *SMALL, option, "4")
+    name = option[2:].replace("-", "_").lower()
+    assert result.exit_code == 2
+    assert f"--{name} states a product with the weights of experts, which {command} does not take; use inspect" in (
+        result.stderr
+    )
+    assert "No such option" in call(command, *SMALL, "--number_of_experts", "4").stderr
+
+
 def test_an_unexpected_error_is_one_line(monkeypatch):
     """What is not bitquant's own error is a line with a hint and exit code 3, and a traceback if it is asked for."""
 

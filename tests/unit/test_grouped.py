@@ -202,8 +202,12 @@ def test_wrong_calls():
         ("A", torch.zeros(72, 5).half().T, "'A' must be contiguous"),
         ("W", given["W"][:3], "'W' must have shape (4, 21, 36) (got (3, 21, 36))"),
         ("offsets", given["offsets"].long(), "'offsets' must be of type torch.int32"),
-        ("offsets", None, "'offsets' is missing"),
-        ("expert_ids", torch.zeros(5, 2, dtype=torch.int32), "'expert_ids' was given"),
+        ("offsets", None, "'offsets' is missing: the config has routing='sorted'; pass a tensor of shape (4,)"),
+        (
+            "expert_ids",
+            torch.zeros(5, 2, dtype=torch.int32),
+            "'expert_ids' was given, but the config has routing='sorted'; leave it out or set routing='indexed'",
+        ),
         ("output", torch.empty(5, 20).half(), "'output' must have shape (5, 21)"),
         ("A", [1.0], "'A' must be a torch.Tensor (got list)"),
     ):

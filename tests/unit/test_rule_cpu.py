@@ -8,6 +8,7 @@ import ctypes
 import dataclasses
 import functools
 import itertools
+import math
 import mmap
 import re
 
@@ -16,6 +17,8 @@ import pytest
 import torch
 import tvm
 import tvm_ffi
+from tvm import tirx
+from tvm.sym import Analyzer
 from tvm.target import Target
 
 from bitquant.arch import cpu_target, cuda_target
@@ -465,3 +468,35 @@ def test_output_scales_are_read_to_their_end_alone(A_dtype, rung):
             result = D.double().numpy()
         expected = reference(A) * rows.double().numpy()[:, None] * columns.double().numpy()
         assert np.linalg.norm(result - expected) <= TOLERANCE["float32"] * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize(("N", "K"), [(4, 2), (3, 8), (40, 98)])
+def test_the_most_rows_of_a_call_fit_the_types_of_indices(N, K):
+    """With as many rows as A and D may have, fewer than 2^31 elements, no index of 32 bits passes 2^31 - 1."""
+    config = MatmulConfig(M=(1, 16), N=N, K=K, W_dtype="uint4", with_scaling=True, with_zeros=True)
+    problem = Problem(config, 16, cpu_target())
+    func = RULE.schedule(problem, RULE.default_hint(problem))
+    most, limit = (2**31 - 1) // max(N, K), 2**31 - 1
+    analyzer, nodes, greatest, sizes = Analyzer(), [], [], {}
+
+    def dtype(value):
+        return str(value.ty.dtype)
+
+    tvm_ffi.structural_walk(func.body, nodes.append)
+    for m in {node for node in nodes if isinstance(node, tirx.Var) and node.name == "m"}:
+        analyzer.bind(m, tirx.const(most, "int32"))
+    for node in nodes:
+        if isinstance(node, tirx.For):
+            analyzer.bind(node.loop_var, tvm.ir.Range.from_min_extent(node.min, node.extent))
+    for node in nodes:
+        if isinstance(node, (tirx.Add, tirx.Mul)) and dtype(node) == "int32":
+            greatest.append(analyzer.const_int_bound(node).max_value)
+        elif type(node).__name__ in ("TensorLoad", "BufferStore"):
+            buffer = node.buffer if isinstance(node, tirx.BufferStore) else node.source
+            size = math.prod(analyzer.const_int_bound(extent).max_value for extent in buffer.ty.shape)
+            sizes[buffer.name] = size
+            assert size <= limit or dtype(node.indices[0]) == "int64", buffer.name
+    assert sizes["A"] <= limit
+    assert sizes["A_lanes"] > limit
+    assert greatest
+    assert max(greatest) <= limit

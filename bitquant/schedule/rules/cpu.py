@@ -15,7 +15,7 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, scale_value, tag, zero_point
+from bitquant.compute.matmul import scale_value, tag, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, one_of, size
@@ -175,6 +175,8 @@ class CpuGeometry(Geometry):
             return "needs row_tile % rows == 0"
         if hint.col_tile % hint.cols:
             return "needs col_tile % cols == 0"
+        if config.layout == "nt" and hint.col_tile % config.rows_per_column:
+            return "needs an even col_tile with an activation"
         if hint.chunk > max(vectors, _MAX_PADDING):
             return f"needs chunk <= {max(vectors, _MAX_PADDING)}, the vectors of K"
         if hint.scale_sums and hint.chunk != group:
@@ -323,6 +325,10 @@ class CpuRule(Rule):
             scale, zero = scale_and_zero(Scale, Zeros, n_at(u, l), c * CHUNK, 0, dtype)
             return apply_scale_and_zero(total, scale, None if zero is None else zero * sum_of_A, config.zeros_mode)
 
+        def wide(index):
+            """Index of a block of rows: A in lanes, with K filled up, may have 2^31 elements where A has fewer."""
+            return index if config.has_fixed_rows(rung) else T.cast(index, "int64")
+
         def sum_over_k(load, l):
             """Sum of the lanes that belong to one n."""
             terms = [load(l + i) for i in range(K_LANES)]
@@ -330,6 +336,11 @@ class CpuRule(Rule):
                 half = len(terms) // 2
                 terms = [x + y for x, y in zip(terms[:half], terms[half:], strict=True)]
             return terms[0]
+
+        def pair_of_sums(C, ib, r, p):
+            """Sums of columns 2 p and 2 p + 1 of a tile."""
+            places = [(tirx.floordiv(2 * p + i, N_LANES), tirx.floormod(2 * p + i, N_LANES)) for i in range(2)]
+            return [sum_over_k(lambda lane, j=j: C[ib, j // COLS, r, j % COLS, lane], l) for j, l in places]
 
         @T.prim_func(s_tir=True)
         def kernel():
@@ -342,21 +353,21 @@ class CpuRule(Rule):
             row_blocks = T.meta_var((rows + ROWS - 1) // ROWS)
             row_tiles = T.meta_var((row_blocks + ROW_BLOCKS - 1) // ROW_BLOCKS)
 
-            A_lanes = T.alloc_buffer((row_blocks, chunks * CHUNK, ROWS, K_LANES), lane_dtype)
-            A_sum = T.alloc_buffer((row_blocks, chunks if needs_sum_of_A else 1, ROWS, K_LANES), dtype)
+            A_lanes = T.alloc_buffer((wide(row_blocks), chunks * CHUNK, ROWS, K_LANES), lane_dtype)
+            A_sum = T.alloc_buffer((wide(row_blocks), chunks if needs_sum_of_A else 1, ROWS, K_LANES), dtype)
             for ib in over_row_blocks(row_blocks):
                 for r in T.serial(ROWS):
                     for v in T.serial(chunks * CHUNK):
                         for l in T.vectorized(K_LANES):
-                            A_lanes[ib, v, r, l] = element_of_A(A, T.min(ib * ROWS + r, rows - 1), v, l)
+                            A_lanes[wide(ib), v, r, l] = element_of_A(A, T.min(ib * ROWS + r, rows - 1), v, l)
                     if needs_sum_of_A:
                         for c in T.serial(chunks):
                             for l in T.vectorized(K_LANES):
-                                A_sum[ib, c, r, l] = T.cast(0, dtype)
+                                A_sum[wide(ib), c, r, l] = T.cast(0, dtype)
                             for v in T.serial(CHUNK):
                                 for l in T.vectorized(K_LANES):
-                                    a = T.meta_var(A_lanes[ib, c * CHUNK + v, r, l])
-                                    A_sum[ib, c, r, l] = A_sum[ib, c, r, l] + a.astype(dtype)
+                                    a = T.meta_var(A_lanes[wide(ib), c * CHUNK + v, r, l])
+                                    A_sum[wide(ib), c, r, l] = A_sum[wide(ib), c, r, l] + a.astype(dtype)
 
             for tile in T.parallel(col_tiles * row_tiles):
                 first_row = T.meta_var(tile % row_tiles * ROW_BLOCKS)
@@ -393,7 +404,7 @@ class CpuRule(Rule):
                                 for r in T.unroll(ROWS):
                                     for l in T.vectorized(LANES):
                                         run_start = T.meta_var(c * CHUNK + s * dot_run)
-                                        a = T.meta_var(A_lanes[first_row + ib, run_start + v, r, l % K_LANES])
+                                        a = T.meta_var(A_lanes[wide(first_row + ib), run_start + v, r, l % K_LANES])
                                         u = T.meta_var(first_col + jb * COLS + q)
                                         w = T.meta_var(
                                             B_decode[jb, s * dot_run + v, q, l]
@@ -405,16 +416,23 @@ class CpuRule(Rule):
                             for q in T.unroll(COLS):
                                 for l in T.vectorized(LANES):
                                     u = T.meta_var(first_col + jb * COLS + q)
-                                    sum_of_A = T.meta_var(A_sum[first_row + ib, c, r, l % K_LANES])
+                                    sum_of_A = T.meta_var(A_sum[wide(first_row + ib), c, r, l % K_LANES])
                                     C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + scaled_sum(
                                         dot[r, q, l], sum_of_A, Scale, Zeros, u, c, l
                                     )
-                for ib, r, j, l in T.grid(blocks, ROWS, hint.col_tile, N_LANES):
-                    i = T.meta_var((first_row + ib) * ROWS + r)
-                    n = T.meta_var((first_col + j) * N_LANES + l)
-                    if i < rows and n < N:
-                        c = T.meta_var(sum_over_k(lambda lane: C[ib, j // COLS, r, j % COLS, lane], l))
-                        D[i, n] = output_value(config, c, **operands.epilogue(i, n))
+                if config.activation is None:
+                    for ib, r, j, l in T.grid(blocks, ROWS, hint.col_tile, N_LANES):
+                        i = T.meta_var((first_row + ib) * ROWS + r)
+                        n = T.meta_var((first_col + j) * N_LANES + l)
+                        if i < rows and n < N:
+                            c = T.meta_var(sum_over_k(lambda lane: C[ib, j // COLS, r, j % COLS, lane], l))
+                            D[i, n] = operands.output(i, n, [c])
+                else:
+                    for ib, r, p in T.grid(blocks, ROWS, hint.col_tile * N_LANES // 2):
+                        i = T.meta_var((first_row + ib) * ROWS + r)
+                        n = T.meta_var(first_col * N_LANES + 2 * p)
+                        if i < rows and n < N:
+                            D[i, n // 2] = operands.output(i, n, pair_of_sums(C, ib, r, p), is_for_cpu=True)
 
         return tag(kernel, config, rung, geometry.problem.weight_layout)
 

@@ -10,7 +10,8 @@ from typing import ClassVar
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.matmul import decode_weight, output_value, tag
+from bitquant.compute.matmul import decode_weight, tag
+from bitquant.intrin.mma import store_local
 from bitquant.layouts import WEIGHT_LAYOUTS, WeightLayout
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, size
@@ -27,7 +28,7 @@ class FallbackHint(Hint):
     Attributes
     ----------
     warps
-        Warps a block; each computes the outputs of one n.
+        Warps a block; each computes one column of D.
     m_per_warp
         Rows of A that a warp multiplies with one decoded weight.
     """
@@ -39,10 +40,10 @@ class FallbackHint(Hint):
 
 
 class FallbackRule(Rule):
-    """One warp an n: its lanes stride over k, decode in registers, and add up by shuffles.
+    """One warp a column of D: its lanes stride over k, decode in registers, and add up by shuffles.
 
-    Neighbouring lanes read neighbouring weights and activations, so loads are coalesced whatever N, K and m are; every
-    access is guarded. float32 arithmetic, or int32 for integers.
+    A column is one row of W, or the two of an activation. Neighbouring lanes read neighbouring weights and activations,
+    so loads are coalesced whatever N, K and m are; every access is guarded. float32 arithmetic, or int32 for integers.
     """
 
     name = "fallback"
@@ -67,12 +68,28 @@ class FallbackRule(Rule):
         return Geometry(problem, hint)
 
     def emit(self, geometry: Geometry) -> PrimFunc:
-        """Give every (rows of m) x (n) to a warp, with the weight in the layout of the problem."""
+        """Give every (rows of m) x (column) to a warp, with the weight in the layout of the problem."""
         config, rung, hint, layout = geometry.config, geometry.rung, geometry.hint, geometry.problem.weight_layout
         WARPS, ROWS = hint.warps, hint.m_per_warp
-        N, K = config.N, config.K
+        COLUMNS, K, OF_W = config.columns, config.K, config.rows_per_column
         dtype = config.reduce_dtype
         zero = T.int32(0) if dtype == "int32" else T.float32(0)
+
+        def decode(operands, w, n, k):
+            """Emit w = decode(W)[:, k] of the rows of column n."""
+            for i in range(OF_W):
+                value = decode_weight(
+                    config, operands.B, operands.Scale, operands.Zeros, OF_W * n + i, k, dtype, layout
+                )
+                store_local(w, i, value)
+
+        def multiply(total, r, a, w):
+            """Emit the products of a number of row `r` of A."""
+            for i in range(OF_W):
+                store_local(total, i * ROWS + r, total[i * ROWS + r] + a * w[i])
+
+        def output(operands, row, n, total, r):
+            return operands.output(row, OF_W * n, [total[i * ROWS + r] for i in range(OF_W)])
 
         @T.prim_func
         def kernel():
@@ -82,28 +99,28 @@ class FallbackRule(Rule):
             T.device_entry()
             # One grid axis: x alone holds more than 65535 blocks. Nothing is negative, so division may truncate.
             row_blocks = T.meta_var(T.truncdiv(rows_of_A + (ROWS - 1), ROWS))
-            block = T.cta_id([T.ceildiv(N, WARPS) * row_blocks])
+            block = T.cta_id([T.ceildiv(COLUMNS, WARPS) * row_blocks])
             thread = T.thread_id([WARPS * 32])
             n = T.meta_var(T.truncdiv(block, row_blocks) * WARPS + thread // 32)
             first_row = T.meta_var(T.truncmod(block, row_blocks) * ROWS)
-            total = T.alloc_local((ROWS,), dtype)
-            for r in T.unroll(ROWS):
+            total = T.alloc_local((OF_W * ROWS,), dtype)
+            for r in T.unroll(OF_W * ROWS):
                 total[r] = zero
-            if n < N:
+            if n < COLUMNS:
                 for step in T.serial(T.ceildiv(K, 32)):
                     k = T.meta_var(step * 32 + thread % 32)
                     if k < K:
-                        w = T.alloc_local((1,), dtype)
-                        w[0] = decode_weight(config, operands.B, operands.Scale, operands.Zeros, n, k, dtype, layout)
+                        w = T.alloc_local((OF_W,), dtype)
+                        decode(operands, w, n, k)
                         for r in T.unroll(ROWS):
                             if first_row + r < rows_of_A:
-                                total[r] = total[r] + config.A_format.value(A[first_row + r, k], dtype) * w[0]
-            for r in T.unroll(ROWS):
+                                multiply(total, r, config.A_format.value(A[first_row + r, k], dtype), w)
+            for r in T.unroll(OF_W * ROWS):
                 for s in T.unroll(5):
                     total[r] = total[r] + T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), total[r], 16 >> s, 32, 32)
-            if thread % 32 == 0 and n < N:
+            if thread % 32 == 0 and n < COLUMNS:
                 for r in T.unroll(ROWS):
                     if first_row + r < rows_of_A:
-                        D[first_row + r, n] = output_value(config, total[r], **operands.epilogue(first_row + r, n))
+                        D[first_row + r, n] = output(operands, first_row + r, n, total, r)
 
         return tag(kernel, config, rung, layout)

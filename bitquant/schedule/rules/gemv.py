@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, scale_value, tag, zero_point
+from bitquant.compute.matmul import scale_value, tag, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.words import load_width_bytes, load_words, word_value
 from bitquant.problem import Problem
@@ -19,7 +19,7 @@ from bitquant.schedule.hint import Hint, size
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.operands import declare
 
-__all__ = ["GemvHint", "GemvRule", "chunk_elements"]
+__all__ = ["GemvGeometry", "GemvHint", "GemvRule", "chunk_elements", "gemv_hints"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,35 @@ class GemvHint(Hint):
     warps
         Warps a block.
     n_per_warp
-        Rows of W that a warp reads at a time, so that one load of A serves them all.
+        Rows of W that a warp reads at a time, so that one load of A serves them all. Even with an activation, whose
+        gate and up a warp has together.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"rows": "n_per_warp"}
 
     warps: int = size(4, 1, 32)
     n_per_warp: int = size(2, 1, 8)
+
+
+class GemvGeometry(Geometry):
+    """Whether a warp has whole columns of D; there are no other sizes than those of the hint."""
+
+    hint: GemvHint
+
+    def _hint_fault(self) -> str | None:
+        if self.hint.n_per_warp % self.config.rows_per_column:
+            return f"needs n_per_warp % {self.config.rows_per_column} == 0 with an activation"
+        return None
+
+
+def gemv_hints(config: Any, first: GemvHint) -> Iterator[GemvHint]:
+    """Yield a hint with whole columns of D a warp, and then the others worth measuring."""
+    least = config.rows_per_column
+    first = replace(first, n_per_warp=max(least, first.n_per_warp))
+    yield first
+    for rows in (1, 2, 4):
+        if rows >= least:
+            yield from (hint for warps in (2, 4, 8) if (hint := GemvHint(warps, rows)) != first)
 
 
 def chunk_elements(config: MatmulConfig) -> int:
@@ -77,12 +99,11 @@ class GemvRule(Rule):
     def shapes(self, problem: Problem) -> Iterator[GemvHint]:
         """Yield two rows a warp where that still leaves every multiprocessor 16 warps, else one; then the others."""
         first = GemvHint(n_per_warp=2 if 2 * 16 * problem.gpu.sm_count <= problem.config.N else 1)
-        yield first
-        yield from (hint for rows in (1, 2, 4) for warps in (2, 4, 8) if (hint := GemvHint(warps, rows)) != first)
+        yield from gemv_hints(problem.config, first)
 
-    def geometry(self, problem: Problem, hint: Hint) -> Geometry:
+    def geometry(self, problem: Problem, hint: Hint) -> GemvGeometry:
         """Return the hint and the problem: the kernel has no other sizes."""
-        return Geometry(problem, hint)
+        return GemvGeometry(problem, hint)
 
     def emit(self, geometry: Geometry) -> PrimFunc:
         """Write the kernel for this problem."""
@@ -100,6 +121,10 @@ class GemvRule(Rule):
         dtype = "int32" if a_format.is_integer else "float32"
         total_dtype = config.reduce_dtype
         needs_sum_of_a = config.with_zeros
+        OF_W = config.rows_per_column
+
+        def output(operands, n, total, r):
+            return operands.output(0, n, [total[r + i] for i in range(OF_W)])
 
         def scaled(dot, sum_of_a, operands, n, g):
             """The chunk's part of the total, by linearity of decode in w."""
@@ -159,8 +184,8 @@ class GemvRule(Rule):
             for r in T.unroll(ROWS):
                 for s in T.unroll(5):
                     total[r] = total[r] + T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), total[r], 16 >> s, 32, 32)
-            for r in T.unroll(ROWS):
-                if thread % 32 == 0 and first + r < N:
-                    D[0, first + r] = output_value(config, total[r], **operands.epilogue(0, first + r))
+            for r in T.unroll(ROWS // OF_W):
+                if thread % 32 == 0 and first + OF_W * r < N:
+                    D[0, T.truncdiv(first, OF_W) + r] = output(operands, first + OF_W * r, total, OF_W * r)
 
         return tag(kernel, config, rung, geometry.problem.weight_layout)

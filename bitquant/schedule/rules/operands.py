@@ -3,19 +3,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tvm.script import tirx as T
 from tvm.script.ir_builder import IRBuilder
 
+from bitquant.compute.grouped import activated_slot_value, slot_value
+from bitquant.compute.matmul import activated_output, epilogue_value, output_value
 from bitquant.config import MatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig
+from bitquant.intrin.mma import local, reciprocal
 from bitquant.operands import EPILOGUE, Operand, operands_of, present
 from bitquant.problem import Problem
 
-__all__ = ["GroupedOperands", "Operands", "declare", "row_index", "when"]
+__all__ = ["GroupedOperands", "Operands", "declare", "held_on_cpu", "row_index", "when"]
 
 Expr = Any
+
+
+def held_on_cpu(value: Expr) -> Expr:
+    """Emit the store of a float32 in a buffer of a kernel for a CPU; return it."""
+    buffer = T.alloc_buffer((1,), "float32")
+    T.buffer_store(buffer, value, [0])
+    return buffer[0]
 
 
 class Operands:
@@ -31,9 +42,9 @@ class Operands:
         Buffers, or None for those that the problem does not have.
     """
 
-    def __init__(self, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
+    def __init__(self, config: MatmulConfig, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
         by_name = {operand.name: buffer for operand, buffer in buffers.items()}
-        self.rows = rows
+        self.config, self.rows = config, rows
         self.A, self.B, self.D = by_name["A"], by_name["B"], by_name["D"]
         self.Scale: Any = by_name.get("Scale")
         self.Zeros: Any = by_name.get("Zeros")
@@ -58,6 +69,35 @@ class Operands:
                 values[operand.argument] = buffer[n]
         return values
 
+    def output(
+        self,
+        m: Expr,
+        n: Expr,
+        sums: Sequence[Expr],
+        load: Callable[[Any, Expr], Expr] | None = None,
+        *,
+        is_for_cpu: bool = False,
+    ) -> Expr:
+        """Return an element of D in the type of the output.
+
+        Parameters
+        ----------
+        m, n
+            Row of A, and row of W of the first sum.
+        sums
+            C[m, n]; with an activation C[m, n] and C[m, n + 1].
+        load
+            As for `epilogue`.
+        is_for_cpu
+            Whether the kernel is one for a CPU.
+        """
+        if self.config.activation is None:
+            return output_value(self.config, sums[0], **self.epilogue(m, n, load))
+        gate, up = (epilogue_value(self.config, c, **self.epilogue(m, n + i, load))[0] for i, c in enumerate(sums))
+        if is_for_cpu:
+            return activated_output(self.config, held_on_cpu(gate), held_on_cpu(up))
+        return activated_output(self.config, local("float32", gate), local("float32", up), reciprocal)
+
 
 class GroupedOperands:
     """The operands that the problem of a grouped kernel has, as TIRx buffers. `declare` makes them.
@@ -77,9 +117,9 @@ class GroupedOperands:
     slot_values: Any = None
     counters: Any = None
 
-    def __init__(self, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
+    def __init__(self, config: GroupedMatmulConfig, rows: Expr, buffers: Mapping[Operand, Any]) -> None:
         by_name = {operand.name: buffer for operand, buffer in buffers.items()}
-        self.rows = rows
+        self.config, self.rows = config, rows
         self.A, self.B, self.D = by_name["A"], by_name["B"], by_name["D"]
         self.Scale: Any = by_name.get("Scale")
         self.Zeros: Any = by_name.get("Zeros")
@@ -102,6 +142,34 @@ class GroupedOperands:
             else:
                 values[operand.argument] = buffer[expert, n]
         return values
+
+    def slot_value(
+        self,
+        row: tuple[Expr, ...],
+        expert: Expr,
+        n: Expr,
+        sums: Sequence[Expr],
+        weight: Expr | None,
+        load: Callable[[Any, Expr], Expr] | None = None,
+    ) -> tuple[Expr, str]:
+        """Return what a slot adds to an element of D, or is, not rounded, and its TVM type.
+
+        Parameters
+        ----------
+        row, expert
+            Row of A, and the expert that it meets.
+        n, sums, load
+            As for `Operands.output`.
+        weight
+            RoutingWeights of the slot; None where there is none.
+        """
+        if self.config.activation is None:
+            return slot_value(self.config, sums[0], weight, **self.epilogue(row, expert, n, load))
+        gate, up = (
+            local("float32", epilogue_value(self.config.matmul, c, **self.epilogue(row, expert, n + i, load))[0])
+            for i, c in enumerate(sums)
+        )
+        return activated_slot_value(self.config, gate, up, weight, reciprocal)
 
 
 def declare(problem: Problem, m: Expr, align: int = -1) -> Any:
@@ -129,7 +197,7 @@ def declare(problem: Problem, m: Expr, align: int = -1) -> Any:
         shape, dtype = operand.shape(config, rows, layout), operand.dtype(config, layout)
         buffer = T.match_buffer(handle, shape, dtype, align=align)
         buffers[operand] = IRBuilder.name(operand.name, buffer)
-    return (Operands if problem.operation == MatmulConfig.operation else GroupedOperands)(rows, buffers)
+    return (Operands if problem.operation == MatmulConfig.operation else GroupedOperands)(config, rows, buffers)
 
 
 def when(condition: Any, emit: Callable[[], None]) -> None:

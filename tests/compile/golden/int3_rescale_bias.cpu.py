@@ -50,12 +50,12 @@ class Module:
     def matmul_m16(A: T.Buffer(("m", 96), "float16", align=1), B: T.Buffer((33, 36), "int8", align=1), Scale: T.Buffer((33, 3), "float16", align=1), Zeros: T.Buffer((33, 3), "float16", align=1), Bias: T.Buffer((33,), "float16", align=1), D: T.Buffer((m, 33), "float16", align=1)):
         m = T.int32()
         T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 96, "M": [1, 16], "N": 33, "W_dtype": "int3", "accum_dtype": "float16", "group_size": 32, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": True, "with_scaling": True, "with_zeros": True, "zeros_mode": "rescale"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": True, "chunk": 12, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 128, "rows": 4, "scale_sums": False, "simd_lookup": False}, "origin": "default", "pipeline": "s_tir", "refusals": {"cpu_bfloat16": "needs A of type bfloat16 (got float16)", "cpu_float32": "needs W of 1, 2, 4 or 8 bits (got int3)", "cpu_int8": "needs A of type int8 (got float16)"}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
-        A_lanes = T.alloc_buffer(((m + 4 - 1) // 4, 12, 4, 8))
-        A_sum = T.alloc_buffer(((m + 4 - 1) // 4, 1, 4, 8))
+        A_lanes = T.alloc_buffer((T.Cast("int64", (m + 4 - 1) // 4), 12, 4, 8))
+        A_sum = T.alloc_buffer((T.Cast("int64", (m + 4 - 1) // 4), 1, 4, 8))
         for ib in T.parallel((m + 3) // 4):
             for r, v in T.grid(4, 12):
                 for l in T.vectorized(8):
-                    A_lanes[ib, v, r, l] = T.Cast("float32", A[T.min(ib * 4 + r, m - 1), v * 8 + l])
+                    A_lanes[T.Cast("int64", ib), v, r, l] = T.Cast("float32", A[T.min(ib * 4 + r, m - 1), v * 8 + l])
         for tile in T.parallel((m + 127) // 128 * 3):
             table = T.alloc_buffer((1,))
             C = T.alloc_buffer((32, 8, 4, 2, 8))
@@ -79,7 +79,7 @@ class Module:
                         for q in T.unroll(2):
                             for r in T.unroll(4):
                                 for l in T.vectorized(8):
-                                    dot[r, q, l] = dot[r, q, l] + A_lanes[tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32 + ib, c * 12 + s * 12 + v, r, l % 8] * B_decode[jb, s * 12 + v, q, l]
+                                    dot[r, q, l] = dot[r, q, l] + A_lanes[T.Cast("int64", tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32 + ib), c * 12 + s * 12 + v, r, l % 8] * B_decode[jb, s * 12 + v, q, l]
                     for r in T.unroll(4):
                         for q in T.unroll(2):
                             for l in T.vectorized(8):

@@ -43,12 +43,12 @@ class Module:
     def matmul_m16(A: T.Buffer(("m", 64), "int8", align=1), B: T.Buffer((33, 64), "int8", align=1), Bias: T.Buffer((33,), "bfloat16", align=1), ActivationScale: T.Buffer((m,), "float32", align=1), ChannelScale: T.Buffer((33,), "float32", align=1), D: T.Buffer((m, 33), "bfloat16", align=1)):
         m = T.int32()
         T.func_attr({"bitquant.config": {"A_dtype": "int8", "K": 64, "M": [1, 16], "N": 33, "W_dtype": "int8", "accum_dtype": "float16", "group_size": 64, "layout": "nt", "out_dtype": "bfloat16", "plain_layout": False, "scale_dtype": None, "with_activation_scale": True, "with_bias": True, "with_channel_scale": True, "with_scaling": False, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": True, "chunk": 8, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 128, "rows": 4, "scale_sums": False, "simd_lookup": False}, "origin": "default", "pipeline": "s_tir", "refusals": {"cpu_bfloat16": "needs A of type bfloat16 (got int8)", "cpu_float32": "needs a floating-point A (got int8)", "cpu_int8": "needs a CPU with avx512vnni or avxvnni for W of 8 bits: sums of two products pass 16 bits"}, "rule": "cpu", "smem_bytes": 0}, "tirx.noalias": True})
-        A_lanes = T.alloc_buffer(((m + 4 - 1) // 4, 8, 4, 8), "int16")
-        A_sum = T.alloc_buffer(((m + 4 - 1) // 4, 1, 4, 8), "int32")
+        A_lanes = T.alloc_buffer((T.Cast("int64", (m + 4 - 1) // 4), 8, 4, 8), "int16")
+        A_sum = T.alloc_buffer((T.Cast("int64", (m + 4 - 1) // 4), 1, 4, 8), "int32")
         for ib in T.parallel((m + 3) // 4):
             for r, v in T.grid(4, 8):
                 for l in T.vectorized(8):
-                    A_lanes[ib, v, r, l] = T.Cast("int16", A[T.min(ib * 4 + r, m - 1), v * 8 + l])
+                    A_lanes[T.Cast("int64", ib), v, r, l] = T.Cast("int16", A[T.min(ib * 4 + r, m - 1), v * 8 + l])
         for tile in T.parallel((m + 127) // 128 * 3):
             table = T.alloc_buffer((1,))
             C = T.alloc_buffer((32, 8, 4, 2, 8), "int32")
@@ -72,7 +72,7 @@ class Module:
                         for q in T.unroll(2):
                             for r in T.unroll(4):
                                 for l in T.vectorized(8):
-                                    dot[r, q, l] = dot[r, q, l] + T.Cast("int32", A_lanes[tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32 + ib, c * 8 + s * 8 + v, r, l % 8]) * T.Cast("int32", B_decode[jb, s * 8 + v, q, l])
+                                    dot[r, q, l] = dot[r, q, l] + T.Cast("int32", A_lanes[T.Cast("int64", tile % (((m + 4 - 1) // 4 + 32 - 1) // 32) * 32 + ib), c * 8 + s * 8 + v, r, l % 8]) * T.Cast("int32", B_decode[jb, s * 8 + v, q, l])
                     for r in T.unroll(4):
                         for q in T.unroll(2):
                             for l in T.vectorized(8):

@@ -65,6 +65,8 @@ class _Costs:
         Where blocks send each other A.
     tightness
         For registers that are hardly enough and are bought with moves: for each limit's worth above 90 % of it.
+    stream_k, stream_k_phase
+        Where partial sums are added in global memory, and for each phase of a share (33 kernels, H200, 2026-11-30).
     """
 
     start: float
@@ -83,11 +85,14 @@ class _Costs:
     ring: float = 0.0
     multicast: float = 0.0
     tightness: float = 0.0
+    stream_k: float = 0.0
+    stream_k_phase: float = 0.0
 
 
 _VALUE_COSTS = _Costs(
     start=0.9, memory=0.61, l2=0.8, issue=0.97, waits=0.03, load=0.15, block=0.135, split_block=1.37, split=0.02,
     large_split=0.33, arrival=0.15, phase=0.5, ring_issue=0.31, ring=0.4, multicast=0.07, tightness=2.0,
+    stream_k=3.0, stream_k_phase=0.05,
 )  # fmt: skip
 #: Where A is multiplied as digits: most instructions are masks, which issue at half the rate, and a ring takes longer
 #: to be filled.
@@ -119,13 +124,13 @@ def cost_us(g: DecodeGeometry) -> float:
         g.n_blocks_per_cta * g.block_n * c.num_groups / h.split_k
         * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros) / c.rows_per_scale
     )  # fmt: skip
-    if c.num_groups > 1 and scale_bytes / g.n_blocks_per_cta > SCALE_BYTES:
+    if c.num_groups > 1 and scale_bytes / g.n_blocks_per_cta / (g.phases if h.stream_k else 1) > SCALE_BYTES:
         issue *= 2  # Measured with groups of 32: scales that do not fit shared memory are loaded for each body.
     from_l2 = busiest * (a_bytes / h.multicast + scale_bytes) / (l2_bytes / gpu.sm_count)
     memory = g.weights * math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (gpu.bandwidth_bytes_per_s / 1e6)
     in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.fragment_layout.tile_bytes
     loads = 0.0 if g.is_shared else tiles * g.fragment_layout.tile_bytes / min(in_flight, gpu.in_flight_bytes)
-    phases = 1 if h.phase == 0 else g.warp_tiles / h.phase
+    phases = 1 if h.phase == 0 or h.stream_k else g.warp_tiles / h.phase
     tightness = estimated_registers(g) / register_limit(g.threads * h.blocks_per_sm)
     return (
         costs.memory * memory
@@ -139,6 +144,7 @@ def cost_us(g: DecodeGeometry) -> float:
         + max(0.0, tightness - 0.9) * costs.tightness
         + costs.arrival * a_bytes / phases / 65536 + costs.phase * (phases - 1) + digits_us
         + costs.start
+        + (costs.stream_k + costs.stream_k_phase * g.max_iterations if h.stream_k else 0.0)
     )  # fmt: skip
 
 
@@ -170,11 +176,12 @@ def register_limit(threads: int) -> int:
 def estimated_smem_bytes(g: DecodeGeometry) -> int:
     """Return about how much shared memory a block takes; `DecodeGeometry.smem_bytes` is the exact number."""
     c, h, layout = g.config, g.hint, g.fragment_layout
-    a = g.rows_of_a * (g.phase_k * g.a_bytes + 16) * (1 if h.phase == 0 else 2)
+    a = g.rows_of_a * (g.a_k * g.a_bytes + 16) * (1 if h.phase == 0 or h.stream_k else 2)
     ring = h.warps_n * h.warps_k * h.ahead * h.n_tiles_per_warp * layout.tile_bytes if h.weights == "shared" else 0
-    scales = g.block_n * c.num_groups // h.split_k * c.scale_format.bits // 8 * (c.with_scaling + c.with_zeros)
+    shares = g.phases if h.stream_k else h.split_k
+    scales = g.block_n * c.num_groups // shares * c.scale_format.bits // 8 * (c.with_scaling + c.with_zeros)
     sums = 4 * h.warps_k * g.rows_of_a * (g.block_n + 4)
-    has_more = g.n_blocks_per_cta > 1
+    has_more = g.max_iterations > 1 if h.stream_k else g.n_blocks_per_cta > 1
     if g.digit_plan:
         a += len(layout.planes) * g.digit_plan.plane_bytes(g.phase_k)
     body = a + ring + min(SCALE_BYTES, scales * (2 if has_more else 1))

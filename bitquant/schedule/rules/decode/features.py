@@ -28,7 +28,7 @@ def features(g: DecodeGeometry) -> dict[str, float]:
     blocks = g.grid_n * h.split_k * g.grid_m
     busiest = math.ceil(blocks / sm_count)
     resident = resident_blocks(g, busiest)
-    warps = h.warps_n * h.warps_k
+    warps, threads = h.warps_n * h.warps_k, g.threads * h.blocks_per_sm
     cost, smem_bytes = cost_us(g), estimated_smem_bytes(g)
     tiles = busiest * g.n_blocks_per_cta * g.warp_tiles * h.n_tiles_per_warp * warps
     issue_us = tiles * instructions(g) / 4 / (gpu.clock_hz / 1e6)
@@ -60,13 +60,16 @@ def features(g: DecodeGeometry) -> dict[str, float]:
         "multicast": h.multicast,
         "is_digits": g.is_digits,
         "in_flight": math.log2(in_flight),
-        "registers": estimated_registers(g) / register_limit(g.threads * h.blocks_per_sm),
+        "registers": estimated_registers(g) / register_limit(threads),
+        # Scales and zero points of a body, of which a longer one has more: the registers of which most spills come.
+        "factors": 2 * h.n_tiles_per_warp * g.runs * (c.with_scaling + c.with_zeros) / register_limit(threads),
         "bodies": math.log2(max(1.0, g.warp_tiles / h.unroll)),
         "block_m": h.block_m,
         "grid_m": math.log2(g.grid_m),
-        "a_bytes": math.log2(g.rows_of_a * g.phase_k * g.a_bytes),
+        "a_bytes": math.log2(g.rows_of_a * g.a_k * g.a_bytes),
         "smem_bytes": math.log2(smem_bytes),
         "body_k": h.unroll * g.fragment_layout.tile_k,
         "k_waste": math.log(g.warp_tiles * h.warps_k * h.split_k / g.tiles_k),
         "totals": g.totals,
+        "stream_k": h.stream_k,
     }

@@ -198,6 +198,8 @@ class DecodeGeometry(Geometry):
             return "needs unroll % ahead == 0, or ahead % unroll == 0 where weights pass through shared memory"
         if h.phase % h.unroll:
             return "needs phase % unroll == 0"
+        if h.stream_k and (h.cluster > 1 or h.n_blocks_per_cta > 1 or h.phase == 0 or h.activations == "digits"):
+            return 'needs split_k, multicast and n_blocks_per_cta of 1, a phase and activations="values" where stream_k'
         if h.cluster > 8:
             return "needs split_k * multicast <= 8"
         if h.cluster > 1 and not gpu.has_clusters:
@@ -206,6 +208,10 @@ class DecodeGeometry(Geometry):
 
     def _derived_fault(self) -> str | None:
         h, gpu = self.hint, self.gpu
+        if h.stream_k and (self.grid_m > 1 or not self.config.has_most_rows(self.rung)):
+            return f"needs at most {self.rows_of_a} rows of A where stream_k is True"
+        if h.stream_k and self.all_phases * (self.grid_n + 1) >= 1 << 31:
+            return f"needs fewer phases where stream_k is True, and all blocks of n have {self.all_phases}"
         if self.phases < h.split_k:
             return f"needs split_k <= {self.phases}, the phases of k"
         if h.multicast > 1 and not (self.a_stays and self.copies_bulk):
@@ -257,11 +263,16 @@ class DecodeGeometry(Geometry):
         #: Length in k of a phase, and phases of all blocks of a cluster.
         self.phase_k = h.warps_k * self.part_tiles * layout.tile_k
         self.phases = -(-c.K // self.phase_k)
-        #: Whether A stays in shared memory: a block has no more than one phase.
-        self.a_stays = self.phases <= h.split_k
+        #: Whether A stays in shared memory: a block has no more than one phase, or all of A.
+        self.a_stays = h.stream_k or self.phases <= h.split_k
         #: Blocks of n that a block multiplies one after the other, at most, and blocks of the grid along n.
-        self.n_blocks_per_cta = h.n_blocks_per_cta if self.a_stays else 1
-        self.grid_n = -(-self.blocks_n // self.n_blocks_per_cta)
+        self.n_blocks_per_cta: float = h.n_blocks_per_cta if self.a_stays else 1
+        self.grid_n = -(-self.blocks_n // h.n_blocks_per_cta) if self.a_stays else self.blocks_n
+        #: With stream-K, the phases of all blocks of n.
+        self.all_phases = self.blocks_n * self.phases
+        if h.stream_k:
+            self.grid_n = min(self.all_phases, self.gpu.sm_count * h.blocks_per_sm)
+            self.n_blocks_per_cta = -(-self.all_phases // self.grid_n) / self.phases
 
     # Formats.
 
@@ -382,6 +393,11 @@ class DecodeGeometry(Geometry):
         return self.config.has_fixed_rows(self.rung) and self.rung % self.rows_of_a == 0
 
     @property
+    def block_columns(self) -> int:
+        """Columns of D of a block of n."""
+        return self.block_n // self.config.rows_per_column
+
+    @property
     def body_k(self) -> int:
         """Length in k of a body."""
         return self.hint.unroll * self.fragment_layout.tile_k
@@ -414,6 +430,8 @@ class DecodeGeometry(Geometry):
     @property
     def _iterations(self) -> tuple[int, int]:
         """Iterations of all blocks among which they are divided, and the number of these blocks."""
+        if self.hint.stream_k:
+            return self.all_phases, self.grid_n
         return (self.blocks_n, self.grid_n) if self.a_stays else (self.phases, self.hint.split_k)
 
     @property
@@ -427,6 +445,11 @@ class DecodeGeometry(Geometry):
         """Iterations of the block that has most."""
         iterations, blocks = self._iterations
         return -(-iterations // blocks)
+
+    @property
+    def a_k(self) -> int:
+        """Length in k of a buffer of A."""
+        return self.phase_k * (self.phases if self.hint.stream_k else 1)
 
     @property
     def has_ragged_k(self) -> bool:
@@ -475,7 +498,7 @@ class DecodeGeometry(Geometry):
         Partial sums overlay the rest after the last iteration; with several iterations they have a buffer of their own.
         """
         h = self.hint
-        a_tile = Tile(0, self.rows_of_a, self.phase_k * self.a_bytes, self.buffers, swizzled=False)
+        a_tile = Tile(0, self.rows_of_a, self.a_k * self.a_bytes, self.buffers, swizzled=False)
         end = a_tile.end
         digits_offset = poison_offset = -(-end // 128) * 128
         if self.digit_plan:

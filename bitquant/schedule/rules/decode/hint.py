@@ -45,6 +45,10 @@ class DecodeHint(Hint):
         Blocks of a cluster that are neighbours along n, each of which multicasts a share of A to all (sm_90).
     activations
         How A is multiplied: as its "values", or as the "digits" of one row, in integers (`digits`).
+    stream_k
+        Whether the phases of all blocks of n, one block after the other, are divided evenly among as many blocks as fit
+        the GPU (Osama et al., "Stream-K", PPoPP 2023). All of A stays in shared memory. Partial sums of a block of n
+        that several blocks compute are added in global memory.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"rows": "n_tiles_per_warp", "waves": "n_blocks_per_cta"}
@@ -63,6 +67,7 @@ class DecodeHint(Hint):
     weights: str = one_of("registers", "shared")
     multicast: int = one_of(1, 2, 4, 8)
     activations: str = one_of("values", "digits")
+    stream_k: bool = one_of(False, True)
 
     @property
     def cluster(self) -> int:

@@ -23,6 +23,9 @@ _PIPELINES = (
     ("shared", 4, 1), ("shared", 4, 2), ("shared", 4, 4), ("shared", 8, 2), ("shared", 8, 4),
 )  # fmt: skip
 
+#: How much of the GPU blocks of n may fill and have stream-K tried, and the phases of a share at least.
+BUSY_SHARE, PHASES_OF_SHARE = 0.93, 8
+
 
 def shapes(problem: Problem) -> Iterator[DecodeHint]:
     """Yield hints that fit, in the order of their predicted times; small ones where the model finds none."""
@@ -98,6 +101,8 @@ def _geometries(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
             )
             if candidate is not None:
                 yield candidate
+        if (shared := _in_equal_shares(g)) is not None:
+            yield shared
 
 
 def least(first: DecodeHint) -> Iterator[DecodeHint]:
@@ -120,7 +125,7 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
     splits = (1, 2, 4, 8) if gpu.has_clusters and first.hint.cluster == 1 else (1,)
     weight_bytes = first.weights * math.prod(c.W_shape) * max(8, c.W_format.bits) / 8
     wanted = min(gpu.in_flight_bytes, weight_bytes / gpu.sm_count / 4)
-    n_tiles_counts = (1, 2) if first.hint.block_m == 8 else (1, 2, 4, 7) if first.is_digits else (1, 2, 4)
+    n_tiles_counts = (1, 2, 3, 5) if first.hint.block_m == 8 else (1, 2, 4, 7) if first.is_digits else (1, 2, 4)
     shapes_of_blocks = [
         (n_tiles, split_k, *warps)
         for n_tiles, split_k in itertools.product(n_tiles_counts, splits)
@@ -159,14 +164,39 @@ def _warps(first: DecodeGeometry, n_tiles: int, split_k: int) -> Iterator[tuple[
     """Yield warps along k and along n: powers of two, and those by which blocks fill the multiprocessors once or twice.
 
     Of N = 7168, 448 tiles, 132 multiprocessors get four each, some none; 14 along n of each pair of blocks that shares
-    K are 64 pairs.
+    K are 64 pairs. Of N = 17920, 1120 tiles, each gets 9: three tiles for each of three warps. Three and five tiles for
+    a warp are tried so alone.
     """
     powers = (1, 2, 4, 8)
-    yield from itertools.product((1, 2, 4, 8, 16), powers)
+    is_odd = n_tiles in (3, 5)
+    if not is_odd:
+        yield from itertools.product((1, 2, 4, 8, 16), powers)
     tiles_n, gpu = math.ceil(first.units * -(-first.config.N // 16)), first.gpu
     slots = int(gpu.sm_count * gpu.decode_cluster_share(split_k)) // split_k
-    filling = {-(-tiles_n // (n_tiles * slots * times)) for times in (1, 2, 3, 4)}
+    filling = {-(-tiles_n // (slots * times)) for times in (1, 2, 3, 4)}
+    if is_odd:
+        yield from itertools.product((1, 2, 3, 4, 5, 8), sorted(t // n_tiles for t in filling if t % n_tiles == 0))
+        return
+    filling = {-(-tiles // n_tiles) for tiles in filling}
     yield from itertools.product((1, 2, 3, 4, 5, 8), sorted(filling - set(powers)))
+
+
+def _in_equal_shares(g: DecodeGeometry) -> DecodeGeometry | None:
+    """Return the geometry with stream-K, in phases that are short beside a share; None where little idles without it.
+
+    A warp along k has a part of each phase, and all of them meet where a block of n ends: eight or more warps along n
+    and k, few along n.
+    """
+    h, blocks = g.hint, g.gpu.sm_count * g.hint.blocks_per_sm
+    if h.block_m > 8 or g.is_digits or h.split_k > 1 or g.grid_m > 1 or not g.config.has_most_rows(g.rung):
+        return None
+    if g.units != 1 or g.blocks_n / (-(-g.blocks_n // blocks) * blocks) > BUSY_SHARE:
+        return None
+    phase = max(1, g.warp_tiles * g.blocks_n // (PHASES_OF_SHARE * blocks * h.unroll)) * h.unroll
+    if phase >= g.warp_tiles:
+        return None
+    shared = g.with_hint(replace(h, phase=phase, stream_k=True))
+    return shared if estimated_smem_bytes(shared) <= _smem_limit(g) else None
 
 
 def _multicasts(g: DecodeGeometry) -> tuple[int, ...]:

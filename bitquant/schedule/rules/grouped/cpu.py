@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,15 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.grouped import OfExpert, rounded_output, slot_value
-from bitquant.compute.matmul import scale_value, tag, zero_point
+from bitquant.compute.grouped import OfExpert, activated_slot_value, rounded_output, slot_value
+from bitquant.compute.matmul import epilogue_value, scale_value, tag, zero_point
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.operands import GROUPED_OPERANDS
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, one_of, size
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.cpu import lane_codes
+from bitquant.schedule.rules.operands import held_on_cpu
 
 __all__ = ["GroupedCpuHint", "GroupedCpuRule"]
 
@@ -54,9 +55,12 @@ class _CpuGeometry(Geometry):
         """Vectors of a row of W; the last one may not be whole."""
         return math.ceil(self.config.K / self.hint.lanes)
 
-    def _fault_of_sizes(self) -> str | None:
+    def _hint_fault(self) -> str | None:
+        least = self.config.rows_per_column
+        if self.hint.cols % least:
+            return "needs an even cols with an activation"
         used = 4 * self.hint.cols * self.vectors * self.hint.lanes
-        if used > _MAX_BUFFER_BYTES:
+        if used > _MAX_BUFFER_BYTES and self.hint.cols > least:
             return f"needs decoded weights of at most {_MAX_BUFFER_BYTES} bytes a thread (got {used})"
         return None
 
@@ -79,8 +83,8 @@ class GroupedCpuRule(Rule):
 
     def shapes(self, problem: Problem) -> Iterator[GroupedCpuHint]:
         """Yield few and more n a thread; a weight of the longest rows leaves room for one."""
-        del problem
-        yield from (GroupedCpuHint(lanes, cols) for lanes in (16, 8) for cols in (4, 8, 2, 1))
+        least = problem.config.rows_per_column
+        yield from (GroupedCpuHint(lanes, cols) for lanes in (16, 8) for cols in (4, 8, 2, 1) if cols >= least)
 
     def geometry(self, problem: Problem, hint: Hint) -> _CpuGeometry:
         """Return how the kernel cuts the problem."""
@@ -103,7 +107,7 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
     E, N, K, LANES, COLS = config.num_experts, config.N, config.K, hint.lanes, hint.cols
     dtype = one.reduce_dtype
     n_blocks = math.ceil(N / COLS)
-    is_ragged = K % LANES > 0
+    is_ragged, is_activated, OF_W = K % LANES > 0, config.activation is not None, config.rows_per_column
     top_k = config.top_k or 1
     A_has_slots = config.is_indexed and config.A_rows == "slots"
     D_has_slots = config.is_indexed and config.D_rows == "slots"
@@ -148,7 +152,8 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
         index = (*place, k_at(v, l))
         return zero_beyond_K(one.A_format.value(A[index], dtype), v, l)
 
-    def epilogue(Bias: Any, ActivationScale: Any, ChannelScale: Any, place: Any, e: Expr, n: Expr) -> dict[str, Expr]:
+    def epilogue(buffers: tuple[Any, ...], place: Any, e: Expr, n: Expr) -> dict[str, Expr]:
+        Bias, ActivationScale, ChannelScale = buffers
         values: dict[str, Expr] = {}
         if one.with_bias:
             values["bias"] = Bias[e, n]
@@ -164,6 +169,13 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
 
     def partial(c: Expr, weight: Expr | None, values: dict[str, Expr]) -> Expr:
         return slot_value(config, c, weight, **values)[0]
+
+    def activated_partial(
+        total: Any, j: Expr, weight: Expr | None, values_of: Callable[[Expr], dict[str, Expr]]
+    ) -> Expr:
+        """Return what a slot adds to column `j` of a block, from the sums of its rows 2 j and 2 j + 1."""
+        gate, up = (held_on_cpu(epilogue_value(one, total[2 * j + i], **values_of(2 * j + i))[0]) for i in range(2))
+        return activated_slot_value(config, gate, up, weight)[0]
 
     zero_output = tirx.const(0, config.out_format.tvm_dtype)
 
@@ -188,6 +200,7 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
         ExpertIds = T.match_buffer(ExpertIds_handle, shape("ExpertIds", rows), "int32", align=1)
         RoutingWeights = T.match_buffer(RoutingWeights_handle, shape("RoutingWeights", rows), "float32", align=1)
         D = T.match_buffer(D_handle, shape("D", rows), dtype_of("D"), align=1)
+        of_epilogue = T.meta_var((Bias, ActivationScale, ChannelScale))
 
         A_lanes = T.alloc_buffer((rows * per_row, vectors, LANES), dtype)
         for i in T.parallel(rows * per_row):
@@ -227,9 +240,16 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
                             total[j] = T.cast(0, dtype)
                             for l in T.serial(LANES):
                                 total[j] = total[j] + dot[j, l]
-                            if n0 + j < N:
-                                values = T.meta_var(epilogue(Bias, ActivationScale, ChannelScale, (row,), e, n0 + j))
-                                D[row, n0 + j] = out_value(total[j], None, values)
+                            if not is_activated:  # noqa: SIM102 - known when the kernel is written
+                                if n0 + j < N:
+                                    values = T.meta_var(epilogue(of_epilogue, (row,), e, n0 + j))
+                                    D[row, n0 + j] = out_value(total[j], None, values)
+                        if is_activated:
+                            for j in T.serial(COLS // 2):
+                                if n0 + 2 * j < N:
+                                    values_of = T.meta_var(lambda k: epilogue(of_epilogue, (row,), e, n0 + k))
+                                    value = T.meta_var(activated_partial(total, j, None, values_of))
+                                    D[row, n0 // 2 + j] = rounded_output(config, value, "float32")
         else:
             for tile in T.parallel(rows * n_blocks):
                 t = T.meta_var(tile // n_blocks)
@@ -243,6 +263,7 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
                     e = T.meta_var(ExpertIds[t, s])
                     place = T.meta_var((t, s) if A_has_slots else (t,))
                     i = T.meta_var(t * top_k + s if A_has_slots else t)
+                    routing = T.meta_var(RoutingWeights[t, s] if config.with_routing_weights else None)
                     if e >= 0 and e < E:
                         for j in T.serial(COLS):
                             for l in T.vectorized(LANES):
@@ -255,20 +276,29 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
                             total[j] = T.cast(0, dtype)
                             for l in T.serial(LANES):
                                 total[j] = total[j] + dot[j, l]
-                            if n0 + j < N:
-                                values = T.meta_var(epilogue(Bias, ActivationScale, ChannelScale, place, e, n0 + j))
-                                routing = T.meta_var(RoutingWeights[t, s] if config.with_routing_weights else None)
-                                if D_has_slots:
-                                    D[t, s, n0 + j] = out_value(total[j], routing, values)
-                                else:
-                                    result[j] = result[j] + partial(total[j], routing, values)
+                            if not is_activated:  # noqa: SIM102 - known when the kernel is written
+                                if n0 + j < N:
+                                    values = T.meta_var(epilogue(of_epilogue, place, e, n0 + j))
+                                    if D_has_slots:
+                                        D[t, s, n0 + j] = out_value(total[j], routing, values)
+                                    else:
+                                        result[j] = result[j] + partial(total[j], routing, values)
+                        if is_activated:
+                            for j in T.serial(COLS // 2):
+                                if n0 + 2 * j < N:
+                                    values_of = T.meta_var(lambda k: epilogue(of_epilogue, place, e, n0 + k))
+                                    value = T.meta_var(activated_partial(total, j, routing, values_of))
+                                    if D_has_slots:
+                                        D[t, s, n0 // 2 + j] = rounded_output(config, value, "float32")
+                                    else:
+                                        result[j] = result[j] + value
                     elif D_has_slots:
-                        for j in T.serial(COLS):
-                            if n0 + j < N:
-                                D[t, s, n0 + j] = zero_output
+                        for j in T.serial(COLS // OF_W):
+                            if n0 + OF_W * j < N:
+                                D[t, s, n0 // OF_W + j] = zero_output
                 if not D_has_slots:
-                    for j in T.serial(COLS):
-                        if n0 + j < N:
-                            D[t, n0 + j] = rounded_output(config, result[j], "float32")
+                    for j in T.serial(COLS // OF_W):
+                        if n0 + OF_W * j < N:
+                            D[t, n0 // OF_W + j] = rounded_output(config, result[j], "float32")
 
     return kernel

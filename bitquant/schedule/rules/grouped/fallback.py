@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
-from bitquant.compute.grouped import of_expert, rounded_output, slot_value
+from bitquant.compute.grouped import of_expert, rounded_output
 from bitquant.compute.matmul import decode_weight, tag
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.intrin.mma import local, store_local
@@ -29,11 +29,11 @@ _ALL_LANES = 0xFFFFFFFF
 
 
 class GroupedFallbackRule(Rule):
-    """One warp an n: its lanes stride over k, decode in registers, and add up by shuffles.
+    """One warp a column of D: its lanes stride over k, decode in registers, and add up by shuffles.
 
-    Sorted: a warp takes `m_per_warp` rows, and decodes the weight of each expert that they have once. Lane i looks for
-    the expert of row i among the offsets. Indexed: a warp takes a slot, or the slots of a token one after the other
-    where they are summed; `m_per_warp` is 1.
+    A column is one row of W, or the two of an activation. Sorted: a warp takes `m_per_warp` rows, and decodes the
+    weight of each expert that they have once. Lane i looks for the expert of row i among the offsets. Indexed: a warp
+    takes a slot, or the slots of a token one after the other where they are summed; `m_per_warp` is 1.
     """
 
     name = "grouped_fallback"
@@ -68,7 +68,7 @@ class GroupedFallbackRule(Rule):
 class _FallbackGeometry(Geometry):
     hint: FallbackHint
 
-    def _fault_of_sizes(self) -> str | None:
+    def _hint_fault(self) -> str | None:
         if self.config.is_indexed and self.hint.m_per_warp != 1:
             return "needs m_per_warp == 1 where rows are indexed"
         return None
@@ -112,14 +112,15 @@ def _expert_of_row(offsets: Any, row: Expr, num_experts: int) -> Expr:
 def _sorted(geometry: Geometry) -> PrimFunc:
     config, hint, layout = geometry.config, geometry.hint, geometry.problem.weight_layout
     one, WARPS, ROWS = config.matmul, hint.warps, hint.m_per_warp
-    E, N, K, dtype = config.num_experts, config.N, config.K, config.matmul.reduce_dtype
+    E, K, dtype = config.num_experts, config.K, config.matmul.reduce_dtype
+    COLUMNS, OF_W = config.columns, config.rows_per_column
 
     def emit(operands: GroupedOperands, block: Expr, thread: Expr, row_blocks: Expr) -> None:
         rows_of_A, lane = operands.rows, thread % 32
         n = local("int32", tirx.truncdiv(block, row_blocks) * WARPS + thread // 32)
         first_row = local("int32", tirx.truncmod(block, row_blocks) * ROWS)
-        total = T.alloc_local((ROWS,), dtype)
-        for r in range(ROWS):
+        total = T.alloc_local((ROWS * OF_W,), dtype)
+        for r in range(ROWS * OF_W):
             store_local(total, r, _zero(dtype))
         # Lanes beyond the rows of the warp look for rows that nobody asks for.
         mine = local("int32", _expert_of_row(operands.Offsets, first_row + lane, E))
@@ -128,7 +129,7 @@ def _sorted(geometry: Geometry) -> PrimFunc:
             return local("int32", T.tvm_warp_shuffle(T.uint32(_ALL_LANES), mine, r, 32, 32))
 
         experts = [expert_of(r) for r in range(ROWS)]
-        with T.If(n < N), T.Then():
+        with T.If(n < COLUMNS), T.Then():
             with T.serial(ROWS) as start:
                 e = expert_of(start)
                 before = expert_of(T.max(start - 1, 0))
@@ -137,21 +138,25 @@ def _sorted(geometry: Geometry) -> PrimFunc:
                 with T.If(is_here), T.Then(), T.serial(-(-K // 32)) as step:
                     k = step * 32 + lane
                     with T.If(k < K), T.Then():
-                        w = T.alloc_local((1,), dtype)
-                        store_local(w, 0, _weight(config, operands, e, n, k, layout))
+                        w = T.alloc_local((OF_W,), dtype)
+                        for i in range(OF_W):
+                            store_local(w, i, _weight(config, operands, e, n * OF_W + i, k, layout))
                         for r in range(ROWS):
                             inside = tirx.all(experts[r] == e, first_row + r < rows_of_A)
                             with T.If(inside), T.Then():
                                 a = one.A_format.value(operands.A[first_row + r, k], dtype)
-                                store_local(total, r, total[r] + a * w[0])
-            for r in range(ROWS):
+                                for at in range(r * OF_W, (r + 1) * OF_W):
+                                    store_local(total, at, total[at] + a * w[at % OF_W])
+            for r in range(ROWS * OF_W):
                 add_lanes(total, r)
             with T.If(lane == 0), T.Then():
                 for r in range(ROWS):
                     row = first_row + r
                     with T.If(tirx.all(experts[r] < E, row < rows_of_A)), T.Then():
-                        epilogue = operands.epilogue((row,), experts[r].astype("int64"), n)
-                        value, value_dtype = slot_value(config, total[r], None, **epilogue)
+                        sums = [total[r * OF_W + i] for i in range(OF_W)]
+                        value, value_dtype = operands.slot_value(
+                            (row,), experts[r].astype("int64"), n * OF_W, sums, None
+                        )
                         T.buffer_store(operands.D, rounded_output(config, value, value_dtype), [row, n])
 
     @T.prim_func
@@ -160,7 +165,7 @@ def _sorted(geometry: Geometry) -> PrimFunc:
         operands = T.meta_var(declare(geometry.problem, m))
         T.device_entry()
         row_blocks = T.meta_var(T.truncdiv(operands.rows + (ROWS - 1), ROWS))
-        block = T.cta_id([T.ceildiv(N, WARPS) * row_blocks])
+        block = T.cta_id([T.ceildiv(COLUMNS, WARPS) * row_blocks])
         thread = T.thread_id([WARPS * 32])
         emit(operands, block, thread, row_blocks)
 
@@ -170,8 +175,9 @@ def _sorted(geometry: Geometry) -> PrimFunc:
 def _indexed(geometry: Geometry) -> PrimFunc:
     config, hint, layout = geometry.config, geometry.hint, geometry.problem.weight_layout
     one, WARPS, TOP_K = config.matmul, hint.warps, config.top_k
-    E, N, K, dtype = config.num_experts, config.N, config.K, config.matmul.reduce_dtype
-    n_blocks = -(-N // WARPS)
+    E, K, dtype = config.num_experts, config.K, config.matmul.reduce_dtype
+    COLUMNS, OF_W = config.columns, config.rows_per_column
+    n_blocks = -(-COLUMNS // WARPS)
     per_token = 1 if config.reduces_slots else TOP_K  # Blocks along m for a token.
     A_has_slots = config.A_rows == "slots"
 
@@ -180,7 +186,7 @@ def _indexed(geometry: Geometry) -> PrimFunc:
         n = local("int32", tirx.truncmod(block, n_blocks) * WARPS + thread // 32)
         unit = local("int32", tirx.truncdiv(block, n_blocks))
         t = local("int32", tirx.truncdiv(unit, per_token))
-        total = T.alloc_local((1,), dtype)
+        total = T.alloc_local((OF_W,), dtype)
         result = T.alloc_local((1,), "float32")
         store_local(result, 0, T.float32(0))
 
@@ -189,17 +195,21 @@ def _indexed(geometry: Geometry) -> PrimFunc:
             in_A: tuple[Expr, ...] = (t, j) if A_has_slots else (t,)
             with T.If(tirx.all(e >= 0, e < E)):
                 with T.Then():
-                    store_local(total, 0, _zero(dtype))
+                    for i in range(OF_W):
+                        store_local(total, i, _zero(dtype))
                     with T.serial(-(-K // 32)) as step:
                         k = step * 32 + lane
                         with T.If(k < K), T.Then():
                             place = (*in_A, k)
                             a = one.A_format.value(operands.A[place], dtype)
-                            store_local(total, 0, total[0] + a * _weight(config, operands, e, n, k, layout))
-                    add_lanes(total, 0)
+                            for i in range(OF_W):
+                                w = _weight(config, operands, e, n * OF_W + i, k, layout)
+                                store_local(total, i, total[i] + a * w)
+                    for i in range(OF_W):
+                        add_lanes(total, i)
                     weight = operands.RoutingWeights[t, j] if config.with_routing_weights else None
-                    epilogue = operands.epilogue(in_A, e.astype("int64"), n)
-                    value, value_dtype = slot_value(config, total[0], weight, **epilogue)
+                    sums = [total[i] for i in range(OF_W)]
+                    value, value_dtype = operands.slot_value(in_A, e.astype("int64"), n * OF_W, sums, weight)
                     if config.reduces_slots:
                         store_local(result, 0, result[0] + value)
                     else:
@@ -212,7 +222,7 @@ def _indexed(geometry: Geometry) -> PrimFunc:
                     else:
                         T.evaluate(0)
 
-        with T.If(n < N), T.Then():
+        with T.If(n < COLUMNS), T.Then():
             if not config.reduces_slots:
                 slot(local("int32", tirx.truncmod(unit, TOP_K)))
             else:

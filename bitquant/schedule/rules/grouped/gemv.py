@@ -11,7 +11,7 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.grouped import of_expert, rounded_output, slot_value
+from bitquant.compute.grouped import of_expert, rounded_output
 from bitquant.compute.matmul import scale_value, tag, zero_point
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.intrin.mma import local, store_local
@@ -19,7 +19,7 @@ from bitquant.intrin.words import load_width_bytes, word_value
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Geometry, Rule
-from bitquant.schedule.rules.gemv import GemvHint, chunk_elements
+from bitquant.schedule.rules.gemv import GemvGeometry, GemvHint, chunk_elements, gemv_hints
 from bitquant.schedule.rules.grouped.fallback import add_lanes
 from bitquant.schedule.rules.operands import GroupedOperands, declare
 
@@ -58,12 +58,11 @@ class GroupedGemvRule(Rule):
         config = problem.config
         units = problem.rung * (1 if config.reduces_slots else config.top_k)
         first = GemvHint(n_per_warp=2 if 2 * 16 * problem.gpu.sm_count <= config.N * units else 1)
-        yield first
-        yield from (hint for rows in (1, 2, 4) for warps in (2, 4, 8) if (hint := GemvHint(warps, rows)) != first)
+        yield from gemv_hints(config, first)
 
-    def geometry(self, problem: Problem, hint: Hint) -> Geometry:
+    def geometry(self, problem: Problem, hint: Hint) -> GemvGeometry:
         """Return the hint and the problem: the kernel has no other sizes."""
-        return Geometry(problem, hint)
+        return GemvGeometry(problem, hint)
 
     def emit(self, geometry: Geometry) -> PrimFunc:
         """Write the kernel for this problem."""
@@ -92,7 +91,7 @@ def _kernel(geometry: Geometry) -> PrimFunc:
     total_dtype = one.reduce_dtype
     n_blocks = -(-N // (WARPS * ROWS))
     per_token = 1 if config.reduces_slots else TOP_K  # Blocks along m for a token.
-    A_has_slots = config.A_rows == "slots"
+    A_has_slots, OF_W = config.A_rows == "slots", config.rows_per_column
 
     def multiply(
         operands: GroupedOperands, total: Any, e: Expr, in_A: tuple[Expr, ...], first: Expr, lane: Expr
@@ -144,13 +143,14 @@ def _kernel(geometry: Geometry) -> PrimFunc:
         first = local("int32", (tirx.truncmod(block, n_blocks) * WARPS + thread // 32) * ROWS)
         unit = local("int32", tirx.truncdiv(block, n_blocks))
         t = local("int32", tirx.truncdiv(unit, per_token))
-        total, result = T.alloc_local((ROWS,), total_dtype), T.alloc_local((ROWS,), "float32")
-        for r in range(ROWS):
-            store_local(result, r, T.float32(0))
+        total, result = T.alloc_local((ROWS,), total_dtype), T.alloc_local((ROWS // OF_W,), "float32")
+        for c in range(ROWS // OF_W):
+            store_local(result, c, T.float32(0))
 
-        def store(r: int, place: tuple[Expr, ...], value: Expr) -> None:
-            with T.If(tirx.all(lane == 0, first + r < N)), T.Then():
-                T.buffer_store(operands.D, value, [*place, first + r])
+        def store(c: int, place: tuple[Expr, ...], value: Expr) -> None:
+            """Emit the store of column `c` of the warp."""
+            with T.If(tirx.all(lane == 0, first + c * OF_W < N)), T.Then():
+                T.buffer_store(operands.D, value, [*place, tirx.truncdiv(first, OF_W) + c])
 
         def slot(j: Expr) -> None:
             e = local("int32", operands.ExpertIds[t, j])
@@ -160,25 +160,27 @@ def _kernel(geometry: Geometry) -> PrimFunc:
                 for r in range(ROWS):
                     store_local(total, r, tirx.const(0, total_dtype))
                 multiply(operands, total, e, in_A, first, lane)
-                for r in range(ROWS):
-                    add_lanes(total, r)
+                for c in range(ROWS // OF_W):
+                    rows = range(c * OF_W, (c + 1) * OF_W)
+                    for r in rows:
+                        add_lanes(total, r)
                     weight = operands.RoutingWeights[t, j] if config.with_routing_weights else None
-                    epilogue = operands.epilogue(in_A, e.astype("int64"), T.min(first + r, N - 1))
-                    value, value_dtype = slot_value(config, total[r], weight, **epilogue)
+                    row_of_w, sums = T.min(first + c * OF_W, N - OF_W), [total[r] for r in rows]
+                    value, value_dtype = operands.slot_value(in_A, e.astype("int64"), row_of_w, sums, weight)
                     if config.reduces_slots:
-                        store_local(result, r, result[r] + value)
+                        store_local(result, c, result[c] + value)
                     else:
-                        store(r, (t, j), rounded_output(config, value, value_dtype))
+                        store(c, (t, j), rounded_output(config, value, value_dtype))
             if not config.reduces_slots:
                 with T.If(tirx.Not(is_there)), T.Then():
-                    for r in range(ROWS):
-                        store(r, (t, j), tirx.const(0, config.out_format.tvm_dtype))
+                    for c in range(ROWS // OF_W):
+                        store(c, (t, j), tirx.const(0, config.out_format.tvm_dtype))
 
         if config.reduces_slots:
             with T.serial(TOP_K) as j:
                 slot(j)
-            for r in range(ROWS):
-                store(r, (t,), rounded_output(config, result[r], "float32"))
+            for c in range(ROWS // OF_W):
+                store(c, (t,), rounded_output(config, result[c], "float32"))
         else:
             slot(local("int32", tirx.truncmod(unit, TOP_K)))
 

@@ -476,4 +476,4 @@ class WgmmaGeometry(Geometry):
     @property
     def store_bytes(self) -> int:
         """Bytes that a thread stores at a time: rows of D start at multiples of it."""
-        return math.gcd(16, self.config.N * (self.config.out_format.bits // 8))
+        return math.gcd(16, self.config.columns * (self.config.out_format.bits // 8))

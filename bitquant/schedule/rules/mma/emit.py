@@ -12,7 +12,7 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, scale_value, tag, zero_point
+from bitquant.compute.matmul import scale_value, tag, zero_point
 from bitquant.formats.words import MINUS_ZERO_PAIR, place
 from bitquant.intrin.mma import (
     CHUNK_BYTES,
@@ -446,9 +446,15 @@ class Kernel:
     def _store_pair(self, row: Expr, column: Expr, sums: Sequence[Expr]) -> None:
         c, D = self.config, self.operands.D
         wide_row = row_index(c, self.g.rung, row)
+        if c.activation is not None:
+            # A pair is gate and up. Four lanes store neighbours.
+            with T.If(column < c.N), T.Then():
+                value = self.operands.output(row, column, [sum_value(x) for x in sums])
+                T.buffer_store(D, value, [wide_row, T.truncdiv(column, 2)])
+            return
 
         def output(i: int) -> Expr:
-            return output_value(c, sum_value(sums[i]), **self.operands.epilogue(row, column + i))
+            return self.operands.output(row, column + i, [sum_value(sums[i])])
 
         # Where a GPU has no bfloat16 TVM computes it in float32, whose bits are no pair of outputs.
         if c.N % 2 or (c.out_format.name == "bfloat16" and not self.g.gpu.has_bfloat16):

@@ -15,7 +15,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.decode import apply_scale_and_zero
-from bitquant.compute.matmul import output_value, scale_value, tag, zero_point
+from bitquant.compute.matmul import scale_value, tag, zero_point
 from bitquant.schedule.rules.operands import Operands, declare, when
 from bitquant.schedule.rules.simd import instructions
 from bitquant.schedule.rules.simd.geometry import SimdGeometry
@@ -463,14 +463,16 @@ class _Emitter:
                 for q in range(hint.cols):
                     value = instructions.sum_of_lanes(_vector(totals[r], q, 0, lanes=lanes), self.total_dtype, lanes)
                     T.buffer_store(reduced, value, [r, q])
-            with T.serial(hint.rows) as r, T.serial(hint.cols) as q:
-                i, n = first_row + ib * hint.rows + r, first_col + jb * hint.cols + q
+            of_W = config.rows_per_column
+            with T.serial(hint.rows) as r, T.serial(hint.cols // of_W) as q:
+                i, n = first_row + ib * hint.rows + r, first_col + jb * hint.cols + of_W * q
                 inside = i < self.operands.rows
                 if config.N % hint.col_tile:
                     inside = tirx.all(inside, n < config.N)
                 with T.If(inside), T.Then():
-                    value = output_value(config, reduced[r, q], **self.operands.epilogue(i, n))
-                    T.buffer_store(self.operands.D, value, [i, n])
+                    sums = [reduced[r, of_W * q + k] for k in range(of_W)]
+                    value = self.operands.output(i, n, sums, is_for_cpu=True)
+                    T.buffer_store(self.operands.D, value, [i, n // of_W])
 
         if C is None:
             store_D()

@@ -84,6 +84,8 @@ class SimdGeometry(Geometry):
             return "needs row_tile % rows == 0"
         if hint.col_tile % hint.cols:
             return "needs col_tile % cols == 0"
+        if hint.cols % config.rows_per_column:
+            return "needs an even cols with an activation"
         blocks = config.K // block_k
         if hint.chunk > blocks:
             return f"needs chunk <= {blocks}, the blocks of K"

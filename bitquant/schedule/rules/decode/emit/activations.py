@@ -34,8 +34,13 @@ class ActivationCopies:
             fence_barriers()
 
     def wait(self, buffer: Expr, parity: Expr) -> None:
-        """Emit the wait for a bulk copy of this warp's part of A to a buffer, the one of that parity."""
-        T.evaluate(T.cuda.mbarrier_wait(self._barrier(buffer, self.context.warp_k), parity))
+        """Emit the wait for a bulk copy to a buffer of what this warp reads of A, the one of that parity.
+
+        It is the warp's part; with stream-K, all of A.
+        """
+        stream_k, warps_k = self.context.hint.stream_k, self.context.hint.warps_k
+        for part in range(warps_k) if stream_k else (self.context.warp_k,):
+            T.evaluate(T.cuda.mbarrier_wait(self._barrier(buffer, part), parity))
 
     def _barrier(self, buffer: Expr, part: Expr) -> Expr:
         """Return the pointer to the barrier on which the arrival of a part of A in a buffer counts."""
@@ -44,7 +49,7 @@ class ActivationCopies:
     def copy(self, at: Cursor, buffer: Expr) -> None:
         """Emit the copy of A's part of an iteration; what lies beyond K becomes zero, but for bulk copies."""
         c, g, context = self.config, self.g, self.context
-        k0 = at.k0
+        k0 = at.a_k0
         rows_left = context.unit.rows_left
 
         def source(row: Expr, byte: Expr) -> Expr:
@@ -98,7 +103,7 @@ class ActivationCopies:
     def zero_behind_k(self, at: Cursor, buffer: Expr) -> None:
         """Emit stores of zeros to a buffer where an iteration reaches beyond K: bulk copies leave that alone."""
         g, context, tile = self.g, self.context, self.g.smem.a_tile
-        bytes_left = (self.config.K - at.k0) * g.a_bytes
+        bytes_left = (self.config.K - at.a_k0) * g.a_bytes
         columns = tile.row_bytes // 16
         total = g.rows_of_a * columns
         with T.If(bytes_left < tile.row_bytes), T.Then(), T.serial(-(-total // g.threads)) as step:

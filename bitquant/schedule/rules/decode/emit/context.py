@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tvm.script import tirx as T
 
-from bitquant.intrin.mma import store_local
+from bitquant.intrin.mma import local, store_local
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 
-__all__ = ["Context", "Cursor", "Unit"]
+__all__ = ["Context", "Cursor", "Unit", "first_phase_of"]
 
 Expr = Any
+
+
+def first_phase_of(g: DecodeGeometry, block: Expr) -> Expr:
+    """Return the first phase of a block's share, with stream-K, of those of all blocks of n."""
+    return T.truncdiv(block * g.all_phases, g.grid_n)
 
 
 class Unit(Protocol):
@@ -52,8 +58,8 @@ class Unit(Protocol):
     def pointer_to_A(self, m: Expr, k: Expr) -> Expr:
         """Return the pointer to element k of the m-th row of A."""
 
-    def store(self, m: Expr, column: Expr, total: Expr) -> None:
-        """Emit what becomes of the sum over k of the m-th row and a column of D."""
+    def store(self, m: Expr, n: Expr, sums: Sequence[Expr]) -> None:
+        """Emit what becomes of the sum over k of the m-th row and row n of W, or two with an activation."""
 
     def end_block(self, n0: Expr) -> None:
         """Emit what comes after the last `store` to the block of n from `n0` on."""
@@ -83,6 +89,8 @@ class Context:
         Index of the thread in its warp; of the warp along n and along k.
     block_rank
         This block's index in its cluster.
+    block
+        Index of the block's cluster; of the block, where that is one.
     rank, member
         This block's index among those that split K, and among those that share rows of A by multicast.
     unit
@@ -113,18 +121,20 @@ class Context:
             rank = 0
         if h.multicast > 1:
             self.member, rank = rank // h.split_k, rank % h.split_k
-        self.rank = rank
+        self.rank, self.block = rank, cluster
         self.lane, warp = thread % 32, thread // 32
         self.warp_k, self.warp_n = warp // h.warps_n, warp % h.warps_n
         units = unit_type.count(g, self.m)
         self.first_block_n = T.truncdiv(cluster, units) * h.multicast + self.member
         self.unit = unit_type(self, T.truncmod(cluster, units))
-        self.first_phase = rank
+        self.first_phase = local("int32", first_phase_of(g, cluster)) if h.stream_k else rank
         self.iterations: Expr
         if g.static_iterations is not None:
             self.iterations = g.static_iterations
             if not g.a_stays:
                 self.first_phase = rank * g.static_iterations
+        elif h.stream_k:
+            self.iterations = local("int32", first_phase_of(g, cluster + 1) - self.first_phase)
         elif g.a_stays:
             self.iterations = T.truncdiv(g.blocks_n - self.first_block_n + (g.grid_n - 1), g.grid_n)
         else:
@@ -162,32 +172,53 @@ class Cursor:
     @property
     def n0(self) -> Expr:
         """First n of the iteration."""
+        if self.context.hint.stream_k:
+            return T.truncdiv(self.shared_phase, self.context.g.phases) * self.context.g.block_n
         g, block = self.context.g, self.context.first_block_n
         if g.a_stays and g.max_iterations > 1:
             block = block + self.iteration * g.grid_n
         return block * g.block_n
 
     @property
+    def shared_phase(self) -> Expr:
+        """With stream-K, the iteration's phase of those of all blocks of n."""
+        return self.context.first_phase + self.iteration
+
+    @property
+    def a_k0(self) -> Expr:
+        """First k of what is in the iteration's buffer of A."""
+        return 0 if self.context.hint.stream_k else self.k0
+
+    @property
+    def factors_k0(self) -> Expr:
+        """First k of the staged scales and zero points: with stream-K those of a phase, else of the block."""
+        return self.k0 if self.context.hint.stream_k else self.context.first_k
+
+    @property
+    def phase(self) -> Expr:
+        """The phase of k, of all those of the cluster."""
+        context = self.context
+        if context.hint.stream_k:
+            return T.truncmod(self.shared_phase, context.g.phases)
+        return context.first_phase if context.g.a_stays else context.first_phase + self.iteration
+
+    @property
     def k0(self) -> Expr:
         """First k of the iteration's phase."""
-        return self._phase * self.context.g.phase_k
+        return self.phase * self.context.g.phase_k
 
     @property
     def tile(self) -> Expr:
         """First tile of k of this warp's body."""
-        part = self._phase * self.context.hint.warps_k + self.context.warp_k
+        part = self.phase * self.context.hint.warps_k + self.context.warp_k
         return part * self.context.g.part_tiles + self.body * self.context.hint.unroll
 
     @property
     def tile_of_phase(self) -> Expr:
-        """The same, counted from the beginning of the phase on."""
+        """The same, counted from the beginning of the buffer of A on."""
+        if self.context.hint.stream_k:
+            return self.tile
         return self.context.warp_k * self.context.g.part_tiles + self.body * self.context.hint.unroll
-
-    @property
-    def _phase(self) -> Expr:
-        """The phase of k, of all those of the cluster."""
-        context = self.context
-        return context.first_phase if context.g.a_stays else context.first_phase + self.iteration
 
     def after(self, bodies: int) -> tuple[Cursor, Expr]:
         """Return the position so many bodies later, maybe in a later iteration, and whether there is one."""

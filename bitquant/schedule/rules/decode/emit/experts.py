@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.compute.grouped import of_expert, rounded_output, slot_value
+from bitquant.compute.grouped import of_expert, rounded_output
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.emit.slots import ClusterSums, SlotSums
@@ -260,15 +260,15 @@ class RowsOfExpert:
         """Return the pointer to element k of the m-th row of A."""
         return self.operands.A.ptr_to([*self._place(self.row(m), self.config.A_rows == "slots"), k])
 
-    def store(self, m: Expr, column: Expr, total: Expr) -> None:
+    def store(self, m: Expr, n: Expr, sums: Sequence[Expr]) -> None:
         """Emit the store of the value of a slot, to D or to where those of its token are added up."""
         row = self.row(m)
         weight = None
         if self.config.with_routing_weights:
             weight = load_coherent(self.operands.RoutingWeights, self._place(row, True))
         place = self._place(row, self.config.A_rows == "slots")
-        epilogue = self.operands.epilogue(place, self.expert.astype("int64"), column, load_coherent)
-        value, dtype = slot_value(self.config, total, weight, **epilogue)
+        value, dtype = self.operands.slot_value(place, self.expert.astype("int64"), n, sums, weight, load_coherent)
+        column = T.truncdiv(n, self.config.rows_per_column)
         if self.sums is not None:
             self.sums.store(row, column, value)
         else:
@@ -311,11 +311,11 @@ class RowsOfExpert:
         """Emit statements for each column of D of this block, by its threads."""
         g, context = self.g, self.context
         with T.serial(self._blocks_n) as block:
-            n0 = self._n0(block)
-            with T.serial(-(-g.block_n // g.threads)) as part:
-                n = local("int32", part * g.threads + context.thread)
-                with T.If(tirx.all(n < g.block_n, n0 + n < g.config.N)), T.Then():
-                    emit(n0 + n)
+            first = T.truncdiv(self._n0(block), g.config.rows_per_column)
+            with T.serial(-(-g.block_columns // g.threads)) as part:
+                column = local("int32", part * g.threads + context.thread)
+                with T.If(tirx.all(column < g.block_columns, first + column < g.config.columns)), T.Then():
+                    emit(first + column)
 
     def finish(self) -> None:
         """Emit what comes after the last store."""

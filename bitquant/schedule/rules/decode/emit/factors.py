@@ -42,7 +42,7 @@ class Factors:
         """Emit the copies of a block's scales and zero points to shared memory: all of k, and the n of an iteration."""
         c, g, context = self.config, self.g, self.context
         size = c.scale_format.bits // 8
-        g0, n0 = context.first_k // c.group, at.n0
+        g0, n0 = at.factors_k0 // c.group, at.n0
         for tile, operand in ((g.smem.scale_tile, context.unit.Scale), (g.smem.zero_tile, context.unit.Zeros)):
             if tile is not None:
 
@@ -97,7 +97,7 @@ class Factors:
     def take(self, at: Cursor) -> None:
         """Emit the moves of a body's scales and zero points into the registers that the sums are scaled with."""
         c, g = self.config, self.g
-        k = at.tile * g.fragment_layout.tile_k - self.context.first_k
+        k = at.tile * g.fragment_layout.tile_k - at.factors_k0
         if g.shares_scales:
             self._take_shared(at, k)
         for row in range(2 * self.context.hint.n_tiles_per_warp):

@@ -11,6 +11,7 @@ from bitquant.intrin.launch import cluster_rank, with_dependent_launch
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.emit.kernel import Kernel
 from bitquant.schedule.rules.decode.emit.rows import RowsOfA
+from bitquant.schedule.rules.decode.emit.shares import request_workspace
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.operands import declare
 
@@ -27,6 +28,7 @@ def decode_function(geometry: DecodeGeometry) -> PrimFunc:
     @T.prim_func
     def decode():
         operands = T.meta_var(declare(problem, T.int32()))
+        workspace = T.meta_var(request_workspace(g))
         T.device_entry()
         T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
         block = T.cta_id([RowsOfA.count(g, operands.rows) * blocks_n])
@@ -34,7 +36,7 @@ def decode_function(geometry: DecodeGeometry) -> PrimFunc:
         thread = T.thread_id([threads])
         arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=128)
         context = T.meta_var(Context(g, operands, arena, T.truncdiv(block, cluster), rank, thread, RowsOfA))
-        kernel = T.meta_var(Kernel(context))
+        kernel = T.meta_var(Kernel(context, workspace))
         kernel.begin()
         for iteration in T.serial(context.iterations):
             kernel.begin_iteration(iteration)

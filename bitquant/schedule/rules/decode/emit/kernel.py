@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.intrin.launch import (
@@ -18,6 +19,7 @@ from bitquant.schedule.rules.decode.emit.activations import ActivationCopies
 from bitquant.schedule.rules.decode.emit.context import Context, Cursor
 from bitquant.schedule.rules.decode.emit.digits import DigitActivations, DigitProducts
 from bitquant.schedule.rules.decode.emit.factors import Factors
+from bitquant.schedule.rules.decode.emit.shares import Workspace
 from bitquant.schedule.rules.decode.emit.store import SumStore
 from bitquant.schedule.rules.decode.emit.sums import Products, Sums
 from bitquant.schedule.rules.decode.emit.values import ValueProducts
@@ -36,9 +38,11 @@ class Kernel:
     ----------
     context
         Geometry, operands and indices of this block and thread.
+    workspace
+        The memory of stream-K.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, workspace: Workspace | None = None) -> None:
         g = context.g
         self.context, self.g, self.hint = context, g, context.hint
         self.activations = ActivationCopies(context)
@@ -54,7 +58,7 @@ class Kernel:
         else:
             self.digits = DigitActivations(context, g.digit_plan)
             self.products = DigitProducts(context, self.sums, self.factors, self.digits)
-        self.store = SumStore(context)
+        self.store = SumStore(context, workspace)
 
     def begin(self) -> None:
         """Emit all that comes before the loop.
@@ -118,9 +122,11 @@ class Kernel:
         """Emit the wait for A where it has not come yet, and the copies of what the next iteration needs."""
         g = self.g
         if g.a_stays:
-            zero_local(self.sums.total)
+            at = self.context.at(iteration)
+            is_new = tirx.any(iteration == 0, at.phase == 0) if self.hint.stream_k else True
+            when(is_new, lambda: zero_local(self.sums.total))
             if g.copies_bulk:  # A barrier that has been passed stays open.
-                self.activations.wait(0, 0)
+                when(iteration == 0 if self.hint.stream_k else True, lambda: self.activations.wait(0, 0))
             if g.max_iterations > 1:
                 when(
                     iteration + 1 < self.context.iterations, lambda: self.factors.stage(self.context.at(iteration + 1))
@@ -167,10 +173,18 @@ class Kernel:
         if self.g.max_iterations > 1:
             pending = min(self.hint.ahead, self.g.part_tiles) if self.g.is_shared else 0
             T.evaluate(T.ptx["cp.async.wait_group"](pending))
+        if self.hint.stream_k:
+            at = self.context.at(iteration)
+            with T.If(tirx.any(at.phase == self.g.phases - 1, iteration == self.context.iterations - 1)):
+                with T.Then():
+                    self.store_sums(iteration)
+                with T.Else():
+                    T.evaluate(T.cuda.cta_sync())
+            return
         self.store_sums(iteration)
 
     def store_sums(self, iteration: Expr) -> None:
         """Emit the sum over warps and blocks of the totals of an iteration's block of n, and its stores."""
-        n0 = self.context.at(iteration).n0
-        self.store.reduce(self.products.finished(), n0)
-        self.context.unit.end_block(n0)
+        at = self.context.at(iteration)
+        self.store.reduce(self.products.finished(), at)
+        self.context.unit.end_block(at.n0)

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tvm.script import tirx as T
 
-from bitquant.compute.matmul import output_value
 from bitquant.intrin.mma import load_coherent
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
@@ -44,10 +44,11 @@ class RowsOfA:
         """Return the pointer to element k of the m-th row."""
         return self.operands.A.ptr_to([row_index(self.g.config, self.g.rung, self.first + m), k])
 
-    def store(self, m: Expr, column: Expr, total: Expr) -> None:
-        """Emit D[m, column] = the value of a sum over k."""
+    def store(self, m: Expr, n: Expr, sums: Sequence[Expr]) -> None:
+        """Emit the store to D of what is made of the sum over k of row n of W, or of two."""
         config, row = self.g.config, self.first + m
-        output = output_value(config, total, **self.operands.epilogue(row, column, load_coherent))
+        output = self.operands.output(row, n, sums, load_coherent)
+        column = T.truncdiv(n, config.rows_per_column)
         T.buffer_store(self.operands.D, output, [row_index(config, self.g.rung, row), column])
 
     def end_block(self, n0: Expr) -> None:

@@ -53,7 +53,7 @@ def request_workspace(geometry: GroupedDecodeGeometry, operands: GroupedOperands
     g, c = geometry, geometry.experts_config
     if g.sums_slots and not g.sums_in_cluster:
         m = T.cast(operands.rows, "int64")
-        operands.slot_values = request_memory(SUMS, "slot_values", "float32", m * (c.rows_per_m * c.N))
+        operands.slot_values = request_memory(SUMS, "slot_values", "float32", m * (c.rows_per_m * c.columns))
         operands.counters = request_memory(COUNTERS, "counters", "uint32", m * g.grid_n)
 
 
@@ -79,7 +79,7 @@ class SlotSums:
         T.evaluate(T.ptx["st.global.f32"](self._value_address(slot, column), value))
 
     def _value_address(self, slot: Expr, column: Expr) -> Expr:
-        at = slot.astype("int64") * self.config.N + column
+        at = slot.astype("int64") * self.config.columns + column
         return self.context.operands.slot_values.ptr_to([at])
 
     def finish(self) -> None:
@@ -167,21 +167,21 @@ class ClusterSums:
         self.turn = T.alloc_local((1,), "int32")
         zero_local(self.turn)
 
-    def _address(self, n: Expr) -> Expr:
-        return self.context.shared(self.g.values_offset + (self.turn[0] * self.g.block_n + n) * 4)
+    def _address(self, column: Expr) -> Expr:
+        return self.context.shared(self.g.values_offset + (self.turn[0] * self.g.block_columns + column) * 4)
 
     def store(self, slot: Expr, column: Expr, value: Expr) -> None:
         """Emit the store of the value of the slot."""
         del slot
-        T.evaluate(T.ptx["st.shared.f32"](self._address(column % self.g.block_n), value))
+        T.evaluate(T.ptx["st.shared.f32"](self._address(column % self.g.block_columns), value))
 
     def store_zeros(self) -> None:
         """Emit zeros for a block of n."""
         g = self.g
-        with T.serial(-(-g.block_n // g.threads)) as part:
-            n = local("int32", part * g.threads + self.context.thread)
-            with T.If(n < g.block_n), T.Then():
-                T.evaluate(T.ptx["st.shared.f32"](self._address(n), T.float32(0)))
+        with T.serial(-(-g.block_columns // g.threads)) as part:
+            column = local("int32", part * g.threads + self.context.thread)
+            with T.If(column < g.block_columns), T.Then():
+                T.evaluate(T.ptx["st.shared.f32"](self._address(column), T.float32(0)))
 
     def add(self, n0: Expr) -> None:
         """Emit the sums of a block of n, in the order of the slots, and their stores; the blocks share them."""
@@ -192,9 +192,10 @@ class ClusterSums:
         first = context.block_rank * g.threads + context.thread
         values, address = T.alloc_local((slots,), "float32"), T.alloc_local((slots,), "uint32")
         token = T.truncdiv(self.unit.row(0), slots)
-        with T.serial(-(-g.block_n // (slots * g.threads))) as part:
+        first_column = T.truncdiv(n0, config.rows_per_column)
+        with T.serial(-(-g.block_columns // (slots * g.threads))) as part:
             n = local("int32", part * (slots * g.threads) + first)
-            with T.If(tirx.all(n < g.block_n, n0 + n < g.config.N)), T.Then():
+            with T.If(tirx.all(n < g.block_columns, first_column + n < g.config.columns)), T.Then():
                 own = T.cuda.cvta_generic_to_shared(self._address(n))
                 for slot in range(slots):
                     T.evaluate(T.ptx["mapa.shared::cluster.u32"](address[slot], own, T.uint32(slot)))
@@ -202,7 +203,7 @@ class ClusterSums:
                 for slot in range(1, slots):
                     store_local(values, 0, values[0] + values[slot])
                 output = rounded_output(config, values[0], "float32")
-                T.buffer_store(context.operands.D, output, [token, n0 + n])
+                T.buffer_store(context.operands.D, output, [token, first_column + n])
         store_local(self.turn, 0, 1 - self.turn[0])
 
     def finish(self) -> None:

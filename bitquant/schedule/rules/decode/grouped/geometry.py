@@ -149,7 +149,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
     def smem_bytes(self) -> int:  # type: ignore[override]
         """Dynamic shared memory of a block, in bytes."""
         if self.sums_in_cluster:
-            return self.values_offset + 2 * 4 * self.block_n
+            return self.values_offset + 2 * 4 * self.block_columns
         counts = self.experts_config.num_experts + 1 if self.collects and self.experts_config.is_indexed else 0
         return self.counts_offset + 4 * counts
 

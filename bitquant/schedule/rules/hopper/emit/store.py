@@ -9,13 +9,14 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from bitquant.compute.matmul import output_value
+from bitquant.compute.matmul import cast_output, epilogue_value, output_value
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.intrin.wgmma import WARPGROUP, named_barrier, store_transposed
 from bitquant.operands import Operand
 from bitquant.schedule.rules.hopper.emit.accumulate import finished_sum, load_row_scales
 from bitquant.schedule.rules.hopper.emit.context import Context, WorkTile
 from bitquant.schedule.rules.hopper.emit.exchange import SumExchange
+from bitquant.schedule.rules.hopper.emit.gated import GatedPairs, matrices
 from bitquant.schedule.rules.hopper.emit.partial_sums import PartialSums
 from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
 from bitquant.schedule.rules.hopper.hint import ROWS
@@ -152,10 +153,16 @@ class TileStore:
         bits, base = c.out_format.bits, self._slice()
         by_row = {o: self._load_rows(buffer, m, count) for o, buffer in self._epilogue("A")}
 
-        def output(sums: Sequence[Expr], column: int, i: int) -> Expr:
+        def epilogue(column: int, i: int) -> dict[str, Expr]:
             values = {o.argument: loaded[i // 2] for o, loaded in by_channel.items()}
-            values |= {o.argument: loaded[2 * column + i % 2] for o, loaded in by_row.items()}
-            return tirx.reinterpret(f"uint{bits}", output_value(c, sums[i], **values))
+            return values | {o.argument: loaded[2 * column + i % 2] for o, loaded in by_row.items()}
+
+        if c.activation is not None:
+            self._stage_gated(finished, first, count, epilogue)
+            return
+
+        def output(sums: Sequence[Expr], column: int, i: int) -> Expr:
+            return tirx.reinterpret(f"uint{bits}", output_value(c, sums[i], **epilogue(column, i)))
 
         if bits == 16:
             matrix, line = context.lane // 8, context.lane % 8
@@ -180,12 +187,54 @@ class TileStore:
                 value = output(sums, j, i)
                 T.evaluate(T.ptx[f"st.shared.{kind}"](address, value.astype("uint16") if bits == 8 else value))
 
+    def _stage_gated(
+        self,
+        finished: Callable[[int], list[Expr]],
+        first: int,
+        count: int,
+        epilogue: Callable[[int, int], Mapping[str, Expr]],
+    ) -> None:
+        """Emit what `_stage_slice` does with an activation: two rows of D^T are one column of D.
+
+        `epilogue` returns the operands of the epilogue of sum i of a block of 8 columns of D^T.
+        """
+        context, c, out_stride = self.context, self.context.config, self.context.g.memory.out_stride
+        bits, base, pairs = c.out_format.bits, self._slice(), GatedPairs(self.context)
+
+        def outputs(block: int) -> list[Expr]:
+            sums = finished(first + block)
+            values = [epilogue_value(c, x, **epilogue(block, i))[0] for i, x in enumerate(sums)]
+            activated = [pairs.activated(values[i], values[i + 2]) for i in range(2)]
+            return [
+                tirx.reinterpret(f"uint{bits}", cast_output(x, "float32", c.out_format.tvm_dtype)) for x in activated
+            ]
+
+        if bits == 16:
+            for j, blocks in matrices(count):
+                words = T.alloc_local((blocks,), "uint32")
+                for block in range(blocks):
+                    pair = [x.astype("uint32") for x in outputs(j + block)]
+                    store_local(words, block, pairs.ordered(pair[0] | (pair[1] << T.uint32(16))))
+                line = (j + context.lane // 8 % blocks) * 8 + context.lane % 8
+                offset = line * out_stride + context.warp * 16
+                store_transposed(base + offset.astype("uint32"), [words[i] for i in range(blocks)])
+            return
+        kind = f"b{bits}" if bits > 8 else "u8"
+        for j in range(count):
+            for i, value in enumerate(outputs(j)):
+                line, n = j * 8 + context.lane % 4 * 2 + i, context.warp * 8 + pairs.column
+                address = base + (line * out_stride + n * (bits // 8)).astype("uint32")
+                T.evaluate(T.ptx[f"st.shared.{kind}"](address, value.astype("uint16") if bits == 8 else value))
+
     def _store_slice(self, m_first: Expr, n_first: Expr, count: int, row_end: Expr) -> None:
-        """Emit the stores of `count` rows of 64 outputs from shared memory to D, from row `m_first` to `row_end`."""
+        """Emit the stores of `count` rows of a tile from shared memory to D, from row `m_first` to `row_end`.
+
+        `n_first` is the tile's first row of W.
+        """
         context, g, c = self.context, self.context.g, self.context.config
-        out_bytes = c.out_format.bits // 8
+        out_bytes, of_w = c.out_format.bits // 8, c.rows_per_column
         width = g.store_bytes
-        per_row = ROWS * out_bytes // width
+        per_row = ROWS // of_w * out_bytes // width
         base, out_stride = self._slice(), g.memory.out_stride
         words = max(1, width // 4)
         kind = {16: "v4.u32", 8: "v2.u32", 4: "u32", 2: "u16", 1: "u8"}[width]
@@ -194,9 +243,9 @@ class TileStore:
             row, column = index // per_row, index % per_row * width
             m = m_first + row
             inside = m < row_end
-            n = n_first + column // out_bytes
+            n = T.truncdiv(n_first, of_w) + column // out_bytes
             if g.has_ragged_n:
-                inside = tirx.all(inside, n < c.N)
+                inside = tirx.all(inside, n < c.columns)
             with T.If(inside), T.Then():
                 value = T.alloc_local((words,), "uint32" if width >= 4 else "uint16")
                 registers = [value[i] for i in range(words)]
