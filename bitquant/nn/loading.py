@@ -129,6 +129,7 @@ def load_model(
         is_saved = _is_saved_by_bitquant(directory)
         checkpoint = None if is_saved else read_checkpoint(directory, on_unsupported, place)
         if checkpoint is not None and checkpoint.format:
+            check_options(options, _OF_WEIGHTS)
             loader = _Loader(transformers, checkpoint, place, dtype or getattr(torch, checkpoint.dtype))
             loader.scale_dtype, loader.quantize_activations, loader.options = scale_dtype, quantize_activations, options
             loader.merge = merge
@@ -165,6 +166,10 @@ def _is_saved_by_bitquant(directory: Path) -> bool:
 
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+#: Parameters of `Linear` that are facts of a checkpoint's weights, or follow from `dtype`.
+_OF_WEIGHTS = (
+    "W_dtype", "A_dtype", "out_dtype", "accum_dtype", "group_size", "codebook", "rows_per_scale",
+)  # fmt: skip
 
 
 def _load_as_it_is(

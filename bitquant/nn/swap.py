@@ -249,8 +249,22 @@ def check_dtype(dtype: Any) -> None:
 _BITS = frozenset({"bits", "nbits", "w_bit", "wbits"})
 
 
-def check_options(options: dict[str, Any]) -> None:
-    """Check that options are parameters of `Linear`.
+#: Parameters of `Linear` that follow from the model and the arguments of functions that make layers of it.
+_DECIDED = frozenset({
+    "in_features", "out_features", "bias", "with_scaling", "with_zeros", "zeros_mode", "with_channel_scale",
+    "with_permutation", "quantize_activations",
+})  # fmt: skip
+
+
+def check_options(options: dict[str, Any], decided: Collection[str] = ()) -> None:
+    """Check that options are parameters of `Linear`, and such as do not follow from something else.
+
+    Parameters
+    ----------
+    options
+        Options by name.
+    decided
+        Further parameters that follow from something else.
 
     Raises
     ------
@@ -258,7 +272,13 @@ def check_options(options: dict[str, Any]) -> None:
         If one is not.
     """
     known = inspect.signature(Linear).parameters
-    for name in options:
+    for name, value in options.items():
+        if name in _DECIDED or name in decided:
+            raise ConfigError(
+                f"{name!r} must be left out, since it follows from the model and the other arguments "
+                f"(got {value!r:.80})",
+                **options,
+            )
         if name not in known:
             near = ["W_dtype"] if name in _BITS else difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""

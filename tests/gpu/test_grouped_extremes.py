@@ -23,6 +23,10 @@ PROBLEMS = {
     "2000 experts, tokens": ({"num_experts": 2000, "M": (64,), "N": 32, "K": 64, **DOWN, "top_k": 4}, (1, 64)),
     "1024 slots of a token": ({"num_experts": 7, "M": (4,), **DOWN, "top_k": 1024}, (1, 4, 9)),
     "one slot of a token": ({"num_experts": 7, "M": (4, 64), **DOWN, "top_k": 1}, (1, 4, 90)),
+    "25 columns of gate and up": ({"num_experts": 5, "M": (4, 64), "N": 50, "activation": "silu_mul"}, (1, 7, 200)),
+    "25 columns of gate and up, tokens": (
+        {"num_experts": 5, "M": (4, 64), "N": 50, "activation": "clamped_swiglu", **DOWN}, (1, 7, 90),
+    ),
     "sums of integers": (
         {
             "num_experts": 5, "M": (4,), "routing": "indexed", "top_k": 3, "D_rows": "tokens", "A_dtype": "int8",

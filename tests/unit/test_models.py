@@ -280,6 +280,10 @@ MISTAKES = {
         lambda: bq.quantize_model(llama(), group_size=32, opt_m=1),
         "'opt_m' must be a parameter of this function or of Linear; did you mean 'opt_M'",
     ),
+    "a parameter that follows": (
+        lambda: bq.quantize_model(llama(), group_size=32, with_zeros=False),
+        r"'with_zeros' must be left out, since it follows from the model and the other arguments \(got False\)",
+    ),
 }
 
 
