@@ -209,7 +209,8 @@ class _Sizes:
         norm = float(inputs.decoded(slice(256)).norm(dim=1).max())
         target, least = _TARGET_RMS.get(c.out_format.name, math.inf), 2.0**-6
         if c.activation is not None:
-            target, least = _TARGET_RMS_OF_ARGUMENTS.get(c.out_format.name, _TARGET_RMS_OF_FLOATS), 2.0**-9
+            target = _TARGET_RMS_OF_ARGUMENTS.get(c.out_format.name, _TARGET_RMS_OF_FLOATS)
+            least = 2.0**-9 if c.A_format.name == "float8_e4m3" else 2.0**-14  # Products of two must not overflow.
         # int32 holds every sum of int8, and factors will bring outputs into their type.
         has_room = c.reduce_dtype == "int32" and c.out_format.bits == 32 and c.activation is None
         has_room = has_room or (c.A_format.is_integer and c.has_output_scales)

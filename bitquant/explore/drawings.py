@@ -51,9 +51,10 @@ def draw_tile(tiling: Tiling, config: MatmulConfig, m: int) -> str:
         svg.text(left + width / 2, top + height + 16, f"D: {tiling.tile_m} x {tiling.tile_n}", "small", "middle"),
         svg.text(left - depth - 22, top + height / 2 + 4, f"{tiling.tile_m} m", "small", "end"),
     ]
+    before = "" if config.activation is None else ", before the activation"
     label = (
-        f"A tile of D, {tiling.tile_m} rows by {tiling.tile_n} columns of {m} by {config.N}, and the {tiling.tile_k} "
-        "k of A and W that a step multiplies."
+        f"A tile of D{before}, {tiling.tile_m} rows by {tiling.tile_n} columns of {m} by {config.N}, and the "
+        f"{tiling.tile_k} k of A and W that a step multiplies."
     )
     return svg.picture(max(left + width + 34, 300), top + height + 26, label, elements)
 

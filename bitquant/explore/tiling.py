@@ -198,7 +198,8 @@ def _of_gemv(h: GemvHint, g: Any) -> Tiling:
     tiles = _up(g.config.N, h.warps * width)
     return Tiling(
         1, h.warps * width, g.config.K, 1, tiles,
-        f"A warp computes {width} columns of D: its lanes stride over k and add up by shuffles.",
+        f"A warp computes {width // g.config.rows_per_column} columns of D: its lanes stride over k and add up by "
+        "shuffles.",
         blocks=tiles,
         threads=32 * h.warps,
         parts=tuple(Part(f"warp {i}", 0, i * width, 1, width) for i in range(h.warps)),
@@ -207,13 +208,14 @@ def _of_gemv(h: GemvHint, g: Any) -> Tiling:
 
 @_tiling.register
 def _of_fallback(h: FallbackHint, g: Any) -> Tiling:
-    tiles_m, tiles_n = _up(g.rung, h.m_per_warp), _up(g.config.N, h.warps)
+    of_w = g.config.rows_per_column
+    tiles_m, tiles_n = _up(g.rung, h.m_per_warp), _up(g.config.columns, h.warps)
     return Tiling(
-        h.m_per_warp, h.warps, g.config.K, tiles_m, tiles_n,
+        h.m_per_warp, h.warps * of_w, g.config.K, tiles_m, tiles_n,
         "A warp computes one column of D: its lanes stride over k and add up by shuffles.",
         blocks=tiles_m * tiles_n,
         threads=32 * h.warps,
-        parts=tuple(Part(f"warp {i}", 0, i, h.m_per_warp, 1) for i in range(h.warps)),
+        parts=tuple(Part(f"warp {i}", 0, i * of_w, h.m_per_warp, of_w) for i in range(h.warps)),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import torch
 from tvm.target import Target
 
 from bitquant import relayout
+from bitquant.compute.activation import CLAMPED_ALPHA, CLAMPED_LIMIT
 from bitquant.config import ZerosMode, check_bool
 from bitquant.errors import CallError, ConfigError
 from bitquant.grouped_config import GroupedMatmulConfig
@@ -20,11 +22,16 @@ from bitquant.nn.module import KernelModule, fence, shared_kernels
 
 __all__ = ["Experts", "ExpertsLinear", "Gate"]
 
-#: Most tokens of a call whose slots are indexed; those of more are sorted. CPU: on two threads of an EPYC both take as
-#: long for 32 to 64 tokens (uint4, hidden 1024; 32 experts of which a token meets 4, 8 of 2, 128 of 8).
-_MOST_INDEXED = {"cpu": 16, "cuda": 64}
+#: Most rows of an expert, where tokens are spread evenly, for slots to be indexed; those of more are sorted. Measured
+#: in us, indexed and sorted, as a CUDA graph on an H200 (2026-11-30, 64354c1): gpt-oss-20b (32 experts of which a token
+#: meets 4, MXFP4) with 64 tokens, 8 rows, 214 and 252, with 128 528 and 307; Qwen3-30B-A3B (128 of 8, uint4) with 128
+#: tokens, 8 rows, 179 and 217, with 256 314 and 270. On two threads of an EPYC both take as long at 2 to 8 rows (uint4,
+#: hidden 1024: 32 experts of 4, 8 of 2, 128 of 8).
+_MOST_ROWS = {"cpu": 3, "cuda": 8}
 #: Kernels index rows of A and D with 32 bits, and a CPU's fill up rows of A to whole vectors.
 _MAX_ELEMENTS, _VECTOR = 2**31 - 1, 16
+#: Elements of the float32 temporary in which experts' rows are weighted, before they are summed: 256 MiB.
+_MOST_SUMMED = 2**26
 
 
 class Gate(torch.nn.Module):
@@ -55,6 +62,18 @@ class Gate(torch.nn.Module):
         super().__init__()
         self.act = torch.nn.SiLU() if act is None else act
         self.limit, self.alpha = limit, alpha
+
+    @property
+    def activation(self) -> str | None:
+        """The activation of `GroupedMatmulConfig` that is this one, in the epilogue of the first product; else None."""
+        if (self.limit, self.alpha) == (CLAMPED_LIMIT, CLAMPED_ALPHA):
+            return "clamped_swiglu"
+        if self.limit is not None or self.alpha is not None:
+            return None
+        if type(self.act).__name__ in ("SiLU", "SiLUActivation"):
+            return "silu_mul"
+        is_tanh = getattr(self.act, "approximate", None) == "tanh" or type(self.act).__name__ == "GELUTanh"
+        return "gelu_tanh_mul" if is_tanh else None
 
     def forward(self, gate_up: torch.Tensor) -> torch.Tensor:
         """Return h, (..., I), of the columns of the first product, (..., 2 I)."""
@@ -90,6 +109,8 @@ class ExpertsLinear(KernelModule):
     D_rows
         What `indexed` returns: "slots", a row for each expert of a token (the first product of a layer); "tokens", the
         sum of these, weighted (the second).
+    activation
+        As in `MatmulConfig`: D has N / 2 columns then.
 
     Attributes
     ----------
@@ -134,6 +155,7 @@ class ExpertsLinear(KernelModule):
         rows_per_scale: int = 1,
         top_k: int | None = None,
         D_rows: Literal["slots", "tokens"] = "slots",
+        activation: str | None = None,
     ) -> None:
         check_bool(with_permutation, "with_permutation")
         fields: dict[str, Any] = {
@@ -146,13 +168,16 @@ class ExpertsLinear(KernelModule):
         config = GroupedMatmulConfig(**fields)
         super().__init__(config, target)
         self.num_experts, self.in_features, self.out_features = num_experts, in_features, out_features
-        self.top_k, self.D_rows = top_k, D_rows
-        self._indexed_kernels = None
+        self.top_k, self.D_rows, self.activation = top_k, D_rows, activation
+        #: What `sorted` and `indexed` call, and `sorted` where a gradient is wanted.
+        self._plain_kernels, self._indexed_kernels = self._kernels, None
+        if activation is not None:
+            self._kernels = shared_kernels(dataclasses.replace(config, activation=activation), target)
         if top_k is not None:
             is_last = D_rows == "tokens"
             indexed = GroupedMatmulConfig(
-                **fields, routing="indexed", top_k=top_k, D_rows=D_rows, with_routing_weights=is_last,
-                A_rows="slots" if is_last or with_permutation else "tokens",
+                **fields, activation=activation, routing="indexed", top_k=top_k, D_rows=D_rows,
+                with_routing_weights=is_last, A_rows="slots" if is_last or with_permutation else "tokens",
             )  # fmt: skip
             self._indexed_kernels = shared_kernels(indexed, target)
         shape = (num_experts, *config.matmul.W_shape)
@@ -167,8 +192,10 @@ class ExpertsLinear(KernelModule):
         """Whether zero points are packed as codes of W."""
         return self.config.matmul.has_packed_zeros
 
-    def sorted(self, A: torch.Tensor, offsets: torch.Tensor, expert_ids: torch.Tensor) -> torch.Tensor:
-        """Return the product of rows in the order of their experts, (S, N).
+    def sorted(
+        self, A: torch.Tensor, offsets: torch.Tensor, expert_ids: torch.Tensor, *, activated: bool = True
+    ) -> torch.Tensor:
+        """Return the product of rows in the order of their experts, (S, N); (S, N / 2) with an activation.
 
         Parameters
         ----------
@@ -178,15 +205,22 @@ class ExpertsLinear(KernelModule):
             (E,) int32: the ends of the experts' rows.
         expert_ids
             (S,): the expert of each row; E for those beyond the last offset, of which nothing is specified in D.
+        activated
+            False: without the activation of the layer, and with a gradient of A.
         """
         if self.permutation is not None:
             A = A.gather(-1, self.permutation[expert_ids.clamp(max=self.num_experts - 1)])
-        return self._multiply(A, self.scales, self.zeros, self.bias, offsets=offsets, channel_scale=self.channel_scale)
+        return self._multiply(
+            A, self.scales, self.zeros, self.bias, kernels=self._kernels if activated else self._plain_kernels,
+            offsets=offsets, channel_scale=self.channel_scale,
+        )  # fmt: skip
 
     def indexed(
         self, A: torch.Tensor, expert_ids: torch.Tensor, routing_weights: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Return the product of each token with its experts, (T, top_k, N), or their weighted sum, (T, N).
+
+        With an activation there are N / 2 columns.
 
         Parameters
         ----------
@@ -215,8 +249,6 @@ class ExpertsLinear(KernelModule):
     def allocate(self, device: torch.device | str) -> None:
         """Give the layer memory on a device; its numbers are not specified until every expert is loaded."""
         device = torch.device(device)
-        with torch.device("meta"):
-            self.to_empty(device="meta")
         for name, buffer in list(self.named_buffers()):
             setattr(self, name, torch.empty(buffer.shape, dtype=buffer.dtype, device="meta"))
         self.qweight = self._arranged(self.qweight, self._kernels.layout(device.type))
@@ -334,7 +366,7 @@ class Experts(torch.nn.Module):
     down
         The second product, K = I, with ``D_rows="tokens"``.
     gate
-        What is between them; None: SiLU of gate, times up.
+        What is between them; None: SiLU of gate, times up. Where `gate_up` has an activation, the same one.
 
     Raises
     ------
@@ -365,6 +397,10 @@ class Experts(torch.nn.Module):
             )  # fmt: skip
         self.gate_up, self.down = gate_up, down
         self.gate = Gate() if gate is None else gate
+        if gate_up.activation not in (None, self.gate.activation):
+            raise ConfigError(
+                f"'gate' must be the activation of 'gate_up', {gate_up.activation!r} (got {self.gate})", gate=gate
+            )
 
     @property
     def num_experts(self) -> int:
@@ -396,11 +432,11 @@ class Experts(torch.nn.Module):
         CallError
             If shape, type or device do not fit.
         """
-        T = hidden_states.shape[0]
+        tokens = hidden_states.shape[0]
         if (
             hidden_states.ndim != 2
             or top_k_index.ndim != 2
-            or top_k_index.shape[0] != T
+            or top_k_index.shape[0] != tokens
             or top_k_weights.shape != top_k_index.shape
         ):
             raise CallError(
@@ -408,17 +444,19 @@ class Experts(torch.nn.Module):
                 f"{tuple(hidden_states.shape)}, {tuple(top_k_index.shape)}, {tuple(top_k_weights.shape)})"
             )
         k = top_k_index.shape[1]
-        few = _MOST_INDEXED["cuda" if hidden_states.is_cuda else "cpu"] >= T
+        has_activation = self.gate_up.activation is not None
         wants_gradient = torch.is_grad_enabled() and (hidden_states.requires_grad or top_k_weights.requires_grad)
+        few = tokens * k <= _MOST_ROWS["cuda" if hidden_states.is_cuda else "cpu"] * self.num_experts
         if few and k == self.top_k and not wants_gradient:
             ids = top_k_index.to(torch.int32)
-            h = self.gate(self.gate_up.indexed(hidden_states, ids))
+            product = self.gate_up.indexed(hidden_states, ids)
+            h = product if has_activation else self.gate(product)
             return self.down.indexed(h, ids, top_k_weights.to(torch.float32))
-        most = self._most_tokens(k)
-        if most >= T:
-            return self._sorted(hidden_states, top_k_index, top_k_weights)
+        most, activated = self._most_tokens(k), has_activation and not wants_gradient
+        if tokens <= most:
+            return self._sorted(hidden_states, top_k_index, top_k_weights, activated)
         parts = zip(*(t.split(most) for t in (hidden_states, top_k_index, top_k_weights)), strict=True)
-        return torch.cat([self._sorted(*part) for part in parts])
+        return torch.cat([self._sorted(x, index, weights, activated) for x, index, weights in parts])
 
     def _most_tokens(self, k: int) -> int:
         """Return how many tokens fit into one call of each operator."""
@@ -426,21 +464,23 @@ class Experts(torch.nn.Module):
         return max(1, _MAX_ELEMENTS // (max(k, 1) * width))
 
     def _sorted(
-        self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+        self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor, activated: bool
     ) -> torch.Tensor:
         E, (T, k), device = self.num_experts, top_k_index.shape, hidden_states.device
         is_ours = (top_k_index >= 0) & (top_k_index < E)
         # The rows of no expert come last, behind all offsets.
         ids, order = torch.where(is_ours, top_k_index, E).reshape(-1).sort(stable=True)
         offsets = torch.searchsorted(ids, torch.arange(E, device=device, dtype=ids.dtype), right=True, out_int32=True)
-        h = self.gate(self.gate_up.sorted(hidden_states[order // max(k, 1)], offsets, ids))
+        product = self.gate_up.sorted(hidden_states[order // max(k, 1)], offsets, ids, activated=activated)
+        h = product if activated else self.gate(product)
         D = self.down.sorted(h, offsets, ids)
-        row_of_slot = torch.empty_like(order).scatter_(0, order, torch.arange(T * k, device=device))
-        slots = D[row_of_slot].view(T, k, D.shape[-1])
-        weights = torch.where(is_ours, top_k_weights, 0).to(torch.float32).unsqueeze(-1)
-        # Those of no expert may be NaN, which a factor of 0 leaves NaN.
-        parts = torch.where(is_ours.unsqueeze(-1), slots, 0) * weights
-        return parts.sum(1).to(D.dtype)
+        row_of_slot = torch.empty_like(order).scatter_(0, order, torch.arange(T * k, device=device)).view(T, k)
+        slots = (row_of_slot, is_ours, top_k_weights)
+        step = max(1, _MOST_SUMMED // max(1, k * D.shape[-1]))
+        if step >= T:
+            return _summed(D, *slots)
+        parts = zip(*(t.split(step) for t in slots), strict=True)
+        return torch.cat([_summed(D, rows, is_in, weights) for rows, is_in, weights in parts])
 
     def num_bytes(self) -> int:
         """Return the bytes of all buffers."""
@@ -449,3 +489,10 @@ class Experts(torch.nn.Module):
     def extra_repr(self) -> str:
         """Return the sizes for ``repr``."""
         return f"num_experts={self.num_experts}, top_k={self.top_k}"
+
+
+def _summed(D: torch.Tensor, rows: torch.Tensor, is_in: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return weighted sums, in float32, of the rows of D of each token's slots that are `is_in`."""
+    # What no expert has written may be NaN, which a factor of 0 leaves NaN.
+    parts = torch.where(is_in.unsqueeze(-1), D[rows], 0) * torch.where(is_in, weights, 0).float().unsqueeze(-1)
+    return parts.sum(1).to(D.dtype)

@@ -12,6 +12,7 @@ own, and "bitquant" there says that there must be no others.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
@@ -379,7 +380,9 @@ class BitquantQuantizer(HfQuantizer):
         if self.pre_quantized:
             _check_complete(layers, self._expected)
         for layer in layers.values():
-            layer.to(layer.qweight.device)  # In the layout for that device.
+            layer.to(
+                next(itertools.chain(layer.buffers(), layer.parameters())).device
+            )  # In the layout for that device.
         if not self.pre_quantized and self._pending is None:
             warn_of_experts(model, "stay in 16 bits")
         if config.merge and self._pending is None:

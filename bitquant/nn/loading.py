@@ -341,7 +341,10 @@ class _Loader:
         self.linear = {p: n for p, n in names.items() if n is not None}
         #: The experts modules that are packed, by name.
         stock = find_stock_experts(outline)
-        placed = expert_places(names, outline, [n for n, module in stock.items() if stock_refusal(module) is None])
+        packed = {name for name, module in stock.items() if stock_refusal(module) is None}
+        floats = [name.removesuffix(".weight") for name in self.checkpoint.plain]
+        packed -= {place.module for place in expert_places(floats, outline, packed).values()}
+        placed = expert_places(names, outline, packed)
         self.experts = {e.name: e for e in stored_experts(self.checkpoint, placed, stock, self._fitting_bias)}
         self.others = [
             p for p, n in names.items() if n is None and p not in placed and not self._is_ignored(outline, p)

@@ -134,7 +134,8 @@ class StockExperts:
         """Return an empty product, "gate_up" or "down", on the meta device, with these fields of `ExpertsLinear`."""
         H, inner = self.hidden_size, self.intermediate_size
         K, N, D_rows = (H, 2 * inner, "slots") if name == "gate_up" else (inner, H, "tokens")
-        own: dict[str, Any] = {"top_k": self.top_k, "D_rows": D_rows, **fields}
+        activation = self.gate().activation if name == "gate_up" else None
+        own: dict[str, Any] = {"top_k": self.top_k, "D_rows": D_rows, "activation": activation, **fields}
         with torch.device("meta"):
             return ExpertsLinear(self.num_experts, K, N, self.has_bias, **own)
 

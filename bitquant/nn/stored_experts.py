@@ -22,6 +22,7 @@ __all__ = ["StoredExperts", "stored_experts"]
 
 #: What makes a product, of what is stored one by one.
 _PARTS = {"gate_up": ("gate", "up"), "down": ("down",)}
+_ONE_FORM = "quantize it again with one format for all experts of a layer"
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class StoredExperts:
             for e, (path, weight, own) in enumerate(self._weights(product, dtype, scale_dtype)):
                 wider = own if form is None else form.join(own)
                 if wider is None:
-                    raise self._error(path, f"must have the form of the experts before, {form} (got {own})")
+                    raise self._error(path, f"must have the form of the experts before, {form} (got {own})", _ONE_FORM)
                 if layer is not None and wider != form:
                     form = wider
                     break
@@ -282,11 +283,14 @@ class StoredExperts:
                 path_of_up,
                 f"must have the form of {path!r}, {own}, shape {tuple(gate.values.shape)} (got {other}, "
                 f"{tuple(up.values.shape)}), to be one weight with it",
+                _ONE_FORM,
             )
         gate, up = form.apply(gate), form.apply(up)
         orders = [weight.permutation for weight in (gate, up)]
         if orders[0] is not None and not torch.equal(*orders):  # type: ignore[arg-type]
-            raise self._error(path_of_up, f"must have its columns in the order of {path!r} to be one weight with it")
+            raise self._error(
+                path_of_up, f"must have its columns in the order of {path!r} to be one weight with it", _ONE_FORM
+            )
         return _in_turn(gate, up)
 
     def _stacked(self, product: str, path: str) -> Iterator[QuantizedWeight]:
@@ -304,9 +308,9 @@ class StoredExperts:
         if count != self.stock.num_experts:
             raise self._error(path, f"must hold {self.stock.num_experts} experts, as the model has (got {count})")
 
-    def _error(self, path: str, rule: str) -> CheckpointError:
+    def _error(self, path: str, rule: str, fix: str = "save or fetch the checkpoint again") -> CheckpointError:
         return CheckpointError(
-            f"{self.checkpoint.path}, layer {path!r}: {rule}; save or fetch the checkpoint again",
+            f"{self.checkpoint.path}, layer {path!r}: {rule}; {fix}",
             file=str(self.checkpoint.path), layer=path,
         )  # fmt: skip
 

@@ -29,6 +29,7 @@ from bitquant.testing.check import check_call
 from bitquant.testing.generators import make_inputs
 from bitquant.testing.grouped import check_grouped_call, grouped_oracle
 from bitquant.testing.oracle import assert_close
+from bitquant.tune.measure import reference, wrong
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
 
@@ -338,3 +339,40 @@ def test_records_of_the_problem_without_one_serve():
     operator = bq.Matmul(bq.MatmulConfig(**gemv, activation="silu_mul"), target="sm_90a", records=[cut])
     (choice,) = operator.choices.values()
     assert (choice.rule, choice.hint["n_per_warp"], choice.origin) == ("gemv", 2, "default")
+
+
+@every_activation
+def test_tuning_compares_with_the_activation(activation):
+    """What a measured kernel is compared with is what the oracle says; a product without the activation is wrong."""
+    config = bq.MatmulConfig(
+        M=(8,), N=64, K=128, W_dtype="uint4", group_size=32, with_scaling=True, with_bias=True, activation=activation
+    )
+    inputs = make_inputs(config, 6)
+    expected = reference(inputs)
+    np.testing.assert_allclose(expected, inputs.reference(config), rtol=1e-9, atol=1e-12)
+    operator = bq.Matmul(config, target="cpu")
+    D = operator(inputs.A, operator.transform_weight(inputs.W), **inputs.optional)
+    assert wrong(D, expected, config) == ""
+    plain = bq.Matmul(dataclasses.replace(config, activation=None), target="cpu")
+    H = plain(inputs.A, plain.transform_weight(inputs.W), **inputs.optional)
+    assert wrong(H[:, ::2], expected, config)
+
+
+def test_exported_kernels(tmp_path):
+    """A file of kernels has the activation, and a program of torch.export."""
+    config = bq.MatmulConfig(M=(8,), N=32, K=64, W_dtype="int4", activation="gelu_tanh_mul")
+    operator = bq.Matmul(config, target="cpu")
+    qweight = operator.transform_weight(torch.randint(-8, 8, (32, 64), dtype=torch.int8))
+    A = torch.randn(3, 64).half() / 8
+    D = operator(A, qweight)
+    operator.export(tmp_path / "operator.bq")
+    loaded = bq.Operator.load(tmp_path / "operator.bq")
+    assert loaded.config.activation == "gelu_tanh_mul"
+    assert torch.equal(loaded(A, qweight), D)
+
+    class Layer(torch.nn.Module):
+        def forward(self, a):
+            return operator(a, qweight)
+
+    program = torch.export.export(Layer(), (A,))
+    assert torch.equal(program.module()(A), D)

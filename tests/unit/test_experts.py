@@ -97,7 +97,7 @@ def ids(rows=2, length=5):
 
 
 #: Few tokens, whose slots are indexed, and many, which are sorted.
-FEW, MANY = ids(), ids(3, 20)
+FEW, MANY = ids(1, 5), ids(3, 20)
 
 
 @torch.no_grad()
@@ -133,13 +133,18 @@ FORMATS = {
 }  # fmt: skip
 
 
-def build(fields, E=4, H=64, inner=96, top_k=2, A_dtype="float32", seed=0):
-    """Experts with random numbers in every buffer."""
+def build(fields, E=4, H=64, inner=96, top_k=2, A_dtype="float32", seed=0, gate=None):
+    """Experts with random numbers in every buffer; the activation of the gate is in the first product."""
+    gate = gate or Gate()
     common = {
         "group_size": 32, "with_scaling": True, "A_dtype": A_dtype, "out_dtype": A_dtype, "top_k": top_k,
         "opt_M": (16,), **fields,
     }  # fmt: skip
-    made = Experts(ExpertsLinear(E, H, 2 * inner, **common), ExpertsLinear(E, inner, H, D_rows="tokens", **common))
+    made = Experts(
+        ExpertsLinear(E, H, 2 * inner, activation=gate.activation, **common),
+        ExpertsLinear(E, inner, H, D_rows="tokens", **common),
+        gate,
+    )
     fill(made, seed)
     return made
 
@@ -163,7 +168,8 @@ def fill(made, seed=0):
                     powers = torch.randint(122, 126, shape, generator=generator, dtype=torch.uint8)
                     given[held.name] = powers.view(held.dtype)
                 else:
-                    given[held.name] = (torch.rand(shape, generator=generator) / 8 + 0.02).to(held.dtype)
+                    numbers = torch.rand(shape, generator=generator) / 8 + 0.02
+                    given[held.name] = (numbers / 16 if c.W_dtype == "int8" else numbers).to(held.dtype)
             if c.W_format.is_integer or c.W_format.levels is not None:
                 low, high = (
                     (0, 2**c.W_format.bits - 1) if c.W_format.levels else (c.W_format.min_value, c.W_format.max_value)
@@ -208,10 +214,56 @@ def test_experts_against_float64(name, tokens):
     """Both forms compute with the weights that dequantize_expert gives, whatever the format."""
     made = build(FORMATS[name])
     x, index, weights = route(tokens)
-    assert (tokens <= experts._MOST_INDEXED["cpu"]) == (tokens < 40)
+    assert (tokens * 2 <= experts._MOST_ROWS["cpu"] * 4) == (tokens < 40)
     got = made(x, index, weights)
     # Sums of 96 products in float32, twice, through a gate.
     assert difference(got, reference(made, x, index, weights)) <= 2e-6
+
+
+@pytest.mark.parametrize("tokens", [5, 40])
+@pytest.mark.parametrize("gate", [
+    Gate(limit=7.0, alpha=1.702), Gate(torch.nn.GELU(approximate="tanh")), Gate(limit=0.5), Gate(torch.nn.ReLU()),
+    Gate(limit=0.5, alpha=1.5),
+], ids=["gpt-oss", "gelu", "DeepSeek-V4", "relu", "other numbers"])  # fmt: skip
+def test_gates_against_float64(gate, tokens):
+    """Activations that kernels have are computed in them, in float32, the others by torch."""
+    made = build(FORMATS["bias"], gate=gate)
+    x, index, weights = route(tokens)
+    assert difference(made(x, index, weights), reference(made, x, index, weights)) <= 2e-6
+
+
+def test_activations_in_kernels():
+    """They are SiLU, gelu by tanh, and gpt-oss's; nothing else."""
+    assert Gate().activation == "silu_mul"
+    assert Gate(limit=7.0, alpha=1.702).activation == "clamped_swiglu"
+    assert Gate(torch.nn.GELU(approximate="tanh")).activation == "gelu_tanh_mul"
+    for gate in (Gate(limit=7.0), Gate(alpha=1.702), Gate(torch.nn.GELU()), Gate(torch.nn.ReLU(), 7.0, 1.7)):
+        assert gate.activation is None
+    names = {name: stock.StockExperts.of(find(name)).gate().activation for name in MODELS}
+    assert names == {"mixtral": "silu_mul", "qwen3": "silu_mul", "gpt_oss": "clamped_swiglu", "deepseek": "silu_mul"}
+    with pytest.raises(bq.ConfigError, match="'gate' must be the activation of 'gate_up', 'silu_mul'"):
+        Experts(
+            ExpertsLinear(4, 64, 192, activation="silu_mul"), ExpertsLinear(4, 96, 64, D_rows="tokens"), Gate(limit=1)
+        )
+
+
+def find(name):
+    """An experts module of transformers."""
+    with torch.device("meta"):
+        return next(iter(stock.find_stock_experts(MODELS[name]()).values()))
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_layout_does_not_depend_on_the_activation(name):
+    """What is sorted with an activation and without, and what is indexed, read one weight."""
+    with torch.device("meta"):
+        layers = [ExpertsLinear(
+            8, 256, 512, group_size=32, with_scaling=True, A_dtype="bfloat16", out_dtype="bfloat16", top_k=2,
+            target="h200", activation=activation,
+            **{k: v for k, v in FORMATS[name].items() if k != "group_size"},
+        ) for activation in (None, "silu_mul")]  # fmt: skip
+    kernels = [*layers[1].needed_kernels(()), layers[1]._plain_kernels, *layers[0].needed_kernels(())]
+    assert len({k.layout("cuda") for k in kernels}) == 1
 
 
 @pytest.mark.parametrize("tokens", [6, 40])
@@ -231,8 +283,8 @@ def test_both_forms_agree_and_any_number_of_experts_of_a_token_is_right():
     made = build(FORMATS["int4"])
     x, index, weights = route(7, top_k=3)
     assert difference(made(x, index, weights), reference(made, x, index, weights)) <= 2e-6
-    x, index, weights = route(7)
-    assert difference(made._sorted(x, index, weights), made(x, index, weights)) <= 2e-6
+    x, index, weights = route(5)
+    assert difference(made._sorted(x, index, weights, True), made(x, index, weights)) <= 2e-6
     assert made(x[:0], index[:0], weights[:0]).shape == (0, 64)
 
 
@@ -241,6 +293,8 @@ def test_calls_of_more_tokens_than_kernels_index_are_cut(monkeypatch):
     made = build(FORMATS["int4"])
     x, index, weights = route(50)
     whole = made(x, index, weights)
+    monkeypatch.setattr(experts, "_MOST_SUMMED", 7 * 2 * 64)
+    assert torch.equal(made(x, index, weights), whole)
     monkeypatch.setattr(made, "_most_tokens", lambda k: 19)
     assert torch.equal(made(x, index, weights), whole)
 
@@ -391,7 +445,7 @@ def test_quantized_model_is_near_the_float_model():
     """8 bits change logits little, as long as no token meets other experts."""
     model = make("mixtral")
     before = logits(model)
-    assert difference(logits(quantized(model, W_dtype="int8")), before) <= 0.02
+    assert difference(logits(quantized(model, W_dtype="int8")), before) <= 0.04
 
 
 @pytest.mark.parametrize("name", list(MODELS))
@@ -453,7 +507,7 @@ def test_generate_and_compile():
     """A model generates, and compiles whole, with the logits of the uncompiled one."""
     model = quantized(make("qwen3"))
     text = model.generate(FEW, max_new_tokens=4, do_sample=False)
-    assert text.shape == (2, 9)
+    assert text.shape == (1, 9)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
         assert torch.equal(compiled(MANY, use_cache=False).logits, model(MANY, use_cache=False).logits)

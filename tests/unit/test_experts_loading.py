@@ -259,6 +259,29 @@ def test_experts_that_are_not_quantized_stay(tmp_path):
     assert difference(logits(model), logits(wanted)) <= 2e-5
 
 
+def test_experts_of_which_some_are_floats_are_kept_in_16_bits(tmp_path):
+    """A layer where one expert is not quantized stays as the model has it; the others are packed."""
+    model = make("deepseek", first_k_dense_replace=0)
+    only = re.compile(r"layers\.0\..*_proj\.weight|layers\.1\..*experts\.[0-6]\..*_proj\.weight")
+    wanted = ship(tmp_path, model, Packed(), only=only)
+    with pytest.warns(ModelWarning, match="experts of this model are kept in float32"):
+        loaded = bq.load_model(tmp_path, "cpu", dtype=torch.float32, opt_M=(16,))
+    assert len(modules(loaded)) == 1
+    assert difference(logits(loaded), logits(wanted)) <= 2e-5
+
+
+def test_kernels_of_experts_are_built_while_weights_are_read(tmp_path, monkeypatch):
+    """What is built ahead are the operators that the loaded layers call: the first expert of each kind tells."""
+    ship(tmp_path, make("qwen3", moe_intermediate_size=64, decoder_sparse_step=1), Gptq())
+    outlines = []
+    monkeypatch.setattr(loading, "may_prepare", lambda problems, device_type: True)
+    monkeypatch.setattr(loading, "Preparation", lambda outline, place: outlines.append(outline))
+    model = load(tmp_path)
+    ahead = {kernels for experts in modules(outlines[0]) for kernels in experts.gate_up.needed_kernels(())}
+    assert len(modules(outlines[0])) == 1
+    assert ahead == set(modules(model)[0].gate_up.needed_kernels(()))
+
+
 def test_experts_with_another_gate_are_kept_in_16_bits(monkeypatch):
     """They are dequantized one by one into the module that the model has, with a message that says why."""
     monkeypatch.setattr(stock, "_GATES", {})

@@ -204,7 +204,8 @@ def test_wrong_calls():
         ("offsets", given["offsets"].long(), "'offsets' must be of type torch.int32"),
         ("offsets", None, "'offsets' is missing: the config has routing='sorted'; pass a tensor of shape (4,)"),
         (
-            "expert_ids", torch.zeros(5, 2, dtype=torch.int32),
+            "expert_ids",
+            torch.zeros(5, 2, dtype=torch.int32),
             "'expert_ids' was given, but the config has routing='sorted'; leave it out or set routing='indexed'",
         ),
         ("output", torch.empty(5, 20).half(), "'output' must have shape (5, 21)"),
