@@ -57,8 +57,9 @@ class Kernels:
 
     def __init__(self, config: AnyConfig, target: str | Target | None, enable_tuning: bool) -> None:
         self.config, self._target, self.enable_tuning = config, target, enable_tuning
-        self._operator_type: Any = GroupedMatmul if isinstance(config, GroupedMatmulConfig) else Matmul
-        self._options = {"enable_tuning": True} if enable_tuning else {}
+        is_grouped = isinstance(config, GroupedMatmulConfig)
+        self._operator_type: Any = GroupedMatmul if is_grouped else Matmul
+        self._options = {} if is_grouped else {"enable_tuning": enable_tuning}
         self.operators: dict[str, Any] = {}
         #: Shapes of the weights that they read.
         self.weight_shapes: dict[str, tuple[int, ...]] = {}
