@@ -37,8 +37,6 @@ HINTED = [
     (1000, 1024, {**UINT4, **DOWN}, {"warps_k": 4, "units": "experts", "n_blocks_per_cta": 3, "block_m": 16}),
     (1008, 2880, {**MXFP4, **UP}, {"warps_k": 5, "weights": "shared", "ahead": 4, "unroll": 1}),
     (1008, 2880, {**MXFP4, **DOWN}, {"warps_k": 4, "units": "experts", "n_tiles_per_warp": 2, "chains": 2}),
-    # Three runs of a group in a body.
-    (1008, 2304, {**MXFP4, "group_size": 64, **UP}, {"warps_k": 4, "unroll": 3, "ahead": 3}),
     # Blocks that share K, and that share A; phases of A.
     (500, 4096, {**UINT4, **UP}, {"warps_k": 4, "split_k": 2, "units": "experts"}),
     (500, 4096, {**UINT4, **DOWN}, {"warps_k": 4, "split_k": 4}),

@@ -119,8 +119,7 @@ class Factors:
         own = T.alloc_local((1,), c.reduce_dtype)
         for row in range(2 * self.context.hint.n_tiles_per_warp):
             for first in range(0, g.runs, 4):
-                # Of the four lanes of a row: three runs leave the last one without any of its own.
-                run = T.min(lane % 4, min(4, g.runs - first) - 1) + first
+                run = lane % min(4, g.runs - first) + first
                 scale = self._taken(None, 0, g.smem.scale_tile, at, row, k + run * g.run_k)
                 store_local(own, 0, c.scale_format.value(scale, c.reduce_dtype))
                 for i in range(min(4, g.runs - first)):
