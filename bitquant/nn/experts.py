@@ -448,10 +448,11 @@ class Experts(torch.nn.Module):
         wants_gradient = torch.is_grad_enabled() and (hidden_states.requires_grad or top_k_weights.requires_grad)
         few = tokens * k <= _MOST_ROWS["cuda" if hidden_states.is_cuda else "cpu"] * self.num_experts
         if few and k == self.top_k and not wants_gradient:
-            ids = top_k_index.to(torch.int32)
+            # As the kernels take them; a router may return views.
+            ids = top_k_index.to(torch.int32).contiguous()
             product = self.gate_up.indexed(hidden_states, ids)
             h = product if has_activation else self.gate(product)
-            return self.down.indexed(h, ids, top_k_weights.to(torch.float32))
+            return self.down.indexed(h, ids, top_k_weights.to(torch.float32).contiguous())
         most, activated = self._most_tokens(k), has_activation and not wants_gradient
         if tokens <= most:
             return self._sorted(hidden_states, top_k_index, top_k_weights, activated)

@@ -308,6 +308,20 @@ def test_routing_weights_and_ids_may_have_other_types():
     assert torch.equal(got, made(x.bfloat16(), index, weights.bfloat16().float()))
 
 
+@pytest.mark.parametrize("tokens", [5, 400])
+@pytest.mark.parametrize("id_type", [torch.int32, torch.int64])
+def test_operands_may_be_views(tokens, id_type):
+    """Routers return slices and transposed tensors, in both forms of a call."""
+    made = build(FORMATS["int4"])
+    x, index, weights = route(tokens)
+    operands = (x, index.to(id_type), weights)
+    views = [torch.empty(t.shape[::-1], dtype=t.dtype).T.copy_(t) for t in operands]
+    assert not any(view.is_contiguous() for view in views)
+    assert torch.equal(made(*views), made(*operands))
+    slices = [torch.cat([t, t], 1)[:, : t.shape[1]] for t in operands[1:]]
+    assert torch.equal(made(x, *slices), made(*operands))
+
+
 @pytest.mark.parametrize("limit", [None, 0.5])
 @pytest.mark.parametrize("alpha", [None, 1.702])
 def test_gate(limit, alpha):
