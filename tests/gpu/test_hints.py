@@ -43,7 +43,7 @@ def _check_repeats(operator: bq.Matmul, m: int) -> None:
     config = operator.config
     inputs = make_inputs(config, m, "cuda", seed=m)
     qweight = to_layout(packing.pack(inputs.W, config), config, operator.weight_layout)
-    outputs = poisoned((REPEATS, m, config.N), config.out_format.torch_dtype, "cuda")
+    outputs = poisoned((REPEATS, m, config.columns), config.out_format.torch_dtype, "cuda")
     for output in outputs:
         operator(inputs.A, qweight, **inputs.optional, output=output)
     bits = outputs.view(torch.uint8)
