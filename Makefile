@@ -44,8 +44,8 @@ test: $(BIN)/.test  ## the tests that need no GPU, minutes; of those that do, th
 	$(BIN)/python -m pytest -qq --collect-only tests/gpu
 	$(PYTEST_PARALLEL) -m 'not thorough'
 
-test-all: test  ## these, and every case of which `test` takes a sample
-	$(PYTEST_PARALLEL) -m thorough
+test-all: test  ## these, and every case of which `test` takes a sample; with PART=1/3, the first third of those cases
+	$(if $(PART),BITQUANT_PART=$(PART)) $(PYTEST_PARALLEL) -m thorough
 
 test-gpu: $(BIN)/.test  ## all tests that need a GPU; a skipped one is a failure
 	BITQUANT_REQUIRE_GPU=1 $(BIN)/python -m pytest -q tests/gpu

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,11 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(tryfirst=True)  # Before -m looks at the marks.
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Mark as thorough those cases of a test marked `sample` that show nothing which others do not show.
 
     What a case shows is a set of facts, such as pairs of formats. The cases kept are those of a greedy cover: each one
-    shows the most that those before it did not.
+    shows the most that those before it did not. Of the thorough cases, BITQUANT_PART=I/N takes the I-th of N parts.
     """
     families = {}
     for item in items:
@@ -48,6 +49,16 @@ def pytest_collection_modifyitems(items):
             missing -= facts[best]
         for item in facts.keys() - kept:
             item.add_marker(pytest.mark.thorough)
+    if part := os.environ.get("BITQUANT_PART"):
+        index, parts = (int(number) for number in part.split("/"))
+        left = [
+            item
+            for item in items
+            if item.get_closest_marker("thorough") and zlib.crc32(item.nodeid.encode()) % parts != index - 1
+        ]
+        config.hook.pytest_deselected(items=left)
+        dropped = set(left)
+        items[:] = [item for item in items if item not in dropped]
 
 
 def pytest_terminal_summary(terminalreporter):

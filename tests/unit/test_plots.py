@@ -12,6 +12,7 @@ import pytest
 
 from bitquant.errors import UnsupportedError
 from bitquant.testing.bench import plots, report
+from bitquant.testing.bench.ranking_plot import plot_ranking
 from tests.unit.test_bench import call, canned, entry
 
 
@@ -229,3 +230,20 @@ def test_plots_without_matplotlib(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(UnsupportedError, match=re.escape("bitquant[bench]")):
         plots.plot(canned(entry()), tmp_path)
+
+
+def test_the_subject_of_a_ranking_fits_the_picture(tmp_path, monkeypatch):
+    """Trials of many days make a long subject, which takes more lines."""
+    pytest.importorskip("matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: drawn.append(self))
+    subject = "NVIDIA H200, " + ", ".join(["2026-11-29 at 092ecf9"] * 12)
+    plot_ranking({"learned": np.ones(3)}, {"rows": 1.0}, subject, tmp_path / "ranking.png")
+    (figure,) = drawn
+    FigureCanvasAgg(figure).draw()
+    box = figure._supxlabel.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ __all__ = ["plot_ranking"]
 
 #: Features that are shown, those of the greatest gain.
 _SHOWN = 16
+#: Characters of a line of the subject, which a figure of 10 inches has room for.
+_COLUMNS = 150
 
 
 def plot_ranking(losses: Mapping[str, np.ndarray], gains: Mapping[str, float], subject: str, path: Path) -> None:
@@ -56,6 +59,6 @@ def plot_ranking(losses: Mapping[str, np.ndarray], gains: Mapping[str, float], s
     right.set_title("what the model goes by", fontsize=10)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(subject, fontsize=8)
+    figure.supxlabel(textwrap.fill(subject, _COLUMNS), fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
