@@ -8,9 +8,11 @@ has a gradient, ``bitquant::grouped_matmul_gradient``.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
+from tvm.target import Target
 
 from bitquant.archive import Archive
 from bitquant.errors import CallError
@@ -22,6 +24,8 @@ from bitquant.operator.core import Operator
 from bitquant.operator.registry import operator_of
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
 from bitquant.operator.weight import WeightDecoder
+from bitquant.schedule import Plan
+from bitquant.schedule.tuned import RecordSource
 
 __all__ = ["GroupedOperator"]
 
@@ -111,6 +115,16 @@ class GroupedOperator(Operator):
 
     config: GroupedMatmulConfig
     config_type = GroupedMatmulConfig
+
+    if TYPE_CHECKING:  # The same, of another config.
+
+        def __init__(
+            self,
+            config: GroupedMatmulConfig,
+            target: str | Target | None = None,
+            rules: Sequence[Any] | None = None,
+            records: RecordSource | Plan | None = None,
+        ) -> None: ...
 
     def _signature_of(self, config: Any, layout: WeightLayout, device_type: str) -> Signature:
         return GroupedSignature(config, layout, device_type)
