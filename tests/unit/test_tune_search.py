@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import sys
+import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -368,7 +369,17 @@ def rungs():
 
 def test_slots_share_the_rungs():
     """Every rung is searched, in one slot; a result has all of them in order, what is used now first."""
-    measurers = [Measurer(), Measurer()]
+    both = threading.Barrier(2, timeout=60)
+
+    class Together(Measurer):
+        """Begins when the other slot has a rung, too: a quick one would take both."""
+
+        def sample(self, problem, candidate, archive):
+            if not self.sampled:
+                both.wait()
+            return super().sample(problem, candidate, archive)
+
+    measurers = [Together(), Together()]
     (result,) = fleet_of(measurers).tune(rungs())
     assert sorted(result.best) == [1, 8]
     assert [result.before(rung).candidate.hint for rung in (1, 8)] == [GridHint(15, 15)] * 2
