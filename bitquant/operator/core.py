@@ -343,10 +343,13 @@ class Operator:
         UnsupportedError
             If N * K exceeds 2^31 - 1, which 32-bit indices reach.
         """
-        if dtype is None:
-            A_dtype = self.signature.A_dtype
-            dtype = A_dtype if A_dtype.itemsize > 1 else torch.float32
-        return dequantize(self, self.problem, W, scale, zeros, dtype)
+        return dequantize(self, self.problem, W, scale, zeros, self._decoded_dtype(dtype))
+
+    def _decoded_dtype(self, dtype: torch.dtype | None) -> torch.dtype:
+        """Return the type of decode(W) where `dequantize` is given this one."""
+        if dtype is not None:
+            return dtype
+        return self.signature.A_dtype if self.signature.A_dtype.itemsize > 1 else torch.float32
 
     def compute_weight(
         self, W: torch.Tensor, scale: torch.Tensor | None, zeros: torch.Tensor | None, dtype: torch.dtype

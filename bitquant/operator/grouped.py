@@ -23,6 +23,7 @@ from bitquant.operator.call import Launcher, is_watched, needs_gradient
 from bitquant.operator.core import Operator
 from bitquant.operator.registry import operator_of
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
+from bitquant.operator.torch_op import register_output
 from bitquant.operator.weight import WeightDecoder
 from bitquant.schedule import Plan
 from bitquant.schedule.tuned import RecordSource
@@ -190,13 +191,7 @@ class GroupedOperator(Operator):
             given = [t for t in (*operands, output) if t is not None]
             if not all(isinstance(t, torch.Tensor) for t in given):
                 self.signature.check(operands, output)  # Something is no tensor; this says what.
-            wants_gradient = needs_gradient((*operands, output))
-            if wants_gradient and output is not None:
-                raise CallError(
-                    "'output' must be None where a gradient is wanted (got a tensor, and an operand that requires "
-                    "grad); leave it out, or call under torch.no_grad()"
-                )
-            if not wants_gradient and not is_watched((*operands, output)):
+            if not needs_gradient((*operands, output)) and not is_watched((*operands, output)):
                 return self.launch(operands, output)
         if output is None:
             return grouped_matmul(*operands, self.problem)
@@ -227,11 +222,6 @@ class GroupedOperator(Operator):
         # Copies are aligned as a whole tensor is.
         own_scale, own_zeros = (None if t is None else t.clone() for t in (scale, zeros))
         return self._decoder(W.clone(), own_scale, own_zeros, self._decoded_dtype(dtype))
-
-    def _decoded_dtype(self, dtype: torch.dtype | None) -> torch.dtype:
-        if dtype is not None:
-            return dtype
-        return self.signature.A_dtype if self.signature.A_dtype.itemsize > 1 else torch.float32
 
     def dequantize(
         self,
@@ -350,5 +340,6 @@ for _name, _schema, _function, _fake_function in (
     _library.define(f"{_name}{_schema}", tags=_TAGS)
     _library.impl(_name, _function, "CompositeExplicitAutograd")
     torch.library.register_fake(f"bitquant::{_name}", _fake_function, lib=_library)
+register_output(_library, "grouped_matmul_out")
 torch.library.register_autograd("bitquant::grouped_matmul", _backward, setup_context=_keep, lib=_library)
 grouped_matmul: Any = torch.ops.bitquant.grouped_matmul

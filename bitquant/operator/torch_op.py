@@ -418,23 +418,28 @@ quantize_tokens = _differentiable("quantize_tokens", _keep_quantize_tokens, _gra
 # What writes to a given tensor: no gradient passes through it, and autograd is told that the tensor is another.
 
 
-def _write(keys: Any, *arguments: Any) -> None:
-    *tensors, _ = arguments
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-        raise CallError(
-            "'output' must be None where a gradient is wanted (got a tensor, and an operand that requires grad); "
-            "leave it out, or call under torch.no_grad()"
-        )
-    with torch._C._AutoDispatchBelowAutograd():
-        torch.ops.bitquant.matmul_out.default.redispatch(keys & torch._C._after_autograd_keyset, *arguments)
+def register_output(library: torch.library.Library, name: str) -> None:
+    """Register what autograd does for an operation that writes its output, the operand before the problem."""
+    operation = getattr(torch.ops.bitquant, name).default
+
+    def write(keys: Any, *arguments: Any) -> None:
+        *tensors, _ = arguments
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+            raise CallError(
+                "'output' must be None where a gradient is wanted (got a tensor, and an operand that requires grad); "
+                "leave it out, or call under torch.no_grad()"
+            )
+        with torch._C._AutoDispatchBelowAutograd():
+            operation.redispatch(keys & torch._C._after_autograd_keyset, *arguments)
+
+    def mark(keys: Any, *arguments: Any) -> None:
+        *_, output, _ = arguments
+        with torch._C._AutoDispatchBelowADInplaceOrView():
+            operation.redispatch(keys & torch._C._after_ADInplaceOrView_keyset, *arguments)
+        torch.autograd.graph.increment_version(output)
+
+    library.impl(name, write, "Autograd", with_keyset=True)
+    library.impl(name, mark, "ADInplaceOrView", with_keyset=True)
 
 
-def _mark(keys: Any, *arguments: Any) -> None:
-    *_, output, _ = arguments
-    with torch._C._AutoDispatchBelowADInplaceOrView():
-        torch.ops.bitquant.matmul_out.default.redispatch(keys & torch._C._after_ADInplaceOrView_keyset, *arguments)
-    torch.autograd.graph.increment_version(output)
-
-
-_library.impl("matmul_out", _write, "Autograd", with_keyset=True)
-_library.impl("matmul_out", _mark, "ADInplaceOrView", with_keyset=True)
+register_output(_library, "matmul_out")

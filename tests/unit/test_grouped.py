@@ -226,6 +226,24 @@ def test_wrong_calls():
         make("gather")(**{**indexed, "A": indexed["A"].requires_grad_()})
 
 
+def test_output_where_a_gradient_is_wanted_is_refused_in_a_graph():
+    """A compiled call says so, too, and does not leave the gradient out; without one it writes."""
+    operator = make()
+    given, _ = operands(operator, 5)
+    expected = operator(**given)
+
+    @torch.compile(backend="aot_eager", fullgraph=True)
+    def call(A, output):
+        operator(**{**given, "A": A}, output=output)
+        return output
+
+    with pytest.raises(Exception, match="'output' must be None where a gradient is wanted"):
+        call(given["A"].clone().requires_grad_(), torch.empty_like(expected))
+    output = torch.empty_like(expected)
+    assert torch.equal(call(given["A"], output), expected)
+    assert torch.equal(output, expected)
+
+
 @pytest.mark.parametrize("fields", [{}, {"with_channel_scale": True, "out_dtype": "float32"}])
 def test_gradient_of_sorted_rows(fields):
     """That of A is dD x decode(W) of the row's expert, compiled or not; rows beyond the last offset have none."""
