@@ -82,7 +82,7 @@ def test_all_formats_for_any_m(name, config, lanes, buffered):
     needs_newest = name == "cpu_bfloat16" or (name == "cpu_int8" and config.W_format.bits == 8)
     if not needs_newest:
         target = Target({"kind": "llvm", "mcpu": CPUS[lanes]})
-    hint = SimdHint(lanes, rows=3, cols=2, row_tile=6, col_tile=6, chunk=1, buffered=buffered)
+    hint = SimdHint(lanes, rows=3, cols=2, row_tile=6, col_tile=6, chunk=1, buffered=buffered, prefetch=lanes == 16)
     where = Problem(config, 64, target)
     for chunk in (3, 2, 1, 4, 8, 16):  # The first that fits K and the groups.
         if rule.refuses(where) is None and rule.fault(where, fitting := dataclasses.replace(hint, chunk=chunk)) is None:
@@ -157,7 +157,7 @@ def test_instructions(rule, A, W, mcpu, instructions):
     """A few rows take the instructions of the target, and call no function of a C library."""
     config = MatmulConfig(M=4, N=16, K=1024, A_dtype=A, W_dtype=W, out_dtype="float32", with_scaling=A != "int8")
     code = assembly(rule, config, mcpu)
-    for instruction in instructions:
+    for instruction in [*instructions, "prefetcht0"]:
         assert re.search(rf"\t{instruction}", code), instruction
     assert not re.search(r"call\S*\s+(__extend|__trunc|__gnu|bitquant)", code)
 
@@ -204,5 +204,6 @@ def test_space_begins_with_the_default_and_has_neighbours(name, rung):
     where = Problem(config, rung, Target({"kind": "llvm", "mcpu": "znver4"}))
     hints = list(rule.space(where))
     assert len(hints) == len(set(hints)) >= 12
-    assert hints[0].buffered == (rung > 16)
-    assert {hint.buffered for hint in hints} == {False, True}
+    assert hints[0].buffered == (rung > (12 if name == "cpu_bfloat16" else 16))
+    assert hints[0].prefetch == (name != "cpu_int8" or rung > 1)
+    assert {hint.buffered for hint in hints} == {hint.prefetch for hint in hints} == {False, True}

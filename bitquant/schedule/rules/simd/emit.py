@@ -250,6 +250,12 @@ class _Emitter:
         _set_vector(words, tirx.reinterpret(f"int32x{lanes}", stored), 0, lanes=lanes)
         return words
 
+    def _prefetch(self, n: Expr, b: Expr) -> None:
+        """Ask for the words of a block; rows beyond N repeat the last one."""
+        if self.hint.prefetch:
+            row = tirx.min(n, self.config.N - 1)
+            T.evaluate(instructions.prefetch(tirx.address_of(self.operands.B[row, b * (4 * self.hint.lanes)])))
+
     def _group(self, b: Expr) -> Expr:
         """Return the group of a block where blocks lie in one group each."""
         return 0 if self.config.num_groups == 1 else b // self.g.group_blocks
@@ -338,6 +344,7 @@ class _Emitter:
                 with T.serial(run) as v:
                     b = s * run + v
                     words = self._words(n, first_block + b)
+                    self._prefetch(first_col + u + hint.col_tile, first_block + b)
                     for j in range(g.steps):
                         w = self._weight(words, table, u, first_block + b, j)
                         self._store_units(B_decode, w, [u // hint.cols, b, j, u % hint.cols])
@@ -406,6 +413,8 @@ class _Emitter:
                 b = run_start + v
                 if decodes:
                     words = [self._words(self._column(first_col + first_u + q), first_block + b) for q in cols]
+                    for q in cols:
+                        self._prefetch(first_col + first_u + q + hint.cols, first_block + b)
                 for j in range(g.steps):
                     ws = []
                     for q in cols:
