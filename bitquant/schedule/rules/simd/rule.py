@@ -22,8 +22,8 @@ from bitquant.schedule.rules.simd.products import BFLOAT16, FLOAT32, INT8, Produ
 
 __all__ = ["Bfloat16Rule", "Float32Rule", "Int8Rule", "SimdRule"]
 
-#: Most rows for which weights are decoded in registers: float32 and int8; bfloat16; bfloat16 of codes of 8 bits, which are
-#: not looked up (docs/kernels.md has the figures).
+#: Most rows for which weights are decoded in registers: float32 and int8; bfloat16; bfloat16 of codes of 8 bits, which
+#: are not looked up (docs/kernels.md has the figures).
 _FEW_ROWS, _FEW_BFLOAT16_ROWS, _FEW_CONVERTED_ROWS = 16, 12, 4
 #: Fewest rows for blocks of 6 x 4 sums with AVX-512. Fewer leave too many rows of the last block empty.
 _MANY_ROWS = 128
@@ -188,7 +188,7 @@ def _reads_ahead(problem: Problem, product: Product) -> bool:
 
     It is the faster way where little is done with a word. Otherwise several sums hide the latency of their additions.
     """
-    return product is INT8 or problem.config.W_format.bits == 8 and product is BFLOAT16
+    return product is INT8 or (product is BFLOAT16 and problem.config.W_format.bits == 8)
 
 
 def _even_chunk(count: int, most: int) -> int:
