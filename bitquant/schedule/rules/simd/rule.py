@@ -16,7 +16,7 @@ from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.simd.emit import emit
-from bitquant.schedule.rules.simd.geometry import SimdGeometry, fault_of_lanes
+from bitquant.schedule.rules.simd.geometry import SimdGeometry, block_k_of, fault_of_lanes, takes_words
 from bitquant.schedule.rules.simd.hint import SimdHint
 from bitquant.schedule.rules.simd.products import BFLOAT16, FLOAT32, INT8, Product
 
@@ -52,7 +52,7 @@ class SimdRule(Rule):
         """Return why types of A and W do not fit the products."""
 
     def refuses(self, problem: Problem) -> str | None:
-        """Refuse other targets than x86 with AVX2, other types of A, layout nn, codes across words, and ragged K."""
+        """Refuse other targets than x86 with AVX2, types of A, layout nn, ragged K, few rows of codes across words."""
         config = problem.config
         if problem.is_cuda:
             return f"needs a CPU target (got {problem.device_name})"
@@ -60,8 +60,6 @@ class SimdRule(Rule):
             return reason
         if config.layout != "nt":
             return f"needs layout nt (got {config.layout})"
-        if config.W_format.bits not in (1, 2, 4, 8):
-            return f"needs W of 1, 2, 4 or 8 bits (got {config.W_format.name})"
         faults = [fault_of_lanes(problem, self.product, lanes) for lanes in (16, 8)]
         return None if None in faults else faults[-1]
 
@@ -101,6 +99,7 @@ class SimdRule(Rule):
         config = problem.config
         if self.product is BFLOAT16 and config.num_groups > 1 and problem.rung <= _few_rows(problem, BFLOAT16):
             lanes.sort(key=lambda n: config.group % (32 * n // config.W_format.bits) > 0)
+        lanes.sort(key=lambda n: not takes_words(problem, n))
         return lanes
 
     def geometry(self, problem: Problem, hint: Hint) -> SimdGeometry:
@@ -162,9 +161,9 @@ def _wanted_hint(problem: Problem, product: Product, lanes: int, is_few: bool | 
     6 x 4 or 4 x 4 sums and what they are made of fit the 32 registers of AVX-512, 4 x 2 the 16 of AVX2.
     """
     config, rung = problem.config, problem.rung
-    few_rows = _few_rows(problem, product)
+    few_rows = _few_rows(problem, product) if takes_words(problem, lanes) else 0
     is_few = rung <= few_rows if is_few is None else is_few
-    block_k = 32 * lanes // config.W_format.bits
+    block_k = block_k_of(problem, product, lanes)
     blocks = config.K // block_k
     step = config.group // block_k if config.num_groups > 1 and config.group % block_k == 0 else 1
     rows = min(4, rung)
@@ -174,7 +173,8 @@ def _wanted_hint(problem: Problem, product: Product, lanes: int, is_few: bool | 
         cols, prefetch = config.rows_per_column, False
     if not is_few and lanes == 16 and rung >= _MANY_ROWS:
         rows = 6
-    row_tile = -(-min(rung, few_rows) // rows) * rows if is_few else -(-64 // rows) * rows
+    tile_rows = min(rung, few_rows) if is_few else (132 if rows == 6 else 64)
+    row_tile = -(-tile_rows // rows) * rows
     row_bytes = product.unit_bits // 8 * block_k
     # Bytes of a decoded column: bfloat16 gains 2 to 4% by twice as many.
     column_bytes = 2 * _COLUMN_BYTES if product is BFLOAT16 else _COLUMN_BYTES

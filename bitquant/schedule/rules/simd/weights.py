@@ -11,6 +11,7 @@ from tvm.script.ir_builder import IRBuilder
 
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import scale_value, zero_point
+from bitquant.schedule.rules.cpu import lane_codes
 from bitquant.schedule.rules.operands import Operands
 from bitquant.schedule.rules.simd import instructions
 from bitquant.schedule.rules.simd.geometry import SimdGeometry
@@ -144,7 +145,8 @@ class WeightEmitter:
         """Ask for the words of a block; rows beyond N repeat the last one."""
         if self.hint.prefetch:
             row = tirx.min(n, self.config.N - 1)
-            T.evaluate(instructions.prefetch(tirx.address_of(self.operands.B[row, b * (4 * self.hint.lanes)])))
+            first_byte = b * (self.g.block_k * self.fmt.bits // 8)
+            T.evaluate(instructions.prefetch(tirx.address_of(self.operands.B[row, first_byte])))
 
     def _group(self, b: Expr) -> Expr:
         """Return the group of a block where blocks lie in one group each."""
@@ -233,11 +235,37 @@ class WeightEmitter:
                     table = self._scaled_table(u, self._group(first_block + s * run))
                 with T.serial(run) as v:
                     b = s * run + v
-                    words = self._words(n, first_block + b)
                     self._prefetch(first_col + u + hint.col_tile, first_block + b)
-                    for j in range(g.steps):
-                        w = self._weight(words, table, u, first_block + b, j)
-                        self._store_units(B_decode, w, [u // hint.cols, b, j, u % hint.cols])
+                    if not g.is_of_words:
+                        self._decode_units(B_decode, n, u, first_block + b, [u // hint.cols, b, 0, u % hint.cols])
+                    else:
+                        words = self._words(n, first_block + b)
+                        for j in range(g.steps):
+                            w = self._weight(words, table, u, first_block + b, j)
+                            self._store_units(B_decode, w, [u // hint.cols, b, j, u % hint.cols])
+
+    def _decode_units(self, B_decode: Any, n: Expr, u: Expr, b: Expr, at: list[Expr]) -> None:
+        """Decode a block of units: codes of any width, `lanes` of them at a time, in loops that become vector code."""
+        fmt, lanes, units = self.fmt, self.hint.lanes, self.g.unit_lanes
+        row_bytes, parts = self.config.W_shape[1], units // lanes
+        singles = None if self.product is INT8 else allocate("decoded", (units,), "float32")
+        for part in range(parts):
+            with T.vectorized(lanes) as l:
+                code = lane_codes(
+                    lambda byte: self.operands.B[n, byte], row_bytes, b * parts + part, l, lanes, fmt.bits
+                )
+                if singles is None:
+                    T.buffer_store(B_decode, code.astype("int8"), [*at, part * lanes + l])
+                    continue
+                w = fmt.value(code.astype("uint8") if fmt.levels else code, "float32")
+                scale, zero = (self._of_lane(of, u, b, part * lanes + l, units) for of in (self.Scale, self.Zeros))
+                T.buffer_store(
+                    singles, apply_scale_and_zero(w, scale, zero, self.config.zeros_mode), [part * lanes + l]
+                )
+        if singles is not None:
+            w = vector(singles, 0, lanes=units)
+            w = instructions.to_bfloat16(w, lanes) if self.product is BFLOAT16 else w
+            set_vector(B_decode, w, *at, 0, lanes=units)
 
     def _store_units(self, B_decode: Any, w: Expr, at: list[Expr]) -> None:
         if self.product is INT8:
