@@ -206,6 +206,7 @@ def test_refusals_name_what_is_missing():
     assert reason(Float32Rule(), W_dtype="uint3") == "needs W of 1, 2, 4 or 8 bits (got uint3) below 5 rows"
     assert reason(Float32Rule(), K=520) == "needs K % 64 == 0, blocks of 8 words (got K % 64 == 8) below 5 rows"
     assert reason(Float32Rule(), rows=5, W_dtype="uint3") is None
+    assert reason(Float32Rule(), rows=5, W_dtype="float16") == "needs W of 1, 2, 4 or 8 bits (got float16)"
     assert reason(Float32Rule(), rows=5, K=524) == "needs K % 8 == 0, vectors of 8 codes (got K % 8 == 4)"
     assert "group_size % 4 == 0 (got 2)" in reason(
         Int8Rule(), rows=5, A_dtype="int8", W_dtype="uint3", group_size=2, with_scaling=True

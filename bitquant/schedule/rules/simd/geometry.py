@@ -40,7 +40,7 @@ def fault_of_lanes(problem: Problem, product: Product, lanes: int) -> str | None
     if product is INT8 and problem.config.W_format.bits == 8 and byte_instruction(problem.target, lanes) != "vpdpbusd":
         return "needs a CPU with avx512vnni or avxvnni for W of 8 bits: sums of two products pass 16 bits"
     fault = _fault_of_words(problem, lanes)
-    if fault is None or problem.config.W_format.bits == 8:
+    if fault is None or not problem.config.W_format.is_packed:
         return fault
     if problem.rung < FEWEST_UNIT_ROWS:
         return f"{fault} below {FEWEST_UNIT_ROWS} rows"
