@@ -64,6 +64,19 @@ HINTED = [
     # Sorted rows.
     (1000, 1024, {**UINT4}, {"warps_k": 4, "units": "experts", "block_m": 16}),
     (1008, 2880, {**MXFP4}, {"warps_k": 4, "units": "experts", "n_blocks_per_cta": 2}),
+    # Persistent blocks: shares within a unit, and of several units (the last ones of few rows of W and many experts).
+    (1000, 1024, {**UINT4, **UP}, {"is_persistent": True, "warps_k": 4}),
+    (1000, 1024, {**UINT4, **DOWN}, {"is_persistent": True, "warps_k": 4, "units": "experts"}),
+    (1008, 2880, {**MXFP4, **UP}, {"is_persistent": True, "warps_k": 4, "units": "experts", "n_tiles_per_warp": 2}),
+    (1008, 2880, {**MXFP4, **DOWN}, {"is_persistent": True, "weights": "shared", "ahead": 4, "unroll": 2, "units": "experts"}),
+    (1008, 2880, {**MXFP4}, {"is_persistent": True, "warps_k": 4, "units": "experts", "block_m": 16}),
+    (100, 1001, {"W_dtype": "int8", **UP, "with_bias": True}, {"is_persistent": True, "units": "experts"}),
+    (100, 1000, {**INT8, **DOWN}, {"is_persistent": True, "units": "experts", "warps_k": 4, "chains": 2}),
+    (80, 1024, {**UINT4, **DOWN, "num_experts": 300, "top_k": 8},
+     {"is_persistent": True, "units": "experts", "warps_k": 4, "n_tiles_per_warp": 2}),
+    (80, 1024, {**MXFP4, **UP, "num_experts": 300, "top_k": 8},
+     {"is_persistent": True, "units": "experts", "warps_k": 4, "loads_late": True}),
+    (80, 1024, {**UINT4, "num_experts": 300}, {"is_persistent": True, "units": "experts", "warps_k": 2, "block_m": 16}),
     # One slot a token: nothing is summed.
     (300, 1024, {**UINT4, **FORMS["slots"], "D_rows": "tokens"}, {"warps_k": 4, "units": "experts"}),
 ]  # fmt: skip

@@ -176,6 +176,8 @@ class DecodeGeometry(Geometry):
     most_chains: int = 8
     #: Whether a register holds the address of the decoder's table (`PairTable`).
     holds_table_address: bool = False
+    #: Whether a block has an equal share of the blocks of n of all units, and not some of one unit.
+    is_persistent: bool = False
     #: What each block does besides, in microseconds.
     block_us: float = 0.0
 
@@ -423,6 +425,11 @@ class DecodeGeometry(Geometry):
         return False
 
     @property
+    def loads_late(self) -> bool:
+        """Whether the next tile is loaded into a slot only when what the slot holds has been multiplied."""
+        return self.is_shared
+
+    @property
     def runs(self) -> int:
         """Runs of a body."""
         return self.body_k // self.run_k
@@ -448,7 +455,7 @@ class DecodeGeometry(Geometry):
     def static_iterations(self) -> int | None:
         """Iterations of each block where that is one number."""
         iterations, blocks = self._iterations
-        return iterations // blocks if iterations % blocks == 0 else None
+        return iterations // blocks if iterations % blocks == 0 and not self.is_persistent else None
 
     @property
     def max_iterations(self) -> int:

@@ -78,6 +78,13 @@ class RowsOfExpert:
         if self.search is not None:
             self.search.prepare()
 
+    def units(self) -> Expr:
+        """Emit the number of units there are, once, before `find` is told of which one; all threads know it."""
+        if self.search is None:
+            return self.context.m * self.config.rows_per_m
+        self.search.scan()
+        return self.search.units()
+
     def find(self) -> None:
         """Emit the search for the unit: all threads know its expert and number of rows afterwards."""
         if self.search is None:
@@ -89,6 +96,8 @@ class RowsOfExpert:
             store_local(self._first, 0, row)
             return
         search = self.search
+        if not self.g.is_persistent:
+            search.scan()
         search.find()
         store_local(self._expert, 0, search.expert)
         store_local(self._rows, 0, T.min(search.rows - search.before, self.g.rows_of_a))
@@ -185,15 +194,18 @@ class RowsOfExpert:
     def _n0(self, block: Expr) -> Expr:
         return self.context.at(block if self.g.a_stays else 0).n0
 
-    def each_column(self, emit: Callable[[Expr], None]) -> None:
-        """Emit statements for each column of D of this block, by its threads."""
+    def each_column(self, emit: Callable[[Expr], None], block: Expr | None = None) -> None:
+        """Emit statements for each column of D of this block, or of one of its blocks of n, by its threads."""
+        if block is None:
+            with T.serial(self._blocks_n) as each:
+                self.each_column(emit, each)
+            return
         g, context = self.g, self.context
-        with T.serial(self._blocks_n) as block:
-            first = T.truncdiv(self._n0(block), g.config.rows_per_column)
-            with T.serial(-(-g.block_columns // g.threads)) as part:
-                column = local("int32", part * g.threads + context.thread)
-                with T.If(tirx.all(column < g.block_columns, first + column < g.config.columns)), T.Then():
-                    emit(first + column)
+        first = T.truncdiv(self._n0(block), g.config.rows_per_column)
+        with T.serial(-(-g.block_columns // g.threads)) as part:
+            column = local("int32", part * g.threads + context.thread)
+            with T.If(tirx.all(column < g.block_columns, first + column < g.config.columns)), T.Then():
+                emit(first + column)
 
     def finish(self) -> None:
         """Emit what comes after the last store."""

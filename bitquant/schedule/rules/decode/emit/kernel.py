@@ -104,10 +104,16 @@ class Kernel:
             if g.is_shared:
                 self._commit()
         self.factors.load(first)
-        if g.decoder.table_bytes:
-            g.decoder.fill_table(self.context.arena, g.smem.table_offset, self.context.thread, g.threads)
+        if not g.is_persistent:
+            self.fill_table()
         if g.copies_bulk and g.has_ragged_k:
             self.activations.zero_behind_k(first, 0)
+
+    def fill_table(self) -> None:
+        """Emit the making of the decoder's table, if any; a barrier must follow."""
+        g = self.g
+        if g.decoder.table_bytes:
+            g.decoder.fill_table(self.context.arena, g.smem.table_offset, self.context.thread, g.threads)
 
     def _wait_for_dependency(self) -> None:
         if self.g.uses_dependent_launch:
@@ -126,7 +132,8 @@ class Kernel:
             is_new = tirx.any(iteration == 0, at.phase == 0) if self.hint.stream_k else True
             when(is_new, lambda: zero_local(self.sums.total))
             if g.copies_bulk:  # A barrier that has been passed stays open.
-                when(iteration == 0 if self.hint.stream_k else True, lambda: self.activations.wait(0, 0))
+                parity = self.context.turn
+                when(iteration == 0 if self.hint.stream_k else True, lambda: self.activations.wait(0, parity))
             if g.max_iterations > 1:
                 when(
                     iteration + 1 < self.context.iterations, lambda: self.factors.stage(self.context.at(iteration + 1))
@@ -160,12 +167,13 @@ class Kernel:
             if h.ahead > h.unroll:
                 slot = (iteration * g.bodies + body) % (h.ahead // h.unroll) * h.unroll + tile
             words = self.weight.take(slot)
-            if not g.is_shared:
+            if not g.loads_late:
                 self.weight.prefetch_next(at, tile, slot, sources)
             self.products.multiply_tile(words, at, tile)
-            if g.is_shared:
+            if g.loads_late:
                 # Only now that the tile is decoded may another one overwrite it.
                 self.weight.prefetch_next(at, tile, slot, sources)
+            if g.is_shared:
                 self._commit()
 
     def end_iteration(self, iteration: Expr) -> None:

@@ -44,8 +44,8 @@ class Slots(Protocol):
     def row(self, m: Expr) -> Expr:
         """Return the m-th of them."""
 
-    def each_column(self, emit: Callable[[Expr], None]) -> None:
-        """Emit statements for each column of D of this block, by its threads."""
+    def each_column(self, emit: Callable[[Expr], None], block: Expr | None = None) -> None:
+        """Emit statements for each column of D of this block, or of one of its blocks of n, by its threads."""
 
 
 def request_workspace(geometry: GroupedDecodeGeometry, operands: GroupedOperands) -> None:
@@ -54,7 +54,12 @@ def request_workspace(geometry: GroupedDecodeGeometry, operands: GroupedOperands
     if g.sums_slots and not g.sums_in_cluster:
         m = T.cast(operands.rows, "int64")
         operands.slot_values = request_memory(SUMS, "slot_values", "float32", m * (c.rows_per_m * c.columns))
-        operands.counters = request_memory(COUNTERS, "counters", "uint32", m * g.grid_n)
+        operands.counters = request_memory(COUNTERS, "counters", "uint32", m * _counters(g))
+
+
+def _counters(g: GroupedDecodeGeometry) -> int:
+    """Return the counters of a token: one for each block of n, or for those that a block has."""
+    return g.blocks_n if g.is_persistent else g.grid_n
 
 
 class SlotSums:
@@ -87,30 +92,40 @@ class SlotSums:
 
         One block of a cluster counts: the barrier of the cluster has ordered the stores of the others before.
         """
+        g, context = self.g, self.context
+        rows = self.unit.rows_left if g.collects else 1
+        # Blocks of n that are counted one by one: other blocks may have some of them together with others.
+        blocks = context.iterations if g.is_persistent else 1
         T.evaluate(T.cuda.cta_sync())
-        with T.If(tirx.all(self.unit.expert >= 0, self.context.rank == 0)), T.Then():
-            with T.If(self.context.thread < 32), T.Then():
-                for first in range(0, self.g.rows_of_a, 32):
-                    m = first + self.context.lane
-                    with T.If(m < (self.unit.rows_left if self.g.collects else 1)), T.Then():
-                        self._count(m)
+        with T.If(tirx.all(self.unit.expert >= 0, context.rank == 0)), T.Then():
+            if g.is_persistent:
+                with T.serial(T.truncdiv(rows * blocks + (g.threads - 1), g.threads)) as step:
+                    index = local("int32", step * g.threads + context.thread)
+                    with T.If(index < rows * blocks), T.Then():
+                        self._count(T.truncmod(index, rows), T.truncdiv(index, rows))
+            else:
+                with T.If(context.thread < 32), T.Then():
+                    for first in range(0, g.rows_of_a, 32):
+                        m = first + context.lane
+                        with T.If(m < rows), T.Then():
+                            self._count(m, 0)
             T.evaluate(T.cuda.cta_sync())
-            with T.serial(self.unit.rows_left if self.g.collects else 1) as m:
+            with T.serial(blocks) as block, T.serial(rows) as m:
                 completes = T.alloc_local((1,), "uint32")
-                T.evaluate(T.ptx["ld.shared.u32"](completes[0], self._complete_address(m)))
+                T.evaluate(T.ptx["ld.shared.u32"](completes[0], self._complete_address(m, block)))
                 with T.If(completes[0] != T.uint32(0)), T.Then():
-                    self._add(local("int32", self._token(m)))
+                    self._add(local("int32", self._token(m)), block if g.is_persistent else None)
 
     def _token(self, m: Expr) -> Expr:
         return T.truncdiv(self.unit.row(m), self.config.rows_per_m)
 
-    def _complete_address(self, m: Expr) -> Expr:
-        return self.context.shared(self.g.complete_offset + m * 4)
+    def _complete_address(self, m: Expr, block: Expr) -> Expr:
+        return self.context.shared(self.g.complete_offset + (block * self.g.rows_of_a + m) * 4)
 
-    def _count(self, m: Expr) -> None:
+    def _count(self, m: Expr, block: Expr) -> None:
         """Emit the count of a slot, and the note whether it is the last of its token, whose counter is zero again."""
         token = local("int32", self._token(m))
-        at = token * self.g.grid_n + self.context.first_block_n
+        at = token * _counters(self.g) + self.context.first_block_n + block
         counter = self.context.operands.counters.ptr_to([at])
         before = T.alloc_local((1,), "uint32")
         last = T.uint32(self.config.rows_per_m - 1)
@@ -119,10 +134,10 @@ class SlotSums:
         with T.If(before[0] == last), T.Then():
             T.evaluate(T.ptx["st.relaxed.gpu.global.u32"](counter, T.uint32(0)))
         completes = T.Select(before[0] == last, T.uint32(1), T.uint32(0))
-        T.evaluate(T.ptx["st.shared.u32"](self._complete_address(m), completes))
+        T.evaluate(T.ptx["st.shared.u32"](self._complete_address(m, block), completes))
 
-    def _add(self, token: Expr) -> None:
-        """Emit the sums of a token, of the columns of this block."""
+    def _add(self, token: Expr, block: Expr | None) -> None:
+        """Emit the sums of a token, of the columns of this block, or of one of its blocks of n."""
         top_k, operands = self.config.rows_per_m, self.context.operands
         # Values of this many slots are loaded at a time.
         at_once = next(count for count in (8, 4, 2, 1) if top_k % count == 0)
@@ -143,7 +158,7 @@ class SlotSums:
             output = rounded_output(self.config, total[0], "float32")
             T.buffer_store(operands.D, output, [token, column])
 
-        self.unit.each_column(column_sum)
+        self.unit.each_column(column_sum, block)
 
 
 class ClusterSums:
