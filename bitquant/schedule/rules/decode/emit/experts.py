@@ -194,16 +194,17 @@ class RowsOfExpert:
     def _n0(self, block: Expr) -> Expr:
         return self.context.at(block if self.g.a_stays else 0).n0
 
-    def each_column(self, emit: Callable[[Expr], None], block: Expr | None = None) -> None:
-        """Emit statements for each column of D of this block, or of one of its blocks of n, by its threads."""
-        if block is None:
-            with T.serial(self._blocks_n) as each:
-                self.each_column(emit, each)
-            return
-        g, context = self.g, self.context
+    def each_column(self, emit: Callable[[Expr], None]) -> None:
+        """Emit statements for each column of D of this block, by its threads."""
+        with T.serial(self._blocks_n) as block:
+            self.each_column_of(block, self.context.thread, self.g.threads, emit)
+
+    def each_column_of(self, block: Expr, thread: Expr, threads: int, emit: Callable[[Expr], None]) -> None:
+        """Emit statements for each column of D of one of this block's blocks of n, by so many threads."""
+        g = self.g
         first = T.truncdiv(self._n0(block), g.config.rows_per_column)
-        with T.serial(-(-g.block_columns // g.threads)) as part:
-            column = local("int32", part * g.threads + context.thread)
+        with T.serial(-(-g.block_columns // threads)) as part:
+            column = local("int32", part * threads + thread)
             with T.If(tirx.all(column < g.block_columns, first + column < g.config.columns)), T.Then():
                 emit(first + column)
 

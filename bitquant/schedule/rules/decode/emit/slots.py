@@ -11,6 +11,7 @@ see the stores).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -44,8 +45,11 @@ class Slots(Protocol):
     def row(self, m: Expr) -> Expr:
         """Return the m-th of them."""
 
-    def each_column(self, emit: Callable[[Expr], None], block: Expr | None = None) -> None:
-        """Emit statements for each column of D of this block, or of one of its blocks of n, by its threads."""
+    def each_column(self, emit: Callable[[Expr], None]) -> None:
+        """Emit statements for each column of D of this block, by its threads."""
+
+    def each_column_of(self, block: Expr, thread: Expr, threads: int, emit: Callable[[Expr], None]) -> None:
+        """Emit statements for each column of D of one of this block's blocks of n, by so many threads."""
 
 
 def request_workspace(geometry: GroupedDecodeGeometry, operands: GroupedOperands) -> None:
@@ -94,27 +98,44 @@ class SlotSums:
         """
         g, context = self.g, self.context
         rows = self.unit.rows_left if g.collects else 1
-        # Blocks of n that are counted one by one: other blocks may have some of them together with others.
-        blocks = context.iterations if g.is_persistent else 1
         T.evaluate(T.cuda.cta_sync())
         with T.If(tirx.all(self.unit.expert >= 0, context.rank == 0)), T.Then():
             if g.is_persistent:
-                with T.serial(T.truncdiv(rows * blocks + (g.threads - 1), g.threads)) as step:
-                    index = local("int32", step * g.threads + context.thread)
-                    with T.If(index < rows * blocks), T.Then():
-                        self._count(T.truncmod(index, rows), T.truncdiv(index, rows))
-            else:
-                with T.If(context.thread < 32), T.Then():
-                    for first in range(0, g.rows_of_a, 32):
-                        m = first + context.lane
-                        with T.If(m < rows), T.Then():
-                            self._count(m, 0)
+                self._each_pair(rows, context.thread, g.threads, self._count)
+                T.evaluate(T.cuda.cta_sync())
+                self._each_pair(rows, context.thread // 32, g.threads // 32, self._add_of_block)
+                return
+            with T.If(context.thread < 32), T.Then():
+                for first in range(0, g.rows_of_a, 32):
+                    m = first + context.lane
+                    with T.If(m < rows), T.Then():
+                        self._count(m, 0)
             T.evaluate(T.cuda.cta_sync())
-            with T.serial(blocks) as block, T.serial(rows) as m:
-                completes = T.alloc_local((1,), "uint32")
-                T.evaluate(T.ptx["ld.shared.u32"](completes[0], self._complete_address(m, block)))
-                with T.If(completes[0] != T.uint32(0)), T.Then():
-                    self._add(local("int32", self._token(m)), block if g.is_persistent else None)
+            with T.serial(rows) as m, T.If(self._completes(m, 0)), T.Then():
+                self._add(local("int32", self._token(m)), self.unit.each_column)
+
+    def _each_pair(self, rows: Expr, first: Expr, step: int, emit: Callable[[Expr, Expr], None]) -> None:
+        """Emit statements for each row and block of n of a persistent block, shared out among threads, or warps.
+
+        Blocks of n are counted one by one: which of them another block has together is another matter.
+        """
+        pairs = rows * self.context.iterations
+        with T.serial(T.truncdiv(pairs + (step - 1), step)) as turn:
+            index = local("int32", turn * step + first)
+            with T.If(index < pairs), T.Then():
+                emit(T.truncmod(index, rows), T.truncdiv(index, rows))
+
+    def _add_of_block(self, m: Expr, block: Expr) -> None:
+        """Emit, by a warp, the sums of a row's token of the columns of one block of n, where they are complete."""
+        with T.If(self._completes(m, block)), T.Then():
+            each_column = functools.partial(self.unit.each_column_of, block, self.context.lane, 32)
+            self._add(local("int32", self._token(m)), each_column)
+
+    def _completes(self, m: Expr, block: Expr) -> Expr:
+        """Emit the load of what `_count` noted; return whether this block completes the sum of the row's token."""
+        completes = T.alloc_local((1,), "uint32")
+        T.evaluate(T.ptx["ld.shared.u32"](completes[0], self._complete_address(m, block)))
+        return completes[0] != T.uint32(0)
 
     def _token(self, m: Expr) -> Expr:
         return T.truncdiv(self.unit.row(m), self.config.rows_per_m)
@@ -136,8 +157,8 @@ class SlotSums:
         completes = T.Select(before[0] == last, T.uint32(1), T.uint32(0))
         T.evaluate(T.ptx["st.shared.u32"](self._complete_address(m, block), completes))
 
-    def _add(self, token: Expr, block: Expr | None) -> None:
-        """Emit the sums of a token, of the columns of this block, or of one of its blocks of n."""
+    def _add(self, token: Expr, each_column: Callable[[Callable[[Expr], None]], None]) -> None:
+        """Emit the sums of a token, of each column that it is called with."""
         top_k, operands = self.config.rows_per_m, self.context.operands
         # Values of this many slots are loaded at a time.
         at_once = next(count for count in (8, 4, 2, 1) if top_k % count == 0)
@@ -158,7 +179,7 @@ class SlotSums:
             output = rounded_output(self.config, total[0], "float32")
             T.buffer_store(operands.D, output, [token, column])
 
-        self.unit.each_column(column_sum, block)
+        each_column(column_sum)
 
 
 class ClusterSums:

@@ -105,7 +105,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
             self.block_us += _CLUSTER_SUM_US if self.sums_in_cluster else _SUM_US
 
     def blocks_of_grid(self, units: Any) -> Any:
-        """Return the blocks of the grid where they are persistent, for so many units at most: a number, or an expression."""
+        """Return the blocks of the grid where they are persistent, for so many units at most; an expression for one."""
         most = self.gpu.sm_count * self.hint.blocks_per_sm
         return min(units * self.blocks_n, most) if isinstance(units, int) else tirx.min(units * self.blocks_n, most)
 
