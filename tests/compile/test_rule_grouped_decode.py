@@ -142,6 +142,9 @@ REFUSED = [
     ({"top_k": 2}, {"cluster_slots": 2}, "needs a D of sums over as many slots as cluster_slots says"),
     ({"D_rows": "tokens"}, {"cluster_slots": 4}, "needs a D of sums over as many slots as cluster_slots says"),
     ({"D_rows": "tokens"}, {"cluster_slots": 2, "split_k": 2}, "needs units=rows, split_k == 1 and multicast == 1"),
+    ({"top_k": 2}, {"is_persistent": True, "multicast": 2}, "needs no cluster, n_blocks_per_cta == 1"),
+    ({"top_k": 2}, {"is_persistent": True, "phase": 2, "warps_k": 1, "unroll": 1, "ahead": 1}, "needs an A that stays"),
+    ({"top_k": 2}, {"is_persistent": True, "n_tiles_per_warp": 4}, "and several blocks of n, where is_persistent"),
 ]
 
 
