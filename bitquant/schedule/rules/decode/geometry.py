@@ -176,6 +176,8 @@ class DecodeGeometry(Geometry):
     most_chains: int = 8
     #: Whether a register holds the address of the decoder's table (`PairTable`).
     holds_table_address: bool = False
+    #: Whether registers hold the address of the weight, which is one of many.
+    holds_weight_address: bool = False
     #: Whether a block has an equal share of the blocks of n of all units, and not some of one unit.
     is_persistent: bool = False
     #: What each block does besides, in microseconds.

@@ -34,6 +34,20 @@ class WeightLoads:
             self.words = T.alloc_local((h.ahead * h.n_tiles_per_warp * g.lane_words,), "uint32")
             if g.has_ragged_tiles:
                 zero_local(self.words)
+        self._begin = T.alloc_local((1,), "uint64") if g.holds_weight_address else None
+
+    def begin(self) -> None:
+        """Emit that registers hold the address of the weight, where it is that of one of many (`_pointer`)."""
+        if self._begin is not None:
+            pointer = T.reinterpret("uint64", self.context.unit.B.ptr_to([0, 0]))
+            # By an instruction that the compiler does not see through: it would multiply by the expert at each load.
+            T.evaluate(T.ptx["mov.b64"](self._begin[0], pointer))
+
+    def _pointer(self, offset: Expr) -> Expr:
+        """Return the pointer to a byte of the weight."""
+        if self._begin is None:
+            return self.context.unit.B.ptr_to([0, offset])
+        return T.reinterpret("handle", self._begin[0] + offset.astype("uint64"))
 
     def sources(self, at: Cursor) -> list[Expr]:
         """Emit where in B this lane's part of a body begins, for each row of tiles of this warp.
@@ -63,7 +77,7 @@ class WeightLoads:
         def loads() -> None:
             for r in range(h.n_tiles_per_warp):
                 for part in range(g.lane_words // per_load):
-                    source = self.context.unit.B.ptr_to([0, sources[r] + (in_body * layout.tile_bytes + part * 512)])
+                    source = self._pointer(sources[r] + (in_body * layout.tile_bytes + part * 512))
                     if g.is_shared:
                         target = self.context.shared(self._slot_offset(slot, r, part))
                         size = [T.Select(tile < g.tiles_k, T.uint32(16), T.uint32(0))]

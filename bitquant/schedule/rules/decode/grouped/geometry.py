@@ -47,6 +47,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
 
     hint: GroupedDecodeHint
     holds_table_address = True
+    holds_weight_address = True
 
     def __init__(self, problem: Problem, hint: GroupedDecodeHint, formats: Formats | None = None) -> None:
         self.grouped = problem
