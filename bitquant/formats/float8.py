@@ -156,11 +156,11 @@ class Exponent8(TorchFloat):
     def value(self, code: Expr, dtype: str) -> Expr:
         """Return the power of two from its bits; 2^-127 is a subnormal float32."""
         bits = tirx.reinterpret("uint8", code).astype("uint32")
-        # Of code 0 the bit below the exponent is left: 2^-127.
-        power = tirx.max(tirx.shift_left(bits, tirx.const(23, "uint32")), tirx.const(1 << 22, "uint32"))
+        power = tirx.shift_left(bits, tirx.const(23, "uint32"))
         # Multiplied, not selected: comparisons of narrow integers do not vectorise everywhere.
+        is_least = (bits == tirx.const(0, "uint32")).astype("uint32") * tirx.const(1 << 22, "uint32")
         is_nan = (bits == tirx.const(255, "uint32")).astype("uint32") * tirx.const(1 << 22, "uint32")
-        return tirx.reinterpret("float32", power | is_nan).astype(dtype)
+        return tirx.reinterpret("float32", power | is_least | is_nan).astype(dtype)
 
     def bounds(self, dtype: torch.dtype) -> Bounds | None:
         """Positive numbers; bytes are bit patterns."""

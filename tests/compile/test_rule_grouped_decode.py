@@ -61,23 +61,12 @@ HINTED = [
     (1000, 1024, {**UINT4, **DOWN, "top_k": 4}, {"warps_k": 4, "cluster_slots": 4, "n_blocks_per_cta": 3}),
     (1008, 2880, {**MXFP4, **DOWN, "top_k": 8}, {"warps_k": 4, "cluster_slots": 8, "weights": "shared", "ahead": 4}),
     (300, 1024, {**INT8, **FORMS["both"]}, {"warps_k": 4, "cluster_slots": 2, "phase": 4}),
+    # Loads behind products.
+    (1008, 2880, {**MXFP4, **UP},
+     {"warps_k": 4, "units": "experts", "n_tiles_per_warp": 3, "unroll": 2, "loads_late": True}),
     # Sorted rows.
     (1000, 1024, {**UINT4}, {"warps_k": 4, "units": "experts", "block_m": 16}),
     (1008, 2880, {**MXFP4}, {"warps_k": 4, "units": "experts", "n_blocks_per_cta": 2}),
-    # Persistent blocks: shares within a unit, and of several units (the last ones of few rows of W and many experts).
-    (1000, 1024, {**UINT4, **UP}, {"is_persistent": True, "warps_k": 4}),
-    (1000, 1024, {**UINT4, **DOWN}, {"is_persistent": True, "warps_k": 4, "units": "experts"}),
-    (1008, 2880, {**MXFP4, **UP}, {"is_persistent": True, "warps_k": 4, "units": "experts", "n_tiles_per_warp": 2}),
-    (1008, 2880, {**MXFP4, **DOWN},
-     {"is_persistent": True, "weights": "shared", "ahead": 4, "unroll": 2, "units": "experts"}),
-    (1008, 2880, {**MXFP4}, {"is_persistent": True, "warps_k": 4, "units": "experts", "block_m": 16}),
-    (100, 1001, {"W_dtype": "int8", **UP, "with_bias": True}, {"is_persistent": True, "units": "experts"}),
-    (100, 1000, {**INT8, **DOWN}, {"is_persistent": True, "units": "experts", "warps_k": 4, "chains": 2}),
-    (80, 1024, {**UINT4, **DOWN, "num_experts": 300, "top_k": 8},
-     {"is_persistent": True, "units": "experts", "warps_k": 4, "n_tiles_per_warp": 2}),
-    (80, 1024, {**MXFP4, **UP, "num_experts": 300, "top_k": 8},
-     {"is_persistent": True, "units": "experts", "warps_k": 4, "loads_late": True}),
-    (80, 1024, {**UINT4, "num_experts": 300}, {"is_persistent": True, "units": "experts", "warps_k": 2, "block_m": 16}),
     # One slot a token: nothing is summed.
     (300, 1024, {**UINT4, **FORMS["slots"], "D_rows": "tokens"}, {"warps_k": 4, "units": "experts"}),
 ]  # fmt: skip
@@ -142,9 +131,6 @@ REFUSED = [
     ({"top_k": 2}, {"cluster_slots": 2}, "needs a D of sums over as many slots as cluster_slots says"),
     ({"D_rows": "tokens"}, {"cluster_slots": 4}, "needs a D of sums over as many slots as cluster_slots says"),
     ({"D_rows": "tokens"}, {"cluster_slots": 2, "split_k": 2}, "needs units=rows, split_k == 1 and multicast == 1"),
-    ({"top_k": 2}, {"is_persistent": True, "multicast": 2}, "needs no cluster, n_blocks_per_cta == 1"),
-    ({"top_k": 2}, {"is_persistent": True, "phase": 2, "warps_k": 1, "unroll": 1, "ahead": 1}, "needs an A that stays"),
-    ({"top_k": 2}, {"is_persistent": True, "n_tiles_per_warp": 4}, "and several blocks of n, where is_persistent"),
 ]
 
 

@@ -132,9 +132,7 @@ def test_a_graph_of_a_layer_is_replayed_with_other_routing(form, m):
             assert_close(output.cpu(), expected, config.matmul)
 
 
-@pytest.mark.parametrize(
-    "hint", [{}, {"multicast": 2}, {"split_k": 2}, {"multicast": 2, "split_k": 2}, {"is_persistent": True}], ids=str
-)
+@pytest.mark.parametrize("hint", [{}, {"multicast": 2}, {"split_k": 2}, {"multicast": 2, "split_k": 2}], ids=str)
 def test_results_do_not_depend_on_the_order_of_blocks(hint):
     """Values of slots are added in their order, and blocks of a cluster list slots in one order: bits are the same."""
     config = bq.GroupedMatmulConfig(8, 512, 512, **UINT4, **DOWN, M=(64,))

@@ -178,8 +178,6 @@ class DecodeGeometry(Geometry):
     holds_table_address: bool = False
     #: Whether registers hold the address of the weight, which is one of many.
     holds_weight_address: bool = False
-    #: Whether a block has an equal share of the blocks of n of all units, and not some of one unit.
-    is_persistent: bool = False
     #: What each block does besides, in microseconds.
     block_us: float = 0.0
 
@@ -457,7 +455,7 @@ class DecodeGeometry(Geometry):
     def static_iterations(self) -> int | None:
         """Iterations of each block where that is one number."""
         iterations, blocks = self._iterations
-        return iterations // blocks if iterations % blocks == 0 and not self.is_persistent else None
+        return iterations // blocks if iterations % blocks == 0 else None
 
     @property
     def max_iterations(self) -> int:

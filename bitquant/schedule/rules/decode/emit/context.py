@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from tvm.script import tirx as T
 
-from bitquant.intrin.mma import local, store_local, zero_local
+from bitquant.intrin.mma import local, store_local
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 
 __all__ = ["Context", "Cursor", "Unit", "first_phase_of"]
@@ -101,8 +101,6 @@ class Context:
         First phase of k.
     iterations
         Iterations of the outer loop.
-    turn
-        The parity of the phase of the mbarriers in which all of A arrives, where it stays.
     """
 
     def __init__(
@@ -126,18 +124,11 @@ class Context:
         self.rank, self.block = rank, cluster
         self.lane, warp = thread % 32, thread // 32
         self.warp_k, self.warp_n = warp // h.warps_n, warp % h.warps_n
-        self.first_phase = local("int32", first_phase_of(g, cluster)) if h.stream_k else rank
-        self.turn: Expr = 0
-        self.iterations: Expr
-        if g.is_persistent:  # Of a unit after the other (`PersistentBlock`).
-            self._part = T.alloc_local((4,), "int32")
-            zero_local(self._part)
-            index, self.first_block_n, self.iterations, self.turn = (self._part[i] for i in range(4))
-            self.unit = unit_type(self, index)
-            return
         units = unit_type.count(g, self.m)
         self.first_block_n = T.truncdiv(cluster, units) * h.multicast + self.member
         self.unit = unit_type(self, T.truncmod(cluster, units))
+        self.first_phase = local("int32", first_phase_of(g, cluster)) if h.stream_k else rank
+        self.iterations: Expr
         if g.static_iterations is not None:
             self.iterations = g.static_iterations
             if not g.a_stays:
@@ -151,15 +142,6 @@ class Context:
             store_local(bounds, 0, rank * g.phases // h.split_k)
             store_local(bounds, 1, (rank + 1) * g.phases // h.split_k - bounds[0])
             self.first_phase, self.iterations = bounds[0], bounds[1]
-
-    def begin_part(self, unit: Expr, first_block_n: Expr, iterations: Expr) -> None:
-        """Emit which blocks of n of which unit a persistent block multiplies now."""
-        for i, value in enumerate((unit, first_block_n, iterations)):
-            store_local(self._part, i, value)
-
-    def take_turn(self) -> None:
-        """Emit that the next phase of the mbarriers is another one (`turn`)."""
-        store_local(self._part, 3, 1 - self.turn)
 
     @property
     def first_k(self) -> Expr:

@@ -78,13 +78,6 @@ class RowsOfExpert:
         if self.search is not None:
             self.search.prepare()
 
-    def units(self) -> Expr:
-        """Emit the number of units there are, once, before `find` is told of which one; all threads know it."""
-        if self.search is None:
-            return self.context.m * self.config.rows_per_m
-        self.search.scan()
-        return self.search.units()
-
     def find(self) -> None:
         """Emit the search for the unit: all threads know its expert and number of rows afterwards."""
         if self.search is None:
@@ -96,8 +89,6 @@ class RowsOfExpert:
             store_local(self._first, 0, row)
             return
         search = self.search
-        if not self.g.is_persistent:
-            search.scan()
         search.find()
         store_local(self._expert, 0, search.expert)
         store_local(self._rows, 0, T.min(search.rows - search.before, self.g.rows_of_a))
@@ -196,17 +187,13 @@ class RowsOfExpert:
 
     def each_column(self, emit: Callable[[Expr], None]) -> None:
         """Emit statements for each column of D of this block, by its threads."""
+        g, context = self.g, self.context
         with T.serial(self._blocks_n) as block:
-            self.each_column_of(block, self.context.thread, self.g.threads, emit)
-
-    def each_column_of(self, block: Expr, thread: Expr, threads: int, emit: Callable[[Expr], None]) -> None:
-        """Emit statements for each column of D of one of this block's blocks of n, by so many threads."""
-        g = self.g
-        first = T.truncdiv(self._n0(block), g.config.rows_per_column)
-        with T.serial(-(-g.block_columns // threads)) as part:
-            column = local("int32", part * threads + thread)
-            with T.If(tirx.all(column < g.block_columns, first + column < g.config.columns)), T.Then():
-                emit(first + column)
+            first = T.truncdiv(self._n0(block), g.config.rows_per_column)
+            with T.serial(-(-g.block_columns // g.threads)) as part:
+                column = local("int32", part * g.threads + context.thread)
+                with T.If(tirx.all(column < g.block_columns, first + column < g.config.columns)), T.Then():
+                    emit(first + column)
 
     def finish(self) -> None:
         """Emit what comes after the last store."""

@@ -10,15 +10,12 @@ from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import tag
 from bitquant.intrin.launch import arrive_at_cluster, cluster_rank, wait_for_cluster, with_dependent_launch
-from bitquant.intrin.mma import local
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.emit.experts import RowsOfExpert
 from bitquant.schedule.rules.decode.emit.kernel import Kernel
 from bitquant.schedule.rules.decode.emit.slots import request_workspace
 from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
 from bitquant.schedule.rules.operands import declare
-
-Expr = Any
 
 __all__ = ["grouped_decode_function"]
 
@@ -36,8 +33,7 @@ class GroupedKernel(Kernel):
         unit.prepare()
         T.evaluate(T.cuda.cta_sync())
         self._wait_for_dependency()
-        if not self.g.is_persistent:
-            unit.find()
+        unit.find()
 
     def begin(self) -> None:
         """Emit all that comes before the loop, once there is a weight to multiply with."""
@@ -62,49 +58,8 @@ class GroupedKernel(Kernel):
             self.digits.make()
 
 
-class Shares:
-    """Emits the equal shares of persistent blocks, of the blocks of n of all units, one unit after the other.
-
-    Parameters
-    ----------
-    kernel
-        The kernel, whose blocks have been told of no unit yet.
-    block, blocks
-        Index of this block, and how many there are.
-
-    Attributes
-    ----------
-    parts
-        Units of which the block has a part.
-    """
-
-    def __init__(self, kernel: GroupedKernel, block: Expr, blocks: Expr) -> None:
-        self.context, self.g = kernel.context, kernel.g
-        self._unit: Any = self.context.unit
-        work = local("int64", self._unit.units().astype("int64") * self.g.blocks_n)
-        self._begin, self._end = (
-            local("int32", T.truncdiv(work * index, blocks).astype("int32")) for index in (block, block + 1)
-        )
-        self._first_unit = T.truncdiv(self._begin, self.g.blocks_n)
-        last_unit = T.truncdiv(self._end + (self.g.blocks_n - 1), self.g.blocks_n)
-        self.parts = T.Select(self._begin < self._end, last_unit - self._first_unit, 0)
-
-    def begin(self, part: Expr) -> None:
-        """Emit the search for the unit of a part; blocks of n of it are set."""
-        index, blocks_n = local("int32", self._first_unit + part), self.g.blocks_n
-        first = local("int32", T.max(self._begin - index * blocks_n, 0))
-        self.context.begin_part(index, first, T.min(self._end - index * blocks_n, blocks_n) - first)
-        self._unit.find()
-
-    def end(self) -> None:
-        """Emit the barrier before shared memory is written for another unit."""
-        T.evaluate(T.cuda.cta_sync())
-
-
 def grouped_decode_function(geometry: GroupedDecodeGeometry) -> PrimFunc:
     """Return the kernel of a geometry that fits."""
-    if geometry.is_persistent:
-        return _persistent(geometry)
     g, h, problem = geometry, geometry.hint, geometry.grouped
     threads, smem_bytes, cluster = g.threads, g.smem_bytes, h.cluster
     blocks_n, blocks_per_sm = g.grid_n * h.split_k * h.cluster_slots, h.blocks_per_sm
@@ -134,44 +89,6 @@ def grouped_decode_function(geometry: GroupedDecodeGeometry) -> PrimFunc:
                 kernel.store_sums(0)
         context.unit.store_zeros()
         context.unit.finish()
-
-    func = tag(decode, problem.config, problem.rung, problem.weight_layout)
-    return with_dependent_launch(func) if g.uses_dependent_launch else func
-
-
-def _persistent(g: GroupedDecodeGeometry) -> PrimFunc:
-    """Return the kernel of persistent blocks."""
-    h, problem = g.hint, g.grouped
-    threads, smem_bytes, blocks_per_sm = g.threads, g.smem_bytes, h.blocks_per_sm
-
-    @T.prim_func
-    def decode() -> None:
-        operands = T.meta_var(declare(problem, T.int32()))
-        request_workspace(g, operands)
-        T.device_entry()
-        T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
-        blocks = T.meta_var(g.blocks_of_grid(RowsOfExpert.count(g, operands.rows)))
-        block = T.cta_id([blocks])
-        thread = T.thread_id([threads])
-        arena = T.alloc_buffer((smem_bytes,), "uint8", scope="shared.dyn", align=128)
-        context = T.meta_var(Context(g, operands, arena, block, 0, thread, RowsOfExpert))
-        kernel = T.meta_var(GroupedKernel(context))
-        kernel.find_unit()
-        kernel.fill_table()
-        shares = T.meta_var(Shares(kernel, block, blocks))
-        for part in T.serial(shares.parts):
-            shares.begin(part)
-            if context.unit.has_weight:
-                kernel.begin()
-                for iteration in T.serial(context.iterations):
-                    kernel.begin_iteration(iteration)
-                    for body in T.serial(g.bodies):
-                        kernel.multiply(iteration, body)
-                    kernel.end_iteration(iteration)
-                context.take_turn()
-            context.unit.store_zeros()
-            context.unit.finish()
-            shares.end()
 
     func = tag(decode, problem.config, problem.rung, problem.weight_layout)
     return with_dependent_launch(func) if g.uses_dependent_launch else func

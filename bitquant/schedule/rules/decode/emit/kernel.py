@@ -104,16 +104,10 @@ class Kernel:
             if g.is_shared:
                 self._commit()
         self.factors.load(first)
-        if not g.is_persistent:
-            self.fill_table()
-        if g.copies_bulk and g.has_ragged_k:
-            self.activations.zero_behind_k(first, 0)
-
-    def fill_table(self) -> None:
-        """Emit the making of the decoder's table, if any; a barrier must follow."""
-        g = self.g
         if g.decoder.table_bytes:
             g.decoder.fill_table(self.context.arena, g.smem.table_offset, self.context.thread, g.threads)
+        if g.copies_bulk and g.has_ragged_k:
+            self.activations.zero_behind_k(first, 0)
 
     def _wait_for_dependency(self) -> None:
         if self.g.uses_dependent_launch:
@@ -132,8 +126,7 @@ class Kernel:
             is_new = tirx.any(iteration == 0, at.phase == 0) if self.hint.stream_k else True
             when(is_new, lambda: zero_local(self.sums.total))
             if g.copies_bulk:  # A barrier that has been passed stays open.
-                parity = self.context.turn
-                when(iteration == 0 if self.hint.stream_k else True, lambda: self.activations.wait(0, parity))
+                when(iteration == 0 if self.hint.stream_k else True, lambda: self.activations.wait(0, 0))
             if g.max_iterations > 1:
                 when(
                     iteration + 1 < self.context.iterations, lambda: self.factors.stage(self.context.at(iteration + 1))

@@ -63,10 +63,6 @@ class ExpertSearch:
         self.expert, self.rows, self.before = (self._found[i] for i in range(3))
         #: Of slots that a thread has counted: their experts, and how many of the expert were counted before.
         self._held: Any = None
-        #: What `scan` finds: the units of a lane's experts, these and those before them, and what names the experts.
-        self._own: Expr = 0
-        self._until: Expr = 0
-        self._of_lane: Callable[[Callable[[Expr, Expr], None]], None]
 
     @property
     def all_rows(self) -> Expr:
@@ -86,33 +82,25 @@ class ExpertSearch:
             with T.If(at < self._kinds), T.Then():
                 T.evaluate(T.ptx["st.shared.u32"](self._count_address(at), T.uint32(0)))
 
-    def scan(self) -> None:
-        """Emit the count of rows and units: of each lane's experts, and of those before them."""
+    def find(self) -> None:
+        """Emit the search; all threads know what is found."""
         if self.config.is_indexed:
             self._count()
         lane = self.context.lane
         units, other = T.alloc_local((1,), "int32"), T.alloc_local((1,), "int32")
         store_local(units, 0, T.int32(0))
-        self._of_lane = self._experts_of_lane()
-        self._of_lane(lambda _, rows: store_local(units, 0, units[0] + self._units_of(rows)))
-        self._own = local("int32", units[0])
+        of_lane = self._experts_of_lane()
+        of_lane(lambda _, rows: store_local(units, 0, units[0] + self._units_of(rows)))
+        own = local("int32", units[0])
         for step in range(5):
             store_local(other, 0, T.tvm_warp_shuffle_up(T.uint32(_ALL_LANES), units[0], 1 << step, 32, 32))
             with T.If(lane >= 1 << step), T.Then():
                 store_local(units, 0, units[0] + other[0])
-        self._until = units[0]
-
-    def units(self) -> Expr:
-        """Emit the number of all units; all threads know it."""
-        return local("int32", T.tvm_warp_shuffle(T.uint32(_ALL_LANES), self._until, 31, 32, 32))
-
-    def find(self) -> None:
-        """Emit the search for the unit of that index, after `scan`; all threads know what is found."""
-        found, units = self._found, T.alloc_local((1,), "int32")
+        found = self._found
         for i, none in enumerate((-1, 0, 0)):
             store_local(found, i, T.int32(none))
         # The units before those of an expert.
-        store_local(units, 0, self._until - self._own)
+        store_local(units, 0, units[0] - own)
 
         def note(expert: Expr, rows: Expr) -> None:
             inside = local("int32", self.index - units[0])
@@ -121,9 +109,9 @@ class ExpertSearch:
                     store_local(found, i, value)
             store_local(units, 0, units[0] + self._units_of(rows))
 
-        is_here = tirx.all(self.index >= units[0], self.index < units[0] + self._own)
+        is_here = tirx.all(self.index >= units[0], self.index < units[0] + own)
         with T.If(is_here), T.Then():
-            self._of_lane(note)
+            of_lane(note)
         for i in range(3):
             T.evaluate(T.ptx["redux_sync.max.s32"](found[i], found[i], T.uint32(_ALL_LANES)))
 
@@ -139,9 +127,7 @@ class ExpertSearch:
             with T.If(expert < self._kinds), T.Then():
                 each(expert, rows(expert))
 
-        if (
-            count > _MOST_HELD or self.g.is_persistent
-        ):  # Registers are dear where all of a kernel lies between two uses.
+        if count > _MOST_HELD:
 
             def of_lane(each: Callable[[Expr, Expr], None]) -> None:
                 with T.serial(count) as i:

@@ -11,7 +11,6 @@ see the stores).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -48,9 +47,6 @@ class Slots(Protocol):
     def each_column(self, emit: Callable[[Expr], None]) -> None:
         """Emit statements for each column of D of this block, by its threads."""
 
-    def each_column_of(self, block: Expr, thread: Expr, threads: int, emit: Callable[[Expr], None]) -> None:
-        """Emit statements for each column of D of one of this block's blocks of n, by so many threads."""
-
 
 def request_workspace(geometry: GroupedDecodeGeometry, operands: GroupedOperands) -> None:
     """Emit, in host code, the request for the workspace of sums over slots, where there are any."""
@@ -58,12 +54,7 @@ def request_workspace(geometry: GroupedDecodeGeometry, operands: GroupedOperands
     if g.sums_slots and not g.sums_in_cluster:
         m = T.cast(operands.rows, "int64")
         operands.slot_values = request_memory(SUMS, "slot_values", "float32", m * (c.rows_per_m * c.columns))
-        operands.counters = request_memory(COUNTERS, "counters", "uint32", m * _counters(g))
-
-
-def _counters(g: GroupedDecodeGeometry) -> int:
-    """Return the counters of a token: one for each block of n, or for those that a block has."""
-    return g.blocks_n if g.is_persistent else g.grid_n
+        operands.counters = request_memory(COUNTERS, "counters", "uint32", m * g.grid_n)
 
 
 class SlotSums:
@@ -96,57 +87,30 @@ class SlotSums:
 
         One block of a cluster counts: the barrier of the cluster has ordered the stores of the others before.
         """
-        g, context = self.g, self.context
-        rows = self.unit.rows_left if g.collects else 1
         T.evaluate(T.cuda.cta_sync())
-        with T.If(tirx.all(self.unit.expert >= 0, context.rank == 0)), T.Then():
-            if g.is_persistent:
-                self._each_pair(rows, context.thread, g.threads, self._count)
-                T.evaluate(T.cuda.cta_sync())
-                self._each_pair(rows, context.thread // 32, g.threads // 32, self._add_of_block)
-                return
-            with T.If(context.thread < 32), T.Then():
-                for first in range(0, g.rows_of_a, 32):
-                    m = first + context.lane
-                    with T.If(m < rows), T.Then():
-                        self._count(m, 0)
+        with T.If(tirx.all(self.unit.expert >= 0, self.context.rank == 0)), T.Then():
+            with T.If(self.context.thread < 32), T.Then():
+                for first in range(0, self.g.rows_of_a, 32):
+                    m = first + self.context.lane
+                    with T.If(m < (self.unit.rows_left if self.g.collects else 1)), T.Then():
+                        self._count(m)
             T.evaluate(T.cuda.cta_sync())
-            with T.serial(rows) as m, T.If(self._completes(m, 0)), T.Then():
-                self._add(local("int32", self._token(m)), self.unit.each_column)
-
-    def _each_pair(self, rows: Expr, first: Expr, step: int, emit: Callable[[Expr, Expr], None]) -> None:
-        """Emit statements for each row and block of n of a persistent block, shared out among threads, or warps.
-
-        Blocks of n are counted one by one: which of them another block has together is another matter.
-        """
-        pairs = rows * self.context.iterations
-        with T.serial(T.truncdiv(pairs + (step - 1), step)) as turn:
-            index = local("int32", turn * step + first)
-            with T.If(index < pairs), T.Then():
-                emit(T.truncmod(index, rows), T.truncdiv(index, rows))
-
-    def _add_of_block(self, m: Expr, block: Expr) -> None:
-        """Emit, by a warp, the sums of a row's token of the columns of one block of n, where they are complete."""
-        with T.If(self._completes(m, block)), T.Then():
-            each_column = functools.partial(self.unit.each_column_of, block, self.context.lane, 32)
-            self._add(local("int32", self._token(m)), each_column)
-
-    def _completes(self, m: Expr, block: Expr) -> Expr:
-        """Emit the load of what `_count` noted; return whether this block completes the sum of the row's token."""
-        completes = T.alloc_local((1,), "uint32")
-        T.evaluate(T.ptx["ld.shared.u32"](completes[0], self._complete_address(m, block)))
-        return completes[0] != T.uint32(0)
+            with T.serial(self.unit.rows_left if self.g.collects else 1) as m:
+                completes = T.alloc_local((1,), "uint32")
+                T.evaluate(T.ptx["ld.shared.u32"](completes[0], self._complete_address(m)))
+                with T.If(completes[0] != T.uint32(0)), T.Then():
+                    self._add(local("int32", self._token(m)))
 
     def _token(self, m: Expr) -> Expr:
         return T.truncdiv(self.unit.row(m), self.config.rows_per_m)
 
-    def _complete_address(self, m: Expr, block: Expr) -> Expr:
-        return self.context.shared(self.g.complete_offset + (block * self.g.rows_of_a + m) * 4)
+    def _complete_address(self, m: Expr) -> Expr:
+        return self.context.shared(self.g.complete_offset + m * 4)
 
-    def _count(self, m: Expr, block: Expr) -> None:
+    def _count(self, m: Expr) -> None:
         """Emit the count of a slot, and the note whether it is the last of its token, whose counter is zero again."""
         token = local("int32", self._token(m))
-        at = token * _counters(self.g) + self.context.first_block_n + block
+        at = token * self.g.grid_n + self.context.first_block_n
         counter = self.context.operands.counters.ptr_to([at])
         before = T.alloc_local((1,), "uint32")
         last = T.uint32(self.config.rows_per_m - 1)
@@ -155,10 +119,10 @@ class SlotSums:
         with T.If(before[0] == last), T.Then():
             T.evaluate(T.ptx["st.relaxed.gpu.global.u32"](counter, T.uint32(0)))
         completes = T.Select(before[0] == last, T.uint32(1), T.uint32(0))
-        T.evaluate(T.ptx["st.shared.u32"](self._complete_address(m, block), completes))
+        T.evaluate(T.ptx["st.shared.u32"](self._complete_address(m), completes))
 
-    def _add(self, token: Expr, each_column: Callable[[Callable[[Expr], None]], None]) -> None:
-        """Emit the sums of a token, of each column that it is called with."""
+    def _add(self, token: Expr) -> None:
+        """Emit the sums of a token, of the columns of this block."""
         top_k, operands = self.config.rows_per_m, self.context.operands
         # Values of this many slots are loaded at a time.
         at_once = next(count for count in (8, 4, 2, 1) if top_k % count == 0)
@@ -179,7 +143,7 @@ class SlotSums:
             output = rounded_output(self.config, total[0], "float32")
             T.buffer_store(operands.D, output, [token, column])
 
-        each_column(column_sum)
+        self.unit.each_column(column_sum)
 
 
 class ClusterSums:

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
-
-from tvm import tirx
 
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.intrin.mma import Tile
@@ -79,18 +76,10 @@ class GroupedDecodeGeometry(DecodeGeometry):
                 return "needs a D of sums over as many slots as cluster_slots says"
             if self.hint.units != "rows" or self.hint.split_k * self.hint.multicast > 1:
                 return "needs units=rows, split_k == 1 and multicast == 1 where cluster_slots is more than 1"
-        if self.is_persistent:
-            if self.hint.cluster > 1 or self.hint.n_blocks_per_cta > 1 or self.is_digits:
-                return 'needs no cluster, n_blocks_per_cta == 1 and activations="values" where is_persistent'
-            if not self.a_stays or self.blocks_n == 1:
-                return "needs an A that stays in shared memory, and several blocks of n, where is_persistent"
         return super()._derived_fault()
 
     def _derive(self) -> None:
         super()._derive()
-        self.is_persistent = self.hint.is_persistent
-        if self.is_persistent:  # Blocks of n of a unit may be all of one block.
-            self.grid_n = 1
         rows = self.grouped.rung * self.experts_config.rows_per_m
         most = self.hint.block_m if self.collects else 1
         #: Units and weights that a call is expected to have, where experts are equally likely.
@@ -104,11 +93,6 @@ class GroupedDecodeGeometry(DecodeGeometry):
         self.block_us = _FIND_EXPERT_US if self.collects else _FIND_ROW_US
         if self.sums_slots:
             self.block_us += _CLUSTER_SUM_US if self.sums_in_cluster else _SUM_US
-
-    def blocks_of_grid(self, units: Any) -> Any:
-        """Return the blocks of the grid where they are persistent, for so many units at most; an expression for one."""
-        most = self.gpu.sm_count * self.hint.blocks_per_sm
-        return min(units * self.blocks_n, most) if isinstance(units, int) else tirx.min(units * self.blocks_n, most)
 
     def blocks_of_busiest(self, sm_count: float) -> float:
         """Return the blocks of the multiprocessor that has most; how many units there are is chance where they share.
@@ -182,18 +166,13 @@ class GroupedDecodeGeometry(DecodeGeometry):
 
     @property
     def complete_offset(self) -> int:
-        """Where it says of each row, and block of n, whether the block completes the sum of its token, 4 bytes each."""
+        """Where it says of each row whether the block completes the sum of its token, 4 bytes each."""
         return self.rows_offset + 4 * self.rows_of_a
 
     @property
     def counts_offset(self) -> int:
         """Where the rows of each expert are counted, 4 bytes each, and those of none."""
-        return self.complete_offset + 4 * self.rows_of_a * self.counted_blocks
-
-    @property
-    def counted_blocks(self) -> int:
-        """Blocks of n of a block, at most, for each of which it counts its slots."""
-        return self.blocks_n if self.is_persistent else 1
+        return self.complete_offset + 4 * self.rows_of_a
 
     @property
     def smem_bytes(self) -> int:  # type: ignore[override]

@@ -23,16 +23,13 @@ class GroupedDecodeHint(DecodeHint):
     cluster_slots
         Blocks of a cluster that take a slot each of a token, all of its slots, and add up their values in shared memory
         (sm_90); 1: values are added up in global memory.
-    is_persistent
-        Whether the grid has as many blocks as fit the GPU, each of which takes an equal share of the blocks of n of all
-        units, one unit after the other. All of A's rows of a unit stay in shared memory.
     loads_late
-        Whether the next tile is loaded into registers only when what they hold has been multiplied, which saves moves.
+        Whether the next tile is loaded into registers only when what they hold has been multiplied: fewer moves between
+        registers, and less in flight.
     """
 
     units: str = one_of("rows", "experts")
     cluster_slots: int = one_of(1, 2, 4, 8)
-    is_persistent: bool = one_of(False, True)
     loads_late: bool = one_of(False, True)
 
     @property
