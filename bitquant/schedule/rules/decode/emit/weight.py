@@ -18,6 +18,15 @@ Expr = Any
 
 #: What a lane loads of the weight at a time.
 _LOAD_BYTES = 16
+#: The address of a pointer, by an instruction that the compiler does not see through. Else it computes the pointer anew
+#: for each load, with a multiplication by the index of the expert.
+_ADDRESS = """
+__forceinline__ __device__ unsigned long long bitquant_address(const void* pointer) {
+  unsigned long long address;
+  asm volatile("mov.b64 %0, %1;" : "=l"(address) : "l"(pointer));
+  return address;
+}
+"""
 
 
 class WeightLoads:
@@ -39,15 +48,15 @@ class WeightLoads:
     def begin(self) -> None:
         """Emit that registers hold the address of the weight, where it is that of one of many (`_pointer`)."""
         if self._begin is not None:
-            pointer = T.reinterpret("uint64", self.context.unit.B.ptr_to([0, 0]))
-            # By an instruction that the compiler does not see through: it would multiply by the expert at each load.
-            T.evaluate(T.ptx["mov.b64"](self._begin[0], pointer))
+            pointer = self.context.unit.B.ptr_to([0, 0])
+            address = T.cuda.func_call("bitquant_address", pointer, source_code=_ADDRESS, return_type="uint64")
+            store_local(self._begin, 0, address)
 
     def _pointer(self, offset: Expr) -> Expr:
         """Return the pointer to a byte of the weight."""
         if self._begin is None:
             return self.context.unit.B.ptr_to([0, offset])
-        return T.reinterpret("handle", self._begin[0] + offset.astype("uint64"))
+        return self._begin[0] + offset.astype("uint64")
 
     def sources(self, at: Cursor) -> list[Expr]:
         """Emit where in B this lane's part of a body begins, for each row of tiles of this warp.
