@@ -216,10 +216,10 @@ def _kernel(record: Record) -> tuple[str, Any]:
 
     A hint that the rule cannot read is what the record has.
     """
-    from bitquant.schedule.rules import default_rules
+    from bitquant.schedule.rules import all_rules
     from bitquant.schedule.tuned import read_hint
 
-    rule = next((rule for rule in default_rules() if rule.name == record.rule), None)
+    rule = next((rule for rule in all_rules() if rule.name == record.rule), None)
     try:
         return record.rule, dict(record.hint) if rule is None else read_hint(rule, record.hint).to_dict()
     except RecordError:

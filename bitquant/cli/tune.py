@@ -198,11 +198,11 @@ def _search(
     cluster: str | None,
 ) -> tuple[list[TuningResult], str]:
     """Return the results, and a sentence on what they took."""
-    from bitquant.schedule.rules import default_rules
+    from bitquant.schedule.rules import all_rules
     from bitquant.tune.cluster import slots_on_cluster
     from bitquant.tune.fleet import Fleet, slots_here, visible_gpus
 
-    rules, begin = default_rules(), time.monotonic()
+    rules, begin = all_rules(), time.monotonic()
     subject = searched[0].subject
     workers = workers if workers is not None else os.cpu_count() or 1
     with contextlib.ExitStack() as stack:

@@ -37,7 +37,8 @@ from bitquant.testing.oracle import relative_error
 from bitquant.tune import Trial, TuningResult, TuningWarning, tune
 from bitquant.tune.candidates import Candidate, candidates
 from bitquant.tune.compile import Builder
-from bitquant.tune.measure import Workbench, reference, wrong
+from bitquant.tune.cases import reference
+from bitquant.tune.measure import Workbench, wrong
 from bitquant.tune.predictor import Analytical
 
 CPU, SM90 = cpu_target(), cuda_target("sm_90a")
