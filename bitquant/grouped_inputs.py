@@ -104,10 +104,12 @@ def _with_rows(
 
 
 def expected_experts(config: GroupedMatmulConfig, m: int) -> float:
-    """Return how many experts `m` rows or tokens meet on average by `draw_routing`, "uniform"::
+    """Return how many experts `m` rows or tokens meet on average, all experts being equally likely (`draw_routing`).
 
-        E * (1 - (1 - 1 / E)^m)        where rows are sorted
-        E * (1 - (1 - top_k / E)^m)    where they are indexed, since the experts of a token differ
+    ::
+
+    E * (1 - (1 - 1 / E)^m)        where rows are sorted
+    E * (1 - (1 - top_k / E)^m)    where they are indexed, since the experts of a token differ
     """
     E, top_k = config.num_experts, config.rows_per_m
     if top_k > E:

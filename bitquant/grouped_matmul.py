@@ -112,6 +112,4 @@ class GroupedMatmul(TunableOperator, GroupedOperator):
 def _check_shape(tensor: object, wanted: tuple[int, ...], argument: str, what: str) -> None:
     if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != wanted:
         got = tuple(tensor.shape) if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-        raise ConfigError(
-            f"{argument!r} must be a tensor of shape {what} = {wanted} (got {got})", **{argument: tensor}
-        )
+        raise ConfigError(f"{argument!r} must be a tensor of shape {what} = {wanted} (got {got})", **{argument: tensor})

@@ -16,6 +16,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -208,8 +209,5 @@ def operator_latency_us(operator: Timed, m: int) -> float:
     D = operands_of(operator.config)[-1]
     output = torch.empty(D.shape(operator.config, m, "plain"), dtype=D.torch_dtype(operator.config), device=device)
     kernel = operator.kernel_for(m)
-    calls = [
-        lambda own=tuple(each.values()): kernel(*own, output)
-        for each in rotating_operands(operator.config, operands, m)
-    ]
+    calls = [partial(kernel, *each.values(), output) for each in rotating_operands(operator.config, operands, m)]
     return graph_latency_us(calls) if operator.is_cuda else cpu_latency_us(calls)

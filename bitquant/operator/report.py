@@ -39,9 +39,7 @@ def _flop(config: MatmulConfig | GroupedMatmulConfig, m: int) -> int:
     return 2 * m * top_k * config.N * config.K
 
 
-def floor_us(
-    config: MatmulConfig | GroupedMatmulConfig, m: int, gpu: GpuArch, *, is_uniform: bool = False
-) -> float:
+def floor_us(config: MatmulConfig | GroupedMatmulConfig, m: int, gpu: GpuArch, *, is_uniform: bool = False) -> float:
     """Return what a call takes at least, in microseconds: `bytes_per_call` by the bandwidth of the data sheet."""
     return bytes_per_call(config, m, is_uniform=is_uniform) / gpu.bandwidth_bytes_per_s * 1e6
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -93,7 +94,7 @@ class Workbench:
         output = torch.empty(
             case.expected.shape, dtype=self._config.out_format.torch_dtype, device=case.expected.device
         )
-        calls = [lambda own=tuple(each.values()): kernel(*own, output) for each in self._timed]
+        calls = [partial(kernel, *each.values(), output) for each in self._timed]
         return clock(candidate, calls, precise)
 
 
