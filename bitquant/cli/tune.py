@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bitquant.cli.output import counted, print_table, wrapped
-from bitquant.cli.problem import ProblemCommand, RowList, parse_rows, target_option
+from bitquant.cli.problem import GroupedCommand, RowList, parse_rows, routing_of, routing_options, target_option
 from bitquant.cli.progress import Progress
 from bitquant.cli.tune_file import problems_of_file, problems_of_options
 from bitquant.cli.tune_live import TuneDisplay, duration
@@ -43,7 +43,7 @@ class _Rungs(click.ParamType):
             return self.fail(f"{value!r} is not a list of numbers such as 1,16,64", param, ctx)
 
 
-class _TuneCommand(ProblemCommand):
+class _TuneCommand(GroupedCommand):
     """A command whose problems are those of models or of a file, or the one that the fields state."""
 
     def states_problem(self, ctx: click.Context) -> bool:
@@ -59,14 +59,18 @@ class _TuneCommand(ProblemCommand):
             As `problems_of_file` and `problems_of_options` do.
         """
         models, file = ctx.params.pop("models"), ctx.params.pop("file")
-        tensor_parallel = ctx.params.pop("tensor_parallel")
+        tensor_parallel, routing = ctx.params.pop("tensor_parallel"), routing_of(ctx.params)
         if file is None:
-            return problems_of_options(models, fields, tensor_parallel)
+            return problems_of_options(models, fields, routing, tensor_parallel)
         if models or tensor_parallel:
             option = "--model" if models else "--tensor-parallel"
             raise ConfigError(f"'{option}' must be left out with --config (got --config {file}): name models there")
         if given := [o for o in fields if ctx.get_parameter_source(o) is click.core.ParameterSource.COMMANDLINE]:
             raise ConfigError(f"'{given[0]}' must be left out with --config (got {fields[given[0]]}); write it there")
+        if routing is not None:
+            raise ConfigError(
+                f"'num_experts' must be left out with --config (got {routing['num_experts']}); write it there"
+            )
         return problems_of_file(file)
 
 
@@ -80,6 +84,8 @@ Examples:
   bitquant tune --model llama-3-8b --tensor-parallel 1,2 --W_dtype uint4 \\
       --group_size 128 --with_scaling --write ~/schedules --plot tuned.png
   bitquant tune --model path/to/checkpoint --write ~/schedules
+  bitquant tune --num_experts 128 --routing indexed --top_k 8 --M 1,4,16 \\
+      --N 1536 --K 2048 --W_dtype uint4 --group_size 128 --with_scaling
   BITQUANT_SCHEDULES=~/schedules bitquant run --M 1 --N 28672 --K 4096 \\
       --W_dtype uint4 --group_size 128 --with_scaling
 """,
@@ -95,6 +101,7 @@ Examples:
 @click.option("--tensor-parallel", type=RowList(), metavar="GPUS", help="Over how many GPUs the model is cut: 1,2,4.")
 @click.option("--config", "file", metavar="FILE", help="Tune the [[model]] and [[problem]] tables of a TOML file.")
 @target_option
+@routing_options
 @click.option(
     "--m", "rungs", type=_Rungs(), metavar="ROWS", help="Which numbers of --M to tune, such as 1,16. Default: all."
 )

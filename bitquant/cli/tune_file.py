@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitquant.cli.problem import config_of
 from bitquant.errors import ConfigError
 from bitquant.files import as_path
 
 if TYPE_CHECKING:
+    from bitquant.config import MatmulConfig
+    from bitquant.grouped_config import GroupedMatmulConfig
     from bitquant.nn.shapes import ModelProblem
 
 __all__ = ["problems_of_file", "problems_of_options"]
@@ -20,17 +23,19 @@ _TABLES = "[[model]] tables with a field 'model', and [[problem]] tables with N 
 
 
 def problems_of_options(
-    models: Sequence[str], fields: Mapping[str, Any], tensor_parallel: Sequence[int] | None
+    models: Sequence[str],
+    fields: Mapping[str, Any],
+    routing: Mapping[str, Any] | None,
+    tensor_parallel: Sequence[int] | None,
 ) -> list[ModelProblem]:
-    """Return the distinct problems of models, or the one problem of the fields.
+    """Return the distinct problems of models, or the one problem of the fields, with a routing that of experts.
 
     Raises
     ------
     ConfigError
         If both are given, or a model cannot be had.
     """
-    from bitquant.config import MatmulConfig
-    from bitquant.nn.shapes import ModelProblem, model_problems
+    from bitquant.nn.shapes import model_problems
 
     if not models:
         if tensor_parallel:
@@ -38,8 +43,11 @@ def problems_of_options(
                 f"'--tensor-parallel' needs --model (got {','.join(map(str, tensor_parallel))}); divide N or K of a "
                 "problem yourself"
             )
-        config = MatmulConfig(**fields)
-        return [ModelProblem(config, f"{config.N} x {config.K}")]
+        return [_named(config_of(fields, routing))]
+    if routing is not None:
+        raise ConfigError(
+            f"'num_experts' must be left out with --model (got {routing['num_experts']}): the model says it"
+        )
     if given := [name for name in ("N", "K") if fields[name] is not None]:
         raise ConfigError(f"'{given[0]}' must be left out with --model (got {fields[given[0]]}): the model says it")
     rest = {name: value for name, value in fields.items() if name not in ("N", "K")}
@@ -50,7 +58,8 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
     """Return the distinct problems that a TOML file names.
 
     A table ``[[model]]`` has the field ``model``, and may have ``tensor_parallel``; a table ``[[problem]]`` has N and
-    K. Other fields are those of `MatmulConfig`, and fields at the top those of every table that does not name them.
+    K. Other fields are those of `MatmulConfig`, of a problem with ``num_experts`` those of `GroupedMatmulConfig`; and
+    fields at the top are those of every table that does not name them.
 
     Raises
     ------
@@ -62,7 +71,8 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
     else:
         import tomli as tomllib
     from bitquant.config import MatmulConfig
-    from bitquant.nn.shapes import ModelProblem, model_problems
+    from bitquant.grouped_config import GroupedMatmulConfig
+    from bitquant.nn.shapes import model_problems
 
     path = as_path(path, "config", ConfigError)
     try:
@@ -83,31 +93,35 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
                 if kind == "model":
                     parallel = fields.pop("tensor_parallel", [1])
                     model = fields.pop("model", None)
-                    _check_fields(fields, without=("N", "K"), needs={"model": model})
+                    _check_fields(fields, without=("N", "K"), needs={"model": model}, of=MatmulConfig)
                     found += model_problems(model, fields, parallel if isinstance(parallel, list) else [parallel])
                 else:
                     if "tensor_parallel" not in table:  # At the top it is for the models.
                         fields.pop("tensor_parallel", None)
-                    _check_fields(fields)
-                    config = MatmulConfig(**fields)
-                    found.append(ModelProblem(config, f"{config.N} x {config.K}"))
+                    own = GroupedMatmulConfig if "num_experts" in fields else MatmulConfig
+                    _check_fields(fields, of=own)
+                    found.append(_named(own(**fields)))
             except (ConfigError, TypeError) as error:
                 raise ConfigError(f"{where}: {error}", config=path) from error
     return distinct(found)
 
 
 def _check_fields(
-    fields: Mapping[str, Any], without: Sequence[str] = (), needs: Mapping[str, object] | None = None
+    fields: Mapping[str, Any], of: Any, without: Sequence[str] = (), needs: Mapping[str, object] | None = None
 ) -> None:
     import dataclasses
 
-    from bitquant.config import MatmulConfig
-
-    known = [f.name for f in dataclasses.fields(MatmulConfig) if f.init and f.name not in without]
+    known = [f.name for f in dataclasses.fields(of) if f.init and f.name not in without]
     if missing := [name for name, value in (needs or {}).items() if value is None]:
         raise ConfigError(f"needs the field {missing[0]!r}")
     if unknown := sorted(set(fields) - set(known)):
         raise ConfigError(f"{unknown[0]!r} is no field; there are {', '.join(known)}")
+
+
+def _named(config: MatmulConfig | GroupedMatmulConfig) -> ModelProblem:
+    from bitquant.nn.shapes import ModelProblem, routing_name
+
+    return ModelProblem(config, f"{config.N} x {config.K}{routing_name(config)}")
 
 
 def distinct(problems: Any) -> list[ModelProblem]:

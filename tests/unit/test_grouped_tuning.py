@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import itertools
 import re
 
 import pytest
@@ -14,6 +14,7 @@ import bitquant as bq
 from bitquant.arch import cuda_target, resolve_target
 from bitquant.grouped_inputs import draw_grouped_inputs, draw_routing, expected_experts
 from bitquant.nn import Experts, ExpertsLinear
+from bitquant.nn.shapes import model_problems
 from bitquant.operator.report import floor_us
 from bitquant.problem import Problem
 from bitquant.profiling import LEAST_ROUTINGS, copies_needed, rotating_operands
@@ -33,6 +34,8 @@ from bitquant.tune.predictor import Analytical, default_predictor
 from bitquant.tune.result import Subject
 from bitquant.tune.verify import verify
 
+from .test_experts import make as make_model
+from .test_experts import quantized
 from .test_grouped import FORMS, GROUPED, make
 
 DEVICE, SM90 = torch.device("cpu"), cuda_target("sm_90a")
@@ -284,38 +287,43 @@ def experts_of(**options):
 
 
 def test_experts_follow_records(tmp_path, monkeypatch):
-    """Both forms of both products take what was tuned, with the default ladders."""
-    layers = experts_of()
+    """Both forms of both products take what was tuned for them."""
+    layers = experts_of(opt_M=(16,))
     kernels = [k for layer in (layers.gate_up, layers.down) for k in layer.needed_kernels(())]
     assert [(k.config.routing, k.config.activation) for k in kernels] == [
         ("sorted", "silu_mul"), ("indexed", "silu_mul"), ("sorted", None), ("indexed", None),
     ]  # fmt: skip
-    save_records([record_of(k.config, 16) for k in kernels], tmp_path)
+    # Another hint for each, none of which is a default.
+    wanted = {k.config.key(): second_hint(k.config, 16) for k in kernels}
+    save_records([record_of(k.config, 16, *wanted[k.config.key()]) for k in kernels], tmp_path)
     monkeypatch.setenv("BITQUANT_SCHEDULES", str(tmp_path))
     for each in kernels:
-        planned = plan(each.config, SM90, preferred_layout(each.config, SM90))
-        assert planned.planned == {} or planned.planned[16].rule == "grouped_fallback"
-        assert 16 in {**planned.planned, **planned.refusals}
+        choice = each.build("cuda").choices[16]
+        assert (choice.rule, choice.hint) == wanted[each.config.key()]
+        assert choice.origin.startswith("record")
+
+
+def second_hint(config, rung):
+    """Name of the rule, and fields of the second hint in order."""
+    problem = Problem(config, rung, SM90, preferred_layout(config, SM90))
+    rule, hint = list(itertools.islice(ranking.ordered(problem, default_rules(config.operation)), 2))[1]
+    return rule.name, hint.to_dict()
 
 
 @pytest.mark.thorough
 def test_a_loaded_model_follows_records(tmp_path, monkeypatch):
-    """Experts that `load_model` makes are served by records of their problems."""
-    from .test_experts import make as make_model
-    from .test_experts import quantized
-
-    quantized(make_model("mixtral"), group_size=32).save_pretrained(tmp_path / "model")
-    loaded = bq.load_model(tmp_path / "model", device="cpu", opt_M=(16,))
-    made = next(m for m in loaded.modules() if isinstance(m, Experts))
-    configs = [k.config for layer in (made.gate_up, made.down) for k in layer.needed_kernels(())]
-    hints = {"warps": 2, "m_per_warp": 1}
-    save_records([record_of(config, 16, hint=hints) for config in configs], tmp_path / "records")
+    """Experts that `load_model` makes are served by records of their problems, with the ladders that they have."""
+    quantized(make_model("mixtral"), W_dtype="uint4", opt_M=None).save_pretrained(tmp_path / "model")
+    found = [p.config for p in model_problems(tmp_path / "model", {}) if isinstance(p.config, bq.GroupedMatmulConfig)]
+    assert len(found) == 4
+    save_records([record_of(config, 16, *second_hint(config, 16)) for config in found], tmp_path / "records")
     monkeypatch.setenv("BITQUANT_SCHEDULES", str(tmp_path / "records"))
+    loaded = bq.load_model(tmp_path / "model", device="cpu")
+    made = next(m for m in loaded.modules() if isinstance(m, Experts))
     for layer in (made.gate_up, made.down):
         for each in layer.needed_kernels(()):
-            operator = bq.GroupedMatmul(each.config, target="sm_90a")
-            assert operator.choices[16].origin.startswith("record")
-    assert json.dumps(configs[0].problem())
+            planned = plan(each.config, SM90, preferred_layout(each.config, SM90))
+            assert planned.planned[16].origin.startswith(f"record {tmp_path}"), planned.refusals
 
 
 # Whose files they are, and checks of weights.
