@@ -217,6 +217,7 @@ def config_of(fields: Mapping[str, Any], routing: Mapping[str, Any] | None) -> M
         raise ConfigError("'layout' must be 'nt' where there are experts (got 'nn'); leave it out", layout="nn")
     return GroupedMatmulConfig(**{name: value for name, value in fields.items() if name in own}, **routing)
 
+
 #: Fields without a default.
 _REQUIRED = frozenset({"N", "K"})
 

@@ -136,7 +136,7 @@ def test_a_write_outside_the_output_is_found():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_calls_that_are_timed_have_routings_of_their_own(form):
-    """There are at least 8, in the order of the kernel's parameters, and copies of the weights that exceed the cache."""
+    """There are at least 8, in the order of the parameters, and copies of the weights that exceed the cache."""
     operator = make(form, num_experts=16, N=64, M=5)
     config = operator.config
     inputs = draw_grouped_inputs(config, 5, torch.Generator().manual_seed(0))

@@ -36,8 +36,8 @@ from bitquant.testing.generators import make_inputs
 from bitquant.testing.oracle import relative_error
 from bitquant.tune import Trial, TuningResult, TuningWarning, tune
 from bitquant.tune.candidates import Candidate, candidates
-from bitquant.tune.compile import Builder
 from bitquant.tune.cases import reference
+from bitquant.tune.compile import Builder
 from bitquant.tune.measure import Workbench, wrong
 from bitquant.tune.predictor import Analytical
 
