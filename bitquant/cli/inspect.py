@@ -17,7 +17,6 @@ from bitquant.errors import ConfigError, UnsupportedError
 if TYPE_CHECKING:
     from tvm.target import Target
 
-    from bitquant.config import MatmulConfig
     from bitquant.schedule import Plan
 
 __all__ = ["inspect"]
@@ -100,8 +99,6 @@ def inspect(
         for name, is_given in (("--json", as_json), ("--full", full), ("--out", out is not None)):
             if is_given:
                 raise click.UsageError(f"{name} goes with --stage (got --html); leave it out")
-        if config.operation != "matmul":
-            raise click.UsageError("--html draws products of one weight (got --num_experts); use --stage")
         _write_page(html, config, target, rung)
         return
     if stage is None:
@@ -134,7 +131,7 @@ def inspect(
         print_source(text, "json" if as_json else _LANGUAGES[stage])
 
 
-def _write_page(path: str, config: MatmulConfig, target: str | None, rung: int | None) -> None:
+def _write_page(path: str, config: Any, target: str | None, rung: int | None) -> None:
     """Write the page of one rung, by default the first one."""
     from bitquant.explore import check_writable
 

@@ -335,17 +335,17 @@ def _of_checkpoint(folder: Path, outline: Any, fields: Mapping[str, Any]) -> lis
         is_down = layer.names == ("experts.down_proj",)
         of_product = (kind for kind in stored if any("down" in name for name in kind.names) == is_down)
         sizes = ((layer.N, layer.K),) if is_down else ((layer.N, layer.K), (layer.N // 2, layer.K))
-        kind = next((kind for kind in of_product if (kind.N, kind.K) in sizes), None)
-        if kind is None or kind.config is None:
+        held = next((kind for kind in of_product if (kind.N, kind.K) in sizes), None)
+        if held is None or held.config is None:
             continue
-        own = kind.config.to_dict()
+        own = held.config.to_dict()
         if fields.get("M") is not None:
             own["M"] = fields["M"]
-        elif own["M"] is not None and tuple(kind.config.ladder) == SORTED_LADDER:
+        elif own["M"] is not None and held.config.ladder == SORTED_LADDER:
             own["M"] = None  # Not said: `MatmulConfig` of an expert has the ladder of sorted rows.
         if not is_down:  # Rows of gate and up alternate: none shares scales with its neighbours.
             own["rows_per_scale"] = 1
-        with_permutation = {"with_permutation": True} if kind.is_permuted else {}
+        with_permutation = {"with_permutation": True} if held.is_permuted else {}
         found += [(layer, config) for config in layer.configs({**own, **with_permutation})]
     return found
 

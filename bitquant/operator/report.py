@@ -15,7 +15,7 @@ from bitquant.grouped_inputs import expected_experts
 from bitquant.markup import Text, html_table
 from bitquant.operands import GROUPED_OPERANDS, OPERANDS
 
-__all__ = ["bytes_per_call", "facts", "floor_us", "report"]
+__all__ = ["bytes_per_call", "facts", "floor_us", "flop", "report"]
 
 
 def bytes_per_call(config: MatmulConfig | GroupedMatmulConfig, m: int, *, is_uniform: bool = False) -> int:
@@ -34,7 +34,8 @@ def bytes_per_call(config: MatmulConfig | GroupedMatmulConfig, m: int, *, is_uni
     return round(total)
 
 
-def _flop(config: MatmulConfig | GroupedMatmulConfig, m: int) -> int:
+def flop(config: MatmulConfig | GroupedMatmulConfig, m: int) -> int:
+    """Return the operations of a call of `m` rows, a multiplication and an addition being two: 2 m N K of each slot."""
     top_k = config.top_k or 1 if isinstance(config, GroupedMatmulConfig) else 1
     return 2 * m * top_k * config.N * config.K
 
@@ -73,7 +74,7 @@ def facts(config: MatmulConfig | GroupedMatmulConfig, archive: Archive) -> dict[
         {
             "m": m,
             "bytes": bytes_per_call(config, m),
-            "flop": _flop(config, m),
+            "flop": flop(config, m),
             "floor_us": None if gpu is None else floor_us(config, m, gpu),
         }
         for m in config.ladder

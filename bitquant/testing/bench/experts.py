@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls of grouped products for `bitquant bench`: their operands, the reference, and what is timed.
 
-Routing is drawn at random, all experts being equally likely. The call that is checked has one; those that are timed have
-one each (`bitquant.profiling`).
+Routing is drawn at random, all experts being equally likely. The call that is checked has one; those that are timed
+have one each (`bitquant.profiling`).
 """
 
 from __future__ import annotations

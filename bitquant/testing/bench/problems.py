@@ -102,8 +102,8 @@ class Kind:
         """Return the same formats of the weights of experts."""
         return dataclasses.replace(self, name=f"{self.name}, {grouping}", grouping=grouping)
 
-    def config(self, N: int, K: int, M: int) -> MatmulConfig | GroupedMatmulConfig:
-        """Return the problem of that size, for exactly M rows, or tokens.
+    def config(self, N: int, K: int, M: int) -> Any:
+        """Return the problem of that size, for exactly M rows, or tokens: a `MatmulConfig` or a `GroupedMatmulConfig`.
 
         The output is of the type of A; for 8-bit A bfloat16 where it is scaled (the one type that torch scales float8
         by row into), int32 where sums are integers, else float16.

@@ -30,7 +30,7 @@ from bitquant.grouped_inputs import GroupedInputs
 from bitquant.grouped_matmul import GroupedMatmul
 from bitquant.matmul import Matmul
 from bitquant.operands import operands_of, present
-from bitquant.operator.report import bytes_per_call
+from bitquant.operator.report import bytes_per_call, flop
 from bitquant.profiling import CACHE_FACTOR, random_operands
 from bitquant.testing.bench.experts import GroupedCheck, draw_experts, grouped_calls
 from bitquant.testing.bench.floor import FloorReader
@@ -278,7 +278,7 @@ class Bench:
                     "N": cell.N,
                     "K": cell.K,
                     "m": cell.m,
-                    "flop": 2 * cell.m * getattr(cell.config, "rows_per_m", 1) * cell.N * cell.K,
+                    "flop": flop(cell.config, cell.m),
                 }
                 with time_bound(left):
                     prepared = self._time_ours(cell, entry, builder)
@@ -344,6 +344,7 @@ class Bench:
             loaded = self._load(cell)
             self._stage("reference")
             seed = len(self.results["cells"])
+            prepare: Any
             if isinstance(loaded.weights, GroupedInputs):
                 prepared = _Prepared(loaded, GroupedCheck(cell, loaded.weights, _CHECKED_COLUMNS, seed))
                 prepare = self._prepare_experts
