@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from bitquant.grouped_config import GroupedMatmulConfig
     from bitquant.nn.shapes import ModelProblem
 
-__all__ = ["problems_of_file", "problems_of_options"]
+__all__ = ["problems_of_file", "problems_of_options", "without_shapes"]
 
-_TABLES = "[[model]] tables with a field 'model', and [[problem]] tables with N and K"
+_TABLES = "[[model]] tables with a field 'model', and [[problem]] tables with N and K, or with shapes"
 
 
 def problems_of_options(
@@ -27,6 +27,7 @@ def problems_of_options(
     fields: Mapping[str, Any],
     routing: Mapping[str, Any] | None,
     tensor_parallel: Sequence[int] | None,
+    with_experts: bool = True,
 ) -> list[ModelProblem]:
     """Return the distinct problems of models, or the one problem of the fields, with a routing that of experts.
 
@@ -51,15 +52,17 @@ def problems_of_options(
     if given := [name for name in ("N", "K") if fields[name] is not None]:
         raise ConfigError(f"'{given[0]}' must be left out with --model (got {fields[given[0]]}): the model says it")
     rest = {name: value for name, value in fields.items() if name not in ("N", "K")}
-    return distinct(p for model in models for p in model_problems(model, rest, tensor_parallel or (1,)))
+    counts = tensor_parallel or (1,)
+    return distinct(p for model in models for p in model_problems(model, rest, counts, with_experts=with_experts))
 
 
 def problems_of_file(path: str | Path) -> list[ModelProblem]:
     """Return the distinct problems that a TOML file names.
 
-    A table ``[[model]]`` has the field ``model``, and may have ``tensor_parallel``; a table ``[[problem]]`` has N and
-    K. Other fields are those of `MatmulConfig`, of a problem with ``num_experts`` those of `GroupedMatmulConfig`; and
-    fields at the top are those of every table that does not name them.
+    A table ``[[model]]`` has the field ``model``, one or a list, and may have ``tensor_parallel``, and
+    ``experts = false``, which leaves out products with the weights of experts; a table ``[[problem]]`` has N and K, or ``shapes``, as `bitquant bench` takes them. Other fields are those of
+    `MatmulConfig`, of a problem with ``num_experts`` those of `GroupedMatmulConfig`; and fields at the top are those of
+    every table that does not name them.
 
     Raises
     ------
@@ -73,6 +76,7 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
     from bitquant.config import MatmulConfig
     from bitquant.grouped_config import GroupedMatmulConfig
     from bitquant.nn.shapes import model_problems
+    from bitquant.testing.bench.problems import parse_shapes
 
     path = as_path(path, "config", ConfigError)
     try:
@@ -91,16 +95,20 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
             where = f"{path}, [[{kind}]] {number}"
             try:
                 if kind == "model":
-                    parallel = fields.pop("tensor_parallel", [1])
+                    parallel, with_experts = fields.pop("tensor_parallel", [1]), fields.pop("experts", True)
                     model = fields.pop("model", None)
                     _check_fields(fields, without=("N", "K"), needs={"model": model}, of=MatmulConfig)
-                    found += model_problems(model, fields, parallel if isinstance(parallel, list) else [parallel])
+                    counts = parallel if isinstance(parallel, list) else [parallel]
+                    for name in model if isinstance(model, list) else [model]:
+                        found += model_problems(name, fields, counts, with_experts=with_experts)
                 else:
-                    if "tensor_parallel" not in table:  # At the top it is for the models.
-                        fields.pop("tensor_parallel", None)
+                    for name in {"tensor_parallel", "experts"} - set(table):  # At the top they are for the models.
+                        fields.pop(name, None)
+                    shapes = fields.pop("shapes", None)
                     own = GroupedMatmulConfig if "num_experts" in fields else MatmulConfig
-                    _check_fields(fields, of=own)
-                    found.append(_named(own(**fields)))
+                    _check_fields(fields, without=() if shapes is None else ("N", "K"), of=own)
+                    sizes = [] if shapes is None else [{"N": N, "K": K} for N, K in parse_shapes(shapes)]
+                    found += [_named(own(**{**fields, **size})) for size in sizes or [{}]]
             except (ConfigError, TypeError) as error:
                 raise ConfigError(f"{where}: {error}", config=path) from error
     return distinct(found)
@@ -122,6 +130,23 @@ def _named(config: MatmulConfig | GroupedMatmulConfig) -> ModelProblem:
     from bitquant.nn.shapes import ModelProblem, routing_name
 
     return ModelProblem(config, f"{config.N} x {config.K}{routing_name(config)}")
+
+
+def without_shapes(problems: Sequence[ModelProblem], shapes: str | None) -> list[ModelProblem]:
+    """Return the problems of other sizes than those, which are named as for `bitquant bench`.
+
+    Raises
+    ------
+    ConfigError
+        If one is no size and no name, or no problem is left.
+    """
+    from bitquant.testing.bench.problems import parse_shapes
+
+    left_out = set(parse_shapes(shapes)) if shapes else set()
+    found = [p for p in problems if (p.config.N, p.config.K) not in left_out]
+    if problems and not found:
+        raise ConfigError(f"'--leave-out' must leave something to tune (got {shapes}, and that is all there is)")
+    return found
 
 
 def distinct(problems: Any) -> list[ModelProblem]:

@@ -189,7 +189,7 @@ _NOT_CUT = {"q_a_proj", "kv_a_proj_with_mqa"}
 
 
 def model_problems(
-    model: str | Path, fields: Mapping[str, Any], tensor_parallel: Sequence[int] = (1,)
+    model: str | Path, fields: Mapping[str, Any], tensor_parallel: Sequence[int] = (1,), *, with_experts: bool = True
 ) -> list[ModelProblem]:
     """Return the distinct problems of a model.
 
@@ -204,6 +204,8 @@ def model_problems(
     tensor_parallel
         Over how many GPUs layers are cut: along N, or along K those behind such ones. Heads of k and v are never cut;
         more GPUs than heads have copies.
+    with_experts
+        Whether products with the weights of experts are among them.
 
     Raises
     ------
@@ -217,6 +219,8 @@ def model_problems(
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ConfigError(f"'tensor_parallel' must be ints, at least 1 (got {count!r:.80})", tensor_parallel=count)
     heads, layers = _layers_of(model, fields)
+    if not with_experts:
+        layers = [(layer, config) for layer, config in layers if isinstance(config, MatmulConfig)]
     if not layers:
         raise ConfigError(f"'model' must have layers that are multiplied (got {str(model)!r:.200})", model=str(model))
     found: dict[str, ModelProblem] = {}
