@@ -60,9 +60,10 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
     """Return the distinct problems that a TOML file names.
 
     A table ``[[model]]`` has the field ``model``, one or a list, and may have ``tensor_parallel``, and
-    ``experts = false``, which leaves out products with the weights of experts; a table ``[[problem]]`` has N and K, or ``shapes``, as `bitquant bench` takes them. Other fields are those of
-    `MatmulConfig`, of a problem with ``num_experts`` those of `GroupedMatmulConfig`; and fields at the top are those of
-    every table that does not name them.
+    ``experts = false``, which leaves out products with the weights of experts. A table ``[[problem]]`` has N and K, or
+    ``shapes``, as `bitquant bench` takes them. Other fields are those of `MatmulConfig`, of a problem with
+    ``num_experts`` those of `GroupedMatmulConfig`; and fields at the top are those of every table that does not name
+    them.
 
     Raises
     ------
