@@ -425,7 +425,7 @@ class DecodeGeometry(Geometry):
         return False
 
     def is_long_body(self, pipeline: tuple[str, int, int]) -> bool:
-        """Whether hints with such `weights`, `ahead` and `unroll` come behind those that are predicted to be as fast."""
+        """Whether hints with such `weights`, `ahead` and `unroll` come behind those predicted to be as fast."""
         return False
 
     @property

@@ -161,7 +161,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
         return self.smem.scale_tile is not None and self.config.scale_format.bits == 8 and self.runs > 1
 
     def is_long_body(self, pipeline: tuple[str, int, int]) -> bool:
-        """Whether hints with such `weights`, `ahead` and `unroll` come behind those that are predicted to be as fast.
+        """Whether hints with such `weights`, `ahead` and `unroll` come behind those predicted to be as fast.
 
         Where values are looked up, bodies of four tiles spill registers, and are up to 18% slower than those of two.
         """
