@@ -424,6 +424,10 @@ class DecodeGeometry(Geometry):
         """Whether the four lanes that have a row of W share the conversion of its scales."""
         return False
 
+    def is_long_body(self, pipeline: tuple[str, int, int]) -> bool:
+        """Whether hints with such `weights`, `ahead` and `unroll` come behind those predicted to be as fast."""
+        return False
+
     @property
     def loads_late(self) -> bool:
         """Whether the next tile is loaded into a slot only when what the slot holds has been multiplied."""
