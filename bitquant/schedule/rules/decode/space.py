@@ -141,7 +141,7 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
         chains = min(first.most_chains, max(1, 4 // (n_tiles * first.m_tiles)))
         # Other numbers than powers of two were seen to spill with more rows, and where weights go to registers.
         is_power = warps & (warps - 1) == 0
-        for weights, ahead, unroll in _PIPELINES:
+        for weights, ahead, unroll in sorted(_PIPELINES, key=first.is_long_body):
             if not is_power and (weights == "registers" or first.hint.block_m > 16):
                 continue
             is_wasteful = unroll > 1 and (unroll * tile_k > 512 or split_k * warps_k * unroll > tiles_k)
