@@ -35,7 +35,7 @@ ENVIRONMENT = "BITQUANT_RANKING"
 #: Most rows of A for which hints are ranked: above, the analytical model is as good on shapes that neither has seen.
 MOST_ROWS = 64
 #: Of a rule, the hints that are compared: within this factor of the best predicted time, and at most so many.
-LIKELY_FACTOR, LIKELY_COUNT = 1.3, 96
+LIKELY_FACTOR, LIKELY_COUNT = 1.3, 200
 
 
 @functools.cache

@@ -35,6 +35,8 @@ _BASE_REGISTERS = 48
 _DIGIT_BASE_REGISTERS = 36
 #: What it takes to make the digits of a number, of which nothing else is done meanwhile.
 _DIGIT_INSTRUCTIONS = 35
+#: Issue time of a kernel whose scales do not fit shared memory, over that of another.
+UNSTAGED_ISSUE = 1.2
 #: Shared memory that the system and the rounding of offsets take of a block.
 _SMEM_SLACK = 2048
 
@@ -91,7 +93,7 @@ class _Costs:
 
 _VALUE_COSTS = _Costs(
     start=0.9, memory=0.61, l2=0.8, issue=0.97, waits=0.03, load=0.15, block=0.135, split_block=1.37, split=0.02,
-    large_split=0.33, arrival=0.15, phase=0.5, ring_issue=0.31, ring=0.4, multicast=0.07, tightness=2.0,
+    large_split=0.33, arrival=0.15, phase=0.2, ring_issue=0.31, ring=0.4, multicast=0.07, tightness=2.0,
     stream_k=3.0, stream_k_phase=0.05,
 )  # fmt: skip
 #: Where A is multiplied as digits: most instructions are masks, which issue at half the rate, and a ring takes longer
@@ -125,7 +127,7 @@ def cost_us(g: DecodeGeometry) -> float:
         * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros) / c.rows_per_scale
     )  # fmt: skip
     if c.num_groups > 1 and scale_bytes / g.n_blocks_per_cta / (g.phases if h.stream_k else 1) > SCALE_BYTES:
-        issue *= 2  # Measured with groups of 32: scales that do not fit shared memory are loaded for each body.
+        issue *= UNSTAGED_ISSUE  # Scales that do not fit shared memory are loaded for each body.
     from_l2 = busiest * (a_bytes / h.multicast + scale_bytes) / (l2_bytes / gpu.sm_count)
     memory = g.weights * math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (gpu.bandwidth_bytes_per_s / 1e6)
     in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.fragment_layout.tile_bytes

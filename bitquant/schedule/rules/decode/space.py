@@ -125,7 +125,9 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
     splits = (1, 2, 4, 8) if gpu.has_clusters and first.hint.cluster == 1 else (1,)
     weight_bytes = first.weights * math.prod(c.W_shape) * max(8, c.W_format.bits) / 8
     wanted = min(gpu.in_flight_bytes, weight_bytes / gpu.sm_count / 4)
-    n_tiles_counts = (1, 2, 3, 5) if first.hint.block_m == 8 else (1, 2, 4, 7) if first.is_digits else (1, 2, 4)
+    n_tiles_counts = {8: (1, 2, 3, 5), 16: (1, 2, 3, 4)}.get(first.hint.block_m, (1, 2, 4))
+    if first.is_digits:
+        n_tiles_counts = (1, 2, 4, 7)
     shapes_of_blocks = [
         (n_tiles, split_k, *warps)
         for n_tiles, split_k in itertools.product(n_tiles_counts, splits)
