@@ -6,7 +6,8 @@ it issues instructions, the more slowly the fewer warps hide each other's latenc
 waits that nothing hides. Coefficients were fitted to 9400 kernels measured on H200s, for 695 problems: 19 shapes from
 1024 x 8192 to 16384 x 16384, M of 1 to 64, float16, bfloat16 and int8 A, weights of 1 to 8 bits. They are meant to put
 hints in order: of those measured for a problem, the one that the model puts first is on average 3% behind the best.
-Where A is multiplied as digits, coefficients are those of an earlier fit (390 kernels, weights of 1 to 3 bits).
+Where A is multiplied as digits, coefficients are those of an earlier fit (390 kernels, weights of 1 to 3 bits). The
+times of phases, and of scales that do not fit shared memory, are of 450 kernels of trials with 16-bit A (2026-11-30).
 
 What is exact the model reads from the geometry. Registers, which the compiler gives out, are estimated. So is shared
 memory (`estimated_smem_bytes`): the fit was made with that estimate, and it takes less time than the exact number.
@@ -15,7 +16,7 @@ memory (`estimated_smem_bytes`): the fit was made with that estimate, and it tak
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bitquant.arch import REGISTERS_PER_SM, RESERVED_SMEM_BYTES
 from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry
@@ -35,8 +36,6 @@ _BASE_REGISTERS = 48
 _DIGIT_BASE_REGISTERS = 36
 #: What it takes to make the digits of a number, of which nothing else is done meanwhile.
 _DIGIT_INSTRUCTIONS = 35
-#: Issue time of a kernel whose scales do not fit shared memory, over that of another.
-UNSTAGED_ISSUE = 1.2
 #: Shared memory that the system and the rounding of offsets take of a block.
 _SMEM_SLACK = 2048
 
@@ -65,6 +64,8 @@ class _Costs:
         Where the weight passes through a ring in shared memory: share of the issue time, and time.
     multicast
         Where blocks send each other A.
+    unstaged
+        Issue time where scales do not fit shared memory, over that of other kernels.
     tightness
         For registers that are hardly enough and are bought with moves: for each limit's worth above 90 % of it.
     stream_k, stream_k_phase
@@ -86,6 +87,7 @@ class _Costs:
     ring_issue: float = 0.0
     ring: float = 0.0
     multicast: float = 0.0
+    unstaged: float = 2.0
     tightness: float = 0.0
     stream_k: float = 0.0
     stream_k_phase: float = 0.0
@@ -94,8 +96,10 @@ class _Costs:
 _VALUE_COSTS = _Costs(
     start=0.9, memory=0.61, l2=0.8, issue=0.97, waits=0.03, load=0.15, block=0.135, split_block=1.37, split=0.02,
     large_split=0.33, arrival=0.15, phase=0.2, ring_issue=0.31, ring=0.4, multicast=0.07, tightness=2.0,
-    stream_k=3.0, stream_k_phase=0.05,
+    stream_k=3.0, stream_k_phase=0.05, unstaged=1.2,
 )  # fmt: skip
+#: The same where weights are those of experts: phases and scales as an earlier fit has them.
+_EXPERT_COSTS = replace(_VALUE_COSTS, phase=0.5, unstaged=2.0)
 #: Where A is multiplied as digits: most instructions are masks, which issue at half the rate, and a ring takes longer
 #: to be filled.
 _DIGIT_COSTS = _Costs(
@@ -111,7 +115,7 @@ def cost_us(g: DecodeGeometry) -> float:
     sm_count = gpu.sm_count * gpu.decode_cluster_share(h.cluster)
     clock, l2_bytes = gpu.clock_hz / 1e6, gpu.decode_l2_bytes_per_s / 1e6
     busiest = g.blocks_of_busiest(sm_count)
-    costs, digits_us = _VALUE_COSTS, 0.0
+    costs, digits_us = _EXPERT_COSTS if g.has_experts else _VALUE_COSTS, 0.0
     if g.is_digits:
         numbers = c.K / h.split_k * len(g.fragment_layout.planes)
         # Some of it is hidden by the first loads of the weight.
@@ -127,7 +131,7 @@ def cost_us(g: DecodeGeometry) -> float:
         * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros) / c.rows_per_scale
     )  # fmt: skip
     if c.num_groups > 1 and scale_bytes / g.n_blocks_per_cta / (g.phases if h.stream_k else 1) > SCALE_BYTES:
-        issue *= UNSTAGED_ISSUE  # Scales that do not fit shared memory are loaded for each body.
+        issue *= costs.unstaged  # Scales that do not fit shared memory are loaded for each body.
     from_l2 = busiest * (a_bytes / h.multicast + scale_bytes) / (l2_bytes / gpu.sm_count)
     memory = g.weights * math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (gpu.bandwidth_bytes_per_s / 1e6)
     in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.fragment_layout.tile_bytes
