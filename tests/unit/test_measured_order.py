@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kernels that were timed in turn on an H200, and the order in which the analytical models put them.
 
-All are float16 by uint4 in groups of 128 with zero points (2026-11-30, commit 5df14fc; samples of 10 ms from 128 rows on).
+All are float16 by uint4 in groups of 128 with zero points (2026-11-30, commit 5df14fc, samples of 10 ms from M = 128).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def test_long_k_in_phases_is_predicted_closely(
 
 
 def test_three_tiles_a_warp_are_tried_for_sixteen_rows() -> None:
-    """1152 tiles are 8.7 a multiprocessor: three warps of three tiles are 9. 13.0 us, and 15.2 with two tiles a warp."""
+    """1152 tiles are 8.7 a multiprocessor: three warps of three tiles are 9. 13.0 us; with two tiles a warp 15.2."""
     problem = _problem(16, 18432, 3584)
     hint = DECODE.default_hint(problem)
     assert (hint.n_tiles_per_warp, hint.warps_n) == (3, 3)
