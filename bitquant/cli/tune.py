@@ -14,7 +14,7 @@ import click
 from bitquant.cli.output import counted, print_table, wrapped
 from bitquant.cli.problem import ProblemCommand, RowList, parse_rows, target_option
 from bitquant.cli.progress import Progress
-from bitquant.cli.tune_file import problems_of_file, problems_of_options
+from bitquant.cli.tune_file import problems_of_file, problems_of_options, without_shapes
 from bitquant.cli.tune_live import TuneDisplay, duration
 from bitquant.cli.tune_plot import check_plot, plot_tuning
 from bitquant.errors import ConfigError, UnsupportedError
@@ -56,18 +56,18 @@ class _TuneCommand(ProblemCommand):
         Raises
         ------
         ConfigError
-            As `problems_of_file` and `problems_of_options` do.
+            As `problems_of_file`, `problems_of_options` and `without_shapes` do.
         """
         models, file = ctx.params.pop("models"), ctx.params.pop("file")
-        tensor_parallel = ctx.params.pop("tensor_parallel")
+        tensor_parallel, left_out = ctx.params.pop("tensor_parallel"), ctx.params.pop("left_out")
         if file is None:
-            return problems_of_options(models, fields, tensor_parallel)
+            return without_shapes(problems_of_options(models, fields, tensor_parallel), left_out)
         if models or tensor_parallel:
             option = "--model" if models else "--tensor-parallel"
             raise ConfigError(f"'{option}' must be left out with --config (got --config {file}): name models there")
         if given := [o for o in fields if ctx.get_parameter_source(o) is click.core.ParameterSource.COMMANDLINE]:
             raise ConfigError(f"'{given[0]}' must be left out with --config (got {fields[given[0]]}); write it there")
-        return problems_of_file(file)
+        return without_shapes(problems_of_file(file), left_out)
 
 
 @click.command(
@@ -94,12 +94,21 @@ Examples:
 )
 @click.option("--tensor-parallel", type=RowList(), metavar="GPUS", help="Over how many GPUs the model is cut: 1,2,4.")
 @click.option("--config", "file", metavar="FILE", help="Tune the [[model]] and [[problem]] tables of a TOML file.")
+@click.option(
+    "--leave-out", "left_out", metavar="SHAPES", help="Sizes not to tune: NxK, or sets of `bitquant bench`: held-out."
+)
 @target_option
 @click.option(
     "--m", "rungs", type=_Rungs(), metavar="ROWS", help="Which numbers of --M to tune, such as 1,16. Default: all."
 )
 @click.option(
     "--topk", type=click.IntRange(min=1), default=20, show_default=True, help="The most trials for a number of rows."
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Begin no trial after this time, and end with the best so far; the same command goes on from there.",
 )
 @click.option(
     "--workers", type=click.IntRange(min=0), help="Processes that compile; 0: this one. Default: as many as CPUs."
@@ -115,6 +124,14 @@ Examples:
 @click.option(
     "--write", "directory", metavar="DIR", help="Merge the best for each number of rows into this folder, as records."
 )
+@click.option(
+    "--least-gain",
+    type=click.FloatRange(0),
+    default=2.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Write a record only where the best is faster than what was used before by more than this; 0: each.",
+)
 @click.option("--replace", is_flag=True, help="Write records also where there are faster ones.")
 @click.option("--plot", metavar="FILE", help="Draw the best time over the trials, as PNG, PDF or SVG.")
 @click.option("--all", "show_all", is_flag=True, help="Show every candidate.")
@@ -123,11 +140,13 @@ def tune(
     target: str | None,
     rungs: tuple[int, ...] | None,
     topk: int,
+    time_limit: float | None,
     workers: int | None,
     journal: str | None,
     again: bool,
     cluster: str | None,
     directory: str | None,
+    least_gain: float,
     replace: bool,
     plot: str | None,
     show_all: bool,
@@ -135,8 +154,9 @@ def tune(
     """Measure the likely kernels of a problem, or of all layers of models, and show the best for each number of rows.
 
     Candidates of every rule that applies are compiled, checked against a float64 product, and timed; the best few
-    twice. All GPUs that are visible take part. An interrupted tuning goes on where it was when the same command runs
-    again. The exit code is 1 if a candidate gave a wrong result.
+    twice, in turns with what is used now. All GPUs that are visible take part, and problems of which most is expected
+    begin. An interrupted tuning goes on where it was when the same command runs again. The exit code is 1 if a
+    candidate gave a wrong result.
     """
     from bitquant.arch import resolve_target
     from bitquant.schedule import preferred_layout
@@ -144,6 +164,7 @@ def tune(
     from bitquant.tune.journal import default_folder
     from bitquant.tune.result import Subject
 
+    begin = time.monotonic()
     resolved = resolve_target(target)
     is_cuda = resolved.kind.name == "cuda"
     if directory is not None and not is_cuda:
@@ -171,7 +192,8 @@ def tune(
     if is_cuda and cluster is None:
         check_gpu(str(resolved.arch))
     folder = Path(journal) if journal is not None else default_folder()
-    results, usage = _search(searched, names, topk, workers, folder, again, cluster)
+    deadline = None if time_limit is None else begin + time_limit
+    results, usage = _search(searched, names, topk, workers, folder, again, cluster, deadline)
     _show(results, config, show_all)
     click.echo(usage)
     failures = dict.fromkeys(rung.failure for rung in searched if rung.failure)
@@ -181,7 +203,7 @@ def tune(
         plot_tuning(searched, names, results[0].device, Path(plot))
         click.echo(f"drew {plot}")
     if directory is not None:
-        _write(results, directory, replace)
+        _write(results, directory, replace, least_gain / 100)
     if not failures:
         for result in results:
             result.plan()  # Every rung has a kernel that works, or this says what each candidate said.
@@ -196,6 +218,7 @@ def _search(
     folder: Path | None,
     again: bool,
     cluster: str | None,
+    deadline: float | None,
 ) -> tuple[list[TuningResult], str]:
     """Return the results, and a sentence on what they took."""
     from bitquant.schedule.rules import default_rules
@@ -221,7 +244,7 @@ def _search(
         fleet = Fleet(slots, rules, topk, folder, display.tell)
         try:
             with display:
-                results = fleet.tune(searched, again=again)
+                results = fleet.tune(searched, again=again, deadline=deadline)
         except KeyboardInterrupt:
             click.echo(wrapped(_interrupted(fleet, searched), is_error=True), err=True)
             raise
@@ -243,8 +266,12 @@ def _interrupted(fleet: Fleet, searched: Sequence[Rung]) -> str:
 
 def _usage(searched: Sequence[Rung], here: Here | None, workers: int, wall_s: float) -> str:
     """Return what a tuning took: trials, time, and how busy compilers and GPUs were."""
+    from bitquant.tune.search import TIME_LIMIT
+
     trials, kept = sum(len(r.trials) for r in searched), sum(r.kept for r in searched)
     words = f"{counted(trials, 'trial')}{f', {kept} of them from before' if kept else ''}, {duration(wall_s)}"
+    if left := sum(r.finished is None or r.finished.reason == TIME_LIMIT for r in searched if not r.failure):
+        words = f"time limit: {left} of {len(searched)} rungs are left; run the same command again to go on\n{words}"
     if trials == kept or here is None:
         return words
     compiling = here.builder.busy_s / max(1, workers) / wall_s
@@ -252,15 +279,21 @@ def _usage(searched: Sequence[Rung], here: Here | None, workers: int, wall_s: fl
     measuring = sum(measured_s) / max(1, len(measured_s)) / wall_s
     where = "GPU" if len(measured_s) == 1 else f"{len(measured_s)} GPUs"
     where = where if searched[0].subject.is_cuda else "CPU"
-    return f"{words}: {max(1, workers)} compilers busy for {compiling:.0%} of it, the {where} for {measuring:.0%}"
+    return (
+        f"{words}: {counted(max(1, workers), 'compiler')} busy for {compiling:.0%} of it ({here.builder.busy_s:.0f} s "
+        f"together), the {where} for {measuring:.0%} ({sum(measured_s):.0f} s)"
+    )
 
 
-def _write(results: Sequence[TuningResult], directory: str, replace: bool) -> None:
-    changed = dict.fromkeys(path for result in results for path in result.write_record(directory, replace))
+def _write(results: Sequence[TuningResult], directory: str, replace: bool, least_gain: float) -> None:
+    changed = dict.fromkeys(path for result in results for path in result.write_record(directory, replace, least_gain))
     for path in changed:
         click.echo(f"wrote {path}")
     if not changed:
-        click.echo(f"{directory} has records that are as fast; --replace writes all the same")
+        click.echo(
+            f"nothing to write: nothing is faster by more than {least_gain:.1%} than what is used now, or {directory} "
+            "has records that are as fast (--least-gain 0 --replace writes all the same)"
+        )
 
 
 def _show(results: Sequence[TuningResult], problems: Sequence[ModelProblem], show_all: bool) -> None:

@@ -14,9 +14,9 @@ from bitquant.files import as_path
 if TYPE_CHECKING:
     from bitquant.nn.shapes import ModelProblem
 
-__all__ = ["problems_of_file", "problems_of_options"]
+__all__ = ["problems_of_file", "problems_of_options", "without_shapes"]
 
-_TABLES = "[[model]] tables with a field 'model', and [[problem]] tables with N and K"
+_TABLES = "[[model]] tables with a field 'model', and [[problem]] tables with N and K, or with shapes"
 
 
 def problems_of_options(
@@ -49,8 +49,9 @@ def problems_of_options(
 def problems_of_file(path: str | Path) -> list[ModelProblem]:
     """Return the distinct problems that a TOML file names.
 
-    A table ``[[model]]`` has the field ``model``, and may have ``tensor_parallel``; a table ``[[problem]]`` has N and
-    K. Other fields are those of `MatmulConfig`, and fields at the top those of every table that does not name them.
+    A table ``[[model]]`` has the field ``model``, one or a list, and may have ``tensor_parallel``; a table
+    ``[[problem]]`` has N and K, or ``shapes``, as `bitquant bench` takes them. Other fields are those of
+    `MatmulConfig`, and fields at the top those of every table that does not name them.
 
     Raises
     ------
@@ -63,6 +64,7 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
         import tomli as tomllib
     from bitquant.config import MatmulConfig
     from bitquant.nn.shapes import ModelProblem, model_problems
+    from bitquant.testing.bench.problems import parse_shapes
 
     path = as_path(path, "config", ConfigError)
     try:
@@ -84,13 +86,17 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
                     parallel = fields.pop("tensor_parallel", [1])
                     model = fields.pop("model", None)
                     _check_fields(fields, without=("N", "K"), needs={"model": model})
-                    found += model_problems(model, fields, parallel if isinstance(parallel, list) else [parallel])
+                    counts = parallel if isinstance(parallel, list) else [parallel]
+                    for name in model if isinstance(model, list) else [model]:
+                        found += model_problems(name, fields, counts)
                 else:
                     if "tensor_parallel" not in table:  # At the top it is for the models.
                         fields.pop("tensor_parallel", None)
-                    _check_fields(fields)
-                    config = MatmulConfig(**fields)
-                    found.append(ModelProblem(config, f"{config.N} x {config.K}"))
+                    shapes = fields.pop("shapes", None)
+                    _check_fields(fields, without=() if shapes is None else ("N", "K"))
+                    sizes = [] if shapes is None else [{"N": N, "K": K} for N, K in parse_shapes(shapes)]
+                    configs = [MatmulConfig(**{**fields, **size}) for size in sizes or [{}]]
+                    found += [ModelProblem(config, f"{config.N} x {config.K}") for config in configs]
             except (ConfigError, TypeError) as error:
                 raise ConfigError(f"{where}: {error}", config=path) from error
     return distinct(found)
@@ -108,6 +114,23 @@ def _check_fields(
         raise ConfigError(f"needs the field {missing[0]!r}")
     if unknown := sorted(set(fields) - set(known)):
         raise ConfigError(f"{unknown[0]!r} is no field; there are {', '.join(known)}")
+
+
+def without_shapes(problems: Sequence[ModelProblem], shapes: str | None) -> list[ModelProblem]:
+    """Return the problems of other sizes than those, which are named as for `bitquant bench`.
+
+    Raises
+    ------
+    ConfigError
+        If one is no size and no name, or no problem is left.
+    """
+    from bitquant.testing.bench.problems import parse_shapes
+
+    left_out = set(parse_shapes(shapes)) if shapes else set()
+    found = [p for p in problems if (p.config.N, p.config.K) not in left_out]
+    if problems and not found:
+        raise ConfigError(f"'--leave-out' must leave something to tune (got {shapes}, and that is all there is)")
+    return found
 
 
 def distinct(problems: Any) -> list[ModelProblem]:

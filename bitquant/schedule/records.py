@@ -295,7 +295,7 @@ def load_records(path: str | Path) -> Records:
 def records_for(path: str | Path, config: MatmulConfig | GroupedMatmulConfig, arch: str) -> Records:
     """Return the records that may serve a problem: those of a file, or of the files of a folder for its formats.
 
-    A file is read again only after it has changed.
+    A file is read again only after it has changed. All callers share what is returned: it is for looking up.
 
     Raises
     ------
@@ -303,9 +303,14 @@ def records_for(path: str | Path, config: MatmulConfig | GroupedMatmulConfig, ar
         If there is no such file or folder, or a file is malformed.
     """
     path = as_path(path, "records", RecordError)
-    if not _is_folder(path):
-        return Records(_read(path))
-    return Records(r for file in sorted(path.glob(f"{arch}/*/{_file_name(config)}")) for r in _read(file))
+    is_folder = _is_folder(path)
+    files = sorted(path.glob(f"{arch}/*/{_file_name(config)}")) if is_folder else [path]
+    return _records_of(tuple(_state(file) for file in files))
+
+
+@functools.lru_cache(maxsize=64)
+def _records_of(states: tuple[tuple[Path, int, int], ...]) -> Records:
+    return Records(record for state in states for record in _parse(*state))
 
 
 def _is_folder(path: Path) -> bool:
@@ -320,11 +325,16 @@ def _is_folder(path: Path) -> bool:
 
 
 def _read(path: Path) -> tuple[Record, ...]:
+    return _parse(*_state(path))
+
+
+def _state(path: Path) -> tuple[Path, int, int]:
+    """Return a file with its time and size, which say whether it has changed."""
     try:
         status = path.stat()
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}", path=path) from error
-    return _parse(path, status.st_mtime_ns, status.st_size)
+    return path, status.st_mtime_ns, status.st_size
 
 
 @functools.lru_cache(maxsize=64)

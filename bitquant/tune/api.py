@@ -12,11 +12,10 @@ import torch
 
 from bitquant.arch import detected_cuda_arch
 from bitquant.errors import CallError, RecordError, UnsupportedError
-from bitquant.problem import Problem
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.tuned import plan, read_hint
-from bitquant.tune.candidates import Candidate, default_candidate
+from bitquant.tune.candidates import Candidate
 from bitquant.tune.fleet import Fleet, Rung, slots_here, visible_gpus
 from bitquant.tune.measure import Clock
 from bitquant.tune.measurer import LocalMeasurer
@@ -111,7 +110,7 @@ def rungs_of(
     rules: Sequence[Rule] | None = None,
     warn: Callable[[str], object] = lambda _: None,
 ) -> list[Rung]:
-    """Return what to search of a problem that has no operator: each rung, with what would serve it now.
+    """Return what to search of a problem that has no operator: each rung, with the record that serves it now.
 
     Parameters
     ----------
@@ -138,13 +137,11 @@ def rungs_of(
         planned = {}
     found = []
     for rung in wanted:
-        problem = Problem(subject.config, rung, subject.target, subject.weight_layout)
         if (now := planned.get(rung)) is not None:
             rule = next(rule for rule in rules if rule.name == now.rule)
-            current: Candidate | None = Candidate(rung, rule, read_hint(rule, now.hint))
+            found.append(Rung(subject, rung, Candidate(rung, rule, read_hint(rule, now.hint)), has_record=True))
         else:
-            current = default_candidate(problem, rules)
-        found.append(Rung(subject, rung, current))
+            found.append(Rung(subject, rung, None))
     return found
 
 

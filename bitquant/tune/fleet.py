@@ -8,6 +8,7 @@ import datetime as dt
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from bitquant.errors import BitquantError, UnsupportedError
 from bitquant.parallel import NAP_S
 from bitquant.problem import Problem
 from bitquant.schedule.rules.contract import Rule
-from bitquant.tune.candidates import Candidate
+from bitquant.tune.benefit import expected_gain
+from bitquant.tune.candidates import Candidate, default_candidate
 from bitquant.tune.compile import Builder
 from bitquant.tune.isolated import ProcessMeasurer
 from bitquant.tune.journal import Journal
@@ -32,7 +34,7 @@ from bitquant.tune.predictor import default_predictor
 from bitquant.tune.result import Tuned, TuningResult
 from bitquant.tune.search import FINALISTS, Finished, best_of
 from bitquant.tune.trial import Trial
-from bitquant.tune.work import SLOTS, Bench, LocalSlot, Slot, SlotLostError, job_of
+from bitquant.tune.work import Bench, LocalSlot, Slot, SlotLostError, job_of, slots_of
 
 __all__ = ["Fleet", "Here", "Rung", "provenance_of", "slots_here", "start_measurers", "visible_gpus"]
 
@@ -48,7 +50,9 @@ class Rung:
     rung
         Which of its rungs.
     current
-        What serves it now.
+        What serves it now; None: the default, which is found when the search begins.
+    has_record
+        Whether that is by a record: those that have none are searched first.
     trials
         What was done, by candidate, in the order in which it was first done.
     kept
@@ -66,6 +70,7 @@ class Rung:
     kept: int = 0
     finished: Finished | None = None
     failure: str = ""
+    has_record: bool = False
 
     @property
     def problem(self) -> Problem:
@@ -125,9 +130,12 @@ class Fleet:
         self._lock = threading.Lock()
         self._journals: dict[str, Journal] = {}
         self._errors: list[BaseException] = []
+        self._deadline: float | None = None
 
-    def tune(self, rungs: Sequence[Rung], *, again: bool = False) -> list[TuningResult]:
+    def tune(self, rungs: Sequence[Rung], *, again: bool = False, deadline: float | None = None) -> list[TuningResult]:
         """Search all rungs, and return a result for each subject, in their order.
+
+        Those that have no record begin, and of them those of which most is expected (`bitquant.tune.benefit`).
 
         Parameters
         ----------
@@ -135,6 +143,8 @@ class Fleet:
             Those of one subject in a row.
         again
             Whether to leave out what journals have from before.
+        deadline
+            Time of `time.monotonic` after which no trial begins: what was begun ends with its best so far.
 
         Raises
         ------
@@ -145,13 +155,15 @@ class Fleet:
         """
         provenance = {id(r.subject): provenance_of(r.subject) for r in rungs}
         waiting: queue.SimpleQueue[Rung] = queue.SimpleQueue()
+        self._deadline = deadline
         for rung in rungs:
             self._recall(rung, provenance[id(rung.subject)], again)
-            if rung.finished is None:
-                waiting.put(rung)
             self._tell(rung)
+        new = [r for r in rungs if r.finished is None]
+        for rung in sorted(new, key=lambda r: (r.has_record, -expected_gain(r.problem))):
+            waiting.put(rung)
         left = list(self._slots)
-        while not waiting.empty():  # Once, unless slots are lost.
+        while not waiting.empty() and not self._is_late():  # Once, unless slots are lost.
             if not left:
                 raise UnsupportedError("all machines that tuned are gone; run the same command again to go on")
             left = self._run(left, waiting)
@@ -222,7 +234,7 @@ class Fleet:
 
     def _serve(self, slot: Slot, waiting: queue.SimpleQueue[Rung]) -> bool:
         """Search what waits until nothing does; return whether the slot is of use after it."""
-        while not self._errors:
+        while not self._errors and not self._is_late():
             try:
                 rung = waiting.get_nowait()
             except queue.Empty:
@@ -240,9 +252,15 @@ class Fleet:
                 self._errors.append(error)
         return True
 
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
+
     def _search(self, slot: Slot, rung: Rung) -> None:
         known = list(rung.trials.values())
-        for line in slot.run(job_of(rung.problem, self._topk, rung.current, known)):
+        if rung.current is None:
+            rung.current = default_candidate(rung.problem, self._rules)
+        limit_s = None if self._deadline is None else self._deadline - time.monotonic()
+        for line in slot.run(job_of(rung.problem, self._topk, rung.current, known, limit_s)):
             if self._errors:
                 return
             with self._lock:
@@ -308,7 +326,8 @@ def slots_here(
     try:
         made = made or start_measurers(device_type, gpus if device_type == "cuda" else [None])
         benches = [Bench(builder, measurer, rules, default_predictor()) for measurer in made]
-        count = SLOTS if device_type == "cuda" else 1
+        # On a CPU compilers would compete with the kernels.
+        count = slots_of(workers // len(made)) if device_type == "cuda" else 1
         yield Here([LocalSlot(bench) for bench in benches for _ in range(count)], builder, made)
     finally:
         builder.stop()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -18,12 +19,12 @@ from bitquant.tune.measure import Clock, Workbench, clock_for
 from bitquant.tune.trial import Verdict
 from bitquant.workers import describe
 
-__all__ = ["ROUNDS", "BrokenContextError", "LocalMeasurer", "Measurer"]
+__all__ = ["BENCHES", "ROUNDS", "BrokenContextError", "LocalMeasurer", "Measurer"]
 
 #: Turns in which finalists are timed; each one's latency is the median.
 ROUNDS = 5
-#: Problems whose operands are kept: two rungs share a GPU, one being compiled while the other is measured.
-_BENCHES = 2
+#: Problems whose operands are kept, as many as rungs may share a GPU.
+BENCHES = 6
 
 
 class BrokenContextError(BuildError):
@@ -164,11 +165,16 @@ class LocalMeasurer:
     def _bench(self, problem: Problem) -> Workbench:
         key = _key(problem)
         if key not in self._benches:
-            while len(self._benches) >= _BENCHES:
+            while len(self._benches) >= BENCHES:
                 self._benches.popitem(last=False)
             self._tell("operands")
+            make = functools.partial(Workbench, problem.config, problem.weight_layout, problem.rung, self._place)
             try:
-                self._benches[key] = Workbench(problem.config, problem.weight_layout, problem.rung, self._place)
+                try:
+                    self._benches[key] = make()
+                except torch.OutOfMemoryError:  # Those of other problems may hold what it needs.
+                    self._benches.clear()
+                    self._benches[key] = make()
             except Exception as error:
                 self._check_gpu(error)
                 raise

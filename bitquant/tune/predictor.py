@@ -15,7 +15,7 @@ from bitquant.schedule.ranking import order
 from bitquant.schedule.ranking.features import geometries, slowness
 from bitquant.tune.candidates import Candidate
 
-__all__ = ["Analytical", "Learned", "Predictor", "default_predictor"]
+__all__ = ["Analytical", "Learned", "Predictor", "Remembered", "default_predictor"]
 
 
 class Predictor(Protocol):
@@ -94,6 +94,31 @@ class Analytical:
             for c in candidates
         ]
         return np.array(rows, dtype=np.float32).reshape(len(candidates), 2 + len(columns))
+
+
+class Remembered:
+    """A predictor of one problem that is asked once of each candidate: the order and the search want the same times.
+
+    Parameters
+    ----------
+    predictor
+        Whom to ask.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._known_us: dict[Any, float] = {}
+
+    def predict_us(self, problem: Problem, candidates: Sequence[Candidate]) -> np.ndarray:
+        """Return what was said of them before; where one is new all are asked, since times may be relative."""
+        if any(c.key not in self._known_us for c in candidates):
+            times = self._predictor.predict_us(problem, candidates)
+            self._known_us = {c.key: us for c, us in zip(candidates, times, strict=True)}
+        return np.array([self._known_us[c.key] for c in candidates], dtype=np.float64)
+
+    def features(self, problem: Problem, candidates: Sequence[Candidate]) -> np.ndarray:
+        """Return those of the predictor."""
+        return self._predictor.features(problem, candidates)
 
 
 def default_predictor() -> Predictor:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +95,11 @@ class TuningResult:
         """Return the trial of what was used before."""
         return next(t for t in self.trials if t.candidate.rung == rung)
 
+    def gain(self, rung: int) -> float:
+        """Return the share by which the best of a rung is faster than what was used before; infinite if that failed."""
+        before_us = self.before(rung).latency_us
+        return math.inf if before_us is None else before_us / (self.best[rung].latency_us or math.inf) - 1.0
+
     def floor_us(self, rung: int) -> float:
         """Return the time in microseconds that memory alone takes for a call, at the bandwidth of the architecture."""
         return floor_us(self.operator.config, rung, target_gpu(self.operator.target))
@@ -128,8 +134,14 @@ class TuningResult:
         chosen = {rung: t.candidate for rung, t in self.best.items()}
         return Plan({rung: Planned(c.rule.name, c.hint.to_dict(), "tuned") for rung, c in chosen.items()})
 
-    def records(self) -> list[Record]:
+    def records(self, least_gain: float = 0.0) -> list[Record]:
         """Return a record of the best candidate of each rung.
+
+        Parameters
+        ----------
+        least_gain
+            A rung has a record only if its best is faster than what was used before by more than this share, both
+            timed in turn; 0: each rung.
 
         Raises
         ------
@@ -153,9 +165,12 @@ class TuningResult:
                 provenance={**self.provenance, "candidates": len(self.of_rung(rung))},
             )
             for rung, trial in sorted(self.best.items())
+            if not least_gain or self.gain(rung) > least_gain
         ]
 
-    def write_record(self, directory: str | Path = "schedules", replace: bool = False) -> list[Path]:
+    def write_record(
+        self, directory: str | Path = "schedules", replace: bool = False, least_gain: float = 0.0
+    ) -> list[Path]:
         """Merge the records into a folder, and return the files that have changed.
 
         Parameters
@@ -164,6 +179,8 @@ class TuningResult:
             The folder; see `bitquant.schedule.records.save_records`.
         replace
             Whether they replace records that are as fast.
+        least_gain
+            As of `records`.
 
         Raises
         ------
@@ -172,4 +189,4 @@ class TuningResult:
         RecordError
             If a file that is there is malformed.
         """
-        return save_records(self.records(), directory, replace)
+        return save_records(self.records(least_gain), directory, replace)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,10 +20,12 @@ from bitquant.tune.measurer import Measurer
 from bitquant.tune.predictor import Predictor
 from bitquant.tune.trial import Trial
 
-__all__ = ["FINALISTS", "Finished", "Space", "best_of", "search"]
+__all__ = ["FINALISTS", "TIME_LIMIT", "Finished", "Space", "best_of", "search"]
 
 #: Candidates that are timed again: at most so many, and within this factor of the fastest; and what is used now.
 FINALISTS, FINAL_FACTOR = 4, 1.15
+#: Why a search ended that may go on.
+TIME_LIMIT = "time limit"
 #: Trials before the first fit, at least and as a share of the most, and in each round after it.
 _FIRST, _FIRST_SHARE, _ROUND = 8, 0.25, 4
 #: Expected improvement below which a trial does not pay. It is a mean over mostly none: a fifth of the noise of a
@@ -71,13 +74,19 @@ class Space:
 
 
 def search(
-    space: Space, topk: int, builder: Builder, measurer: Measurer, known: Sequence[Trial] = ()
+    space: Space,
+    topk: int,
+    builder: Builder,
+    measurer: Measurer,
+    known: Sequence[Trial] = (),
+    deadline: float | None = None,
 ) -> Iterator[Trial | Finished]:
     """Yield each trial when it is done, a finalist's again with its precise time, and the end.
 
     A first batch is the first candidates in order, and a quarter of it spread over those that are predicted well. Then
     each round fits a `Surrogate` to the trials so far, and takes the candidates with the greatest expected improvement.
-    It ends with `topk` trials, or when no improvement that pays is expected.
+    It ends with `topk` trials, when no improvement that pays is expected, or at the deadline: then it counts as one
+    that was allowed the trials that it has had, so that a later one goes on from there.
 
     Parameters
     ----------
@@ -89,16 +98,18 @@ def search(
         Who builds, and who checks and times.
     known
         Trials of before, which are not done again.
+    deadline
+        Time of `time.monotonic` after which no round begins; the best so far are timed again all the same.
 
     Raises
     ------
     BrokenContextError, UnsupportedError
         As the measurer does.
     """
-    run = _Search(space, topk, builder, measurer, known)
+    run = _Search(space, topk, builder, measurer, known, deadline)
     yield from run.rounds()
     yield from run.finals()
-    yield Finished(space.problem.rung, topk, run.reason)
+    yield Finished(space.problem.rung, run.allowed, run.reason)
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
@@ -111,8 +122,16 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
 
 
 class _Search:
-    def __init__(self, space: Space, topk: int, builder: Builder, measurer: Measurer, known: Sequence[Trial]) -> None:
-        self._problem, self._topk = space.problem, topk
+    def __init__(
+        self,
+        space: Space,
+        topk: int,
+        builder: Builder,
+        measurer: Measurer,
+        known: Sequence[Trial],
+        deadline: float | None,
+    ) -> None:
+        self._problem, self._topk, self._deadline = space.problem, topk, deadline
         self._builder, self._measurer = builder, measurer
         # What was tried before may have left the space; it is a candidate all the same.
         self._candidates = list({c.key: c for c in [*space.candidates, *(t.candidate for t in known)]}.values())
@@ -122,6 +141,8 @@ class _Search:
         self._archives: dict[int, Archive] = {}
         self._predictor = space.predictor
         self.reason = ""
+        #: The most trials, unless the deadline came first.
+        self.allowed = topk
 
     def rounds(self) -> Iterator[Trial]:
         while picked := self._pick():
@@ -154,6 +175,9 @@ class _Search:
         room = self._topk - len(self._trials)
         if room <= 0 or not left:
             self.reason = f"{self._topk} trials" if left else "all hints tried"
+            return []
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            self.reason, self.allowed = TIME_LIMIT, len(self._trials)
             return []
         first = min(self._topk, max(_FIRST, round(_FIRST_SHARE * self._topk)))
         if len(self._trials) < first:

@@ -6,6 +6,7 @@ The same function runs in a thread beside others, and on another machine (`bitqu
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -19,15 +20,17 @@ from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.tuned import read_hint
 from bitquant.tune.candidates import Candidate, candidates
 from bitquant.tune.compile import Builder
-from bitquant.tune.measurer import Measurer
-from bitquant.tune.predictor import Predictor
+from bitquant.tune.measurer import BENCHES, Measurer
+from bitquant.tune.predictor import Predictor, Remembered
 from bitquant.tune.search import Finished, Space, search
 from bitquant.tune.trial import Trial
 
-__all__ = ["SLOTS", "Bench", "LocalSlot", "Slot", "SlotLostError", "job_of", "work"]
+__all__ = ["SLOTS", "Bench", "LocalSlot", "Slot", "SlotLostError", "job_of", "slots_of", "work"]
 
-#: Rungs that share a GPU: one is compiled while another is measured. On a CPU compilers would compete with the kernels.
+#: Rungs that share a GPU, at least: one is compiled while another is measured.
 SLOTS = 2
+#: Compilers for each rung that is searched at the same time: a round builds four candidates, and waits for their times.
+_COMPILERS_A_SLOT = 3
 
 
 class SlotLostError(Exception):
@@ -44,8 +47,17 @@ class Bench:
     predictor: Predictor
 
 
+def slots_of(compilers: int) -> int:
+    """Return how many rungs share a GPU that has so many compilers: enough of them to keep all busy."""
+    return max(SLOTS, min(BENCHES, compilers // _COMPILERS_A_SLOT))
+
+
 def job_of(
-    problem: Problem, topk: int, current: Candidate | None = None, known: Sequence[Trial] = ()
+    problem: Problem,
+    topk: int,
+    current: Candidate | None = None,
+    known: Sequence[Trial] = (),
+    limit_s: float | None = None,
 ) -> dict[str, Any]:
     """Return what a worker is told, ready for JSON.
 
@@ -59,6 +71,8 @@ def job_of(
         What is used now.
     known
         Trials of before.
+    limit_s
+        Seconds after which no trial is begun.
     """
     return {
         "problem": problem.config.problem(),
@@ -68,6 +82,7 @@ def job_of(
         "topk": topk,
         "current": None if current is None else {"rule": current.rule.name, "hint": current.hint.to_dict()},
         "known": [trial.to_dict() for trial in known],
+        "limit_s": limit_s,
     }
 
 
@@ -81,16 +96,18 @@ def work(job: Mapping[str, Any], bench: Bench) -> Iterator[dict[str, Any]]:
     bench
         What to work with.
     """
+    deadline = None if job["limit_s"] is None else time.monotonic() + job["limit_s"]
     target = resolve_target(Target(job["target"]))
     problem = Problem(MatmulConfig.from_problem(job["problem"]), job["rung"], target, job["layout"])
     current = None
     if (now := job["current"]) is not None:
         rule = next(rule for rule in bench.rules if rule.name == now["rule"])
         current = Candidate(problem.rung, rule, read_hint(rule, now["hint"]))
-    ordered = candidates(problem, bench.rules, bench.predictor.predict_us, current)
+    predictor = Remembered(bench.predictor)
+    ordered = candidates(problem, bench.rules, predictor.predict_us, current)
     known = [Trial.from_dict(fields, bench.rules) for fields in job["known"]]
-    space = Space(problem, ordered, bench.predictor)
-    for event in search(space, job["topk"], bench.builder, bench.measurer, known):
+    space = Space(problem, ordered, predictor)
+    for event in search(space, job["topk"], bench.builder, bench.measurer, known, deadline):
         yield asdict(event) if isinstance(event, Finished) else event.to_dict()
 
 

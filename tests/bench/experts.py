@@ -470,9 +470,8 @@ def _print_means(everything: dict[str, Any], tokens: Sequence[int]) -> None:
             leads.setdefault("held out" if layer in HELD_OUT else "others", []).append(sums["Humming"] / ours)
         print(f"| {layer} | {t} | " + " | ".join(cells) + " |")
     for which, values in leads.items():
-        print(
-            f"\nAhead of Humming, {which}: geometric mean {statistics.geometric_mean(values):.2f}, least {min(values):.2f}"
-        )
+        mean = statistics.geometric_mean(values)
+        print(f"\nAhead of Humming, {which}: geometric mean {mean:.2f}, least {min(values):.2f}")
 
 
 if __name__ == "__main__":

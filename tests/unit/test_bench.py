@@ -353,6 +353,7 @@ TAKEN = {
     "torch _scaled_mm": ["float8_e4m3:float8_e4m3", "float8_e4m3:float8_e4m3-scaled"],
     "Humming": ["uint4-g128-zeros", "uint3-g128-quantized", "int4-g128", "int8-row", "fp4_e2m1-g32", "float8_e4m3-row"],
     "GemLite": ["uint4-g128-zeros", "int4-g128", "uint2-g64-zeros", "int1-g128", "int8-row"],
+    "QuACK": ["bf16:uint4-g128-zeros", "bf16:int4-g128", "bf16:int4-g32"],
     "bitsandbytes": ["nf4-g64", "bf16:nf4-g128"],
     "Marlin": ["int4-g128", "int4-row"],
 }
@@ -371,6 +372,14 @@ REFUSED = {
         "int4-g128-zeros",
     ],
     "GemLite": ["uint3-g128", "nf4-g64", "int4", "uint4-g128-rescale", "int8:int4-g128", "int4-g16"],
+    "QuACK": [
+        "int4-g128",
+        "bf16:uint4-g64-zeros",
+        "bf16:uint4-g128-rescale",
+        "bf16:int4",
+        "bf16:int4-g256",
+        "bf16:nf4-g64",
+    ],
     "bitsandbytes": ["fp4_e2m1-g64", "nf4-g32", "int4-g64", "nf4"],
     "Marlin": ["uint4-g128-zeros", "int4-g64", "bf16:int4-g128", "int4-g128-zeros"],
 }

@@ -14,7 +14,7 @@ from rich.console import Console
 import bitquant as bq
 from bitquant.arch import cpu_target
 from bitquant.cli.app import cli
-from bitquant.cli.tune_file import problems_of_file
+from bitquant.cli.tune_file import problems_of_file, without_shapes
 from bitquant.cli.tune_live import TuneDisplay, duration
 from bitquant.nn.shapes import MODELS, model_problems
 from bitquant.testing.generators import SHAPE_SETS
@@ -130,9 +130,28 @@ def test_a_file_names_models_and_problems(tmp_path):
     assert (found[-1].config.W_dtype, found[-1].name) == ("nf4", "96 x 64")
 
 
+def test_a_file_takes_lists_of_models_and_sets_of_shapes(tmp_path):
+    """A table of several models is each of them; `shapes` is as `bitquant bench` takes it; sizes can be left out."""
+    path = tmp_path / "shapes.toml"
+    path.write_text(
+        "W_dtype = 'uint4'\n[[model]]\nmodel = ['llama-3-8b', 'mistral-small-24b']\n"
+        "[[problem]]\nshapes = 'bitblas,64x96'"
+    )
+    found = shapes(problems_of_file(path))
+    models = [shapes(model_problems(m, {"W_dtype": "uint4"})) for m in ("llama-3-8b", "mistral-small-24b")]
+    assert set(found) == {*models[0], *models[1], *SHAPE_SETS["bitblas"], (64, 96)}
+    assert (6144, 5120) in found
+    left = shapes(without_shapes(problems_of_file(path), "held-out,64x96"))
+    assert set(left) == set(found) - {(6144, 5120), (64, 96)}
+    with pytest.raises(bq.ConfigError, match="'--leave-out' must leave something"):
+        without_shapes(problems_of_file(path)[:1], "6144x4096")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[[problem]]\nN = 3\nshapes = '4x4'\nW_dtype = 'uint4'", r"\[\[problem\]\] 1: 'N' is no field"),
+        ("[[problem]]\nshapes = 'some'\nW_dtype = 'uint4'", "'shapes' must be sizes NxK or names of"),
         ("[[problem]]\nN = 3\nK = 4\nbits = 4", r"\[\[problem\]\] 1: 'bits' is no field; there are M, N, K"),
         ("[[model]]\nW_dtype = 'uint4'", r"\[\[model\]\] 1: needs the field 'model'"),
         ("[[model]]\nmodel = 'llama-3-8b'\nN = 4\nW_dtype = 'uint4'", "'N' is no field"),
@@ -190,6 +209,15 @@ def test_the_command_tunes_a_model(made_up, tmp_path):
     assert f"{count} trials, {count} of them from before" in again.stdout
     assert len(made_up.sampled) == count
     assert len(list((tmp_path / "cache" / "tuning").glob("cpu-*.jsonl"))) == 4
+
+
+def test_the_command_ends_at_its_time_limit(made_up):
+    """It says how many rungs are left, and how to go on."""
+    arguments = ["tune", "--model", "llama-3-8b", "--M", "1,16", "--W_dtype", "uint4", "--target", "cpu"]
+    result = CliRunner().invoke(cli, [*arguments, "--time-limit", "1e-6"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "time limit: 8 of 8 rungs are left; run the same command again to go on\n0 trials" in result.stdout
+    assert not made_up.sampled
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,16 @@ import json
 import math
 import sys
 import threading
+import time
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import bitquant as bq
-from bitquant.arch import cpu_target
+from bitquant.arch import cpu_target, cuda_target
 from bitquant.child import Late
 from bitquant.problem import Problem
 from bitquant.schedule import Hint
@@ -29,12 +30,12 @@ from bitquant.tune.cluster import slots_on_cluster
 from bitquant.tune.fleet import Fleet, Rung
 from bitquant.tune.isolated import ProcessMeasurer
 from bitquant.tune.journal import Journal
-from bitquant.tune.predictor import Analytical
-from bitquant.tune.result import Subject
+from bitquant.tune.predictor import Analytical, Remembered
+from bitquant.tune.result import Subject, TuningResult
 from bitquant.tune.search import Finished, Space, search
 from bitquant.tune.surrogate import Surrogate, expected_improvement
 from bitquant.tune.trial import Trial, Verdict
-from bitquant.tune.work import Bench, LocalSlot, SlotLostError
+from bitquant.tune.work import Bench, LocalSlot, SlotLostError, slots_of
 
 CONFIG = bq.MatmulConfig(M=(1, 8), N=24, K=64, W_dtype="uint4")
 
@@ -172,6 +173,40 @@ def test_failures_do_not_end_a_search():
     trials, end = run(12, Measurer(lambda _: Verdict("failed", note="it died")))
     assert (len(trials), end.reason) == (12, "12 trials")
     assert not any(t.is_final for t in trials.values())
+
+
+def test_a_search_ends_at_its_deadline():
+    """No round begins after it, the best so far are timed again, and a later search goes on from there."""
+    measurer = Measurer()
+    begun, end = run(40, measurer)
+    for deadline, most in ((-math.inf, 0), (time.monotonic() + 3600.0, len(begun))):
+        *trials, end = search(space(), 40, Builder(), Measurer(), deadline=deadline)
+        assert len({t.candidate.key for t in trials}) == most
+    *trials, end = search(space(), 40, Builder(), measurer, list(begun.values())[:10], deadline=-math.inf)
+    assert end == Finished(1, 10, "time limit")
+    assert trials
+    assert all(t.is_final for t in trials)
+
+
+def test_a_search_asks_once_what_is_expected():
+    """The order of candidates and the search share what a predictor says; times of others are not mixed with it."""
+
+    class Counting(Analytical):
+        asked = 0
+
+        def predict_us(self, problem, found):
+            self.asked += 1
+            return super().predict_us(problem, found)
+
+    counting = Counting()
+    remembered = Remembered(counting)
+    everything = candidates(PROBLEM, (RULE,), remembered.predict_us)
+    times = remembered.predict_us(PROBLEM, everything[::-1])
+    assert counting.asked == 1
+    np.testing.assert_array_equal(times, Analytical().predict_us(PROBLEM, everything[::-1]))
+    strange = dataclasses.replace(everything[0], rung=8)
+    assert len(remembered.predict_us(PROBLEM, [*everything, strange])) == len(everything) + 1
+    assert counting.asked == 2
 
 
 def test_known_trials_are_not_done_again():
@@ -386,6 +421,68 @@ def test_slots_share_the_rungs():
     for measurer in measurers:
         assert len({c.rung for c in measurer.sampled}) <= 1
     assert sum(len(m.sampled) for m in measurers) == len(result.trials)
+
+
+def test_what_gains_most_begins():
+    """Rungs without a record come first, and of them those of few rows, of small weights, and of 8 bits."""
+    begun = []
+
+    def key(problem):
+        return problem.rung, problem.config.key()
+
+    class Noting(Measurer):
+        def sample(self, problem, candidate, archive):
+            if key(problem) not in begun:
+                begun.append(key(problem))
+            return super().sample(problem, candidate, archive)
+
+    def rung(m, N, W_dtype="uint4", **options):
+        config = bq.MatmulConfig(M=(1, 64, 512), N=N, K=64, W_dtype=W_dtype)
+        return Rung(Subject(config, cpu_target(), "plain"), m, None, **options)
+
+    expected = [rung(1, 64, "int8"), rung(1, 64), rung(1, 1 << 20), rung(64, 64), rung(512, 64)]
+    expected.append(rung(1, 64, "int4", has_record=True))
+    fleet_of([Noting()], topk=1).tune(expected[::-1])
+    assert begun == [key(r.problem) for r in expected]
+    assert all(r.current is not None for r in expected)
+
+
+def test_a_limited_tuning_goes_on_where_it_was(tmp_path):
+    """At the limit nothing more begins, and what was begun has its best; the same again does none of it twice."""
+
+    class Late(Measurer):
+        """Its first kernel takes longer than there is time."""
+
+        def sample(self, problem, candidate, archive):
+            time.sleep(0.0 if self.sampled else 0.3)
+            return super().sample(problem, candidate, archive)
+
+    first, second = Late(), Measurer()
+    (result,) = fleet_of([first], 20, journal=tmp_path).tune(rungs(), deadline=time.monotonic() + 0.2)
+    assert list(result.best) == [1]
+    assert 0 < len(first.sampled) < 20
+    (result,) = fleet_of([second], 20, journal=tmp_path).tune(rungs())
+    assert not {c.key for c in first.sampled} & {c.key for c in second.sampled}
+    assert sorted(result.best) == [1, 8]
+
+
+def test_only_gains_are_records():
+    """A rung whose default is as fast as the best, but for noise, has no record; one whose default fails has one."""
+    of_gpu = Subject(CONFIG, cuda_target("sm_90a"), "fragment")
+    before, best = (trial(x, us, is_final=True) for x, us in ((1, 10.0), (2, 9.85)))
+    failed, only = (replace(t, candidate=replace(t.candidate, rung=8)) for t in (before, best))
+    failed = replace(failed, status="failed", latency_us=None)
+    result = TuningResult(of_gpu, "NVIDIA H200", (before, best, failed, only), {1: best, 8: only}, {})
+    assert result.gain(1) == pytest.approx(10 / 9.85 - 1)
+    assert [r.rung for r in result.records()] == [1, 8]
+    assert [r.rung for r in result.records(0.01)] == [1, 8]
+    assert [r.rung for r in result.records(0.02)] == [8]
+
+
+@pytest.mark.parametrize(("compilers", "slots"), [(1, 2), (8, 2), (16, 5), (64, 6)])
+def test_rungs_share_a_gpu_as_there_are_compilers(compilers, slots):
+    """Two at least, so that one compiles while another is measured, and no more than a measurer keeps operands of."""
+    assert slots_of(compilers) == slots
 
 
 def test_slots_on_different_devices_are_refused():

@@ -342,6 +342,48 @@ class GemLite(Peer):
         return forward_functional(A, None, list(packed[:-1]), packed[-1])
 
 
+class Quack(Peer):
+    """QuACK's ``gemm_w4a16``, bfloat16 by integers of 4 bits, with the tiles that its own heuristic names.
+
+    Codes lie two a byte, the even column of K in the low half. Without zero points it takes code - 8 as the value.
+    """
+
+    name = "QuACK"
+    package = ("quack", "quack-kernels")
+
+    def refuses(self, config: MatmulConfig) -> str | None:
+        """Refuse what it has no format for."""
+        fmt = config.W_format
+        if config.A_format.name != "bfloat16":
+            return f"takes A in bfloat16 (got {config.A_format.name})"
+        if fmt.name != ("uint4" if config.with_zeros else "int4") or config.zeros_mode == "rescale":
+            return f"takes int4, and uint4 with integer zero points (got {fmt.name})"
+        if config.N % 128 or config.K % 128:
+            return f"takes N and K that are multiples of 128 (got N={config.N}, K={config.K})"
+        return _wants_groups(config, (128,) if config.with_zeros else (32, 64, 128))
+
+    def pack(self, weights: Weights) -> Packed:
+        """Return its weight, its scales with the zero points, and the name of their format."""
+        from quack.gemm_w4 import prepare_w4_weight
+
+        config, codes, scale = weights.config, weights.codes, weights.own_scale.bfloat16()
+        packed = codes[:, 0::2] | codes[:, 1::2] << 4
+        if config.with_zeros:
+            name = "int4awq"
+            weight, factors = prepare_w4_weight(packed, (scale, weights.affine()[1].to(torch.uint8)), name)
+        else:
+            name = "int4" if config.group == 128 else f"int4_g{config.group}"
+            weight, factors = prepare_w4_weight(packed, scale, name)
+        return weight, factors, name
+
+    def run(self, packed: Packed, A: torch.Tensor) -> torch.Tensor:
+        """Return D."""
+        from quack.gemm_w4 import gemm_w4a16
+
+        weight, factors, name = packed
+        return gemm_w4a16(A, weight, factors, wformat=name)
+
+
 class BitsAndBytes(Peer):
     """bitsandbytes' nf4: blocks of consecutive weights, each with a float32 maximum."""
 
@@ -427,7 +469,7 @@ class Marlin(Peer):
 
 #: All peers, in the order of their columns.
 PEERS: tuple[Peer, ...] = (
-    TorchLinear(), TorchInt4(), TorchInt8(), TorchFloat8(), Humming(), GemLite(), BitsAndBytes(), Marlin(),
+    TorchLinear(), TorchInt4(), TorchInt8(), TorchFloat8(), Humming(), Quack(), GemLite(), BitsAndBytes(), Marlin(),
 )  # fmt: skip
 
 
