@@ -6,8 +6,7 @@ it issues instructions, the more slowly the fewer warps hide each other's latenc
 waits that nothing hides. Coefficients were fitted to 9400 kernels measured on H200s, for 695 problems: 19 shapes from
 1024 x 8192 to 16384 x 16384, M of 1 to 64, float16, bfloat16 and int8 A, weights of 1 to 8 bits. They are meant to put
 hints in order: of those measured for a problem, the one that the model puts first is on average 3% behind the best.
-Where A is multiplied as digits, coefficients are those of an earlier fit (390 kernels, weights of 1 to 3 bits). The
-times of phases, and of scales that do not fit shared memory, are of 450 kernels of trials with 16-bit A (2026-11-30).
+Where A is multiplied as digits, coefficients are those of an earlier fit (390 kernels, weights of 1 to 3 bits).
 
 What is exact the model reads from the geometry. Registers, which the compiler gives out, are estimated. So is shared
 memory (`estimated_smem_bytes`): the fit was made with that estimate, and it takes less time than the exact number.
@@ -22,6 +21,7 @@ from bitquant.arch import REGISTERS_PER_SM, RESERVED_SMEM_BYTES
 from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry
 
 __all__ = [
+    "PHASE_ROWS",
     "cost_us",
     "estimated_registers",
     "estimated_smem_bytes",
@@ -95,11 +95,12 @@ class _Costs:
 
 _VALUE_COSTS = _Costs(
     start=0.9, memory=0.61, l2=0.8, issue=0.97, waits=0.03, load=0.15, block=0.135, split_block=1.37, split=0.02,
-    large_split=0.33, arrival=0.15, phase=0.2, ring_issue=0.31, ring=0.4, multicast=0.07, tightness=2.0,
-    stream_k=3.0, stream_k_phase=0.05, unstaged=1.2,
+    large_split=0.33, arrival=0.15, phase=0.5, ring_issue=0.31, ring=0.4, multicast=0.07, tightness=2.0,
+    stream_k=3.0, stream_k_phase=0.05,
 )  # fmt: skip
-#: The same where weights are those of experts: phases and scales as an earlier fit has them.
-_EXPERT_COSTS = replace(_VALUE_COSTS, phase=0.5, unstaged=2.0)
+#: The same from so many rows of A on, for one weight: phases, and scales that do not fit shared memory, are of 450
+#: kernels of trials (2026-11-30). With fewer rows those that this puts first were slower; experts were not measured.
+PHASE_ROWS, _PHASE_COSTS = 5, replace(_VALUE_COSTS, phase=0.2, unstaged=1.2)
 #: Where A is multiplied as digits: most instructions are masks, which issue at half the rate, and a ring takes longer
 #: to be filled.
 _DIGIT_COSTS = _Costs(
@@ -115,7 +116,7 @@ def cost_us(g: DecodeGeometry) -> float:
     sm_count = gpu.sm_count * gpu.decode_cluster_share(h.cluster)
     clock, l2_bytes = gpu.clock_hz / 1e6, gpu.decode_l2_bytes_per_s / 1e6
     busiest = g.blocks_of_busiest(sm_count)
-    costs, digits_us = _EXPERT_COSTS if g.has_experts else _VALUE_COSTS, 0.0
+    costs, digits_us = _PHASE_COSTS if g.rung >= PHASE_ROWS and not g.has_experts else _VALUE_COSTS, 0.0
     if g.is_digits:
         numbers = c.K / h.split_k * len(g.fragment_layout.planes)
         # Some of it is hidden by the first loads of the weight.

@@ -41,7 +41,7 @@ def features(g: WgmmaGeometry) -> dict[str, float]:
         "rounds": math.log2(rounds),
         "fills": min(2.0, h.stages / rounds),
         "slot_arrival": math.log(slot_us / cost),
-        "memory": math.log(memory_us / cost),
+        "from_memory": math.log(memory_us / cost),
         "l2": math.log(l2_us / cost),
         "instructions": step_instructions(g) + promotion_instructions(products, h.block_m),
         "tensor": math.log(tensor_us / cost),
