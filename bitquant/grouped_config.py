@@ -218,6 +218,11 @@ class GroupedMatmulConfig:
         by_index: dict[str, Any] = {"routing": "indexed", "top_k": 1, **of_rows}
         return dataclasses.replace(self, **by_order), dataclasses.replace(self, **by_index)
 
+    @property
+    def has_exact_results(self) -> bool:
+        """Whether no result may differ from another kernel's; with routing weights, or sums of slots, floats may."""
+        return self.matmul.has_exact_results and not self.with_routing_weights and not self.reduces_slots
+
     # Reading and writing.
 
     def with_M(self, M: int | Sequence[int] | None) -> GroupedMatmulConfig:

@@ -9,13 +9,14 @@ from bitquant import packing, relayout
 from bitquant.errors import ConfigError
 from bitquant.operands import GROUPED_OPERANDS
 from bitquant.operator import GroupedOperator
+from bitquant.tunable import TunableOperator
 
 __all__ = ["GroupedMatmul"]
 
 _WEIGHT = GROUPED_OPERANDS[1]
 
 
-class GroupedMatmul(GroupedOperator):
+class GroupedMatmul(TunableOperator, GroupedOperator):
     """A grouped matrix multiplication: each row of A by the weight of one of E experts (`GroupedMatmulConfig`).
 
     Parameters
@@ -59,10 +60,7 @@ class GroupedMatmul(GroupedOperator):
             If shape or type do not fit, or a value is out of the format's range.
         """
         c = self.config
-        wanted = (c.num_experts, c.N, c.K)
-        if not isinstance(weight, torch.Tensor) or tuple(weight.shape) != wanted:
-            got = tuple(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
-            raise ConfigError(f"'weight' must be a tensor of shape (E, N, K) = {wanted} (got {got})", weight=weight)
+        _check_shape(weight, (c.num_experts, c.N, c.K), "weight", "(E, N, K)")
         first = relayout.pack(weight[0], c.matmul, self.weight_layout)
         packed = first.new_empty((c.num_experts, *first.shape))
         packed[0] = first
@@ -73,8 +71,15 @@ class GroupedMatmul(GroupedOperator):
         return packed
 
     def restore_weight(self, qweight: torch.Tensor) -> torch.Tensor:
-        """Return the (E, N, K) values that `transform_weight` took: integers, or numbers for the other formats."""
+        """Return the (E, N, K) values that `transform_weight` took: integers, or numbers for the other formats.
+
+        Raises
+        ------
+        ConfigError
+            If shape or type are others than those of `transform_weight`.
+        """
         one = self.config.matmul
+        _check_shape(qweight, tuple(self.retrieve_weight_shape()), "qweight", "as transform_weight returns it")
         return torch.stack(
             [packing.unpack(relayout.from_layout(each, one, self.weight_layout), one) for each in qweight]
         )
@@ -86,12 +91,25 @@ class GroupedMatmul(GroupedOperator):
         ----------
         zeros
             (E, K / group, N) integers for "quantized"; (E, N, K / group) numbers else.
+
+        Raises
+        ------
+        ConfigError
+            If the shape is another one, or an integer is out of range.
         """
-        one = self.config.matmul
+        one, E = self.config.matmul, self.config.num_experts
         if not one.has_packed_zeros:
+            _check_shape(zeros, (E, *one.zeros_shape), "zeros", "(E, N, K / group_size)")
             return zeros
+        _check_shape(zeros, (E, one.num_groups, one.N), "zeros", "(E, K / group_size, N)")
         return torch.stack([packing.pack_zeros(each, one) for each in zeros])
 
     def retrieve_weight_shape(self) -> list[int]:
         """Return the shape of the stored weight."""
         return list(_WEIGHT.shape(self.config, 0, self.weight_layout))
+
+
+def _check_shape(tensor: object, wanted: tuple[int, ...], argument: str, what: str) -> None:
+    if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != wanted:
+        got = tuple(tensor.shape) if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+        raise ConfigError(f"{argument!r} must be a tensor of shape {what} = {wanted} (got {got})", **{argument: tensor})

@@ -5,6 +5,10 @@ On a GPU: one CUDA graph that holds one call for each of enough copies of the we
 together exceed three times the L2 cache, so that each call reads its weight from memory; random data (zeros run at a
 higher clock); the median of several replays. Host time is not in it. On a CPU: the median of single calls over
 rotating copies.
+
+Grouped calls have a routing each, drawn at random with all experts equally likely: at least 8 in turn. There are enough
+copies of all experts' weights, scales and zero points that what the calls between two of one copy read exceeds three
+times the L2 cache.
 """
 
 from __future__ import annotations
@@ -12,16 +16,18 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 
 from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
-from bitquant.grouped_inputs import draw_grouped_inputs
+from bitquant.grouped_config import GroupedMatmulConfig
+from bitquant.grouped_inputs import draw_grouped_inputs, draw_routing, expected_experts
 from bitquant.inputs import draw_inputs
 from bitquant.layouts import WeightLayout
-from bitquant.operands import operands_of
+from bitquant.operands import operands_of, present
 from bitquant.threads import follow_torch_threads
 
 __all__ = [
@@ -35,6 +41,7 @@ __all__ = [
     "operator_latency_us",
     "random_operands",
     "rotating_copies",
+    "rotating_operands",
 ]
 
 #: Copies of the weight exceed this many times the L2 cache.
@@ -42,6 +49,8 @@ CACHE_FACTOR = 3
 #: A CPU's last-level cache, as bytes to exceed: larger than any desktop's, a fair share of a server's.
 _CPU_CACHE_BYTES = 64 << 20
 _MAX_COPIES = 64
+#: Routings that grouped calls have in turn, at least.
+LEAST_ROUTINGS = 8
 
 
 class Described(Protocol):
@@ -153,6 +162,37 @@ def rotating_copies(W: torch.Tensor) -> list[torch.Tensor]:
     return [W, *(W.clone() for _ in range(copies_needed(W.numel() * W.element_size(), W.device) - 1))]
 
 
+def rotating_operands(
+    config: MatmulConfig | GroupedMatmulConfig, operands: dict[str, torch.Tensor], m: int
+) -> list[dict[str, torch.Tensor]]:
+    """Return the operands of each of the calls that a time is taken of, in the order of `operands`.
+
+    Parameters
+    ----------
+    config
+        The problem.
+    operands
+        Those of one call of `m` rows, by their names, in the order of the kernels' parameters.
+    m
+        Rows of A that are sorted, or tokens.
+
+    Returns
+    -------
+    list of dict
+        A call for each copy of the weight; of a grouped problem at least 8, which differ in their routing, too.
+    """
+    if isinstance(config, MatmulConfig):
+        return [{**operands, "W": W} for W in rotating_copies(operands["W"])]
+    device = operands["W"].device
+    of_experts = {o.argument: operands[o.argument] for o in present(config) if o.rows == "W"}
+    share = expected_experts(config, m) / config.num_experts
+    count = copies_needed(round(share * sum(tensor.nbytes for tensor in of_experts.values())), device)
+    copies = [of_experts, *({name: t.clone() for name, t in of_experts.items()} for _ in range(count - 1))]
+    generator = torch.Generator(device=device).manual_seed(m)
+    calls = count * -(-LEAST_ROUTINGS // count)
+    return [{**operands, **copies[i % count], **draw_routing(config, m, generator)} for i in range(calls)]
+
+
 def operator_latency_us(operator: Timed, m: int) -> float:
     """Return the median time of a call of `operator` with `m` rows, in microseconds.
 
@@ -166,10 +206,8 @@ def operator_latency_us(operator: Timed, m: int) -> float:
     device = torch.device("cuda", torch.cuda.current_device()) if operator.is_cuda else torch.device("cpu")
     operands = random_operands(operator, m, device)
     operator(**operands)  # Checks that the device fits the kernel, and loads it.
-    A, W, *others = operands.values()
-    weights = rotating_copies(W)
     D = operands_of(operator.config)[-1]
     output = torch.empty(D.shape(operator.config, m, "plain"), dtype=D.torch_dtype(operator.config), device=device)
     kernel = operator.kernel_for(m)
-    calls = [lambda w=w: kernel(A, w, *others, output) for w in weights]
+    calls = [partial(kernel, *each.values(), output) for each in rotating_operands(operator.config, operands, m)]
     return graph_latency_us(calls) if operator.is_cuda else cpu_latency_us(calls)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bitquant.cli.output import print_table, wrapped
-from bitquant.cli.problem import RowList, target_option
+from bitquant.cli.problem import DASHES, RowList, routing_of, routing_options, target_option
 from bitquant.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _BEGIN, _END = "<!-- begin: bitquant bench -->", "<!-- end: bitquant bench -->"
 
 
 @click.command(
+    context_settings=DASHES,
     epilog="""
 \b
 Examples:
@@ -36,6 +37,8 @@ Examples:
       --m 1,8,16 --json decode.json
   bitquant bench --shapes llama-3-70b,4096x4096 --formats nf4-g64 --m 1 \\
       --peers "torch linear,bitsandbytes"
+  bitquant bench --num_experts 128 --routing indexed --top_k 8 \\
+      --shapes 1536x2048 --formats bfloat16:uint4-g128 --m 1,4,16
   bitquant bench --host --shapes 4096x4096 --formats uint4-g128-zeros
   bitquant bench --from-json decode.json --markdown docs/figures.md \\
       --plots plots
@@ -47,11 +50,12 @@ of A where it is not --A_dtype, the type of W, the size of groups that share a
 scale (row: one a row; nothing: no scales), the mode of zero points, and
 whether outputs are scaled by row and column.
 Shapes are NxK, or sets: llama-3-8b, llama-3-70b, bitblas, square, decode.
-"""
+""",
 )
 @click.option("--shapes", default="decode", show_default=True, help="Sizes NxK and names of sets.")
 @click.option("--formats", default="uint4-g128-zeros", show_default=True, help="Formats of A and W.")
 @click.option("--m", "rows", type=RowList(), default="1,16,64", show_default=True, help="Rows of A, each static.")
+@routing_options
 @click.option("--A_dtype", "a_dtype", default="float16", show_default=True, help="Type of A where a format names none.")
 @click.option(
     "--order",
@@ -147,6 +151,7 @@ def bench(
     cache_length: int,
     layers: int | None,
     is_compiled: bool,
+    **experts: Any,
 ) -> int:
     """Time kernels against the memory's speed and against other libraries.
 
@@ -155,11 +160,17 @@ def bench(
     does nothing else. Results are checked against float64 in the same run. The exit code is 1 if one of ours is wrong
     or fails.
 
+    With --num_experts, products with the weights of experts, without peers: --m counts rows that are sorted, or tokens;
+    routing is random, another for each call, and the floor reads the experts that are met on average.
+
     With --model, whole models: random weights of a model's sizes, or a checkpoint. The static cache, attention and
     all else but the linear layers is the same for every method, each of which has a process of its own.
     """
     begin = time.perf_counter()
     progress = _Progress(begin)
+    routing = routing_of(experts)
+    if routing is not None and (model is not None or sources):
+        raise click.UsageError(f"--num_experts goes without {'--model' if model else '--from-json'}; leave one out")
     if model is not None:
         progress.say("importing torch and TVM", is_lasting=True)
         from bitquant.cli.bench_model import bench_model
@@ -185,10 +196,12 @@ def bench(
     if sources:
         found = report.by_device(sources)
     else:
-        from bitquant.testing.bench.problems import cells, parse_kind, parse_shapes
+        from bitquant.testing.bench.problems import Grouping, cells, parse_kind, parse_shapes
         from bitquant.testing.bench.run import Options
 
         kinds = [parse_kind(text, a_dtype) for text in formats.split(",")]
+        if routing is not None:
+            kinds = [kind.of_experts(Grouping(**routing)) for kind in kinds]
         chosen = list(cells(kinds, parse_shapes(shapes), rows, order.split(",")))
         if host:
             _print_host_times(chosen, target)
@@ -200,7 +213,7 @@ def bench(
             time_limit_s=time_limit,
             peer_limit_s=peer_limit,
             jobs=max(1, (os.cpu_count() or 2) - 1) if jobs is None else jobs,
-            peers=_peers(peers),
+            peers=_peers("none" if peers is None and routing is not None else peers),
             begin=begin,
             commit=commit,
         )

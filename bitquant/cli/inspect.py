@@ -10,14 +10,13 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from bitquant.cli.output import format_bytes, print_source, wrapped
-from bitquant.cli.problem import ProblemCommand, target_option
+from bitquant.cli.problem import GroupedCommand, routing_options, target_option
 from bitquant.cli.progress import Progress
 from bitquant.errors import ConfigError, UnsupportedError
 
 if TYPE_CHECKING:
     from tvm.target import Target
 
-    from bitquant.config import MatmulConfig
     from bitquant.schedule import Plan
 
 __all__ = ["inspect"]
@@ -37,32 +36,8 @@ _HANG = 13
 _CUDA_STAGES = ("cuda", "ptx", "sass")
 
 
-#: Options that state a grouped problem, and what they are without one.
-_ROUTING = {"num_experts": None, "routing": "sorted", "top_k": None, "A_rows": "tokens", "D_rows": "slots",
-            "with_routing_weights": False}  # fmt: skip
-
-
-class _InspectCommand(ProblemCommand):
-    """A command whose problem is grouped where the number of experts is given."""
-
-    def problem_of(self, ctx: click.Context, fields: dict[str, Any]) -> Any:
-        """Return a `MatmulConfig`, or a `GroupedMatmulConfig`."""
-        routing = {name: ctx.params.pop(name) for name in _ROUTING}
-        if routing["num_experts"] is None:
-            for name, default in _ROUTING.items():
-                if routing[name] != default:
-                    raise click.UsageError(f"--{name} goes with --num_experts; add it, or leave --{name} out")
-            return super().problem_of(ctx, fields)
-        from bitquant.grouped_config import GroupedMatmulConfig
-
-        own = {field.name for field in dataclasses.fields(GroupedMatmulConfig)}
-        if fields["layout"] != "nt":
-            raise click.UsageError("--layout nn goes without --num_experts; leave it out")
-        return GroupedMatmulConfig(**{name: value for name, value in fields.items() if name in own}, **routing)
-
-
 @click.command(
-    cls=_InspectCommand,
+    cls=GroupedCommand,
     epilog="""
 \b
 Stages, in the order of their making:
@@ -89,12 +64,7 @@ Examples:
 """,
 )
 @target_option
-@click.option("--num_experts", type=int, metavar="INT", help="Experts of a grouped product; what follows goes with it.")
-@click.option("--routing", type=click.Choice(["sorted", "indexed"]), default="sorted", help="How rows find experts.")
-@click.option("--top_k", type=int, metavar="INT", help="Experts of a token, where rows are indexed.")
-@click.option("--A_rows", "A_rows", type=click.Choice(["tokens", "slots"]), default="tokens", help="What A goes by.")
-@click.option("--D_rows", "D_rows", type=click.Choice(["tokens", "slots"]), default="slots", help="What D goes by.")
-@click.option("--with_routing_weights", is_flag=True, help="Multiply each slot by its routing weight.")
+@routing_options
 @click.option("--stage", type=click.Choice(list(_LANGUAGES)), help="What to print; see below.")
 @click.option("--html", metavar="FILE", help="Write one page on one kernel: all stages, drawings, roofline.")
 @click.option(
@@ -129,8 +99,6 @@ def inspect(
         for name, is_given in (("--json", as_json), ("--full", full), ("--out", out is not None)):
             if is_given:
                 raise click.UsageError(f"{name} goes with --stage (got --html); leave it out")
-        if config.operation != "matmul":
-            raise click.UsageError("--html draws products of one weight (got --num_experts); use --stage")
         _write_page(html, config, target, rung)
         return
     if stage is None:
@@ -163,7 +131,7 @@ def inspect(
         print_source(text, "json" if as_json else _LANGUAGES[stage])
 
 
-def _write_page(path: str, config: MatmulConfig, target: str | None, rung: int | None) -> None:
+def _write_page(path: str, config: Any, target: str | None, rung: int | None) -> None:
     """Write the page of one rung, by default the first one."""
     from bitquant.explore import check_writable
 

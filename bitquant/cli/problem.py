@@ -1,16 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options that state a problem: exactly the fields of `MatmulConfig`, with its words and its errors."""
+"""The options that state a problem: the fields of `MatmulConfig` and of `GroupedMatmulConfig`, with their words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from bitquant.cli.startup import import_libraries
 
-__all__ = ["DASHES", "LADDER", "NUMBERS", "ProblemCommand", "RowList", "Value", "parse_rows", "target_option"]
+if TYPE_CHECKING:
+    from bitquant.config import MatmulConfig
+    from bitquant.grouped_config import GroupedMatmulConfig
+
+__all__ = [
+    "DASHES",
+    "LADDER",
+    "NUMBERS",
+    "GroupedCommand",
+    "ProblemCommand",
+    "RowList",
+    "Value",
+    "config_of",
+    "parse_rows",
+    "routing_of",
+    "routing_options",
+    "target_option",
+]
 
 #: Settings of a command whose options may be spelled with dashes as well as underscores.
 DASHES: dict[str, Any] = {"token_normalize_func": lambda name: name.replace("_", "-")}
@@ -127,8 +144,79 @@ _OPTIONS = tuple(
     )
 )  # fmt: skip
 
-#: What `bitquant inspect` takes besides, in lower case.
-_GROUPED_OPTIONS = frozenset({"num_experts", "routing", "top_k", "a_rows", "d_rows", "with_routing_weights"})
+#: Fields of `GroupedMatmulConfig` that those of `MatmulConfig` lack, and what they are where rows have one weight.
+_ROUTING: dict[str, Any] = {
+    "num_experts": None, "routing": "sorted", "top_k": None, "A_rows": "tokens", "D_rows": "slots",
+    "with_routing_weights": False,
+}  # fmt: skip
+_ROUTING_OPTIONS = (
+    click.option(
+        "--num_experts", type=int, metavar="INT",
+        help="Experts: rows of A meet the weight of one of so many. The five options after it go with it.",
+    ),
+    click.option(
+        "--routing", type=click.Choice(["sorted", "indexed"]), default="sorted", show_default=True,
+        help="How rows find experts: rows are in the order of these, or tokens name them.",
+    ),
+    click.option("--top_k", type=int, metavar="INT", help="Experts of a token, where rows are indexed."),
+    click.option(
+        "--A_rows", "A_rows", type=click.Choice(["tokens", "slots"]), default="tokens", show_default=True,
+        help="Where rows are indexed: what A has a row for.",
+    ),
+    click.option(
+        "--D_rows", "D_rows", type=click.Choice(["tokens", "slots"]), default="slots", show_default=True,
+        help="Where rows are indexed: what D has a row for; of tokens it is the sum over their slots.",
+    ),
+    click.option("--with_routing_weights", is_flag=True, help="Multiply each slot by its routing weight."),
+)  # fmt: skip
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def routing_options(command: _Command) -> _Command:
+    """Add the options that make a problem one of experts; such a command takes dashes, too (`DASHES`)."""
+    for decorate in reversed(_ROUTING_OPTIONS):
+        command = decorate(command)
+    return command
+
+
+def routing_of(given: dict[str, Any]) -> dict[str, Any] | None:
+    """Take what `routing_options` were given out of the options of a command; None where there are no experts.
+
+    Raises
+    ------
+    click.UsageError
+        If an option was given that goes with --num_experts, and that is missing.
+    """
+    routing = {name: given.pop(name) for name in _ROUTING}
+    if routing["num_experts"] is not None:
+        return routing
+    for name, default in _ROUTING.items():
+        if routing[name] != default:
+            raise click.UsageError(f"--{name} goes with --num_experts; add it, or leave --{name} out")
+    return None
+
+
+def config_of(fields: Mapping[str, Any], routing: Mapping[str, Any] | None) -> MatmulConfig | GroupedMatmulConfig:
+    """Return the config of fields of `MatmulConfig`; that of a grouped problem where there is a routing.
+
+    Raises
+    ------
+    ConfigError
+        If the fields break a rule of the config, or are none of a grouped problem.
+    """
+    import dataclasses
+
+    from bitquant.config import MatmulConfig
+    from bitquant.errors import ConfigError
+    from bitquant.grouped_config import GroupedMatmulConfig
+
+    if routing is None:
+        return MatmulConfig(**fields)
+    own = {field.name for field in dataclasses.fields(GroupedMatmulConfig)}
+    if fields.get("layout", "nt") != "nt":
+        raise ConfigError("'layout' must be 'nt' where there are experts (got 'nn'); leave it out", layout="nn")
+    return GroupedMatmulConfig(**{name: value for name, value in fields.items() if name in own}, **routing)
+
 
 #: Fields without a default.
 _REQUIRED = frozenset({"N", "K"})
@@ -154,11 +242,11 @@ class ProblemCommand(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             name = error.option_name.lstrip("-").replace("-", "_").lower()
-            if name not in _GROUPED_OPTIONS:
+            if name not in {option.lower() for option in _ROUTING}:
                 raise
             raise click.UsageError(
                 f"--{name} states a product with the weights of experts, which {ctx.info_name} does not take; use "
-                "inspect, or GroupedMatmul in Python",
+                "inspect, tune or bench, or GroupedMatmul in Python",
                 ctx=ctx,
             ) from error
 
@@ -202,6 +290,14 @@ class ProblemCommand(click.Command):
         from bitquant.config import MatmulConfig
 
         return MatmulConfig(**fields)
+
+
+class GroupedCommand(ProblemCommand):
+    """A command with `routing_options`, whose problem is grouped where the number of experts is given."""
+
+    def problem_of(self, ctx: click.Context, fields: dict[str, Any]) -> Any:
+        """Return a `MatmulConfig`, or a `GroupedMatmulConfig`."""
+        return config_of(fields, routing_of(ctx.params))
 
 
 #: The option that names what to compile for.

@@ -33,6 +33,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 Examples:
   bitquant records list
   bitquant records show ~/schedules --N 28672 --K 8192 --m 16
+  bitquant records show ~/schedules --num_experts 128 --routing indexed
   bitquant records merge from-gpu-0 from-gpu-1 ~/schedules
   bitquant records verify ~/schedules --workers 16
   bitquant records diff schedules ~/schedules
@@ -45,10 +46,16 @@ def records(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
+#: Fields of problems that records are selected by.
+_SELECTED = ("N", "K", "A_dtype", "W_dtype", "num_experts", "routing")
+
+
 def _selecting(command: _Command) -> _Command:
     """Add the options that select records."""
     for decorate in (
         click.option("--m", "rung", type=int, metavar="ROWS", help="Those for this number of rows alone."),
+        click.option("--routing", type=click.Choice(["sorted", "indexed"]), help="Those of experts, so routed, alone."),
+        click.option("--num_experts", type=int, help="Those of so many experts alone."),
         click.option("--K", "K", type=int, help="Those of this K alone."),
         click.option("--N", "N", type=int, help="Those of this N alone."),
         click.option("--W_dtype", "W_dtype", metavar="TYPE", help="Those of this type of W alone."),
@@ -65,7 +72,7 @@ def _select(found: Iterable[Record], wanted: dict[str, Any]) -> list[Record]:
         for r in found
         if (wanted["rung"] is None or r.rung == wanted["rung"])
         and (wanted["device"] is None or wanted["device"].lower() in r.device.lower())
-        and all(wanted[name] is None or r.problem[name] == wanted[name] for name in ("N", "K", "A_dtype", "W_dtype"))
+        and all(wanted[name] is None or r.problem.get(name) == wanted[name] for name in _SELECTED)
     ]
 
 
@@ -91,12 +98,13 @@ def list_records(paths: tuple[str, ...], **wanted: Any) -> None:
     found = _select(_load(paths), wanted)
     for record in found:
         types = f"{record.problem['A_dtype']} x {record.problem['W_dtype']}"
+        types += f", {record.problem['routing']} experts" if "num_experts" in record.problem else ""
         groups.setdefault((record.device, record.arch), {}).setdefault(types, []).append(record)
     headers = ["types", "records", "shapes", "latest", "m <="]
     for (device, arch), by_types in sorted(groups.items()):
         rows: list[list[RenderableType]] = []
         for types, mine in sorted(by_types.items()):
-            shapes = {(r.problem["N"], r.problem["K"]) for r in mine}
+            shapes = {(r.problem["N"], r.problem["K"], r.problem.get("num_experts")) for r in mine}
             rungs = sorted({r.rung for r in mine})
             date = max(str(r.provenance.get("date", "")) for r in mine)
             rows.append([types, str(len(mine)), str(len(shapes)), date, ", ".join(map(str, rungs))])
@@ -203,6 +211,10 @@ def _problem(record: Record) -> list[str]:
     rest += [name.removeprefix("with_") for name in ("with_activation_scale", "with_channel_scale") if p.get(name)]
     rest += [f"blocks of {p['rows_per_scale']} rows"] if p.get("rows_per_scale") else []
     rest += [p.get("activation", "")]
+    if "num_experts" in p:
+        rest += [f"{p['num_experts']} experts, {p['routing']}"]
+        rest += [f"top {p['top_k']}, {p['A_rows']} to {p['D_rows']}"] if p["routing"] == "indexed" else []
+        rest += ["weighted"] if p.get("with_routing_weights") else []
     types = f"{p['A_dtype']} x {p['W_dtype']}"
     return [str(record.rung), f"{p['N']} x {p['K']}", types, " ".join(filter(None, rest))]
 
@@ -216,10 +228,10 @@ def _kernel(record: Record) -> tuple[str, Any]:
 
     A hint that the rule cannot read is what the record has.
     """
-    from bitquant.schedule.rules import default_rules
+    from bitquant.schedule.rules import all_rules
     from bitquant.schedule.tuned import read_hint
 
-    rule = next((rule for rule in default_rules() if rule.name == record.rule), None)
+    rule = next((rule for rule in all_rules() if rule.name == record.rule), None)
     try:
         return record.rule, dict(record.hint) if rule is None else read_hint(rule, record.hint).to_dict()
     except RecordError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bitquant.cli.output import counted, print_table, wrapped
-from bitquant.cli.problem import ProblemCommand, RowList, parse_rows, target_option
+from bitquant.cli.problem import GroupedCommand, RowList, parse_rows, routing_of, routing_options, target_option
 from bitquant.cli.progress import Progress
 from bitquant.cli.tune_file import problems_of_file, problems_of_options, without_shapes
 from bitquant.cli.tune_live import TuneDisplay, duration
@@ -43,7 +43,7 @@ class _Rungs(click.ParamType):
             return self.fail(f"{value!r} is not a list of numbers such as 1,16,64", param, ctx)
 
 
-class _TuneCommand(ProblemCommand):
+class _TuneCommand(GroupedCommand):
     """A command whose problems are those of models or of a file, or the one that the fields state."""
 
     def states_problem(self, ctx: click.Context) -> bool:
@@ -60,13 +60,19 @@ class _TuneCommand(ProblemCommand):
         """
         models, file = ctx.params.pop("models"), ctx.params.pop("file")
         tensor_parallel, left_out = ctx.params.pop("tensor_parallel"), ctx.params.pop("left_out")
+        routing, with_experts = routing_of(ctx.params), ctx.params.pop("with_experts")
         if file is None:
-            return without_shapes(problems_of_options(models, fields, tensor_parallel), left_out)
+            found = problems_of_options(models, fields, routing, tensor_parallel, with_experts)
+            return without_shapes(found, left_out)
         if models or tensor_parallel:
             option = "--model" if models else "--tensor-parallel"
             raise ConfigError(f"'{option}' must be left out with --config (got --config {file}): name models there")
         if given := [o for o in fields if ctx.get_parameter_source(o) is click.core.ParameterSource.COMMANDLINE]:
             raise ConfigError(f"'{given[0]}' must be left out with --config (got {fields[given[0]]}); write it there")
+        if routing is not None:
+            raise ConfigError(
+                f"'num_experts' must be left out with --config (got {routing['num_experts']}); write it there"
+            )
         return without_shapes(problems_of_file(file), left_out)
 
 
@@ -80,6 +86,8 @@ Examples:
   bitquant tune --model llama-3-8b --tensor-parallel 1,2 --W_dtype uint4 \\
       --group_size 128 --with_scaling --write ~/schedules --plot tuned.png
   bitquant tune --model path/to/checkpoint --write ~/schedules
+  bitquant tune --num_experts 128 --routing indexed --top_k 8 --M 1,4,16 \\
+      --N 1536 --K 2048 --W_dtype uint4 --group_size 128 --with_scaling
   BITQUANT_SCHEDULES=~/schedules bitquant run --M 1 --N 28672 --K 4096 \\
       --W_dtype uint4 --group_size 128 --with_scaling
 """,
@@ -95,9 +103,13 @@ Examples:
 @click.option("--tensor-parallel", type=RowList(), metavar="GPUS", help="Over how many GPUs the model is cut: 1,2,4.")
 @click.option("--config", "file", metavar="FILE", help="Tune the [[model]] and [[problem]] tables of a TOML file.")
 @click.option(
+    "--experts/--no-experts", "with_experts", default=True, help="Whether to tune a model's products of experts, too."
+)
+@click.option(
     "--leave-out", "left_out", metavar="SHAPES", help="Sizes not to tune: NxK, or sets of `bitquant bench`: held-out."
 )
 @target_option
+@routing_options
 @click.option(
     "--m", "rungs", type=_Rungs(), metavar="ROWS", help="Which numbers of --M to tune, such as 1,16. Default: all."
 )
@@ -221,11 +233,11 @@ def _search(
     deadline: float | None,
 ) -> tuple[list[TuningResult], str]:
     """Return the results, and a sentence on what they took."""
-    from bitquant.schedule.rules import default_rules
+    from bitquant.schedule.rules import all_rules
     from bitquant.tune.cluster import slots_on_cluster
     from bitquant.tune.fleet import Fleet, slots_here, visible_gpus
 
-    rules, begin = default_rules(), time.monotonic()
+    rules, begin = all_rules(), time.monotonic()
     subject = searched[0].subject
     workers = workers if workers is not None else os.cpu_count() or 1
     with contextlib.ExitStack() as stack:

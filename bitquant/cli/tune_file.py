@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitquant.cli.problem import config_of
 from bitquant.errors import ConfigError
 from bitquant.files import as_path
 
 if TYPE_CHECKING:
+    from bitquant.config import MatmulConfig
+    from bitquant.grouped_config import GroupedMatmulConfig
     from bitquant.nn.shapes import ModelProblem
 
 __all__ = ["problems_of_file", "problems_of_options", "without_shapes"]
@@ -20,17 +23,20 @@ _TABLES = "[[model]] tables with a field 'model', and [[problem]] tables with N 
 
 
 def problems_of_options(
-    models: Sequence[str], fields: Mapping[str, Any], tensor_parallel: Sequence[int] | None
+    models: Sequence[str],
+    fields: Mapping[str, Any],
+    routing: Mapping[str, Any] | None,
+    tensor_parallel: Sequence[int] | None,
+    with_experts: bool = True,
 ) -> list[ModelProblem]:
-    """Return the distinct problems of models, or the one problem of the fields.
+    """Return the distinct problems of models, or the one problem of the fields, with a routing that of experts.
 
     Raises
     ------
     ConfigError
         If both are given, or a model cannot be had.
     """
-    from bitquant.config import MatmulConfig
-    from bitquant.nn.shapes import ModelProblem, model_problems
+    from bitquant.nn.shapes import model_problems
 
     if not models:
         if tensor_parallel:
@@ -38,20 +44,26 @@ def problems_of_options(
                 f"'--tensor-parallel' needs --model (got {','.join(map(str, tensor_parallel))}); divide N or K of a "
                 "problem yourself"
             )
-        config = MatmulConfig(**fields)
-        return [ModelProblem(config, f"{config.N} x {config.K}")]
+        return [_named(config_of(fields, routing))]
+    if routing is not None:
+        raise ConfigError(
+            f"'num_experts' must be left out with --model (got {routing['num_experts']}): the model says it"
+        )
     if given := [name for name in ("N", "K") if fields[name] is not None]:
         raise ConfigError(f"'{given[0]}' must be left out with --model (got {fields[given[0]]}): the model says it")
     rest = {name: value for name, value in fields.items() if name not in ("N", "K")}
-    return distinct(p for model in models for p in model_problems(model, rest, tensor_parallel or (1,)))
+    counts = tensor_parallel or (1,)
+    return distinct(p for model in models for p in model_problems(model, rest, counts, with_experts=with_experts))
 
 
 def problems_of_file(path: str | Path) -> list[ModelProblem]:
     """Return the distinct problems that a TOML file names.
 
-    A table ``[[model]]`` has the field ``model``, one or a list, and may have ``tensor_parallel``; a table
-    ``[[problem]]`` has N and K, or ``shapes``, as `bitquant bench` takes them. Other fields are those of
-    `MatmulConfig`, and fields at the top those of every table that does not name them.
+    A table ``[[model]]`` has the field ``model``, one or a list, and may have ``tensor_parallel``, and
+    ``experts = false``, which leaves out products with the weights of experts. A table ``[[problem]]`` has N and K, or
+    ``shapes``, as `bitquant bench` takes them. Other fields are those of `MatmulConfig`, of a problem with
+    ``num_experts`` those of `GroupedMatmulConfig`; and fields at the top are those of every table that does not name
+    them.
 
     Raises
     ------
@@ -63,7 +75,8 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
     else:
         import tomli as tomllib
     from bitquant.config import MatmulConfig
-    from bitquant.nn.shapes import ModelProblem, model_problems
+    from bitquant.grouped_config import GroupedMatmulConfig
+    from bitquant.nn.shapes import model_problems
     from bitquant.testing.bench.problems import parse_shapes
 
     path = as_path(path, "config", ConfigError)
@@ -83,37 +96,41 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
             where = f"{path}, [[{kind}]] {number}"
             try:
                 if kind == "model":
-                    parallel = fields.pop("tensor_parallel", [1])
+                    parallel, with_experts = fields.pop("tensor_parallel", [1]), fields.pop("experts", True)
                     model = fields.pop("model", None)
-                    _check_fields(fields, without=("N", "K"), needs={"model": model})
+                    _check_fields(fields, without=("N", "K"), needs={"model": model}, of=MatmulConfig)
                     counts = parallel if isinstance(parallel, list) else [parallel]
                     for name in model if isinstance(model, list) else [model]:
-                        found += model_problems(name, fields, counts)
+                        found += model_problems(name, fields, counts, with_experts=with_experts)
                 else:
-                    if "tensor_parallel" not in table:  # At the top it is for the models.
-                        fields.pop("tensor_parallel", None)
+                    for name in {"tensor_parallel", "experts"} - set(table):  # At the top they are for the models.
+                        fields.pop(name, None)
                     shapes = fields.pop("shapes", None)
-                    _check_fields(fields, without=() if shapes is None else ("N", "K"))
+                    own = GroupedMatmulConfig if "num_experts" in fields else MatmulConfig
+                    _check_fields(fields, without=() if shapes is None else ("N", "K"), of=own)
                     sizes = [] if shapes is None else [{"N": N, "K": K} for N, K in parse_shapes(shapes)]
-                    configs = [MatmulConfig(**{**fields, **size}) for size in sizes or [{}]]
-                    found += [ModelProblem(config, f"{config.N} x {config.K}") for config in configs]
+                    found += [_named(own(**{**fields, **size})) for size in sizes or [{}]]
             except (ConfigError, TypeError) as error:
                 raise ConfigError(f"{where}: {error}", config=path) from error
     return distinct(found)
 
 
 def _check_fields(
-    fields: Mapping[str, Any], without: Sequence[str] = (), needs: Mapping[str, object] | None = None
+    fields: Mapping[str, Any], of: Any, without: Sequence[str] = (), needs: Mapping[str, object] | None = None
 ) -> None:
     import dataclasses
 
-    from bitquant.config import MatmulConfig
-
-    known = [f.name for f in dataclasses.fields(MatmulConfig) if f.init and f.name not in without]
+    known = [f.name for f in dataclasses.fields(of) if f.init and f.name not in without]
     if missing := [name for name, value in (needs or {}).items() if value is None]:
         raise ConfigError(f"needs the field {missing[0]!r}")
     if unknown := sorted(set(fields) - set(known)):
         raise ConfigError(f"{unknown[0]!r} is no field; there are {', '.join(known)}")
+
+
+def _named(config: MatmulConfig | GroupedMatmulConfig) -> ModelProblem:
+    from bitquant.nn.shapes import ModelProblem, routing_name
+
+    return ModelProblem(config, f"{config.N} x {config.K}{routing_name(config)}")
 
 
 def without_shapes(problems: Sequence[ModelProblem], shapes: str | None) -> list[ModelProblem]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import tvm
 
 from bitquant.compute.grouped import grouped_matmul_dequantize_b
@@ -14,10 +16,12 @@ from bitquant.layouts import WeightLayout
 __all__ = ["dequantize_b", "grouped_matmul_dequantize_b", "matmul_dequantize_b", "select_implementation"]
 
 
-def select_implementation(config: MatmulConfig | GroupedMatmulConfig, layout: WeightLayout = "plain") -> tvm.IRModule:
-    """Return the unscheduled module of a problem: one prim_func for each rung of its ladder."""
+def select_implementation(
+    config: MatmulConfig | GroupedMatmulConfig, layout: WeightLayout = "plain", rungs: Iterable[int] | None = None
+) -> tvm.IRModule:
+    """Return the unscheduled module of a problem: one prim_func for each of `rungs`, by default of its ladder."""
     functions = {}
-    for rung in config.ladder:
+    for rung in config.ladder if rungs is None else rungs:
         if isinstance(config, GroupedMatmulConfig):
             function = grouped_matmul_dequantize_b(config, rung, layout=layout)
         else:

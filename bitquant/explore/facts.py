@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bitquant.arch import REGISTERS_PER_SM, RESERVED_SMEM_BYTES
 from bitquant.compiler import KernelResources
-from bitquant.operator.report import bytes_per_call, floor_us
+from bitquant.operator.report import bytes_per_call, floor_us, flop
 from bitquant.problem import Problem
 from bitquant.schedule.apply import Choice
 from bitquant.schedule.hint import Hint
@@ -134,7 +134,7 @@ def times(problem: Problem, predicted_us: float | None, planned: Planned | None)
     floor = floor_us(config, m, problem.gpu) if problem.is_cuda else None
     record = planned.record if planned is not None else None
     return Times(
-        m, bytes_per_call(config, m), 2 * m * config.N * config.K, floor, predicted_us,
+        m, bytes_per_call(config, m), flop(config, m), floor, predicted_us,
         record.latency_us if record is not None else None,
         record.device if record is not None else "",
     )  # fmt: skip

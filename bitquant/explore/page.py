@@ -30,7 +30,7 @@ from bitquant.explore.roofline import draw_roofline
 from bitquant.explore.stages import Stage, make_stages
 from bitquant.explore.tiling import Tiling, tiling_of
 from bitquant.files import as_path, write_whole
-from bitquant.layouts import fragment_layout, fragment_refusal
+from bitquant.layouts import WeightLayout, fragment_layout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule.apply import Choice, choice_of
 from bitquant.schedule.planned import schedule_planned
@@ -125,13 +125,13 @@ def explore(problem: Problem, unscheduled: IRModule, plan: Plan, rules: Any = No
         As the operator's construction does.
     """
     begin = time.perf_counter()
-    name = symbol(problem.rung)
+    name = symbol(problem.rung, problem.operation)
     one = IRModule({name: unscheduled[name]})
     scheduled = schedule_planned(one, problem.target, plan, rules)
     stages, built = make_stages(problem.config, one, scheduled, problem.target)
     compiled = time.perf_counter()
     choice = choice_of(scheduled[name])
-    text = _render(problem, stages, built, choice, plan, tuple(rules or default_rules()))
+    text = _render(problem, stages, built, choice, plan, tuple(rules or default_rules(problem.operation)))
     return Page(text, compiled - begin, time.perf_counter() - compiled)
 
 
@@ -147,9 +147,13 @@ def _render(
     found = times(problem, predicted, planned)
     resident = _occupancy(problem, built, choice, tiling)
     together = None if resident is None else resident.blocks * problem.gpu.sm_count
+    # The product of an expert where there are several.
+    one = problem.config if isinstance(problem.config, MatmulConfig) else problem.config.matmul
+    rows = problem.rung * getattr(problem.config, "rows_per_m", 1)
     return _template().render(
         problem=problem,
         config=problem.config,
+        one=one,
         target=problem.target.arch if problem.is_cuda else "CPU",
         gpu=problem.gpu if problem.is_cuda else None,
         choice=choice,
@@ -162,21 +166,20 @@ def _render(
         parts={part: meaning for part, meaning in PARTS.items() if any(part in stage.parts for stage in stages)},
         links=Markup(_json({stage.key: stage.links for stage in stages if any(stage.links)})),
         tiling=tiling,
-        tile=Markup(draw_tile(tiling, problem.config, problem.rung)) if tiling else None,
+        tile=Markup(draw_tile(tiling, one, rows)) if tiling else None,
         ring=Markup(draw_ring(tiling.ring)) if tiling and tiling.ring else None,
         grid=Markup(draw_grid(tiling, together)) if tiling else None,
         together=together,
         waves=waves(tiling, together) if tiling and together and tiling.whole_tiles is None else None,
-        **_packing(problem),
+        **_packing(one, problem.weight_layout),
         style=Markup(_data("style.css")),
         script=Markup(_data("script.js")),
     )
 
 
-def _packing(problem: Problem) -> dict[str, Any]:
-    config = problem.config
-    byte = first_byte(config, problem.weight_layout)
-    is_fragment = problem.weight_layout == "fragment" and fragment_refusal(config) is None
+def _packing(config: MatmulConfig, layout: WeightLayout) -> dict[str, Any]:
+    byte = first_byte(config, layout)
+    is_fragment = layout == "fragment" and fragment_refusal(config) is None
     return {
         "byte": byte,
         "byte_data": Markup(_json(None if byte is None else {

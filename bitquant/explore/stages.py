@@ -15,6 +15,7 @@ from bitquant.compute.expressions import te_source
 from bitquant.config import MatmulConfig
 from bitquant.explore.links import KERNEL, instruction_links, read_ptx, read_sass, with_wgmma
 from bitquant.explore.parts import parts_of
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.source.preamble import strip_preamble
 
 __all__ = ["Stage", "make_stages"]
@@ -54,7 +55,7 @@ class Stage:
 
 
 def make_stages(
-    config: MatmulConfig, unscheduled: IRModule, scheduled: IRModule, target: Target
+    config: MatmulConfig | GroupedMatmulConfig, unscheduled: IRModule, scheduled: IRModule, target: Target
 ) -> tuple[list[Stage], Listing]:
     """Return all stages of one function, and what it was compiled to.
 

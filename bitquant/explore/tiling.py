@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
 
+from bitquant.config import MatmulConfig
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Geometry
 from bitquant.schedule.rules.cpu import CpuHint
+from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
 from bitquant.schedule.rules.decode.hint import DecodeHint
 from bitquant.schedule.rules.fallback import FallbackHint
 from bitquant.schedule.rules.gemv import GemvHint
@@ -107,8 +109,13 @@ class Tiling:
 
 
 def tiling_of(geometry: Geometry) -> Tiling | None:
-    """Return how a kernel cuts the problem; None for a rule that this page does not know."""
-    return _tiling(geometry.hint, geometry)
+    """Return how a kernel cuts the problem; None for a rule that this page does not know.
+
+    That of a kernel for experts, whose tiles have rows of one expert each, is what is expected of a call where all
+    experts are equally likely.
+    """
+    # Rules whose geometry is that of the product of one expert are known.
+    return _tiling(geometry.hint, geometry) if isinstance(geometry.config, MatmulConfig) else None
 
 
 def _up(a: int, b: int) -> int:
@@ -141,6 +148,13 @@ def _of_decode(h: DecodeHint, g: Any) -> Tiling:
 
 
 @_tiling.register
+def _of_grouped_decode(h: GroupedDecodeHint, g: Any) -> Tiling:
+    unit = "rows of one expert, which its blocks look for" if g.collects else "a row, which meets one expert"
+    found = _of_decode(h, g)
+    return replace(found, note=f"A tile along m has {unit}; {g.grid_m} are expected. {found.note}")
+
+
+@_tiling.register
 def _of_wgmma(h: WgmmaHint, g: Any) -> Tiling:
     width = 64 * h.n_tiles_per_consumer
     name = "consumer" if h.consumers_k == 1 else "consumers"
@@ -148,7 +162,9 @@ def _of_wgmma(h: WgmmaHint, g: Any) -> Tiling:
         Part(f"{name} {i}", 0, n, h.block_m, min(width, h.block_n - n))
         for i, n in enumerate(range(0, h.block_n, width))
     )
-    tiles_m = _up(g.rung, h.block_m)
+    tiles_m, experts = g.expected_m_tiles, ""
+    if g.num_experts is not None:
+        experts = f"A tile along m has rows of one expert; {tiles_m} are expected. "
     clusters = tiles_m * g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
     whole = None
     if h.stream_k:
@@ -159,8 +175,8 @@ def _of_wgmma(h: WgmmaHint, g: Any) -> Tiling:
         clusters = min(clusters, g.problem.gpu.sm_count * h.blocks_per_sm // h.cluster)
     return Tiling(
         h.block_m, h.block_n, h.block_k * h.consumers_k, tiles_m, g.n_blocks,
-        f"A consumer warpgroup multiplies {h.n_tiles_per_consumer} x 64 columns of D; {h.consumers_k} of them share k "
-        "of a block. One more warpgroup starts the copies.",
+        f"{experts}A consumer warpgroup multiplies {h.n_tiles_per_consumer} x 64 columns of D; {h.consumers_k} of them "
+        "share k of a block. One more warpgroup starts the copies.",
         split_k=h.split_k,
         blocks=clusters * h.cluster,
         blocks_per_sm=h.blocks_per_sm,

@@ -314,9 +314,13 @@ class ExpertsLinear(KernelModule):
 
     def constructor_fields(self) -> dict[str, Any]:
         """Return the keyword arguments, other than sizes, bias, target, top_k and D_rows, of an equal empty layer."""
-        return constructor_fields(
-            self.config.matmul, quantize_activations=False, with_permutation=self.permutation is not None
-        )
+        M = self.config.M  # Where it is None the two operators have ladders of their own.
+        return {
+            **constructor_fields(
+                self.config.matmul, quantize_activations=False, with_permutation=self.permutation is not None
+            ),
+            "opt_M": list(M) if isinstance(M, Sequence) else M,
+        }
 
     def with_scale_dtype(self, scale_dtype: str) -> ExpertsLinear:
         """Return a layer with the same weight whose scales, and zero points that are not packed, have another type."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ import torch
 
 from bitquant.config import MatmulConfig
 from bitquant.errors import BitquantError, ConfigError
+from bitquant.formats import number_format
+from bitquant.grouped_config import SORTED_LADDER, GroupedMatmulConfig
 from bitquant.nn.checkpoints.source import read_json_file
 from bitquant.nn.contents import read_contents
+from bitquant.nn.experts import ExpertsLinear
 from bitquant.nn.linear import Linear
 from bitquant.nn.outline import (
     import_transformers,
@@ -25,8 +30,11 @@ from bitquant.nn.outline import (
     outline_operators,
     read_model_config,
 )
+from bitquant.nn.stock import StockExperts, find_stock_experts, stock_refusal
 
-__all__ = ["MODELS", "ModelProblem", "model_problems"]
+__all__ = ["MODELS", "ModelProblem", "model_problems", "routing_name"]
+
+AnyConfig = MatmulConfig | GroupedMatmulConfig
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,33 @@ class _Layer:
     K: int
     with_bias: bool = False
 
+    def configs(self, fields: Mapping[str, Any]) -> list[AnyConfig]:
+        """Return the problems that a call of the layer may have, of these fields of `MatmulConfig`."""
+        with_bias = bool(fields.get("with_bias")) or self.with_bias
+        return [MatmulConfig(**{**fields, "N": self.N, "K": self.K, "with_bias": with_bias})]
+
+
+@dataclass(frozen=True)
+class _ExpertsLayer(_Layer):
+    """A product of experts.
+
+    Attributes
+    ----------
+    make
+        Returns the layer on the meta device, of fields of `ExpertsLinear`.
+    """
+
+    make: Callable[..., ExpertsLinear] = ExpertsLinear
+
+    def configs(self, fields: Mapping[str, Any]) -> list[AnyConfig]:
+        """Return the problems of the two forms of a call; none where A has 8 bits, to which experts round no inputs."""
+        if number_format(fields.get("A_dtype") or "float16").bits <= 8:
+            return []
+        taken = inspect.signature(ExpertsLinear).parameters
+        own = {name: value for name, value in fields.items() if name in taken and name != "activation"}
+        layer = self.make(**own, opt_M=fields.get("M"))
+        return [kernels.config for kernels in layer.needed_kernels(())]
+
 
 @dataclass(frozen=True)
 class ModelProblem:
@@ -59,8 +94,13 @@ class ModelProblem:
         The layers that have it, such as "q_proj+k_proj+v_proj", and how many GPUs share it: "down_proj / 4".
     """
 
-    config: MatmulConfig
+    config: AnyConfig
     name: str
+
+
+def routing_name(config: AnyConfig) -> str:
+    """Return what tells a grouped problem from others of its sizes, behind a name: ", sorted, of 8"; else ""."""
+    return "" if isinstance(config, MatmulConfig) else f", {config.routing}, of {config.num_experts}"
 
 
 def _dense(
@@ -82,18 +122,52 @@ def _gated(hidden: int, intermediate: int) -> tuple[_Layer, ...]:
     )
 
 
-#: Layers by the name of a model, with q, k and v merged, and gate and up; experts of a mixture are left out. Sizes are
-#: those of the config.json that each publisher gives (Meta, Qwen, Mistral, Google, OpenAI, DeepSeek).
+def _experts(
+    experts: int, top_k: int, hidden: int, intermediate: int, activation: str = "silu_mul", *, with_bias: bool = False
+) -> tuple[_ExpertsLayer, ...]:
+    """Return the two products of the experts of a layer, as `Experts` has them."""
+
+    def make(N: int, K: int, own: Mapping[str, Any]) -> Callable[..., ExpertsLinear]:
+        def layer(**fields: Any) -> ExpertsLinear:
+            with torch.device("meta"):
+                return ExpertsLinear(experts, K, N, with_bias, top_k=top_k, **{**fields, **own})
+
+        return layer
+
+    up, down = (2 * intermediate, hidden), (hidden, intermediate)
+    return (
+        _ExpertsLayer(("experts.gate_up_proj",), *up, with_bias, make(*up, {"activation": activation})),
+        _ExpertsLayer(("experts.down_proj",), *down, with_bias, make(*down, {"D_rows": "tokens"})),
+    )
+
+
+def _mixture(
+    dense: tuple[_Heads, tuple[_Layer, ...]], experts: tuple[_ExpertsLayer, ...]
+) -> tuple[_Heads, tuple[_Layer, ...]]:
+    return dense[0], (*dense[1], *experts)
+
+
+#: Layers by the name of a model, with q, k and v merged, and gate and up. Sizes are those of the config.json that each
+#: publisher gives (Meta, Qwen, Mistral, Google, OpenAI, DeepSeek).
 MODELS: Mapping[str, tuple[_Heads, tuple[_Layer, ...]]] = {
     "llama-3-8b": _dense(4096, 14336, 32, 8, 128),
     "llama-3-70b": _dense(8192, 28672, 64, 8, 128),
     "qwen3-8b": _dense(4096, 12288, 32, 8, 128),
     "qwen3-32b": _dense(5120, 25600, 64, 8, 128),
-    "qwen3-235b-a22b": _dense(4096, None, 64, 4, 128),
+    "qwen3-30b-a3b": _mixture(_dense(2048, None, 32, 4, 128), _experts(128, 8, 2048, 768)),
+    "qwen3-235b-a22b": _mixture(_dense(4096, None, 64, 4, 128), _experts(128, 8, 4096, 1536)),
     "mistral-7b": _dense(4096, 14336, 32, 8, 128),
+    "mixtral-8x7b": _mixture(_dense(4096, None, 32, 8, 128), _experts(8, 2, 4096, 14336)),
     "mistral-small-24b": _dense(5120, 32768, 32, 8, 128),
     "gemma-3-27b": _dense(5376, 21504, 32, 16, 128),
-    "gpt-oss": _dense(2880, None, 64, 8, 64, with_bias=True),
+    "gpt-oss-20b": _mixture(
+        _dense(2880, None, 64, 8, 64, with_bias=True),
+        _experts(32, 4, 2880, 2880, "clamped_swiglu", with_bias=True),
+    ),
+    "gpt-oss-120b": _mixture(
+        _dense(2880, None, 64, 8, 64, with_bias=True),
+        _experts(128, 4, 2880, 2880, "clamped_swiglu", with_bias=True),
+    ),
     "deepseek-v3": (
         _Heads(128, 128),
         (
@@ -103,6 +177,7 @@ MODELS: Mapping[str, tuple[_Heads, tuple[_Layer, ...]]] = {
             _Layer(("o_proj",), 7168, 128 * 128),
             *_gated(7168, 18432),
             *_gated(7168, 2048),
+            *_experts(256, 8, 7168, 2048),
         ),
     ),
 }
@@ -114,7 +189,7 @@ _NOT_CUT = {"q_a_proj", "kv_a_proj_with_mqa"}
 
 
 def model_problems(
-    model: str | Path, fields: Mapping[str, Any], tensor_parallel: Sequence[int] = (1,)
+    model: str | Path, fields: Mapping[str, Any], tensor_parallel: Sequence[int] = (1,), *, with_experts: bool = True
 ) -> list[ModelProblem]:
     """Return the distinct problems of a model.
 
@@ -124,10 +199,13 @@ def model_problems(
         A name of `MODELS`, or a folder with a config.json, whose weights are not read: of a quantized checkpoint their
         headers are, where `fields` names no format.
     fields
-        Fields of `MatmulConfig` other than N and K, for every layer.
+        Fields of `MatmulConfig` other than N and K, for every layer; M is `opt_M` of layers, which for experts counts
+        tokens where they are indexed, and the rows of all experts where they are sorted.
     tensor_parallel
         Over how many GPUs layers are cut: along N, or along K those behind such ones. Heads of k and v are never cut;
         more GPUs than heads have copies.
+    with_experts
+        Whether products with the weights of experts are among them.
 
     Raises
     ------
@@ -141,12 +219,14 @@ def model_problems(
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ConfigError(f"'tensor_parallel' must be ints, at least 1 (got {count!r:.80})", tensor_parallel=count)
     heads, layers = _layers_of(model, fields)
+    if not with_experts:
+        layers = [(layer, config) for layer, config in layers if isinstance(config, MatmulConfig)]
     if not layers:
-        raise ConfigError(f"'model' must have layers outside of experts (got {str(model)!r:.200})", model=str(model))
+        raise ConfigError(f"'model' must have layers that are multiplied (got {str(model)!r:.200})", model=str(model))
     found: dict[str, ModelProblem] = {}
     for count in tensor_parallel:
         for layer, config in layers:
-            name = "+".join(layer.names) + (f" / {count}" if count > 1 else "")
+            name = "+".join(layer.names) + (f" / {count}" if count > 1 else "") + routing_name(config)
             try:
                 made = _cut(layer, config, heads, count)
             except BitquantError as error:
@@ -158,11 +238,11 @@ def model_problems(
     return list(found.values())
 
 
-def _layers_of(model: str | Path, fields: Mapping[str, Any]) -> tuple[_Heads | None, list[tuple[_Layer, MatmulConfig]]]:
-    """Return each layer with its problem, not cut."""
+def _layers_of(model: str | Path, fields: Mapping[str, Any]) -> tuple[_Heads | None, list[tuple[_Layer, AnyConfig]]]:
+    """Return each layer with its problem, not cut; those of experts with that of each form of a call."""
     if str(model) in MODELS:
         heads, layers = MODELS[str(model)]
-        return heads, [(layer, _config_of(layer, fields)) for layer in _formatted(str(model), layers, fields)]
+        return heads, _with_configs(_formatted(str(model), layers, fields), fields)
     folder = Path(model)
     if not (folder / "config.json").is_file():
         near = difflib.get_close_matches(str(model), MODELS, n=1)
@@ -181,9 +261,8 @@ def _layers_of(model: str | Path, fields: Mapping[str, Any]) -> tuple[_Heads | N
     heads_found = _Heads(kv_heads, head_dim) if kv_heads and head_dim else None
     quantization = read_json_file(folder / "config.json").get("quantization_config")
     if quantization is not None and fields.get("W_dtype") is None:
-        return heads_found, _of_checkpoint(folder, fields)
-    found = _formatted(str(model), _of_outline(outline), fields)
-    return heads_found, [(layer, _config_of(layer, fields)) for layer in found]
+        return heads_found, _of_checkpoint(folder, outline, fields)
+    return heads_found, _with_configs(_formatted(str(model), _of_outline(outline), fields), fields)
 
 
 def _formatted(model: str, layers: Iterable[_Layer], fields: Mapping[str, Any]) -> list[_Layer]:
@@ -196,9 +275,8 @@ def _formatted(model: str, layers: Iterable[_Layer], fields: Mapping[str, Any]) 
     return list(layers)
 
 
-def _config_of(layer: _Layer, fields: Mapping[str, Any]) -> MatmulConfig:
-    with_bias = bool(fields.get("with_bias")) or layer.with_bias
-    return MatmulConfig(**{**fields, "N": layer.N, "K": layer.K, "with_bias": with_bias})
+def _with_configs(layers: Iterable[_Layer], fields: Mapping[str, Any]) -> list[tuple[_Layer, AnyConfig]]:
+    return [(layer, config) for layer in layers for config in layer.configs(fields)]
 
 
 def _outline(folder: Path) -> tuple[Any, Any]:
@@ -231,27 +309,59 @@ def _of_outline(outline: Any) -> list[_Layer]:
     for operator in outline_operators(outline, sizes, make):
         names = tuple(name.rpartition(".")[2] for name in operator.places[0])
         found.append(_Layer(names, operator.config.N, operator.config.K, operator.config.with_bias))
+    return [*found, *_experts_of(outline)]
+
+
+def _experts_of(outline: Any) -> list[_ExpertsLayer]:
+    """Return the products of the experts modules of a model for which `Experts` can stand."""
+    found = []
+    for module in find_stock_experts(outline).values():
+        if stock_refusal(module) is None:
+            stock = StockExperts.of(module)
+            for product in ("gate_up", "down"):
+                empty = stock.product(product)
+                size = empty.out_features, empty.in_features, stock.has_bias
+                found.append(_ExpertsLayer((f"experts.{product}_proj",), *size, partial(stock.product, product)))
     return found
 
 
-def _of_checkpoint(folder: Path, fields: Mapping[str, Any]) -> list[tuple[_Layer, MatmulConfig]]:
+def _of_checkpoint(folder: Path, outline: Any, fields: Mapping[str, Any]) -> list[tuple[_Layer, AnyConfig]]:
     """Return the layers of a quantized checkpoint with the problems that `load_model` makes of them."""
-    found = []
-    for kind in read_contents(folder).operators:
+    found: list[tuple[_Layer, AnyConfig]] = []
+    contents = read_contents(folder)
+    for kind in contents.operators:
         if kind.role == "quantized" and kind.config is not None:
             config = kind.config if fields.get("M") is None else kind.config.with_M(fields["M"])
             names = tuple(kind.names[0].rpartition(".")[2].split("+"))
             found.append((_Layer(names, config.N, config.K, config.with_bias), config))
+    stored = [kind for kind in contents.kinds if kind.role == "experts" and kind.config is not None and kind.is_packed]
+    for layer in _experts_of(outline):
+        is_down = layer.names == ("experts.down_proj",)
+        of_product = (kind for kind in stored if any("down" in name for name in kind.names) == is_down)
+        sizes = ((layer.N, layer.K),) if is_down else ((layer.N, layer.K), (layer.N // 2, layer.K))
+        held = next((kind for kind in of_product if (kind.N, kind.K) in sizes), None)
+        if held is None or held.config is None:
+            continue
+        own = held.config.to_dict()
+        if fields.get("M") is not None:
+            own["M"] = fields["M"]
+        elif own["M"] is not None and held.config.ladder == SORTED_LADDER:
+            own["M"] = None  # Not said: `MatmulConfig` of an expert has the ladder of sorted rows.
+        if not is_down:  # Rows of gate and up alternate: none shares scales with its neighbours.
+            own["rows_per_scale"] = 1
+        with_permutation = {"with_permutation": True} if held.is_permuted else {}
+        found += [(layer, config) for config in layer.configs({**own, **with_permutation})]
     return found
 
 
-def _cut(layer: _Layer, config: MatmulConfig, heads: _Heads | None, count: int) -> MatmulConfig:
+def _cut(layer: _Layer, config: AnyConfig, heads: _Heads | None, count: int) -> AnyConfig:
     """Return the problem of one of `count` GPUs."""
-    names = set(layer.names)
+    names = {name.rpartition(".")[2] for name in layer.names}
     if count == 1 or names & _NOT_CUT:
         return config
     if names & _CUT_ALONG_K:
-        group_size = -1 if config.group == config.K else config.group_size  # One group a row stays one.
+        one = config if isinstance(config, MatmulConfig) else config.matmul
+        group_size = -1 if one.group == config.K else config.group_size  # One group a row stays one.
         return dataclasses.replace(config, K=_part(config.K, count, "K"), group_size=group_size)
     if kv := names & {"k_proj", "v_proj"}:
         if heads is None or (heads.kv_heads % count and count % heads.kv_heads):

@@ -22,7 +22,7 @@ from bitquant.compiler import disassemble
 from bitquant.compute import select_implementation
 from bitquant.compute.matmul import symbol
 from bitquant.config import MatmulConfig
-from bitquant.errors import CallError, ConfigError, UnsupportedError
+from bitquant.errors import BuildError, CallError, ConfigError, UnsupportedError
 from bitquant.layouts import WeightLayout
 from bitquant.operator.archives import compile_archive, find_archive, present_archive
 from bitquant.operator.call import Launcher, mark_written
@@ -495,12 +495,19 @@ class Operator:
     def load(cls, path: str | Path) -> Operator:
         """Return the operator that `export` wrote. No compiler is needed.
 
+        `Operator.load` takes operators of every operation; those of others take their own.
+
         Raises
         ------
         BuildError
-            If the file is not an exported operator.
+            If the file is not an exported operator, or one of another operation.
         """
         archive, parts = load_archive(path)
+        if cls is not Operator and not isinstance(parts.config, cls.config_type):
+            own = type(parts.config).__name__.removesuffix("Config")
+            raise BuildError(
+                f"{path} holds a {parts.config.operation}, which {cls.__name__} does not call; use {own}.load"
+            )
         return cls._from_parts(parts, archive)
 
     def __copy__(self) -> Operator:

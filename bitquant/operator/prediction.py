@@ -76,7 +76,7 @@ def predict(config: MatmulConfig, m: int, target: Target) -> Prediction:
     layout = preferred_layout(config, target)
     planned = plan(config, target, layout, rungs=(rung,)).planned.get(rung)
     problem = Problem(config, rung, target, layout)
-    rules = default_rules()
+    rules = default_rules(config.operation)
     if planned is not None:
         rule = next(rule for rule in rules if rule.name == planned.rule)
         hint, origin = read_hint(rule, planned.hint), planned.origin

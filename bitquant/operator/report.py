@@ -11,35 +11,38 @@ from bitquant.arch import GpuArch, target_gpu
 from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.grouped_config import GroupedMatmulConfig
+from bitquant.grouped_inputs import expected_experts
 from bitquant.markup import Text, html_table
 from bitquant.operands import GROUPED_OPERANDS, OPERANDS
 
-__all__ = ["bytes_per_call", "facts", "floor_us", "report"]
+__all__ = ["bytes_per_call", "facts", "floor_us", "flop", "report"]
 
 
-def bytes_per_call(config: MatmulConfig | GroupedMatmulConfig, m: int) -> int:
+def bytes_per_call(config: MatmulConfig | GroupedMatmulConfig, m: int, *, is_uniform: bool = False) -> int:
     """Return the least bytes that a call of `m` rows moves: every operand read once, D written once.
 
-    Of a grouped call that is with rows of as many experts as there can be.
+    Of a grouped call that is with rows of as many experts as there can be; with `is_uniform`, of as many as rows meet
+    on average where all experts are equally likely.
     """
     if isinstance(config, MatmulConfig):
         return sum(operand.size_bytes(config, m) for operand in OPERANDS)
-    share = min(config.num_experts, m * (config.top_k or 1))
-    total = 0
+    met = expected_experts(config, m) if is_uniform else min(config.num_experts, m * (config.top_k or 1))
+    total = 0.0
     for operand in GROUPED_OPERANDS:
         size = operand.size_bytes(config, m)
-        total += size // config.num_experts * share if operand.rows == "W" else size
-    return total
+        total += size / config.num_experts * met if operand.rows == "W" else size
+    return round(total)
 
 
-def _flop(config: MatmulConfig | GroupedMatmulConfig, m: int) -> int:
+def flop(config: MatmulConfig | GroupedMatmulConfig, m: int) -> int:
+    """Return the operations of a call of `m` rows, a multiplication and an addition being two: 2 m N K of each slot."""
     top_k = config.top_k or 1 if isinstance(config, GroupedMatmulConfig) else 1
     return 2 * m * top_k * config.N * config.K
 
 
-def floor_us(config: MatmulConfig | GroupedMatmulConfig, m: int, gpu: GpuArch) -> float:
+def floor_us(config: MatmulConfig | GroupedMatmulConfig, m: int, gpu: GpuArch, *, is_uniform: bool = False) -> float:
     """Return what a call takes at least, in microseconds: `bytes_per_call` by the bandwidth of the data sheet."""
-    return bytes_per_call(config, m) / gpu.bandwidth_bytes_per_s * 1e6
+    return bytes_per_call(config, m, is_uniform=is_uniform) / gpu.bandwidth_bytes_per_s * 1e6
 
 
 def facts(config: MatmulConfig | GroupedMatmulConfig, archive: Archive) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def facts(config: MatmulConfig | GroupedMatmulConfig, archive: Archive) -> dict[
         {
             "m": m,
             "bytes": bytes_per_call(config, m),
-            "flop": _flop(config, m),
+            "flop": flop(config, m),
             "floor_us": None if gpu is None else floor_us(config, m, gpu),
         }
         for m in config.ladder

@@ -163,6 +163,9 @@ def _describe(values: Mapping[str, Any]) -> str:
     problem = values.get("problem")
     problem = problem if isinstance(problem, Mapping) else {}
     shape = ", ".join(f"{k}={problem.get(k, '?')}" for k in ("N", "K"))
+    if "num_experts" in problem:
+        top_k = f", top {problem['top_k']}" if "top_k" in problem else ""
+        shape = f"{shape}, {problem['num_experts']} experts, {problem.get('routing', '?')}{top_k}"
     formats = f"{problem.get('A_dtype', '?')} x {problem.get('W_dtype', '?')}"
     return f"m <= {values.get('rung', '?')}, {shape}, {formats} by rule {values.get('rule', '?')}"
 

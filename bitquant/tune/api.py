@@ -12,7 +12,7 @@ import torch
 
 from bitquant.arch import detected_cuda_arch
 from bitquant.errors import CallError, RecordError, UnsupportedError
-from bitquant.schedule.rules import default_rules
+from bitquant.schedule.rules import all_rules
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.tuned import plan, read_hint
 from bitquant.tune.candidates import Candidate
@@ -82,7 +82,7 @@ def tune(
     if foreign := [type(rule).__name__ for rule in rules or () if not isinstance(rule, Rule)]:
         raise UnsupportedError(f"'rules' must be bitquant's to tune them (got {foreign[0]}, which takes no hint)")
     workers = 0 if rules is not None else workers if workers is not None else os.cpu_count() or 1
-    rules = default_rules() if rules is None else rules
+    rules = all_rules() if rules is None else rules
     wanted = []
     for rung in _checked_rungs(operator.config.ladder, rungs):
         choice = operator.choices[rung]
@@ -128,7 +128,7 @@ def rungs_of(
     CallError
         If a rung is not of the ladder.
     """
-    rules = default_rules() if rules is None else rules
+    rules = all_rules() if rules is None else rules
     wanted = _checked_rungs(subject.config.ladder, rungs)
     try:
         planned = plan(subject.config, subject.target, subject.weight_layout, rules=rules, rungs=wanted).planned

@@ -13,7 +13,7 @@ from typing import Any
 
 from bitquant import cache
 from bitquant.errors import UnsupportedError
-from bitquant.schedule.rules import default_rules
+from bitquant.schedule.rules import all_rules
 from bitquant.tune.compile import Builder
 from bitquant.tune.isolated import ProcessMeasurer
 from bitquant.tune.predictor import default_predictor
@@ -38,7 +38,7 @@ class _Host:
 
     def __init__(self, device_type: str, workers: int) -> None:
         measurer = ProcessMeasurer(device_type)  # Ray lets it see the one GPU that is its own.
-        self._bench = Bench(Builder(workers), measurer, default_rules(), default_predictor())
+        self._bench = Bench(Builder(workers), measurer, all_rules(), default_predictor())
         self._hello = {
             "device": measurer.device,
             "arch": measurer.arch,

@@ -20,9 +20,10 @@ from tvm.target import Target
 
 from bitquant.archive import Archive
 from bitquant.build import build
-from bitquant.compute.matmul import matmul_dequantize_b, symbol
+from bitquant.compute import select_implementation
 from bitquant.config import MatmulConfig
 from bitquant.files import scratch_folder
+from bitquant.grouped_config import GroupedMatmulConfig, config_from_problem
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules.contract import Rule
@@ -36,7 +37,9 @@ __all__ = ["Builder", "build_candidate", "build_request", "request_for"]
 _WORKER = "bitquant.tune.worker"
 
 
-def build_candidate(config: MatmulConfig, layout: Any, target: Target, candidate: Candidate) -> Archive:
+def build_candidate(
+    config: MatmulConfig | GroupedMatmulConfig, layout: Any, target: Target, candidate: Candidate
+) -> Archive:
     """Return one candidate, built: an archive that holds the function of its rung alone.
 
     Raises
@@ -45,12 +48,17 @@ def build_candidate(config: MatmulConfig, layout: Any, target: Target, candidate
         As scheduling and building do.
     """
     with tvm.transform.PassContext():
-        func = matmul_dequantize_b(config, candidate.rung, layout=layout)
-        scheduled = schedule_with(func, candidate.rule, candidate.hint, target, "tuned")
-        return build(IRModule({symbol(candidate.rung): scheduled}), target, config.problem())
+        meaning = select_implementation(config, layout, [candidate.rung])
+        scheduled = {
+            name: schedule_with(func, candidate.rule, candidate.hint, target, "tuned")
+            for name, func in meaning.functions_items()
+        }
+        return build(IRModule(scheduled), target, config.problem())
 
 
-def request_for(config: MatmulConfig, layout: str, target: Target, candidate: Candidate) -> dict[str, Any]:
+def request_for(
+    config: MatmulConfig | GroupedMatmulConfig, layout: str, target: Target, candidate: Candidate
+) -> dict[str, Any]:
     """Return what a worker is told of a candidate."""
     return {
         "problem": config.problem(),
@@ -68,7 +76,7 @@ def build_request(request: dict[str, Any], rules: Sequence[Rule]) -> Archive:
 
     rule = next(rule for rule in rules if rule.name == request["rule"])
     candidate = Candidate(request["rung"], rule, read_hint(rule, request["hint"]))
-    config = MatmulConfig.from_problem(request["problem"])
+    config = config_from_problem(request["problem"])
     return build_candidate(config, request["layout"], resolve_target(Target(request["target"])), candidate)
 
 

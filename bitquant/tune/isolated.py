@@ -21,9 +21,9 @@ from tvm.target import Target
 from bitquant.arch import detected_cuda_arch, resolve_target
 from bitquant.archive import Archive
 from bitquant.child import Child, ChildError, answering
-from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
 from bitquant.files import scratch_folder
+from bitquant.grouped_config import config_from_problem
 from bitquant.problem import Problem
 from bitquant.tune.candidates import Candidate
 from bitquant.tune.measurer import ROUNDS, BrokenContextError, LocalMeasurer
@@ -223,7 +223,7 @@ def main() -> None:
             if request["do"] == "hello":
                 return _hello(place)
             measurer = measurers.setdefault(request["device"], LocalMeasurer(place, tell=lambda *what: say(done=what)))
-            config = MatmulConfig.from_problem(request["problem"])
+            config = config_from_problem(request["problem"])
             target = resolve_target(Target(request["target"]))
             problem = Problem(config, request["rung"], target, request["layout"])
             archives = [Archive.load(Path(path)) for path in request["archives"]]

@@ -23,6 +23,7 @@ from bitquant import cache
 from bitquant.config import MatmulConfig
 from bitquant.errors import RecordError
 from bitquant.files import as_path
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.schedule.rules.contract import Rule
 from bitquant.tune.search import Finished
 from bitquant.tune.trial import Trial
@@ -55,7 +56,9 @@ class Journal:
         If the file cannot be read or written, or a line is no line of a journal.
     """
 
-    def __init__(self, folder: str | Path, config: MatmulConfig, made_by: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: str | Path, config: MatmulConfig | GroupedMatmulConfig, made_by: Mapping[str, Any]
+    ) -> None:
         header = {"schema": SCHEMA, "problem": config.problem(), **made_by}
         digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:12]
         device = re.sub(r"[^a-z0-9]+", "-", str(made_by["device"]).lower()).strip("-")

@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from bitquant import profiling
 from bitquant.config import MatmulConfig
-from bitquant.inputs import Inputs, draw_inputs
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WeightLayout
-from bitquant.operands import EPILOGUE, present
-from bitquant.operator.activation import activated
 from bitquant.tune.candidates import Candidate
+from bitquant.tune.cases import draw_cases
 
-__all__ = ["Clock", "Workbench", "clock_for", "reference", "wrong"]
+__all__ = ["Clock", "Workbench", "clock_for", "wrong"]
 
 #: Times calls: (candidate, calls, whether precisely) -> median time of one, in microseconds. A process that measures
 #: for another knows kernels alone, and has no candidate.
@@ -29,8 +29,6 @@ _MOST_ERROR = 2e-3
 _MOST_ERROR_BFLOAT16 = 8 * _MOST_ERROR
 #: The same for one element, in multiples of that bound and of the larger of the element and the root mean square.
 _PEAK = 8
-#: Elements of a float64 temporary, 512 MiB.
-_CHUNK_ELEMENTS = 1 << 26
 
 
 def clock_for(device: torch.device) -> Clock:
@@ -55,51 +53,48 @@ class Workbench:
     layout
         Layout of the weight.
     rung
-        The rung. Calls have that many rows, where m is symbolic also fewer, and more for the last rung.
+        The rung. Calls have that many rows, where m is symbolic also fewer, and more for the last rung (`draw_cases`).
     device
         Where the kernels run.
     """
 
-    def __init__(self, config: MatmulConfig, layout: WeightLayout, rung: int, device: torch.device) -> None:
+    def __init__(
+        self, config: MatmulConfig | GroupedMatmulConfig, layout: WeightLayout, rung: int, device: torch.device
+    ) -> None:
         self._config = config
-        rows = [rung]
-        if not config.has_fixed_rows(rung):
-            rows.append(max(1, 2 * rung // 3))
-            if rung == config.ladder[-1]:
-                rows.append(2 * rung + 3)
-        generator = torch.Generator(device=device).manual_seed(0)
-        inputs = draw_inputs(config, max(rows), generator)
-        whole = reference(inputs)
-        #: Operands and results.
-        self._cases = [(inputs.rows(slice(m)), whole[:m]) for m in rows]
-        self._W = inputs.stored(layout)["W"]
-        self._weights: list[torch.Tensor] = []
+        self._cases = draw_cases(config, layout, rung, device)
+        self._timed: list[dict[str, torch.Tensor]] = []
 
     def check(self, kernel: Callable[..., object]) -> str:
         """Return what is wrong with a kernel's results, or "" where they are right."""
-        for inputs, expected in self._cases:
-            m, out = len(expected), self._config.out_format.torch_dtype
+        for case in self._cases:
+            m, out = case.m, self._config.out_format.torch_dtype
             fill = math.nan if out.is_floating_point else torch.iinfo(out).min
             # A row before and after the output shows a write out of bounds.
-            guarded = torch.full((m + 2, expected.shape[1]), fill, dtype=out, device=expected.device)
-            kernel(inputs.A, self._W, *inputs.optional.values(), guarded[1 : m + 1])
+            guarded = torch.full((m + 2, *case.expected.shape[1:]), fill, dtype=out, device=case.expected.device)
+            kernel(*case.operands.values(), guarded[1 : m + 1])
             edges = guarded[[0, -1]]
             if not bool((edges.isnan() if out.is_floating_point else edges == fill).all()):
                 return f"m = {m}: writes outside its output"
-            if complaint := wrong(guarded[1 : m + 1], expected, self._config):
+            specified = slice(case.rows)
+            if complaint := wrong(guarded[1 : m + 1][specified], case.expected[specified], self._config):
                 return f"m = {m}: {complaint}"
         return ""
 
     def latency_us(
         self, candidate: Candidate | None, kernel: Callable[..., object], clock: Clock, precise: bool
     ) -> float:
-        """Return the median time of a call with `rung` rows, whose weight is not in the cache."""
-        inputs, expected = self._cases[0]
-        if not self._weights:
-            self._weights = profiling.rotating_copies(self._W)
-        output = torch.empty(expected.shape, dtype=self._config.out_format.torch_dtype, device=expected.device)
-        A, others = inputs.A, list(inputs.optional.values())
-        calls = [lambda W=W: kernel(A, W, *others, output) for W in self._weights]
+        """Return the median time of a call with `rung` rows, whose weight is not in the cache.
+
+        Grouped calls differ in their routing, in which all experts are equally likely (`profiling.rotating_operands`).
+        """
+        case = self._cases[0]
+        if not self._timed:
+            self._timed = profiling.rotating_operands(self._config, case.operands, case.m)
+        output = torch.empty(
+            case.expected.shape, dtype=self._config.out_format.torch_dtype, device=case.expected.device
+        )
+        calls = [partial(kernel, *each.values(), output) for each in self._timed]
         return clock(candidate, calls, precise)
 
 
@@ -107,31 +102,7 @@ def _rms(tensor: torch.Tensor) -> float:
     return max(float(tensor.double().square().mean().sqrt()), 1e-3)
 
 
-def reference(inputs: Inputs) -> torch.Tensor:
-    """Return the result in float64, not rounded to the output's type.
-
-    ::
-
-        H[m, n] = sum_k A[m, k] * decode(W)[n, k] * factors + addends
-        D[m, n] = H[m, n], or act(H[m, 2 n], H[m, 2 n + 1]) with an activation
-
-    No TVM is in it.
-    """
-    A, N = inputs.A.double(), inputs.config.N
-    result = torch.empty((len(A), N), dtype=torch.float64, device=A.device)
-    step = max(1, _CHUNK_ELEMENTS // A.shape[1])
-    for first in range(0, N, step):
-        columns = slice(first, first + step)
-        result[:, columns] = A @ inputs.decoded(columns).T
-    there = present(inputs.config, EPILOGUE)
-    for operand in sorted(there, key=lambda operand: operand.role == "addend"):
-        values = inputs.given[operand.argument].double()
-        values = values[:, None] if operand.rows == "A" else values
-        result = result * values if operand.role == "factor" else result + values
-    return result if inputs.config.activation is None else activated(inputs.config.activation, result)
-
-
-def wrong(result: torch.Tensor, expected: torch.Tensor, config: MatmulConfig) -> str:
+def wrong(result: torch.Tensor, expected: torch.Tensor, config: MatmulConfig | GroupedMatmulConfig) -> str:
     """Return what is wrong with a result, or "" where it is right.
 
     Integer sums with an integer output and no output scales must be exact: rounded to nearest even and saturated. Other
@@ -142,9 +113,9 @@ def wrong(result: torch.Tensor, expected: torch.Tensor, config: MatmulConfig) ->
     Parameters
     ----------
     result
-        (m, columns of D), of the output's type.
+        D, or some rows of it, of the output's type.
     expected
-        The same, of `reference`.
+        The same in float64, of a `Case`.
     """
     got = result.double()
     if not bool(got.isfinite().all()):

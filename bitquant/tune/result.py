@@ -14,6 +14,7 @@ from tvm.target import Target
 from bitquant.arch import target_gpu
 from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, UnsupportedError
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WeightLayout
 from bitquant.markup import html_table
 from bitquant.operator.report import floor_us
@@ -37,7 +38,7 @@ class Tuned(Described, Protocol):
 class Subject:
     """A problem that is tuned without an operator of it."""
 
-    config: MatmulConfig
+    config: MatmulConfig | GroupedMatmulConfig
     target: Target
     weight_layout: WeightLayout
 
@@ -101,8 +102,11 @@ class TuningResult:
         return math.inf if before_us is None else before_us / (self.best[rung].latency_us or math.inf) - 1.0
 
     def floor_us(self, rung: int) -> float:
-        """Return the time in microseconds that memory alone takes for a call, at the bandwidth of the architecture."""
-        return floor_us(self.operator.config, rung, target_gpu(self.operator.target))
+        """Return the time in microseconds that memory alone takes for a call, at the bandwidth of the architecture.
+
+        Of a grouped call that is with the experts that rows meet on average in the calls that were timed.
+        """
+        return floor_us(self.operator.config, rung, target_gpu(self.operator.target), is_uniform=True)
 
     def _repr_html_(self) -> str:
         """Return the trials as a table, by rung, the fastest first: what a notebook shows."""

@@ -12,7 +12,7 @@ from bitquant.errors import RecordError
 from bitquant.problem import Problem
 from bitquant.schedule.apply import preferred_layout
 from bitquant.schedule.records import Record
-from bitquant.schedule.rules import default_rules
+from bitquant.schedule.rules import all_rules
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.tuned import read_hint
 from bitquant.tune.candidates import Candidate
@@ -55,7 +55,7 @@ def verify(
     tell
         Called with each when it is done.
     """
-    rules = default_rules()
+    rules = all_rules()
     builder = Builder(workers)
     try:
         pending: list[tuple[Record, Future[Outcome] | str]] = []

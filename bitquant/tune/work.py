@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from tvm.target import Target
 
 from bitquant.arch import resolve_target
-from bitquant.config import MatmulConfig
+from bitquant.grouped_config import config_from_problem
 from bitquant.problem import Problem
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.tuned import read_hint
@@ -98,7 +98,7 @@ def work(job: Mapping[str, Any], bench: Bench) -> Iterator[dict[str, Any]]:
     """
     deadline = None if job["limit_s"] is None else time.monotonic() + job["limit_s"]
     target = resolve_target(Target(job["target"]))
-    problem = Problem(MatmulConfig.from_problem(job["problem"]), job["rung"], target, job["layout"])
+    problem = Problem(config_from_problem(job["problem"]), job["rung"], target, job["layout"])
     current = None
     if (now := job["current"]) is not None:
         rule = next(rule for rule in bench.rules if rule.name == now["rule"])

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from bitquant.archive import Archive
-from bitquant.schedule.rules import default_rules
+from bitquant.schedule.rules import all_rules
 from bitquant.tune.compile import build_request
 from bitquant.workers import serve
 
@@ -17,6 +17,6 @@ def main() -> None:
     """Serve requests until standard input ends."""
 
     def build(request: dict[str, Any]) -> Archive:
-        return build_request(request, default_rules())
+        return build_request(request, all_rules())
 
     serve(build)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bitquant.arch import gpu_arch, known_gpus
 from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, number_format
+from bitquant.nn.shapes import routing_name
 from bitquant.schedule.records import load_records, shipped_directory
 
 __all__ = ["TABLES", "written"]
@@ -72,7 +73,7 @@ def records() -> str:
         words = config.problem_summary().split(", sums")[0]
         group = f"{config.group_size}" if config.with_scaling and config.group_size and config.group_size > 0 else ""
         zeros = config.zeros_mode if config.with_zeros else ""
-        key = (record.device, words, group, zeros, f"{config.N} x {config.K}")
+        key = (record.device, words, group, zeros, f"{config.N} x {config.K}{routing_name(config)}")
         found.setdefault(key, set()).add(record.rung)
     rows = [[*key, ", ".join(map(str, sorted(rungs)))] for key, rungs in sorted(found.items())]
     return markdown(["Device", "A x W -> D", "Groups of", "Zero points", "N x K", "Rows"], rows)

@@ -29,7 +29,8 @@ from bitquant.testing.check import check_call
 from bitquant.testing.generators import make_inputs
 from bitquant.testing.grouped import check_grouped_call, grouped_oracle
 from bitquant.testing.oracle import assert_close
-from bitquant.tune.measure import reference, wrong
+from bitquant.tune.cases import reference
+from bitquant.tune.measure import wrong
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
 

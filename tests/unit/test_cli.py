@@ -191,7 +191,7 @@ def test_errors_of_usage(arguments, message):
     assert re.search(r"^see: \w+.* --help$", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", ["run", "tune"])
+@pytest.mark.parametrize("command", ["run"])
 @pytest.mark.parametrize("option", ["--num_experts", "--num-experts", "--A_rows", "--with_routing_weights"])
 def test_what_takes_one_weight_says_which_command_takes_experts(command, option):
     """Options of grouped problems are known where they have no meaning; others are not."""

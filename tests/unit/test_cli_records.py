@@ -120,6 +120,41 @@ def test_verify_compiles_each_without_a_gpu(tmp_path):
     assert [v.complaint for v in verify([record()], workers=0)] == [""]
 
 
+def test_records_of_experts_say_whose_they_are(tmp_path):
+    """They are listed apart, shown with their routing, selected by it, compared, and compiled."""
+    fields = {"W_dtype": "uint4", "fast_decoding": False, "M": 4}
+    grouped = bq.GroupedMatmulConfig(8, 64, 64, **fields)
+    indexed = dataclasses.replace(
+        grouped, routing="indexed", top_k=2, A_rows="slots", D_rows="tokens", with_routing_weights=True
+    )
+    hint = {"warps": 4, "m_per_warp": 1}
+
+    def of(config, us):
+        problem = {k: v for k, v in config.problem().items() if k != "M"}
+        return Record(problem, 4, "sm_90a", "NVIDIA H200", "grouped_fallback", hint, us, 1.0, {"date": "2026-01-02"})
+
+    old, new = tmp_path / "old", tmp_path / "new"
+    save_records(
+        [record(), of(grouped, 3.0), of(indexed, 4.0), of(dataclasses.replace(grouped, num_experts=9), 5.0)], old
+    )
+    save_records([of(grouped, 3.0), of(indexed, 2.0)], new)
+    code, out, _ = run("list", old)
+    lines = {" ".join(line.split()) for line in out.splitlines()}
+    assert code == 0
+    assert "float16 x uint4, sorted experts 2 2 2026-01-02 4" in lines
+    assert "float16 x uint4, indexed experts 1 1 2026-01-02 4" in lines
+    shown = run("show", old, "--routing", "indexed")[1].splitlines()
+    assert len(shown) == 2
+    assert "plain 8 experts, indexed top 2, slots to tokens weighted" in " ".join(shown[1].split())
+    assert len(run("show", old, "--num_experts", 9)[1].splitlines()) == 2
+    assert "2.000  latency" in run("diff", old, new)[1]
+    assert run("merge", new, old)[0] == 0
+    assert {r.latency_us for r in load_records(old) if r.problem.get("routing") == "indexed"} == {2.0}
+    assert run("verify", new, "--workers", 0)[:2] == (0, "2 of 2 records give kernels\n")
+    save_records([dataclasses.replace(of(indexed, 1.0), rule="gone")], new)
+    assert "m <= 4, N=64, K=64, 8 experts, indexed, top 2, float16 x uint4 by rule gone" in run("verify", new)[2]
+
+
 def test_nowhere_to_look_is_an_error(monkeypatch):
     """Without folders, and with records switched off, the error says what to name."""
     monkeypatch.setenv("BITQUANT_SCHEDULES", "off")

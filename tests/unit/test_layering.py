@@ -18,7 +18,7 @@ ORDER = (
     "errors", "spelling", "files", "markup", "progress", "formats", "arch", "threads", "workspace", "parallel",
     "config", "grouped_config", "packing", "layouts", "relayout", "problem", "operands", "inputs", "grouped_inputs",
     "compute", "intrin", "schedule", "cache", "source", "compiler", "archive", "build", "child", "workers", "worker",
-    "profiling", "operator", "tune", "explore", "matmul", "grouped_matmul", "nn", "peft", "transformers",
+    "profiling", "operator", "tune", "explore", "tunable", "matmul", "grouped_matmul", "nn", "peft", "transformers",
     "bitblas", "testing", "cli", "__main__",
 )  # fmt: skip
 

@@ -36,8 +36,9 @@ from bitquant.testing.generators import make_inputs
 from bitquant.testing.oracle import relative_error
 from bitquant.tune import Trial, TuningResult, TuningWarning, tune
 from bitquant.tune.candidates import Candidate, candidates
+from bitquant.tune.cases import reference
 from bitquant.tune.compile import Builder
-from bitquant.tune.measure import Workbench, reference, wrong
+from bitquant.tune.measure import Workbench, wrong
 from bitquant.tune.predictor import Analytical
 
 CPU, SM90 = cpu_target(), cuda_target("sm_90a")
@@ -431,8 +432,8 @@ def test_command_that_has_nothing_to_write_measures_nothing(tmp_path, monkeypatc
 def test_command_reports_wrong_results(monkeypatch):
     """A wrong result is named on standard error, and the exit code is 1."""
     rules = (rule_with(("right", 5), ("wrong", 1)),)
-    monkeypatch.setattr("bitquant.schedule.rules.default_rules", lambda: rules)
-    monkeypatch.setattr("bitquant.tune.api.default_rules", lambda: rules)
+    monkeypatch.setattr("bitquant.schedule.rules.all_rules", lambda: rules)
+    monkeypatch.setattr("bitquant.tune.api.all_rules", lambda: rules)
     problem = ["--M", "1", "--N", "24", "--K", "40", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
     result = CliRunner().invoke(cli, ["tune", *problem])
     assert result.exit_code == 1

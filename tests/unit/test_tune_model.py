@@ -16,6 +16,7 @@ from bitquant.arch import cpu_target
 from bitquant.cli.app import cli
 from bitquant.cli.tune_file import problems_of_file, without_shapes
 from bitquant.cli.tune_live import TuneDisplay, duration
+from bitquant.nn import Experts
 from bitquant.nn.shapes import MODELS, model_problems
 from bitquant.testing.generators import SHAPE_SETS
 from bitquant.tune import fleet
@@ -26,6 +27,7 @@ from bitquant.tune.search import Finished
 from bitquant.tune.work import Bench, LocalSlot
 
 from .checkpoints.packers import FIXTURES
+from .test_experts import make, quantized
 from .test_tune_search import CONFIG, RULE, Builder, Measurer, trial
 
 FORMAT = {"W_dtype": "uint4", "group_size": 128, "with_scaling": True, "with_zeros": True}
@@ -56,9 +58,11 @@ def test_a_folder_needs_no_weights(tmp_path):
 
 def test_tensor_parallel_cuts_pairs_of_layers():
     """Along N, and along K what is behind; heads of k and v are never cut; what does not divide is an error."""
-    assert shapes(model_problems("qwen3-235b-a22b", FORMAT, (8,))) == {
+    assert shapes(model_problems("qwen3-235b-a22b", {**FORMAT, "group_size": 64}, (8,))) == {
         ((64 // 8 + 2) * 128, 4096): "q_proj+k_proj+v_proj / 8",
         (4096, 8192 // 8): "o_proj / 8",
+        (2 * 1536 // 8, 4096): "experts.gate_up_proj / 8, indexed, of 128",
+        (4096, 1536 // 8): "experts.down_proj / 8, indexed, of 128",
     }
     assert (2112, 7168) in shapes(model_problems("deepseek-v3", FORMAT, (2,)))
     with pytest.raises(bq.ConfigError, match=r"llama-3-8b, q_proj.* / 3: 'tensor_parallel' must divide the heads"):
@@ -81,7 +85,45 @@ def test_every_known_model_has_problems(name):
     """Each is legal for one GPU and cut over two, and has attention's two."""
     found = model_problems(name, {"W_dtype": "int8", "with_scaling": True}, (1, 2))
     assert len(found) >= 4
-    assert {p.config.with_bias for p in found} == {name == "gpt-oss"}
+    assert {p.config.with_bias for p in found} == {name.startswith("gpt-oss")}
+
+
+@pytest.mark.parametrize("name", ["qwen3-30b-a3b", "gpt-oss-20b", "mixtral-8x7b"])
+def test_experts_of_known_models_are_those_of_the_layer(name):
+    """Both products in both forms of a call, with the activation that the first product has; none for A of 8 bits."""
+    sizes = {
+        "qwen3-30b-a3b": (128, 8, 2048, 768),
+        "gpt-oss-20b": (32, 4, 2880, 2880),
+        "mixtral-8x7b": (8, 2, 4096, 14336),
+    }
+    E, top_k, hidden, inner = sizes[name]
+    found = [
+        p for p in model_problems(name, {**FORMAT, "group_size": 32}) if isinstance(p.config, bq.GroupedMatmulConfig)
+    ]
+    activation = "clamped_swiglu" if name == "gpt-oss-20b" else "silu_mul"
+    assert [(c.N, c.K, c.routing, c.activation, c.D_rows) for c in (p.config for p in found)] == [
+        (2 * inner, hidden, "sorted", activation, "slots"), (2 * inner, hidden, "indexed", activation, "slots"),
+        (hidden, inner, "sorted", None, "slots"), (hidden, inner, "indexed", None, "tokens"),
+    ]  # fmt: skip
+    assert {p.config.num_experts for p in found} == {E}
+    assert {p.config.top_k for p in found} == {None, top_k}
+    assert "experts.down_proj, indexed, of " in found[-1].name
+    assert not any(p.name.startswith("experts") for p in model_problems(name, {"W_dtype": "int8", "A_dtype": "int8"}))
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gpt_oss"])
+def test_experts_of_folders_are_those_that_load_model_makes(name, tmp_path):
+    """Of a quantized checkpoint, and of a model that is not, whose format the fields say."""
+    model = make(name)
+    model.save_pretrained(tmp_path / "plain")
+    quantized(model, opt_M=None, W_dtype="uint4", group_size=16).save_pretrained(tmp_path / "few")
+    loaded = bq.load_model(tmp_path / "few", device="cpu")
+    layers = [layer for m in loaded.modules() if isinstance(m, Experts) for layer in (m.gate_up, m.down)]
+    wanted = {k.config.key() for layer in layers for k in layer.needed_kernels(())}
+    fields = {"A_dtype": "float32", "out_dtype": "float32", "W_dtype": "uint4"}
+    fields |= {"group_size": 16, "with_scaling": True, "with_zeros": True}
+    for found in (model_problems(tmp_path / "few", {"W_dtype": None}), model_problems(tmp_path / "plain", fields)):
+        assert {p.config.key() for p in found if isinstance(p.config, bq.GroupedMatmulConfig)} >= wanted
 
 
 def test_a_quantized_checkpoint_says_its_format():
@@ -185,8 +227,8 @@ def made_up(monkeypatch, tmp_path):
         yield Here([LocalSlot(bench)], bench.builder, [measurer])
 
     monkeypatch.setattr(fleet, "slots_here", slots)
-    monkeypatch.setattr("bitquant.schedule.rules.default_rules", lambda: rules)
-    monkeypatch.setattr("bitquant.tune.api.default_rules", lambda: rules)
+    monkeypatch.setattr("bitquant.schedule.rules.all_rules", lambda: rules)
+    monkeypatch.setattr("bitquant.tune.api.all_rules", lambda: rules)
     monkeypatch.setenv("BITQUANT_CACHE_DIR", str(tmp_path / "cache"))
     return measurer
 

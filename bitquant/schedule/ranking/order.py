@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.ranking.features import Candidate, geometries, slowness
@@ -47,11 +48,14 @@ def _trees(path: Path) -> Trees | None:
 
 
 def model_for(problem: Problem) -> Trees | None:
-    """Return the model that ranks a problem's hints; None where its trials are of other GPUs, and where it is off.
+    """Return the model that ranks a problem's hints; None where it is off, and where its trials are of something else.
 
+    They are products with one weight, on some GPUs.
     Kernels of trials serve their number of rows. One that serves any number beyond as well is not chosen by that alone.
     """
-    if not problem.is_cuda or problem.rung > MOST_ROWS or not problem.config.has_most_rows(problem.rung):
+    if not problem.is_cuda or problem.operation != MatmulConfig.operation:
+        return None
+    if problem.rung > MOST_ROWS or not problem.config.has_most_rows(problem.rung):
         return None
     if os.environ.get(ENVIRONMENT, "").lower() == "off":
         return None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from bitquant.config import MatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.cpu import CpuRule
 from bitquant.schedule.rules.decode.grouped.rule import GroupedDecodeRule
@@ -35,6 +36,7 @@ __all__ = [
     "MmaRule",
     "Rule",
     "WgmmaRule",
+    "all_rules",
     "default_rules",
 ]
 
@@ -49,3 +51,8 @@ def default_rules(operation: str = "matmul") -> tuple[Rule, ...]:
     on_cpu: tuple[Rule, ...] = (Int8Rule(), Bfloat16Rule(), Float32Rule(), CpuRule())
     on_gpu: tuple[Rule, ...] = (WgmmaRule(), DecodeRule(), DenseRule(), GemvRule(), MmaRule(), FallbackRule())
     return (*on_cpu, *on_gpu)
+
+
+def all_rules() -> tuple[Rule, ...]:
+    """Return the rules of all operations, each in its order: what names of rules in records and requests are of."""
+    return (*default_rules(), *default_rules(GroupedMatmulConfig.operation))

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ import torch
 from bitquant.config import MatmulConfig, ZerosMode
 from bitquant.errors import ConfigError
 from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.inputs import Inputs, draw_inputs
 from bitquant.testing.generators import SHAPE_SETS
 from bitquant.testing.oracle import oracle_weight
@@ -20,6 +23,7 @@ from bitquant.testing.oracle import oracle_weight
 __all__ = [
     "AXES",
     "Cell",
+    "Grouping",
     "Kind",
     "Weights",
     "cells",
@@ -43,6 +47,30 @@ _ZEROS: dict[str, ZerosMode] = {
 
 
 @dataclass(frozen=True)
+class Grouping:
+    """What makes problems those of experts.
+
+    Attributes
+    ----------
+    num_experts, routing, top_k, A_rows, D_rows, with_routing_weights
+        As in `GroupedMatmulConfig`.
+    """
+
+    num_experts: int
+    routing: Any = "sorted"
+    top_k: int | None = None
+    A_rows: Any = "tokens"
+    D_rows: Any = "slots"
+    with_routing_weights: bool = False
+
+    def __str__(self) -> str:
+        parts = [f"{self.routing}, {self.num_experts} experts"]
+        if self.routing == "indexed":
+            parts.append(f"top {self.top_k}, {self.A_rows} to {self.D_rows}")
+        return ", ".join(parts + ["weighted"] * self.with_routing_weights)
+
+
+@dataclass(frozen=True)
 class Kind:
     """Number formats of a problem, without its sizes.
 
@@ -58,6 +86,8 @@ class Kind:
         None: no zero points.
     is_scaled
         Whether outputs are scaled by row and by column.
+    grouping
+        None: there is one weight.
     """
 
     name: str
@@ -66,9 +96,14 @@ class Kind:
     group_size: int | None
     zeros_mode: ZerosMode | None
     is_scaled: bool = False
+    grouping: Grouping | None = None
 
-    def config(self, N: int, K: int, M: int) -> MatmulConfig:
-        """Return the problem of that size, for exactly M rows.
+    def of_experts(self, grouping: Grouping) -> Kind:
+        """Return the same formats of the weights of experts."""
+        return dataclasses.replace(self, name=f"{self.name}, {grouping}", grouping=grouping)
+
+    def config(self, N: int, K: int, M: int) -> Any:
+        """Return the problem of that size, for exactly M rows, or tokens: a `MatmulConfig` or a `GroupedMatmulConfig`.
 
         The output is of the type of A; for 8-bit A bfloat16 where it is scaled (the one type that torch scales float8
         by row into), int32 where sums are integers, else float16.
@@ -80,21 +115,24 @@ class Kind:
         """
         is_integer = self.A_dtype == "int8" and self.group_size is None and number_format(self.W_dtype).is_integer
         eight_bit_out = "bfloat16" if self.is_scaled else "int32" if is_integer else "float16"
-        return MatmulConfig(
-            M=M,
-            N=N,
-            K=K,
-            A_dtype=self.A_dtype,
-            W_dtype=self.W_dtype,
-            out_dtype=self.A_dtype if number_format(self.A_dtype).bits > 8 else eight_bit_out,
-            accum_dtype="int32" if is_integer else "float32",
-            group_size=-1 if self.group_size is None else self.group_size,
-            with_scaling=self.group_size is not None,
-            with_zeros=self.zeros_mode is not None,
-            zeros_mode=self.zeros_mode or "original",
-            with_activation_scale=self.is_scaled,
-            with_channel_scale=self.is_scaled,
-        )
+        fields: dict[str, Any] = {
+            "M": M,
+            "N": N,
+            "K": K,
+            "A_dtype": self.A_dtype,
+            "W_dtype": self.W_dtype,
+            "out_dtype": self.A_dtype if number_format(self.A_dtype).bits > 8 else eight_bit_out,
+            "accum_dtype": "int32" if is_integer else "float32",
+            "group_size": -1 if self.group_size is None else self.group_size,
+            "with_scaling": self.group_size is not None,
+            "with_zeros": self.zeros_mode is not None,
+            "zeros_mode": self.zeros_mode or "original",
+            "with_activation_scale": self.is_scaled,
+            "with_channel_scale": self.is_scaled,
+        }
+        if self.grouping is None:
+            return MatmulConfig(**fields)
+        return GroupedMatmulConfig(**fields, **vars(self.grouping))
 
 
 def parse_kind(text: str, A_dtype: str = "float16") -> Kind:
@@ -163,8 +201,8 @@ class Cell:
     m: int
 
     @property
-    def config(self) -> MatmulConfig:
-        """The problem, for exactly m rows."""
+    def config(self) -> Any:
+        """The problem, for exactly m rows, or tokens: a `MatmulConfig`, or a `GroupedMatmulConfig`."""
         return self.kind.config(self.N, self.K, self.m)
 
     def __str__(self) -> str:

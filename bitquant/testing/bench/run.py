@@ -26,9 +26,13 @@ from bitquant import cache
 from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError, UnsupportedError
+from bitquant.grouped_inputs import GroupedInputs
+from bitquant.grouped_matmul import GroupedMatmul
 from bitquant.matmul import Matmul
-from bitquant.operands import present
+from bitquant.operands import operands_of, present
+from bitquant.operator.report import bytes_per_call, flop
 from bitquant.profiling import CACHE_FACTOR, random_operands
+from bitquant.testing.bench.experts import GroupedCheck, draw_experts, grouped_calls
 from bitquant.testing.bench.floor import FloorReader
 from bitquant.testing.bench.limits import TimeIsUpError, time_bound
 from bitquant.testing.bench.peers import PEERS, Packed, Peer
@@ -47,6 +51,8 @@ _CHECKED_COLUMNS = 64
 _PEER_BOUND = 2e-2
 #: Names of timers that are not peers.
 _OURS, _FLOOR = "ours", "floor"
+#: Why no peer takes part.
+_NO_PEER = "computes no products with the weights of experts"
 #: What a message is cut to.
 _MESSAGE_CHARACTERS = 300
 
@@ -103,10 +109,15 @@ class Listener:
 # Kernels ahead of time.
 
 
-def _construct(config: MatmulConfig, target: str) -> str | None:
+def _operator_of(config: Any, target: Target | str | None) -> Any:
+    """Return the operator of a problem, of either operation."""
+    return (Matmul if isinstance(config, MatmulConfig) else GroupedMatmul)(config, target=target)
+
+
+def _construct(config: Any, target: str) -> str | None:
     """Put the kernels of a problem into the disk cache; return what went wrong."""
     try:
-        Matmul(config, target=target)
+        _operator_of(config, target)
     except Exception as error:  # noqa: BLE001  It is raised again where the cell is timed.
         return _message(error)
     return None
@@ -119,7 +130,7 @@ class _Builder:
         self._futures: dict[str, concurrent.futures.Future[str | None]] = {}
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
         self.workers = 0
-        configs: dict[str, MatmulConfig] = {}
+        configs: dict[str, Any] = {}
         for cell in cells:
             configs.setdefault(cell.config.key(), cell.config)
         if jobs < 2 or len(configs) < 2 or not cache.is_enabled():
@@ -135,7 +146,7 @@ class _Builder:
         """Problems that are compiled ahead."""
         return len(self._futures)
 
-    def wait_for(self, config: MatmulConfig) -> None:
+    def wait_for(self, config: Any) -> None:
         """Return when the kernels of `config` are in the cache, or have failed."""
         if future := self._futures.get(config.key()):
             with contextlib.suppress(concurrent.futures.process.BrokenProcessPool):
@@ -156,9 +167,12 @@ class _Builder:
 
 @dataclasses.dataclass
 class _Loaded:
-    """What the cells of one kind and shape share: weights, and copies of them in each implementation's layout."""
+    """What the cells of one kind and shape share: weights, and copies of them in each implementation's layout.
 
-    weights: Weights
+    Weights are `Weights`, or the `GroupedInputs` of all experts.
+    """
+
+    weights: Any
     ours: dict[str, list[dict[str, torch.Tensor]]] = dataclasses.field(default_factory=dict)
     peers: dict[str, list[Packed]] = dataclasses.field(default_factory=dict)
 
@@ -168,7 +182,7 @@ class _Prepared:
     """What the implementations of one cell share."""
 
     loaded: _Loaded
-    check: _Check
+    check: Any
     timers: dict[str, Timer] = dataclasses.field(default_factory=dict)
 
     def forget(self, name: str) -> None:
@@ -264,7 +278,7 @@ class Bench:
                     "N": cell.N,
                     "K": cell.K,
                     "m": cell.m,
-                    "flop": 2 * cell.m * cell.N * cell.K,
+                    "flop": flop(cell.config, cell.m),
                 }
                 with time_bound(left):
                     prepared = self._time_ours(cell, entry, builder)
@@ -319,8 +333,8 @@ class Bench:
         try:
             self._stage("kernel")
             builder.wait_for(cell.config)
-            operator = Matmul(cell.config, target=self._target)
-            entry["bytes"] = operator.bytes_per_call(cell.m)
+            operator = _operator_of(cell.config, self._target)
+            entry["bytes"] = bytes_per_call(cell.config, cell.m, is_uniform=True)
             entry["problem"] = cell.config.problem()
         except Exception as error:  # noqa: BLE001  One cell's fault must not end the run.
             entry["ours"] = {"complaint": _message(error)}
@@ -329,10 +343,16 @@ class Bench:
         try:
             loaded = self._load(cell)
             self._stage("reference")
-            check = _Check(cell, loaded.weights, self._device, seed=len(self.results["cells"]))
-            prepared = _Prepared(loaded, check)
+            seed = len(self.results["cells"])
+            prepare: Any
+            if isinstance(loaded.weights, GroupedInputs):
+                prepared = _Prepared(loaded, GroupedCheck(cell, loaded.weights, _CHECKED_COLUMNS, seed))
+                prepare = self._prepare_experts
+            else:
+                prepared = _Prepared(loaded, _Check(cell, loaded.weights, self._device, seed))
+                prepare = self._prepare_ours
             self._stage("ours")
-            entry["ours"] = self._prepare_ours(operator, prepared)
+            entry["ours"] = prepare(operator, prepared)
             self._sample(_OURS, entry["ours"], prepared)
         except Exception as error:  # noqa: BLE001  An error of the GPU shows at the next call, whoever made it.
             entry["ours"].setdefault("complaint", _message(error))
@@ -360,7 +380,7 @@ class Bench:
                 if peer.name in self._left_out:
                     continue
                 cell = prepared.check.cell
-                if reason := peer.refusal(cell.config, self._device):
+                if reason := _NO_PEER if cell.kind.grouping else peer.refusal(cell.config, self._device):
                     self._leave_out(peer, reason, cell)
                     continue
                 is_cut = self._time_peer(peer, prepared, entry)
@@ -427,7 +447,8 @@ class Bench:
             self._stage("weights")
             if self._is_cuda:
                 torch.cuda.empty_cache()
-            self._loaded = key, _Loaded(draw_weights(cell.config, self._device))
+            draw = draw_weights(cell.config, self._device) if cell.kind.grouping is None else None
+            self._loaded = key, _Loaded(draw or draw_experts(cell, self._device))
         return self._loaded[1]
 
     def _prepare_ours(self, operator: Matmul, prepared: _Prepared) -> dict[str, Any]:
@@ -442,15 +463,7 @@ class Bench:
             loaded.ours[operator.weight_layout] = copies
         output = poisoned((m, config.N), config.out_format.torch_dtype, self._device)
         operator(**check.rows, **copies[-1], output=output)
-        choice = next(iter(operator.choices.values()))
-        figures: dict[str, Any] = {
-            **check.ours(output),
-            "copies": len(copies),
-            "weight_layout": operator.weight_layout,
-            "rule": choice.rule,
-            "hint": choice.hint,
-            "origin": choice.origin,
-        }
+        figures = {**check.ours(output), "copies": len(copies), **_kernel_of(operator)}
         kernel = operator.kernel_for(m)
 
         names = [operand.argument for operand in present(config)]
@@ -461,6 +474,14 @@ class Bench:
 
         prepared.timers[_OURS] = timer([call(packed) for packed in copies], self._device)
         return figures
+
+    def _prepare_experts(self, operator: GroupedMatmul, prepared: _Prepared) -> dict[str, Any]:
+        ours, layout = prepared.loaded.ours, operator.weight_layout
+        if layout not in ours:
+            ours[layout] = [{"W": prepared.loaded.weights.stored(layout)["W"]}]
+        calls, figures = grouped_calls(operator, prepared.check, ours[layout][0]["W"])
+        prepared.timers[_OURS] = timer(calls, self._device)
+        return {**figures, **_kernel_of(operator)}
 
     def _prepare_peer(self, peer: Peer, prepared: _Prepared) -> dict[str, Any]:
         loaded, check = prepared.loaded, prepared.check
@@ -526,6 +547,13 @@ class _Check:
         if not error <= _PEER_BOUND:
             figures["complaint"] = f"wrong result: relative error {error:.2g}"
         return figures
+
+
+def _kernel_of(operator: Any) -> dict[str, Any]:
+    """Return what serves a cell, as results say it."""
+    choice = next(iter(operator.choices.values()))
+    names = {"rule": choice.rule, "hint": choice.hint, "origin": choice.origin}
+    return {"weight_layout": operator.weight_layout, **names}
 
 
 def _finite(error: float) -> float | None:
@@ -644,9 +672,10 @@ def host_times(cell: Cell, target: str | None) -> dict[str, float]:
     if resolved.kind.name != "cuda":
         raise UnsupportedError("host times are those of launching; they need a GPU target", target=target)
     device = _device(resolved)
-    operator = Matmul(cell.config, target=resolved)
+    operator = _operator_of(cell.config, resolved)
     operands = random_operands(operator, cell.m, device)
-    output = torch.empty((cell.m, cell.N), dtype=cell.config.out_format.torch_dtype, device=device)
+    D = operands_of(cell.config)[-1]
+    output = torch.empty(D.shape(cell.config, cell.m, "plain"), dtype=D.torch_dtype(cell.config), device=device)
     kernel, arguments = operator.kernel_for(cell.m), (*operands.values(), output)
     return {
         "forward_us": host_time_us(lambda: operator(**operands, output=output)),

@@ -75,6 +75,7 @@ class GroupedCpuRule(Rule):
     name = "grouped_cpu"
     operation = GroupedMatmulConfig.operation
     pipeline = "s_tir"
+    is_for_cpu = True
     hint_type = GroupedCpuHint
 
     def refuses(self, problem: Problem) -> str | None:
