@@ -61,6 +61,9 @@ HINTED = [
     (1000, 1024, {**UINT4, **DOWN, "top_k": 4}, {"warps_k": 4, "cluster_slots": 4, "n_blocks_per_cta": 3}),
     (1008, 2880, {**MXFP4, **DOWN, "top_k": 8}, {"warps_k": 4, "cluster_slots": 8, "weights": "shared", "ahead": 4}),
     (300, 1024, {**INT8, **FORMS["both"]}, {"warps_k": 4, "cluster_slots": 2, "phase": 4}),
+    # Loads behind products.
+    (1008, 2880, {**MXFP4, **UP},
+     {"warps_k": 4, "units": "experts", "n_tiles_per_warp": 3, "unroll": 2, "loads_late": True}),
     # Sorted rows.
     (1000, 1024, {**UINT4}, {"warps_k": 4, "units": "experts", "block_m": 16}),
     (1008, 2880, {**MXFP4}, {"warps_k": 4, "units": "experts", "n_blocks_per_cta": 2}),

@@ -131,6 +131,8 @@ def cost_us(g: DecodeGeometry) -> float:
     in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.fragment_layout.tile_bytes
     loads = 0.0 if g.is_shared else tiles * g.fragment_layout.tile_bytes / min(in_flight, gpu.in_flight_bytes)
     phases = 1 if h.phase == 0 or h.stream_k else g.warp_tiles / h.phase
+    # The fit is to kernels most of whose blocks run at once; with experts, blocks that come later have phases, too.
+    rounds = busiest / resident if g.units != 1 else 1.0
     tightness = estimated_registers(g) / register_limit(g.threads * h.blocks_per_sm)
     return (
         costs.memory * memory
@@ -142,7 +144,7 @@ def cost_us(g: DecodeGeometry) -> float:
         + (h.multicast > 1) * costs.multicast
         + g.is_shared * costs.ring
         + max(0.0, tightness - 0.9) * costs.tightness
-        + costs.arrival * a_bytes / phases / 65536 + costs.phase * (phases - 1) + digits_us
+        + costs.arrival * a_bytes / phases / 65536 + costs.phase * (phases - 1) * rounds + digits_us
         + costs.start
         + (costs.stream_k + costs.stream_k_phase * g.max_iterations if h.stream_k else 0.0)
     )  # fmt: skip

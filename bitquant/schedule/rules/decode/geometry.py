@@ -176,6 +176,8 @@ class DecodeGeometry(Geometry):
     most_chains: int = 8
     #: Whether a register holds the address of the decoder's table (`PairTable`).
     holds_table_address: bool = False
+    #: Whether registers hold the address of the weight, which is one of many.
+    holds_weight_address: bool = False
     #: What each block does besides, in microseconds.
     block_us: float = 0.0
 
@@ -421,6 +423,11 @@ class DecodeGeometry(Geometry):
     def shares_scales(self) -> bool:
         """Whether the four lanes that have a row of W share the conversion of its scales."""
         return False
+
+    @property
+    def loads_late(self) -> bool:
+        """Whether the next tile is loaded into a slot only when what the slot holds has been multiplied."""
+        return self.is_shared
 
     @property
     def runs(self) -> int:

@@ -45,6 +45,7 @@ class GroupedKernel(Kernel):
             T.evaluate(T.cuda.cta_sync())
         if h.multicast > 1:  # The mbarriers of all blocks are initialized.
             wait_for_cluster()
+        self.weight.begin()
         self.activations.copy(first, 0)
         self.factors.stage(first)
         self._commit()

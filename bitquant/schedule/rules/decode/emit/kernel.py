@@ -160,12 +160,13 @@ class Kernel:
             if h.ahead > h.unroll:
                 slot = (iteration * g.bodies + body) % (h.ahead // h.unroll) * h.unroll + tile
             words = self.weight.take(slot)
-            if not g.is_shared:
+            if not g.loads_late:
                 self.weight.prefetch_next(at, tile, slot, sources)
             self.products.multiply_tile(words, at, tile)
-            if g.is_shared:
+            if g.loads_late:
                 # Only now that the tile is decoded may another one overwrite it.
                 self.weight.prefetch_next(at, tile, slot, sources)
+            if g.is_shared:
                 self._commit()
 
     def end_iteration(self, iteration: Expr) -> None:

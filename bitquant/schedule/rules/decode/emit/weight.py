@@ -18,6 +18,15 @@ Expr = Any
 
 #: What a lane loads of the weight at a time.
 _LOAD_BYTES = 16
+#: The address of a pointer, by an instruction that the compiler does not see through. Else it computes the pointer anew
+#: for each load, with a multiplication by the index of the expert.
+_ADDRESS = """
+__forceinline__ __device__ unsigned long long bitquant_address(const void* pointer) {
+  unsigned long long address;
+  asm volatile("mov.b64 %0, %1;" : "=l"(address) : "l"(pointer));
+  return address;
+}
+"""
 
 
 class WeightLoads:
@@ -34,6 +43,20 @@ class WeightLoads:
             self.words = T.alloc_local((h.ahead * h.n_tiles_per_warp * g.lane_words,), "uint32")
             if g.has_ragged_tiles:
                 zero_local(self.words)
+        self._begin = T.alloc_local((1,), "uint64") if g.holds_weight_address else None
+
+    def begin(self) -> None:
+        """Emit that registers hold the address of the weight, where it is that of one of many (`_pointer`)."""
+        if self._begin is not None:
+            pointer = self.context.unit.B.ptr_to([0, 0])
+            address = T.cuda.func_call("bitquant_address", pointer, source_code=_ADDRESS, return_type="uint64")
+            store_local(self._begin, 0, address)
+
+    def _pointer(self, offset: Expr) -> Expr:
+        """Return the pointer to a byte of the weight."""
+        if self._begin is None:
+            return self.context.unit.B.ptr_to([0, offset])
+        return self._begin[0] + offset.astype("uint64")
 
     def sources(self, at: Cursor) -> list[Expr]:
         """Emit where in B this lane's part of a body begins, for each row of tiles of this warp.
@@ -63,7 +86,7 @@ class WeightLoads:
         def loads() -> None:
             for r in range(h.n_tiles_per_warp):
                 for part in range(g.lane_words // per_load):
-                    source = self.context.unit.B.ptr_to([0, sources[r] + (in_body * layout.tile_bytes + part * 512)])
+                    source = self._pointer(sources[r] + (in_body * layout.tile_bytes + part * 512))
                     if g.is_shared:
                         target = self.context.shared(self._slot_offset(slot, r, part))
                         size = [T.Select(tile < g.tiles_k, T.uint32(16), T.uint32(0))]

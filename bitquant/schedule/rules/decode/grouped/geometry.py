@@ -44,6 +44,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
 
     hint: GroupedDecodeHint
     holds_table_address = True
+    holds_weight_address = True
 
     def __init__(self, problem: Problem, hint: GroupedDecodeHint, formats: Formats | None = None) -> None:
         self.grouped = problem
@@ -150,6 +151,11 @@ class GroupedDecodeGeometry(DecodeGeometry):
     def shares_scales(self) -> bool:
         """Whether the four lanes that have a row of W share the conversion of its scales, which are of 8 bits."""
         return self.smem.scale_tile is not None and self.config.scale_format.bits == 8 and self.runs > 1
+
+    @property
+    def loads_late(self) -> bool:
+        """Whether the next tile is loaded into a slot only when what the slot holds has been multiplied."""
+        return self.is_shared or self.hint.loads_late
 
     # Shared memory, behind that of the product.
 

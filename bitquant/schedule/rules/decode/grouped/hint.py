@@ -23,10 +23,14 @@ class GroupedDecodeHint(DecodeHint):
     cluster_slots
         Blocks of a cluster that take a slot each of a token, all of its slots, and add up their values in shared memory
         (sm_90); 1: values are added up in global memory.
+    loads_late
+        Whether the next tile is loaded into registers only when what they hold has been multiplied: fewer moves between
+        registers, and less in flight.
     """
 
     units: str = one_of("rows", "experts")
     cluster_slots: int = one_of(1, 2, 4, 8)
+    loads_late: bool = one_of(False, True)
 
     @property
     def cluster(self) -> int:

@@ -8,6 +8,7 @@ import heapq
 import math
 from collections.abc import Iterator
 
+from bitquant.layouts import fragment_layout
 from bitquant.problem import Problem
 from bitquant.schedule.rules.decode import space
 from bitquant.schedule.rules.decode.cost import cost_us
@@ -31,7 +32,9 @@ def unit_hints(problem: Problem) -> list[GroupedDecodeHint]:
     hints = []
     if problem.rung > 1 or config.is_sorted:  # The experts of a token differ.
         block_m = next((size for size in (8, 16, 32) if size >= wanted), 64)
-        hints.append(GroupedDecodeHint(block_m=block_m, units="experts"))
+        # Where values are looked up, moves between registers cost more than what is less in flight.
+        late = fragment_layout(config.matmul).is_adjacent
+        hints.append(GroupedDecodeHint(block_m=block_m, units="experts", loads_late=late))
     if not config.is_sorted and each < _MOST_EACH:
         alone = GroupedDecodeHint(block_m=8, units="rows")
         top_k = config.rows_per_m
