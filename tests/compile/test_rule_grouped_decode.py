@@ -195,3 +195,21 @@ def test_units_of_default_hints():
         for m in (1, 256)
     }
     assert units == {1: "rows", 256: "experts"}
+
+
+@pytest.mark.parametrize(("rung", "block_m"), [(1, 8), (4, 8), (16, 8), (64, 16)])
+def test_default_with_looked_up_values(rung, block_m):
+    """Default kernels of gpt-oss-20b's gate and up load late, have all of A at once, and spill next to nothing."""
+    config = GroupedMatmulConfig(32, 5760, 2880, **MXFP4, routing="indexed", top_k=4, M=(rung,))
+    hint = RULE.default_hint(Problem(config, rung, cuda_target("sm_90a"), "fragment"))
+    assert (hint.block_m, hint.phase, hint.unroll, hint.loads_late) == (block_m, 0, 2, True)
+    for resources in _build(config, "sm_90a", hint).resources.values():
+        assert resources.spill_bytes <= 16
+
+
+@pytest.mark.parametrize("units", ["rows", "experts"])
+def test_address_of_the_weight(units):
+    """Kernels whose units are the rows of an expert hold its weight's address; those for a row alone spill for it."""
+    config = GroupedMatmulConfig(8, 512, 1024, **UINT4, **UP, M=(16,))
+    g = _geometry(config, 16, units=units)
+    assert g.holds_weight_address is (units == "experts")

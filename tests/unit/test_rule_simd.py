@@ -29,6 +29,7 @@ RULES = {rule.name: rule for rule in (Int8Rule(), Bfloat16Rule(), Float32Rule())
 CPUS = {8: "haswell", 16: "skylake-avx512"}
 FORMATS = (
     "uint1", "int1", "uint2", "int2", "uint4", "int4", "uint8", "int8", "nf4", "fp4_e2m1", "float8_e4m3", "float8_e5m2",
+    "uint3", "int5", "int6", "uint7", "float6_e2m3",
 )  # fmt: skip
 #: N, K and the length of a group: one block of 16 words a group, of 8 words, several groups a block, one group a row.
 SHAPES = [(24, 1024, 512), (40, 512, 64), (17, 1536, 32), (8, 512, -1)]
@@ -64,7 +65,7 @@ def all_formats():
             }  # fmt: skip
             config = next(filter(None, (legal(**options, **scaling) for scaling in turns)), None)
             if config is not None and not (name == "cpu_int8" and not config.W_format.is_integer):
-                found.append((name, config, (16, 8)[(i + j) % 2], j == 0))
+                found.append((name, config, (16, 8)[(i + j) % 2], j == 0 or config.W_format.bits not in (1, 2, 4, 8)))
     return found
 
 
@@ -82,9 +83,9 @@ def test_all_formats_for_any_m(name, config, lanes, buffered):
     needs_newest = name == "cpu_bfloat16" or (name == "cpu_int8" and config.W_format.bits == 8)
     if not needs_newest:
         target = Target({"kind": "llvm", "mcpu": CPUS[lanes]})
-    hint = SimdHint(lanes, rows=3, cols=2, row_tile=6, col_tile=6, chunk=1, buffered=buffered)
+    hint = SimdHint(lanes, rows=3, cols=2, row_tile=6, col_tile=6, chunk=1, buffered=buffered, prefetch=lanes == 16)
     where = Problem(config, 64, target)
-    for chunk in (3, 2, 1, 4, 8, 16):  # The first that fits K and the groups.
+    for chunk in (3, 2, 1, 4, 8, 16, 32, 64):  # The first that fits K and the groups.
         if rule.refuses(where) is None and rule.fault(where, fitting := dataclasses.replace(hint, chunk=chunk)) is None:
             hint = fitting
             break
@@ -122,8 +123,32 @@ def test_defaults_for_any_m(name, rung):
     func(torch.empty(0, 1024, dtype=config.A_format.torch_dtype), *operands, torch.empty(0, 72))
 
 
+@pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize(
-    ("W_dtype", "mcpu"), [("uint4", "haswell"), ("int2", "skylake-avx512"), ("int8", None), ("uint8", None)]
+    ("W_dtype", "K", "group"), [("uint4", 544, 32), ("uint2", 608, -1), ("uint3", 544, 16), ("uint4", 576, 8)]
+)
+def test_codes_one_by_one(name, W_dtype, K, group):
+    """Codes across words, and rows of W that are no whole blocks of words, are decoded one by one into the buffer."""
+    A = {"cpu_int8": "int8", "cpu_bfloat16": "bfloat16"}.get(name, "float16")
+    config = MatmulConfig(
+        M=[16], N=21, K=K, A_dtype=A, W_dtype=W_dtype, group_size=group, out_dtype="float32", **SCALINGS[2]
+    )
+    operands, reference = problem(config)
+    func = kernel(RULES[name], config, 16)
+    for m in (1, 5, 18):
+        compare(name, config, func, m, operands, reference)
+
+
+@pytest.mark.parametrize(
+    ("W_dtype", "mcpu"),
+    [
+        ("uint7", "haswell"),
+        ("uint3", None),
+        ("uint4", "haswell"),
+        ("int2", "skylake-avx512"),
+        ("int8", None),
+        ("uint8", None),
+    ],
 )
 def test_integers_are_exact_at_their_extremes(W_dtype, mcpu):
     """Sums of bytes at both ends of their ranges are exact: no instruction saturates."""
@@ -157,7 +182,7 @@ def test_instructions(rule, A, W, mcpu, instructions):
     """A few rows take the instructions of the target, and call no function of a C library."""
     config = MatmulConfig(M=4, N=16, K=1024, A_dtype=A, W_dtype=W, out_dtype="float32", with_scaling=A != "int8")
     code = assembly(rule, config, mcpu)
-    for instruction in instructions:
+    for instruction in [*instructions, "prefetcht0"]:
         assert re.search(rf"\t{instruction}", code), instruction
     assert not re.search(r"call\S*\s+(__extend|__trunc|__gnu|bitquant)", code)
 
@@ -167,10 +192,10 @@ def test_refusals_name_what_is_missing():
     plain = {"M": 4, "N": 16, "K": 512, "W_dtype": "uint4"}
     here = Target({"kind": "llvm", "mcpu": "haswell"})
 
-    def reason(rule, target=here, **fields):
-        config = MatmulConfig(**{**plain, **fields})
-        assert CpuRule().refuses(Problem(config, 4, cpu_target())) is None
-        return rule.refuses(Problem(config, 4, target))
+    def reason(rule, target=here, rows=4, **fields):
+        config = MatmulConfig(**{**plain, "M": rows, **fields})
+        assert CpuRule().refuses(Problem(config, rows, cpu_target())) is None
+        return rule.refuses(Problem(config, rows, target))
 
     assert reason(Float32Rule()) is None
     assert reason(Float32Rule(), cuda_target("sm_90a")) == "needs a CPU target (got sm_90a)"
@@ -178,8 +203,14 @@ def test_refusals_name_what_is_missing():
     assert reason(Int8Rule()) == "needs A of type int8 (got float16)"
     assert reason(Bfloat16Rule()) == "needs A of type bfloat16 (got float16)"
     assert "avx512bf16" in reason(Bfloat16Rule(), A_dtype="bfloat16")
-    assert reason(Float32Rule(), W_dtype="uint3") == "needs W of 1, 2, 4 or 8 bits (got uint3)"
-    assert reason(Float32Rule(), K=520) == "needs K % 64 == 0, blocks of 8 words (got K % 64 == 8)"
+    assert reason(Float32Rule(), W_dtype="uint3") == "needs W of 1, 2, 4 or 8 bits (got uint3) below 5 rows"
+    assert reason(Float32Rule(), K=520) == "needs K % 64 == 0, blocks of 8 words (got K % 64 == 8) below 5 rows"
+    assert reason(Float32Rule(), rows=5, W_dtype="uint3") is None
+    assert reason(Float32Rule(), rows=5, W_dtype="float16") == "needs W of 1, 2, 4 or 8 bits (got float16)"
+    assert reason(Float32Rule(), rows=5, K=524) == "needs K % 8 == 0, vectors of 8 codes (got K % 8 == 4)"
+    assert "group_size % 4 == 0 (got 2)" in reason(
+        Int8Rule(), rows=5, A_dtype="int8", W_dtype="uint3", group_size=2, with_scaling=True
+    )
     assert "group_size % 8 == 0 (got 4)" in reason(Float32Rule(), group_size=4, with_scaling=True)
     assert "avx2" in reason(Float32Rule(), Target({"kind": "llvm", "mcpu": "x86-64"}))
     assert "avx512vnni or avxvnni" in reason(Int8Rule(), A_dtype="int8", W_dtype="int8", out_dtype="int32")
@@ -204,5 +235,6 @@ def test_space_begins_with_the_default_and_has_neighbours(name, rung):
     where = Problem(config, rung, Target({"kind": "llvm", "mcpu": "znver4"}))
     hints = list(rule.space(where))
     assert len(hints) == len(set(hints)) >= 12
-    assert hints[0].buffered == (rung > 16)
-    assert {hint.buffered for hint in hints} == {False, True}
+    assert hints[0].buffered == (rung > (12 if name == "cpu_bfloat16" else 16))
+    assert hints[0].prefetch == (name != "cpu_int8" or rung > 1)
+    assert {hint.buffered for hint in hints} == {hint.prefetch for hint in hints} == {False, True}

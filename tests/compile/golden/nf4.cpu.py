@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func(s_tir=True)
     def matmul_m1(A: T.Buffer((1, 128), "float16", align=1), B: T.Buffer((64, 64), "int8", align=1), Scale: T.Buffer((64, 2), "float16", align=1), D: T.Buffer((1, 64), "float16", align=1)):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 1, "N": 64, "W_dtype": "nf4", "accum_dtype": "float16", "group_size": 64, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 2, "col_tile": 16, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1}, "origin": "default", "pipeline": "s_tir", "refusals": {"cpu_bfloat16": "needs A of type bfloat16 (got float16)", "cpu_int8": "needs A of type int8 (got float16)"}, "rule": "cpu_float32", "smem_bytes": 0}, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 128, "M": 1, "N": 64, "W_dtype": "nf4", "accum_dtype": "float16", "group_size": 64, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": False, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 2, "col_tile": 16, "cols": 4, "lanes": 8, "prefetch": True, "row_tile": 1, "rows": 1}, "origin": "default", "pipeline": "s_tir", "refusals": {"cpu_bfloat16": "needs A of type bfloat16 (got float16)", "cpu_int8": "needs A of type int8 (got float16)"}, "rule": "cpu_float32", "smem_bytes": 0}, "tirx.noalias": True})
         T.attr(0, "pragma_import_llvm", metadata["ir.StringImm"][0])
         A_units = T.alloc_buffer((1, 2, 8, 1, 8))
         A_sum = T.alloc_buffer((1, 1, 1, 8), "int32")
@@ -93,6 +93,10 @@ class Module:
                             words_2[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4 + 2, T.Ramp((v_4 + v_5) * 32, 1, 32)])
                             words_3 = T.alloc_buffer((8,), "int32")
                             words_3[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4 + 3, T.Ramp((v_4 + v_5) * 32, 1, 32)])
+                            T.call_extern("int32", "bitquant_prefetch", T.address_of(B[T.min(v_1 * 16 + v_2 * 4 + 4, 63), (v_4 + v_5) * 32]))
+                            T.call_extern("int32", "bitquant_prefetch", T.address_of(B[T.min(v_1 * 16 + v_2 * 4 + 1 + 4, 63), (v_4 + v_5) * 32]))
+                            T.call_extern("int32", "bitquant_prefetch", T.address_of(B[T.min(v_1 * 16 + v_2 * 4 + 2 + 4, 63), (v_4 + v_5) * 32]))
+                            T.call_extern("int32", "bitquant_prefetch", T.address_of(B[T.min(v_1 * 16 + v_2 * 4 + 3 + 4, 63), (v_4 + v_5) * 32]))
                             decoded = T.alloc_buffer((8,))
                             for v_6 in T.vectorized(8):
                                 decoded[v_6] = T.Select(words[v_6] & 8 == 0, T.call_llvm_pure_intrin("float32", "llvm.x86.avx2.permps", decoded_values[v_6], words[v_6]), T.call_llvm_pure_intrin("float32", "llvm.x86.avx2.permps", decoded_values[v_6 + 8], words[v_6]))

@@ -6,7 +6,7 @@
 class Module:
     @T.prim_func(s_tir=True)
     def matmul_m1(A: T.Buffer((1, 1024), "float16", align=1), B: T.Buffer((1024, 512), "int8", align=1), Scale: T.Buffer((1024, 8), "float16", align=1), Zeros: T.Buffer((1024, 8), "float16", align=1), D: T.Buffer((1, 1024), "float16", align=1)):
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 16, "cols": 4, "lanes": 8, "row_tile": 1, "rows": 1}, "origin": "default", "pipeline": "s_tir", "refusals": {"cpu_bfloat16": "needs A of type bfloat16 (got float16)", "cpu_int8": "needs A of type int8 (got float16)"}, "rule": "cpu_float32", "smem_bytes": 0}, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 1, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 16, "cols": 4, "lanes": 8, "prefetch": True, "row_tile": 1, "rows": 1}, "origin": "default", "pipeline": "s_tir", "refusals": {"cpu_bfloat16": "needs A of type bfloat16 (got float16)", "cpu_int8": "needs A of type int8 (got float16)"}, "rule": "cpu_float32", "smem_bytes": 0}, "tirx.noalias": True})
         T.attr(0, "pragma_import_llvm", metadata["ir.StringImm"][0])
         A_units = T.alloc_buffer((1, 16, 8, 1, 8))
         A_sum = T.alloc_buffer((1, 1, 1, 8), "int32")
@@ -49,6 +49,10 @@ class Module:
                         words_2[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4 + 2, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
                         words_3 = T.alloc_buffer((8,), "int32")
                         words_3[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 4 + 3, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
+                        T.call_extern("int32", "bitquant_prefetch", T.address_of(B[T.min(v_1 * 16 + v_2 * 4 + 4, 1023), (v_4 * 16 + v_5) * 32]))
+                        T.call_extern("int32", "bitquant_prefetch", T.address_of(B[T.min(v_1 * 16 + v_2 * 4 + 1 + 4, 1023), (v_4 * 16 + v_5) * 32]))
+                        T.call_extern("int32", "bitquant_prefetch", T.address_of(B[T.min(v_1 * 16 + v_2 * 4 + 2 + 4, 1023), (v_4 * 16 + v_5) * 32]))
+                        T.call_extern("int32", "bitquant_prefetch", T.address_of(B[T.min(v_1 * 16 + v_2 * 4 + 3 + 4, 1023), (v_4 * 16 + v_5) * 32]))
                         decoded = T.alloc_buffer((8,))
                         for v_6 in T.vectorized(8):
                             decoded[v_6] = (T.Cast("float32", words[v_6] & 15) - Zeros_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 4, (v_4 * 16 + v_5) // 2]
@@ -253,7 +257,7 @@ class Module:
     @T.prim_func(s_tir=True)
     def matmul_m16(A: T.Buffer(("m", 1024), "float16", align=1), B: T.Buffer((1024, 512), "int8", align=1), Scale: T.Buffer((1024, 8), "float16", align=1), Zeros: T.Buffer((1024, 8), "float16", align=1), D: T.Buffer((m, 1024), "float16", align=1)):
         m = T.int32()
-        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 16, "cols": 2, "lanes": 8, "row_tile": 16, "rows": 4}, "origin": "default", "pipeline": "s_tir", "refusals": {"cpu_bfloat16": "needs A of type bfloat16 (got float16)", "cpu_int8": "needs A of type int8 (got float16)"}, "rule": "cpu_float32", "smem_bytes": 0}, "tirx.noalias": True})
+        T.func_attr({"bitquant.config": {"A_dtype": "float16", "K": 1024, "M": [1, 16], "N": 1024, "W_dtype": "uint4", "accum_dtype": "float16", "group_size": 128, "layout": "nt", "out_dtype": "float16", "plain_layout": False, "scale_dtype": "float16", "with_bias": False, "with_scaling": True, "with_zeros": True, "zeros_mode": "original"}, "bitquant.layout": "plain", "bitquant.rung": 16, "bitquant.schedule": {"hint": {"buffered": False, "chunk": 16, "col_tile": 16, "cols": 2, "lanes": 8, "prefetch": True, "row_tile": 16, "rows": 4}, "origin": "default", "pipeline": "s_tir", "refusals": {"cpu_bfloat16": "needs A of type bfloat16 (got float16)", "cpu_int8": "needs A of type int8 (got float16)"}, "rule": "cpu_float32", "smem_bytes": 0}, "tirx.noalias": True})
         T.attr(0, "pragma_import_llvm", metadata["ir.StringImm"][1])
         A_units = T.alloc_buffer((4, 16, 8, 4, 8))
         A_sum = T.alloc_buffer((4, 1, 4, 8), "int32")
@@ -300,6 +304,8 @@ class Module:
                         words[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 2, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
                         words_1 = T.alloc_buffer((8,), "int32")
                         words_1[0:8] = T.reinterpret("int32x8", B[v_1 * 16 + v_2 * 2 + 1, T.Ramp((v_4 * 16 + v_5) * 32, 1, 32)])
+                        T.call_extern("int32", "bitquant_prefetch", T.address_of(B[T.min(v_1 * 16 + v_2 * 2 + 2, 1023), (v_4 * 16 + v_5) * 32]))
+                        T.call_extern("int32", "bitquant_prefetch", T.address_of(B[T.min(v_1 * 16 + v_2 * 2 + 1 + 2, 1023), (v_4 * 16 + v_5) * 32]))
                         decoded = T.alloc_buffer((8,))
                         for v_6 in T.vectorized(8):
                             decoded[v_6] = (T.Cast("float32", words[v_6] & 15) - Zeros_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]) * Scale_tile[v_2 * 2, (v_4 * 16 + v_5) // 2]

@@ -180,6 +180,8 @@ class DecodeGeometry(Geometry):
     holds_weight_address: bool = False
     #: What each block does besides, in microseconds.
     block_us: float = 0.0
+    #: Whether weights are those of experts.
+    has_experts: bool = False
 
     def __init__(self, problem: Problem, hint: DecodeHint, formats: Formats | None = None) -> None:
         self._formats = Formats(problem) if formats is None else formats
@@ -422,6 +424,10 @@ class DecodeGeometry(Geometry):
     @property
     def shares_scales(self) -> bool:
         """Whether the four lanes that have a row of W share the conversion of its scales."""
+        return False
+
+    def is_long_body(self, pipeline: tuple[str, int, int]) -> bool:
+        """Whether hints with such `weights`, `ahead` and `unroll` come behind those predicted to be as fast."""
         return False
 
     @property

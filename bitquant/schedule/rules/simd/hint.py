@@ -29,6 +29,9 @@ class SimdHint(Hint):
     buffered
         Whether (col_tile, chunk) blocks are decoded into a buffer that all rows of a tile reuse. Otherwise a weight is
         decoded in registers, once for each `rows` rows.
+    prefetch
+        Whether words of W are asked for before they are needed: those of the next `cols` rows of W, or of the next
+        `col_tile` rows with a buffer.
     """
 
     lanes: int = one_of(16, 8)
@@ -38,3 +41,4 @@ class SimdHint(Hint):
     col_tile: int = size(16, 1, 1024)
     chunk: int = size(16, 1, 1 << 28)
     buffered: bool = True
+    prefetch: bool = False

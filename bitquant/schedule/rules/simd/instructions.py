@@ -17,6 +17,7 @@ __all__ = [
     "functions",
     "permute_16",
     "permute_32",
+    "prefetch",
     "sum_of_lanes",
     "to_bfloat16",
     "to_bfloat16_pairs",
@@ -26,6 +27,15 @@ Expr = Any
 
 #: AVX-512 or AVX2, by 32-bit lanes.
 _BITS = {16: 512, 8: 256}
+
+
+#: A read that is met in all levels of cache.
+_PREFETCH = """
+declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
+define i32 @bitquant_prefetch(ptr %address) {
+  call void @llvm.prefetch.p0(ptr %address, i32 0, i32 3, i32 1)
+  ret i32 0
+}"""
 
 
 def _name(what: str, lanes: int) -> str:
@@ -89,9 +99,14 @@ def sum_of_lanes(values: Expr, dtype: str, lanes: int) -> Expr:
     return tirx.call_pure_extern("float32", _name("sum", lanes), values)
 
 
+def prefetch(address: Expr) -> Expr:
+    """Ask for the line of cache that holds an address, which may lie anywhere: nothing is read that is not there."""
+    return tirx.call_extern("int32", "bitquant_prefetch", address)
+
+
 def functions(lanes: int, has_bfloat16: bool) -> str:
     """Return the functions that the expressions above call, in LLVM's language, for vectors of `lanes`."""
-    text = [_sum_function(lanes)]
+    text = [_sum_function(lanes), _PREFETCH]
     if has_bfloat16:
         intrinsic = f"@llvm.x86.avx512bf16.dpbf16ps.{_BITS[lanes]}"
         single, pair, word = f"<{lanes} x float>", f"<{2 * lanes} x bfloat>", f"<{lanes} x i32>"

@@ -16,15 +16,17 @@ from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.simd.emit import emit
-from bitquant.schedule.rules.simd.geometry import SimdGeometry, fault_of_lanes
+from bitquant.schedule.rules.simd.geometry import SimdGeometry, block_k_of, fault_of_lanes, takes_words
 from bitquant.schedule.rules.simd.hint import SimdHint
 from bitquant.schedule.rules.simd.products import BFLOAT16, FLOAT32, INT8, Product
 
 __all__ = ["Bfloat16Rule", "Float32Rule", "Int8Rule", "SimdRule"]
 
-#: Most rows for which weights are decoded in registers. From there on the buffer was as fast or faster: 4096 x 4096,
-#: uint4, EPYC (Zen 4), M = 16: float32 701 and 794 us, bfloat16 455 and 430 us (a thread, 512 columns).
-_FEW_ROWS = 16
+#: Most rows for which weights are decoded in registers: float32 and int8; bfloat16; bfloat16 of codes of 8 bits, which
+#: are not looked up (docs/kernels.md has the figures).
+_FEW_ROWS, _FEW_BFLOAT16_ROWS, _FEW_CONVERTED_ROWS = 16, 12, 4
+#: Fewest rows for blocks of 6 x 4 sums with AVX-512. Fewer leave too many rows of the last block empty.
+_MANY_ROWS = 128
 #: Bytes of a decoded column of the buffer, which with 16 columns makes 64 KiB; and of a tile's rows of A. Both stay in
 #: a second-level cache.
 _COLUMN_BYTES, _ROWS_BYTES = 4 << 10, 256 << 10
@@ -50,7 +52,7 @@ class SimdRule(Rule):
         """Return why types of A and W do not fit the products."""
 
     def refuses(self, problem: Problem) -> str | None:
-        """Refuse other targets than x86 with AVX2, other types of A, layout nn, codes across words, and ragged K."""
+        """Refuse other targets than x86 with AVX2, types of A, layout nn, ragged K, few rows of codes across words."""
         config = problem.config
         if problem.is_cuda:
             return f"needs a CPU target (got {problem.device_name})"
@@ -58,8 +60,6 @@ class SimdRule(Rule):
             return reason
         if config.layout != "nt":
             return f"needs layout nt (got {config.layout})"
-        if config.W_format.bits not in (1, 2, 4, 8):
-            return f"needs W of 1, 2, 4 or 8 bits (got {config.W_format.name})"
         faults = [fault_of_lanes(problem, self.product, lanes) for lanes in (16, 8)]
         return None if None in faults else faults[-1]
 
@@ -70,9 +70,10 @@ class SimdRule(Rule):
         yield first
         seen = {first}
         few, many = (_wanted_hint(problem, self.product, lanes[0], is_few) for is_few in (True, False))
-        starts = [few, many] if problem.rung <= _FEW_ROWS else [many, few]
+        starts = [few, many] if problem.rung <= _few_rows(problem, self.product) else [many, few]
         if len(lanes) > 1:
             starts.append(_wanted_hint(problem, self.product, lanes[1]))
+        starts.append(dataclasses.replace(first, prefetch=not first.prefetch))
         blocks = ((4, 4), (6, 4), (4, 2), (8, 2), (5, 4), (2, 4), (1, 8), (1, 4), (2, 8), (8, 3))
         for start in starts:
             for (rows, cols), tiles, parts in itertools.product(
@@ -96,8 +97,9 @@ class SimdRule(Rule):
         """
         lanes = [n for n in (16, 8) if fault_of_lanes(problem, self.product, n) is None]
         config = problem.config
-        if self.product is BFLOAT16 and config.num_groups > 1 and problem.rung <= _FEW_ROWS:
+        if self.product is BFLOAT16 and config.num_groups > 1 and problem.rung <= _few_rows(problem, BFLOAT16):
             lanes.sort(key=lambda n: config.group % (32 * n // config.W_format.bits) > 0)
+        lanes.sort(key=lambda n: not takes_words(problem, n))
         return lanes
 
     def geometry(self, problem: Problem, hint: Hint) -> SimdGeometry:
@@ -146,23 +148,47 @@ class Int8Rule(SimdRule):
         return None
 
 
+def _few_rows(problem: Problem, product: Product) -> int:
+    """Return the most rows for which weights are decoded in registers by default."""
+    if product is BFLOAT16:
+        return _FEW_CONVERTED_ROWS if problem.config.W_format.bits == 8 else _FEW_BFLOAT16_ROWS
+    return _FEW_ROWS
+
+
 def _wanted_hint(problem: Problem, product: Product, lanes: int, is_few: bool | None = None) -> SimdHint:
     """Return the hint that decodes in registers for few rows, else a tile at a time.
 
-    4 x 4 sums and what they are made of fit the 32 registers of AVX-512, 4 x 2 the 16 of AVX2.
+    6 x 4 or 4 x 4 sums and what they are made of fit the 32 registers of AVX-512, 4 x 2 the 16 of AVX2.
     """
     config, rung = problem.config, problem.rung
-    is_few = rung <= _FEW_ROWS if is_few is None else is_few
-    block_k = 32 * lanes // config.W_format.bits
+    few_rows = _few_rows(problem, product) if takes_words(problem, lanes) else 0
+    is_few = rung <= few_rows if is_few is None else is_few
+    block_k = block_k_of(problem, product, lanes)
     blocks = config.K // block_k
     step = config.group // block_k if config.num_groups > 1 and config.group % block_k == 0 else 1
     rows = min(4, rung)
-    cols = (8 if lanes == 16 else 4) if rows == 1 else (4 if lanes == 16 else 2)
-    row_tile = -(-min(rung, _FEW_ROWS) // rows) * rows if is_few else max(rows, 64 // rows * rows)
+    cols = 4 if lanes == 16 or rows == 1 else 2
+    prefetch = True
+    if is_few and rows == 1 and _reads_ahead(problem, product):
+        cols, prefetch = config.rows_per_column, False
+    if not is_few and lanes == 16 and rung >= _MANY_ROWS:
+        rows = 6
+    tile_rows = min(rung, few_rows) if is_few else (132 if rows == 6 else 64)
+    row_tile = -(-tile_rows // rows) * rows
     row_bytes = product.unit_bits // 8 * block_k
-    most = _ROWS_BYTES // (row_tile * row_bytes) if is_few else _COLUMN_BYTES // row_bytes
+    # Bytes of a decoded column: bfloat16 gains 2 to 4% by twice as many.
+    column_bytes = 2 * _COLUMN_BYTES if product is BFLOAT16 else _COLUMN_BYTES
+    most = _ROWS_BYTES // (row_tile * row_bytes) if is_few else column_bytes // row_bytes
     chunk = _even_chunk(blocks // step, max(1, most // step)) * step
-    return SimdHint(lanes, rows, cols, row_tile, 16, chunk, not is_few)
+    return SimdHint(lanes, rows, cols, row_tile, 16, chunk, not is_few, prefetch)
+
+
+def _reads_ahead(problem: Problem, product: Product) -> bool:
+    """Whether one row of A takes rows of W one by one, whose words the CPU then reads ahead by itself.
+
+    It is the faster way where little is done with a word. Otherwise several sums hide the latency of their additions.
+    """
+    return product is INT8 or (product is BFLOAT16 and problem.config.W_format.bits == 8)
 
 
 def _even_chunk(count: int, most: int) -> int:

@@ -14,6 +14,8 @@ from bitquant.schedule.rules.routing import expected_experts, expected_units
 
 #: What it takes a block to find a row, or the rows of an expert, and to add up slots, in microseconds. Estimates.
 _FIND_ROW_US, _FIND_EXPERT_US, _SUM_US, _CLUSTER_SUM_US = 0.4, 1.0, 1.5, 0.5
+#: What it takes a token's block besides where no other one of the multiprocessor goes on meanwhile, in microseconds.
+_LONE_US = 0.15
 #: The time to read a weight that another block reads at about the same time, as a share of the first.
 _AGAIN = 0.6
 #: Bytes that a copy of scales takes at a time, where whole rows are copied.
@@ -44,7 +46,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
 
     hint: GroupedDecodeHint
     holds_table_address = True
-    holds_weight_address = True
+    has_experts = True
 
     def __init__(self, problem: Problem, hint: GroupedDecodeHint, formats: Formats | None = None) -> None:
         self.grouped = problem
@@ -91,6 +93,8 @@ class GroupedDecodeGeometry(DecodeGeometry):
         # Sums of two products are not worth two accumulators, which are added up at the end of each run.
         self.most_chains = 1 if self.config.num_groups > 1 and self.run_k <= 2 * self.fragment_layout.step_k else 8
         self.block_us = _FIND_EXPERT_US if self.collects else _FIND_ROW_US
+        if self.grouped.rung == 1 and self.hint.blocks_per_sm == 1:
+            self.block_us += _LONE_US
         if self.sums_slots:
             self.block_us += _CLUSTER_SUM_US if self.sums_in_cluster else _SUM_US
 
@@ -125,6 +129,11 @@ class GroupedDecodeGeometry(DecodeGeometry):
         return self.hint.cluster_slots > 1
 
     @property
+    def holds_weight_address(self) -> bool:  # type: ignore[override]
+        """Whether registers hold the address of the weight: kernels for a row alone were seen to spill for it."""
+        return self.collects
+
+    @property
     def has_whole_rows(self) -> bool:
         """Whether every unit has as many rows as it may have."""
         return not self.collects
@@ -151,6 +160,13 @@ class GroupedDecodeGeometry(DecodeGeometry):
     def shares_scales(self) -> bool:
         """Whether the four lanes that have a row of W share the conversion of its scales, which are of 8 bits."""
         return self.smem.scale_tile is not None and self.config.scale_format.bits == 8 and self.runs > 1
+
+    def is_long_body(self, pipeline: tuple[str, int, int]) -> bool:
+        """Whether hints with such `weights`, `ahead` and `unroll` come behind those predicted to be as fast.
+
+        Where values are looked up, bodies of four tiles spill registers, and are up to 18% slower than those of two.
+        """
+        return pipeline[2] > 2 and self.fragment_layout.is_adjacent
 
     @property
     def loads_late(self) -> bool:

@@ -29,14 +29,14 @@ def unit_hints(problem: Problem) -> list[GroupedDecodeHint]:
     each = rows / expected_experts(rows, config.num_experts)
     # Few experts have more than one and a half standard deviations beyond the mean.
     wanted = each + 1.5 * math.sqrt(each)
+    # Where values are looked up, moves between registers cost more than what is less in flight.
+    late = fragment_layout(config.matmul).is_adjacent
     hints = []
     if problem.rung > 1 or config.is_sorted:  # The experts of a token differ.
         block_m = next((size for size in (8, 16, 32) if size >= wanted), 64)
-        # Where values are looked up, moves between registers cost more than what is less in flight.
-        late = fragment_layout(config.matmul).is_adjacent
         hints.append(GroupedDecodeHint(block_m=block_m, units="experts", loads_late=late))
     if not config.is_sorted and each < _MOST_EACH:
-        alone = GroupedDecodeHint(block_m=8, units="rows")
+        alone = GroupedDecodeHint(block_m=8, units="rows", loads_late=late)
         top_k = config.rows_per_m
         if config.reduces_slots and top_k in (2, 4, 8) and problem.gpu.has_clusters:
             hints.append(dataclasses.replace(alone, cluster_slots=top_k))
