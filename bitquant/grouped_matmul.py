@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
+from tvm.target import Target
 
 from bitquant import packing, relayout
+from bitquant.arch import resolve_target
 from bitquant.errors import ConfigError
+from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.operands import GROUPED_OPERANDS
 from bitquant.operator import GroupedOperator
-from bitquant.tunable import TunableOperator
+from bitquant.schedule import Plan
+from bitquant.schedule.tuned import RecordSource
+from bitquant.tunable import TunableOperator, check_enable_tuning
 
 __all__ = ["GroupedMatmul"]
 
@@ -29,6 +37,8 @@ class GroupedMatmul(TunableOperator, GroupedOperator):
         Schedule rules in order of preference in place of the default ones.
     records
         What was tuned before, as in `Operator`.
+    enable_tuning
+        As in `Matmul`.
 
     Examples
     --------
@@ -39,6 +49,21 @@ class GroupedMatmul(TunableOperator, GroupedOperator):
     >>> matmul(torch.rand(6, 128).half(), qweight, scale, offsets=offsets).shape
     torch.Size([6, 64])
     """
+
+    def __init__(
+        self,
+        config: GroupedMatmulConfig,
+        target: str | Target | None = None,
+        rules: Sequence[Any] | None = None,
+        records: RecordSource | Plan | None = None,
+        *,
+        enable_tuning: bool = False,
+    ) -> None:
+        resolved = resolve_target(target)
+        check_enable_tuning(enable_tuning, resolved)
+        super().__init__(config, resolved, rules, records)
+        if enable_tuning:
+            self.hardware_aware_finetune()
 
     def transform_weight(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the weights of all experts in the layout that the kernels read.

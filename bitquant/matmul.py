@@ -12,10 +12,9 @@ from tvm.target import Target
 from bitquant import layouts, packing, relayout
 from bitquant.arch import resolve_target
 from bitquant.config import MatmulConfig
-from bitquant.errors import ConfigError, UnsupportedError
 from bitquant.schedule import Plan
 from bitquant.schedule.tuned import RecordSource
-from bitquant.tunable import TunableOperator
+from bitquant.tunable import TunableOperator, check_enable_tuning
 
 __all__ = ["Matmul"]
 
@@ -60,15 +59,7 @@ class Matmul(TunableOperator):
         records: RecordSource | Plan | None = None,
     ) -> None:
         resolved = resolve_target(target)
-        if not isinstance(enable_tuning, bool):
-            raise ConfigError(
-                f"'enable_tuning' must be a bool (got {enable_tuning!r:.80})", enable_tuning=enable_tuning
-            )
-        if enable_tuning and resolved.kind.name != "cuda":
-            raise UnsupportedError(
-                "'enable_tuning' must be False where the target is a CPU (got True): its rule has one kernel for a "
-                "problem, and there is nothing to choose from"
-            )
+        check_enable_tuning(enable_tuning, resolved)
         super().__init__(config, resolved, rules, records)
         if enable_tuning:
             self.hardware_aware_finetune()

@@ -77,7 +77,7 @@ def collect(
     from bitquant.schedule.rules import default_rules
     from bitquant.testing.bench.problems import parse_kind, parse_shapes
     from bitquant.testing.bench.run import checkout_commit
-    from bitquant.testing.generators import SHAPE_SETS
+    from bitquant.testing.generators import HELD_OUT_SHAPES
     from bitquant.tune.collect import Draw, collect
     from bitquant.tune.fleet import start_measurers, visible_gpus
 
@@ -97,7 +97,7 @@ def collect(
         else:
             K = K // cut if K // cut >= _LEAST_LENGTH and K // cut % 128 == 0 else K
         group = kind.group_size or -1
-        if (N, K) in SHAPE_SETS["held-out"] or (group > 0 and K % group):
+        if (N, K) in HELD_OUT_SHAPES or (group > 0 and K % group):
             continue
         config = kind.config(N, K, m)
         problem = Problem(config, m, target, preferred_layout(config, target))

@@ -102,7 +102,7 @@ class ExpertsLinear(KernelModule):
         E, K and N.
     bias, A_dtype, W_dtype, accum_dtype, out_dtype, group_size, with_scaling, with_zeros, zeros_mode, opt_M
         As in `Linear`.
-    scale_dtype, target, with_channel_scale, with_permutation, codebook, rows_per_scale, fast_decoding
+    scale_dtype, target, with_channel_scale, with_permutation, codebook, rows_per_scale, fast_decoding, enable_tuning
         As in `Linear`.
     top_k
         Experts of a token, for `indexed`; None: there is no such operator.
@@ -156,6 +156,7 @@ class ExpertsLinear(KernelModule):
         top_k: int | None = None,
         D_rows: Literal["slots", "tokens"] = "slots",
         activation: str | None = None,
+        enable_tuning: bool = False,
     ) -> None:
         check_bool(with_permutation, "with_permutation")
         fields: dict[str, Any] = {
@@ -166,20 +167,20 @@ class ExpertsLinear(KernelModule):
             "rows_per_scale": rows_per_scale, "fast_decoding": fast_decoding, "M": opt_M,
         }  # fmt: skip
         config = GroupedMatmulConfig(**fields)
-        super().__init__(config, target)
+        super().__init__(config, target, enable_tuning)
         self.num_experts, self.in_features, self.out_features = num_experts, in_features, out_features
         self.top_k, self.D_rows, self.activation = top_k, D_rows, activation
         #: What `sorted` and `indexed` call, and `sorted` where a gradient is wanted.
         self._plain_kernels, self._indexed_kernels = self._kernels, None
         if activation is not None:
-            self._kernels = shared_kernels(dataclasses.replace(config, activation=activation), target)
+            self._kernels = shared_kernels(dataclasses.replace(config, activation=activation), target, enable_tuning)
         if top_k is not None:
             is_last = D_rows == "tokens"
             indexed = GroupedMatmulConfig(
                 **fields, activation=activation, routing="indexed", top_k=top_k, D_rows=D_rows,
                 with_routing_weights=is_last, A_rows="slots" if is_last or with_permutation else "tokens",
             )  # fmt: skip
-            self._indexed_kernels = shared_kernels(indexed, target)
+            self._indexed_kernels = shared_kernels(indexed, target, enable_tuning)
         shape = (num_experts, *config.matmul.W_shape)
         self.register_buffer("qweight", torch.zeros(shape, dtype=config.W_format.torch_dtype))
         self._held = held_tensors(config, with_permutation=with_permutation)
@@ -328,7 +329,8 @@ class ExpertsLinear(KernelModule):
         with torch.device("meta"):
             layer = ExpertsLinear(
                 self.num_experts, self.in_features, self.out_features, self.bias is not None,
-                target=self._kernels.target, top_k=self.top_k, D_rows=self.D_rows, **fields,
+                target=self._kernels.target, top_k=self.top_k, D_rows=self.D_rows, activation=self.activation,
+                enable_tuning=self._kernels.enable_tuning, **fields,
             )  # fmt: skip
         for name, buffer in self.named_buffers():
             is_scale = name == "scales" or (name == "zeros" and not self.has_zeros_of_codes)

@@ -57,9 +57,7 @@ class Kernels:
 
     def __init__(self, config: AnyConfig, target: str | Target | None, enable_tuning: bool) -> None:
         self.config, self._target, self.enable_tuning = config, target, enable_tuning
-        is_grouped = isinstance(config, GroupedMatmulConfig)
-        self._operator_type: Any = GroupedMatmul if is_grouped else Matmul
-        self._options = {} if is_grouped else {"enable_tuning": enable_tuning}
+        self._operator_type: Any = GroupedMatmul if isinstance(config, GroupedMatmulConfig) else Matmul
         self.operators: dict[str, Any] = {}
         #: Shapes of the weights that they read.
         self.weight_shapes: dict[str, tuple[int, ...]] = {}
@@ -71,7 +69,7 @@ class Kernels:
         """Make the operator for a type of device. torch.compile runs this where it stands, and does not trace it."""
         if device_type not in self.operators:
             target = self.target_on(device_type)
-            self._keep(device_type, self._operator_type(self.config, target=target, **self._options))
+            self._keep(device_type, self._operator_type(self.config, target=target, enable_tuning=self.enable_tuning))
 
     def build(self, device_type: str) -> Any:
         """Return an operator for a type of device, without tuning, and keep none: it leaves kernels in the cache."""
@@ -230,7 +228,7 @@ class KernelModule(torch.nn.Module):
     target
         None: kernels for the GPU where tensors are on one, else for the CPU. Otherwise the one target, as in `Matmul`.
     enable_tuning
-        Passed to `Matmul` when a call first needs it.
+        Passed to the operator when a call first needs it.
 
     Attributes
     ----------

@@ -343,8 +343,8 @@ def quantize_layers(
         del module
 
 
-#: Parameters of `Linear` that say nothing of experts: their inputs stay in 16 bits, and nothing is tuned.
-NOT_OF_EXPERTS = {"A_dtype", "enable_tuning", "propagate_b", "quantize_activations", "with_activation_scale", "method"}
+#: Parameters of `Linear` that say nothing of experts: their inputs stay in 16 bits.
+NOT_OF_EXPERTS = {"A_dtype", "propagate_b", "quantize_activations", "with_activation_scale", "method"}
 
 
 def empty_layer(module: Any, W_dtype: str, group_size: int | None, **options: Any) -> Linear | Experts:

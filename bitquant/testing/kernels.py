@@ -129,6 +129,12 @@ _DECODE: tuple[_Row, ...] = (
      {**_STREAM_K, **_SHARED, "warps_k": 4, "unroll": 1, "ahead": 2, "phase": 2}),
     ((16,), 2048, 4096, {**_UINT4, "group_size": 32, "M": 16},
      {**_STREAM_K, "block_m": 16, "warps_k": 4, "unroll": 2, "chains": 2, "phase": 4}),
+    # Three tiles a warp, three warps along n, 9 to 16 rows of A; N of no whole blocks.
+    ((9, 16), 1296, 3584, _UINT4,
+     {**_SHARED, "block_m": 16, "n_tiles_per_warp": 3, "warps_n": 3, "warps_k": 4, "ahead": 4, "unroll": 2,
+      "chains": 1}),
+    ((12,), 1000, 4096, {**_UINT4, **_BFLOAT16, "M": 12},
+     {"block_m": 16, "n_tiles_per_warp": 3, "warps_n": 2, "warps_k": 4, "ahead": 4, "chains": 1}),
     # A sent to the blocks beside: more rows of blocks than one, parts of A that do not divide by the blocks, ragged K.
     ((1, 5, 8), 1024, 4096, _UINT4, {"multicast": 2}),
     ((4,), 2048, 4096, {**_UINT4, "M": 4}, {"multicast": 8, "n_tiles_per_warp": 2}),

@@ -33,7 +33,7 @@ CLIP = 0.5
 #: XGBoost's parameters and rounds.
 PARAMETERS = {
     "max_depth": 6, "eta": 0.05, "subsample": 0.7, "colsample_bytree": 0.7, "min_child_weight": 3.0, "reg_lambda": 2.0,
-    "seed": 0,
+    "seed": 0, "num_parallel_tree": 3,
 }  # fmt: skip
 ROUNDS = 300
 

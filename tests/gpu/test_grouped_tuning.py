@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
+from click.testing import CliRunner
 
 import bitquant as bq
-from bitquant.arch import default_target
+from bitquant.arch import default_target, target_gpu
+from bitquant.cli.app import cli
 from bitquant.nn import Experts, ExpertsLinear
+from bitquant.operator.report import floor_us
 from bitquant.problem import Problem
+from bitquant.profiling import LEAST_ROUTINGS, random_operands, rotating_operands
 from bitquant.schedule import Plan, Planned, preferred_layout, ranking
 from bitquant.schedule.rules import all_rules
 from bitquant.testing.grouped import check_grouped_call
@@ -42,10 +48,10 @@ def test_an_operator_is_tuned(form, tmp_path):
     operator = bq.GroupedMatmul(config_of(form), target="cuda", records=())
     result = operator.hardware_aware_finetune(topk=8)
     assert sorted(result.best) == [4, 64]
-    assert not result.complaints
+    assert not [trial for trial in result.complaints if trial.status == "wrong"]  # Some may spill.
     for rung, best in result.best.items():
         assert best.is_final
-        assert best.latency_us <= 1.01 * result.before(rung).latency_us
+        assert best.latency_us <= 1.02 * result.before(rung).latency_us
         assert best.latency_us > result.floor_us(rung) / 2
     for m in (1, 4, 33, 64, 131):
         check_grouped_call(operator, m, "cuda", routing="zipf")
@@ -56,6 +62,33 @@ def test_an_operator_is_tuned(form, tmp_path):
             best.candidate.rule.name, best.candidate.hint.to_dict(),
         )  # fmt: skip
         assert again.choices[rung].origin.startswith("record")
+
+
+def test_times_are_of_experts_in_memory():
+    """A call reads the weights that it meets from memory, whose bandwidth bounds it; the graph has several routings."""
+    config = config_of("gather", num_experts=64, N=4096, K=2048, M=8, group_size=128)
+    operator = bq.GroupedMatmul(config, target="cuda")
+    calls = rotating_operands(config, random_operands(operator, 8, CUDA), 8)
+    assert len(calls) >= LEAST_ROUTINGS
+    assert len({call["expert_ids"].cpu().numpy().tobytes() for call in calls}) == len(calls)
+    floor = floor_us(config, 8, target_gpu(operator.target), is_uniform=True)
+    latency = operator.profile_latency(8)
+    # The data sheet's bandwidth is never reached; a kernel that found weights in the cache would be faster.
+    assert floor < latency < 4 * floor
+
+
+def test_bench_times_experts(tmp_path):
+    """Results are right, and no faster than the kernel that reads as many bytes."""
+    path = tmp_path / "bench.json"
+    arguments = ["--num_experts", "64", "--routing", "indexed", "--top_k", "2", "--shapes", "4096x2048", "--m", "1,8"]
+    formats = ["--formats", "uint4-g128-zeros,bfloat16:int4-g128"]
+    result = CliRunner().invoke(cli, ["bench", *arguments, *formats, "--json", str(path), "--target-ms", "2"])
+    assert result.exit_code == 0, result.output
+    cells = json.loads(path.read_text())["cells"]
+    assert len(cells) == 4
+    for cell in cells:
+        assert cell["ours"]["error"] <= cell["ours"]["bound"]
+        assert cell["ours"]["latency_us"] > 0.8 * cell["floor"]["latency_us"]
 
 
 def test_a_kernel_with_another_routing_is_wrong():

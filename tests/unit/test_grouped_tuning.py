@@ -221,6 +221,24 @@ def test_an_operator_is_tuned(form, tmp_path):
     assert [t.latency_us for t in first.trials] == [t.latency_us for t in again.trials]
 
 
+def test_enable_tuning(monkeypatch):
+    """With enable_tuning an operator is tuned when it is made, and those of a layer when a call first needs them."""
+    tuned = []
+    monkeypatch.setattr(bq.GroupedMatmul, "hardware_aware_finetune", lambda self: tuned.append(self.config.routing))
+    assert tuned == []
+    bq.GroupedMatmul(for_gpu("gather", M=4), target="sm_90a", enable_tuning=True)
+    assert tuned == ["indexed"]
+    layers = experts_of(opt_M=(4,), enable_tuning=True)
+    for each in layers.gate_up.needed_kernels(()):
+        each.prepare("cuda")
+    assert tuned == ["indexed", "sorted", "indexed"]
+    assert layers.gate_up.with_scale_dtype("float32").activation == "silu_mul"
+    with pytest.raises(bq.UnsupportedError, match="'enable_tuning' must be False where the target is a CPU"):
+        bq.GroupedMatmul(for_gpu(), target="cpu", enable_tuning=True)
+    with pytest.raises(bq.ConfigError, match="'enable_tuning' must be a bool"):
+        bq.GroupedMatmul(for_gpu(), target="sm_90a", enable_tuning=1)
+
+
 def test_journals_tell_routings_apart(tmp_path):
     """Problems that differ in the routing alone have journals of their own."""
     forms = [for_gpu(form).with_M((4, 64)) for form in FORMS]

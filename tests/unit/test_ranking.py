@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,13 +105,22 @@ def test_the_first_hint_is_the_least_by_the_model(m: int) -> None:
     assert candidates[int(np.argmin(scores))][1].hint == hint
 
 
-def test_every_column_of_the_model_has_a_source() -> None:
-    """The model knows no feature that no rule has: it would be missing in each sample."""
-    trees = Trees.load(order.MODEL)
+@pytest.mark.parametrize("path", [order.MODEL, order.RANGE_MODEL], ids=lambda path: path.name)
+def test_every_column_of_a_model_has_a_source(path: Path) -> None:
+    """A model knows no feature that no rule has: it would be missing in each sample."""
+    trees = Trees.load(path)
     problem = _problem(16)
     candidates = [next(order.likely(problem, rule)) for rule in RULES]
     table = samples(problem, candidates, [str(name) for name in trees.names])
     assert not np.isnan(table).all(axis=0).any()
+
+
+@pytest.mark.parametrize(
+    ("m", "path"), [(4, order.MODEL), (5, order.RANGE_MODEL), (16, order.RANGE_MODEL), (17, order.MODEL)]
+)
+def test_each_number_of_rows_has_its_model(m: int, path: Path) -> None:
+    """From 5 to 16 rows another model ranks than elsewhere."""
+    assert np.array_equal(order.model_for(_problem(m)).value, Trees.load(path).value)
 
 
 def test_rules_are_compared_by_time_and_not_by_their_order() -> None:
@@ -142,7 +152,7 @@ def test_a_rule_that_is_not_preferred_is_ranked_where_trials_had_its_kernels(mon
     assert {rule.name for rule in RULES if rule.refusal(problem) is None} == {"wgmma", "decode"}
     for least, wanted in ((16, {"decode"}), (8, {"wgmma", "decode"})):
         known = dataclasses.replace(trees, rules=np.array(["decode", "wgmma"]), least_rows=np.array([1, least]))
-        monkeypatch.setattr(order, "_trees", lambda known=known: known)
+        monkeypatch.setattr(order, "_trees", lambda _, known=known: known)
         assert {rule.name for rule, _ in order._ranked(problem, applying(problem, RULES))} == wanted
         assert {rule.name for rule, _ in ranking.ordered(problem, RULES)} == {"wgmma", "decode"}
         found = [Candidate(8, rule, next(rule.space(problem))) for rule in RULES]

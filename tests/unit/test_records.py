@@ -37,7 +37,7 @@ from bitquant.schedule.rules import MmaRule, default_rules
 from bitquant.schedule.rules.gemv import GemvHint
 from bitquant.schedule.rules.mma.hint import MmaHint
 from bitquant.schedule.tuned import read_hint
-from bitquant.testing.generators import SHAPE_SETS
+from bitquant.testing.generators import HELD_OUT_SHAPES
 from bitquant.tune.trials import read_trials
 
 SM90 = cuda_target("sm_90a")
@@ -504,12 +504,11 @@ def test_every_shipped_record_applies(path):
 
 def test_no_record_and_no_trial_is_of_a_held_out_shape():
     """What the benchmarks say of shapes without records is checked on these: nothing may be tuned on them."""
-    held_out = set(SHAPE_SETS["held-out"])
-    assert not {(r.problem["N"], r.problem["K"]) for r in load_records(shipped_directory())} & held_out
+    assert not {(r.problem["N"], r.problem["K"]) for r in load_records(shipped_directory())} & HELD_OUT_SHAPES
     pytest.importorskip("pyarrow")
     shapes = {(t.problem["N"], t.problem["K"]) for t in read_trials(shipped_directory() / "trials")}
     assert len(shapes) > 100
-    assert not shapes & held_out
+    assert not shapes & HELD_OUT_SHAPES
 
 
 def test_shipped_records_stand_in_the_checkout():

@@ -153,4 +153,5 @@ def test_installed_wheel_runs(wheel, tmp_path):
     assert package.is_relative_to(environment)
     assert list((package / "_schedules").rglob("*.json"))
     assert not list((package / "_schedules").rglob("*.parquet")), "trials are for a checkout"
-    assert (package / "schedule" / "ranking" / "trees.npz").is_file()
+    for model in ("trees.npz", "trees-5-16.npz"):
+        assert (package / "schedule" / "ranking" / model).is_file()

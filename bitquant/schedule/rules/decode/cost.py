@@ -15,12 +15,13 @@ memory (`estimated_smem_bytes`): the fit was made with that estimate, and it tak
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bitquant.arch import REGISTERS_PER_SM, RESERVED_SMEM_BYTES
 from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry
 
 __all__ = [
+    "PHASE_ROWS",
     "cost_us",
     "estimated_registers",
     "estimated_smem_bytes",
@@ -63,6 +64,8 @@ class _Costs:
         Where the weight passes through a ring in shared memory: share of the issue time, and time.
     multicast
         Where blocks send each other A.
+    unstaged
+        Issue time where scales do not fit shared memory, over that of other kernels.
     tightness
         For registers that are hardly enough and are bought with moves: for each limit's worth above 90 % of it.
     stream_k, stream_k_phase
@@ -84,6 +87,7 @@ class _Costs:
     ring_issue: float = 0.0
     ring: float = 0.0
     multicast: float = 0.0
+    unstaged: float = 2.0
     tightness: float = 0.0
     stream_k: float = 0.0
     stream_k_phase: float = 0.0
@@ -94,6 +98,9 @@ _VALUE_COSTS = _Costs(
     large_split=0.33, arrival=0.15, phase=0.5, ring_issue=0.31, ring=0.4, multicast=0.07, tightness=2.0,
     stream_k=3.0, stream_k_phase=0.05,
 )  # fmt: skip
+#: The same from so many rows of A on, for one weight: phases, and scales that do not fit shared memory, are of 450
+#: kernels of trials (2026-11-30). With fewer rows those that this puts first were slower; experts were not measured.
+PHASE_ROWS, _PHASE_COSTS = 5, replace(_VALUE_COSTS, phase=0.2, unstaged=1.2)
 #: Where A is multiplied as digits: most instructions are masks, which issue at half the rate, and a ring takes longer
 #: to be filled.
 _DIGIT_COSTS = _Costs(
@@ -109,7 +116,7 @@ def cost_us(g: DecodeGeometry) -> float:
     sm_count = gpu.sm_count * gpu.decode_cluster_share(h.cluster)
     clock, l2_bytes = gpu.clock_hz / 1e6, gpu.decode_l2_bytes_per_s / 1e6
     busiest = g.blocks_of_busiest(sm_count)
-    costs, digits_us = _VALUE_COSTS, 0.0
+    costs, digits_us = _PHASE_COSTS if g.rung >= PHASE_ROWS and not g.has_experts else _VALUE_COSTS, 0.0
     if g.is_digits:
         numbers = c.K / h.split_k * len(g.fragment_layout.planes)
         # Some of it is hidden by the first loads of the weight.
@@ -125,7 +132,7 @@ def cost_us(g: DecodeGeometry) -> float:
         * c.scale_format.bits / 8 * (c.with_scaling + c.with_zeros) / c.rows_per_scale
     )  # fmt: skip
     if c.num_groups > 1 and scale_bytes / g.n_blocks_per_cta / (g.phases if h.stream_k else 1) > SCALE_BYTES:
-        issue *= 2  # Measured with groups of 32: scales that do not fit shared memory are loaded for each body.
+        issue *= costs.unstaged  # Scales that do not fit shared memory are loaded for each body.
     from_l2 = busiest * (a_bytes / h.multicast + scale_bytes) / (l2_bytes / gpu.sm_count)
     memory = g.weights * math.prod(c.W_shape) * max(8, c.W_format.bits) / 8 / (gpu.bandwidth_bytes_per_s / 1e6)
     in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.fragment_layout.tile_bytes

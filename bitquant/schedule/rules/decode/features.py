@@ -34,11 +34,14 @@ def features(g: DecodeGeometry) -> dict[str, float]:
     issue_us = tiles * instructions(g) / 4 / (gpu.clock_hz / 1e6)
     memory_us = tiles * g.fragment_layout.tile_bytes / g.grid_m / (gpu.bandwidth_bytes_per_s / gpu.sm_count) * 1e6
     in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.fragment_layout.tile_bytes
+    fetched_a = busiest * g.rows_of_a * c.K / h.split_k * g.a_bytes / h.multicast
+    l2_us = fetched_a / (gpu.decode_l2_bytes_per_s / gpu.sm_count) * 1e6
     all_tiles = -(-c.N // 16) * g.tiles_k * g.grid_m
     return {
         "log_cost": math.log(cost),
         "issue": math.log(issue_us / cost),
         "memory": math.log(memory_us / cost),
+        "l2": math.log(l2_us / cost),
         "imbalance": math.log(tiles * sm_count / all_tiles),
         "busiest": math.log(busiest),
         "waves": math.log(blocks / sm_count),

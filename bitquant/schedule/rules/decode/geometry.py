@@ -180,6 +180,8 @@ class DecodeGeometry(Geometry):
     holds_weight_address: bool = False
     #: What each block does besides, in microseconds.
     block_us: float = 0.0
+    #: Whether weights are those of experts.
+    has_experts: bool = False
 
     def __init__(self, problem: Problem, hint: DecodeHint, formats: Formats | None = None) -> None:
         self._formats = Formats(problem) if formats is None else formats

@@ -48,8 +48,12 @@ MULTICAST_SHARE, DENSE_MULTICAST_SHARE = 0.08, 0.01
 DENSE_L2_SHARE = 0.64
 #: The end of a tile, and more for each row of A in it.
 TILE_US, TILE_ROW_US = 0.15, 0.006
-#: The reduction of partial sums, for each part of K, and for each row of A; more where only the last wave is split.
-TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 1.1, 0.4, 0.25, 0.009
+#: The reduction of partial sums up to so many rows: for each part of K, and for each row of A; more where only the last
+#: wave is split.
+FEW_ROWS, TAIL_US, EXCHANGE_US, EXCHANGE_PART_US, EXCHANGE_ROW_US = 64, 1.1, 0.4, 0.25, 0.009
+#: The same with more rows, for each 128 x 128 sums of a tile. Of the time of a step, what is lost where blocks of a
+#: cluster share K of larger tiles. Of 160 kernels from M = 96 on, timed in turns by samples of 10 ms (2026-11-30).
+MANY_TAIL_US, MANY_PART_US, MANY_TILE_US, LARGE_TILE_SHARE = 0.6, 0.1, 1.8, 0.09
 #: With `stream_k`: of the time of a step, what is lost since blocks are at different k at a time; the reduction of
 #: partial sums; and in times of moving a part's sums to or from L2, parts of a block and blocks of a tile.
 #: Fitted to 216 kernels on an H200 (2026-11-29), with a standard deviation of 6%.
@@ -87,9 +91,14 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
         step_us *= 1 + (DENSE_MULTICAST_SHARE if products.is_dense else MULTICAST_SHARE)
 
     end_us = TILE_US + TILE_ROW_US * h.block_m * h.n_tiles_per_consumer
-    exchange_us = (
-        EXCHANGE_US + EXCHANGE_PART_US * h.parts * h.tail_split + EXCHANGE_ROW_US * h.block_m * h.n_tiles_per_consumer
-    )
+    if m > FEW_ROWS:
+        squares = h.block_m * h.block_n / 128**2
+        exchange_us = EXCHANGE_US + MANY_PART_US * h.parts * h.tail_split + MANY_TILE_US * squares
+        if squares > 1 and shares > 1:
+            step_us *= 1 + LARGE_TILE_SHARE * (1 / (h.tail_split * waves) if shares_tail else 1)
+    else:
+        rows = h.block_m * h.n_tiles_per_consumer
+        exchange_us = EXCHANGE_US + EXCHANGE_PART_US * h.parts * h.tail_split + EXCHANGE_ROW_US * rows
     if h.parts > 1:
         end_us += exchange_us
     stream_k_us = 0.0
@@ -104,7 +113,12 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     l2_rate = gpu.wgmma_l2_bytes_per_s * (DENSE_L2_SHARE if products.is_dense else 1.0)
     bytes_us = max(memory / gpu.bandwidth_bytes_per_s, l2 / l2_rate) * 1e6
     ends = waves + 1 if h.stream_k else math.ceil(waves)
-    tiles_us = waves * steps * step_us + ends * end_us + shares_tail * (TAIL_US + exchange_us) + stream_k_us
+    tiles_us = (
+        waves * steps * step_us
+        + ends * end_us
+        + shares_tail * ((MANY_TAIL_US if m > FEW_ROWS else TAIL_US) + exchange_us)
+        + stream_k_us
+    )
     return LAUNCH_US + max(tiles_us, bytes_us + end_us)
 
 

@@ -23,7 +23,14 @@ def features(g: WgmmaGeometry) -> dict[str, float]:
     waves, shares_tail = tile_waves(m_tiles * n_tiles, resident, h.tail_split)
     if h.stream_k:
         waves = m_tiles * n_tiles / resident
-    steps = -(-c.K // (h.block_k * h.parts)) * (h.block_k // products.step_k)
+    rounds = -(-c.K // (h.block_k * h.parts))
+    steps = rounds * (h.block_k // products.step_k)
+    # What a multiprocessor has to fetch: tiles of W from memory, and those of A from L2.
+    busiest = waves if h.stream_k else math.ceil(waves)
+    sm_tiles = busiest * h.blocks_per_sm * c.K / h.split_k
+    memory_us = sm_tiles * h.block_n * products.w_bits / 8 / (gpu.bandwidth_bytes_per_s / gpu.sm_count) * 1e6
+    l2_us = sm_tiles * h.block_m * products.a_bits / 8 / h.multicast / (gpu.wgmma_l2_bytes_per_s / gpu.sm_count) * 1e6
+    slot_us = h.blocks_per_sm * g.memory.slot_bytes / (gpu.bandwidth_bytes_per_s / gpu.sm_count) * 1e6
     tensor_us = 2.0 * m * c.N * c.K * (products.a_bits / 16) / (gpu.wgmma_sm_flops * gpu.sm_count) * 1e6
     return {
         "log_cost": math.log(cost),
@@ -31,6 +38,11 @@ def features(g: WgmmaGeometry) -> dict[str, float]:
         "filled": 1.0 if h.stream_k else m_tiles * n_tiles / resident / math.ceil(waves),
         "shares_tail": shares_tail,
         "steps": math.log2(steps),
+        "rounds": math.log2(rounds),
+        "fills": min(2.0, h.stages / rounds),
+        "slot_arrival": math.log(slot_us / cost),
+        "from_memory": math.log(memory_us / cost),
+        "l2": math.log(l2_us / cost),
         "instructions": step_instructions(g) + promotion_instructions(products, h.block_m),
         "tensor": math.log(tensor_us / cost),
         "block_m": h.block_m,

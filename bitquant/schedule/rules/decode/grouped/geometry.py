@@ -46,6 +46,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
 
     hint: GroupedDecodeHint
     holds_table_address = True
+    has_experts = True
 
     def __init__(self, problem: Problem, hint: GroupedDecodeHint, formats: Formats | None = None) -> None:
         self.grouped = problem
