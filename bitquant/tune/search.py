@@ -151,7 +151,11 @@ class _Search:
                 for future in pending:
                     future.exception()
             for i, future in zip(picked, pending, strict=True):
-                yield self._note(i, self._measure(i, future.result()))
+                if not (self._is_late() and future.cancel()):
+                    yield self._note(i, self._measure(i, future.result()))
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def _note(self, i: int, trial: Trial) -> Trial:
         self._trials[i] = trial
@@ -176,7 +180,7 @@ class _Search:
         if room <= 0 or not left:
             self.reason = f"{self._topk} trials" if left else "all hints tried"
             return []
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        if self._is_late():
             self.reason, self.allowed = TIME_LIMIT, len(self._trials)
             return []
         first = min(self._topk, max(_FIRST, round(_FIRST_SHARE * self._topk)))
@@ -197,8 +201,9 @@ class _Search:
         """
         ordered = list(left[: count - count // 4])
         predicted = self._predicted_us
-        bound = _SPREAD_FACTOR * np.nanmin(predicted) if np.isfinite(predicted).any() else np.inf
-        others = [i for i in left if i not in ordered and not predicted[i] > bound]
+        known = np.isfinite(predicted)
+        is_near = predicted <= _SPREAD_FACTOR * np.nanmin(predicted) if known.any() else ~known
+        others = [i for i in left if i not in ordered and is_near[i]]
         return ordered + self._surrogate.spread(others, [*self._trials, *ordered], count - len(ordered))
 
     def _likely(self, left: Sequence[int], timed: dict[int, float], count: int) -> list[int]:
@@ -228,6 +233,8 @@ class _Search:
 
     def finals(self) -> Iterator[Trial]:
         while not any(t.is_final for t in self._trials.values()):
+            if self.reason == TIME_LIMIT and 0 not in self._trials:
+                return  # A gain is one over what is used now.
             timed = {i: t.latency_us for i, t in self._trials.items() if t.latency_us}
             if not timed:
                 return
