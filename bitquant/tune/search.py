@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from bitquant.tune.compile import Builder
 from bitquant.tune.measurer import Measurer
 from bitquant.tune.predictor import Predictor
 from bitquant.tune.trial import Trial
+from bitquant.workers import Outcome
 
 __all__ = ["FINALISTS", "TIME_LIMIT", "Finished", "Space", "best_of", "search"]
 
@@ -151,8 +153,17 @@ class _Search:
                 for future in pending:
                     future.exception()
             for i, future in zip(picked, pending, strict=True):
-                if not (self._is_late() and future.cancel()):
+                self._wait(future, pending)
+                if not future.cancelled():
                     yield self._note(i, self._measure(i, future.result()))
+
+    def _wait(self, future: Future[Outcome], pending: Sequence[Future[Outcome]]) -> None:
+        """Wait for a candidate; at the deadline give up what no compiler has begun."""
+        if self._deadline is not None:
+            wait([future], max(0.0, self._deadline - time.monotonic()))
+            if self._is_late():
+                for other in pending:
+                    other.cancel()
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
