@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from bitquant.cli.tune_plot import check_plot, plot_tuning
 from bitquant.errors import ConfigError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
 
@@ -205,7 +206,12 @@ def tune(
         check_gpu(str(resolved.arch))
     folder = Path(journal) if journal is not None else default_folder()
     deadline = None if time_limit is None else begin + time_limit
-    results, usage = _search(searched, names, topk, workers, folder, again, cluster, deadline)
+
+    def keep(results: Sequence[TuningResult]) -> None:
+        if directory is not None:
+            _write(results, directory, replace, least_gain / 100)
+
+    results, usage = _search(searched, names, topk, workers, folder, again, cluster, deadline, keep)
     _show(results, config, show_all)
     click.echo(usage)
     failures = dict.fromkeys(rung.failure for rung in searched if rung.failure)
@@ -214,8 +220,7 @@ def tune(
     if plot is not None:
         plot_tuning(searched, names, results[0].device, Path(plot))
         click.echo(f"drew {plot}")
-    if directory is not None:
-        _write(results, directory, replace, least_gain / 100)
+    keep(results)
     if not failures:
         for result in results:
             result.plan()  # Every rung has a kernel that works, or this says what each candidate said.
@@ -231,8 +236,9 @@ def _search(
     again: bool,
     cluster: str | None,
     deadline: float | None,
+    keep: Callable[[Sequence[TuningResult]], None],
 ) -> tuple[list[TuningResult], str]:
-    """Return the results, and a sentence on what they took."""
+    """Return the results, and a sentence on what they took; an interrupt ends it after `keep` has what there is."""
     from bitquant.schedule.rules import all_rules
     from bitquant.tune.cluster import slots_on_cluster
     from bitquant.tune.fleet import Fleet, slots_here, visible_gpus
@@ -259,6 +265,7 @@ def _search(
                 results = fleet.tune(searched, again=again, deadline=deadline)
         except KeyboardInterrupt:
             click.echo(wrapped(_interrupted(fleet, searched), is_error=True), err=True)
+            keep(fleet.results(searched))
             raise
         return results, _usage(searched, here, workers, time.monotonic() - begin)
 
@@ -288,12 +295,17 @@ def _usage(searched: Sequence[Rung], here: Here | None, workers: int, wall_s: fl
         return words
     compiling = here.builder.busy_s / max(1, workers) / wall_s
     measured_s = [m.busy_s for m in here.measurers if hasattr(m, "busy_s")]
+    phases_s: dict[str, float] = defaultdict(float)
+    for measurer in here.measurers:
+        for phase, seconds in getattr(measurer, "phases_s", {}).items():
+            phases_s[phase] += seconds
     measuring = sum(measured_s) / max(1, len(measured_s)) / wall_s
     where = "GPU" if len(measured_s) == 1 else f"{len(measured_s)} GPUs"
     where = where if searched[0].subject.is_cuda else "CPU"
     return (
         f"{words}: {counted(max(1, workers), 'compiler')} busy for {compiling:.0%} of it ({here.builder.busy_s:.0f} s "
-        f"together), the {where} for {measuring:.0%} ({sum(measured_s):.0f} s)"
+        f"together; the first kernel after {here.builder.first_s:.0f} s), the {where} for {measuring:.0%} "
+        f"({', '.join(f'{phase} {seconds:.0f} s' for phase, seconds in phases_s.items())})"
     )
 
 

@@ -54,7 +54,7 @@ def candidates(
 
     First comes `current`, so that tuning never makes a kernel slower; then the default of each rule that applies, in
     order of preference, so that a model that knows nothing of a rule does not leave it out; then all others by
-    predicted time. Those of rules without a model keep the order of their `Rule.space`, and take turns with the others.
+    predicted time. Those of rules without a model keep the order of their `Rule.space`, and come last.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ def candidates(
         predictions = list(zip(space, itertools.islice(times, len(space)), strict=True))
         timed += [(us, candidate) for candidate, us in predictions if np.isfinite(us)]
         queues.append([candidate for candidate, us in predictions if not np.isfinite(us)])
-    queues.insert(0, [candidate for _, candidate in sorted(timed, key=lambda pair: pair[0])])
+    predicted = [candidate for _, candidate in sorted(timed, key=lambda pair: pair[0])]
     ordered = [*([current] if current is not None else []), *(space[0] for space in spaces if space)]
-    return list({candidate.key: candidate for candidate in [*ordered, *order.interleaved(queues)]}.values())
+    return list({candidate.key: candidate for candidate in [*ordered, *predicted, *order.interleaved(queues)]}.values())
 
 
 def _space(rule: Rule, problem: Problem) -> Iterator[Hint]:

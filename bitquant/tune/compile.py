@@ -8,6 +8,7 @@ one that crashes or hangs costs its own candidate only.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from collections.abc import Sequence
@@ -90,14 +91,19 @@ class Builder:
     """
 
     def __init__(self, workers: int) -> None:
-        self._processes = [Worker(Worker.for_module(_WORKER), is_isolated=True) for _ in range(workers)]
+        # TVM imports torch where it is there, which takes longer than TVM itself.
+        command = Worker.for_module(_WORKER, without=("torch",))
+        self._processes = [Worker(command, is_isolated=True) for _ in range(workers)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for process in self._processes:
+            with contextlib.suppress(OSError):  # Building says it.
+                process.start()
             self._idle.put(process)
         self._pool = ThreadPoolExecutor(max(1, workers), "bitquant-tune")
         self._is_stopped = False
-        #: Seconds that all processes together have built for.
-        self.busy_s = 0.0
+        #: Seconds that all processes together have built for, and until the first kernel was built.
+        self.busy_s, self.first_s = 0.0, 0.0
+        self._begin = time.monotonic()
 
     def submit(self, problem: Problem, candidate: Candidate) -> Future[Outcome]:
         """Begin to build a candidate. An error of it is its outcome."""
@@ -121,6 +127,7 @@ class Builder:
             with scratch_folder() as folder:
                 request = request_for(problem.config, problem.weight_layout, problem.target, candidate)
                 outcome = process.build(request, folder / "built.bqk")
+            self.first_s = self.first_s or time.monotonic() - self._begin
             if self._is_stopped:
                 raise CancelledError
             return outcome

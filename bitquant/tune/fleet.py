@@ -167,12 +167,19 @@ class Fleet:
             if not left:
                 raise UnsupportedError("all machines that tuned are gone; run the same command again to go on")
             left = self._run(left, waiting)
+        return self.results(rungs)
+
+    def results(self, rungs: Sequence[Rung]) -> list[TuningResult]:
+        """Return what is known of the subjects of rungs so far, in their order."""
+        mine: dict[int, list[Rung]] = {}
+        for rung in rungs:
+            mine.setdefault(id(rung.subject), []).append(rung)
         results = []
-        for subject in {id(r.subject): r.subject for r in rungs}.values():
-            mine = [r for r in rungs if r.subject is subject]
-            best = {r.rung: won for r in mine if (won := best_of(r.ordered)) is not None}
-            trials = tuple(trial for r in mine for trial in r.ordered)
-            results.append(TuningResult(subject, self.device, trials, best, provenance[id(subject)]))
+        for of_subject in mine.values():
+            best = {r.rung: won for r in of_subject if (won := best_of(r.ordered)) is not None}
+            trials = tuple(trial for r in of_subject for trial in r.ordered)
+            subject = of_subject[0].subject
+            results.append(TuningResult(subject, self.device, trials, best, provenance_of(subject)))
         return results
 
     def _run(self, slots: Sequence[Slot], waiting: queue.SimpleQueue[Rung]) -> list[Slot]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -70,6 +71,8 @@ class ProcessMeasurer:
         self._is_stopped = False
         #: How many processes there have been, and for how many seconds they were busy.
         self.started, self.busy_s = 1, 0.0
+        #: The same, by what it did: "load", "operands", "check", "time", "round" (turns with others).
+        self.phases_s: dict[str, float] = defaultdict(float)
         try:
             hello = self._child.ask({"do": "hello", "device": device_type})
         except ChildError as error:
@@ -175,15 +178,24 @@ class ProcessMeasurer:
             if self._is_stopped:
                 raise StoppedError
             self.started += self._child.pid is None
-            begin = time.monotonic()
+            begin = since = time.monotonic()
+            phase = "load"
+
+            def timed(line: dict[str, Any]) -> float:
+                nonlocal phase, since
+                self.phases_s[phase] += time.monotonic() - since
+                phase, since = line["done"][0], time.monotonic()
+                return note(line)
+
             try:
-                answer = self._child.ask(request, note)
+                answer = self._child.ask(request, timed)
             except ChildError as error:
                 if self._is_stopped:
                     raise StoppedError from error
                 raise
             finally:
                 self.busy_s += time.monotonic() - begin
+                self.phases_s[phase] += time.monotonic() - since
             if answer.get("is_broken"):
                 self._child.kill()
                 self._child.stop()

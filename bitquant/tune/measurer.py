@@ -15,7 +15,7 @@ from bitquant.archive import Archive
 from bitquant.errors import BuildError
 from bitquant.problem import Problem
 from bitquant.tune.candidates import Candidate
-from bitquant.tune.measure import Clock, Workbench, clock_for
+from bitquant.tune.measure import Clock, Workbench, clock_for, clock_of_turns_for
 from bitquant.tune.trial import Verdict
 from bitquant.workers import describe
 
@@ -23,8 +23,8 @@ __all__ = ["BENCHES", "ROUNDS", "BrokenContextError", "LocalMeasurer", "Measurer
 
 #: Turns in which finalists are timed; each one's latency is the median.
 ROUNDS = 5
-#: Problems whose operands are kept, as many as rungs may share a GPU.
-BENCHES = 6
+#: Problems whose operands are kept, as many as rungs may share a GPU: those of one take some 300 MB on an H200.
+BENCHES = 16
 
 
 class BrokenContextError(BuildError):
@@ -72,6 +72,7 @@ class LocalMeasurer:
         self, device: torch.device, clock: Clock | None = None, tell: Callable[..., object] = lambda *_: None
     ) -> None:
         self._place, self._clock, self._tell = device, clock or clock_for(device), tell
+        self._turns = (lambda: clock_of_turns_for(device)) if clock is None else (lambda: clock)
         self._benches: OrderedDict[str, Workbench] = OrderedDict()
 
     @property
@@ -129,6 +130,7 @@ class LocalMeasurer:
         verdicts: dict[int, Verdict] = {}
         kernels: dict[int, Any] = {}
         times: dict[int, list[float]] = {i: [] for i in range(len(finalists))}
+        clocks = [self._turns() for _ in finalists]
 
         def attempt(i: int, act: Callable[[], None]) -> None:
             if i not in verdicts:
@@ -144,7 +146,7 @@ class LocalMeasurer:
 
         def time(i: int) -> None:
             bench = self._bench(problem)
-            times[i].append(bench.latency_us(finalists[i][0], kernels[i], self._clock, precise=is_precise))
+            times[i].append(bench.latency_us(finalists[i][0], kernels[i], clocks[i], precise=is_precise))
 
         def check(i: int) -> None:
             if complaint := self._bench(problem).check(kernels[i]):

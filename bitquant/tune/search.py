@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from bitquant.tune.compile import Builder
 from bitquant.tune.measurer import Measurer
 from bitquant.tune.predictor import Predictor
 from bitquant.tune.trial import Trial
+from bitquant.workers import Outcome
 
 __all__ = ["FINALISTS", "TIME_LIMIT", "Finished", "Space", "best_of", "search"]
 
@@ -151,7 +153,20 @@ class _Search:
                 for future in pending:
                     future.exception()
             for i, future in zip(picked, pending, strict=True):
-                yield self._note(i, self._measure(i, future.result()))
+                self._wait(future, pending)
+                if not future.cancelled():
+                    yield self._note(i, self._measure(i, future.result()))
+
+    def _wait(self, future: Future[Outcome], pending: Sequence[Future[Outcome]]) -> None:
+        """Wait for a candidate; at the deadline give up what no compiler has begun."""
+        if self._deadline is not None:
+            wait([future], max(0.0, self._deadline - time.monotonic()))
+            if self._is_late():
+                for other in pending:
+                    other.cancel()
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def _note(self, i: int, trial: Trial) -> Trial:
         self._trials[i] = trial
@@ -176,7 +191,7 @@ class _Search:
         if room <= 0 or not left:
             self.reason = f"{self._topk} trials" if left else "all hints tried"
             return []
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        if self._is_late():
             self.reason, self.allowed = TIME_LIMIT, len(self._trials)
             return []
         first = min(self._topk, max(_FIRST, round(_FIRST_SHARE * self._topk)))
@@ -197,8 +212,9 @@ class _Search:
         """
         ordered = list(left[: count - count // 4])
         predicted = self._predicted_us
-        bound = _SPREAD_FACTOR * np.nanmin(predicted) if np.isfinite(predicted).any() else np.inf
-        others = [i for i in left if i not in ordered and not predicted[i] > bound]
+        known = np.isfinite(predicted)
+        is_near = predicted <= _SPREAD_FACTOR * np.nanmin(predicted) if known.any() else ~known
+        others = [i for i in left if i not in ordered and is_near[i]]
         return ordered + self._surrogate.spread(others, [*self._trials, *ordered], count - len(ordered))
 
     def _likely(self, left: Sequence[int], timed: dict[int, float], count: int) -> list[int]:
@@ -228,6 +244,8 @@ class _Search:
 
     def finals(self) -> Iterator[Trial]:
         while not any(t.is_final for t in self._trials.values()):
+            if self.reason == TIME_LIMIT and 0 not in self._trials:
+                return  # A gain is one over what is used now.
             timed = {i: t.latency_us for i, t in self._trials.items() if t.latency_us}
             if not timed:
                 return

@@ -29,8 +29,9 @@ __all__ = ["SLOTS", "Bench", "LocalSlot", "Slot", "SlotLostError", "job_of", "sl
 
 #: Rungs that share a GPU, at least: one is compiled while another is measured.
 SLOTS = 2
-#: Compilers for each rung that is searched at the same time: a round builds four candidates, and waits for their times.
-_COMPILERS_A_SLOT = 3
+#: Rungs that are searched at the same time for each compiler. A round builds four candidates, and waits until they are
+#: timed, behind those of other rungs; so does the end of a search.
+_SLOTS_A_COMPILER = 0.75
 
 
 class SlotLostError(Exception):
@@ -49,7 +50,7 @@ class Bench:
 
 def slots_of(compilers: int) -> int:
     """Return how many rungs share a GPU that has so many compilers: enough of them to keep all busy."""
-    return max(SLOTS, min(BENCHES, compilers // _COMPILERS_A_SLOT))
+    return max(SLOTS, min(BENCHES, int(compilers * _SLOTS_A_COMPILER)))
 
 
 def job_of(

@@ -13,12 +13,14 @@ import bitquant as bq
 from bitquant.arch import default_target
 from bitquant.compiler import compile_cuda_source
 from bitquant.problem import Problem
+from bitquant.profiling import GraphTimer
 from bitquant.schedule.rules import FallbackRule, default_rules
 from bitquant.schedule.rules.contract import Geometry
 from bitquant.tune.candidates import Candidate
 from bitquant.tune.compile import build_candidate
 from bitquant.tune.fleet import Fleet, Rung, slots_here, visible_gpus
 from bitquant.tune.isolated import ProcessMeasurer
+from bitquant.tune.measurer import LocalMeasurer
 from bitquant.tune.predictor import Analytical
 from bitquant.tune.result import Subject
 from bitquant.tune.search import Space, search
@@ -89,6 +91,30 @@ def test_no_planted_fault_wins_or_ends_the_search():
     assert found["right"].latency_us < found["slow"].latency_us
     assert measurer.started == 3
     assert torch.ones(2, device="cuda").sum().item() == 2.0  # The GPU is as good as before, for this process as well.
+
+
+def test_turns_replay_one_graph_of_each_finalist(monkeypatch):
+    """Five turns of two kernels capture two graphs, and say what the protocol for one kernel says."""
+    problem = Problem(CONFIG, 1, default_target())
+    rule = PlantingRule()
+    pool = [Candidate(1, rule, hint) for hint in rule.shapes(problem)]
+    slow, right = (next(c for c in pool if c.hint.kind == kind) for kind in ("slow", "right"))
+    captured = []
+
+    class Counted(GraphTimer):
+        def __init__(self, calls):
+            captured.append(len(calls))
+            super().__init__(calls)
+
+    monkeypatch.setattr("bitquant.profiling.GraphTimer", Counted)
+    measurer = LocalMeasurer(torch.device("cuda", 0))
+    finalists = [(c, planted(problem, c.hint.kind)) for c in (slow, right)]
+    verdicts = measurer.compare(problem, finalists)
+    assert len(captured) == 2
+    assert verdicts[1].latency_us < verdicts[0].latency_us
+    for (candidate, archive), verdict in zip(finalists, verdicts, strict=True):
+        alone = measurer.sample(problem, candidate, archive)
+        assert alone.latency_us == pytest.approx(verdict.latency_us, rel=0.1)
 
 
 def test_every_visible_gpu_measures(tmp_path):

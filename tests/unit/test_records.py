@@ -310,7 +310,9 @@ def test_saving_merges(tmp_path):
 def test_a_changed_file_is_read_again(tmp_path):
     """Files are read once, and again when they change."""
     (file,) = save_records([record()], tmp_path)
-    assert len(records_for(tmp_path, config_for(), "sm_90a")) == 1
+    found = records_for(tmp_path, config_for(), "sm_90a")
+    assert len(found) == 1
+    assert records_for(tmp_path, config_for(), "sm_90a") is found
     write(file, values_of(), values_of(rung=64))
     os.utime(file, ns=(1, 1))
     assert len(records_for(tmp_path, config_for(), "sm_90a")) == 2

@@ -223,7 +223,7 @@ def made_up(monkeypatch, tmp_path):
     @contextlib.contextmanager
     def slots(*_):
         bench = Bench(Builder(), measurer, rules, Analytical())
-        bench.builder.busy_s = 0.0
+        bench.builder.busy_s, bench.builder.first_s = 0.0, 0.0
         yield Here([LocalSlot(bench)], bench.builder, [measurer])
 
     monkeypatch.setattr(fleet, "slots_here", slots)
@@ -251,6 +251,24 @@ def test_the_command_tunes_a_model(made_up, tmp_path):
     assert f"{count} trials, {count} of them from before" in again.stdout
     assert len(made_up.sampled) == count
     assert len(list((tmp_path / "cache" / "tuning").glob("cpu-*.jsonl"))) == 4
+
+
+def test_an_interrupt_writes_what_is_done(made_up, tmp_path, monkeypatch):
+    """Ctrl-C keeps records of the rungs that are done, as the time limit does."""
+    written = []
+
+    def tune_until(self, rungs, **_):
+        for rung in rungs[:2]:
+            done = trial(1, 9.0, is_final=True, rung=rung.rung)
+            rung.trials[done.candidate.key] = done
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fleet.Fleet, "tune", tune_until)
+    monkeypatch.setattr("bitquant.cli.tune._write", lambda results, *_: written.extend(results))
+    monkeypatch.setattr("bitquant.tune.api.check_gpu", lambda _: None)
+    arguments = ["tune", "--model", "llama-3-8b", "--M", "1,16", "--W_dtype", "uint4", "--target", "sm_90a"]
+    CliRunner().invoke(cli, [*arguments, "--topk", "8", "--write", str(tmp_path)])
+    assert [sorted(result.best) for result in written] == [[1, 16], [], [], []]
 
 
 def test_the_command_ends_at_its_time_limit(made_up):

@@ -188,6 +188,57 @@ def test_a_search_ends_at_its_deadline():
     assert all(t.is_final for t in trials)
 
 
+def test_a_deadline_leaves_what_is_not_built():
+    """What no compiler has begun then is no trial, and without what is used now nothing is compared."""
+
+    class Waiting(Builder):
+        """Builds the first, and the others never."""
+
+        def submit(self, problem, candidate):
+            return super().submit(problem, candidate) if candidate.hint == self.first else Future()
+
+    on_gpu = replace(space(), problem=replace(PROBLEM, target=cuda_target("sm_90a")))
+    builder = Waiting()
+    builder.first = GridHint(15, 15)
+    *trials, end = search(on_gpu, 40, builder, Measurer(), deadline=-math.inf)
+    assert (trials, end.reason) == ([], "time limit")
+
+    class Slow(Measurer):
+        def sample(self, problem, candidate, archive):
+            time.sleep(0.3)
+            return super().sample(problem, candidate, archive)
+
+    *trials, end = search(on_gpu, 40, builder, Slow(), deadline=time.monotonic() + 0.2)
+    assert end == Finished(1, 1, "time limit")
+    assert [t.candidate.hint for t in trials] == [GridHint(15, 15)] * 2
+    assert trials[-1].is_final
+    builder.first = space().candidates[1].hint
+    known = [trial(1, 9.0)]
+    assert all(not t.is_final for t in [*search(on_gpu, 40, builder, Slow(), known, deadline=-math.inf)][:-1])
+
+
+def test_what_no_model_predicts_comes_last():
+    """A rule without a model has its default tried, and no more as long as others are predicted."""
+
+    class Silent(GridRule):
+        name = "silent"
+
+        def predicted_us(self, problem, hint):
+            return None
+
+    silent = Silent()
+    rules = (RULE, silent)
+    found = candidates(PROBLEM, rules, Analytical().predict_us)
+    assert len(found) == 1024
+    assert [c.rule.name for c in found[:2]] == ["grid", "silent"]
+    assert {c.rule.name for c in found[2:513]} == {"grid"}
+    assert {c.rule.name for c in found[513:]} == {"silent"}
+    of_both = Space(PROBLEM, found, Analytical())
+    assert (
+        sum(t.candidate.rule is silent for t in itertools.islice(search(of_both, 40, Builder(), Measurer()), 10)) == 1
+    )
+
+
 def test_a_search_asks_once_what_is_expected():
     """The order of candidates and the search share what a predictor says; times of others are not mixed with it."""
 
@@ -479,7 +530,7 @@ def test_only_gains_are_records():
     assert [r.rung for r in result.records(0.02)] == [8]
 
 
-@pytest.mark.parametrize(("compilers", "slots"), [(1, 2), (8, 2), (16, 5), (64, 6)])
+@pytest.mark.parametrize(("compilers", "slots"), [(1, 2), (2, 2), (8, 6), (16, 12), (64, 16)])
 def test_rungs_share_a_gpu_as_there_are_compilers(compilers, slots):
     """Two at least, so that one compiles while another is measured, and no more than a measurer keeps operands of."""
     assert slots_of(compilers) == slots
