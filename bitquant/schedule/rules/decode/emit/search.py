@@ -148,7 +148,8 @@ class ExpertSearch:
     def _rows_of(self, expert: Expr) -> Expr:
         """Return the rows of an expert."""
         if self.config.is_sorted:
-            return self._end_of(expert) - self.begin_of(expert)
+            # Offsets that decrease leave an expert without rows: units are numbered upwards, one lane has each of them.
+            return T.max(self._end_of(expert) - self.begin_of(expert), 0)
         count = T.alloc_local((1,), "int32")
         T.evaluate(T.ptx["ld.shared.s32"](count[0], self._count_address(expert)))
         return count[0]
