@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from bitquant.config import MatmulConfig, ZerosMode, check_bool, fields_as_passed
+from bitquant.checks import check_bool
+from bitquant.config import MatmulConfig, ZerosMode, fields_as_passed
 from bitquant.errors import ConfigError
 from bitquant.formats import NumberFormat
 

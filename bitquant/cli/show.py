@@ -20,7 +20,9 @@ from bitquant.cli.startup import import_libraries
 if TYPE_CHECKING:
     from bitquant.arch import GpuArch
     from bitquant.config import MatmulConfig
-    from bitquant.nn.contents import Contents, LayerKind, Step
+    from bitquant.nn.contents import Contents
+    from bitquant.nn.layer_kind import LayerKind
+    from bitquant.nn.step import Step
 
 __all__ = ["show"]
 
@@ -78,7 +80,8 @@ def show(path: Path, target: str | None, rows: tuple[int, ...], every: bool, che
     """
     import_libraries()
     from bitquant.arch import resolve_gpu
-    from bitquant.nn.contents import predict_step, read_contents
+    from bitquant.nn.contents import read_contents
+    from bitquant.nn.step import predict_step
 
     resolved, gpu = resolve_gpu(target)
     with Progress() as progress:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint holds, layer by layer, and how long a token will take: from headers, and one layer of each kind."""
+"""What a checkpoint holds, layer by layer: from headers, and one layer of each kind."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from tvm.target import Target
 
-from bitquant.arch import GpuArch
 from bitquant.config import MatmulConfig
 from bitquant.errors import CheckpointError, ConfigError, UnsupportedError
 from bitquant.nn.bitlinear import BitLinear
@@ -26,6 +24,7 @@ from bitquant.nn.checkpoints.reader import Inexpressible
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
 from bitquant.nn.experts import ExpertsLinear
 from bitquant.nn.format import name_pattern, unpack_format
+from bitquant.nn.layer_kind import LayerKind, Role
 from bitquant.nn.linear import Linear, constructor_fields
 from bitquant.nn.outline import (
     import_transformers,
@@ -36,16 +35,10 @@ from bitquant.nn.outline import (
     outline_operators,
     read_model_config,
 )
-from bitquant.operator.prediction import Prediction, predict
-from bitquant.operator.report import bytes_per_call, floor_us
+from bitquant.operator.report import bytes_per_call
 from bitquant.progress import track
 
-__all__ = ["Contents", "LayerKind", "Step", "format_name", "predict_step", "read_contents"]
-
-#: "quantized": a kernel of bitquant multiplies by it. "float": torch does, by a weight that is not quantized.
-#: "experts": one of both, of which a token meets some. "unsupported": torch, by one that no kernel expresses, once it
-#: is dequantized. "rest": what is no matrix.
-Role = Literal["quantized", "float", "embedding", "experts", "unsupported", "rest"]
+__all__ = ["Contents", "read_contents"]
 
 _EMBEDDING = re.compile(r"(^|\.)(\w*embed(ding)?s?|wte|wpe|embed_tokens|word_embeddings|\w*_embeddings?|token_embd)$")
 _POSITIONS = re.compile(r"(^|\.)(wpe|\w*position\w*|embed_positions)$")
@@ -56,82 +49,6 @@ _GENERATES = re.compile(r"ForCausalLM|LMHeadModel|ForConditionalGeneration")
 #: What config.json, and GGUF behind the model's name, call the number of experts and of those that a token meets.
 _EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "expert_count")
 _EXPERTS_USED = ("num_experts_per_tok", "num_experts_per_token", "expert_used_count")
-
-
-@dataclass(frozen=True)
-class LayerKind:
-    """Layers of one shape and format.
-
-    Attributes
-    ----------
-    names
-        Paths of their modules; of what is no layer, names of tensors.
-    role
-        What becomes of them.
-    N, K
-        Their sizes; 0 where `role` is "rest".
-    shape
-        Shape of the tensors where `role` is "rest".
-    experts
-        Matrices in each of `names`: 1, or E where experts are stacked.
-    config
-        The problem of a call: of quantized layers with the ladder that they get, of others with W in the type of the
-        model. None where nothing is multiplied.
-    dtype
-        Type of W as stored, where it is not quantized.
-    file_bytes
-        Bytes of all of them in the files.
-    memory_bytes
-        Bytes of all of them in a model that `load_model` returns.
-    is_permuted
-        Whether columns were sorted (act-order), so that a call gathers A.
-    is_tied
-        Whether an embedding is the output layer as well.
-    is_bit_linear
-        Whether they are `BitLinear` layers, which are not merged.
-    reason
-        Why no kernel expresses them, where `role` is "unsupported".
-    """
-
-    names: tuple[str, ...]
-    role: Role
-    N: int = 0
-    K: int = 0
-    experts: int = 1
-    config: MatmulConfig | None = None
-    dtype: str = ""
-    file_bytes: int = 0
-    memory_bytes: int = 0
-    is_permuted: bool = False
-    is_tied: bool = False
-    is_bit_linear: bool = False
-    reason: str = ""
-    shape: tuple[int, ...] = ()
-
-    @property
-    def count(self) -> int:
-        """Matrices, or tensors that are none."""
-        return len(self.names) * self.experts
-
-    @property
-    def bits(self) -> float | None:
-        """Bits of an element of W in memory, with its share of scales and zero points; None where there is no W."""
-        if not self.N:
-            return None
-        bias = 0
-        if self.config is not None and self.config.with_bias:
-            bias = self.count * self.N * self.config.out_format.torch_dtype.itemsize
-        return 8 * (self.memory_bytes - bias) / (self.count * self.N * self.K)
-
-    @property
-    def format(self) -> str:
-        """The format as `format_name` says it; the type where W is not quantized."""
-        return format_name(self.config) if self.config is not None and self.is_packed else self.dtype
-
-    @property
-    def is_packed(self) -> bool:
-        """Whether the weights have few bits in memory."""
-        return self.config is not None and self.config.W_format.bits <= 8
 
 
 @dataclass(frozen=True)
@@ -183,43 +100,6 @@ class Contents:
         return sum(kind.memory_bytes for kind in self.kinds)
 
 
-@dataclass(frozen=True)
-class Step:
-    """What a forward pass with `m` rows takes: tokens of as many sequences, or of a prompt.
-
-    Attributes
-    ----------
-    m
-        Rows of A.
-    predictions
-        One for each of `Contents.operators`, of a single matrix; None where nothing is multiplied.
-    times_us
-        One for each of `Contents.operators`: time of all its layers in microseconds; None on a CPU.
-    """
-
-    m: int
-    predictions: tuple[Prediction | None, ...]
-    times_us: tuple[float, ...] | None
-
-    @property
-    def time_us(self) -> float | None:
-        """The sum, in microseconds: neither attention nor what lies between kernels is in it."""
-        return None if self.times_us is None else sum(self.times_us)
-
-
-def format_name(config: MatmulConfig) -> str:
-    """Return formats in the words of ``bitquant bench``: ``[A:]W[-gSIZE|-row][-zeros|-rescale|-quantized]``.
-
-    The type of A is named where it has 8 bits. One scale a row is "row" wherever it is applied.
-    """
-    c = config
-    A = f"{c.A_format.name}:" if c.A_format.bits == 8 else ""
-    grouped = c.with_scaling or c.with_zeros
-    groups = f"-g{c.group}" if grouped and c.num_groups > 1 else "-row" if grouped or c.with_channel_scale else ""
-    zeros = {"original": "-zeros"}.get(str(c.zeros_mode), f"-{c.zeros_mode}") if c.with_zeros else ""
-    return f"{A}{c.W_format.name}{groups}{zeros}"
-
-
 def read_contents(path: str | os.PathLike[str], *, check: bool = False) -> Contents:
     """Return what a checkpoint holds, as `load_model` loads it by default.
 
@@ -252,48 +132,6 @@ def read_contents(path: str | os.PathLike[str], *, check: bool = False) -> Conte
     }
     counts = dict(checkpoint.config) or {str(k).rpartition(".")[2]: v for k, v in checkpoint.parameters.items()}
     return _contents(place, checkpoint.format, counts, dtype, [*quantized, *_plain(tensors, dtype)], checked=check)
-
-
-def predict_step(contents: Contents, m: int, target: Target, gpu: GpuArch | None) -> Step:
-    """Return which rules serve a forward pass with `m` rows, and how long its products take.
-
-    Of experts, E of which a token meets k, m rows read a share of 1 - (1 - k / E)^m where they are chosen evenly.
-
-    Parameters
-    ----------
-    contents
-        What is loaded.
-    m
-        Rows of A.
-    target, gpu
-        As in `bitquant.operator.prediction.predict`; `gpu` is None for a CPU.
-    """
-    used = contents.experts_used
-    share = 1 - (1 - used) ** m
-    rows = {"experts": math.ceil(m * used / share)}
-    predictions = tuple(_predict_kind(kind, rows.get(kind.role, m), target, gpu) for kind in contents.operators)
-    if gpu is None:
-        return Step(m, predictions, None)
-    times = []
-    for kind, prediction in zip(contents.operators, predictions, strict=True):
-        if prediction is not None and prediction.time_us is not None:
-            times.append(prediction.time_us * kind.count * (share if kind.role == "experts" else 1))
-        else:
-            read = m * kind.memory_bytes // kind.N if kind.role == "embedding" else kind.memory_bytes
-            times.append(read / gpu.bandwidth_bytes_per_s * 1e6)
-    return Step(m, predictions, tuple(times))
-
-
-def _predict_kind(kind: LayerKind, m: int, target: Target, gpu: GpuArch | None) -> Prediction | None:
-    """Return what runs for a layer; "torch" stands for products of torch, of which the floor alone is known."""
-    if kind.config is None or (kind.role == "embedding" and not kind.is_tied):
-        return None
-    if kind.role == "quantized":
-        return predict(kind.config, m, target)
-    rule = "grouped" if kind.is_packed else "torch"
-    if gpu is None:
-        return Prediction(rule, m, rule, None, None)
-    return Prediction(rule, m, rule, floor_us(kind.config, m, gpu), "floor")
 
 
 # Quantized layers of other programs.

@@ -19,9 +19,9 @@ from bitquant.errors import CheckpointError, ConfigError
 from bitquant.files import as_path, read_regular
 from bitquant.nn.checkpoints.checkpoint import checkpoint_path, read_checkpoint
 from bitquant.nn.checkpoints.source import read_json_file
-from bitquant.nn.contents import format_name
 from bitquant.nn.device import present_device
 from bitquant.nn.experts import ExpertsLinear
+from bitquant.nn.layer_kind import format_name
 from bitquant.nn.linear import Linear
 from bitquant.nn.loading import quantize_as_read
 from bitquant.nn.swap import check_weight_format

@@ -11,8 +11,9 @@ import torch
 from tvm.target import Target
 
 from bitquant import relayout
+from bitquant.checks import check_bool
 from bitquant.compute.activation import CLAMPED_ALPHA, CLAMPED_LIMIT
-from bitquant.config import ZerosMode, check_bool
+from bitquant.config import ZerosMode
 from bitquant.errors import CallError, ConfigError
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.nn.format import format_fields

@@ -23,7 +23,8 @@ from transformers.quantizers.auto import register_quantization_config, register_
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from bitquant.config import ZerosMode, check_group_size, check_rows
+from bitquant.checks import check_group_size, check_rows
+from bitquant.config import ZerosMode
 from bitquant.errors import ConfigError
 from bitquant.formats import ACTIVATION_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
@@ -249,10 +250,24 @@ class BitquantQuantizer(HfQuantizer):
         """Return what happens to a parameter that `param_needs_quantization` names."""
         return _QuantizeOnLoad(self)
 
-    def get_state_dict_and_metadata(self, model: Any) -> tuple[None, dict[str, str]]:
-        """Bring the config up to date before a model is saved."""
+    def get_state_dict_and_metadata(self, model: Any) -> tuple[dict[str, Any] | None, dict[str, str]]:
+        """Bring the config up to date before a model is saved; return its tensors, or None where they are the model's.
+
+        A layer that stands in several places is saved for each: files have no tensors of two names.
+        """
         self.quantization_config.layers = layer_fields(model)
-        return None, {}
+        seen: set[int] = set()
+        again: set[str] = set()
+        for name, module in model.named_modules(remove_duplicate=False):
+            if isinstance(module, KernelModule):
+                if id(module) in seen:
+                    again.add(name)
+                seen.add(id(module))
+        if not again:
+            return None, {}
+        state = model.state_dict()
+        copies = {key: tensor.clone() for key, tensor in state.items() if key.rpartition(".")[0] in again}
+        return {**state, **copies}, {}
 
     # What happens to a model.
 
@@ -347,7 +362,7 @@ class BitquantQuantizer(HfQuantizer):
                 layers=None,
             )
         left = {name: name_pattern(name) for name in self.quantization_config.layers}
-        fields_of, places = dict(self.quantization_config.layers), Places(model)
+        fields_of, places, replaced = dict(self.quantization_config.layers), Places(model), []
         for name, module in list(model.named_modules()):
             if type(module) is not torch.nn.Linear and not is_stock_experts(module):
                 continue
@@ -364,6 +379,8 @@ class BitquantQuantizer(HfQuantizer):
                 ) from error
             self._expected |= {f"{name}.{part}": (t.shape, t.dtype) for part, t in layer.named_buffers()}
             places.replace(name, layer)
+            replaced.append(f"{name}.weight")
+        forget_ties(model, replaced)
         kinds = tuple(KINDS.values())
         for name, pattern in left.items():
             if not any(isinstance(m, kinds) and pattern.fullmatch(n) for n, m in model.named_modules()):

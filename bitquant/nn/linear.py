@@ -11,7 +11,8 @@ import torch
 from tvm.target import Target
 
 from bitquant import relayout
-from bitquant.config import MatmulConfig, ZerosMode, check_bool, check_group_size
+from bitquant.checks import check_bool, check_group_size
+from bitquant.config import MatmulConfig, ZerosMode
 from bitquant.errors import CallError, ConfigError
 from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.activations import quantize_tokens

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from bitquant.config import ZerosMode, check_bool
+from bitquant.checks import check_bool
+from bitquant.config import ZerosMode
 from bitquant.nn.device import check_module
 from bitquant.nn.merged import merge_layers
 from bitquant.nn.rounding import Method

@@ -15,7 +15,8 @@ from tvm.target import Target
 
 from bitquant import layouts, relayout
 from bitquant.arch import resolve_target
-from bitquant.config import MatmulConfig, check_bool
+from bitquant.checks import check_bool
+from bitquant.config import MatmulConfig
 from bitquant.errors import CallError, ConfigError, UnsupportedError
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.grouped_matmul import GroupedMatmul

@@ -96,7 +96,7 @@ def layer_fields(model: torch.nn.Module) -> dict[str, dict[str, Any]]:
     layer of such a name is one of them.
     """
     by_pattern: dict[str, dict[str, Any]] = {}
-    for name, module in model.named_modules():
+    for name, module in model.named_modules(remove_duplicate=False):
         fields: dict[str, Any] | None = None
         if isinstance(module, Linear):
             fields = module.constructor_fields()

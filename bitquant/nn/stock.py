@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from bitquant.config import ZerosMode, check_group_size
+from bitquant.checks import check_group_size
+from bitquant.config import ZerosMode
 from bitquant.errors import ConfigError
 from bitquant.formats import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.experts import Experts, ExpertsLinear, Gate

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from bitquant.config import check_group_size
+from bitquant.checks import check_group_size
 from bitquant.errors import ConfigError
 from bitquant.formats import WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear

@@ -16,7 +16,7 @@ def activated(name: str, H: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     name
-        One of `bitquant.config.ACTIVATIONS`.
+        One of `bitquant.config_rules.ACTIVATIONS`.
     H
         (..., N), float32 or float64.
     """

@@ -9,7 +9,7 @@ import re
 import pytest
 
 import bitquant as bq
-from bitquant.config import ACTIVATIONS
+from bitquant.config_rules import ACTIVATIONS
 from bitquant.schedule.rules import default_rules
 from bitquant.testing.kernels import HINTED_KERNELS
 

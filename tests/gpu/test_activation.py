@@ -10,7 +10,7 @@ import torch
 
 import bitquant as bq
 from bitquant.arch import detected_cuda_arch
-from bitquant.config import ACTIVATIONS
+from bitquant.config_rules import ACTIVATIONS
 from bitquant.schedule import Plan, Planned
 from bitquant.schedule.rules import FallbackRule, GemvRule, MmaRule
 from bitquant.testing.check import check_call

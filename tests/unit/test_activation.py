@@ -16,7 +16,7 @@ import tvm
 import bitquant as bq
 from bitquant import packing
 from bitquant.arch import cuda_target
-from bitquant.config import ACTIVATIONS
+from bitquant.config_rules import ACTIVATIONS
 from bitquant.grouped_config import config_from_problem
 from bitquant.grouped_inputs import draw_grouped_inputs
 from bitquant.operator.activation import activated, activation_gradient

@@ -24,7 +24,9 @@ import bitquant as bq
 from bitquant.arch import find_gpu, resolve_gpu
 from bitquant.cli.app import cli
 from bitquant.nn import BitLinear, Linear
-from bitquant.nn.contents import format_name, predict_step, read_contents
+from bitquant.nn.contents import read_contents
+from bitquant.nn.layer_kind import format_name
+from bitquant.nn.step import predict_step
 from bitquant.operator.prediction import predict
 from bitquant.operator.report import bytes_per_call
 

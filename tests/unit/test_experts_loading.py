@@ -16,9 +16,10 @@ from transformers import AutoModelForCausalLM
 
 import bitquant as bq
 from bitquant.arch import resolve_gpu
-from bitquant.nn import ExpertsLinear, ModelWarning, loading, stock
-from bitquant.nn.contents import predict_step, read_contents
+from bitquant.nn import ExpertsLinear, ModelWarning, checkpoint_loader, stock
+from bitquant.nn.contents import read_contents
 from bitquant.nn.convert import quantize_directory
+from bitquant.nn.step import predict_step
 from bitquant.transformers import BitquantConfig
 
 from .checkpoints.packers import FIXTURES, awq, gptq, pack_rows
@@ -189,7 +190,7 @@ def test_shipped_layouts(name, tmp_path, monkeypatch):
     """Logits are those of transformers' model with the same weights; no expert is ever in memory as floats."""
     kind, packer, fields, W_dtype = SHIPPED[name]
     wanted = ship(tmp_path, make(kind, **fields), packer)
-    monkeypatch.setattr(loading._Loader, "_dequantized", None)
+    monkeypatch.setattr(checkpoint_loader.CheckpointLoader, "_dequantized", None)
     model = load(tmp_path)
     found = modules(model)
     assert found
@@ -274,8 +275,8 @@ def test_kernels_of_experts_are_built_while_weights_are_read(tmp_path, monkeypat
     """What is built ahead are the operators that the loaded layers call: the first expert of each kind tells."""
     ship(tmp_path, make("qwen3", moe_intermediate_size=64, decoder_sparse_step=1), Gptq())
     outlines = []
-    monkeypatch.setattr(loading, "may_prepare", lambda problems, device_type: True)
-    monkeypatch.setattr(loading, "Preparation", lambda outline, place: outlines.append(outline))
+    monkeypatch.setattr(checkpoint_loader, "may_prepare", lambda problems, device_type: True)
+    monkeypatch.setattr(checkpoint_loader, "Preparation", lambda outline, place: outlines.append(outline))
     model = load(tmp_path)
     ahead = {kernels for experts in modules(outlines[0]) for kernels in experts.gate_up.needed_kernels(())}
     assert len(modules(outlines[0])) == 1

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 import bitquant as bq
-from bitquant.nn import BitLinear, Linear, ModelWarning, loading
+from bitquant.nn import BitLinear, Linear, ModelWarning, checkpoint_loader
 from bitquant.progress import track
 
 from .checkpoints.packers import FIXTURES
@@ -331,7 +331,7 @@ def test_load_model_shows_at_once_that_it_works(monkeypatch, capsys):
         time.sleep(0.5)
         raise bq.CheckpointError("no model")
 
-    monkeypatch.setattr(loading, "read_model_config", slow)
+    monkeypatch.setattr(checkpoint_loader, "read_model_config", slow)
     for color, is_shown in (("", False), ("1", True)):
         if color:
             monkeypatch.setenv("FORCE_COLOR", color)

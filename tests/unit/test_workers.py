@@ -22,7 +22,7 @@ import torch
 import bitquant as bq
 from bitquant import parallel
 from bitquant.archive import Archive
-from bitquant.nn import loading, module, prepare
+from bitquant.nn import checkpoint_loader, module, prepare
 from bitquant.operator import archives
 from bitquant.workers import BuildWarning, Crew, Worker
 
@@ -347,7 +347,7 @@ def test_load_model_that_fails_ends_its_workers(crews, monkeypatch, tmp_path):
     def failing(loader, path, place):
         raise loader._error(path, "is damaged")
 
-    monkeypatch.setattr(loading._Loader, "_layer", failing)
+    monkeypatch.setattr(checkpoint_loader.CheckpointLoader, "_layer", failing)
     with pytest.raises(bq.CheckpointError, match="is damaged"):
         bq.load_model(directory, device="cpu", opt_M=1)
     pids = [worker.pid for worker in crews[0].members if worker.pid is not None]
