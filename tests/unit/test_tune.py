@@ -403,9 +403,9 @@ def test_records_are_not_written_for_a_cpu(operator, tmp_path):
 def test_command_shows_a_table(monkeypatch):
     """`bitquant tune` prints a line a rung, and with --all one a candidate."""
     problem = ["--M", "1,8", "--N", "24", "--K", "40", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
-    result = CliRunner().invoke(cli, ["tune", *problem, "--m", "8", "--all"])
+    result = CliRunner().invoke(cli, ["tune", *problem, "--m", "8", "--all", "--topk", "2"])
     assert result.exit_code == 0
-    assert re.fullmatch(r"24 x 40, m <= 8: best .* us, 1 trial, all hints tried; 1 of 1 done\n", result.stderr)
+    assert re.fullmatch(r"24 x 40, m <= 8: best .* us, 2 trials; 1 of 1 done\n", result.stderr)
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["m", "<=", "latency", "us", "status", "rule", "hint"] in lines
     best = next(line for line in lines if line[:1] == ["8"])

@@ -69,8 +69,10 @@ class SimdRule(Rule):
         first = _wanted_hint(problem, self.product, lanes[0])
         yield first
         seen = {first}
-        few, many = (_wanted_hint(problem, self.product, lanes[0], is_few) for is_few in (True, False))
-        starts = [few, many] if problem.rung <= _few_rows(problem, self.product) else [many, few]
+        ways = (True, False) if takes_words(problem, lanes[0]) else (False,)  # Registers take whole words.
+        starts = [_wanted_hint(problem, self.product, lanes[0], is_few) for is_few in ways]
+        if problem.rung > _few_rows(problem, self.product):
+            starts.reverse()
         if len(lanes) > 1:
             starts.append(_wanted_hint(problem, self.product, lanes[1]))
         starts.append(dataclasses.replace(first, prefetch=not first.prefetch))
