@@ -101,7 +101,7 @@ MUTANTS = (
     ),
     Mutant(
         "config: a last group of less than half the size is taken",
-        "config.py", "if g is not None and K % g:", "if g is not None and K % g > abs(g) // 2:",
+        "config_rules.py", "if g is not None and K % g:", "if g is not None and K % g > abs(g) // 2:",
         ("unit/test_config.py",),
     ),
     Mutant(

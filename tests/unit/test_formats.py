@@ -191,7 +191,7 @@ def pow2(monkeypatch):
     """The format, in the registry for a test."""
     fmt = Pow2("pow2", 4)
     monkeypatch.setitem(registry._FORMATS, "pow2", fmt)
-    monkeypatch.setattr("bitquant.config.WEIGHT_DTYPES", (*WEIGHT_DTYPES, "pow2"))
+    monkeypatch.setattr("bitquant.config_rules.WEIGHT_DTYPES", (*WEIGHT_DTYPES, "pow2"))
     monkeypatch.setitem(oracle._CODE_VALUES, "pow2", lambda codes: np.array(fmt.levels)[codes])
     return fmt
 
