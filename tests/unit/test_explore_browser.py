@@ -134,6 +134,24 @@ def test_page_is_no_wider_than_the_window(browser, path, width):
     assert min(meanings) >= 130, "what a field means is not squeezed into a column of a few letters"
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_table_of_a_hint_has_room_for_what_its_fields_mean(browser, path, width):
+    """Sentences take a third of the window where something stands beside them, and most of it elsewhere."""
+    browser.open(path, width)
+    places = browser.run("""
+        [...document.querySelectorAll("#overview article")].map((card) => {
+          const box = card.getBoundingClientRect(), cell = card.querySelector(".fields tbody tr > :last-child");
+          return { left: box.left, top: box.top, bottom: box.bottom, meaning: cell ? cell.getBoundingClientRect().width : 0 };
+        })""")
+    rule, call, roofline = places
+    is_beside = width >= 960
+    assert (call["left"] > rule["left"]) is is_beside
+    assert rule["meaning"] >= width * (0.3 if is_beside else 0.5)
+    if width == 1280:  # No column stays empty below its first card.
+        assert roofline["left"] == call["left"]
+        assert 0 < roofline["top"] - call["bottom"] < 20
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast(browser, path, scheme):
     """All text, drawings and code included, has the contrast of WCAG's level AA, in light and dark."""
