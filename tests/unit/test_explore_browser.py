@@ -141,7 +141,8 @@ def test_the_table_of_a_hint_has_room_for_what_its_fields_mean(browser, path, wi
     places = browser.run("""
         [...document.querySelectorAll("#overview article")].map((card) => {
           const box = card.getBoundingClientRect(), cell = card.querySelector(".fields tbody tr > :last-child");
-          return { left: box.left, top: box.top, bottom: box.bottom, meaning: cell ? cell.getBoundingClientRect().width : 0 };
+          const meaning = cell ? cell.getBoundingClientRect().width : 0;
+          return { left: box.left, top: box.top, bottom: box.bottom, meaning };
         })""")
     rule, call, roofline = places
     is_beside = width >= 960
