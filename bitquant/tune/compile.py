@@ -95,10 +95,14 @@ class Builder:
         command = Worker.for_module(_WORKER, without=("torch",))
         self._processes = [Worker(command, is_isolated=True) for _ in range(workers)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        for process in self._processes:
-            with contextlib.suppress(OSError):  # Building says it.
-                process.start()
-            self._idle.put(process)
+        try:
+            for process in self._processes:
+                with contextlib.suppress(OSError):  # Building says it.
+                    process.start()
+                self._idle.put(process)
+        except BaseException:  # Ctrl-C does not reach them.
+            self._end_processes()
+            raise
         self._pool = ThreadPoolExecutor(max(1, workers), "bitquant-tune")
         self._is_stopped = False
         #: Seconds that all processes together have built for, and until the first kernel was built.
@@ -117,7 +121,7 @@ class Builder:
         except Exception as error:  # noqa: BLE001 - a rule may fail in any way; what it said is reported.
             return describe(error)
         finally:
-            self.busy_s += time.monotonic() - begin
+            self._count(begin)
 
     def _build_apart(self, problem: Problem, candidate: Candidate) -> Outcome:
         process, begin = self._idle.get(), time.monotonic()
@@ -127,13 +131,18 @@ class Builder:
             with scratch_folder() as folder:
                 request = request_for(problem.config, problem.weight_layout, problem.target, candidate)
                 outcome = process.build(request, folder / "built.bqk")
-            self.first_s = self.first_s or time.monotonic() - self._begin
             if self._is_stopped:
                 raise CancelledError
             return outcome
         finally:
-            self.busy_s += time.monotonic() - begin
+            self._count(begin)
             self._idle.put(process)
+
+    def _count(self, begin: float) -> None:
+        """Count the time of a candidate that was built from `begin` on."""
+        now = time.monotonic()
+        self.busy_s += now - begin
+        self.first_s = self.first_s or now - self._begin
 
     def stop(self) -> None:
         """End all processes, whatever they build; outcomes that are waited for are cancelled."""
@@ -141,5 +150,9 @@ class Builder:
         for process in self._processes:
             process.kill()
         self._pool.shutdown(cancel_futures=True)
+        self._end_processes()
+
+    def _end_processes(self) -> None:
         for process in self._processes:
+            process.kill()
             process.stop()

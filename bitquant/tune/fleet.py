@@ -32,7 +32,7 @@ from bitquant.tune.journal import Journal
 from bitquant.tune.measurer import ROUNDS, Measurer
 from bitquant.tune.predictor import default_predictor
 from bitquant.tune.result import Tuned, TuningResult
-from bitquant.tune.search import FINALISTS, Finished, best_of
+from bitquant.tune.search import FINALISTS, TIME_LIMIT, Finished, best_of
 from bitquant.tune.trial import Trial
 from bitquant.tune.work import Bench, LocalSlot, Slot, SlotLostError, job_of, slots_of
 
@@ -77,6 +77,11 @@ class Rung:
         """The function that is searched."""
         s = self.subject
         return Problem(s.config, self.rung, s.target, s.weight_layout)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether there is something to search yet: it has not begun, or was broken off, as at a time limit."""
+        return not self.failure and (self.finished is None or self.finished.reason == TIME_LIMIT)
 
     @property
     def ordered(self) -> list[Trial]:
@@ -196,9 +201,9 @@ class Fleet:
 
         threads = [threading.Thread(target=serve, args=(slot,), daemon=True) for slot in slots]
         running = len(threads)
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             # Not by `join` with a timeout: Ctrl-C within it makes Python take the thread for ended (bpo-45274).
             while running and not self._errors:
                 with contextlib.suppress(queue.Empty):
@@ -210,7 +215,8 @@ class Fleet:
                 for slot in self._slots:
                     slot.stop()
             for thread in threads:
-                thread.join()
+                with contextlib.suppress(RuntimeError):  # It was not started.
+                    thread.join()
         if self._errors:
             raise self._errors[0]
         return left
@@ -268,7 +274,8 @@ class Fleet:
             rung.current = default_candidate(rung.problem, self._rules)
         limit_s = None if self._deadline is None else self._deadline - time.monotonic()
         for line in slot.run(job_of(rung.problem, self._topk, rung.current, known, limit_s)):
-            if self._errors:
+            # Finalists that were timed in turn count together: the best of some of them may not be the best.
+            if self._errors and not line.get("is_final"):
                 return
             with self._lock:
                 if (journal := self._journals.get(rung.subject.config.key())) is not None:
@@ -350,17 +357,25 @@ def start_measurers(device_type: str, gpus: Sequence[str | None]) -> list[Measur
     UnsupportedError
         If one cannot start or cannot use its device; the others have ended then.
     """
-    with ThreadPoolExecutor(max(1, len(gpus))) as pool:
-        starting = [pool.submit(ProcessMeasurer, device_type, gpu) for gpu in gpus]
-    made: list[Measurer] = [future.result() for future in starting if future.exception() is None]
-    try:
-        for future in starting:
-            future.result()
-    except BaseException:
-        for measurer in made:
+    made: list[Measurer] = []
+    is_over = threading.Event()
+
+    def start(gpu: str | None) -> Measurer:
+        measurer = ProcessMeasurer(device_type, gpu)
+        made.append(measurer)
+        if is_over.is_set():  # Whoever waited may not have seen it.
             measurer.stop()
-        raise
-    return made
+        return measurer
+
+    with ThreadPoolExecutor(max(1, len(gpus))) as pool:
+        try:
+            return list(pool.map(start, gpus))
+        except BaseException:  # Ctrl-C does not reach the processes.
+            is_over.set()
+            pool.shutdown(cancel_futures=True)
+            for measurer in made:
+                measurer.stop()
+            raise
 
 
 def provenance_of(subject: Tuned) -> dict[str, Any]:

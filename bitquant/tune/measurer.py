@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import statistics
 from collections import OrderedDict
@@ -171,12 +172,15 @@ class LocalMeasurer:
                 self._benches.popitem(last=False)
             self._tell("operands")
             make = functools.partial(Workbench, problem.config, problem.weight_layout, problem.rung, self._place)
+            bench = None
             try:
-                try:
-                    self._benches[key] = make()
-                except torch.OutOfMemoryError:  # Those of other problems may hold what it needs.
+                # Those of other problems may hold what it needs. What there is of its own goes with the error.
+                with contextlib.suppress(torch.OutOfMemoryError):
+                    bench = make()
+                if bench is None:
                     self._benches.clear()
-                    self._benches[key] = make()
+                    bench = make()
+                self._benches[key] = bench
             except Exception as error:
                 self._check_gpu(error)
                 raise

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -151,19 +153,30 @@ class _Search:
             pending = [self._builder.submit(self._problem, self._candidates[i]) for i in picked]
             if not self._problem.is_cuda:  # Compilers would compete with the kernels for the CPU.
                 for future in pending:
-                    future.exception()
+                    self._wait(future, pending)
             for i, future in zip(picked, pending, strict=True):
-                self._wait(future, pending)
-                if not future.cancelled():
+                if self._wait(future, pending):
                     yield self._note(i, self._measure(i, future.result()))
 
-    def _wait(self, future: Future[Outcome], pending: Sequence[Future[Outcome]]) -> None:
-        """Wait for a candidate; at the deadline give up what no compiler has begun."""
+    def _wait(self, future: Future[Outcome], pending: Sequence[Future[Outcome]]) -> bool:
+        """Wait for a candidate, and return whether it is built; what no compiler has begun at the deadline is not.
+
+        Raises
+        ------
+        CancelledError
+            If the builder was stopped. (`concurrent.futures.wait` would not see it.)
+        """
         if self._deadline is not None:
-            wait([future], max(0.0, self._deadline - time.monotonic()))
+            if not self._is_late():
+                with contextlib.suppress(FutureTimeoutError):
+                    future.exception(max(0.0, self._deadline - time.monotonic()))
             if self._is_late():
                 for other in pending:
                     other.cancel()
+                if future.cancelled():
+                    return False
+        future.exception()
+        return True
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline

@@ -3,23 +3,32 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
+import torch
 from tvm import tirx
 
 import bitquant as bq
+from bitquant.arch import cpu_target
 from bitquant.compute.matmul import tag
+from bitquant.problem import Problem
 from bitquant.schedule import Hint
 from bitquant.schedule.rules import CpuRule
 from bitquant.schedule.rules.contract import Geometry
-from bitquant.tune import isolated, tune
+from bitquant.tune import compile as compile_module
+from bitquant.tune import fleet, isolated, measurer, tune
+from bitquant.tune.candidates import Candidate
 
 #: C functions that a kernel calls before it computes, by the kind of its fault.
 CALLS = {
@@ -132,3 +141,126 @@ def test_control_c_keeps_trials_and_leaves_no_process(tmp_path):
     assert left.stdout == ""
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"{kept} of them from before" in again.stdout
+
+
+# What an interrupt or want of memory leaves.
+
+
+class Process:
+    """Stands for a process that compiles or measures; `living` has those that run."""
+
+    living: ClassVar[list[Process]] = []
+
+    def __init__(self, *_, **__):
+        self.act()
+
+    def act(self):
+        self.living.append(self)
+
+    start = act
+
+    def kill(self):
+        with contextlib.suppress(ValueError):
+            self.living.remove(self)
+
+    stop = kill
+
+
+def test_an_interrupt_while_compilers_start_ends_those_that_run(monkeypatch):
+    """They are apart from the terminal, so that nobody else would end them."""
+
+    class Compiler(Process):
+        living: ClassVar[list[Process]] = []
+
+        def __init__(self, *_, **__):
+            pass
+
+        def start(self):
+            if len(self.living) == 2:
+                raise KeyboardInterrupt
+            self.living.append(self)
+
+        @staticmethod
+        def for_module(*_, **__):
+            return []
+
+    monkeypatch.setattr(compile_module, "Worker", Compiler)
+    with pytest.raises(KeyboardInterrupt):
+        compile_module.Builder(4)
+    assert not Compiler.living
+
+
+def test_an_interrupt_while_measurers_start_ends_them(monkeypatch):
+    """Those that have not started yet end when they have."""
+
+    class Starting(Process):
+        living: ClassVar[list[Process]] = []
+
+        def act(self):
+            if not self.living:
+                super().act()
+                _thread.interrupt_main()
+            else:
+                time.sleep(0.5)
+                super().act()
+
+    monkeypatch.setattr(fleet, "ProcessMeasurer", Starting)
+    with pytest.raises(KeyboardInterrupt):
+        fleet.start_measurers("cpu", [None, None])
+    end = time.monotonic() + 5
+    while Starting.living and time.monotonic() < end:  # A thread that nobody waits for any more ends its own.
+        time.sleep(0.01)
+    assert not Starting.living
+
+
+def test_a_measurer_that_cannot_start_ends_the_others(monkeypatch):
+    """Its error is the one that is told."""
+
+    class Starting(Process):
+        living: ClassVar[list[Process]] = []
+
+        def __init__(self, device_type, gpu):
+            if gpu == "1":
+                raise bq.UnsupportedError("no such GPU")
+            time.sleep(0.2)
+            super().__init__()
+
+    monkeypatch.setattr(fleet, "ProcessMeasurer", Starting)
+    with pytest.raises(bq.UnsupportedError, match="no such GPU"):
+        fleet.start_measurers("cuda", ["0", "1", "2"])
+    assert not Starting.living
+
+
+def test_operands_that_did_not_fit_are_freed_before_the_next_attempt(monkeypatch):
+    """An error keeps the frames that it went through, and these what was made of the operands."""
+
+    class Operands:
+        pass
+
+    made = []
+
+    def workbench(*_):
+        operands = Operands()
+        if not made:
+            made.append(weakref.ref(operands))
+            raise torch.OutOfMemoryError("no memory")
+        assert made[0]() is None, "the first attempt's operands are still there"
+        return operands
+
+    monkeypatch.setattr(measurer, "Workbench", workbench)
+    local = measurer.LocalMeasurer(torch.device("cpu"))
+    config = bq.MatmulConfig(M=1, N=64, K=64, W_dtype="uint4")
+    assert isinstance(local._bench(Problem(config, 1, cpu_target(), "plain")), Operands)
+
+
+def test_the_first_kernel_of_this_process_counts():
+    """Without processes that compile, too, it is said when the first kernel was there."""
+    config = bq.MatmulConfig(M=1, N=64, K=64, W_dtype="uint4")
+    problem = Problem(config, 1, cpu_target(), "plain")
+    builder = compile_module.Builder(0)
+    try:
+        builder.submit(problem, Candidate(1, CpuRule(), CpuRule().default_hint(problem))).result()
+        assert builder.first_s > 0
+        assert builder.busy_s <= builder.first_s
+    finally:
+        builder.stop()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _thread
 import dataclasses
 import itertools
 import json
@@ -10,7 +11,7 @@ import math
 import sys
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -215,6 +216,61 @@ def test_a_deadline_leaves_what_is_not_built():
     builder.first = space().candidates[1].hint
     known = [trial(1, 9.0)]
     assert all(not t.is_final for t in [*search(on_gpu, 40, builder, Slow(), known, deadline=-math.inf)][:-1])
+
+
+def test_a_deadline_leaves_what_is_not_built_for_a_cpu():
+    """There all are built before the first is measured: a deadline ends that, too."""
+
+    class Unbegun(Builder):
+        def submit(self, problem, candidate):
+            return super().submit(problem, candidate) if candidate.hint == GridHint(15, 15) else Future()
+
+    found = []
+    searching = threading.Thread(
+        target=lambda: found.extend(search(space(), 40, Unbegun(), Measurer(), deadline=time.monotonic() + 0.2)),
+        daemon=True,
+    )
+    searching.start()
+    searching.join(20)
+    assert found, "the search waits for what nobody builds"
+    *trials, end = found
+    assert end == Finished(1, 1, "time limit")
+    assert [t.candidate.hint for t in trials] == [GridHint(15, 15)] * 2
+
+
+@pytest.mark.parametrize("target", [cuda_target("sm_90a"), cpu_target()], ids=["gpu", "cpu"])
+def test_a_stopped_builder_ends_a_search_that_has_a_deadline(target):
+    """Ctrl-C does not wait for the deadline: candidates that are given up then are no candidates that come."""
+    begun, freed, ended = threading.Event(), threading.Event(), []
+
+    class Stopping(Builder):
+        """Builds one at a time, and nothing before it is told to."""
+
+        pool = ThreadPoolExecutor(1)
+
+        def submit(self, problem, candidate):
+            return self.pool.submit(self.built_late)
+
+        @staticmethod
+        def built_late():
+            begun.set()
+            freed.wait(60)
+            return SimpleNamespace(resources={})
+
+    def searched():
+        waiting = replace(space(), problem=replace(PROBLEM, target=target))
+        try:
+            list(search(waiting, 40, Stopping(), Measurer(), deadline=time.monotonic() + 60))
+        except CancelledError:
+            ended.append("cancelled")
+
+    searching = threading.Thread(target=searched, daemon=True)
+    searching.start()
+    assert begun.wait(20)
+    threading.Timer(0.2, freed.set).start()
+    Stopping.pool.shutdown(cancel_futures=True)
+    searching.join(20)
+    assert ended == ["cancelled"]
 
 
 def test_what_no_model_predicts_comes_last():
@@ -568,6 +624,34 @@ def test_an_interrupted_tuning_goes_on_where_it_was(tmp_path):
     fourth = Measurer()
     fleet_of([fourth], journal=tmp_path).tune(rungs(), again=True)
     assert len(fourth.sampled) == len(result.trials)
+
+
+def test_an_interrupt_leaves_no_comparison_in_part():
+    """Finalists that were timed in turn count together: the best of some of them may not be the best."""
+    stopped = threading.Event()
+    slow, fast = (trial(x, us, is_final=True) for x, us in ((1, 10.0), (2, 5.0)))
+
+    class Comparing:
+        """A slot that has timed two finalists when it is stopped; it says so one by one."""
+
+        device = "CPU"
+
+        def run(self, job):
+            yield slow.to_dict()
+            _thread.interrupt_main()
+            assert stopped.wait(20)
+            yield fast.to_dict()
+            yield dataclasses.asdict(Finished(1, 10, "10 trials"))
+
+        def stop(self):
+            stopped.set()
+
+    searched = rungs()[:1]
+    tuning = Fleet([Comparing()], (RULE,), 10)
+    with pytest.raises(KeyboardInterrupt):
+        tuning.tune(searched)
+    (result,) = tuning.results(searched)
+    assert result.best == {1: fast}
 
 
 def test_a_problem_that_cannot_be_measured_does_not_end_the_others():
