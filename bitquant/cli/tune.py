@@ -68,6 +68,10 @@ class _TuneCommand(GroupedCommand):
         if models or tensor_parallel:
             option = "--model" if models else "--tensor-parallel"
             raise ConfigError(f"'{option}' must be left out with --config (got --config {file}): name models there")
+        if not with_experts:
+            raise ConfigError(
+                f"'--no-experts' must be left out with --config (got --config {file}); say experts = false there"
+            )
         if given := [o for o in fields if ctx.get_parameter_source(o) is click.core.ParameterSource.COMMANDLINE]:
             raise ConfigError(f"'{given[0]}' must be left out with --config (got {fields[given[0]]}); write it there")
         if routing is not None:
@@ -221,9 +225,11 @@ def tune(
         plot_tuning(searched, names, results[0].device, Path(plot))
         click.echo(f"drew {plot}")
     keep(results)
+    left = {id(rung.subject) for rung in searched if rung.is_left}
     if not failures:
         for result in results:
-            result.plan()  # Every rung has a kernel that works, or this says what each candidate said.
+            if id(result.operator) not in left:
+                result.plan()  # Every rung has a kernel that works, or this says what each candidate said.
     return int(bool(failures) or any(trial.status == "wrong" for result in results for trial in result.complaints))
 
 
@@ -285,11 +291,9 @@ def _interrupted(fleet: Fleet, searched: Sequence[Rung]) -> str:
 
 def _usage(searched: Sequence[Rung], here: Here | None, workers: int, wall_s: float) -> str:
     """Return what a tuning took: trials, time, and how busy compilers and GPUs were."""
-    from bitquant.tune.search import TIME_LIMIT
-
     trials, kept = sum(len(r.trials) for r in searched), sum(r.kept for r in searched)
     words = f"{counted(trials, 'trial')}{f', {kept} of them from before' if kept else ''}, {duration(wall_s)}"
-    if left := sum(r.finished is None or r.finished.reason == TIME_LIMIT for r in searched if not r.failure):
+    if left := sum(r.is_left for r in searched):
         words = f"time limit: {left} of {len(searched)} rungs are left; run the same command again to go on\n{words}"
     if trials == kept or here is None:
         return words
@@ -302,10 +306,11 @@ def _usage(searched: Sequence[Rung], here: Here | None, workers: int, wall_s: fl
     measuring = sum(measured_s) / max(1, len(measured_s)) / wall_s
     where = "GPU" if len(measured_s) == 1 else f"{len(measured_s)} GPUs"
     where = where if searched[0].subject.is_cuda else "CPU"
+    phases = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in phases_s.items())
     return (
         f"{words}: {counted(max(1, workers), 'compiler')} busy for {compiling:.0%} of it ({here.builder.busy_s:.0f} s "
-        f"together; the first kernel after {here.builder.first_s:.0f} s), the {where} for {measuring:.0%} "
-        f"({', '.join(f'{phase} {seconds:.0f} s' for phase, seconds in phases_s.items())})"
+        f"together; the first kernel after {here.builder.first_s:.0f} s), the {where} for {measuring:.0%}"
+        f"{f' ({phases})' if phases else ''}"
     )
 
 

@@ -44,6 +44,8 @@ def problems_of_options(
                 f"'--tensor-parallel' needs --model (got {','.join(map(str, tensor_parallel))}); divide N or K of a "
                 "problem yourself"
             )
+        if not with_experts:
+            raise ConfigError("'--no-experts' needs --model (got none): a problem says it by --num_experts")
         return [_named(config_of(fields, routing))]
     if routing is not None:
         raise ConfigError(
@@ -98,7 +100,9 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
                 if kind == "model":
                     parallel, with_experts = fields.pop("tensor_parallel", [1]), fields.pop("experts", True)
                     model = fields.pop("model", None)
-                    _check_fields(fields, without=("N", "K"), needs={"model": model}, of=MatmulConfig)
+                    if not isinstance(with_experts, bool):
+                        raise ConfigError(f"'experts' must be a bool (got {with_experts!r:.80})")  # noqa: TRY301
+                    _check_fields(fields, without=("N", "K"), needs={"model": model or None}, of=MatmulConfig)
                     counts = parallel if isinstance(parallel, list) else [parallel]
                     for name in model if isinstance(model, list) else [model]:
                         found += model_problems(name, fields, counts, with_experts=with_experts)
@@ -106,6 +110,10 @@ def problems_of_file(path: str | Path) -> list[ModelProblem]:
                     for name in {"tensor_parallel", "experts"} - set(table):  # At the top they are for the models.
                         fields.pop(name, None)
                     shapes = fields.pop("shapes", None)
+                    if not isinstance(shapes, str | None):
+                        raise ConfigError(  # noqa: TRY301
+                            f"'shapes' must be a string such as '4096x4096,8192x8192' (got {shapes!r:.80})"
+                        )
                     own = GroupedMatmulConfig if "num_experts" in fields else MatmulConfig
                     _check_fields(fields, without=() if shapes is None else ("N", "K"), of=own)
                     sizes = [] if shapes is None else [{"N": N, "K": K} for N, K in parse_shapes(shapes)]

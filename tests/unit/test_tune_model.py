@@ -14,6 +14,7 @@ from rich.console import Console
 import bitquant as bq
 from bitquant.arch import cpu_target
 from bitquant.cli.app import cli
+from bitquant.cli.tune import _usage
 from bitquant.cli.tune_file import problems_of_file, without_shapes
 from bitquant.cli.tune_live import TuneDisplay, duration
 from bitquant.nn import Experts
@@ -200,6 +201,10 @@ def test_a_file_takes_lists_of_models_and_sets_of_shapes(tmp_path):
         ("[[problem]]\nN = 3\nW_dtype = 'uint4'", r"\[\[problem\]\] 1: .*'K'"),
         ("W_dtype = 'uint4'", r"must have \[\[model\]\] tables"),
         ("[model", "is no TOML file"),
+        ("[[model]]\nmodel = []\nW_dtype = 'uint4'", r"\[\[model\]\] 1: needs the field 'model'"),
+        ("[[model]]\nmodel = 'llama-3-8b'\nexperts = 'false'\nW_dtype = 'uint4'", "'experts' must be a bool"),
+        ("[[problem]]\nshapes = ['4x4']\nW_dtype = 'uint4'", r"\[\[problem\]\] 1: 'shapes' must be a string"),
+        ("[[problem]]\nshapes = 7\nW_dtype = 'uint4'", r"\[\[problem\]\] 1: 'shapes' must be a string"),
     ],
 )
 def test_a_file_that_says_something_else_is_an_error(tmp_path, text, message):
@@ -280,6 +285,37 @@ def test_the_command_ends_at_its_time_limit(made_up):
     assert not made_up.sampled
 
 
+def test_a_time_limit_is_no_failure_of_what_was_begun_before(made_up, monkeypatch):
+    """A rung with trials of an interrupted search, whose best were not compared, is left for the next time."""
+    arguments = ["tune", "--N", "24", "--K", "64", "--M", "1", "--W_dtype", "uint4", "--target", "cpu", "--topk", "12"]
+
+    def interrupt(problem, finalists, rounds=5, *, is_precise=True):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(made_up, "compare", interrupt)
+        CliRunner().invoke(cli, arguments)
+    count = len(made_up.sampled)
+    assert count
+    result = CliRunner().invoke(cli, [*arguments, "--time-limit", "1e-6"], catch_exceptions=False)
+    assert (result.exit_code, result.stderr.count("no candidate works")) == (0, 0)
+    assert "time limit: 1 of 1 rungs are left" in result.stdout
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert (result.exit_code, len(made_up.sampled)) == (0, count)
+
+
+def test_what_a_tuning_took_is_said_as_far_as_it_is_known():
+    """Nothing was measured, so there are no phases to list."""
+    tried = Rung(Subject(CONFIG, cpu_target(), "plain"), 1, None, finished=Finished(1, 1, "1 trials"))
+    tried.trials["a"] = trial(1, 9.0)
+    builder = Builder()
+    builder.busy_s, builder.first_s = 2.0, 1.0
+    idle = Measurer()
+    idle.busy_s, idle.phases_s = 0.0, {}
+    words = _usage([tried], Here([], builder, [idle]), 1, 10.0)
+    assert words.endswith("the first kernel after 1 s), the CPU for 0%")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -287,6 +323,8 @@ def test_the_command_ends_at_its_time_limit(made_up):
         (["--N", "64", "--K", "64", "--tensor-parallel", "2"], "'--tensor-parallel' needs --model"),
         (["--config", "{file}", "--model", "llama-3-8b"], "'--model' must be left out with --config"),
         (["--config", "{file}", "--K", "64"], "'K' must be left out with --config"),
+        (["--config", "{file}", "--no-experts"], "'--no-experts' must be left out with --config"),
+        (["--N", "64", "--K", "64", "--no-experts"], "'--no-experts' needs --model"),
         (["--config", "nowhere.toml"], "nowhere.toml: cannot be read"),
         (["--model", "llama-4"], "or one of llama-3-8b, llama-3-70b"),
     ],
