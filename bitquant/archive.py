@@ -25,13 +25,14 @@ import tvm
 import tvm_ffi
 from tvm.target import Target
 
-from bitquant import cache, workspace
+from bitquant import workspace
 from bitquant.arch import cpu_target, resolve_target
 from bitquant.compiler import KernelResources
 from bitquant.errors import BuildError, UnsupportedError
 from bitquant.files import read_regular, scratch_folder, write_scratch, write_whole
 from bitquant.layouts import WEIGHT_LAYOUTS
 from bitquant.schedule.apply import Choice
+from bitquant.versions import versions
 
 __all__ = ["FORMAT", "Archive", "Program", "join_programs"]
 
@@ -226,7 +227,7 @@ class Archive:
 
     def _load_module(self) -> tvm.runtime.Module:
         workspace.register()
-        built, here = self.manifest["versions"], cache.versions()
+        built, here = self.manifest["versions"], versions()
         if (built["os"], built["machine"]) != (here["os"], here["machine"]):
             raise UnsupportedError(
                 f"this operator was built on {built['os']} {built['machine']} and does not run on "

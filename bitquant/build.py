@@ -21,7 +21,6 @@ from tvm.ir import IRModule
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
-from bitquant import cache
 from bitquant.archive import FORMAT, Archive, Program
 from bitquant.compiler import CompiledCuda, KernelResources, compile_cuda_source, find_linker, link_shared
 from bitquant.compute.matmul import CONFIG_ATTR, LAYOUT_ATTR, RUNG_ATTR, layout_of, rung_of
@@ -31,6 +30,7 @@ from bitquant.intrin.launch import LAUNCH_ATTR
 from bitquant.parallel import run_all
 from bitquant.schedule.apply import CHOICE_ATTR, choice_of
 from bitquant.source import readable
+from bitquant.versions import versions
 
 __all__ = ["Archive", "Listing", "build", "listing", "share_equal_functions", "tell", "watched"]
 
@@ -292,7 +292,7 @@ def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archi
         "choices": {rung: choice.to_dict() for rung, choice in choices.items() if choice},
         "kernels": {symbol: c.info for symbol, c in compiled.items()},
         "resources": {k: dataclasses.asdict(v) for c in compiled.values() for k, v in c.resources.items()},
-        "versions": cache.versions(),
+        "versions": versions(),
     }
     return Archive(
         manifest=json.loads(json.dumps(manifest)),

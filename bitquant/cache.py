@@ -22,122 +22,37 @@ BITQUANT_CACHE_LIMIT
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib.metadata
-import json
 import os
-import platform
 import re
 import stat
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 import filelock
 import platformdirs
 
+from bitquant.cache_entry import CacheEntry, cache_key, pack, read_header, unpack
 from bitquant.errors import ConfigError
 from bitquant.files import STALE_S, read_regular, write_whole
+from bitquant.versions import versions
 
 __all__ = ["CacheEntry", "CacheWarning", "KernelCache", "cache_dir", "cache_key", "is_enabled", "versions"]
 
 T = TypeVar("T")
 
-#: What a part of a key may be.
-JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
-
-#: Hex digits of a key: 160 bits of the SHA-256, so that names stay short and never collide.
-_KEY_DIGITS: Final = 40
 _DEFAULT_LIMIT_BYTES: Final = 2 << 30
 #: Longest wait for another process that compiles the same kernel; a compilation takes seconds.
 _LOCK_TIMEOUT_S: Final = 300.0
-#: First bytes of an entry; the number is that of the file format.
-_MAGIC: Final = b"bitquant-kernel 2 "
-#: Most bytes of a line of an entry's head.
-_MAX_LINE_BYTES: Final = 1 << 16
 #: Permissions that let others write.
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 class CacheWarning(UserWarning):
     """The disk cache is damaged or cannot be used. The kernel is right all the same: it is compiled anew."""
-
-
-def _source_digest(package: Path) -> str:
-    """Return the SHA-256 of paths, sizes and bytes of all ``*.py`` and ``*.npz`` below `package`, in order of path."""
-    digest = hashlib.sha256()
-    # Editors leave dangling links (.#name.py) beside a file that is open.
-    sources = (path for pattern in ("*.py", "*.npz") for path in package.rglob(pattern) if path.is_file())
-    for name, path in sorted((path.relative_to(package).as_posix(), path) for path in sources):
-        content = path.read_bytes()
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-#: Taken at import: a file that is edited later is not the code that this process runs.
-_SOURCE_DIGEST: Final = _source_digest(Path(__file__).parent)
-
-
-def _distribution_version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
-@functools.cache
-def _versions() -> Mapping[str, str]:
-    return {
-        "bitquant": _distribution_version("bitquant"),
-        "bitquant_source": _SOURCE_DIGEST,
-        "apache-tvm": _distribution_version("apache-tvm"),
-        "apache-tvm-ffi": _distribution_version("apache-tvm-ffi"),
-        "machine": platform.machine(),
-        "os": platform.system(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what makes a kernel, which are part of every key.
-
-    Returns
-    -------
-    dict
-        ``bitquant``, ``apache-tvm``, ``apache-tvm-ffi``: versions of the distributions. ``bitquant_source``: SHA-256 of
-        the package's own ``*.py`` as they were at import, so that an edited checkout never reads stale kernels.
-        ``machine``, ``os``: those that Python runs on, for which the host part of a kernel is compiled.
-    """
-    return dict(_versions())
-
-
-def cache_key(parts: Mapping[str, JSON]) -> str:
-    """Return the key of what is made from `parts` by these `versions`.
-
-    Parameters
-    ----------
-    parts
-        Everything else that decides the kernel: problem, schedule, architecture, name and version of the compiler. The
-        order of its fields does not matter.
-
-    Returns
-    -------
-    str
-        The first 40 hex digits of SHA-256(canonical JSON of parts and versions).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `parts` holds what JSON cannot: other types, NaN, infinities.
-    """
-    made_from = {"parts": parts, "versions": versions()}
-    text = json.dumps(made_from, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
 
 
 def cache_dir() -> Path:
@@ -204,67 +119,6 @@ def _limit_from_environment() -> int:
     return limit_bytes
 
 
-@dataclass(frozen=True)
-class CacheEntry:
-    """One entry of a `KernelCache`.
-
-    Attributes
-    ----------
-    key
-        What it is stored under.
-    path
-        Its file.
-    size_bytes
-        Size of the file.
-    created, last_used
-        Seconds since the epoch.
-    title
-        What it holds, in words for people.
-    """
-
-    key: str
-    path: Path
-    size_bytes: int
-    created: float
-    last_used: float
-    title: str
-
-
-def _pack(key: str, title: str, payload: bytes) -> bytes:
-    """Return an entry: magic and SHA-256 of the key and all that follows, a line of JSON, the payload."""
-    header = json.dumps({"title": title, "created": int(time.time())}).encode()
-    body = header + b"\n" + payload
-    return _MAGIC + _checksum(key, body) + b"\n" + body
-
-
-def _unpack(key: str, content: bytes) -> bytes:
-    """Return the payload of an entry; ValueError where its checksum does not fit, as under another key's name."""
-    first_line, _, body = content.partition(b"\n")
-    if first_line != _MAGIC + _checksum(key, body):
-        raise ValueError("its checksum does not fit")
-    return body.partition(b"\n")[2]
-
-
-def _checksum(key: str, body: bytes) -> bytes:
-    return hashlib.sha256(key.encode() + b"\n" + body).hexdigest().encode()
-
-
-def _read_header(path: Path) -> tuple[str, float | None]:
-    """Return title and time of creation of an entry, without verifying its payload; no time where it is damaged."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path} is no file")
-    with os.fdopen(descriptor, "rb") as file:
-        file.readline(_MAX_LINE_BYTES)
-        line = file.readline(_MAX_LINE_BYTES)
-    try:
-        header = json.loads(line)
-        return str(header["title"]), float(header["created"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return "(damaged)", None
-
-
 class KernelCache:
     """A folder of compiled kernels, shared by any number of threads and processes.
 
@@ -323,7 +177,7 @@ class KernelCache:
             return None
         content, opened = found
         try:
-            value = read(_unpack(key, content))
+            value = read(unpack(key, content))
         except Exception as error:  # noqa: BLE001 - a damaged payload may raise anything
             self._discard(path, opened, _describe(error))
             return None
@@ -356,7 +210,7 @@ class KernelCache:
             return
         try:
             self._make_directory()
-            write_whole(path, _pack(key, title, payload), 0o600)
+            write_whole(path, pack(key, title, payload), 0o600)
             self._sweep()
             self._evict(keep=path)
         except OSError as error:
@@ -449,7 +303,7 @@ class KernelCache:
         found = []
         for path, status in self._files(".bqk"):
             with suppress(OSError):  # Another process may have removed it.
-                title, created = _read_header(path)
+                title, created = read_header(path)
                 last_used = status.st_mtime
                 created = last_used if created is None else created
                 found.append(CacheEntry(path.stem, path, status.st_size, created, last_used, title))

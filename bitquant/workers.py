@@ -18,13 +18,13 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
-from bitquant import cache
 from bitquant.archive import Archive
 from bitquant.build import watched
 from bitquant.child import Child, ChildError, Late, answering
 from bitquant.errors import BuildError
 from bitquant.files import scratch_folder
 from bitquant.parallel import NAP_S, in_threads
+from bitquant.versions import versions
 
 __all__ = ["BuildWarning", "Crew", "Outcome", "Worker", "current_crew", "describe", "serve"]
 
@@ -156,7 +156,7 @@ class Crew:
             self._check()
         finally:
             self._idle.put(worker)
-        if isinstance(outcome, Archive) and outcome.manifest["versions"] != cache.versions():
+        if isinstance(outcome, Archive) and outcome.manifest["versions"] != versions():
             return "the compiling process has read other sources of bitquant than this one"
         return outcome
 

@@ -11,13 +11,13 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bitquant import cache
 from bitquant.errors import UnsupportedError
 from bitquant.schedule.rules import all_rules
 from bitquant.tune.compile import Builder
 from bitquant.tune.isolated import ProcessMeasurer
 from bitquant.tune.predictor import default_predictor
 from bitquant.tune.work import SLOTS, Bench, Slot, SlotLostError, work
+from bitquant.versions import versions
 
 __all__ = ["slots_on_cluster"]
 
@@ -42,7 +42,7 @@ class _Host:
         self._hello = {
             "device": measurer.device,
             "arch": measurer.arch,
-            "source": cache.versions()["bitquant_source"],
+            "source": versions()["bitquant_source"],
         }
 
     def hello(self) -> dict[str, Any]:
@@ -169,5 +169,5 @@ def _check(hellos: list[dict[str, Any]], target_arch: str | None) -> None:
     for hello in hellos:
         if hello["arch"] != target_arch:
             raise UnsupportedError(f"kernels are for {target_arch}, and a machine of the cluster has {hello['arch']}")
-        if hello["source"] != cache.versions()["bitquant_source"]:
+        if hello["source"] != versions()["bitquant_source"]:
             raise UnsupportedError("a machine of the cluster has another bitquant; install the same one on all of them")

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from bitquant import cache
 from bitquant.arch import driver_version
 from bitquant.compiler import cuda_compiler
 from bitquant.errors import BitquantError, UnsupportedError
@@ -35,6 +34,7 @@ from bitquant.tune.result import Tuned, TuningResult
 from bitquant.tune.search import FINALISTS, TIME_LIMIT, Finished, best_of
 from bitquant.tune.trial import Trial
 from bitquant.tune.work import Bench, LocalSlot, Slot, SlotLostError, job_of, slots_of
+from bitquant.versions import versions
 
 __all__ = ["Fleet", "Here", "Rung", "provenance_of", "slots_here", "start_measurers", "visible_gpus"]
 
@@ -234,7 +234,7 @@ class Fleet:
         if s.config.key() not in self._journals:
             made_by = {"layout": s.weight_layout, "target": str(s.target), "device": self.device, **provenance}
             made_by.pop("date")
-            made_by["versions"] = {**made_by["versions"], "bitquant_source": cache.versions()["bitquant_source"]}
+            made_by["versions"] = {**made_by["versions"], "bitquant_source": versions()["bitquant_source"]}
             self._journals[s.config.key()] = Journal(self._folder, s.config, made_by)
         journal = self._journals[s.config.key()]
         if not again:
@@ -380,13 +380,13 @@ def start_measurers(device_type: str, gpus: Sequence[str | None]) -> list[Measur
 
 def provenance_of(subject: Tuned) -> dict[str, Any]:
     """Return how measurements of today come about, as records say it."""
-    versions = {k: v for k, v in cache.versions().items() if k not in ("bitquant_source", "machine", "os")}
-    versions["torch"] = torch.__version__
+    made_by = {k: v for k, v in versions().items() if k not in ("bitquant_source", "machine", "os")}
+    made_by["torch"] = torch.__version__
     if subject.is_cuda:
-        versions["compiler"] = cuda_compiler().key
-        versions["driver"] = driver_version() or "unknown"
+        made_by["compiler"] = cuda_compiler().key
+        made_by["driver"] = driver_version() or "unknown"
     return {
         "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
-        "versions": versions,
+        "versions": made_by,
         "protocol": {"rounds": ROUNDS, "finalists": FINALISTS, "clock": "bitquant.profiling"},
     }

@@ -23,6 +23,8 @@ import pytest
 
 import bitquant
 from bitquant import cache as cache_module
+from bitquant import cache_entry
+from bitquant import versions as versions_module
 from bitquant.cache import CacheWarning, KernelCache, cache_dir, cache_key, is_enabled, versions
 from bitquant.errors import ConfigError
 
@@ -153,7 +155,7 @@ def test_key_changes_with_each_version(monkeypatch, part):
     """What another version made is never found."""
     before = cache_key({"a": 1})
     changed = {**versions(), part: "other"}
-    monkeypatch.setattr(cache_module, "versions", lambda: changed)
+    monkeypatch.setattr(cache_entry, "versions", lambda: changed)
     assert cache_key({"a": 1}) != before
 
 
@@ -162,19 +164,19 @@ def test_versions_say_what_made_a_kernel():
     assert set(versions()) == {"bitquant", "bitquant_source", "apache-tvm", "apache-tvm-ffi", "machine", "os"}
     versions()["os"] = "changed"
     assert versions()["os"] != "changed"
-    digest = cache_module._source_digest(Path(bitquant.__file__).parent)
+    digest = versions_module._source_digest(Path(bitquant.__file__).parent)
     assert len(digest) == 64
 
 
 def test_absent_distribution_has_a_version():
     """A checkout that is not installed has keys too."""
-    assert cache_module._distribution_version("no-such-distribution-of-bitquant") == "not installed"
-    assert cache_module._distribution_version("pytest") == pytest.__version__
+    assert versions_module._distribution_version("no-such-distribution-of-bitquant") == "not installed"
+    assert versions_module._distribution_version("pytest") == pytest.__version__
 
 
 def test_source_digest_follows_every_source_file(tmp_path):
     """Content, names and places of the *.py files decide the digest; nothing else does."""
-    digest = lambda: cache_module._source_digest(tmp_path)  # noqa: E731
+    digest = lambda: versions_module._source_digest(tmp_path)  # noqa: E731
     (tmp_path / "sub").mkdir()
     (tmp_path / "a.py").write_text("a = 1\n")
     (tmp_path / "sub" / "b.py").write_text("b = 1\n")

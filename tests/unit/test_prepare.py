@@ -16,7 +16,7 @@ import torch
 
 import bitquant as bq
 from bitquant import build as build_module
-from bitquant import cache, parallel
+from bitquant import cache, parallel, versions
 from bitquant.nn import module
 from bitquant.operator import archives, tokens
 from bitquant.parallel import in_threads
@@ -291,13 +291,13 @@ def test_a_stale_decision_is_never_used(built, monkeypatch, tmp_path):
     assert prepared() == (6, 1)
     monkeypatch.setenv("BITQUANT_SCHEDULES", "off")
     assert prepared() == (None, 0)
-    monkeypatch.setattr(cache, "_SOURCE_DIGEST", "0" * 64)
-    cache._versions.cache_clear()
+    monkeypatch.setattr(versions, "_SOURCE_DIGEST", "0" * 64)
+    versions._versions.cache_clear()
     try:
         assert prepared() == (None, 1)
     finally:
         monkeypatch.undo()
-        cache._versions.cache_clear()
+        versions._versions.cache_clear()
 
 
 # At once.
