@@ -75,8 +75,8 @@ def collect(
     from bitquant.problem import Problem
     from bitquant.schedule.apply import preferred_layout
     from bitquant.schedule.rules import default_rules
+    from bitquant.testing.bench.machine import checkout_commit
     from bitquant.testing.bench.problems import parse_kind, parse_shapes
-    from bitquant.testing.bench.run import checkout_commit
     from bitquant.testing.generators import HELD_OUT_SHAPES
     from bitquant.tune.collect import Draw, collect
     from bitquant.tune.fleet import start_measurers, visible_gpus

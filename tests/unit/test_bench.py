@@ -28,7 +28,7 @@ from bitquant.cli.app import cli
 from bitquant.compiler import disassemble, find_disassembler
 from bitquant.errors import ConfigError, UnsupportedError
 from bitquant.formats import number_format
-from bitquant.testing.bench import limits, protocol, report
+from bitquant.testing.bench import ahead, limits, protocol, report
 from bitquant.testing.bench import run as run_module
 from bitquant.testing.bench.floor import READ_SHAPES, FloorReader, build_floor
 from bitquant.testing.bench.peers import PEERS, Peer, Refusal, peers_by_name
@@ -803,7 +803,7 @@ def test_kernels_are_compiled_ahead_by_other_processes(monkeypatch, tmp_path):
             submitted.append((workers, context.get_start_method()))
 
         def submit(self, function, config, target):
-            future = run_module.concurrent.futures.Future()
+            future = ahead.concurrent.futures.Future()
             future.set_result(function(config, target))
             submitted.append((config.M, target))
             return future
@@ -811,7 +811,7 @@ def test_kernels_are_compiled_ahead_by_other_processes(monkeypatch, tmp_path):
         def shutdown(self, **_):
             submitted.append("closed")
 
-    monkeypatch.setattr(run_module.concurrent.futures, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(ahead.concurrent.futures, "ProcessPoolExecutor", Pool)
     list(Bench([cell(m=1), cell(m=2), cell(m=1)], quick(peers=(), jobs=8)).run())
     assert submitted == [(2, "spawn"), (1, "cpu"), (2, "cpu"), "closed"]
 

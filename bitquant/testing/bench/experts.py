@@ -16,6 +16,7 @@ from bitquant.grouped_inputs import GroupedInputs, draw_grouped_inputs
 from bitquant.grouped_matmul import GroupedMatmul
 from bitquant.operands import present
 from bitquant.profiling import rotating_operands
+from bitquant.testing.bench.check import finite
 from bitquant.testing.bench.problems import Cell
 from bitquant.testing.bench.protocol import Call
 from bitquant.testing.check import poisoned
@@ -57,7 +58,7 @@ class GroupedCheck:
         one = self.cell.config.matmul
         result = output[..., self._columns.to(output.device)].cpu()
         error = relative_error(result, round_to_output(self._reference, one))
-        figures: dict[str, Any] = {"error": error if error < float("inf") else None, "bound": tolerance(one)}
+        figures: dict[str, Any] = {"error": finite(error), "bound": tolerance(one)}
         try:
             assert_close(result, self._reference, one)
         except AssertionError as problem:

@@ -3,28 +3,17 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import dataclasses
 import datetime as dt
 import json
-import multiprocessing
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import tvm
-from tvm.target import Target
 
-import bitquant
-from bitquant import cache
 from bitquant.arch import resolve_target
-from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError, UnsupportedError
 from bitquant.grouped_inputs import GroupedInputs
 from bitquant.grouped_matmul import GroupedMatmul
@@ -32,29 +21,25 @@ from bitquant.matmul import Matmul
 from bitquant.operands import operands_of, present
 from bitquant.operator.report import bytes_per_call, flop
 from bitquant.profiling import CACHE_FACTOR, random_operands
+from bitquant.testing.bench.ahead import Builder, operator_of
+from bitquant.testing.bench.check import CHECKED_COLUMNS, Check, message
 from bitquant.testing.bench.experts import GroupedCheck, draw_experts, grouped_calls
 from bitquant.testing.bench.floor import FloorReader
 from bitquant.testing.bench.limits import TimeIsUpError, time_bound
+from bitquant.testing.bench.machine import checkout_commit, clocks, describe, device_of, gpu_works, versions_of
 from bitquant.testing.bench.peers import PEERS, Packed, Peer
-from bitquant.testing.bench.problems import Cell, Weights, draw_weights
+from bitquant.testing.bench.problems import Cell, draw_weights
 from bitquant.testing.bench.protocol import Call, Timer, copies_needed, host_time_us, interleave, timer
 from bitquant.testing.check import poisoned
-from bitquant.testing.oracle import assert_close, relative_error, round_to_output, tolerance
 
-__all__ = ["FORMAT", "Bench", "Listener", "Options", "checkout_commit", "host_times", "save"]
+__all__ = ["FORMAT", "Bench", "Listener", "Options", "host_times", "save"]
 
 #: Version of the results' own format.
 FORMAT = 1
-#: Columns n that are compared with the float64 reference, drawn anew for each cell; all k and all rows.
-_CHECKED_COLUMNS = 64
-#: Relative error above which a peer's result is wrong. Rounding decode(W) to bfloat16 gives about 2e-3.
-_PEER_BOUND = 2e-2
 #: Names of timers that are not peers.
 _OURS, _FLOOR = "ours", "floor"
 #: Why no peer takes part.
 _NO_PEER = "computes no products with the weights of experts"
-#: What a message is cut to.
-_MESSAGE_CHARACTERS = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,65 +89,6 @@ class Listener:
 
     def changed(self) -> None:
         """Hear that `Bench.results` has changed."""
-
-
-# Kernels ahead of time.
-
-
-def _operator_of(config: Any, target: Target | str | None) -> Any:
-    """Return the operator of a problem, of either operation."""
-    return (Matmul if isinstance(config, MatmulConfig) else GroupedMatmul)(config, target=target)
-
-
-def _construct(config: Any, target: str) -> str | None:
-    """Put the kernels of a problem into the disk cache; return what went wrong."""
-    try:
-        _operator_of(config, target)
-    except Exception as error:  # noqa: BLE001  It is raised again where the cell is timed.
-        return _message(error)
-    return None
-
-
-class _Builder:
-    """Constructs operators in other processes, in the order of the cells, so that they come from the disk cache."""
-
-    def __init__(self, cells: Sequence[Cell], target: str, jobs: int) -> None:
-        self._futures: dict[str, concurrent.futures.Future[str | None]] = {}
-        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
-        self.workers = 0
-        configs: dict[str, Any] = {}
-        for cell in cells:
-            configs.setdefault(cell.config.key(), cell.config)
-        if jobs < 2 or len(configs) < 2 or not cache.is_enabled():
-            return
-        self.workers = min(jobs, len(configs))
-        spawn = multiprocessing.get_context("spawn")  # A forked process may not use CUDA after its parent did.
-        self._pool = concurrent.futures.ProcessPoolExecutor(self.workers, spawn)
-        for key, config in configs.items():
-            self._futures[key] = self._pool.submit(_construct, config, target)
-
-    @property
-    def count(self) -> int:
-        """Problems that are compiled ahead."""
-        return len(self._futures)
-
-    def wait_for(self, config: Any) -> None:
-        """Return when the kernels of `config` are in the cache, or have failed."""
-        if future := self._futures.get(config.key()):
-            with contextlib.suppress(concurrent.futures.process.BrokenProcessPool):
-                future.result()
-
-    def wait(self) -> None:
-        """Return when all are."""
-        concurrent.futures.wait(self._futures.values())
-
-    def close(self) -> None:
-        """Drop what has not begun, and end the processes."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-# The run.
 
 
 @dataclasses.dataclass
@@ -224,7 +150,7 @@ class Bench:
         self._left_out: set[str] = set()
         self._index: int | None = None
         self._target = resolve_target(options.target)
-        self._device = _device(self._target)
+        self._device = device_of(self._target)
         self._loaded: tuple[Any, _Loaded] | None = None
         self._floor: FloorReader | None = None
         self.results: dict[str, Any] = {
@@ -234,11 +160,11 @@ class Bench:
                 "replays": options.replays,
                 "target_ms": options.target_ms,
                 "cache_factor": CACHE_FACTOR,
-                "checked_columns": _CHECKED_COLUMNS,
+                "checked_columns": CHECKED_COLUMNS,
                 "timing": "CUDA graph of one call a weight copy" if self._is_cuda else "calls over rotating copies",
             },
-            "versions": _versions(options.peers),
-            "device": _describe(self._target, self._device),
+            "versions": versions_of(options.peers),
+            "device": describe(self._target, self._device),
             "commit": options.commit or checkout_commit(),
             "begun": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
             "refusals": {},
@@ -264,7 +190,7 @@ class Bench:
         """Time the cells in order; yield each one's entry when it is done. Stops early at the time limit."""
         begin, longest = time.perf_counter(), 0.0
         arch = str(self._target.arch) if self._is_cuda else "cpu"
-        builder = _Builder(self.cells, arch, self._options.jobs)
+        builder = Builder(self.cells, arch, self._options.jobs)
         try:
             with time_bound(self._left_s()):
                 self._set_up(builder)
@@ -303,7 +229,7 @@ class Bench:
             self.results.pop("doing", None)
             builder.close()
             if self._is_cuda:
-                self.results["device"]["clocks_at_end"] = _clocks()
+                self.results["device"]["clocks_at_end"] = clocks()
             self.results["seconds"] = round(time.perf_counter() - begin, 1)
 
     def _left_s(self) -> float | None:
@@ -318,26 +244,26 @@ class Bench:
         self._listener.stage(self._index, words)
         self._listener.changed()
 
-    def _set_up(self, builder: _Builder) -> None:
+    def _set_up(self, builder: Builder) -> None:
         if builder.count:
             self._stage(f"compiling {builder.count} problems in {builder.workers} processes")
         if self._is_cuda:
             self._stage("kernels that read memory")
             self._floor = FloorReader(self._target, self._device)
-            self.results["device"]["clocks_at_begin"] = _clocks()
+            self.results["device"]["clocks_at_begin"] = clocks()
         else:
             builder.wait()  # Compilers would take the cores from what is timed.
 
-    def _time_ours(self, cell: Cell, entry: dict[str, Any], builder: _Builder) -> _Prepared | None:
+    def _time_ours(self, cell: Cell, entry: dict[str, Any], builder: Builder) -> _Prepared | None:
         """Put our figures into `entry`; return what the others need, or None where ours failed."""
         try:
             self._stage("kernel")
             builder.wait_for(cell.config)
-            operator = _operator_of(cell.config, self._target)
+            operator = operator_of(cell.config, self._target)
             entry["bytes"] = bytes_per_call(cell.config, cell.m, is_uniform=True)
             entry["problem"] = cell.config.problem()
         except Exception as error:  # noqa: BLE001  One cell's fault must not end the run.
-            entry["ours"] = {"complaint": _message(error)}
+            entry["ours"] = {"complaint": message(error)}
             return None
         entry["ours"], entry["peers"] = {}, {}
         try:
@@ -346,17 +272,17 @@ class Bench:
             seed = len(self.results["cells"])
             prepare: Any
             if isinstance(loaded.weights, GroupedInputs):
-                prepared = _Prepared(loaded, GroupedCheck(cell, loaded.weights, _CHECKED_COLUMNS, seed))
+                prepared = _Prepared(loaded, GroupedCheck(cell, loaded.weights, CHECKED_COLUMNS, seed))
                 prepare = self._prepare_experts
             else:
-                prepared = _Prepared(loaded, _Check(cell, loaded.weights, self._device, seed))
+                prepared = _Prepared(loaded, Check(cell, loaded.weights, self._device, seed))
                 prepare = self._prepare_ours
             self._stage("ours")
             entry["ours"] = prepare(operator, prepared)
             self._sample(_OURS, entry["ours"], prepared)
         except Exception as error:  # noqa: BLE001  An error of the GPU shows at the next call, whoever made it.
-            entry["ours"].setdefault("complaint", _message(error))
-            entry["is_fatal"] = self._is_cuda and not _gpu_works()
+            entry["ours"].setdefault("complaint", message(error))
+            entry["is_fatal"] = self._is_cuda and not gpu_works()
             return None
         entry["is_provisional"] = True
         return prepared
@@ -389,8 +315,8 @@ class Bench:
             self._stage("all in turn")
             samples = interleave(prepared.timers, self._options.replays, self._options.target_ms)
         except Exception as error:  # noqa: BLE001  As above; what was timed before stays.
-            entry["unfinished"] = _message(error)
-            entry["is_fatal"] = self._is_cuda and not _gpu_works()
+            entry["unfinished"] = message(error)
+            entry["is_fatal"] = self._is_cuda and not gpu_works()
             return is_cut
         for name, figures in ((_OURS, entry["ours"]), (_FLOOR, entry.get("floor")), *entry["peers"].items()):
             if name in samples:
@@ -415,9 +341,9 @@ class Bench:
             prepared.forget(peer.name)
         except Exception as error:  # Another library may raise anything; the run goes on.
             prepared.forget(peer.name)
-            entry["peers"][peer.name] = {"complaint": _message(error)}
-            self._listener.stage(self._index, f"{peer.name}: {_message(error)}")
-            if self._is_cuda and not _gpu_works():
+            entry["peers"][peer.name] = {"complaint": message(error)}
+            self._listener.stage(self._index, f"{peer.name}: {message(error)}")
+            if self._is_cuda and not gpu_works():
                 raise UnsupportedError(f"the GPU failed in {peer.name}") from error
         is_slow = time.perf_counter() - begin >= limit
         if is_slow:
@@ -507,48 +433,6 @@ class Bench:
         return dict(vars(best))
 
 
-class _Check:
-    """Fresh A of a cell, and the float64 reference for some columns of D.
-
-    Decoding is the oracle's; the product of all rows and all k with the columns is float64 on the device.
-    """
-
-    def __init__(self, cell: Cell, weights: Weights, device: torch.device, seed: int) -> None:
-        config = cell.config
-        self.cell = cell
-        inputs = weights.with_rows(cell.m, torch.Generator(device=device).manual_seed(seed))
-        #: What goes by row, by its name at the call.
-        self.rows = {o.argument: inputs.given[o.argument] for o in present(config) if o.rows == "A"}
-        generator = torch.Generator().manual_seed(seed)
-        columns = torch.randperm(cell.N, generator=generator)[:_CHECKED_COLUMNS].sort().values
-        self._columns = columns.to(device)
-        # Packed zero points want whole bytes, which all N, or 64 columns, are.
-        self._config = dataclasses.replace(config, N=len(columns))
-        decoded = torch.from_numpy(weights.reference_rows(self._columns)).to(device)
-        rows, scale = inputs.A.double(), inputs.activation_scale
-        rows = rows if scale is None else rows * scale.double()[:, None]
-        self._reference = (rows @ decoded.T).cpu().numpy()
-
-    def ours(self, output: torch.Tensor) -> dict[str, Any]:
-        """Return error, bound and complaint of our output, under the bound that tests use."""
-        result = output[:, self._columns].cpu()
-        error = relative_error(result, round_to_output(self._reference, self._config))
-        figures: dict[str, Any] = {"error": _finite(error), "bound": tolerance(self._config)}
-        try:
-            assert_close(result, self._reference, self._config)
-        except AssertionError as problem:
-            figures["complaint"] = f"wrong result: {_message(problem)}"
-        return figures
-
-    def peer(self, output: torch.Tensor) -> dict[str, Any]:
-        """Return the error of a peer's output, and a complaint where it is large."""
-        error = relative_error(output[:, self._columns].cpu(), self._reference)
-        figures: dict[str, Any] = {"error": _finite(error)}
-        if not error <= _PEER_BOUND:
-            figures["complaint"] = f"wrong result: relative error {error:.2g}"
-        return figures
-
-
 def _kernel_of(operator: Any) -> dict[str, Any]:
     """Return what serves a cell, as results say it."""
     choice = next(iter(operator.choices.values()))
@@ -556,100 +440,11 @@ def _kernel_of(operator: Any) -> dict[str, Any]:
     return {"weight_layout": operator.weight_layout, **names}
 
 
-def _finite(error: float) -> float | None:
-    """Return a number that JSON has; None for infinity."""
-    return error if error < float("inf") else None
-
-
 def _times(samples: Sequence[float]) -> dict[str, Any]:
     ordered = sorted(samples)
     middle = len(ordered) // 2
     median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
     return {"latency_us": round(median, 4), "samples_us": [round(sample, 4) for sample in samples]}
-
-
-def _message(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {text}"[:_MESSAGE_CHARACTERS]
-
-
-def _gpu_works() -> bool:
-    """Whether the GPU still answers; some errors of a kernel last until the process ends."""
-    try:
-        torch.cuda.synchronize()
-    except RuntimeError:
-        return False
-    return True
-
-
-# Surroundings.
-
-
-def _device(target: Target) -> torch.device:
-    if target.kind.name != "cuda":
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise UnsupportedError(
-            f"timing kernels for {target.arch} needs that GPU, and none is visible; use --target cpu", target=target
-        )
-    return torch.device("cuda", torch.cuda.current_device())
-
-
-def _versions(peers: Sequence[Peer]) -> dict[str, str]:
-    versions = {
-        "bitquant": bitquant.__version__,
-        "tvm": str(tvm.__version__),
-        "torch": str(torch.__version__),
-        "cuda": str(torch.version.cuda),
-        "python": platform.python_version(),
-    }
-    versions.update({peer.name: version for peer in peers if (version := peer.version()) is not None})
-    return versions
-
-
-def checkout_commit() -> str | None:
-    """Return the commit of the checkout that this package is in, with "-dirty" where files were changed, or None."""
-    git = ["git", "-C", str(Path(bitquant.__file__).parent)]
-    try:
-        # In somebody else's repository, as in an environment within it, this file is not tracked.
-        subprocess.run(
-            [*git, "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=True, timeout=20
-        )
-        command = [*git, "describe", "--always", "--dirty", "--exclude=*"]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip() or None
-
-
-def _describe(target: Target, device: torch.device) -> dict[str, Any]:
-    if device.type != "cuda":
-        return {"name": f"CPU {target.attrs.get('mcpu', '')}", "arch": "llvm", "cores": os.cpu_count()}
-    properties = torch.cuda.get_device_properties(device)
-    return {
-        "name": properties.name,
-        "arch": str(target.arch),
-        "multiprocessors": properties.multi_processor_count,
-        "l2_bytes": properties.L2_cache_size,
-        "memory_bytes": properties.total_memory,
-        "driver": _nvidia_smi("driver_version"),
-    }
-
-
-def _nvidia_smi(fields: str) -> str | None:
-    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader", "--id=0"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
-
-
-def _clocks() -> dict[str, str] | None:
-    """Return clocks, power and temperature of the first GPU, or None where nvidia-smi does not say."""
-    fields = ("clocks.sm", "clocks.mem", "power.draw", "temperature.gpu")
-    answer = _nvidia_smi(",".join(fields))
-    return None if answer is None else dict(zip(fields, answer.split(", "), strict=False))
 
 
 def save(results: dict[str, Any], path: Path) -> None:
@@ -671,8 +466,8 @@ def host_times(cell: Cell, target: str | None) -> dict[str, float]:
     resolved = resolve_target(target)
     if resolved.kind.name != "cuda":
         raise UnsupportedError("host times are those of launching; they need a GPU target", target=target)
-    device = _device(resolved)
-    operator = _operator_of(cell.config, resolved)
+    device = device_of(resolved)
+    operator = operator_of(cell.config, resolved)
     operands = random_operands(operator, cell.m, device)
     D = operands_of(cell.config)[-1]
     output = torch.empty(D.shape(cell.config, cell.m, "plain"), dtype=D.torch_dtype(cell.config), device=device)
