@@ -15,7 +15,7 @@ from bitquant.config import MatmulConfig, ZerosMode, fields_as_passed
 from bitquant.errors import ConfigError
 from bitquant.formats import NumberFormat
 
-__all__ = ["SORTED_LADDER", "GroupedMatmulConfig", "config_from_problem"]
+__all__ = ["SORTED_LADDER", "GroupedMatmulConfig", "config_from_problem", "expected_experts"]
 
 #: More experts than any model has, and fewer than 32-bit indices need care for.
 _MOST_EXPERTS = 1 << 16
@@ -219,6 +219,12 @@ class GroupedMatmulConfig:
         by_index: dict[str, Any] = {"routing": "indexed", "top_k": 1, **of_rows}
         return dataclasses.replace(self, **by_order), dataclasses.replace(self, **by_index)
 
+    def expected_experts(self, m: int) -> float:
+        """Return how many experts `m` sorted rows, or tokens, meet on average, all experts being equally likely."""
+        if self.rows_per_m > self.num_experts:
+            return expected_experts(m * self.rows_per_m, self.num_experts)
+        return expected_experts(m, self.num_experts, self.rows_per_m)
+
     @property
     def has_exact_results(self) -> bool:
         """Whether no result may differ from another kernel's; with routing weights, or sums of slots, floats may."""
@@ -279,6 +285,16 @@ class GroupedMatmulConfig:
         if self.with_routing_weights:
             parts.append("routing weights")
         return ", ".join(parts)
+
+
+def expected_experts(draws: int, experts: int, at_once: int = 1) -> float:
+    """Return how many experts are met on average by draws of `at_once` different ones, all being equally likely.
+
+    ::
+
+        E * (1 - (1 - at_once / E)^draws)
+    """
+    return experts * (1 - (1 - at_once / experts) ** draws)
 
 
 def config_from_problem(problem: dict[str, Any]) -> MatmulConfig | GroupedMatmulConfig:

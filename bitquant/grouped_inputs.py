@@ -14,7 +14,7 @@ from bitquant.inputs import Inputs, draw_inputs
 from bitquant.layouts import WeightLayout
 from bitquant.operands import GROUPED_OPERANDS
 
-__all__ = ["GroupedInputs", "Routing", "draw_grouped_inputs", "draw_routing", "expected_experts"]
+__all__ = ["GroupedInputs", "Routing", "draw_grouped_inputs", "draw_routing"]
 
 #: How rows are spread over experts: evenly, by Zipf's law (expert i as often as 1 / (i + 1)), all to one.
 Routing = Literal["uniform", "zipf", "one"]
@@ -101,20 +101,6 @@ def _with_rows(
             given[name] = of_rows.given[name].reshape(operand.shape(config, m, "plain"))
     given |= draw_routing(config, m, generator, routing)
     return GroupedInputs(config, experts, given)
-
-
-def expected_experts(config: GroupedMatmulConfig, m: int) -> float:
-    """Return how many experts `m` rows or tokens meet on average, all experts being equally likely (`draw_routing`).
-
-    ::
-
-    E * (1 - (1 - 1 / E)^m)        where rows are sorted
-    E * (1 - (1 - top_k / E)^m)    where they are indexed, since the experts of a token differ
-    """
-    E, top_k = config.num_experts, config.rows_per_m
-    if top_k > E:
-        return E * (1 - (1 - 1 / E) ** (m * top_k))
-    return E * (1 - (1 - top_k / E) ** m)
 
 
 def draw_routing(

@@ -24,7 +24,7 @@ import torch
 from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.grouped_inputs import draw_grouped_inputs, draw_routing, expected_experts
+from bitquant.grouped_inputs import draw_grouped_inputs, draw_routing
 from bitquant.inputs import draw_inputs
 from bitquant.layouts import WeightLayout
 from bitquant.operands import operands_of, present
@@ -185,7 +185,7 @@ def rotating_operands(
         return [{**operands, "W": W} for W in rotating_copies(operands["W"])]
     device = operands["W"].device
     of_experts = {o.argument: operands[o.argument] for o in present(config) if o.rows == "W"}
-    share = expected_experts(config, m) / config.num_experts
+    share = config.expected_experts(m) / config.num_experts
     count = copies_needed(round(share * sum(tensor.nbytes for tensor in of_experts.values())), device)
     copies = [of_experts, *({name: t.clone() for name, t in of_experts.items()} for _ in range(count - 1))]
     generator = torch.Generator(device=device).manual_seed(m)

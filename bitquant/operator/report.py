@@ -11,7 +11,6 @@ from bitquant.arch import GpuArch, target_gpu
 from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.grouped_inputs import expected_experts
 from bitquant.markup import Text, html_table
 from bitquant.operands import GROUPED_OPERANDS, OPERANDS
 
@@ -26,7 +25,7 @@ def bytes_per_call(config: MatmulConfig | GroupedMatmulConfig, m: int, *, is_uni
     """
     if isinstance(config, MatmulConfig):
         return sum(operand.size_bytes(config, m) for operand in OPERANDS)
-    met = expected_experts(config, m) if is_uniform else min(config.num_experts, m * (config.top_k or 1))
+    met = config.expected_experts(m) if is_uniform else min(config.num_experts, m * (config.top_k or 1))
     total = 0.0
     for operand in GROUPED_OPERANDS:
         size = operand.size_bytes(config, m)

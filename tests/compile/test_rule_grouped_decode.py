@@ -10,7 +10,7 @@ from bitquant.arch import cuda_target, resolve_target
 from bitquant.build import build
 from bitquant.compute.grouped import grouped_matmul_dequantize_b
 from bitquant.errors import ScheduleError
-from bitquant.grouped_config import GroupedMatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig, expected_experts
 from bitquant.layouts import fragment_refusal
 from bitquant.operands import GROUPED_OPERANDS
 from bitquant.problem import Problem
@@ -20,7 +20,7 @@ from bitquant.schedule.rules.decode.geometry import PackedTile
 from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
 from bitquant.schedule.rules.decode.grouped.rule import GroupedDecodeRule
-from bitquant.schedule.rules.routing import expected_experts, expected_units
+from bitquant.schedule.rules.routing import expected_units
 from tests.unit.test_grouped import FORMS, GROUPED
 
 RULE = GroupedDecodeRule()

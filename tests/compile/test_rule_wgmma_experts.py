@@ -15,6 +15,7 @@ from bitquant.arch import resolve_target
 from bitquant.archive import Archive
 from bitquant.build import build
 from bitquant.compute import grouped_matmul_dequantize_b
+from bitquant.grouped_config import expected_experts
 from bitquant.problem import Problem
 from bitquant.schedule.apply import schedule_with
 from bitquant.schedule.rules import GroupedDenseRule, GroupedWgmmaRule, WgmmaRule, default_rules
@@ -22,7 +23,7 @@ from bitquant.schedule.rules.contract import applying
 from bitquant.schedule.rules.hopper.experts import BLOCK_SIZES, GroupedWgmmaGeometry
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
-from bitquant.schedule.rules.routing import expected_experts, expected_units
+from bitquant.schedule.rules.routing import expected_units
 from bitquant.testing.generators import case_id
 from bitquant.testing.oracle import code_values
 from tests.unit.test_grouped import FIELDS, FORMS, GROUPED

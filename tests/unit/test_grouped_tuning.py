@@ -12,7 +12,7 @@ import torch
 
 import bitquant as bq
 from bitquant.arch import cuda_target, resolve_target
-from bitquant.grouped_inputs import draw_grouped_inputs, draw_routing, expected_experts
+from bitquant.grouped_inputs import draw_grouped_inputs, draw_routing
 from bitquant.nn import Experts, ExpertsLinear
 from bitquant.nn.shapes import model_problems
 from bitquant.operator.report import floor_us
@@ -147,9 +147,7 @@ def test_calls_that_are_timed_have_routings_of_their_own(form):
     routing = "offsets" if config.is_sorted else "expert_ids"
     assert len({tuple(call[routing].flatten().tolist()) for call in calls}) > len(calls) // 2
     copies = {call["W"].data_ptr() for call in calls}
-    bytes_of_a_call = (
-        sum(operands[n].nbytes for n in ("W", "scale", "zeros", "bias")) * expected_experts(config, 5) / 16
-    )
+    bytes_of_a_call = sum(operands[n].nbytes for n in ("W", "scale", "zeros", "bias")) * config.expected_experts(5) / 16
     assert len(copies) == copies_needed(round(bytes_of_a_call), DEVICE)
     assert {call["scale"].data_ptr() for call in calls}.__len__() == len(copies)
     for call in calls:
@@ -168,8 +166,8 @@ def test_expected_experts_are_those_that_are_drawn():
                 met.append(int((drawn["offsets"].diff(prepend=torch.tensor([0])) > 0).sum()))
             else:
                 met.append(len(drawn["expert_ids"].unique()))
-        assert sum(met) / len(met) == pytest.approx(expected_experts(config, m), rel=0.03)
-    assert expected_experts(for_gpu("gather", num_experts=1), 3) == 1
+        assert sum(met) / len(met) == pytest.approx(config.expected_experts(m), rel=0.03)
+    assert for_gpu("gather", num_experts=1).expected_experts(3) == 1
 
 
 # Candidates.

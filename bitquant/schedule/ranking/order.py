@@ -30,7 +30,7 @@ __all__ = ["ENVIRONMENT", "MODEL", "MOST_ROWS", "RANGE", "RANGE_MODEL", "first",
 _Item = TypeVar("_Item")
 
 #: The shipped models (`bitquant trials train`): that of most numbers of rows, and that of a range, which knows more
-#: features and 700 kernels more. On layers that neither had seen it was ahead in the range, and behind elsewhere.
+#: features and 700 kernels more. The range is that in which it was ahead on the layers of the set "held-out".
 MODEL, RANGE_MODEL = (Path(__file__).parent / name for name in ("trees.npz", "trees-5-16.npz"))
 RANGE = range(5, 17)
 #: "off": hints are put in order by the analytical models alone.
@@ -50,7 +50,7 @@ def _trees(path: Path) -> Trees | None:
 def model_for(problem: Problem) -> Trees | None:
     """Return the model that ranks a problem's hints; None where it is off, and where its trials are of something else.
 
-    They are products with one weight, on some GPUs.
+    Trials are of products with one weight, on some GPUs.
     Kernels of trials serve their number of rows. One that serves any number beyond as well is not chosen by that alone.
     """
     if not problem.is_cuda or problem.operation != MatmulConfig.operation:

@@ -6,15 +6,10 @@ from __future__ import annotations
 import functools
 import math
 
-__all__ = ["expected_experts", "expected_units"]
+__all__ = ["expected_units"]
 
 #: Standard deviations beyond which nothing is reckoned with, and from which on a sum of many terms is not made.
 _WIDE, _FAR = 10, 8
-
-
-def expected_experts(rows: int, experts: int) -> float:
-    """Return how many experts some rows are expected to meet."""
-    return experts * (1 - (1 - 1 / experts) ** rows)
 
 
 @functools.lru_cache(maxsize=4096)

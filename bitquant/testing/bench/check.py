@@ -6,13 +6,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import torch
 
+from bitquant.config import MatmulConfig
 from bitquant.operands import present
 from bitquant.testing.bench.problems import Cell, Weights
 from bitquant.testing.oracle import assert_close, relative_error, round_to_output, tolerance
 
-__all__ = ["CHECKED_COLUMNS", "Check", "finite", "message"]
+__all__ = ["CHECKED_COLUMNS", "Check", "finite", "message", "verdict"]
 
 #: Columns n that are compared with the float64 reference, drawn anew for each cell; all k and all rows.
 CHECKED_COLUMNS = 64
@@ -46,14 +48,7 @@ class Check:
 
     def ours(self, output: torch.Tensor) -> dict[str, Any]:
         """Return error, bound and complaint of our output, under the bound that tests use."""
-        result = output[:, self._columns].cpu()
-        error = relative_error(result, round_to_output(self._reference, self._config))
-        figures: dict[str, Any] = {"error": finite(error), "bound": tolerance(self._config)}
-        try:
-            assert_close(result, self._reference, self._config)
-        except AssertionError as problem:
-            figures["complaint"] = f"wrong result: {message(problem)}"
-        return figures
+        return verdict(output[:, self._columns].cpu(), self._reference, self._config)
 
     def peer(self, output: torch.Tensor) -> dict[str, Any]:
         """Return the error of a peer's output, and a complaint where it is large."""
@@ -62,6 +57,17 @@ class Check:
         if not error <= _PEER_BOUND:
             figures["complaint"] = f"wrong result: relative error {error:.2g}"
         return figures
+
+
+def verdict(result: torch.Tensor, reference: np.ndarray, config: MatmulConfig) -> dict[str, Any]:
+    """Return error and bound of a result beside float64, and a complaint where it is wrong (`assert_close`)."""
+    error = relative_error(result, round_to_output(reference, config))
+    figures: dict[str, Any] = {"error": finite(error), "bound": tolerance(config)}
+    try:
+        assert_close(result, reference, config)
+    except AssertionError as problem:
+        figures["complaint"] = f"wrong result: {message(problem)}"
+    return figures
 
 
 def finite(error: float) -> float | None:

@@ -16,11 +16,10 @@ from bitquant.grouped_inputs import GroupedInputs, draw_grouped_inputs
 from bitquant.grouped_matmul import GroupedMatmul
 from bitquant.operands import present
 from bitquant.profiling import rotating_operands
-from bitquant.testing.bench.check import finite
+from bitquant.testing.bench.check import verdict
 from bitquant.testing.bench.problems import Cell
 from bitquant.testing.bench.protocol import Call
 from bitquant.testing.check import poisoned
-from bitquant.testing.oracle import assert_close, relative_error, round_to_output, tolerance
 from bitquant.tune.cases import grouped_reference
 
 __all__ = ["GroupedCheck", "draw_experts", "grouped_calls"]
@@ -55,15 +54,8 @@ class GroupedCheck:
 
     def ours(self, output: torch.Tensor) -> dict[str, Any]:
         """Return error, bound and complaint of our output, under the bound that tests use."""
-        one = self.cell.config.matmul
         result = output[..., self._columns.to(output.device)].cpu()
-        error = relative_error(result, round_to_output(self._reference, one))
-        figures: dict[str, Any] = {"error": finite(error), "bound": tolerance(one)}
-        try:
-            assert_close(result, self._reference, one)
-        except AssertionError as problem:
-            figures["complaint"] = f"wrong result: {problem}"
-        return figures
+        return verdict(result, self._reference, self.cell.config.matmul)
 
 
 def grouped_calls(operator: GroupedMatmul, check: GroupedCheck, W: torch.Tensor) -> tuple[list[Call], dict[str, Any]]:

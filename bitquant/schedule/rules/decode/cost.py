@@ -21,10 +21,10 @@ from bitquant.arch import REGISTERS_PER_SM, RESERVED_SMEM_BYTES
 from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry
 
 __all__ = [
-    "PHASE_ROWS",
     "cost_us",
     "estimated_registers",
     "estimated_smem_bytes",
+    "has_measured_phases",
     "instructions",
     "register_limit",
     "resident_blocks",
@@ -100,13 +100,18 @@ _VALUE_COSTS = _Costs(
 )  # fmt: skip
 #: The same from so many rows of A on, for one weight: phases, and scales that do not fit shared memory, are of 450
 #: kernels of trials (2026-11-30). With fewer rows those that this puts first were slower; experts were not measured.
-PHASE_ROWS, _PHASE_COSTS = 5, replace(_VALUE_COSTS, phase=0.2, unstaged=1.2)
+_PHASE_ROWS, _PHASE_COSTS = 5, replace(_VALUE_COSTS, phase=0.2, unstaged=1.2)
 #: Where A is multiplied as digits: most instructions are masks, which issue at half the rate, and a ring takes longer
 #: to be filled.
 _DIGIT_COSTS = _Costs(
     start=0.75, memory=0.62, l2=0.76, issue=1.2 * 0.99, waits=1.2 * 0.074, load=0.057, block=0.17, split_block=0.77,
     split=0.31, large_split=0.44, arrival=0.91, phase=1.5, ring=1.0,
 )  # fmt: skip
+
+
+def has_measured_phases(g: DecodeGeometry) -> bool:
+    """Whether phases of A cost what trials of 5 rows and more with one weight say; else what the first fit says."""
+    return g.rung >= _PHASE_ROWS and not g.has_experts
 
 
 def cost_us(g: DecodeGeometry) -> float:
@@ -116,7 +121,7 @@ def cost_us(g: DecodeGeometry) -> float:
     sm_count = gpu.sm_count * gpu.decode_cluster_share(h.cluster)
     clock, l2_bytes = gpu.clock_hz / 1e6, gpu.decode_l2_bytes_per_s / 1e6
     busiest = g.blocks_of_busiest(sm_count)
-    costs, digits_us = _PHASE_COSTS if g.rung >= PHASE_ROWS and not g.has_experts else _VALUE_COSTS, 0.0
+    costs, digits_us = _PHASE_COSTS if has_measured_phases(g) else _VALUE_COSTS, 0.0
     if g.is_digits:
         numbers = c.K / h.split_k * len(g.fragment_layout.planes)
         # Some of it is hidden by the first loads of the weight.

@@ -11,10 +11,10 @@ from dataclasses import replace
 from bitquant.arch import RESERVED_SMEM_BYTES
 from bitquant.problem import Problem
 from bitquant.schedule.rules.decode.cost import (
-    PHASE_ROWS,
     cost_us,
     estimated_registers,
     estimated_smem_bytes,
+    has_measured_phases,
     register_limit,
 )
 from bitquant.schedule.rules.decode.digits import digits_refusal
@@ -243,6 +243,6 @@ def _spills_in_phases(g: DecodeGeometry) -> bool:
     Of 1030 kernels of trials with 5 to 16 rows (2026-11-30). Fewer rows and experts keep their hints.
     """
     h = g.hint
-    if g.rung < PHASE_ROWS or g.has_experts or h.weights == "shared" or h.unroll * h.n_tiles_per_warp < 8:
+    if not has_measured_phases(g) or h.weights == "shared" or h.unroll * h.n_tiles_per_warp < 8:
         return False
     return estimated_registers(g) > 0.7 * register_limit(g.threads * h.blocks_per_sm)

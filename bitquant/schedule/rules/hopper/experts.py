@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar
 
-from bitquant.grouped_config import GroupedMatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig, expected_experts
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.hopper import space
@@ -25,7 +25,7 @@ from bitquant.schedule.rules.hopper.memory import EXPERT_BYTES
 from bitquant.schedule.rules.hopper.products import Products
 from bitquant.schedule.rules.hopper.registers import needed_registers
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
-from bitquant.schedule.rules.routing import expected_experts, expected_units
+from bitquant.schedule.rules.routing import expected_units
 
 __all__ = ["GroupedDenseRule", "GroupedWgmmaGeometry", "GroupedWgmmaRule"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from bitquant.grouped_config import GroupedMatmulConfig
+from bitquant.grouped_config import GroupedMatmulConfig, expected_experts
 from bitquant.intrin.mma import Tile
 from bitquant.problem import Problem
 from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry, Formats, PackedTile
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
-from bitquant.schedule.rules.routing import expected_experts, expected_units
+from bitquant.schedule.rules.routing import expected_units
 
 #: What it takes a block to find a row, or the rows of an expert, and to add up slots, in microseconds. Estimates.
 _FIND_ROW_US, _FIND_EXPERT_US, _SUM_US, _CLUSTER_SUM_US = 0.4, 1.0, 1.5, 0.5

@@ -8,13 +8,13 @@ import heapq
 import math
 from collections.abc import Iterator
 
+from bitquant.grouped_config import expected_experts
 from bitquant.layouts import fragment_layout
 from bitquant.problem import Problem
 from bitquant.schedule.rules.decode import space
 from bitquant.schedule.rules.decode.cost import cost_us
 from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
-from bitquant.schedule.rules.routing import expected_experts
 
 __all__ = ["population", "shapes", "unit_hints"]
 
