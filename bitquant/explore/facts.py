@@ -22,13 +22,12 @@ _ENTRY = re.compile(r"^(\w+(?:, \w+)*)\n((?:[ \t]+\S.*\n?)+)", re.MULTILINE)
 
 
 def glossary(hint_type: type[Hint]) -> dict[str, str]:
-    """Return what each field of a hint is, from the section "Attributes" of its docstring."""
-    text = inspect.getdoc(hint_type) or ""
-    _, _, attributes = text.partition("Attributes\n----------\n")
+    """Return what each field of a hint is, from "Attributes" in the docstrings of its type and its bases."""
     result: dict[str, str] = {}
-    for names, meaning in _ENTRY.findall(attributes):
-        for name in names.split(", "):
-            result[name] = " ".join(meaning.split())
+    for each in reversed(hint_type.__mro__):
+        _, _, attributes = inspect.cleandoc(each.__doc__ or "").partition("Attributes\n----------\n")
+        for names, meaning in _ENTRY.findall(attributes):
+            result |= dict.fromkeys(names.split(", "), " ".join(meaning.split()))
     return result
 
 

@@ -18,11 +18,12 @@ import torch
 from bitquant.config import MatmulConfig
 from bitquant.errors import BitquantError, ConfigError
 from bitquant.formats import number_format
-from bitquant.grouped_config import SORTED_LADDER, GroupedMatmulConfig
+from bitquant.grouped_config import SORTED_LADDER
 from bitquant.nn.checkpoints.source import read_json_file
 from bitquant.nn.contents import read_contents
 from bitquant.nn.experts import ExpertsLinear
 from bitquant.nn.linear import Linear
+from bitquant.nn.module import AnyConfig
 from bitquant.nn.outline import (
     import_transformers,
     make_outline,
@@ -33,8 +34,6 @@ from bitquant.nn.outline import (
 from bitquant.nn.stock import StockExperts, find_stock_experts, stock_refusal
 
 __all__ = ["MODELS", "ModelProblem", "model_problems", "routing_name"]
-
-AnyConfig = MatmulConfig | GroupedMatmulConfig
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from bitquant.operator.report import floor_us
 from bitquant.problem import Problem
 from bitquant.schedule import Plan, plan, preferred_layout
 from bitquant.schedule.planned import schedule_planned
-from bitquant.schedule.rules import default_rules
+from bitquant.schedule.rules import all_rules, default_rules
 from bitquant.testing.bench.report import Table
 from bitquant.tune import Trial, TuningResult
 from bitquant.tune.candidates import Candidate
@@ -229,7 +229,7 @@ def test_overview_says_what_the_kernel_is(made):
         assert (f"<code>{other.name}</code>" in rest) == is_listed
 
 
-@pytest.mark.parametrize("rule", default_rules(), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.name)
 def test_every_field_of_a_hint_is_explained(rule):
     """The docstring of each hint says of each field what it is: the page has no other glossary."""
     meanings = glossary(rule.hint_type)
