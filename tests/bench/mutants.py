@@ -96,7 +96,7 @@ MUTANTS = (
     ),
     Mutant(
         "cache: checksums are not compared",
-        "cache.py", "if first_line != _MAGIC +", "if not first_line and first_line != _MAGIC +",
+        "cache_entry.py", "if first_line != _MAGIC +", "if not first_line and first_line != _MAGIC +",
         ("unit/test_cache.py",),
     ),
     Mutant(
