@@ -27,7 +27,7 @@ def test_plots_of_canned_figures(tmp_path):
     for path, again in zip(written, plots.plot(results, tmp_path / "two"), strict=True):
         assert path.read_bytes() == again.read_bytes()
     texts = written[-1].read_text()
-    assert "<!-- ours -->" in texts
+    assert "<!-- bitquant -->" in texts
     assert "<!-- floor -->" in texts
 
 
@@ -50,11 +50,11 @@ def test_roofline_shows_every_point():
     axes = plots._roofline(results, figures.Figure).axes[0]
     lines = drawn(axes)
     memory, library = (next(label for label in lines if label.startswith(roof)) for roof in ("memory", "torch linear,"))
-    assert set(lines) == {"ours", "torch linear", memory, library}
-    assert len(lines["ours"][0]) == len(rows)
+    assert set(lines) == {"bitquant", "torch linear", memory, library}
+    assert len(lines["bitquant"][0]) == len(rows)
     for label, (_, places) in lines.items():
         assert ((places >= 0) & (places <= 1)).all(), f"{label} leaves the frame"
-    data, places = lines["ours"]
+    data, places = lines["bitquant"]
     heights = np.ptp(places, axis=0)
     assert (heights > 0.3).all(), "the points do not use the frame"
     assert np.allclose(np.diff(places, axis=0) / heights, np.diff(np.log(data), axis=0) / np.ptp(np.log(data), axis=0))
@@ -152,9 +152,10 @@ def test_figures_say_device_date_and_commit(tmp_path):
     (device,) = report.by_device([tmp_path / "0", tmp_path / "1"])
     said = "H200; 2026-01-02, commit abc1234, P 1.0; 2026-02-03, bitquant 0.3"
     figure = plots._speedup_figure([device], "float16:uint4-g128", figures.Figure)
-    assert figure.get_supxlabel() == said
+    assert figure.get_supxlabel() == f"Each thin line is a shape.\n{said}"
     assert report.with_runs(device)["cells"] == device["cells"]
-    assert plots._roofline(device, figures.Figure).axes[0].get_title() == said
+    title = plots._roofline(device, figures.Figure).axes[0].get_title()
+    assert title == f"speed against arithmetic intensity\n{said}"
 
 
 @pytest.mark.parametrize(
@@ -212,10 +213,10 @@ def test_latencies_lie_inside_their_panel():
     entries = [entry(m=m, ours=4.0 + m) for m in (1, 16, 256)]
     (axes,) = plots._latency_figure(entries, "title", figures.Figure).axes
     lines = drawn(axes)
-    assert {"ours", "floor", "P"} <= set(lines)
+    assert {"bitquant", "floor", "P"} <= set(lines)
     for _, places in lines.values():
         assert ((places >= 0) & (places <= 1)).all()
-    assert np.ptp(lines["ours"][1], axis=0).min() > 0.3
+    assert np.ptp(lines["bitquant"][1], axis=0).min() > 0.3
 
 
 def test_boundaries_between_rules():

@@ -31,6 +31,8 @@ __all__ = ["check_matplotlib", "plot"]
 
 #: Rows of A beyond which reading the weight is no longer most of the time, so that the floor says little.
 _FEW_ROWS = 64
+#: How legends call implementations, where not by the name that results have.
+_LABELS = {"ours": "bitquant"}
 #: Labels that fit below a panel.
 _MOST_TICKS = 10
 #: Kernels of records, of the model of a rule ("held out" where neither record nor fit has seen the shape), of either.
@@ -166,6 +168,15 @@ def _against_m(axes: Any, entries: Sequence[Entry], ratio: Callable[[Entry], flo
             axes.plot(rows, means, **{"marker": "o", "ls": "-", **marker}, color=color, lw=2, ms=5, label=words)
 
 
+def _rows_axis(axes: Any, entries: Iterable[Entry]) -> None:
+    """Make the axis of M logarithmic, with a label at powers of two that were timed."""
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel("M, rows of A")
+    powers = sorted(m for m in {entry["m"] for entry in entries} if m & (m - 1) == 0)
+    axes.set_xticks(powers if len(powers) <= _MOST_TICKS else powers[::2], minor=False)
+    axes.xaxis.set_major_formatter(lambda m, _: f"{m:g}")
+
+
 def _panels(
     devices: Sequence[Results], name: str, ratio: Callable[[Entry], float | None], figure_type: Any, most_rows: float
 ) -> tuple[Any, list[tuple[Any, list[Entry]]]]:
@@ -186,13 +197,12 @@ def _panels(
     for i, (results, entries) in enumerate(found):
         axes = figure.add_subplot(1, len(found), i + 1, sharey=first)
         first = first or axes
-        axes.set_xscale("log", base=2)
-        axes.set(xlabel="M, rows of A", title=results["device"]["name"])
-        powers = sorted(m for m in {entry["m"] for entry in entries} if m & (m - 1) == 0)
-        axes.set_xticks(powers if len(powers) <= _MOST_TICKS else powers[::2], minor=False)
-        axes.xaxis.set_major_formatter(lambda m, _: f"{m:g}")
+        axes.set(title=results["device"]["name"])
+        _rows_axis(axes, entries)
         panels.append((axes, entries))
-    note = "\n".join(_source(results["device"]["name"], entries) for results, entries in found)
+    note = "\n".join([
+        "Each thin line is a shape.", *(_source(results["device"]["name"], entries) for results, entries in found)
+    ])  # fmt: skip
     figure.supxlabel(note, fontsize=7, color="0.35")
     return figure, panels
 
@@ -269,7 +279,7 @@ def _error_figure(results: Results, figure_type: Any) -> Any:
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.set(
         xlabel="relative error in the Frobenius norm, against float64",
-        title=_source(results["device"]["name"], itertools.chain(*found.values())),
+        title=f"error by format\n{_source(results['device']['name'], itertools.chain(*found.values()))}",
     )
     axes.title.set_fontsize(8)
     figure.legend(fontsize=7, loc="outside lower center", ncols=3)
@@ -287,9 +297,9 @@ def _roofline(results: Results, figure_type: Any) -> Any:
     axes.set(
         xscale="log",
         yscale="log",
-        xlabel="FLOP a byte that ours moves",
+        xlabel="FLOP for each byte that bitquant moves",
         ylabel="TFLOP/s",
-        title=_source(results["device"]["name"], results["cells"]),
+        title=f"speed against arithmetic intensity\n{_source(results['device']['name'], results['cells'])}",
     )
     axes.title.set_fontsize(8)
     cells = [entry for entry in results["cells"] if latency(entry, "ours") is not None]
@@ -303,7 +313,8 @@ def _roofline(results: Results, figure_type: Any) -> Any:
         if points:
             is_ours = name == "ours"
             highest = max(highest, *(rate for _, rate in points))
-            axes.plot(*zip(*points, strict=True), "o" if is_ours else "x", ms=5, label=name, zorder=3 if is_ours else 2)
+            label, marker = _LABELS.get(name, name), "o" if is_ours else "x"
+            axes.plot(*zip(*points, strict=True), marker, ms=5, label=label, zorder=3 if is_ours else 2)
     intensities = [entry["flop"] / entry["bytes"] for entry in cells]
     bandwidths = [entry["bytes"] / floor / 1e6 for entry in cells if (floor := latency(entry, "floor"))]
     if bandwidths and intensities:
@@ -356,15 +367,14 @@ def _latency_figure(entries: Sequence[Entry], title: str, figure_type: Any) -> A
             points = [(entry["m"], t) for entry in ordered if (t := latency(entry, name)) is not None]
             if points:
                 style: dict[str, Any] = {"ms": 3, "marker": ".", "color": colors[name], **styles.get(name, {})}
-                axes.plot(*zip(*points, strict=True), label=name, **style)
+                axes.plot(*zip(*points, strict=True), label=_LABELS.get(name, name), **style)
         for m, before, after in _boundaries(found):
             axes.axvline(m, color="0.5", ls="--", lw=1)
             label = f"{before} | {after}"
             axes.text(m, 0.02, label, transform=axes.get_xaxis_transform(), ha="center", color="0.4", fontsize=6)
-        axes.set_xscale("log", base=2)
+        _rows_axis(axes, found)
         axes.set(
             yscale="log",
-            xlabel="m",
             ylabel="us a call",
             title=f"{N} x {K}{', no record' if _class_of(found[0]) == 'default' else ''}",
         )
