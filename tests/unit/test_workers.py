@@ -18,6 +18,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 import torch
+from tqdm import tqdm
 
 import bitquant as bq
 from bitquant import parallel
@@ -342,6 +343,7 @@ def test_load_model_that_fails_ends_its_workers(crews, monkeypatch, tmp_path):
     """No process and no thread stays, and the error is that of the checkpoint."""
     directory = tmp_path / "damaged"
     shutil.copytree(FIXTURES / "gptq-w4g64-asym-actorder", directory)
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)  # The first bar of a process starts a thread that stays.
     threads = threading.active_count()
 
     def failing(loader, path, place):
