@@ -41,7 +41,6 @@ demo: $(BIN)/.core  ## run a 4-bit matrix multiplication, on the GPU if there is
 PYTEST_PARALLEL = $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 test: $(BIN)/.test  ## the tests that need no GPU, minutes; of those that do, that they can be imported
-	$(BIN)/python -m pytest -qq --collect-only tests/gpu
 	$(PYTEST_PARALLEL) -m 'not thorough'
 
 test-all: test  ## these, and every case of which `test` takes a sample; with PART=1/3, the first third of those cases

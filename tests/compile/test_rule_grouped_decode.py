@@ -90,7 +90,15 @@ def _build(config, arch, hint=None):
     return build(tvm.IRModule({str(func.attrs["global_symbol"]): func}), target, config.problem())
 
 
+def shown(row):
+    """What a row of HINTED shows: formats, routing, the rows of A and D, and each field of its hint."""
+    _, _, fields, hint = row
+    of_problem = ((name, str(fields.get(name))) for name in ("A_dtype", "W_dtype", "routing", "A_rows", "D_rows"))
+    return {*of_problem, *hint, ("units", hint.get("units")), ("scales", fields.get("with_channel_scale"))}
+
+
 @pytest.mark.parametrize("row", HINTED, ids=hinted_id)
+@pytest.mark.sample(shows=shown)
 def test_hinted_kernels_compile(row):
     """Kernels of all parts of the rule compile; those that sum slots ask for memory."""
     N, K, fields, hint = row
@@ -102,6 +110,7 @@ def test_hinted_kernels_compile(row):
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_89", "sm_90a", "sm_120a"])
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.sample(shows=lambda form, arch: {form, arch})
 def test_architectures(arch, form):
     """Default kernels compile for every GPU with tensor cores for 16 bits, and spill nothing."""
     config = GroupedMatmulConfig(8, 512, 1024, **UINT4, **FORMS[form], M=(1, 8))

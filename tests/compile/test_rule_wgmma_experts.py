@@ -81,6 +81,7 @@ def test_every_format_compiles_without_spills(config: bq.GroupedMatmulConfig, ru
 
 @pytest.mark.parametrize("hint", HINTS, ids=str)
 @pytest.mark.parametrize("A_dtype", ["float16", "bfloat16"])
+@pytest.mark.sample(shows=lambda hint, A_dtype: {hint, A_dtype})
 def test_nothing_is_read_before_the_kernel_before_has_ended(hint: WgmmaHint, A_dtype: str) -> None:
     """Offsets decide which weight is copied, so that no copy precedes the wait; and nothing spills."""
     archive = _build(_config(A_dtype=A_dtype, out_dtype=A_dtype, N=1000), hint)

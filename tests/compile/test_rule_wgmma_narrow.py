@@ -91,6 +91,7 @@ def test_odd_problems_have_a_default(weight: str, N: int, K: int) -> None:
 
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("fields", [PROBLEMS[4][0], PROBLEMS[6][0], PROBLEMS[8][0], PROBLEMS[9][0]], ids=str)
+@pytest.mark.sample(shows=lambda fields, rows: {str(fields), rows})
 def test_products_are_not_serialized(fields: dict, rows: int, ptxas_log: list[str]) -> None:
     """The assembler has no reason to wait for each product, as it does where others touch its registers."""
     config = _config(N=256, K=2048, **fields)

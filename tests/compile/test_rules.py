@@ -9,7 +9,10 @@ import pytest
 
 import bitquant as bq
 from bitquant.arch import cuda_target
+from bitquant.compute import select_implementation
+from bitquant.compute.matmul import symbol
 from bitquant.formats import WEIGHT_DTYPES, number_format
+from bitquant.schedule import choice_of, schedule_module
 from bitquant.schedule.rules import DecodeRule, FallbackRule, GemvRule, MmaRule, WgmmaRule
 from bitquant.testing.generators import weight_fields
 
@@ -54,13 +57,15 @@ def test_every_rule_is_asked_in_order(arch):
     else:
         assert scheduled[1].rule == "decode"
         assert scheduled[16].rule == ("wgmma" if arch == "sm_90a" else "decode")
-    plain = bq.Matmul(replace(config, fast_decoding=False), target=arch).choices
-    assert [plain[rung].rule for rung in (1, 16)] == ["gemv", "mma"]
-    assert cuda_target(arch).arch == arch
+    target = cuda_target(arch)
+    assert target.arch == arch
+    plain = schedule_module(select_implementation(replace(config, fast_decoding=False)), target)
+    assert [choice_of(plain[symbol(rung)]).rule for rung in (1, 16)] == ["gemv", "mma"]
 
 
 @pytest.mark.parametrize("A_dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", [name for name in WEIGHT_DTYPES if number_format(name).levels is not None])
+@pytest.mark.sample(shows=lambda name, A_dtype: {name, (A_dtype, number_format(name).bits)})
 def test_every_rule_decodes_every_level(name, A_dtype):
     """Each packed format of other numbers than integers is served by all rules for Hopper."""
     config = bq.MatmulConfig(

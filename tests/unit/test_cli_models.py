@@ -356,6 +356,7 @@ def test_without_transformers(command, plain, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", [*(FIXTURES / name for name in MODELS), GGUF], ids=lambda path: path.name)
+@pytest.mark.sample(shows=lambda path: {path.name.split("-")[0]})
 def test_show_fits_80_columns(path):
     """Each fixture is shown for three numbers of rows in lines of at most 80 columns."""
     text = printed("show", path, "--target", "h200", "--m", "1,16,256")

@@ -72,7 +72,7 @@ def models(**fields):
     }
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen2, biases", "gemma3, tied"])
+@pytest.mark.parametrize("name", ["llama", "qwen2, biases", pytest.param("gemma3, tied", marks=pytest.mark.thorough)])
 def test_quantized_models_compute_with_the_rounded_weights(name):
     """Logits are those of the same model with dequantized weights, but for the rounding of float32 sums."""
     model = models()[name]
@@ -109,7 +109,7 @@ def test_eight_bit_activations(A_dtype, W_dtype, bound):
     """W8A8: inputs are rounded by token, weights by channel; a forward with gradients passes."""
     model = llama().bfloat16()
     before = logits(model)
-    bq.quantize_model(model, W_dtype, group_size=-1, A_dtype=A_dtype, opt_M=(1, 16))
+    bq.quantize_model(model, W_dtype, group_size=-1, A_dtype=A_dtype, opt_M=(16,))
     layer = model.model.layers[0].mlp.up_proj
     assert layer.quantize_activations
     assert layer.channel_scale is not None

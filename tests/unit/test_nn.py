@@ -250,9 +250,16 @@ def test_quantize_errors(fault):
 # Linear.
 
 
+def kind_of(W_dtype):
+    """What a format shows of a layer; test_correctness.py has every format."""
+    fmt = number_format(W_dtype)
+    return {(type(fmt), fmt.is_unsigned), (fmt.bits > 8, fmt.is_packed), W_dtype == "int1"}
+
+
 @pytest.mark.parametrize("W_dtype", [*QUANTIZED, "float16"])
+@pytest.mark.sample(shows=kind_of)
 def test_from_float_against_the_oracle(W_dtype):
-    """A layer computes with the weight that `quantize` returned, in every format."""
+    """A layer computes with the weight that `quantize` returned, in every kind of format."""
     torch.manual_seed(0)
     source = torch.nn.Linear(K, N).half()
     layer = Linear.from_float(source, W_dtype, GROUP, opt_M=(16,))

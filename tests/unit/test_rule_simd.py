@@ -70,8 +70,12 @@ def all_formats():
 
 
 def shown(name, config, lanes, buffered):
-    """What a problem shows: its format with the product; the width of codes with lanes and the kind of loop."""
-    return {(name, config.W_dtype), (name, config.W_format.bits, lanes, buffered)}
+    """What a problem shows: its format with the product; lanes and the kind of loop with the width of codes.
+
+    Products and widths meet by whether codes fill bytes.
+    """
+    bits = config.W_format.bits
+    return {(name, config.W_dtype), (bits, lanes, buffered), (name, 8 % bits == 0, lanes, buffered)}
 
 
 @pytest.mark.parametrize(("name", "config", "lanes", "buffered"), all_formats(), ids=str)

@@ -18,6 +18,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 import torch
+from tqdm import tqdm
 
 import bitquant as bq
 from bitquant import parallel
@@ -243,7 +244,7 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("thread", ["main", "another"])
+@pytest.mark.parametrize("thread", ["main", pytest.param("another", marks=pytest.mark.thorough)])
 def test_ctrl_c_ends_the_workers(thread, tmp_path):
     """It is not for them to say when they have answered, whichever thread is interrupted; nothing is built here."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -314,7 +315,7 @@ def test_a_preparation_may_have_nothing_to_do(monkeypatch):
     assert prepare._running == set()
 
 
-@pytest.mark.parametrize("name", ["gptq-w4g64-asym-actorder", "ct-w8a8-int8"])
+@pytest.mark.parametrize("name", ["gptq-w4g64-asym-actorder", pytest.param("ct-w8a8-int8", marks=pytest.mark.thorough)])
 def test_load_model_builds_the_kernels_that_its_model_needs(name, crews, built_here, monkeypatch):
     """Those of merged layers, before they are there: prepare_model finds all of them."""
     requests, build = [], Crew.build
@@ -342,6 +343,7 @@ def test_load_model_that_fails_ends_its_workers(crews, monkeypatch, tmp_path):
     """No process and no thread stays, and the error is that of the checkpoint."""
     directory = tmp_path / "damaged"
     shutil.copytree(FIXTURES / "gptq-w4g64-asym-actorder", directory)
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)  # The first bar of a process starts a thread that stays.
     threads = threading.active_count()
 
     def failing(loader, path, place):
