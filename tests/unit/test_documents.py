@@ -339,3 +339,31 @@ def test_other_commands_name_what_is_there():
                 assert (ROOT / word).is_file(), where
         if words[:2] == ["python", "-m"] and words[2].startswith("tests."):
             assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file(), where
+
+
+# Files and names of the source.
+
+#: Files that pages name and other projects have, or that a reader makes.
+FOREIGN = {
+    "general_matmul/__init__.py", "bitblas_awq.py", "backends/bitblas.py", "BitNet/utils_quant.py",
+    "qlinear/bitblas.py", "test_awq_bitblas.py", "tests/test_bitblas.py",
+}  # fmt: skip
+
+
+def sources(file):
+    """The files of the checkout that a page may mean by the end of a path."""
+    places = (ROOT / "bitquant", ROOT / "tests", ROOT / "docs", ROOT)
+    ends = [path for place in places[:3] for path in place.rglob(file.rsplit("/")[-1])]
+    return [path for path in (*ends, ROOT / file) if f"/{path.as_posix()}".endswith(f"/{file}") and path.is_file()]
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=name(path)) for path in PAGES])
+def test_files_that_a_page_names_are_there(path):
+    """A file of Python that a page names exists, and has what "`name` in `file`" says that it has."""
+    text = FENCE.sub("", path.read_text(encoding="utf-8"))
+    for file in re.findall(r"`([\w./]+\.py)(?:::\w+)?`", text):
+        assert sources(file) or any(file.endswith(end) for end in FOREIGN), f"{name(path)}: there is no {file}"
+    for word, file in re.findall(r"`([\w.]+)` (?:in |of |\()`([\w./]+\.py)`", text):
+        found = "".join(source.read_text(encoding="utf-8") for source in sources(file))
+        last = word.split(".")[-1]
+        assert re.search(rf"\b{last}\b", found), f"{name(path)}: {file} has no {last}"
