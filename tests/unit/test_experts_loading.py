@@ -186,6 +186,7 @@ SHIPPED = {
 
 
 @pytest.mark.parametrize("name", list(SHIPPED))
+@pytest.mark.sample(shows=lambda name: set(name.split(", ")))
 def test_shipped_layouts(name, tmp_path, monkeypatch):
     """Logits are those of transformers' model with the same weights; no expert is ever in memory as floats."""
     kind, packer, fields, W_dtype = SHIPPED[name]
