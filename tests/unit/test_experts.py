@@ -69,6 +69,8 @@ def deepseek(**fields):
 
 
 MODELS = {"mixtral": mixtral, "qwen3": qwen3, "gpt_oss": gpt_oss, "deepseek": deepseek}
+#: Those with the most that saving and loading meets: gate and up in turn, and layers beside the experts.
+some_models = pytest.mark.sample(shows=lambda name: {name} & {"gpt_oss", "deepseek"})
 
 
 def make(name, **fields):
@@ -210,6 +212,7 @@ def route(tokens, E=4, top_k=2, seed=0):
 
 @pytest.mark.parametrize("tokens", [1, 5, 40])
 @pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.sample(shows=lambda name, tokens: {name, tokens, *((field, tokens < 40) for field in FORMATS[name])})
 def test_experts_against_float64(name, tokens):
     """Both forms compute with the weights that dequantize_expert gives, whatever the format."""
     made = build(FORMATS[name])
@@ -429,6 +432,7 @@ def test_quantized_models_compute_with_the_rounded_weights(name):
 @pytest.mark.parametrize(("name", "W_dtype", "method"), [
     ("mixtral", "int8", "rtn"), ("qwen3", "uint8", "hqq"), ("gpt_oss", "int8", "rtn"), ("deepseek", "uint8", "rtn"),
 ])  # fmt: skip
+@pytest.mark.sample(shows=lambda name, W_dtype, method: {W_dtype, method, *({name} & {"gpt_oss"})})
 def test_rounding_of_experts_is_that_of_linear_layers(name, W_dtype, method):
     """Each expert's weight is what quantize gives for its rows, gate and up in turn, and the module gets them back."""
     model = make(name)
@@ -463,6 +467,7 @@ def test_quantized_model_is_near_the_float_model():
 
 
 @pytest.mark.parametrize("name", list(MODELS))
+@some_models
 def test_saved_models_give_the_same_logits(name, tmp_path):
     """save_pretrained, then load_model and from_pretrained; config.json names experts once for all layers."""
     model = quantized(make(name))
@@ -478,6 +483,7 @@ def test_saved_models_give_the_same_logits(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", list(MODELS))
+@some_models
 def test_experts_are_quantized_as_they_are_read(name, tmp_path):
     """from_pretrained with a BitquantConfig gives what quantize_model does."""
     model = make(name)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 import warnings
 from typing import ClassVar
 
@@ -186,6 +187,7 @@ SHIPPED = {
 
 
 @pytest.mark.parametrize("name", list(SHIPPED))
+@pytest.mark.sample(shows=lambda name: set(name.split(", ")))
 def test_shipped_layouts(name, tmp_path, monkeypatch):
     """Logits are those of transformers' model with the same weights; no expert is ever in memory as floats."""
     kind, packer, fields, W_dtype = SHIPPED[name]
@@ -319,10 +321,11 @@ def test_quantized_directory(tmp_path):
     """A directory is quantized as quantize_model does it, experts included."""
     model = make("qwen3")
     model.save_pretrained(tmp_path / "float")
-    found = quantize_directory(tmp_path / "float", tmp_path / "int8", BitquantConfig(W_dtype="int8", group_size=32))
+    fields = {"W_dtype": "int8", "group_size": 32, "opt_M": (16,)}
+    found = quantize_directory(tmp_path / "float", tmp_path / "int8", BitquantConfig(**fields))
     assert found.formats == {"int8-g32": 12, "int8-g16": 1}  # Of experts, two products; K of down is 48.
     loaded = bq.load_model(tmp_path / "int8", "cpu")
-    wanted = bq.quantize_model(model, W_dtype="int8", group_size=32)
+    wanted = bq.quantize_model(model, **fields)
     assert difference(logits(loaded), logits(wanted)) == 0
 
 
@@ -331,13 +334,12 @@ def test_quantized_directory(tmp_path):
 SMALL = ("qwen3", {"moe_intermediate_size": 96})
 
 
-def damaged(directory, change, packer=None):
-    """A shipped checkpoint of which tensors were changed."""
-    kind, fields = SMALL
-    ship(directory, make(kind, **fields), packer or Gptq())
-    state = load_file(directory / "model.safetensors")
-    change(state)
-    save_file(state, directory / "model.safetensors", {"format": "pt"})
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A shipped checkpoint."""
+    directory, (kind, fields) = tmp_path_factory.mktemp("small"), SMALL
+    ship(directory, make(kind, **fields), Gptq())
+    return directory
 
 
 FIRST = "model.layers.1.mlp.experts"
@@ -367,9 +369,12 @@ FIRST = "model.layers.1.mlp.experts"
         rf"tensor '{FIRST}.1.up_proj.scales': must be finite",
     ),
 ])  # fmt: skip
-def test_damage_is_named(change, message, tmp_path):
+def test_damage_is_named(change, message, small, tmp_path):
     """Errors name the layer or the tensor, and there is no model."""
-    damaged(tmp_path, change)
+    shutil.copy(small / "config.json", tmp_path)
+    state = load_file(small / "model.safetensors")
+    change(state)
+    save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(bq.CheckpointError, match=message):
         bq.load_model(tmp_path, "cpu", dtype=torch.float32, opt_M=(16,))
 

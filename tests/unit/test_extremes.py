@@ -131,6 +131,7 @@ def check_every_code_of_a_scale(target, scale_dtype, exponents=(-127, 127), **fi
 
 @pytest.mark.parametrize("out_dtype", INTEGERS)
 @pytest.mark.parametrize("W_dtype", ["int8", "uint4"])
+@pytest.mark.sample(shows=lambda W_dtype, out_dtype: {W_dtype, ("output", out_dtype)})
 def test_integers_saturate(W_dtype, out_dtype):
     """The sum of two int32 has 33 bits: it does not wrap."""
     check_integers_saturate("cpu", W_dtype, out_dtype)
@@ -138,6 +139,7 @@ def test_integers_saturate(W_dtype, out_dtype):
 
 @pytest.mark.parametrize("out_dtype", INTEGERS)
 @pytest.mark.parametrize("fields", [{}, {"A_dtype": "float32"}, {"with_scaling": True}], ids=str)
+@pytest.mark.sample(shows=lambda fields, out_dtype: {str(fields), out_dtype})
 def test_integers_of_what_is_no_number(fields, out_dtype):
     """There is no NaN among integers: it is 0, as PTX's conversions have it."""
     check_integers_of_what_is_no_number("cpu", out_dtype, **fields)
@@ -155,6 +157,7 @@ def test_not_finite_stays_in_its_row(fields):
 
 @pytest.mark.parametrize("rows_per_scale", [1, 24])
 @pytest.mark.parametrize("scale_dtype", ["float8_e8m0", "float8_e4m3"])
+@pytest.mark.sample(shows=lambda scale_dtype, rows_per_scale: {scale_dtype, rows_per_scale})
 def test_every_code_of_a_scale(scale_dtype, rows_per_scale):
     """Scales of 8 bits are exact, also where rows share them."""
     # Products of bfloat16 on x86 (VDPBF16PS) take subnormal numbers for zero.

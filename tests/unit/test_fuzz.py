@@ -16,6 +16,8 @@ import bitquant as bq
 from bitquant.arch import cpu_target
 from tests import fuzz
 
+CPU_RULES = [name for name, rule in fuzz.RULES.items() if rule.is_for_cpu]
+
 
 def check_problem(random, operator, m):
     """Call an operator in several ways; return the call and how near to a bound its result came."""
@@ -43,12 +45,12 @@ def check_problem(random, operator, m):
 
 
 @pytest.mark.parametrize("seed", range(12 * fuzz.FACTOR))
+@pytest.mark.sample(shows=lambda seed: {seed % len(CPU_RULES)})
 def test_random_problem(seed, record_property, monkeypatch):
     """A random problem by a random hint: right, in bounds, and the same bits however it is called."""
     monkeypatch.setenv("BITQUANT_CACHE", "0")
     random, target = Random(f"cpu {seed}"), cpu_target()
-    names = [name for name, rule in fuzz.RULES.items() if rule.is_for_cpu]
-    drawn = None
+    names, drawn = CPU_RULES, None
     while drawn is None:  # A rule refuses everything where the CPU lacks its instructions.
         drawn = fuzz.draw(random, names[(seed + len(names) - 1) % len(names)], target)
         names = names[1:] if drawn is None else names

@@ -307,7 +307,7 @@ def test_adapters_come_after():
 def test_dequantize_of_a_bitlinear():
     """A packed BitLinear becomes a float layer with the rounded weights."""
     source = torch.nn.Linear(64, 24)
-    model = torch.nn.Sequential(BitLinear.from_bit_linear(source))
+    model = torch.nn.Sequential(BitLinear.from_bit_linear(source, opt_M=(16,)))
     values, scale = BitLinear.weight_quant(source.weight)
     bq.dequantize_model(model)
     assert type(model[0]) is torch.nn.Linear

@@ -555,6 +555,10 @@ class FakeGpu:
     layout = "fragment"
 
 
+#: Operators by rules of one's own, which are not cached on disk, by problem and layout.
+AS_THEY_STAND = {}
+
+
 @pytest.fixture
 def gpu(monkeypatch):
     """The CPU as a device with kernels, real ones, that read fragments."""
@@ -564,7 +568,10 @@ def gpu(monkeypatch):
         return fake.layout if device_type == "cpu" else "plain"
 
     def matmul(config, target, enable_tuning):
-        return bq.Matmul(config, target=target, enable_tuning=enable_tuning, rules=(AsItStands(),))
+        key = config.key(), str(target), enable_tuning, fake.layout
+        if key not in AS_THEY_STAND:
+            AS_THEY_STAND[key] = bq.Matmul(config, target=target, enable_tuning=enable_tuning, rules=(AsItStands(),))
+        return AS_THEY_STAND[key]
 
     monkeypatch.setattr(module.Kernels, "layout", layout)
     monkeypatch.setattr(module, "_in_use", weakref.WeakValueDictionary())

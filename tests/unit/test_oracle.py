@@ -300,6 +300,13 @@ def test_rounding_stays_within_the_tolerance(config, m, seed):
 
 
 @pytest.mark.parametrize("config", list(cases(stride=4)), ids=case_id)
+@pytest.mark.sample(
+    shows=lambda config: {
+        ("W", config.W_dtype), ("A, zeros", config.A_dtype, config.with_zeros and config.zeros_mode),
+        ("A, output", config.A_dtype, config.out_dtype), ("scales", config.scale_dtype, config.rows_per_scale),
+        ("output scales", config.with_activation_scale, config.with_channel_scale),
+    }
+)  # fmt: skip
 def test_generated_cases_stay_within_the_tolerance(config):
     """So it does for the list that kernels are tested with."""
     m = max(call_rows(config))

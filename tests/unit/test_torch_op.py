@@ -264,7 +264,7 @@ GRADIENTS = {
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_against_the_oracle(name):
     """A gets (dD x output scales) x decode(W), and bias the sum of dD, for A of any leading dimensions."""
-    config = bq.MatmulConfig(M=(1, 16), N=N, K=K, **GRADIENTS[name])
+    config = bq.MatmulConfig(M=(16,), N=N, K=K, **GRADIENTS[name])
     operator = bq.Matmul(config, target="cpu")
     inputs = make_inputs(config, 6)
     A = inputs.A.view(2, 3, K).requires_grad_()
@@ -548,8 +548,9 @@ def test_loaded_archives_are_unmapped(case, A, tmp_path):
 @pytest.mark.cases(select="cover", stride=23, seed=3)
 def test_dequantize_against_the_oracle(config):
     """decode(W) is right in every type, rounded once."""
+    config = config.with_M(1)  # Which makes the fewest kernels.
     operator = bq.Matmul(config, target="cpu")
-    inputs = make_inputs(config, 1 if not config.is_static else config.M)
+    inputs = make_inputs(config, 1)
     W = operator.transform_weight(inputs.W)
     weight = oracle_weight(config, inputs.W, inputs.scale, inputs.zeros_values)
     decoded = operator.dequantize(W, inputs.scale, inputs.zeros, torch.float32)
