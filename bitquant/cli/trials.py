@@ -77,7 +77,7 @@ def collect(
     from bitquant.schedule.rules import default_rules
     from bitquant.testing.bench.machine import checkout_commit
     from bitquant.testing.bench.problems import parse_kind, parse_shapes
-    from bitquant.testing.generators import HELD_OUT_SHAPES
+    from bitquant.testing.shape_sets import HELD_OUT_SHAPES
     from bitquant.tune.collect import Draw, collect
     from bitquant.tune.fleet import start_measurers, visible_gpus
 

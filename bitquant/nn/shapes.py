@@ -23,6 +23,7 @@ from bitquant.nn.checkpoints.source import read_json_file
 from bitquant.nn.contents import read_contents
 from bitquant.nn.experts import ExpertsLinear
 from bitquant.nn.linear import Linear
+from bitquant.nn.model_sizes import KNOWN_MODELS, ModelSizes, ProductSizes
 from bitquant.nn.module import AnyConfig
 from bitquant.nn.outline import (
     import_transformers,
@@ -33,7 +34,7 @@ from bitquant.nn.outline import (
 )
 from bitquant.nn.stock import StockExperts, find_stock_experts, stock_refusal
 
-__all__ = ["MODELS", "ModelProblem", "model_problems", "routing_name"]
+__all__ = ["ModelProblem", "model_problems", "routing_name"]
 
 
 @dataclass(frozen=True)
@@ -102,84 +103,25 @@ def routing_name(config: AnyConfig) -> str:
     return "" if isinstance(config, MatmulConfig) else f", {config.routing}, of {config.num_experts}"
 
 
-def _dense(
-    hidden: int, intermediate: int | None, heads: int, kv_heads: int, head_dim: int, *, with_bias: bool = False
-) -> tuple[_Heads, tuple[_Layer, ...]]:
-    """Return the layers of a decoder: attention, and, where it has one, a gated MLP that is no mixture of experts."""
-    attention = (
-        _Layer(("q_proj", "k_proj", "v_proj"), (heads + 2 * kv_heads) * head_dim, hidden, with_bias),
-        _Layer(("o_proj",), hidden, heads * head_dim, with_bias),
+def _layers_of_known(sizes: ModelSizes) -> tuple[_Heads, list[_Layer]]:
+    """Return the heads and the layers of a model of these sizes, the products of experts last."""
+    layers = [_Layer(layer.names, layer.N, layer.K, layer.with_bias) for layer in sizes.layers()]
+    of_experts = (
+        _ExpertsLayer(product.names, product.N, product.K, product.with_bias, partial(_make_experts, product))
+        for product in sizes.products()
     )
-    mlp = () if intermediate is None else _gated(hidden, intermediate)
-    return _Heads(kv_heads, head_dim), (*attention, *mlp)
+    return _Heads(sizes.num_kv_heads, sizes.head_dim), [*layers, *of_experts]
 
 
-def _gated(hidden: int, intermediate: int) -> tuple[_Layer, ...]:
-    return (
-        _Layer(("gate_proj", "up_proj"), 2 * intermediate, hidden),
-        _Layer(("down_proj",), hidden, intermediate),
-    )
+def _make_experts(product: ProductSizes, **fields: Any) -> ExpertsLinear:
+    """Return one of the two products of the experts of a layer, as `Experts` has them."""
+    experts = product.experts
+    own = {"D_rows": "tokens"} if product.is_down else {"activation": experts.activation}
+    with torch.device("meta"):
+        return ExpertsLinear(
+            experts.num_experts, product.K, product.N, product.with_bias, top_k=experts.top_k, **{**fields, **own}
+        )
 
-
-def _experts(
-    experts: int, top_k: int, hidden: int, intermediate: int, activation: str = "silu_mul", *, with_bias: bool = False
-) -> tuple[_ExpertsLayer, ...]:
-    """Return the two products of the experts of a layer, as `Experts` has them."""
-
-    def make(N: int, K: int, own: Mapping[str, Any]) -> Callable[..., ExpertsLinear]:
-        def layer(**fields: Any) -> ExpertsLinear:
-            with torch.device("meta"):
-                return ExpertsLinear(experts, K, N, with_bias, top_k=top_k, **{**fields, **own})
-
-        return layer
-
-    up, down = (2 * intermediate, hidden), (hidden, intermediate)
-    return (
-        _ExpertsLayer(("experts.gate_up_proj",), *up, with_bias, make(*up, {"activation": activation})),
-        _ExpertsLayer(("experts.down_proj",), *down, with_bias, make(*down, {"D_rows": "tokens"})),
-    )
-
-
-def _mixture(
-    dense: tuple[_Heads, tuple[_Layer, ...]], experts: tuple[_ExpertsLayer, ...]
-) -> tuple[_Heads, tuple[_Layer, ...]]:
-    return dense[0], (*dense[1], *experts)
-
-
-#: Layers by the name of a model, with q, k and v merged, and gate and up. Sizes are those of the config.json that each
-#: publisher gives (Meta, Qwen, Mistral, Google, OpenAI, DeepSeek).
-MODELS: Mapping[str, tuple[_Heads, tuple[_Layer, ...]]] = {
-    "llama-3-8b": _dense(4096, 14336, 32, 8, 128),
-    "llama-3-70b": _dense(8192, 28672, 64, 8, 128),
-    "qwen3-8b": _dense(4096, 12288, 32, 8, 128),
-    "qwen3-32b": _dense(5120, 25600, 64, 8, 128),
-    "qwen3-30b-a3b": _mixture(_dense(2048, None, 32, 4, 128), _experts(128, 8, 2048, 768)),
-    "qwen3-235b-a22b": _mixture(_dense(4096, None, 64, 4, 128), _experts(128, 8, 4096, 1536)),
-    "mistral-7b": _dense(4096, 14336, 32, 8, 128),
-    "mixtral-8x7b": _mixture(_dense(4096, None, 32, 8, 128), _experts(8, 2, 4096, 14336)),
-    "mistral-small-24b": _dense(5120, 32768, 32, 8, 128),
-    "gemma-3-27b": _dense(5376, 21504, 32, 16, 128),
-    "gpt-oss-20b": _mixture(
-        _dense(2880, None, 64, 8, 64, with_bias=True),
-        _experts(32, 4, 2880, 2880, "clamped_swiglu", with_bias=True),
-    ),
-    "gpt-oss-120b": _mixture(
-        _dense(2880, None, 64, 8, 64, with_bias=True),
-        _experts(128, 4, 2880, 2880, "clamped_swiglu", with_bias=True),
-    ),
-    "deepseek-v3": (
-        _Heads(128, 128),
-        (
-            _Layer(("q_a_proj", "kv_a_proj_with_mqa"), 1536 + 576, 7168),
-            _Layer(("q_b_proj",), 128 * 192, 1536),
-            _Layer(("kv_b_proj",), 128 * 256, 512),
-            _Layer(("o_proj",), 7168, 128 * 128),
-            *_gated(7168, 18432),
-            *_gated(7168, 2048),
-            *_experts(256, 8, 7168, 2048),
-        ),
-    ),
-}
 
 #: Layers that are cut along K, and summed over the GPUs: those behind ones that are cut along N (Shoeybi et al.,
 #: Megatron-LM, 2019, section 3). Each GPU has all of the others here, whose outputs all heads share.
@@ -195,8 +137,8 @@ def model_problems(
     Parameters
     ----------
     model
-        A name of `MODELS`, or a folder with a config.json, whose weights are not read: of a quantized checkpoint their
-        headers are, where `fields` names no format.
+        A name of `KNOWN_MODELS`, or a folder with a config.json, whose weights are not read: of a quantized checkpoint
+        their headers are, where `fields` names no format.
     fields
         Fields of `MatmulConfig` other than N and K, for every layer; M is `opt_M` of layers, which for experts counts
         tokens where they are indexed, and the rows of all experts where they are sorted.
@@ -239,16 +181,16 @@ def model_problems(
 
 def _layers_of(model: str | Path, fields: Mapping[str, Any]) -> tuple[_Heads | None, list[tuple[_Layer, AnyConfig]]]:
     """Return each layer with its problem, not cut; those of experts with that of each form of a call."""
-    if str(model) in MODELS:
-        heads, layers = MODELS[str(model)]
+    if str(model) in KNOWN_MODELS:
+        heads, layers = _layers_of_known(KNOWN_MODELS[str(model)])
         return heads, _with_configs(_formatted(str(model), layers, fields), fields)
     folder = Path(model)
     if not (folder / "config.json").is_file():
-        near = difflib.get_close_matches(str(model), MODELS, n=1)
+        near = difflib.get_close_matches(str(model), KNOWN_MODELS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"'model' must be a folder with a config.json, or one of {', '.join(MODELS)} (got {str(model)!r:.200})"
-            f"{hint}",
+            f"'model' must be a folder with a config.json, or one of {', '.join(KNOWN_MODELS)} "
+            f"(got {str(model)!r:.200}){hint}",
             model=str(model),
         )
     outline, config = _outline(folder)

@@ -2,7 +2,8 @@
 """The one list of problems, and of inputs for them, that correctness tests and timings draw from.
 
 `cases` is legal by construction: predicates here say which formats, modes and sizes go together, and nothing is tried
-out and dropped on an error. Kernels of given hints are those of `bitquant.testing.kernels`.
+out and dropped on an error. Kernels of given hints are those of `bitquant.testing.kernels`, sizes for timing those of
+`bitquant.testing.shape_sets`.
 """
 
 from __future__ import annotations
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CALL_ROWS",
-    "HELD_OUT_SHAPES",
-    "LLM_SHAPES",
-    "SHAPE_SETS",
     "Inputs",
     "call_rows",
     "case_id",
@@ -50,51 +48,6 @@ __all__ = [
 
 #: Rows of A to call an operator with: none, a vector, fewer than a tile, a tile, a tile and one.
 CALL_ROWS: tuple[int, ...] = (0, 1, 3, 16, 33)
-
-#: (N, K) of weights by the name of a set. Llama 3: qkv, attention output, gate and up, gate or up, down. "bitblas": the
-#: layers of BLOOM 176B, OPT 66B and Llama 2 70B that BitBLAS's README times. "decode": the sizes at which one row of A
-#: meets the memory's speed, small to large. "held-out": layers of Llama 3.2, Qwen2.5 and 3, Gemma 2 and 3, Phi-4,
-#: Mistral-Nemo, StarCoder2, Yi and Command R+, 2 to 400 MiB at 4 bits, by which claims are checked: nothing is tuned on
-#: them, and no model of time is fitted. Measurements of them have decided between models of time, though; those of
-#: "held-out-2" have not: layers of Phi-2 and 3, Gemma 2, Granite 3, GLM-4, Falcon, InternLM2 and Mistral Large.
-SHAPE_SETS: dict[str, tuple[tuple[int, int], ...]] = {
-    "llama-3-8b": ((6144, 4096), (4096, 4096), (28672, 4096), (14336, 4096), (4096, 14336)),
-    "llama-3-70b": ((10240, 8192), (8192, 8192), (57344, 8192), (28672, 8192), (8192, 28672)),
-    "llama-2-7b": ((12288, 4096), (4096, 4096), (22016, 4096), (4096, 11008)),
-    "llama-2-13b": ((15360, 5120), (5120, 5120), (27648, 5120), (5120, 13824)),
-    "qwen3-8b": ((6144, 4096), (4096, 4096), (24576, 4096), (4096, 12288)),
-    "qwen3-32b": ((10240, 5120), (5120, 8192), (51200, 5120), (5120, 25600)),
-    "qwen3-235b-a22b": ((9216, 4096), (4096, 8192), (3072, 4096), (4096, 1536)),
-    "gemma-3-27b": ((8192, 5376), (5376, 4096), (43008, 5376), (5376, 21504)),
-    "gpt-oss-120b": ((5120, 2880), (2880, 4096)),
-    "deepseek-v3": ((24576, 1536), (7168, 16384), (36864, 7168), (7168, 18432), (4096, 7168), (7168, 2048)),
-    "bitblas": (
-        (16384, 16384), (43008, 14336), (14336, 14336), (57344, 14336), (14336, 57344), (9216, 9216), (36864, 9216),
-        (9216, 36864), (22016, 8192), (8192, 22016), (8192, 8192), (28672, 8192), (8192, 28672),
-    ),
-    "square": ((2048, 2048), (4096, 4096), (8192, 8192), (16384, 16384)),
-    "decode": (
-        (4096, 4096), (6144, 4096), (28672, 4096), (4096, 14336), (8192, 8192), (28672, 8192), (8192, 28672),
-        (1024, 8192), (8192, 1024), (16384, 16384),
-    ),
-    "held-out": (
-        (2048, 2048), (2560, 4096), (5120, 3072), (6144, 2560), (3840, 4096), (3072, 8192), (8192, 3840), (6144, 5120),
-        (7168, 5120), (3840, 15360), (18944, 3584), (3584, 18944), (5120, 14336), (5120, 17920), (17920, 5120),
-        (30720, 3840), (6144, 24576), (35840, 5120), (4608, 36864), (7168, 20480), (40960, 7168), (8192, 29568),
-        (12288, 33792), (67584, 12288),
-    ),
-    "held-out-2": (
-        (3072, 3072), (4608, 4096), (7680, 2560), (2560, 10240), (4096, 12800), (4096, 13696), (3072, 23040),
-        (25600, 4096), (46080, 3072), (32768, 6144), (8192, 32768), (57344, 12288),
-    ),
-}  # fmt: skip
-
-#: (N, K) that are never tuned, and of which no trial is kept.
-HELD_OUT_SHAPES = frozenset((*SHAPE_SETS["held-out"], *SHAPE_SETS["held-out-2"]))
-
-#: (N, K) of the linear layers of Llama 3 8B and 70B.
-LLM_SHAPES: tuple[tuple[int, int], ...] = (*SHAPE_SETS["llama-3-8b"], *SHAPE_SETS["llama-3-70b"])
-
 
 #: Levels in no order, of which neither 16-bit type holds all, for formats that are given them.
 _CODEBOOK = (

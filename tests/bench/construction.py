@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from bitquant.nn.model_sizes import KNOWN_MODELS
+
 CONSTRUCT = """
 import json, sys, time
 import bitquant as bq
@@ -54,9 +56,10 @@ print(cpu_seconds(resource.RUSAGE_SELF) - before)
 print(cpu_seconds(resource.RUSAGE_CHILDREN))
 """
 #: (N, K) of the layers of a block of Llama 3 8B: q, k, v, output, gate, up, down; or with those of one input merged.
+_LAYERS = KNOWN_MODELS["llama-3-8b"].layers()
 LLAMA_3_8B = {
-    "merged": "6144x4096,4096x4096,28672x4096,4096x14336",
-    "as it is": "4096x4096,1024x4096,1024x4096,4096x4096,14336x4096,14336x4096,4096x14336",
+    "merged": ",".join(f"{layer.N}x{layer.K}" for layer in _LAYERS),
+    "as it is": ",".join(f"{N}x{layer.K}" for layer in _LAYERS for N in layer.columns),
 }
 IMPORT = """
 import sys, time

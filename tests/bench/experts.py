@@ -32,6 +32,7 @@ import torch
 
 from bitquant import GroupedMatmul, GroupedMatmulConfig
 from bitquant.arch import resolve_target
+from bitquant.nn.model_sizes import KNOWN_MODELS
 from bitquant.profiling import GraphTimer, copies_needed
 from bitquant.testing.bench.floor import FloorReader
 
@@ -61,19 +62,28 @@ class Layer:
         return {"gate_up": (2 * self.inner, self.hidden), "down": (self.hidden, self.inner)}
 
 
-LAYERS = {
-    "gpt-oss-20b": Layer(32, 4, 2880, 2880, MXFP4),
-    "gpt-oss-120b": Layer(128, 4, 2880, 2880, MXFP4),
-    "Qwen3-30B-A3B": Layer(128, 8, 2048, 768, UINT4),
-    "Qwen3-235B-A22B": Layer(128, 8, 4096, 1536, UINT4),
-    "Mixtral-8x7B": Layer(8, 2, 4096, 14336, UINT4),
-    "Kimi-K2/8": Layer(384, 8, 7168, 256, INT4),
+def _known(name: str, fields: dict[str, Any]) -> Layer:
+    """Return the experts of a known model, with weights in this format."""
+    model = KNOWN_MODELS[name]
+    experts = model.experts
+    return Layer(experts.num_experts, experts.top_k, model.hidden_size, experts.intermediate_size, fields)
+
+
+#: Layers on which no kernel and no cost model was developed. No `KNOWN_MODELS` are among them.
+HELD_OUT = {
     "OLMoE-1B-7B": Layer(64, 8, 2048, 1024, UINT4),
     "GLM-4.5-Air": Layer(128, 8, 4096, 1408, UINT4),
     "Phi-3.5-MoE": Layer(16, 2, 4096, 6400, MXFP4),
 }
-#: Layers on which no kernel and no cost model was developed.
-HELD_OUT = ("OLMoE-1B-7B", "GLM-4.5-Air", "Phi-3.5-MoE")
+LAYERS = {
+    "gpt-oss-20b": _known("gpt-oss-20b", MXFP4),
+    "gpt-oss-120b": _known("gpt-oss-120b", MXFP4),
+    "Qwen3-30B-A3B": _known("qwen3-30b-a3b", UINT4),
+    "Qwen3-235B-A22B": _known("qwen3-235b-a22b", UINT4),
+    "Mixtral-8x7B": _known("mixtral-8x7b", UINT4),
+    "Kimi-K2/8": Layer(384, 8, 7168, 256, INT4),
+    **HELD_OUT,
+}
 
 
 def grouped_config(layer: Layer, product: str, routing: str, rows: Sequence[int]) -> GroupedMatmulConfig:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import torch
 
 from bitquant import __version__
+from bitquant.nn.model_sizes import KNOWN_MODELS, ModelSizes
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -37,10 +38,7 @@ RANK = 16
 class Size(NamedTuple):
     """Sizes of a model and of its batch."""
 
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
+    model: ModelSizes
     layers: int
     vocabulary: int
     batch: int
@@ -48,8 +46,8 @@ class Size(NamedTuple):
     steps: int
 
 
-LLAMA = Size(4096, 14336, 32, 8, 4, 4096, 4, 512, 20)
-TINY = Size(128, 256, 4, 2, 2, 256, 2, 16, 3)
+LLAMA = Size(KNOWN_MODELS["llama-3-8b"], layers=4, vocabulary=4096, batch=4, sequence=512, steps=20)
+TINY = Size(ModelSizes(128, 256, 4, 2, 32), layers=2, vocabulary=256, batch=2, sequence=16, steps=3)
 
 
 def plain(linear: torch.nn.Linear) -> torch.nn.Module:
@@ -107,11 +105,11 @@ def adapted(make: Callable[[torch.nn.Linear], torch.nn.Module], size: Size, argu
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        hidden_size=size.hidden,
-        intermediate_size=size.intermediate,
+        hidden_size=size.model.hidden_size,
+        intermediate_size=size.model.intermediate_size,
         num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        num_key_value_heads=size.kv_heads,
+        num_attention_heads=size.model.num_heads,
+        num_key_value_heads=size.model.num_kv_heads,
         vocab_size=size.vocabulary,
         use_cache=False,
     )
@@ -183,8 +181,9 @@ def main() -> None:
     versions = (f"{name} {version(name)}" for name in ("torch", "transformers", "peft", "bitsandbytes", "bitquant"))
     print(f"{here}; {', '.join(versions)}")
     print(
-        f"\n{size.layers} layers, hidden {size.hidden}, intermediate {size.intermediate}, batch {size.batch} x "
-        f"{size.sequence}, rank {RANK}, adapters in {arguments.adapters}; median of {size.steps} steps\n"
+        f"\n{size.layers} layers, hidden {size.model.hidden_size}, intermediate {size.model.intermediate_size}, "
+        f"batch {size.batch} x {size.sequence}, rank {RANK}, adapters in {arguments.adapters}; "
+        f"median of {size.steps} steps\n"
     )
     print(
         "| layers | checkpointing | step, ms | model, MiB | peak, MiB | first loss | last loss |\n"

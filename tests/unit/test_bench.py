@@ -40,8 +40,8 @@ from bitquant.testing.bench.problems import (
     parse_shapes,
 )
 from bitquant.testing.bench.run import Bench, Listener, Options, save
-from bitquant.testing.generators import SHAPE_SETS
 from bitquant.testing.oracle import oracle_weight
+from bitquant.testing.shape_sets import SHAPE_SETS
 
 CPU = torch.device("cpu")
 GPU = SimpleNamespace(type="cuda")  # Peers ask for its type alone.

@@ -18,7 +18,8 @@ from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.decode.hint import DecodeHint
 from bitquant.schedule.rules.decode.rule import DecodeRule
 from bitquant.schedule.rules.decode.space import by_cost, least
-from bitquant.testing.generators import SHAPE_SETS, cases
+from bitquant.testing.generators import cases
+from bitquant.testing.shape_sets import SHAPE_SETS
 
 RULE = DecodeRule()
 FIRST = DecodeHint(n_tiles_per_warp=2, warps_k=4, ahead=2, unroll=2, chains=2, blocks_per_sm=2)

@@ -22,7 +22,6 @@ from bitquant.packing import pack, unpack, unpack_zeros
 from bitquant.testing import oracle as oracle_module
 from bitquant.testing.generators import (
     CALL_ROWS,
-    LLM_SHAPES,
     call_rows,
     case_id,
     cases,
@@ -44,6 +43,7 @@ from bitquant.testing.oracle import (
     round_to_output,
     tolerance,
 )
+from bitquant.testing.shape_sets import LLM_SHAPES
 
 TORCH_DTYPES = {"int8": torch.int8, "int16": torch.int16, "int32": torch.int32, "float16": torch.float16,
                 "bfloat16": torch.bfloat16, "float32": torch.float32}  # fmt: skip

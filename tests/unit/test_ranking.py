@@ -26,7 +26,7 @@ from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import applying
 from bitquant.schedule.rules.decode.rule import DecodeRule
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
-from bitquant.testing.generators import SHAPE_SETS
+from bitquant.testing.shape_sets import SHAPE_SETS
 from bitquant.tune import isolated
 from bitquant.tune.candidates import Candidate
 from bitquant.tune.collect import Draw, collect, draw_hints, mutated

@@ -37,7 +37,7 @@ from bitquant.schedule.rules import MmaRule, default_rules
 from bitquant.schedule.rules.gemv import GemvHint
 from bitquant.schedule.rules.mma.hint import MmaHint
 from bitquant.schedule.tuned import read_hint
-from bitquant.testing.generators import HELD_OUT_SHAPES
+from bitquant.testing.shape_sets import HELD_OUT_SHAPES
 from bitquant.tune.trials import read_trials
 
 SM90 = cuda_target("sm_90a")

@@ -18,8 +18,9 @@ from bitquant.cli.tune import _usage
 from bitquant.cli.tune_file import problems_of_file, without_shapes
 from bitquant.cli.tune_live import TuneDisplay, duration
 from bitquant.nn import Experts
-from bitquant.nn.shapes import MODELS, model_problems
-from bitquant.testing.generators import SHAPE_SETS
+from bitquant.nn.model_sizes import KNOWN_MODELS
+from bitquant.nn.shapes import model_problems
+from bitquant.testing.shape_sets import SHAPE_SETS
 from bitquant.tune import fleet
 from bitquant.tune.fleet import Here, Rung
 from bitquant.tune.predictor import Analytical
@@ -45,10 +46,19 @@ def shapes(problems):
 # Problems of a model.
 
 
-def test_known_models_have_the_shapes_of_the_benchmarks():
-    """Llama's shapes are those that are timed under its name, all but the one for gate or up alone."""
-    for name in ("llama-3-8b", "llama-3-70b"):
-        assert set(shapes(model_problems(name, FORMAT))) == set(SHAPE_SETS[name]) - {SHAPE_SETS[name][3]}
+def test_sets_of_shapes_follow_from_known_models():
+    """What is timed under a model's name is what is tuned; Llama 3 has gate alone too, DeepSeek lacks two layers."""
+    assert SHAPE_SETS["llama-3-8b"] == ((6144, 4096), (4096, 4096), (28672, 4096), (14336, 4096), (4096, 14336))
+    assert SHAPE_SETS["qwen3-235b-a22b"] == ((9216, 4096), (4096, 8192), (3072, 4096), (4096, 1536))
+    latents = {(1536 + 576, 7168), (128 * 256, 512)}
+    assert SHAPE_SETS["deepseek-v3"] == (
+        (24576, 1536), (7168, 16384), (36864, 7168), (7168, 18432), (4096, 7168), (7168, 2048)
+    )  # fmt: skip
+    for name in ("llama-3-70b", "llama-2-7b", "gemma-3-27b", "deepseek-v3"):
+        alone = {SHAPE_SETS[name][3]} if name == "llama-3-70b" else set()
+        left_out = latents if name == "deepseek-v3" else set()
+        found = shapes(model_problems(name, {**FORMAT, "group_size": 64}, with_experts=False))
+        assert set(found) == set(SHAPE_SETS[name]) - alone | left_out
 
 
 def test_a_folder_needs_no_weights(tmp_path):
@@ -81,7 +91,7 @@ def test_one_group_a_row_stays_one():
         assert problem.config.num_groups == 1
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", KNOWN_MODELS)
 def test_every_known_model_has_problems(name):
     """Each is legal for one GPU and cut over two, and has attention's two."""
     found = model_problems(name, {"W_dtype": "int8", "with_scaling": True}, (1, 2))

@@ -18,6 +18,7 @@ from bitquant import packing
 from bitquant.errors import ConfigError, UnsupportedError
 from bitquant.formats import number_format
 from bitquant.nn.loading import load_model
+from bitquant.nn.model_sizes import KNOWN_MODELS, ModelSizes
 from bitquant.nn.models import quantize_model
 from bitquant.nn.rounding import quantize
 from bitquant.nn.swap import layer_names, replace_layer
@@ -26,27 +27,36 @@ from bitquant.testing.bench.problems import Kind, Weights, parse_kind
 
 __all__ = ["ATTENTION", "MODELS", "Method", "float_bytes", "make_model", "parse_method"]
 
-#: Sizes of models, as the config.json of each on the Hugging Face hub states them, in the terms of transformers.
+
+def _fields_of(sizes: ModelSizes) -> dict[str, Any]:
+    """Return the fields of a transformers config that say how large the linear layers are."""
+    return {
+        "hidden_size": sizes.hidden_size,
+        "intermediate_size": sizes.intermediate_size,
+        "num_attention_heads": sizes.num_heads,
+        "num_key_value_heads": sizes.num_kv_heads,
+        "head_dim": sizes.head_dim,
+    }
+
+
+#: Fields of transformers configs by the name of a model, as the config.json of each on the Hugging Face hub has them.
 MODELS: dict[str, dict[str, Any]] = {
     "llama-3-8b": {
-        "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
-        "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "rms_norm_eps": 1e-5,
-        "max_position_embeddings": 8192, "bos_token_id": 128000, "eos_token_id": 128001,
+        "model_type": "llama", **_fields_of(KNOWN_MODELS["llama-3-8b"]), "num_hidden_layers": 32,
+        "vocab_size": 128256, "rms_norm_eps": 1e-5, "max_position_embeddings": 8192, "bos_token_id": 128000,
+        "eos_token_id": 128001,
     },
     "llama-2-13b": {
-        "model_type": "llama", "hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40,
-        "num_attention_heads": 40, "num_key_value_heads": 40, "vocab_size": 32000, "rms_norm_eps": 1e-5,
-        "max_position_embeddings": 4096,
+        "model_type": "llama", **_fields_of(KNOWN_MODELS["llama-2-13b"]), "num_hidden_layers": 40,
+        "vocab_size": 32000, "rms_norm_eps": 1e-5, "max_position_embeddings": 4096,
     },
     "qwen3-8b": {
-        "model_type": "qwen3", "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36,
-        "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936,
-        "rms_norm_eps": 1e-6, "max_position_embeddings": 40960,
+        "model_type": "qwen3", **_fields_of(KNOWN_MODELS["qwen3-8b"]), "num_hidden_layers": 36,
+        "vocab_size": 151936, "rms_norm_eps": 1e-6, "max_position_embeddings": 40960,
     },
     "tiny": {
-        "model_type": "llama", "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 512, "rms_norm_eps": 1e-5,
-        "max_position_embeddings": 512,
+        "model_type": "llama", **_fields_of(ModelSizes(128, 256, 4, 2, 32)), "num_hidden_layers": 2,
+        "vocab_size": 512, "rms_norm_eps": 1e-5, "max_position_embeddings": 512,
     },
 }  # fmt: skip
 

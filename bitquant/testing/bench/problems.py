@@ -17,8 +17,8 @@ from bitquant.errors import ConfigError
 from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.inputs import Inputs, draw_inputs
-from bitquant.testing.generators import SHAPE_SETS
 from bitquant.testing.oracle import oracle_weight
+from bitquant.testing.shape_sets import SHAPE_SETS
 
 __all__ = [
     "AXES",
