@@ -36,7 +36,10 @@ FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 #: Whatever a tokenizer does not know.
 UNKNOWN = "<unk>"
 #: Pages whose blocks take more than some seconds.
-SLOW = {"README.md", "docs/models.md", "docs/numerics.md", "docs/training.md", "docs/tutorial.md", "docs/tuning.md"}
+SLOW = {
+    "README.md", "docs/experts.md", "docs/models.md", "docs/numerics.md", "docs/training.md", "docs/tutorial.md",
+    "docs/tuning.md",
+}  # fmt: skip
 #: Libraries that a page is about.
 NEEDS = {
     "README.md": "transformers", "docs/models.md": "transformers", "docs/training.md": "peft",
