@@ -37,7 +37,6 @@ def test_list_has_no_kernel_twice_and_no_default() -> None:
 
 
 @pytest.mark.parametrize("kernel", HINTED_KERNELS[4::16], ids=str)
-@pytest.mark.sample(shows=lambda kernel: {kernel.rule, kernel.hint.to_dict().get("scaling")})
 def test_an_operator_builds_the_kernel_of_a_hint(kernel: HintedKernel) -> None:
     """The record of a hint is used: its kernel is compiled, without spills, in place of the default."""
     operator = bq.Operator(kernel.config, target=HINTED_ARCH, records=[kernel.record])

@@ -91,10 +91,11 @@ def _build(config, arch, hint=None):
 
 
 def shown(row):
-    """What a row of HINTED shows: formats, routing, the rows of A and D, and each field of its hint."""
-    _, _, fields, hint = row
+    """What a row of HINTED shows: formats, routing, the rows of A and D, each field of its hint, and how K is cut."""
+    _, K, fields, hint = row
     of_problem = ((name, str(fields.get(name))) for name in ("A_dtype", "W_dtype", "routing", "A_rows", "D_rows"))
-    return {*of_problem, *hint, ("units", hint.get("units")), ("scales", fields.get("with_channel_scale"))}
+    of_k = (fields["W_dtype"], K, hint.get("units", "rows"))
+    return {*of_problem, *hint, of_k, ("scales", fields.get("with_channel_scale"))}
 
 
 @pytest.mark.parametrize("row", HINTED, ids=hinted_id)
