@@ -188,6 +188,7 @@ def grouped_problems():
 
 @pytest.mark.parametrize("routing", ROUTINGS, ids=str)
 @pytest.mark.parametrize("options", grouped_problems(), ids=lambda options: options["activation"])
+@pytest.mark.sample(shows=lambda options, routing: {options["activation"], str(routing)})
 def test_experts_on_a_cpu(routing, options):
     """Grouped products; routing weights multiply what the activation returns, and slots are added after that."""
     config = bq.GroupedMatmulConfig(num_experts=4, N=26, M=(16,), **options, **routing)
@@ -275,6 +276,9 @@ def test_shapes_outputs_and_wrong_outputs():
     dict(A_dtype="float32", out_dtype="float32", with_activation_scale=True, with_channel_scale=True, with_bias=True),
 ])  # fmt: skip
 @pytest.mark.parametrize("is_compiled", [False, True])
+@pytest.mark.sample(
+    shows=lambda activation, options, is_compiled: {activation, ("scales", len(options)), ("compiled", is_compiled)}
+)
 def test_gradients(activation, options, is_compiled):
     """Of A and of the bias, through the activation, against torch's of the dequantized layer."""
     config = bq.MatmulConfig(

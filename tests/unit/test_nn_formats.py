@@ -210,7 +210,7 @@ def test_layers_that_round_their_input(A_dtype, W_dtype, group_size, dtype):
     """D is the product of rounded tokens and rounded weights, scaled, against float64."""
     torch.manual_seed(0)
     source = torch.nn.Linear(K, N).to(dtype)
-    module = Linear.from_float(source, W_dtype, group_size, A_dtype=A_dtype, opt_M=(1, 16))
+    module = Linear.from_float(source, W_dtype, group_size, A_dtype=A_dtype, opt_M=(16,))
     x = torch.randn(2, 5, K).to(dtype)
     values, factor = quantize_tokens(x, A_dtype)
     weight = module.dequantize(torch.float32).double()

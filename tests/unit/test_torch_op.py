@@ -545,7 +545,19 @@ def test_loaded_archives_are_unmapped(case, A, tmp_path):
 # decode(W).
 
 
+def shown(config):
+    """What a problem shows of decode(W): its kind of format and width, scales, zero points, and the layout."""
+    fmt = config.W_format
+    zeros_mode = config.zeros_mode if config.with_zeros else None
+    scale = (config.scale_dtype, config.rows_per_scale > 1) if config.with_scaling else None
+    return {
+        ("kind", type(fmt), fmt.is_unsigned), ("bits", fmt.bits, fmt.is_packed), ("zeros", zeros_mode),
+        ("scale", scale), ("A", config.A_dtype), ("layout", config.layout), ("groups", config.num_groups > 1),
+    }  # fmt: skip
+
+
 @pytest.mark.cases(select="cover", stride=23, seed=3)
+@pytest.mark.sample(shows=shown)
 def test_dequantize_against_the_oracle(config):
     """decode(W) is right in every type, rounded once."""
     config = config.with_M(1)  # Which makes the fewest kernels.
