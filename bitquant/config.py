@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
+from bitquant.arithmetic import ceil_div
 from bitquant.config_rules import check_config
 from bitquant.errors import ConfigError
 from bitquant.formats import NumberFormat, ZerosMode, number_format
@@ -264,7 +265,7 @@ class MatmulConfig:
     @cached_property
     def scale_shape(self) -> tuple[int, int]:
         """Shape of Scale, (ceil(N / rows_per_scale), K / group)."""
-        return (-(-self.N // (self.rows_per_scale if self.with_scaling else 1)), self.num_groups)
+        return (ceil_div(self.N, self.rows_per_scale if self.with_scaling else 1), self.num_groups)
 
     @cached_property
     def zeros_shape(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+from bitquant.arithmetic import ceil_div
 from bitquant.config import MatmulConfig
 from bitquant.explore import svg
 from bitquant.explore.tiling import Ring, Tiling
@@ -108,7 +109,7 @@ def waves(tiling: Tiling, resident: int) -> tuple[int, float]:
     """
     work_tiles = tiling.tiles_m * tiling.tiles_n * tiling.split_k
     together = min(resident, tiling.blocks or work_tiles)
-    count = -(-work_tiles // together)
+    count = ceil_div(work_tiles, together)
     return count, (work_tiles - (count - 1) * together) / resident
 
 
@@ -153,7 +154,7 @@ def draw_grid(tiling: Tiling, resident: int | None) -> str:
     place = {tile: i for i, tile in enumerate(_order(tiling))} if total <= _MOST_CELLS else {}
     room = 460.0
     if not place:
-        count = -(-total // together)
+        count = ceil_div(total, together)
         shown = min(count, 40)
         elements = [svg.text(10, 18, f"{total} tiles in {count} waves of up to {together}", "small")]
         for wave in range(shown):
@@ -167,7 +168,7 @@ def draw_grid(tiling: Tiling, resident: int | None) -> str:
         return svg.picture(room + 20, 36 + shown * 14, label, elements)
     # Long rows of tiles are folded, so that a tile keeps a size.
     across = min(tiling.tiles_n, 32)
-    folds = -(-tiling.tiles_n // across)
+    folds = ceil_div(tiling.tiles_n, across)
     cell = min(30.0, max(12.0, (room - 50) / across))
     elements = [svg.text(44, 14, f"n: {tiling.tiles_n} tiles", "small")]
     for (m, n), index in place.items():

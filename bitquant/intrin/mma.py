@@ -15,6 +15,8 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
+
 __all__ = [
     "CHUNK_BYTES",
     "UNIT",
@@ -134,7 +136,7 @@ class Tile:
         """Bytes from a row to the next."""
         if self.swizzled:
             return self.row_bytes
-        chunks = -(-self.row_bytes // CHUNK_BYTES)
+        chunks = ceil_div(self.row_bytes, CHUNK_BYTES)
         return (chunks | 1) * CHUNK_BYTES
 
     @property
@@ -221,7 +223,7 @@ def copy_tile(
     """
     per_row = tile.row_bytes // width
     total = tile.rows * per_row
-    count = -(-total // threads)
+    count = ceil_div(total, threads)
 
     def guard(row: Expr, byte: Expr) -> Expr | None:
         conditions = []

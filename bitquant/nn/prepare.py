@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from bitquant import parallel
+from bitquant.arithmetic import ceil_div
 from bitquant.build import watched
 from bitquant.errors import BitquantError, BuildError, ConfigError
 from bitquant.nn.device import as_device, check_module
@@ -225,7 +226,7 @@ def _crew_for(items: list[_Item]) -> Crew | None:
     if getattr(sys, "frozen", False):  # An application that contains its interpreter: it would start itself.
         return None
     workers = min(cpus, len(by_workers))
-    return Crew(workers, -(-cpus // workers), Worker.for_module("bitquant.worker", without=("torch",)))
+    return Crew(workers, ceil_div(cpus, workers), Worker.for_module("bitquant.worker", without=("torch",)))
 
 
 def _wanted(model: Any, device_type: str | None) -> dict[tuple[Any, str], str]:

@@ -17,6 +17,7 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.arch import gpu_arch
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.matmul import RUNG_ATTR
 from bitquant.compute.tokens import TokenConfig, magnitude_bits, maximum_of_bits, rounded, token_factor, widened
 from bitquant.intrin.launch import trigger_dependent_launch, wait_for_dependency, with_dependent_launch
@@ -80,7 +81,7 @@ def tokens_hint(config: TokenConfig, K: int, is_aligned: bool, target: Target) -
         return None
     wide = _WIDE_BYTES * 8 // config.x_format.bits
     elements = wide if is_aligned and K % wide == 0 else 1
-    warps = -(-K // (elements * _KEPT * 32))
+    warps = ceil_div(K, elements * _KEPT * 32)
     return TokensHint(min(_MOST_WARPS, 1 << (warps - 1).bit_length()), elements)
 
 

@@ -14,6 +14,7 @@ from tvm.script import tirx as T
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
+from bitquant.arithmetic import balanced_chunk, ceil_div
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import scale_value, tag, zero_point
 from bitquant.config import MatmulConfig
@@ -74,7 +75,7 @@ def _vectors_a_group(config: MatmulConfig, lanes: int) -> int | None:
     """Return the vectors along k of a group, or None where a vector may reach into another group."""
     k_lanes = _k_lanes(config, lanes)
     if config.num_groups == 1:
-        return math.ceil(config.K / k_lanes)
+        return ceil_div(config.K, k_lanes)
     return None if config.group % k_lanes else config.group // k_lanes
 
 
@@ -96,7 +97,7 @@ def _chunk_size(vectors: int, step: int, most: int) -> int:
         for chunk in range(most // unit * unit, most // 4, -unit):
             if vectors % chunk == 0:
                 return chunk
-    return math.ceil(vectors / math.ceil(vectors / most))  # The last chunk is filled up with zeros.
+    return balanced_chunk(vectors, most)  # The last chunk is filled up with zeros.
 
 
 def lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane: Expr, lanes: int, bits: int) -> Expr:
@@ -168,7 +169,7 @@ class CpuGeometry(Geometry):
     def _hint_fault(self) -> str | None:
         config, hint = self.config, self.hint
         group = _vectors_a_group(config, hint.lanes)
-        vectors = math.ceil(config.K / _k_lanes(config, hint.lanes))
+        vectors = ceil_div(config.K, _k_lanes(config, hint.lanes))
         if hint.rows * hint.cols > _MAX_SUMS:
             return f"needs rows * cols <= {_MAX_SUMS}, the sums in registers"
         if hint.row_tile % hint.rows:
@@ -240,8 +241,8 @@ class CpuRule(Rule):
         K_LANES = _k_lanes(config, LANES)
         N_LANES = LANES // K_LANES
         ROW_BLOCKS, COL_BLOCKS = hint.row_tile // ROWS, hint.col_tile // COLS
-        chunks = math.ceil(K / (K_LANES * CHUNK))
-        col_tiles = math.ceil(N / (N_LANES * hint.col_tile))
+        chunks = ceil_div(K, K_LANES * CHUNK)
+        col_tiles = ceil_div(N, N_LANES * hint.col_tile)
         is_ragged = K % K_LANES > 0  # The last vector is not whole.
         is_padded = chunks * CHUNK * K_LANES > K  # There are vectors beyond K.
         group = _vectors_a_group(config, LANES)
@@ -446,7 +447,7 @@ def _wanted_hint(problem: Problem) -> CpuHint:
     config, rung, target = problem.config, problem.rung, problem.target
     lanes = 16 if _has_feature(target, "avx512f") else 8
     simd_lookup = config.W_format.codebook is not None and _has_feature(target, "avx2")
-    vectors = math.ceil(config.K / _k_lanes(config, lanes))
+    vectors = ceil_div(config.K, _k_lanes(config, lanes))
     group = _vectors_a_group(config, lanes)
     if rung > 4 or not (config.is_static or rung == 1):
         # A tile of 16 x 64 vectors; nn reads it by rows of k, the longer the better.

@@ -6,6 +6,8 @@ from __future__ import annotations
 import functools
 import math
 
+from bitquant.arithmetic import ceil_div
+
 __all__ = ["expected_units"]
 
 #: Standard deviations beyond which nothing is reckoned with, and from which on a sum of many terms is not made.
@@ -19,7 +21,7 @@ def expected_units(rows: int, experts: int, most: int) -> float:
     They are the tiles along m of kernels whose tiles have rows of one expert.
     """
     if most == 1 or experts == 1:
-        return float(-(-rows // most))
+        return float(ceil_div(rows, most))
     p = 1 / experts
     mean, deviation = rows * p, math.sqrt(rows * p * (1 - p))
     if deviation > 2 * most and mean > _FAR * deviation:  # All rests of a piece are equally likely.
@@ -32,5 +34,5 @@ def expected_units(rows: int, experts: int, most: int) -> float:
         ways = math.lgamma(rows + 1) - math.lgamma(count + 1) - math.lgamma(rows - count + 1)
         return math.exp(ways + count * math.log(p) + (rows - count) * math.log1p(-p))
 
-    total = experts * sum(-(-count // most) * probability(count) for count in range(first, last + 1))
+    total = experts * sum(ceil_div(count, most) * probability(count) for count in range(first, last + 1))
     return min(total, float(rows))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bitquant.arithmetic import ceil_div
 from bitquant.errors import UnsupportedError
 from bitquant.testing.bench.report import (
     Entry,
@@ -352,7 +353,7 @@ def _latency_figure(entries: Sequence[Entry], title: str, figure_type: Any) -> A
     if not shapes:
         return None
     columns = min(3, len(shapes))
-    lines = -(-len(shapes) // columns)
+    lines = ceil_div(len(shapes), columns)
     figure = figure_type(figsize=(4 * columns, 3 * lines), layout="constrained")
     names = ("ours", "floor", *dict.fromkeys(name for entry in entries for name in entry.get("peers", {})))
     styles: dict[str, dict[str, Any]] = {

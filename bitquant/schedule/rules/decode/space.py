@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bitquant.arch import RESERVED_SMEM_BYTES
+from bitquant.arithmetic import ceil_div, round_up
 from bitquant.problem import Problem
 from bitquant.schedule.rules.decode.cost import (
     cost_us,
@@ -99,7 +100,7 @@ def _geometries(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
         slots = g.gpu.sm_count * g.gpu.decode_cluster_share(h.split_k) * h.blocks_per_sm / h.split_k / g.grid_m
         one_wave = max(1, math.ceil(g.blocks_n / slots))
         for n_blocks, multicast in itertools.product(sorted({1, one_wave}), _multicasts(g)):
-            if math.gcd(g.blocks_n, -(-g.blocks_n // n_blocks)) % multicast:
+            if math.gcd(g.blocks_n, ceil_div(g.blocks_n, n_blocks)) % multicast:
                 continue
             is_same = n_blocks == multicast == 1
             candidate = _with_a_that_fits(
@@ -144,7 +145,7 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
         if not (8 if tiles_k >= 16 else 4) <= warps <= 16 or split_k * warps_k > max(tiles_k, 4):
             continue
         # Larger clusters leave multiprocessors idle: only where there are too few blocks without them.
-        if split_k > 2 and 2 * first.units * math.ceil(c.N / (16 * n_tiles * warps_n)) >= gpu.sm_count:
+        if split_k > 2 and 2 * first.units * ceil_div(c.N, 16 * n_tiles * warps_n) >= gpu.sm_count:
             continue
         chains = min(first.most_chains, max(1, 4 // (n_tiles * first.m_tiles)))
         # Other numbers than powers of two were seen to spill with more rows, and where weights go to registers.
@@ -179,13 +180,13 @@ def _warps(first: DecodeGeometry, n_tiles: int, split_k: int) -> Iterator[tuple[
     is_odd = n_tiles in (3, 5)
     if not is_odd:
         yield from itertools.product((1, 2, 4, 8, 16), powers)
-    tiles_n, gpu = math.ceil(first.units * -(-first.config.N // 16)), first.gpu
+    tiles_n, gpu = math.ceil(first.units * ceil_div(first.config.N, 16)), first.gpu
     slots = int(gpu.sm_count * gpu.decode_cluster_share(split_k)) // split_k
-    filling = {-(-tiles_n // (slots * times)) for times in (1, 2, 3, 4)}
+    filling = {ceil_div(tiles_n, slots * times) for times in (1, 2, 3, 4)}
     if is_odd:
         yield from itertools.product((1, 2, 3, 4, 5, 8), sorted(t // n_tiles for t in filling if t % n_tiles == 0))
         return
-    filling = {-(-tiles // n_tiles) for tiles in filling}
+    filling = {ceil_div(tiles, n_tiles) for tiles in filling}
     yield from itertools.product((1, 2, 3, 4, 5, 8), sorted(filling - set(powers)))
 
 
@@ -198,7 +199,7 @@ def _in_equal_shares(g: DecodeGeometry) -> DecodeGeometry | None:
     h, blocks = g.hint, g.gpu.sm_count * g.hint.blocks_per_sm
     if h.block_m > 8 or g.is_digits or h.split_k > 1 or g.grid_m > 1 or not g.config.has_most_rows(g.rung):
         return None
-    if g.units != 1 or g.blocks_n / (-(-g.blocks_n // blocks) * blocks) > BUSY_SHARE:
+    if g.units != 1 or g.blocks_n / (round_up(g.blocks_n, blocks)) > BUSY_SHARE:
         return None
     phase = max(1, g.warp_tiles * g.blocks_n // (PHASES_OF_SHARE * blocks * h.unroll)) * h.unroll
     if phase >= g.warp_tiles:

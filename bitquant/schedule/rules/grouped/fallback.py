@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.grouped import of_expert, rounded_output
 from bitquant.compute.matmul import decode_weight, tag
 from bitquant.grouped_config import GroupedMatmulConfig
@@ -135,7 +136,7 @@ def _sorted(geometry: Geometry) -> PrimFunc:
                 before = expert_of(T.max(start - 1, 0))
                 is_first = tirx.any(start == 0, e != before)
                 is_here = tirx.all(is_first, e < E, first_row + start < rows_of_A)
-                with T.If(is_here), T.Then(), T.serial(-(-K // 32)) as step:
+                with T.If(is_here), T.Then(), T.serial(ceil_div(K, 32)) as step:
                     k = step * 32 + lane
                     with T.If(k < K), T.Then():
                         w = T.alloc_local((OF_W,), dtype)
@@ -177,7 +178,7 @@ def _indexed(geometry: Geometry) -> PrimFunc:
     one, WARPS, TOP_K = config.matmul, hint.warps, config.top_k
     E, K, dtype = config.num_experts, config.K, config.matmul.reduce_dtype
     COLUMNS, OF_W = config.columns, config.rows_per_column
-    n_blocks = -(-COLUMNS // WARPS)
+    n_blocks = ceil_div(COLUMNS, WARPS)
     per_token = 1 if config.reduces_slots else TOP_K  # Blocks along m for a token.
     A_has_slots = config.A_rows == "slots"
 
@@ -197,7 +198,7 @@ def _indexed(geometry: Geometry) -> PrimFunc:
                 with T.Then():
                     for i in range(OF_W):
                         store_local(total, i, _zero(dtype))
-                    with T.serial(-(-K // 32)) as step:
+                    with T.serial(ceil_div(K, 32)) as step:
                         k = step * 32 + lane
                         with T.If(k < K), T.Then():
                             place = (*in_A, k)

@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.grouped import of_expert, rounded_output
 from bitquant.compute.matmul import scale_value, tag, zero_point
@@ -89,7 +90,7 @@ def _kernel(geometry: Geometry) -> PrimFunc:
     # The sums of a chunk: integers where A and the codes are, else float32. Then scale and zero point.
     dtype = "int32" if a_format.is_integer else "float32"
     total_dtype = one.reduce_dtype
-    n_blocks = -(-N // (WARPS * ROWS))
+    n_blocks = ceil_div(N, WARPS * ROWS)
     per_token = 1 if config.reduces_slots else TOP_K  # Blocks along m for a token.
     A_has_slots, OF_W = config.A_rows == "slots", config.rows_per_column
 
@@ -104,7 +105,7 @@ def _kernel(geometry: Geometry) -> PrimFunc:
         dot, sum_of_a = T.alloc_local((ROWS,), dtype), T.alloc_local((1,), dtype)
         # Rows beyond N read the last one and are not stored.
         rows = [T.min(first + r, N - 1) for r in range(ROWS)]
-        with T.serial(-(-(K // CHUNK) // 32)) as step:
+        with T.serial(ceil_div(K // CHUNK, 32)) as step:
             chunk = step * 32 + lane
             with T.If(chunk < K // CHUNK), T.Then():
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 
+from bitquant.arithmetic import ceil_div
 from bitquant.intrin.wgmma import SWIZZLE_BYTES
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.products import FLOAT8_RUN_K, REGISTERS_OF_STEP, Products
@@ -66,16 +67,17 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     """Return the predicted time of a call with `geometry.rung` rows of A, in microseconds; the hint need not fit."""
     config, products, h, m = geometry.config, geometry.products, geometry.hint, geometry.rung
     gpu, N, K = geometry.problem.gpu, config.N, config.K
-    m_tiles, n_tiles = geometry.expected_m_tiles, -(-N // h.block_n)
+    m_tiles, n_tiles = geometry.expected_m_tiles, ceil_div(N, h.block_n)
     step_k = products.step_k
-    steps = -(-K // (h.block_k * h.parts)) * (h.block_k // step_k)
+    steps = ceil_div(K, h.block_k * h.parts) * (h.block_k // step_k)
     n_tiles += -n_tiles % h.multicast
     resident = int(gpu.sm_count * h.blocks_per_sm * gpu.wgmma_cluster_share(h.cluster)) // h.split_k
     waves, shares_tail = tile_waves(m_tiles * n_tiles, resident, h.tail_split)
 
     # What runs together on a multiprocessor: not more blocks than there are.
     shares = h.tail_split if shares_tail else h.split_k
-    together = h.blocks_per_sm if h.stream_k else min(h.blocks_per_sm, -(-m_tiles * n_tiles * shares // gpu.sm_count))
+    blocks_of_sm = ceil_div(m_tiles * n_tiles * shares, gpu.sm_count)
+    together = h.blocks_per_sm if h.stream_k else min(h.blocks_per_sm, blocks_of_sm)
     flops = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
     tensor_us = flops * (products.a_bits / 16) / gpu.wgmma_sm_flops * 1e6
     instructions = step_instructions(geometry) + promotion_instructions(products, h.block_m)

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from bitquant.arithmetic import ceil_div, round_up
 from bitquant.problem import Problem
 from bitquant.schedule.rules.hopper.cost import predicted_us, tile_waves
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
@@ -101,7 +102,7 @@ def hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Iter
                         )
                     if tail_split > 1 and (scaling == "sums" or not _shares_tail(problem, tile)):
                         continue
-                    is_split = clusters == (1, 1) and idles(problem, tile, -(-m // block_m))
+                    is_split = clusters == (1, 1) and idles(problem, tile, ceil_div(m, block_m))
                     split = [replace(tile, stream_k=True)] if is_split else []
                     longest = MAX_BLOCK_K if scaling == "sums" else MAX_BLOCK_K // 2
                     for whole in (tile, *split):
@@ -127,20 +128,20 @@ def idles(problem: Problem, hint: WgmmaHint, m_tiles: int) -> bool:
     """
     if hint.parts > 1:
         return False
-    tiles = m_tiles * -(-problem.config.N // hint.block_n)
+    tiles = m_tiles * ceil_div(problem.config.N, hint.block_n)
     blocks = problem.gpu.sm_count * hint.blocks_per_sm
-    return MOST_SHARERS * tiles >= blocks and tiles / (-(-tiles // blocks) * blocks) < BUSY_SHARE
+    return MOST_SHARERS * tiles >= blocks and tiles / (round_up(tiles, blocks)) < BUSY_SHARE
 
 
 def _shares_tail(problem: Problem, hint: WgmmaHint) -> bool:
     """Return whether the last wave leaves so many multiprocessors idle that its tiles are shared."""
-    tiles = -(-problem.rung // hint.block_m) * -(-problem.config.N // hint.block_n)
+    tiles = ceil_div(problem.rung, hint.block_m) * ceil_div(problem.config.N, hint.block_n)
     return tile_waves(tiles, problem.gpu.sm_count * hint.blocks_per_sm, hint.tail_split)[1]
 
 
 def _n_tiles_per_cta(N: int, hint: WgmmaHint) -> list[int]:
     """Return the blocks of rows of a tile worth trying: all, and one less where tiles then fill the GPU better."""
-    most, total = hint.n_tiles_per_consumer * hint.consumers_n, -(-N // ROWS)
+    most, total = hint.n_tiles_per_consumer * hint.consumers_n, ceil_div(N, ROWS)
     return (
         [0, most - 1]
         if hint.n_tiles_per_consumer > 1 and most > 2 and total % (most - 1) == 0 and total % most == 0
@@ -150,8 +151,8 @@ def _n_tiles_per_cta(N: int, hint: WgmmaHint) -> list[int]:
 
 def _block_sizes(m: int, unit: int) -> list[int]:
     """Return the numbers of rows of A worth trying: powers of two and their like, and equal shares of m."""
-    limit = min(256, -(-m // unit) * unit)
-    shares = {-(-m // (unit * count)) * unit for count in range(1, 5)}
+    limit = min(256, round_up(m, unit))
+    shares = {ceil_div(m, unit * count) * unit for count in range(1, 5)}
     sizes = shares | {16, 32, 64, 96, 128, 160, 192, 256}
     least = min(limit, 16 if m < 128 else 64)
     return sorted(size for size in sizes if least <= size <= limit)

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar
 
 from tvm.tirx import PrimFunc
 
+from bitquant.arithmetic import balanced_chunk, round_up
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
@@ -176,12 +176,12 @@ def _wanted_hint(problem: Problem, product: Product, lanes: int, is_few: bool | 
     if not is_few and lanes == 16 and rung >= _MANY_ROWS:
         rows = 6
     tile_rows = min(rung, few_rows) if is_few else (132 if rows == 6 else 64)
-    row_tile = -(-tile_rows // rows) * rows
+    row_tile = round_up(tile_rows, rows)
     row_bytes = product.unit_bits // 8 * block_k
     # Bytes of a decoded column: bfloat16 gains 2 to 4% by twice as many.
     column_bytes = 2 * _COLUMN_BYTES if product is BFLOAT16 else _COLUMN_BYTES
     most = _ROWS_BYTES // (row_tile * row_bytes) if is_few else column_bytes // row_bytes
-    chunk = _even_chunk(blocks // step, max(1, most // step)) * step
+    chunk = balanced_chunk(blocks // step, max(1, most // step)) * step
     return SimdHint(lanes, rows, cols, row_tile, 16, chunk, not is_few, prefetch)
 
 
@@ -191,8 +191,3 @@ def _reads_ahead(problem: Problem, product: Product) -> bool:
     It is the faster way where little is done with a word. Otherwise several sums hide the latency of their additions.
     """
     return product is INT8 or (product is BFLOAT16 and problem.config.W_format.bits == 8)
-
-
-def _even_chunk(count: int, most: int) -> int:
-    """Return a chunk of at most `most` that cuts `count` into parts of nearly one size."""
-    return math.ceil(count / math.ceil(count / most))

@@ -9,6 +9,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.grouped import of_expert, rounded_output
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.schedule.rules.decode.emit.context import Context
@@ -190,7 +191,7 @@ class RowsOfExpert:
         g, context = self.g, self.context
         with T.serial(self._blocks_n) as block:
             first = T.truncdiv(self._n0(block), g.config.rows_per_column)
-            with T.serial(-(-g.block_columns // g.threads)) as part:
+            with T.serial(ceil_div(g.block_columns, g.threads)) as part:
                 column = local("int32", part * g.threads + context.thread)
                 with T.If(tirx.all(column < g.block_columns, first + column < g.config.columns)), T.Then():
                     emit(first + column)

@@ -15,6 +15,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
@@ -77,7 +78,7 @@ class ExpertSearch:
         """Emit what comes before the wait for the kernel before this one; a barrier must follow."""
         if self.config.is_sorted:
             return
-        for part in range(-(-self._kinds // self.g.threads)):
+        for part in range(ceil_div(self._kinds, self.g.threads)):
             at = part * self.g.threads + self.context.thread
             with T.If(at < self._kinds), T.Then():
                 T.evaluate(T.ptx["st.shared.u32"](self._count_address(at), T.uint32(0)))
@@ -120,7 +121,7 @@ class ExpertSearch:
 
     def _experts_of_lane(self) -> Callable[[Callable[[Expr, Expr], None]], None]:
         """Emit the loads of the rows of a lane's experts, every 32nd; return what emits something for each of them."""
-        count, lane = -(-self._kinds // 32), self.context.lane
+        count, lane = ceil_div(self._kinds, 32), self.context.lane
 
         def one(each: Callable[[Expr, Expr], None], i: Expr, rows: Callable[[Expr], Expr]) -> None:
             expert = local("int32", i * 32 + lane)
@@ -183,7 +184,7 @@ class ExpertSearch:
         """Emit the count of the slots of each expert in shared memory."""
         context, threads, grouped = self.context, self.g.threads, self.g.grouped
         # As many as the rung's tokens have; more of them only where calls may have more tokens.
-        steps = -(-grouped.rung * self.config.rows_per_m // threads)
+        steps = ceil_div(grouped.rung * self.config.rows_per_m, threads)
         count_held = 0 if self._is_in_order else min(_MOST_HELD_SLOTS, steps)
         has_more = steps > count_held or not self.config.has_most_rows(grouped.rung)
         before = T.alloc_local((1,), "uint32")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from bitquant.arithmetic import round_up
 from bitquant.grouped_config import GroupedMatmulConfig, expected_experts
 from bitquant.intrin.mma import Tile
 from bitquant.problem import Problem
@@ -178,7 +179,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
     @property
     def rows_offset(self) -> int:
         """Where the rows of the unit stand, 4 bytes each; of rows that are indexed."""
-        return -(-self.smem.end // 16) * 16
+        return round_up(self.smem.end, 16)
 
     @property
     def complete_offset(self) -> int:
@@ -201,4 +202,4 @@ class GroupedDecodeGeometry(DecodeGeometry):
     @property
     def values_offset(self) -> int:
         """Where values stand that the blocks of a cluster add up, float32, those of two blocks of n in turn."""
-        return -(-self.smem.end // 16) * 16
+        return round_up(self.smem.end, 16)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, cast
 
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.grouped import OfExpert
 from bitquant.intrin.launch import wait_for_dependency
 from bitquant.intrin.mma import load_coherent, local, store_local
@@ -96,7 +97,7 @@ class ExpertScheduler(TileScheduler):
         """
         context, operands = self.context, self._operands
         E, block_m, lane = self._experts, context.hint.block_m, context.lane
-        each = -(-E // 32)
+        each = ceil_div(E, 32)
         with T.If(thread // 32 == 1), T.Then():
             wait_for_dependency()  # Offsets may be a result of the kernel before.
             ends, tiles = (T.alloc_local((each,), "int32") for _ in range(2))
