@@ -32,7 +32,7 @@ from bitquant.schedule.apply import CHOICE_ATTR, choice_of
 from bitquant.source import readable
 from bitquant.versions import versions
 
-__all__ = ["Archive", "Listing", "build", "listing", "share_equal_functions", "tell", "watched"]
+__all__ = ["Listing", "build", "listing", "share_equal_functions", "tell", "watched"]
 
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.
 _source_only: contextvars.ContextVar[bool] = contextvars.ContextVar("source_only", default=False)

@@ -12,7 +12,7 @@ import torch
 from torch.autograd import forward_ad
 
 from bitquant import workspace
-from bitquant.build import Archive
+from bitquant.archive import Archive
 from bitquant.operands import ARGUMENTS, OUTPUT
 from bitquant.operator.signature import DeviceCheck, Expected, Operands, Signature
 from bitquant.threads import follow_torch_threads

@@ -40,7 +40,7 @@ def flop(config: MatmulConfig | GroupedMatmulConfig, m: int) -> int:
 
 
 def floor_us(config: MatmulConfig | GroupedMatmulConfig, m: int, gpu: GpuArch, *, is_uniform: bool = False) -> float:
-    """Return what a call takes at least, in microseconds: `bytes_per_call` by the bandwidth of the data sheet."""
+    """Return the least time of a call in microseconds: `bytes_per_call` over the bandwidth of the GPU's data sheet."""
     return bytes_per_call(config, m, is_uniform=is_uniform) / gpu.bandwidth_bytes_per_s * 1e6
 
 

@@ -217,7 +217,21 @@ class _CudaKernel:
         self, X: Any, WeightScale: Any, Values: Any, Factor: Any, K: Expr, row: Expr, thread: Expr, least: Expr,
         is_inverse: Expr,
     ) -> None:  # fmt: skip
-        """Emit what a thread does."""
+        """Emit what a thread does: the maximum over its row, then the rounding.
+
+        Parameters
+        ----------
+        X, WeightScale, Values, Factor
+            The operands: x, the scale of the weight, x rounded, and the factor of each row.
+        K
+            Elements of a row.
+        row, thread
+            Indices of the block, which is a row, and of the thread.
+        least
+            The least maximum of |x| that a factor is made from (`bitquant.compute.tokens`).
+        is_inverse
+            Whether Factor is 1 / (s * weight scale), and not s.
+        """
         words, elements = self.words, self.hint.elements
         loads = tirx.truncdiv(K, elements) if elements > 1 else K
         kept, again = T.alloc_local((_KEPT * words,), "uint32"), T.alloc_local((words,), "uint32")

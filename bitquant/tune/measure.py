@@ -134,6 +134,8 @@ def wrong(result: torch.Tensor, expected: torch.Tensor, config: MatmulConfig | G
         D, or some rows of it, of the output's type.
     expected
         The same in float64, of a `Case`.
+    config
+        The problem, whose types decide the bounds.
     """
     got = result.double()
     if not bool(got.isfinite().all()):

@@ -21,6 +21,10 @@ def codes_of_words(words: torch.Tensor, bits: int, count: int) -> torch.Tensor:
     ----------
     words
         (rows, ceil(count * bits / 32)) int32.
+    bits
+        Bits a code, 1 to 8.
+    count
+        Codes a row.
 
     Returns
     -------

@@ -114,7 +114,7 @@ class GemvRule(Rule):
         w_bytes, a_bytes = CHUNK * w_format.bits // 8, CHUNK * a_format.bits // 8
         w_width, a_width = load_width_bytes(w_bytes), load_width_bytes(a_bytes)
         w_words, a_words = w_bytes // 4, a_bytes // 4
-        columns = config.W_shape[1]  # Stored elements a row; `per_column` of them hold one chunk.
+        columns = config.W_shape[1]  # Stored elements a row; `per_chunk` of them hold one chunk.
         per_chunk = columns * CHUNK // K
         element_bytes = max(8, w_format.bits) // 8
         # The sums of a chunk: integers where A and the codes are, else float32. Then scale and zero point.

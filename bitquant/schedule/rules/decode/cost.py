@@ -226,7 +226,7 @@ def instructions(g: DecodeGeometry) -> float:
 
 
 def _digit_instructions(g: DecodeGeometry) -> float:
-    """Return `_instructions` where A is multiplied as digits: a mask for four codes, an mma for 32 k of a plane."""
+    """Return `instructions` where A is multiplied as digits: a mask for four codes, an mma for 32 k of a plane."""
     layout, planes = g.fragment_layout, len(g.fragment_layout.planes)
     steps = layout.tile_k / 32
     products = steps * (planes + (1 / g.hint.n_tiles_per_warp if g.needs_sum_of_a else 0))

@@ -52,7 +52,7 @@ def left_operand(config: MatmulConfig) -> str:
 
 
 def promotes(config: MatmulConfig) -> bool:
-    """Return whether sums over short runs of k are added to totals in float32 (`emit.promotion`)."""
+    """Return whether sums over short runs of k are added to totals in float32 (`emit.accumulate.Promotion`)."""
     a = config.A_format
     return a.bits == 8 and (not a.is_integer or (config.with_scaling and config.num_groups > 1))
 
@@ -98,7 +98,7 @@ class Products:
         0.27.0.post1 knows those of integers up to 224).
     step_k
         Elements of k of a *step*: 128 bytes of a row of A.
-    layout
+    fragment_layout
         Tiles of the stored weight; None where it is dense.
     unit_k
         Least k that a slot of the ring holds: one tile of the weight's layout and one step.

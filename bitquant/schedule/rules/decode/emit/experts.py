@@ -32,8 +32,8 @@ class RowsOfExpert:
     ----------
     expert
         The unit's expert, E for none; -1 where there is no such unit.
-    rows
-        Rows of the unit.
+    rows_left
+        Rows of the unit, or None where it has `DecodeGeometry.rows_of_a`.
     """
 
     def __init__(self, context: Context, index: Expr) -> None:

@@ -38,6 +38,8 @@ class GroupedDecodeGeometry(DecodeGeometry):
         A grouped problem.
     hint
         A hint of its rule.
+    formats
+        What the problem decides without a hint, where another geometry has it already (`with_hint`).
 
     Attributes
     ----------
