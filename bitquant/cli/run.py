@@ -144,7 +144,7 @@ def _construct(config: MatmulConfig, target: str | None) -> tuple[Matmul, _Const
 
     from bitquant import cache
     from bitquant.arch import resolve_target
-    from bitquant.build import watched
+    from bitquant.build import progress_reported
     from bitquant.matmul import Matmul
 
     resolved = resolve_target(target)
@@ -156,7 +156,7 @@ def _construct(config: MatmulConfig, target: str | None) -> tuple[Matmul, _Const
             target=target,
         )
     begin = time.perf_counter()
-    with Progress() as progress, watched(progress.advance):
+    with Progress() as progress, progress_reported(progress.advance):
         progress.say("compiling kernels", len(config.ladder))
         operator = Matmul(config, target=resolved)
     seconds = time.perf_counter() - begin
