@@ -162,16 +162,16 @@ def _of_wgmma(h: WgmmaHint, g: Any) -> Tiling:
     tiles_m, experts = g.expected_m_tiles, ""
     if g.num_experts is not None:
         experts = f"A tile along m has rows of one expert; {tiles_m} are expected. "
-    clusters = tiles_m * g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
+    clusters = tiles_m * g.tiles_n // (h.multicast if h.tail_split == 1 else 1)
     whole = None
     if h.stream_k:
-        tiles, most = tiles_m * g.n_blocks, g.most_blocks
+        tiles, most = tiles_m * g.tiles_n, g.most_blocks
         clusters = tiles * g.loop.tile_bodies
         whole = None if tiles % most == 0 else max(tiles // most - 1, 0) * most
     if h.parts == 1:
         clusters = min(clusters, g.problem.gpu.sm_count * h.blocks_per_sm // h.cluster)
     return Tiling(
-        h.block_m, h.block_n, h.block_k * h.consumers_k, tiles_m, g.n_blocks,
+        h.block_m, h.block_n, h.block_k * h.consumers_k, tiles_m, g.tiles_n,
         f"{experts}A consumer warpgroup multiplies {h.n_tiles_per_consumer} x 64 columns of D; {h.consumers_k} of them "
         "share k of a block. One more warpgroup starts the copies.",
         split_k=h.split_k,

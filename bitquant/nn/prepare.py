@@ -29,7 +29,7 @@ _DEVICE_TYPES = ("cpu", "cuda")
 _INPUT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 #: Where workers pay: they take as long to start as one CPU for five kernels, and threads of one process share one
 #: interpreter, which has two fifths of the work (docs/architecture.md, "What a start costs").
-_LEAST_CPUS, _LEAST_KERNELS = 4, 10
+_MIN_CPUS, _MIN_KERNELS = 4, 10
 #: Kernels of a problem with the default ladder: a CPU's rungs share two.
 _KERNELS = {"cuda": 8, "cpu": 2}
 #: How often progress of another thread is looked at, in seconds.
@@ -91,9 +91,7 @@ def prepare_model(model: torch.nn.Module, device: torch.device | str | None = No
 
 def may_prepare(problems: int, device_type: str) -> bool:
     """Return whether a `Preparation` of so many problems may build anything on this machine."""
-    return (
-        problems > 1 and parallel.thread_count() >= _LEAST_CPUS and problems * _KERNELS[device_type] >= _LEAST_KERNELS
-    )
+    return problems > 1 and parallel.thread_count() >= _MIN_CPUS and problems * _KERNELS[device_type] >= _MIN_KERNELS
 
 
 class Preparation:
@@ -221,7 +219,7 @@ def _pool_for(items: list[_Item]) -> WorkerPool | None:
     cpus = parallel.thread_count()
     by_workers = [item for item in items if item.kernels.is_heavy]
     kernels = sum(min(item.kernels.rungs, _KERNELS[item.device_type]) for item in by_workers)
-    if cpus < _LEAST_CPUS or kernels < _LEAST_KERNELS or len(by_workers) < 2:
+    if cpus < _MIN_CPUS or kernels < _MIN_KERNELS or len(by_workers) < 2:
         return None
     if getattr(sys, "frozen", False):  # An application that contains its interpreter: it would start itself.
         return None

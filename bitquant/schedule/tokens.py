@@ -36,7 +36,7 @@ TOKENS_SYMBOL = "quantize_tokens"
 _WIDE_BYTES = 16
 #: Loads of a thread that stay in registers. What a row has beyond these is loaded again, then from a cache.
 _KEPT = 2
-_MOST_WARPS = 32
+_MAX_WARPS = 32
 #: Elements of a step on a CPU: four vectors of 16 bits of AVX2.
 _LANES = 64
 
@@ -53,7 +53,7 @@ class TokensHint(Hint):
         Elements that a thread loads at a time: 16 bytes, or 1 where rows are not whole 16 bytes.
     """
 
-    warps: int = size(8, 1, _MOST_WARPS)
+    warps: int = size(8, 1, _MAX_WARPS)
     elements: int = one_of(8, 4, 1)
 
 
@@ -82,7 +82,7 @@ def tokens_hint(config: TokenConfig, K: int, is_aligned: bool, target: Target) -
     wide = _WIDE_BYTES * 8 // config.x_format.bits
     elements = wide if is_aligned and K % wide == 0 else 1
     warps = ceil_div(K, elements * _KEPT * 32)
-    return TokensHint(min(_MOST_WARPS, 1 << (warps - 1).bit_length()), elements)
+    return TokensHint(min(_MAX_WARPS, 1 << (warps - 1).bit_length()), elements)
 
 
 def schedule_tokens(config: TokenConfig, hint: TokensHint | None, target: Target) -> IRModule:

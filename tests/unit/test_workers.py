@@ -55,7 +55,7 @@ def pools(monkeypatch):
             made.append(self)
 
     monkeypatch.setattr(parallel, "thread_count", lambda: 4)
-    monkeypatch.setattr(prepare, "_LEAST_KERNELS", 1)
+    monkeypatch.setattr(prepare, "_MIN_KERNELS", 1)
     monkeypatch.setattr(prepare, "WorkerPool", Noted)
     return made
 
@@ -219,7 +219,7 @@ from bitquant.nn import prepare
 from bitquant.operator import archives
 # A shell's background jobs ignore Ctrl-C, and so do their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-parallel.thread_count, prepare._LEAST_KERNELS = lambda: 4, 1
+parallel.thread_count, prepare._MIN_KERNELS = lambda: 4, 1
 busy = [sys.executable, "-c", "import sys, time\\nfor line in sys.stdin: time.sleep(60)"]
 prepare.Worker.for_module = staticmethod(lambda *_, **__: busy)
 archives.build = lambda *_: os.abort()
@@ -260,7 +260,7 @@ from bitquant import parallel
 from bitquant.nn import prepare
 from bitquant.operator import archives
 print("the script runs")
-parallel.thread_count, prepare._LEAST_KERNELS = lambda: 4, 1
+parallel.thread_count, prepare._MIN_KERNELS = lambda: 4, 1
 archives.build = None
 layers = torch.nn.ModuleList(bq.Linear(64, N, W_dtype="uint4", opt_M=1) for N in (16, 24))
 bq.prepare_model(layers)

@@ -27,6 +27,13 @@ __all__ = ["CpuHint", "CpuRule", "lane_codes"]
 
 Expr = Any
 
+#: Vectors that are summed in registers at the same time: as many as AVX-512 has. More would be spilled.
+_MAX_SUMS = 32
+#: Most bytes of the buffers of a thread: its sums, and the weights that it has decoded.
+_MAX_BUFFER_BYTES = 16 << 20
+#: Vectors of a chunk that may lie beyond K.
+_MAX_PADDING = 1024
+
 
 @dataclass(frozen=True)
 class CpuHint(Hint):
@@ -77,14 +84,6 @@ def _vectors_a_group(config: MatmulConfig, lanes: int) -> int | None:
     if config.num_groups == 1:
         return ceil_div(config.K, k_lanes)
     return None if config.group % k_lanes else config.group // k_lanes
-
-
-#: Vectors that are summed in registers at the same time: as many as AVX-512 has. More would be spilled.
-_MAX_SUMS = 32
-#: Most bytes of the buffers of a thread: its sums, and the weights that it has decoded.
-_MAX_BUFFER_BYTES = 16 << 20
-#: Vectors of a chunk that may lie beyond K.
-_MAX_PADDING = 1024
 
 
 def _has_feature(target: Target, name: str) -> bool:

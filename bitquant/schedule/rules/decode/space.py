@@ -22,7 +22,7 @@ from bitquant.schedule.rules.decode.digits import digits_refusal
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.decode.hint import DecodeHint
 
-__all__ = ["by_cost", "first_hint", "fitting", "least", "population", "population_of", "shapes"]
+__all__ = ["by_cost", "first_hint", "fitting", "population", "population_of", "shapes", "small_hints"]
 
 #: `weights`, `ahead` and `unroll` of hints. Of those with equal predictions the first is the faster.
 _PIPELINES = (
@@ -58,7 +58,7 @@ def fitting(first: DecodeGeometry) -> Iterator[DecodeHint]:
             is_empty = False
             yield hint
     if is_empty:
-        yield from least(first.hint)
+        yield from small_hints(first.hint)
 
 
 def first_hint(rung: int) -> DecodeHint:
@@ -103,17 +103,17 @@ def _geometries(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
             if math.gcd(g.blocks_n, ceil_div(g.blocks_n, n_blocks)) % multicast:
                 continue
             is_same = n_blocks == multicast == 1
-            candidate = _with_a_that_fits(
+            candidate = _with_fitting_phases(
                 g if is_same else g.with_hint(replace(h, n_blocks_per_cta=n_blocks, multicast=multicast))
             )
             if candidate is not None:
                 yield candidate
-        if (shared := _in_equal_shares(g)) is not None:
+        if (shared := _with_stream_k(g)) is not None:
             yield shared
 
 
-def least(first: DecodeHint) -> Iterator[DecodeHint]:
-    """Yield small hints for where `by_cost` has none, long K in small shared memory. No model says their order.
+def small_hints(first: DecodeHint) -> Iterator[DecodeHint]:
+    """Yield small hints for problems of which `by_cost` has none: long K in small shared memory. No model orders them.
 
     Parameters
     ----------
@@ -190,8 +190,8 @@ def _warps(first: DecodeGeometry, n_tiles: int, split_k: int) -> Iterator[tuple[
     yield from itertools.product((1, 2, 3, 4, 5, 8), sorted(filling - set(powers)))
 
 
-def _in_equal_shares(g: DecodeGeometry) -> DecodeGeometry | None:
-    """Return the geometry with stream-K, in phases that are short beside a share; None where little idles without it.
+def _with_stream_k(g: DecodeGeometry) -> DecodeGeometry | None:
+    """Return the geometry with stream-K, in phases much shorter than a share; None where the GPU is busy without it.
 
     A warp along k has a part of each phase, and all of them meet where a block of n ends: eight or more warps along n
     and k, few along n.
@@ -199,7 +199,7 @@ def _in_equal_shares(g: DecodeGeometry) -> DecodeGeometry | None:
     h, blocks = g.hint, g.gpu.sm_count * g.hint.blocks_per_sm
     if h.block_m > 8 or g.is_digits or h.split_k > 1 or g.grid_m > 1 or not g.config.has_most_rows(g.rung):
         return None
-    if g.units != 1 or g.blocks_n / (round_up(g.blocks_n, blocks)) > BUSY_SHARE:
+    if g.units != 1 or g.blocks_n / round_up(g.blocks_n, blocks) > BUSY_SHARE:
         return None
     phase = max(1, g.warp_tiles * g.blocks_n // (PHASES_OF_SHARE * blocks * h.unroll)) * h.unroll
     if phase >= g.warp_tiles:
@@ -220,7 +220,7 @@ def _smem_limit(g: DecodeGeometry) -> int:
     return min(gpu.smem_per_block_bytes, gpu.smem_per_sm_bytes // g.hint.blocks_per_sm - RESERVED_SMEM_BYTES)
 
 
-def _with_a_that_fits(g: DecodeGeometry) -> DecodeGeometry | None:
+def _with_fitting_phases(g: DecodeGeometry) -> DecodeGeometry | None:
     """Return the geometry, with as few phases as make A fit shared memory; None where nothing fits."""
     h, limit = g.hint, _smem_limit(g)
     if estimated_smem_bytes(g) <= limit:

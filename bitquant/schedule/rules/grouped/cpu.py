@@ -108,7 +108,7 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
     E, N, K, LANES, COLS = config.num_experts, config.N, config.K, hint.lanes, hint.cols
     dtype = one.reduce_dtype
     n_blocks = ceil_div(N, COLS)
-    is_ragged, is_activated, OF_W = K % LANES > 0, config.activation is not None, config.rows_per_column
+    is_ragged, is_activated, W_ROWS = K % LANES > 0, config.activation is not None, config.rows_per_column
     top_k = config.top_k or 1
     A_has_slots = config.is_indexed and config.A_rows == "slots"
     D_has_slots = config.is_indexed and config.D_rows == "slots"
@@ -294,12 +294,12 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
                                     else:
                                         result[j] = result[j] + value
                     elif D_has_slots:
-                        for j in T.serial(COLS // OF_W):
-                            if n0 + OF_W * j < N:
-                                D[t, s, n0 // OF_W + j] = zero_output
+                        for j in T.serial(COLS // W_ROWS):
+                            if n0 + W_ROWS * j < N:
+                                D[t, s, n0 // W_ROWS + j] = zero_output
                 if not D_has_slots:
-                    for j in T.serial(COLS // OF_W):
-                        if n0 + OF_W * j < N:
-                            D[t, n0 // OF_W + j] = rounded_output(config, result[j], "float32")
+                    for j in T.serial(COLS // W_ROWS):
+                        if n0 + W_ROWS * j < N:
+                            D[t, n0 // W_ROWS + j] = rounded_output(config, result[j], "float32")
 
     return kernel

@@ -19,7 +19,7 @@ def features(g: WgmmaGeometry) -> dict[str, float]:
     """
     c, h, gpu, products, m = g.config, g.hint, g.problem.gpu, g.products, g.rung
     cost = predicted_us(g)
-    m_tiles, n_tiles = ceil_div(m, h.block_m), g.n_blocks
+    m_tiles, n_tiles = ceil_div(m, h.block_m), g.tiles_n
     resident = int(gpu.sm_count * h.blocks_per_sm * gpu.wgmma_cluster_share(h.cluster)) // h.split_k
     waves, shares_tail = tile_waves(m_tiles * n_tiles, resident, h.tail_split)
     if h.stream_k:

@@ -372,7 +372,7 @@ class WgmmaGeometry(Geometry):
         return self.config.N % (self.hint.block_n * self.hint.multicast) != 0
 
     @cached_property
-    def n_blocks(self) -> int:
+    def tiles_n(self) -> int:
         """Tiles along n: whole clusters, whose blocks are neighbours along n and share A by multicast."""
         beside = self.hint.multicast
         return ceil_div(self.config.N, self.hint.block_n * beside) * beside

@@ -15,14 +15,23 @@ from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
 from bitquant.schedule.rules.hopper.products import MAX_SUM_M, Products
 from bitquant.schedule.rules.hopper.registers import hint_registers, needed_registers
 
-__all__ = ["hints_of", "idles", "in_order", "likely_hints", "population", "sized", "space"]
+__all__ = ["hints_of", "in_order", "leaves_sms_idle", "likely_hints", "population", "space", "with_deepest_rings"]
 
 #: Longest slots that are tried, in elements of k: where sums are scaled; else half of it.
 MAX_BLOCK_K = 256
 #: Most blocks among which a tile is split, and how much of the GPU whole tiles fill.
-MOST_SHARERS, BUSY_SHARE = 12, 0.94
+MAX_SHARERS, BUSY_SHARE = 12, 0.94
 #: Most slots of a ring that are tried, hints whose ring is sized, and hints of `space`.
 MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
+#: The shapes of blocks that are tried: (n_tiles_per_consumer, consumers_n, consumers_k, split_k, blocks_per_sm)
+_SHAPES = [
+    (n_tiles, consumers_n, consumers_k, split_k, blocks_per_sm)
+    for n_tiles in (1, 2)
+    for consumers_n, consumers_k in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (2, 2), (4, 1))
+    for split_k in (1, 2, 4, 8)
+    for blocks_per_sm in (1, 2)
+    if n_tiles * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
+]
 
 
 def space(problem: Problem) -> Iterator[WgmmaHint]:
@@ -41,10 +50,10 @@ def in_order(likely: Iterable[WgmmaGeometry]) -> Iterator[WgmmaHint]:
 def population(problem: Problem) -> Iterator[WgmmaHint]:
     """Yield every hint with the deepest ring that fits; `space` takes the likely ones of them."""
     products = Products(problem)
-    yield from sized(WgmmaGeometry(problem, hint, products) for hint in likely_hints(problem, products))
+    yield from with_deepest_rings(WgmmaGeometry(problem, hint, products) for hint in likely_hints(problem, products))
 
 
-def sized(likely: Iterable[WgmmaGeometry]) -> Iterator[WgmmaHint]:
+def with_deepest_rings(likely: Iterable[WgmmaGeometry]) -> Iterator[WgmmaHint]:
     """Yield the hints of some geometries with the deepest ring, where one fits."""
     for geometry in map(_with_deepest_ring, likely):
         if geometry is not None:
@@ -102,7 +111,7 @@ def hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Iter
                         )
                     if tail_split > 1 and (scaling == "sums" or not _shares_tail(problem, tile)):
                         continue
-                    is_split = clusters == (1, 1) and idles(problem, tile, ceil_div(m, block_m))
+                    is_split = clusters == (1, 1) and leaves_sms_idle(problem, tile, ceil_div(m, block_m))
                     split = [replace(tile, stream_k=True)] if is_split else []
                     longest = MAX_BLOCK_K if scaling == "sums" else MAX_BLOCK_K // 2
                     for whole in (tile, *split):
@@ -121,7 +130,7 @@ def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
     return [(1, 1), *((1, blocks) for blocks in beside), *shared]
 
 
-def idles(problem: Problem, hint: WgmmaHint, m_tiles: int) -> bool:
+def leaves_sms_idle(problem: Problem, hint: WgmmaHint, m_tiles: int) -> bool:
     """Return whether tiles leave a part of the GPU idle that stream-K would fill, with few blocks for each tile.
 
     There are `m_tiles` along m.
@@ -130,7 +139,7 @@ def idles(problem: Problem, hint: WgmmaHint, m_tiles: int) -> bool:
         return False
     tiles = m_tiles * ceil_div(problem.config.N, hint.block_n)
     blocks = problem.gpu.sm_count * hint.blocks_per_sm
-    return MOST_SHARERS * tiles >= blocks and tiles / (round_up(tiles, blocks)) < BUSY_SHARE
+    return MAX_SHARERS * tiles >= blocks and tiles / round_up(tiles, blocks) < BUSY_SHARE
 
 
 def _shares_tail(problem: Problem, hint: WgmmaHint) -> bool:
@@ -156,14 +165,3 @@ def _block_sizes(m: int, unit: int) -> list[int]:
     sizes = shares | {16, 32, 64, 96, 128, 160, 192, 256}
     least = min(limit, 16 if m < 128 else 64)
     return sorted(size for size in sizes if least <= size <= limit)
-
-
-#: (n_tiles_per_consumer, consumers_n, consumers_k, split_k, blocks_per_sm)
-_SHAPES = [
-    (n_tiles, consumers_n, consumers_k, split_k, blocks_per_sm)
-    for n_tiles in (1, 2)
-    for consumers_n, consumers_k in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (2, 2), (4, 1))
-    for split_k in (1, 2, 4, 8)
-    for blocks_per_sm in (1, 2)
-    if n_tiles * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
-]

@@ -32,6 +32,14 @@ from bitquant.schedule.rules.mma.hint import MAX_STAGES, MIN_STAGES, MmaHint
 
 __all__ = ["MmaRule"]
 
+#: Tiles that `MmaRule.shapes` tries: from one row of tensor-core tiles to the most that registers hold.
+_TILES = (
+    MmaHint(16, 16, 256, 1, 1, 8), MmaHint(16, 32, 256, 1, 1, 8), MmaHint(16, 64, 128, 1, 2, 4),
+    MmaHint(32, 32, 256, 1, 1, 8), MmaHint(32, 64, 128, 1, 2, 4), MmaHint(64, 32, 128, 2, 1, 2),
+    MmaHint(64, 64, 128, 2, 2, 2), MmaHint(64, 128, 64, 2, 2, 1), MmaHint(128, 64, 64, 2, 2, 1),
+    MmaHint(128, 128, 64, 2, 2, 1), MmaHint(128, 128, 64, 2, 4, 1), MmaHint(128, 256, 64, 2, 4, 1),
+)  # fmt: skip
+
 
 class MmaRule(Rule):
     """Tensor cores by mma.sync on the plain layout (see the module)."""
@@ -86,15 +94,6 @@ class MmaRule(Rule):
 
 
 # The choice of tiles.
-
-
-#: Tiles that `MmaRule.shapes` tries: from one row of tensor-core tiles to the most that registers hold.
-_TILES = (
-    MmaHint(16, 16, 256, 1, 1, 8), MmaHint(16, 32, 256, 1, 1, 8), MmaHint(16, 64, 128, 1, 2, 4),
-    MmaHint(32, 32, 256, 1, 1, 8), MmaHint(32, 64, 128, 1, 2, 4), MmaHint(64, 32, 128, 2, 1, 2),
-    MmaHint(64, 64, 128, 2, 2, 2), MmaHint(64, 128, 64, 2, 2, 1), MmaHint(128, 64, 64, 2, 2, 1),
-    MmaHint(128, 128, 64, 2, 2, 1), MmaHint(128, 128, 64, 2, 4, 1), MmaHint(128, 256, 64, 2, 4, 1),
-)  # fmt: skip
 
 
 def _wanted_hint(problem: Problem) -> MmaHint:

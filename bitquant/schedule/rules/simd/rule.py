@@ -31,7 +31,7 @@ _MANY_ROWS = 128
 #: a second-level cache.
 _COLUMN_BYTES, _ROWS_BYTES = 4 << 10, 256 << 10
 #: Most k for which lanes of int32 hold sums of products that are scaled later: 8 lanes of 2^31 / (128 * 255).
-_MOST_K = 1 << 18
+_MAX_K = 1 << 18
 
 
 class SimdRule(Rule):
@@ -145,8 +145,8 @@ class Int8Rule(SimdRule):
         config = problem.config
         if not config.A_format.is_integer:
             return f"needs A of type int8 (got {config.A_dtype})"
-        if config.reduce_dtype != "int32" and config.K > _MOST_K:
-            return f"needs K <= {_MOST_K} where sums are scaled (got {config.K})"
+        if config.reduce_dtype != "int32" and config.K > _MAX_K:
+            return f"needs K <= {_MAX_K} where sums are scaled (got {config.K})"
         return None
 
 

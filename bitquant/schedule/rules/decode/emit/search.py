@@ -26,8 +26,8 @@ Expr = Any
 
 _ALL_LANES = 0xFFFFFFFF
 #: Experts of a lane, and slots of a thread, up to which their numbers stay in registers.
-_MOST_HELD = 16
-_MOST_HELD_SLOTS = 4
+_MAX_HELD = 16
+_MAX_HELD_SLOTS = 4
 
 
 def expert_of_slot(context: Context, slot: Expr, experts: int) -> Expr:
@@ -128,7 +128,7 @@ class ExpertSearch:
             with T.If(expert < self._kinds), T.Then():
                 each(expert, rows(expert))
 
-        if count > _MOST_HELD:
+        if count > _MAX_HELD:
 
             def of_lane(each: Callable[[Expr, Expr], None]) -> None:
                 with T.serial(count) as i:
@@ -185,7 +185,7 @@ class ExpertSearch:
         context, threads, grouped = self.context, self.g.threads, self.g.grouped
         # As many as the rung's tokens have; more of them only where calls may have more tokens.
         steps = ceil_div(grouped.rung * self.config.rows_per_m, threads)
-        count_held = 0 if self._is_in_order else min(_MOST_HELD_SLOTS, steps)
+        count_held = 0 if self._is_in_order else min(_MAX_HELD_SLOTS, steps)
         has_more = steps > count_held or not self.config.has_most_rows(grouped.rung)
         before = T.alloc_local((1,), "uint32")
 
