@@ -385,7 +385,7 @@ class MatmulConfig:
 
 
 def fields_as_passed(config: Any) -> dict[str, Any]:
-    """Return the fields of a config, a dataclass, ready for JSON: what is no int of M and codebook is a list."""
+    """Return the fields of a config, a dataclass, ready for JSON: M and codebook are lists unless an int or None."""
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     for name in ("M", "codebook"):
         if fields[name] is not None and not isinstance(fields[name], int):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One screen on how a problem is solved, and what a call of it moves."""
+"""The report of an operator: its kernels, what they take of the GPU, and the memory traffic and FLOP of a call."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be tried: the spaces of all rules that apply, in the order in which they are worth a try."""
+"""The candidates of a search: the hints of all rules that apply, the most promising first."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _fill(file: BinaryIO, piece: torch.Tensor) -> None:
     array: Any = piece.numpy()
     memory = memoryview(array)
     while memory:
-        count = file.readinto(memory)  # type: ignore[attr-defined]
+        count = file.readinto(memory)  # type: ignore[attr-defined]  # BinaryIO lacks it in typeshed
         if not count:
             raise OSError("the file is shorter than its header says")
         memory = memory[count:]

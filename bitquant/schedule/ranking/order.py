@@ -114,7 +114,7 @@ def compares(trees: Trees, problem: Problem, rule: Rule) -> bool:
 
 
 def likely(problem: Problem, rule: Rule) -> Iterator[Candidate]:
-    """Yield the hints of a rule that are predicted to be near its best one, with their features; none without such."""
+    """Yield the hints of a rule whose predicted times are near the best, with features; nothing if it has none."""
     limit = math.inf
     for geometry in geometries(problem, ((rule, hint) for hint in itertools.islice(rule.space(problem), LIKELY_COUNT))):
         own = rule.features(geometry)

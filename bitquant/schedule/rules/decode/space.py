@@ -30,7 +30,7 @@ _PIPELINES = (
     ("shared", 4, 1), ("shared", 4, 2), ("shared", 4, 4), ("shared", 8, 2), ("shared", 8, 4),
 )  # fmt: skip
 
-#: How much of the GPU blocks of n may fill and have stream-K tried, and the phases of a share at least.
+#: Stream-K is tried where the blocks of n fill less than this share of the GPU, with at least so many phases a share.
 BUSY_SHARE, PHASES_OF_SHARE = 0.93, 8
 
 

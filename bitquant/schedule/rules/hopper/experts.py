@@ -73,17 +73,17 @@ class GroupedWgmmaGeometry(WgmmaGeometry):
         return self._whole
 
     @property
-    def num_experts(self) -> int:  # type: ignore[override]
+    def num_experts(self) -> int:  # type: ignore[override]  # a constant of the base class
         """Weights that are stored one after the other."""
         return int(self._whole.config.num_experts)
 
     @property
-    def expert_bytes(self) -> int:  # type: ignore[override]
+    def expert_bytes(self) -> int:  # type: ignore[override]  # likewise
         """Shared memory for the rows of each expert, and an entry before them."""
         return EXPERT_BYTES * (self.num_experts + 1)
 
     @cached_property
-    def clears_codes(self) -> bool:  # type: ignore[override]
+    def clears_codes(self) -> bool:  # type: ignore[override]  # likewise
         """Whether codes beyond K are cleared: not where they are zeros already, a scale of their own row times 0."""
         fmt = self.config.W_format
         code_0_is_0 = fmt.offset == 0 if fmt.levels is None else fmt.levels[0] == 0

@@ -19,9 +19,9 @@ __all__ = ["hints_of", "in_order", "leaves_sms_idle", "likely_hints", "populatio
 
 #: Longest slots that are tried, in elements of k: where sums are scaled; else half of it.
 MAX_BLOCK_K = 256
-#: Most blocks among which a tile is split, and how much of the GPU whole tiles fill.
+#: Stream-K is tried where at most so many blocks share a tile, and whole tiles fill less than this share of the GPU.
 MAX_SHARERS, BUSY_SHARE = 12, 0.94
-#: Most slots of a ring that are tried, hints whose ring is sized, and hints of `space`.
+#: Limits: slots of a ring, hints whose ring is sized, and hints that `space` yields.
 MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
 #: The shapes of blocks that are tried: (n_tiles_per_consumer, consumers_n, consumers_k, split_k, blocks_per_sm)
 _SHAPES = [

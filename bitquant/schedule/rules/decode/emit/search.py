@@ -138,7 +138,7 @@ class ExpertSearch:
         held = T.alloc_local((count,), "int32")
         for i in range(count):
             store_local(held, i, T.int32(0))
-            one(lambda _, rows, i=i: store_local(held, i, rows), i, self._rows_of)  # type: ignore[misc]
+            one(lambda _, rows, i=i: store_local(held, i, rows), i, self._rows_of)  # type: ignore[misc]  # i=i
 
         def of_held(each: Callable[[Expr, Expr], None]) -> None:
             for i in range(count):

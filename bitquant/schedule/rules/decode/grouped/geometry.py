@@ -61,7 +61,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
         unit = dataclasses.replace(problem, config=config.matmul.with_M(rows), rung=rows)
         super().__init__(unit, hint, formats)
 
-    def with_hint(self, hint: GroupedDecodeHint) -> GroupedDecodeGeometry:  # type: ignore[override]
+    def with_hint(self, hint: GroupedDecodeHint) -> GroupedDecodeGeometry:  # type: ignore[override]  # its rule has hints of this type alone
         """Return the geometry of another hint for the same problem; it shares decoders with this one."""
         return GroupedDecodeGeometry(self.grouped, hint, self._formats)
 
@@ -132,7 +132,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
         return self.hint.cluster_slots > 1
 
     @property
-    def holds_weight_address(self) -> bool:  # type: ignore[override]
+    def holds_weight_address(self) -> bool:  # type: ignore[override]  # a constant of the base class
         """Whether registers hold the address of the weight: kernels for a row alone were seen to spill for it."""
         return self.collects
 
@@ -194,7 +194,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
         return self.complete_offset + 4 * self.rows_of_a
 
     @property
-    def smem_bytes(self) -> int:  # type: ignore[override]
+    def smem_bytes(self) -> int:  # type: ignore[override]  # computed when it is asked for
         """Dynamic shared memory of a block, in bytes."""
         if self.sums_in_cluster:
             return self.values_offset + 2 * 4 * self.block_columns

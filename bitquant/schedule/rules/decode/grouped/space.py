@@ -60,4 +60,4 @@ def shapes(problem: Problem) -> Iterator[GroupedDecodeHint]:
 def population(problem: Problem) -> Iterator[GroupedDecodeHint]:
     """Yield the hints that `shapes` puts in order."""
     for hint in unit_hints(problem):
-        yield from space.population_of(GroupedDecodeGeometry(problem, hint))  # type: ignore[misc]
+        yield from space.population_of(GroupedDecodeGeometry(problem, hint))  # type: ignore[misc]  # hints have the type of `hint`
