@@ -32,14 +32,14 @@ from bitquant.schedule.apply import CHOICE_ATTR, choice_of
 from bitquant.source import readable
 from bitquant.versions import versions
 
-__all__ = ["Archive", "Listing", "build", "listing", "share_equal_functions", "tell", "watched"]
+__all__ = ["Listing", "build", "listing", "progress_reported", "report_progress", "share_equal_functions"]
 
 #: True while this thread wants TVM's CUDA back end to generate source and stop there.
 _source_only: contextvars.ContextVar[bool] = contextvars.ContextVar("source_only", default=False)
 _callback_lock = threading.Lock()
 #: More bytes than the host code of any operator has, by some ten times.
 _OBJECT_BYTES = 16 << 20
-#: What is told of progress (`watched`).
+#: Where progress is reported to (`progress_reported`).
 _on_progress: contextvars.ContextVar[Callable[[int], object]] = contextvars.ContextVar(
     "on_progress", default=lambda _done: None
 )
@@ -219,8 +219,8 @@ def _program(device: IRModule, target: Target) -> _Compiled:
 
 
 @contextlib.contextmanager
-def watched(on_progress: Callable[[int], object]) -> Iterator[None]:
-    """Have `build` say in this block how it gets on: it calls `on_progress` with numbers of rungs that are done."""
+def progress_reported(on_progress: Callable[[int], object]) -> Iterator[None]:
+    """Have `build` report its progress within this block: it calls `on_progress` with the number of rungs just done."""
     token = _on_progress.set(on_progress)
     try:
         yield
@@ -228,8 +228,8 @@ def watched(on_progress: Callable[[int], object]) -> Iterator[None]:
         _on_progress.reset(token)
 
 
-def tell(done: int) -> None:
-    """Say that so many more rungs are done, for builds that run elsewhere."""
+def report_progress(done: int) -> None:
+    """Report that so many more rungs are done, for builds that run elsewhere."""
     _on_progress.get()(done)
 
 
@@ -272,7 +272,7 @@ def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archi
                 done = 0 if is_cuda else len(symbols)
             else:
                 result, done = _program(lowered[symbol][1], target), served[symbol]
-        tell(done)
+        report_progress(done)
         return result
 
     # Kernels for many rows take the longest, up to a third of all; they go first, so that no thread waits for the last.

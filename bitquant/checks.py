@@ -11,7 +11,7 @@ from bitquant.errors import ConfigError
 __all__ = ["check_bool", "check_group_size", "check_positive_int", "check_rows", "check_rung"]
 
 #: Most rungs of a ladder: more than any use of them, and fewer than a hostile file needs to keep a compiler busy.
-_MOST_RUNGS = 256
+_MAX_RUNGS = 256
 
 
 def check_positive_int(value: Any, argument: str) -> None:
@@ -60,9 +60,9 @@ def check_rows(rows: Any, argument: str) -> None:
         raise ConfigError(
             f"{argument!r} must be an int, a non-empty sequence of ints or None (got {rows!r:.200})", **{argument: rows}
         )
-    if len(rows) > _MOST_RUNGS:
+    if len(rows) > _MAX_RUNGS:
         raise ConfigError(
-            f"{argument!r} must have at most {_MOST_RUNGS} rungs, each of which is a kernel (got {len(rows)})",
+            f"{argument!r} must have at most {_MAX_RUNGS} rungs, each of which is a kernel (got {len(rows)})",
             **{argument: rows},
         )
     for rung in rows:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, cast
 
-from bitquant.parallel import NAP_S
+from bitquant.parallel import MAX_WAIT_S
 
 __all__ = ["Child", "ChildError", "Late", "answering"]
 
@@ -148,7 +148,7 @@ class Child:
         descriptor = cast("IO[bytes]", process.stdout).fileno()
         deadline = time.monotonic() + limit_s
         while b"\n" not in self._read:
-            while not select.select([descriptor], [], [], max(0.0, min(NAP_S, deadline - time.monotonic())))[0]:
+            while not select.select([descriptor], [], [], max(0.0, min(MAX_WAIT_S, deadline - time.monotonic())))[0]:
                 if time.monotonic() >= deadline:
                     raise Late(f"said nothing for {limit_s:g} s")
             piece = os.read(descriptor, 1 << 16)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
+from bitquant.arithmetic import ceil_div
 from bitquant.config_rules import check_config
 from bitquant.errors import ConfigError
 from bitquant.formats import NumberFormat, ZerosMode, number_format
@@ -264,7 +265,7 @@ class MatmulConfig:
     @cached_property
     def scale_shape(self) -> tuple[int, int]:
         """Shape of Scale, (ceil(N / rows_per_scale), K / group)."""
-        return (-(-self.N // (self.rows_per_scale if self.with_scaling else 1)), self.num_groups)
+        return (ceil_div(self.N, self.rows_per_scale if self.with_scaling else 1), self.num_groups)
 
     @cached_property
     def zeros_shape(self) -> tuple[int, int]:
@@ -384,7 +385,7 @@ class MatmulConfig:
 
 
 def fields_as_passed(config: Any) -> dict[str, Any]:
-    """Return the fields of a config, a dataclass, ready for JSON: what is no int of M and codebook is a list."""
+    """Return the fields of a config, a dataclass, ready for JSON: M and codebook are lists unless an int or None."""
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     for name in ("M", "codebook"):
         if fields[name] is not None and not isinstance(fields[name], int):

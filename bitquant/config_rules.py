@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from bitquant.arithmetic import round_up
 from bitquant.checks import check_bool, check_group_size, check_positive_int, check_rows, check_rung
 from bitquant.errors import ConfigError
 from bitquant.formats import (
@@ -183,7 +184,7 @@ def _check_packing(c: Any) -> None:
     if c.K % step:
         raise ConfigError(
             f"'K' must be a multiple of {step} so that rows of {c.W_format.name} fill whole bytes "
-            f"(got K={c.K}, remainder {c.K % step}); pad A and W with zeros to K={-(-c.K // step) * step}",
+            f"(got K={c.K}, remainder {c.K % step}); pad A and W with zeros to K={round_up(c.K, step)}",
             K=c.K, W_dtype=c.W_dtype,
         )  # fmt: skip
     if c.has_packed_zeros and c.N % step:

@@ -18,9 +18,9 @@ from bitquant.formats import NumberFormat
 __all__ = ["SORTED_LADDER", "GroupedMatmulConfig", "config_from_problem", "expected_experts"]
 
 #: More experts than any model has, and fewer than 32-bit indices need care for.
-_MOST_EXPERTS = 1 << 16
+_MAX_EXPERTS = 1 << 16
 #: Most experts of a token.
-_MOST_TOP_K = 1 << 10
+_MAX_TOP_K = 1 << 10
 #: The ladder of sorted rows where M is None: those of all experts together, of which each has a part.
 SORTED_LADDER: tuple[int, ...] = (1, 16, 64, 256, 1024, 4096, 16384)
 #: What rows of A and D may go by, where they are indexed.
@@ -311,7 +311,7 @@ def config_from_problem(problem: dict[str, Any]) -> MatmulConfig | GroupedMatmul
 
 
 def _validate(c: GroupedMatmulConfig) -> None:
-    _int_between(c.num_experts, "num_experts", _MOST_EXPERTS)
+    _int_between(c.num_experts, "num_experts", _MAX_EXPERTS)
     for name, allowed in (("routing", ("sorted", "indexed")), ("A_rows", _ROWS), ("D_rows", _ROWS)):
         if getattr(c, name) not in allowed:
             raise ConfigError(
@@ -320,7 +320,7 @@ def _validate(c: GroupedMatmulConfig) -> None:
             )
     check_bool(c.with_routing_weights, "with_routing_weights")
     if c.is_indexed:
-        _int_between(c.top_k, "top_k", _MOST_TOP_K)
+        _int_between(c.top_k, "top_k", _MAX_TOP_K)
     else:
         for name, default in (("top_k", None), ("A_rows", "tokens"), ("D_rows", "slots")):
             if getattr(c, name) != default:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tvm import tirx
 
+from bitquant.arithmetic import ceil_div
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError
 from bitquant.formats import number_format
@@ -171,11 +172,11 @@ class FragmentLayout:
 
     def tiles_n(self, N: int) -> int:
         """Return the tiles that cover N rows."""
-        return -(-N // TILE_N)
+        return ceil_div(N, TILE_N)
 
     def tiles_k(self, K: int) -> int:
         """Return the tiles that cover K columns."""
-        return -(-K // self.tile_k)
+        return ceil_div(K, self.tile_k)
 
     def stored_shape(self, N: int, K: int) -> tuple[int, int]:
         """Return the shape of the stored (N, K) weight, in tiles and bytes."""

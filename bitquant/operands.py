@@ -57,22 +57,21 @@ class Operand:
     argument
         Name at the call, a parameter of `Operator.forward`.
     role
-        What D = C * factors + addends takes it for. "product": C is computed from it. "factor": the sums C are
-        multiplied by it, in float32. "addend": it is added after that. "output": it is D. "routing": it says which
-        expert a row meets; "weight": what it meets is multiplied by it, last.
+        Its part in D = C * factors + addends. "product": C is computed from it. "factor": the sums C are multiplied by
+        it, in float32. "addend": it is added after that. "output": it is D. "routing": it says which expert a row is
+        multiplied with; "weight": the result for that expert is multiplied by it, last.
     rows
-        What it has a row, or a number, for each of: "A", rows m of A and D; "W", rows n of W, which are columns of D.
-        None: neither.
+        What it belongs to: "A", the rows m of A and D; "W", the rows n of W, which are columns of D; None, neither.
     shape
-        Shape for a problem, a number of rows m (an int or an expression) and a layout of the weight.
+        Maps a config, a number of rows m (an int or an expression) and a layout of the weight to its shape.
     dtype
-        Type for a problem and a layout of the weight, by the name that TVM and torch have for it.
+        Maps a config and a layout of the weight to the name of its type, which TVM and torch share.
     field
-        The field of `MatmulConfig` that asks for it; None: every problem has it.
+        The field of the config that asks for it; None if every problem has it.
     is_wide
-        Whether kernels of a problem load, or store, several neighbours of a row at a time.
+        Maps a config to whether kernels load, or store, several neighbouring elements of a row at a time.
     row_dims
-        Of how many dimensions, the last ones, kernels take the elements for one row then.
+        The number of trailing dimensions that such a load may run over.
     """
 
     name: str

@@ -15,16 +15,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-__all__ = ["NAP_S", "Turn", "in_threads", "run_all", "thread_count"]
+__all__ = ["MAX_WAIT_S", "CooperativeLock", "in_threads", "run_all", "thread_count"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: How often a thread that waits for its turn looks whether it has come, in seconds.
-_LOOK_S = 0.02
+#: How often a thread that waits for a `CooperativeLock` tries to take it, in seconds.
+_LOCK_POLL_S = 0.02
 #: Longest wait at a time, in seconds. The system may give Ctrl-C to any thread, and the main one, which is to raise it,
 #: then wakes no earlier.
-NAP_S = 0.5
+MAX_WAIT_S = 0.5
 
 
 def thread_count() -> int:
@@ -61,41 +61,44 @@ def run_all(
         included, and those under way are waited for. So it is with Ctrl-C.
     """
     items = list(items)
-    team = _team.get()
-    if team is not None:
-        return team.run(_Batch(function, items, _batch.get(), is_leaf, on_interrupt))
+    pool = _pool.get()
+    if pool is not None:
+        return pool.run(_Batch(function, items, _batch.get(), is_leaf, on_interrupt))
     if len(items) < 2:  # No work for several threads; what it calls may be.
         return [function(item) for item in items]
-    with _assembled(thread_count()) as team:
-        return team.run(_Batch(function, items, None, is_leaf, on_interrupt))
+    with _new_pool(thread_count()) as pool:
+        return pool.run(_Batch(function, items, None, is_leaf, on_interrupt))
 
 
 @contextlib.contextmanager
 def in_threads(count: int) -> Iterator[None]:
     """Let `run_all` compute in so many threads, the caller's among them, for a process that is one of many."""
-    with _assembled(count):
+    with _new_pool(count):
         yield
 
 
-class Turn:
-    """A lock for work that is better done by one thread at a time. Who waits for it computes leaves meanwhile."""
+class CooperativeLock:
+    """A lock for work that one thread at a time had better do. A thread that waits for it computes leaves meanwhile.
+
+    Leaves are items of `run_all` with `is_leaf`, which wait for no lock themselves.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
     def __enter__(self) -> None:
-        team = _team.get()
-        if team is None:
+        pool = _pool.get()
+        if pool is None:
             self._lock.acquire()
         else:
-            team.work(lambda: self._lock.acquire(blocking=False), _LOOK_S)
+            pool.work(lambda: self._lock.acquire(blocking=False), _LOCK_POLL_S)
 
     def __exit__(self, *_error: object) -> None:
         self._lock.release()
 
 
 class _Batch:
-    """The items of one `run_all`, from which threads take until there are none. The team's condition guards it."""
+    """The items of one `run_all`, from which threads take until there are none. The pool's condition guards it."""
 
     def __init__(
         self,
@@ -189,13 +192,13 @@ class _Batch:
         return [self._results[i] for i in range(len(self._items))]
 
 
-class _Team:
+class _ThreadPool:
     """The threads that share the work of one outermost `run_all`: its caller, and helpers."""
 
     def __init__(self, helpers: int) -> None:
         self._condition = threading.Condition()
         self._batches: list[_Batch] = []
-        self._is_dismissed = False
+        self._is_shut_down = False
         self._helpers = [threading.Thread(target=self._help, name="bitquant") for _ in range(helpers)]
         for thread in self._helpers:
             thread.start()
@@ -221,19 +224,19 @@ class _Team:
         finally:
             with self._condition:
                 while not batch.is_over:
-                    self._condition.wait(NAP_S)
+                    self._condition.wait(MAX_WAIT_S)
                 if batch in self._batches:  # Ctrl-C may have come before.
                     self._batches.remove(batch)
         return batch.outcome()
 
-    def work(self, is_time: Callable[[], bool], look_s: float | None = None, *, leaves_only: bool = True) -> None:
-        """Compute items of any batch until it is time.
+    def work(self, is_done: Callable[[], bool], poll_s: float | None = None, *, leaves_only: bool = True) -> None:
+        """Compute items of any batch until a condition holds.
 
         Parameters
         ----------
-        is_time
-            Asked between items, and when another one has ended.
-        look_s
+        is_done
+            The condition: asked between items, and when another one has ended.
+        poll_s
             How often to ask besides, in seconds.
         leaves_only
             Whether to leave out items that may wait for what this thread holds.
@@ -241,25 +244,25 @@ class _Team:
         while True:
             with self._condition:
                 while True:
-                    if is_time():
+                    if is_done():
                         return
                     batch = next((b for b in self._batches if b.is_open and (b.is_leaf or not leaves_only)), None)
                     if batch is not None:
                         index = batch.take()
                         break
-                    self._condition.wait(look_s or NAP_S)
+                    self._condition.wait(poll_s or MAX_WAIT_S)
             self._compute(batch, index)
 
-    def dismiss(self) -> None:
+    def shut_down(self) -> None:
         """Have the helpers end, and wait until they have."""
         with self._condition:
-            self._is_dismissed = True
+            self._is_shut_down = True
             self._condition.notify_all()
         for thread in self._helpers:
             thread.join()
 
     def _help(self) -> None:
-        self.work(lambda: self._is_dismissed, leaves_only=False)
+        self.work(lambda: self._is_shut_down, leaves_only=False)
 
     def _take_from(self, batch: _Batch) -> int | None:
         with self._condition:
@@ -274,16 +277,16 @@ class _Team:
                 self._condition.notify_all()
 
 
-_team: contextvars.ContextVar[_Team | None] = contextvars.ContextVar("team", default=None)
+_pool: contextvars.ContextVar[_ThreadPool | None] = contextvars.ContextVar("pool", default=None)
 _batch: contextvars.ContextVar[_Batch | None] = contextvars.ContextVar("batch", default=None)
 
 
 @contextlib.contextmanager
-def _assembled(size: int) -> Iterator[_Team]:
-    team = _Team(size - 1)
-    token = _team.set(team)
+def _new_pool(size: int) -> Iterator[_ThreadPool]:
+    pool = _ThreadPool(size - 1)
+    token = _pool.set(pool)
     try:
-        yield team
+        yield pool
     finally:
-        _team.reset(token)
-        team.dismiss()
+        _pool.reset(token)
+        pool.shut_down()

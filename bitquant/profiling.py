@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import torch
 
+from bitquant.arithmetic import round_up
 from bitquant.config import MatmulConfig
 from bitquant.errors import UnsupportedError
 from bitquant.grouped_config import GroupedMatmulConfig
@@ -50,7 +51,7 @@ CACHE_FACTOR = 3
 _CPU_CACHE_BYTES = 64 << 20
 _MAX_COPIES = 64
 #: Routings that grouped calls have in turn, at least.
-LEAST_ROUTINGS = 8
+MIN_ROUTINGS = 8
 
 
 class Described(Protocol):
@@ -189,7 +190,7 @@ def rotating_operands(
     count = copies_needed(round(share * sum(tensor.nbytes for tensor in of_experts.values())), device)
     copies = [of_experts, *({name: t.clone() for name, t in of_experts.items()} for _ in range(count - 1))]
     generator = torch.Generator(device=device).manual_seed(m)
-    calls = count * -(-LEAST_ROUTINGS // count)
+    calls = round_up(MIN_ROUTINGS, count)
     return [{**operands, **copies[i % count], **draw_routing(config, m, generator)} for i in range(calls)]
 
 

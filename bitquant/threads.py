@@ -24,7 +24,7 @@ __all__ = ["follow_torch_threads"]
 #: TVM's mode in which every thread of a pool may run on every CPU of a list (`kSpecifyThreadShareAllCore`).
 _SHARE_ALL_CPUS = -3
 #: Threads that TVM_NUM_THREADS may ask for. TVM's wait by spinning, so that a call takes minutes with some thousands.
-_MOST_A_CPU = 16
+_MAX_A_CPU = 16
 
 
 class _Pool(threading.local):
@@ -63,10 +63,10 @@ def follow_torch_threads() -> None:
 def _arrange() -> None:
     _pool.asked = _get_num_threads()
     if wanted := os.environ.get("TVM_NUM_THREADS"):
-        most = _MOST_A_CPU * (os.cpu_count() or 1)
+        most = _MAX_A_CPU * (os.cpu_count() or 1)
         if not (wanted.isascii() and wanted.isdecimal()) or not 1 <= int(wanted[:10]) <= most:
             raise UnsupportedError(
-                f"'TVM_NUM_THREADS' must be a number from 1 to {most}, {_MOST_A_CPU} for each CPU (got "
+                f"'TVM_NUM_THREADS' must be a number from 1 to {most}, {_MAX_A_CPU} for each CPU (got "
                 f"{wanted!r:.80}): waiting threads keep CPUs busy",
                 TVM_NUM_THREADS=wanted,
             )

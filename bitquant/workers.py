@@ -5,7 +5,7 @@ A worker (`bitquant.child`) sees no GPU, and so has no CUDA context. What it has
 locks are matters of the process that asked.
 
 Tuning builds its candidates in workers (`bitquant.tune.compile`), `prepare_model` and `load_model` the kernels of a
-model (`Crew`).
+model (`WorkerPool`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from bitquant.archive import Archive
-from bitquant.build import watched
+from bitquant.build import progress_reported
 from bitquant.child import Child, ChildError, Late, answering
 from bitquant.errors import BuildError
 from bitquant.files import scratch_folder
-from bitquant.parallel import NAP_S, in_threads
+from bitquant.parallel import MAX_WAIT_S, in_threads
 from bitquant.versions import versions
 
-__all__ = ["BuildWarning", "Crew", "Outcome", "Worker", "current_crew", "describe", "serve"]
+__all__ = ["BuildWarning", "Outcome", "Worker", "WorkerPool", "current_pool", "describe", "serve"]
 
 #: Longest time for one request; the slowest candidates of tuning take some 20 s.
 _TIMEOUT_S = 300.0
@@ -56,7 +56,7 @@ def serve(build: Callable[[dict[str, Any]], Archive]) -> None:
 
     def answer(request: dict[str, Any], say: Callable[..., None]) -> dict[str, Any]:
         try:
-            with in_threads(request.get("threads", 1)), watched(lambda done: say(done=done)):
+            with in_threads(request.get("threads", 1)), progress_reported(lambda done: say(done=done)):
                 build(request).save(Path(request["path"]))
         except Exception as failure:  # noqa: BLE001 - a rule may fail in any way; the parent reports it.
             return {"error": describe(failure)}
@@ -95,14 +95,14 @@ class Worker(Child):
         path
             The file in which the worker leaves it.
         on_progress
-            As `bitquant.build.watched` calls it.
+            As `bitquant.build.progress_reported` calls it.
         """
 
-        def tell(line: dict[str, Any]) -> None:
+        def report(line: dict[str, Any]) -> None:
             on_progress(line["done"])
 
         try:
-            answer = self.ask({**request, "path": str(path)}, tell)
+            answer = self.ask({**request, "path": str(path)}, report)
         except Late:
             return f"not built within {self._timeout_s:g} s"
         except ChildError as error:
@@ -115,8 +115,8 @@ class Worker(Child):
             return describe(failure)
 
 
-class Crew:
-    """Workers for the threads of one `run_all`: as a context, `current_crew` finds it in these.
+class WorkerPool:
+    """Worker processes that build for the threads of one `run_all`, which find the pool by `current_pool`.
 
     All of them start at once, and need a second or more to import TVM.
 
@@ -145,7 +145,7 @@ class Crew:
         Raises
         ------
         CancelledError
-            If the crew was stopped.
+            If the pool was stopped.
         """
         worker = self._next_idle()
         try:
@@ -163,7 +163,7 @@ class Crew:
     def _next_idle(self) -> Worker:
         while True:
             with contextlib.suppress(queue.Empty):
-                return self._idle.get(timeout=NAP_S)
+                return self._idle.get(timeout=MAX_WAIT_S)
 
     def _check(self) -> None:
         if self._is_stopped:
@@ -176,13 +176,13 @@ class Crew:
             worker.kill()
 
     @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Let `current_crew` find this one in the block, at whose end the workers do."""
-        token = _crew.set(self)
+    def activated(self) -> Iterator[None]:
+        """Make this pool the one that `current_pool` returns within the block; its workers end with the block."""
+        token = _pool.set(self)
         try:
             yield
         finally:
-            _crew.reset(token)
+            _pool.reset(token)
             self.stop()
             idle: list[Worker] = []
             with contextlib.suppress(queue.Empty):  # Ctrl-C may have come before a worker was given back.
@@ -192,9 +192,9 @@ class Crew:
                 self._idle.put(worker)  # Who has waited for one is told.
 
 
-_crew: contextvars.ContextVar[Crew | None] = contextvars.ContextVar("crew", default=None)
+_pool: contextvars.ContextVar[WorkerPool | None] = contextvars.ContextVar("pool", default=None)
 
 
-def current_crew() -> Crew | None:
-    """Return the workers that build for this thread, where it has any."""
-    return _crew.get()
+def current_pool() -> WorkerPool | None:
+    """Return the pool of workers that build for this thread, or None."""
+    return _pool.get()

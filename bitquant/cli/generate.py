@@ -237,7 +237,7 @@ def _compile(transformers: Any, model: Any, inputs: dict[str, Any], sampling: di
     begin = time.perf_counter()
     length = inputs["input_ids"].shape[1]
 
-    class Enough(transformers.StoppingCriteria):  # type: ignore[misc]
+    class Enough(transformers.StoppingCriteria):  # type: ignore[misc]  # no stubs
         def __call__(self, input_ids: Any, _scores: Any, **_: Any) -> Any:
             is_done = input_ids.shape[1] >= length + _WARM_UP
             return input_ids.new_full((len(input_ids),), is_done, dtype=bool)
@@ -249,7 +249,7 @@ def _compile(transformers: Any, model: Any, inputs: dict[str, Any], sampling: di
 def _streamer(transformers: Any, tokenizer: Any, times: list[float]) -> Any:
     """Return a streamer that notes when tokens come; the prompt comes first."""
 
-    class Streamer(transformers.TextStreamer):  # type: ignore[misc]
+    class Streamer(transformers.TextStreamer):  # type: ignore[misc]  # no stubs
         def put(self, value: Any) -> None:
             times.append(time.perf_counter())
             super().put(value)

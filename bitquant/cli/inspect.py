@@ -90,7 +90,7 @@ def inspect(
     and plain in a pipe.
     """
     from bitquant.arch import resolve_target
-    from bitquant.build import watched
+    from bitquant.build import progress_reported
     from bitquant.schedule import plan, preferred_layout
 
     if stage is not None and html is not None:
@@ -116,7 +116,7 @@ def inspect(
             stage=stage,
             target=target,
         )
-    with Progress() as progress, watched(progress.advance):
+    with Progress() as progress, progress_reported(progress.advance):
         progress.say("making kernels", len(config.ladder))
         text = _source(config, resolved, "json" if as_json else stage, planned)
     if stage == "cuda" and not full:

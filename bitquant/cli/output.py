@@ -24,7 +24,7 @@ __all__ = ["counted", "format_bytes", "print_json", "print_source", "print_table
 #: Columns of a pipe, which has no width: no line is ever wrapped or cut there.
 _PIPE_WIDTH = 10_000
 #: Columns between two columns of a table, and the fewest that its last one is wrapped to.
-_GAP, _LEAST_WRAPPED = 2, 20
+_GAP, _MIN_WRAPPED = 2, 20
 
 
 def _console() -> Console:
@@ -62,7 +62,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[RenderableType]]
         _GAP + max([*map(len, header.split("\n")), *(line.cell_len for cell in column for line in cell.split())])
         for header, column in zip(headers[:-1], columns[:-1], strict=True)
     )
-    room = max(console.width - taken, _LEAST_WRAPPED)
+    room = max(console.width - taken, _MIN_WRAPPED)
     console.width = _PIPE_WIDTH  # Nothing below is wrapped, folded or cut.
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=any(headers), header_style="")
     for header in headers:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 #: Rungs of a ladder that are run where --m does not say which.
-_MOST_RUNGS = 4
+_MAX_RUNGS = 4
 #: Work of the float64 oracle on a CPU, in multiplications, beyond which only some columns are checked; a second or so.
 #: Decoding a weight costs it about as much as 64 multiplications.
-_MOST_WORK, _WORK_PER_WEIGHT = 2**32, 64
+_MAX_WORK, _WORK_PER_WEIGHT = 2**32, 64
 _CHECKED_COLUMNS = 512
 
 
@@ -91,7 +91,7 @@ Examples:
     "rows",
     type=_Rows(),
     metavar="ROWS",
-    help=f"Rows of A to call with, such as 1,16,64. Default: M, or the first {_MOST_RUNGS} of a list.",
+    help=f"Rows of A to call with, such as 1,16,64. Default: M, or the first {_MAX_RUNGS} of a list.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives other operands.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -128,7 +128,7 @@ def run(config: MatmulConfig, target: str | None, rows: tuple[int, ...] | None, 
 
 def _rows_to_run(config: MatmulConfig, rows: tuple[int, ...] | None) -> tuple[int, ...]:
     if rows is None:
-        return config.ladder[:_MOST_RUNGS]
+        return config.ladder[:_MAX_RUNGS]
     if isinstance(config.M, int) and set(rows) != {config.M}:
         raise ConfigError(
             f"'--m' must be {config.M} where M is static (got {','.join(map(str, rows))}); "
@@ -144,7 +144,7 @@ def _construct(config: MatmulConfig, target: str | None) -> tuple[Matmul, _Const
 
     from bitquant import cache
     from bitquant.arch import resolve_target
-    from bitquant.build import watched
+    from bitquant.build import progress_reported
     from bitquant.matmul import Matmul
 
     resolved = resolve_target(target)
@@ -156,7 +156,7 @@ def _construct(config: MatmulConfig, target: str | None) -> tuple[Matmul, _Const
             target=target,
         )
     begin = time.perf_counter()
-    with Progress() as progress, watched(progress.advance):
+    with Progress() as progress, progress_reported(progress.advance):
         progress.say("compiling kernels", len(config.ladder))
         operator = Matmul(config, target=resolved)
     seconds = time.perf_counter() - begin
@@ -264,7 +264,7 @@ def _checked_columns(
     import torch
 
     N, of_w = output.shape[1], config.rows_per_column
-    if N <= _CHECKED_COLUMNS or (len(output) + _WORK_PER_WEIGHT) * config.N * config.K <= _MOST_WORK:
+    if N <= _CHECKED_COLUMNS or (len(output) + _WORK_PER_WEIGHT) * config.N * config.K <= _MAX_WORK:
         return config, inputs, output
     generator = torch.Generator().manual_seed(seed)
     columns = torch.randperm(N, generator=generator)[:_CHECKED_COLUMNS].sort().values

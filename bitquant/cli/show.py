@@ -36,7 +36,7 @@ _MEANINGS = {
 #: Columns where the output is no terminal, and the fewest that tables are made for.
 _WIDTH = 80
 #: Fewest columns of names.
-_LEAST_NAME = 10
+_MIN_NAME = 10
 
 
 @click.command(
@@ -215,7 +215,7 @@ def _print_fitting(headers: list[str], rows: list[list[str]], right: list[str], 
     width = max(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
     others = [i for i in range(len(headers)) if i != name_column]
     taken = sum(2 + max(len(headers[i]), *(len(row[i]) for row in rows)) for i in others) if rows else 0
-    room = max(_LEAST_NAME, width - taken)
+    room = max(_MIN_NAME, width - taken)
     for row in rows:
         if len(row[name_column]) > room:
             row[name_column] = row[name_column][: room - 3] + "..."

@@ -19,7 +19,7 @@ _MODELS = (
     "llama-2-7b,llama-2-13b,llama-3-8b,llama-3-70b,qwen3-8b,qwen3-32b,qwen3-235b-a22b,gemma-3-27b,gpt-oss-120b,"
     "deepseek-v3,bitblas,decode"
 )
-_CUTS, _LEAST_LENGTH = (1, 1, 1, 2, 4, 8), 1024
+_CUTS, _MIN_LENGTH = (1, 1, 1, 2, 4, 8), 1024
 #: Formats, the more often the more they are used.
 _FORMATS = (
     *5 * ("uint4-g128-zeros",), *2 * ("int4-g128",), "bfloat16:uint4-g128-zeros", "bfloat16:int4-g32", "nf4-g64",
@@ -93,9 +93,9 @@ def collect(
         N, K = chance.choice(sizes)
         kind, m, cut = chance.choice(kinds), chance.choice(wanted_rows), 1 if uncut else chance.choice(_CUTS)
         if chance.random() < 0.5:
-            N = N // cut if N // cut >= _LEAST_LENGTH and N // cut % 16 == 0 else N
+            N = N // cut if N // cut >= _MIN_LENGTH and N // cut % 16 == 0 else N
         else:
-            K = K // cut if K // cut >= _LEAST_LENGTH and K // cut % 128 == 0 else K
+            K = K // cut if K // cut >= _MIN_LENGTH and K // cut % 128 == 0 else K
         group = kind.group_size or -1
         if (N, K) in HELD_OUT_SHAPES or (group > 0 and K % group):
             continue
@@ -155,7 +155,7 @@ def train(files: tuple[Path, ...], out: Path | None, by: str, picture: Path | No
     """
     import numpy as np
 
-    from bitquant.schedule.ranking.order import MOST_ROWS
+    from bitquant.schedule.ranking.order import MAX_ROWS
     from bitquant.tune.train import first_losses, gains, measured_problems, regrets, train, validated
     from bitquant.tune.trials import read_trials
 
@@ -183,14 +183,14 @@ def train(files: tuple[Path, ...], out: Path | None, by: str, picture: Path | No
     if picture is not None:
         from bitquant.testing.bench.ranking_plot import plot_ranking
 
-        few = [i for i, p in enumerate(problems) if p.problem.rung <= MOST_ROWS]
+        few = [i for i, p in enumerate(problems) if p.problem.rung <= MAX_ROWS]
         losses = {
             name: first_losses([problems[i] for i in few], [scores[i] for i in few]) for name, scores in orders.items()
         }
         devices = ", ".join(sorted({p.problem.gpu.example for p in problems}))
         kernels = sum(len(problems[i].latency_us) for i in few)
         taken = ", ".join(sorted({f"{m.date} at {m.commit[:7]}" for m in trials}))
-        subject = f"{devices}, {len(few)} problems of up to {MOST_ROWS} rows, {kernels} kernels; {taken}"
+        subject = f"{devices}, {len(few)} problems of up to {MAX_ROWS} rows, {kernels} kernels; {taken}"
         plot_ranking(losses, gains(problems), subject, picture)
         click.echo(f"wrote {picture}")
     if out is not None:

@@ -7,6 +7,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
+from bitquant.arithmetic import ceil_div
 from bitquant.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def plot_tuning(rungs: Sequence[Rung], names: Sequence[str], device: str, path: 
         if rung.trials:
             panels.setdefault(name, []).append(rung)
     columns = min(3, max(1, len(panels)))
-    rows = max(1, math.ceil(len(panels) / columns))
+    rows = max(1, ceil_div(len(panels), columns))
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     ladder = sorted({rung.rung for rung in rungs})

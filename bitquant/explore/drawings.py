@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+from bitquant.arithmetic import ceil_div
 from bitquant.config import MatmulConfig
 from bitquant.explore import svg
 from bitquant.explore.tiling import Ring, Tiling
@@ -12,8 +13,8 @@ from bitquant.explore.tiling import Ring, Tiling
 __all__ = ["draw_grid", "draw_ring", "draw_tile", "waves"]
 
 #: Most workers, slots and tiles that are drawn one by one.
-_MOST_PARTS, _MOST_SLOTS, _MOST_TIME = 64, 12, 28
-_MOST_CELLS = 1600
+_MAX_PARTS, _MAX_SLOTS, _MAX_TIME = 64, 12, 28
+_MAX_CELLS = 1600
 
 
 def draw_tile(tiling: Tiling, config: MatmulConfig, m: int) -> str:
@@ -39,7 +40,7 @@ def draw_tile(tiling: Tiling, config: MatmulConfig, m: int) -> str:
         x, y = left - depth - 14 + depth * share, top - depth - 14 + depth * share
         elements += [svg.line(x, top, x, top + height, "cut"), svg.line(left, y, left + width, y, "cut")]
     elements.append(svg.rect(left, top, width, height, "d", f"D: {tiling.tile_m} by {tiling.tile_n}"))
-    drawn = tiling.parts if len(tiling.parts) <= _MOST_PARTS else ()
+    drawn = tiling.parts if len(tiling.parts) <= _MAX_PARTS else ()
     for i, part in enumerate(drawn):
         box = (left + part.n * columns, top + part.m * rows, part.columns * columns, part.rows * rows)
         elements.append(svg.rect(*box, f"part p{i % 4}", f"{part.name}: {part.rows} x {part.columns} of D"))
@@ -61,7 +62,7 @@ def draw_tile(tiling: Tiling, config: MatmulConfig, m: int) -> str:
 
 def draw_ring(ring: Ring) -> str:
     """Draw which piece of k each slot holds at each step. Columns are an order, not durations."""
-    slots, shown = min(ring.slots, _MOST_SLOTS), min(ring.steps, _MOST_TIME)
+    slots, shown = min(ring.slots, _MAX_SLOTS), min(ring.steps, _MAX_TIME)
     left, top, cell, row = 74.0, 30.0, 24.0, 24.0
     elements = [svg.text(left, 18, "step (an order, not durations)", "small")]
     for slot in range(slots):
@@ -108,7 +109,7 @@ def waves(tiling: Tiling, resident: int) -> tuple[int, float]:
     """
     work_tiles = tiling.tiles_m * tiling.tiles_n * tiling.split_k
     together = min(resident, tiling.blocks or work_tiles)
-    count = -(-work_tiles // together)
+    count = ceil_div(work_tiles, together)
     return count, (work_tiles - (count - 1) * together) / resident
 
 
@@ -150,10 +151,10 @@ def draw_grid(tiling: Tiling, resident: int | None) -> str:
     """
     total = tiling.tiles_m * tiling.tiles_n
     together = total if resident is None else max(1, min(resident, tiling.blocks or 1) // tiling.split_k)
-    place = {tile: i for i, tile in enumerate(_order(tiling))} if total <= _MOST_CELLS else {}
+    place = {tile: i for i, tile in enumerate(_order(tiling))} if total <= _MAX_CELLS else {}
     room = 460.0
     if not place:
-        count = -(-total // together)
+        count = ceil_div(total, together)
         shown = min(count, 40)
         elements = [svg.text(10, 18, f"{total} tiles in {count} waves of up to {together}", "small")]
         for wave in range(shown):
@@ -167,7 +168,7 @@ def draw_grid(tiling: Tiling, resident: int | None) -> str:
         return svg.picture(room + 20, 36 + shown * 14, label, elements)
     # Long rows of tiles are folded, so that a tile keeps a size.
     across = min(tiling.tiles_n, 32)
-    folds = -(-tiling.tiles_n // across)
+    folds = ceil_div(tiling.tiles_n, across)
     cell = min(30.0, max(12.0, (room - 50) / across))
     elements = [svg.text(44, 14, f"n: {tiling.tiles_n} tiles", "small")]
     for (m, n), index in place.items():

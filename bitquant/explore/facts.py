@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from bitquant.arch import REGISTERS_PER_SM, RESERVED_SMEM_BYTES
+from bitquant.arithmetic import ceil_div, round_up
 from bitquant.compiler import KernelResources
 from bitquant.operator.report import bytes_per_call, floor_us, flop
 from bitquant.problem import Problem
@@ -68,8 +69,8 @@ def occupancy(problem: Problem, resources: KernelResources, smem_bytes: int, thr
         Threads of a block.
     """
     gpu = problem.gpu
-    warps = -(-threads // 32)
-    of_warp = -(-resources.registers * 32 // 256) * 256
+    warps = ceil_div(threads, 32)
+    of_warp = round_up(resources.registers * 32, 256)
     by = {
         "registers": REGISTERS_PER_SM // of_warp // warps,
         "shared memory": gpu.smem_per_sm_bytes // (resources.smem_bytes + smem_bytes + RESERVED_SMEM_BYTES),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from bitquant.arithmetic import ceil_div
 from bitquant.config import MatmulConfig
 from bitquant.explore import svg
 from bitquant.layouts import FragmentLayout, WeightLayout, fragment_layout
@@ -79,7 +80,7 @@ def first_byte(config: MatmulConfig, layout: WeightLayout) -> Byte | None:
             Field(
                 max(0, i * bits), min(8, (i + 1) * bits) - i * bits, *((0, i) if config.layout == "nt" else (i, 0)), 0
             )
-            for i in range(-(-8 // bits))
+            for i in range(ceil_div(8, bits))
         )
         where = "byte 0 of row 0: element i of a row has the bits from i times the width on, the lowest first"
     else:

@@ -94,7 +94,7 @@ def parts_of(stage: str, lines: list[str], sources: list[str] | None = None) -> 
         if not text:
             result.append("")
             continue
-        here = _INDENT.match(line).end() if stage in _INDENTED else 0  # type: ignore[union-attr]
+        here = _INDENT.match(line).end() if stage in _INDENTED else 0  # type: ignore[union-attr]  # it matches every line
         if _DECLARES.match(line):
             current = ""
             result.append("")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
 
+from bitquant.arithmetic import ceil_div
 from bitquant.config import MatmulConfig
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Geometry
@@ -118,10 +119,6 @@ def tiling_of(geometry: Geometry) -> Tiling | None:
     return _tiling(geometry.hint, geometry) if isinstance(geometry.config, MatmulConfig) else None
 
 
-def _up(a: int, b: int) -> int:
-    return -(-a // b)
-
-
 @singledispatch
 def _tiling(_hint: Hint, _geometry: Any) -> Tiling | None:
     return None
@@ -165,16 +162,16 @@ def _of_wgmma(h: WgmmaHint, g: Any) -> Tiling:
     tiles_m, experts = g.expected_m_tiles, ""
     if g.num_experts is not None:
         experts = f"A tile along m has rows of one expert; {tiles_m} are expected. "
-    clusters = tiles_m * g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
+    clusters = tiles_m * g.tiles_n // (h.multicast if h.tail_split == 1 else 1)
     whole = None
     if h.stream_k:
-        tiles, most = tiles_m * g.n_blocks, g.most_blocks
+        tiles, most = tiles_m * g.tiles_n, g.most_blocks
         clusters = tiles * g.loop.tile_bodies
         whole = None if tiles % most == 0 else max(tiles // most - 1, 0) * most
     if h.parts == 1:
         clusters = min(clusters, g.problem.gpu.sm_count * h.blocks_per_sm // h.cluster)
     return Tiling(
-        h.block_m, h.block_n, h.block_k * h.consumers_k, tiles_m, g.n_blocks,
+        h.block_m, h.block_n, h.block_k * h.consumers_k, tiles_m, g.tiles_n,
         f"{experts}A consumer warpgroup multiplies {h.n_tiles_per_consumer} x 64 columns of D; {h.consumers_k} of them "
         "share k of a block. One more warpgroup starts the copies.",
         split_k=h.split_k,
@@ -196,7 +193,7 @@ def _of_mma(h: MmaHint, g: Any) -> Tiling:
     parts = tuple(
         Part(f"warp {i},{j}", i * rows, j * columns, rows, columns) for i in range(h.warps_m) for j in range(h.warps_n)
     )
-    tiles_m, tiles_n = _up(g.rung, h.block_m), _up(g.config.N, h.block_n)
+    tiles_m, tiles_n = ceil_div(g.rung, h.block_m), ceil_div(g.config.N, h.block_n)
     return Tiling(
         h.block_m, h.block_n, h.block_k, tiles_m, tiles_n,
         f"A warp multiplies {rows} x {columns} of D; {h.warps_k} warps share the k of a step.",
@@ -211,7 +208,7 @@ def _of_mma(h: MmaHint, g: Any) -> Tiling:
 @_tiling.register
 def _of_gemv(h: GemvHint, g: Any) -> Tiling:
     width = h.n_per_warp
-    tiles = _up(g.config.N, h.warps * width)
+    tiles = ceil_div(g.config.N, h.warps * width)
     return Tiling(
         1, h.warps * width, g.config.K, 1, tiles,
         f"A warp computes {width // g.config.rows_per_column} columns of D: its lanes stride over k and add up by "
@@ -225,7 +222,7 @@ def _of_gemv(h: GemvHint, g: Any) -> Tiling:
 @_tiling.register
 def _of_fallback(h: FallbackHint, g: Any) -> Tiling:
     of_w = g.config.rows_per_column
-    tiles_m, tiles_n = _up(g.rung, h.m_per_warp), _up(g.config.columns, h.warps)
+    tiles_m, tiles_n = ceil_div(g.rung, h.m_per_warp), ceil_div(g.config.columns, h.warps)
     return Tiling(
         h.m_per_warp, h.warps * of_w, g.config.K, tiles_m, tiles_n,
         "A warp computes one column of D: its lanes stride over k and add up by shuffles.",
@@ -247,7 +244,7 @@ def _of_cpu(h: CpuHint, g: Any) -> Tiling:
         for i in range(0, tile_m, rows) for j in range(0, tile_n, columns)
     )  # fmt: skip
     return Tiling(
-        tile_m, tile_n, h.chunk * k_lanes, _up(g.rung, h.row_tile), _up(g.config.N, tile_n),
+        tile_m, tile_n, h.chunk * k_lanes, ceil_div(g.rung, h.row_tile), ceil_div(g.config.N, tile_n),
         f"A thread computes a tile, {rows} x {columns} sums in SIMD registers at a time; a vector of {h.lanes} lanes "
         f"holds {h.lanes} {'k of one n' if is_nt else 'n of one k'}.",
         parts=parts,
@@ -264,7 +261,7 @@ def _of_simd(h: SimdHint, g: Any) -> Tiling:
     )  # fmt: skip
     where = "into a buffer that all rows of the tile reuse" if h.buffered else "in registers"
     return Tiling(
-        tile_m, h.col_tile, h.chunk * g.block_k, _up(g.rung, h.row_tile), _up(g.config.N, h.col_tile),
+        tile_m, h.col_tile, h.chunk * g.block_k, ceil_div(g.rung, h.row_tile), ceil_div(g.config.N, h.col_tile),
         f"A thread computes a tile, {rows} x {h.cols} sums in SIMD registers at a time; a vector of {h.lanes} words "
         f"holds {g.block_k} k of one n, which are decoded {where}.",
         parts=parts,

@@ -15,6 +15,8 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
+
 __all__ = [
     "CHUNK_BYTES",
     "UNIT",
@@ -134,7 +136,7 @@ class Tile:
         """Bytes from a row to the next."""
         if self.swizzled:
             return self.row_bytes
-        chunks = -(-self.row_bytes // CHUNK_BYTES)
+        chunks = ceil_div(self.row_bytes, CHUNK_BYTES)
         return (chunks | 1) * CHUNK_BYTES
 
     @property
@@ -221,7 +223,7 @@ def copy_tile(
     """
     per_row = tile.row_bytes // width
     total = tile.rows * per_row
-    count = -(-total // threads)
+    count = ceil_div(total, threads)
 
     def guard(row: Expr, byte: Expr) -> Expr | None:
         conditions = []
@@ -275,7 +277,19 @@ def copy_tile(
 
 
 def load_words(arena: Any, offset: Expr, words: int, alignment: int) -> Any:
-    """Emit loads of consecutive 32-bit words from shared memory, as wide as `alignment` (bytes) allows."""
+    """Emit loads of consecutive 32-bit words from shared memory; return the buffer of registers.
+
+    Parameters
+    ----------
+    arena
+        The block's shared memory, a uint8 buffer.
+    offset
+        Of the first word in it, in bytes; a multiple of `alignment`.
+    words
+        How many.
+    alignment
+        What the loads may rely on, in bytes: 4, 8 or 16, which is also the widest load.
+    """
     buffer = T.alloc_local((words,), "uint32")
     step = max(1, min(alignment, 16) // 4)
     while words % step:
@@ -325,7 +339,19 @@ class MmaOp:
 
 
 def load_fragments(arena: Any, offset: Expr, registers: Sequence[Expr], transpose: bool = False) -> None:
-    """Emit ldmatrix into 1, 2 or 4 registers; `offset` is the row that this lane names."""
+    """Emit ldmatrix.
+
+    Parameters
+    ----------
+    arena
+        The block's shared memory, a uint8 buffer.
+    offset
+        Of the row of 16 bytes whose address this lane provides.
+    registers
+        1, 2 or 4 registers, one for each 8 x 8 matrix.
+    transpose
+        Whether the matrices are transposed (ldmatrix.trans).
+    """
     name = f"ldmatrix.sync.aligned.m8n8.x{len(registers)}{'.trans' if transpose else ''}.shared.b16"
     T.evaluate(T.ptx[name](*registers, arena.ptr_to([offset])))
 

@@ -170,9 +170,21 @@ def tensor_map(extents: Sequence[Expr], strides_bytes: Sequence[int], box: Seque
 def load_box(
     target: Expr, tensor_map_address: Expr, coordinates: Sequence[Expr], barrier: Expr, blocks: int = 1
 ) -> None:
-    """Emit the copy of one box of a tensor map to shared memory; its bytes count on `barrier`.
+    """Emit the copy of one box of a tensor map to shared memory by TMA; its bytes count on `barrier`.
 
-    With several `blocks` it goes to the same place in each of the cluster's first ones, and counts on their barriers.
+    Parameters
+    ----------
+    target
+        Address in shared memory.
+    tensor_map_address
+        Address of the tensor map (`tensor_map`).
+    coordinates
+        Of the box's first element in the tensor, the contiguous dimension first.
+    barrier
+        Address of the mbarrier that expects the bytes.
+    blocks
+        1, or how many of the cluster's first blocks receive the box by multicast, each at the same address, and count
+        its bytes on their own barrier.
     """
     name = f"cp.async.bulk.tensor.{len(coordinates)}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
     if blocks == 1:

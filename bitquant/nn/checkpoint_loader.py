@@ -138,7 +138,7 @@ class CheckpointLoader:
 
         linear, others = self.linear, self.others
         quantization = BitquantConfig()
-        quantization.pending = [*linear.values(), *self.experts]  # type: ignore[attr-defined]
+        quantization.pending = [*linear.values(), *self.experts]  # type: ignore[attr-defined]  # for the quantizer alone
         model, info = model_of_state(
             self.transformers, self.model_class, self.config, self.checkpoint.path, self._state_dict(others),
             self.dtype, self.place, quantization_config=quantization,

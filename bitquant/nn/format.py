@@ -22,9 +22,9 @@ __all__ = ["describe_format", "format_difference", "format_fields", "name_patter
 #: Version of what the fields and the plain layout of a weight mean.
 VERSION = 1
 #: Most bytes of a format, some hundred times what one has.
-_MOST_BYTES = 1 << 16
+_MAX_BYTES = 1 << 16
 #: Differences that are named.
-_MOST_DIFFERENCES = 10
+_MAX_DIFFERENCES = 10
 
 
 def format_fields(layer: str, config: MatmulConfig, **others: Any) -> dict[str, Any]:
@@ -75,10 +75,10 @@ def unpack_format(tensor: Any) -> dict[str, Any]:
     fields: Any = None
     if isinstance(tensor, torch.Tensor) and tensor.dtype is torch.uint8 and tensor.ndim == 1 and not tensor.is_meta:
         try:
-            fields = json.loads(bytes(tensor[: _MOST_BYTES + 1].tolist()).decode("ascii"))
+            fields = json.loads(bytes(tensor[: _MAX_BYTES + 1].tolist()).decode("ascii"))
         except (ValueError, RecursionError):  # The last where it is nested too deep.
             fields = None
-    if not isinstance(fields, dict) or type(fields.get("version")) is not int or tensor.numel() > _MOST_BYTES:
+    if not isinstance(fields, dict) or type(fields.get("version")) is not int or tensor.numel() > _MAX_BYTES:
         got = f"{tensor.dtype}, shape {tuple(tensor.shape)}" if isinstance(tensor, torch.Tensor) else f"{tensor!r:.80}"
         raise ConfigError(f"the format of a layer must be JSON in a tensor of bytes (got {got})", format=tensor)
     if fields["version"] > VERSION:
@@ -116,7 +116,7 @@ def format_difference(stored: dict[str, Any], own: dict[str, Any]) -> str | None
     if not different:
         return None
     said = [f"{n:.40} is {stored.get(n)!r:.40} and not {own.get(n)!r}" for n in different]
-    return ", ".join(said[:_MOST_DIFFERENCES]) + (" ..." if len(said) > _MOST_DIFFERENCES else "")
+    return ", ".join(said[:_MAX_DIFFERENCES]) + (" ..." if len(said) > _MAX_DIFFERENCES else "")
 
 
 def name_pattern(name: str) -> re.Pattern[str]:

@@ -340,7 +340,7 @@ class BitquantQuantizer(HfQuantizer):
             rows = stock.in_terms(product, each.to(stock.dtype))
             quantize_expert(layer, e, rows, no_bias, self.quantization_config.method)
         taken = torch.nn.Parameter(torch.empty(0, dtype=stock.dtype, device=weight.device), requires_grad=False)
-        taken._is_hf_initialized = True  # type: ignore[attr-defined]
+        taken._is_hf_initialized = True  # type: ignore[attr-defined]  # what transformers looks at
         setattr(model.get_submodule(path), last, taken)
 
     def _place_experts(self, model: Any) -> None:
@@ -431,9 +431,9 @@ ALL_EXPERTS_FUNCTIONS.register(METHOD, _refuse_floats)
 
 def _mark_loaded(layer: torch.nn.Module) -> None:
     """Keep transformers from initialising a layer that is complete."""
-    layer._is_hf_initialized = True  # type: ignore[assignment]
+    layer._is_hf_initialized = True  # type: ignore[assignment]  # what transformers looks at
     for tensor in layer.buffers():
-        tensor._is_hf_initialized = True  # type: ignore[attr-defined]
+        tensor._is_hf_initialized = True  # type: ignore[attr-defined]  # likewise
 
 
 def _check_complete(layers: dict[str, Any], expected: dict[str, tuple[torch.Size, torch.dtype]]) -> None:

@@ -160,7 +160,7 @@ class Part:
         return {"whole": self.whole, "index": self.index}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["whole"], state["index"])  # type: ignore[misc]
+        self.__init__(state["whole"], state["index"])  # type: ignore[misc]  # no subclass changes its parameters
 
 
 class _Rows(dict[str, "torch.Tensor | None"]):
@@ -226,7 +226,7 @@ class _Round(weakref.ref[torch.Tensor]):
 
 
 def _forget(round_: weakref.ref[torch.Tensor]) -> None:
-    round_.D = None  # type: ignore[attr-defined]
+    round_.D = None  # type: ignore[attr-defined]  # a subclass of weakref.ref has it
 
 
 def _version(A: torch.Tensor) -> int | None:
@@ -353,7 +353,8 @@ class _Merged:
 
     def _alive(self) -> list[Linear] | None:
         parts = [None if part is None else part() for part in self._parts]
-        return None if any(part is None for part in parts) else parts  # type: ignore[return-value]
+        alive = [part for part in parts if part is not None]
+        return alive if len(alive) == len(parts) else None
 
     def _can_join(self, parts: list[Linear]) -> bool:
         tensors = [tensor for part in parts for _, tensor in _operands(part)]

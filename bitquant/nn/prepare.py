@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import torch
 
 from bitquant import parallel
-from bitquant.build import watched
+from bitquant.arithmetic import ceil_div
+from bitquant.build import progress_reported
 from bitquant.errors import BitquantError, BuildError, ConfigError
 from bitquant.nn.device import as_device, check_module
 from bitquant.nn.module import KernelModule
 from bitquant.parallel import run_all
-from bitquant.workers import Crew, Worker
+from bitquant.workers import Worker, WorkerPool
 
 __all__ = ["Preparation", "may_prepare", "prepare_model"]
 
@@ -28,11 +29,11 @@ _DEVICE_TYPES = ("cpu", "cuda")
 _INPUT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 #: Where workers pay: they take as long to start as one CPU for five kernels, and threads of one process share one
 #: interpreter, which has two fifths of the work (docs/architecture.md, "What a start costs").
-_LEAST_CPUS, _LEAST_KERNELS = 4, 10
+_MIN_CPUS, _MIN_KERNELS = 4, 10
 #: Kernels of a problem with the default ladder: a CPU's rungs share two.
 _KERNELS = {"cuda": 8, "cpu": 2}
 #: How often progress of another thread is looked at, in seconds.
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 def prepare_model(model: torch.nn.Module, device: torch.device | str | None = None, *, progress: bool = True) -> None:
@@ -90,9 +91,7 @@ def prepare_model(model: torch.nn.Module, device: torch.device | str | None = No
 
 def may_prepare(problems: int, device_type: str) -> bool:
     """Return whether a `Preparation` of so many problems may build anything on this machine."""
-    return (
-        problems > 1 and parallel.thread_count() >= _LEAST_CPUS and problems * _KERNELS[device_type] >= _LEAST_KERNELS
-    )
+    return problems > 1 and parallel.thread_count() >= _MIN_CPUS and problems * _KERNELS[device_type] >= _MIN_KERNELS
 
 
 class Preparation:
@@ -118,19 +117,19 @@ class Preparation:
     def __init__(self, model: torch.nn.Module, device: torch.device) -> None:
         self._items = items = [item for item in _missing(model, device.type) if not item.kernels.enable_tuning]
         self.rungs = self._done = 0
-        self._crew = _crew_for(items)
+        self._pool = _pool_for(items)
         self._thread: threading.Thread | None = None
-        if self._crew is None:
+        if self._pool is None:
             return
         self.rungs = sum(item.kernels.rungs for item in items)
         _running.add(self)
         # Not a daemon: what is built when the process ends goes to the cache.
-        self._thread = threading.Thread(target=self._run, args=(items, self._crew), name="bitquant-prepare")
+        self._thread = threading.Thread(target=self._run, args=(items, self._pool), name="bitquant-prepare")
         self._thread.start()
 
-    def _run(self, items: list[_Item], crew: Crew) -> None:
+    def _run(self, items: list[_Item], pool: WorkerPool) -> None:
         try:
-            with crew.at_work():
+            with pool.activated():
                 built = run_all(lambda item: _build_item(item, self._advance), items)
             for item in items:
                 item.kernels.prepare(item.device_type)  # It finds what is `built`.
@@ -146,17 +145,17 @@ class Preparation:
 
     def wait(self, advance: Callable[[int], object]) -> None:
         """Wait until it is over; `advance` is called with numbers of rungs that got their kernels."""
-        told = 0
+        reported = 0
         while self._thread is not None and self._thread.is_alive():
-            self._thread.join(_LOOK_S)
+            self._thread.join(_POLL_S)
             done = self._done
-            advance(done - told)
-            told = done
+            advance(done - reported)
+            reported = done
 
     def cancel(self) -> None:
         """End it, whatever is built."""
-        if self._crew is not None:
-            self._crew.stop()
+        if self._pool is not None:
+            self._pool.stop()
 
 
 def _forget_running() -> None:
@@ -189,10 +188,10 @@ def _missing(model: torch.nn.Module, device_type: str | None) -> list[_Item]:
 
 def _build(items: list[_Item], advance: Callable[[int], object]) -> None:
     """Build and keep what is missing, by workers where that is faster."""
-    crew = _crew_for(items)
-    with crew.at_work() if crew is not None else contextlib.nullcontext():
+    pool = _pool_for(items)
+    with pool.activated() if pool is not None else contextlib.nullcontext():
         built = run_all(
-            lambda item: _build_item(item, advance), items, on_interrupt=crew.stop if crew is not None else lambda: None
+            lambda item: _build_item(item, advance), items, on_interrupt=pool.stop if pool is not None else lambda: None
         )
     for kernels, device_type, name in items:
         with _naming(name, kernels):
@@ -202,30 +201,30 @@ def _build(items: list[_Item], advance: Callable[[int], object]) -> None:
 
 def _build_item(item: _Item, advance: Callable[[int], object]) -> Any:
     """Build one item, and say of all its rungs that they are done, of those that another thread has built as well."""
-    told = 0
+    reported = 0
 
-    def tell(done: int) -> None:
-        nonlocal told
-        told += done
+    def report(done: int) -> None:
+        nonlocal reported
+        reported += done
         advance(done)
 
-    with _naming(item.name, item.kernels), watched(tell):
+    with _naming(item.name, item.kernels), progress_reported(report):
         built = item.kernels.build(item.device_type)
-    advance(item.kernels.rungs - told)
+    advance(item.kernels.rungs - reported)
     return built
 
 
-def _crew_for(items: list[_Item]) -> Crew | None:
+def _pool_for(items: list[_Item]) -> WorkerPool | None:
     """Return the workers that build some items, started; None where threads of this process are as fast."""
     cpus = parallel.thread_count()
     by_workers = [item for item in items if item.kernels.is_heavy]
     kernels = sum(min(item.kernels.rungs, _KERNELS[item.device_type]) for item in by_workers)
-    if cpus < _LEAST_CPUS or kernels < _LEAST_KERNELS or len(by_workers) < 2:
+    if cpus < _MIN_CPUS or kernels < _MIN_KERNELS or len(by_workers) < 2:
         return None
     if getattr(sys, "frozen", False):  # An application that contains its interpreter: it would start itself.
         return None
     workers = min(cpus, len(by_workers))
-    return Crew(workers, -(-cpus // workers), Worker.for_module("bitquant.worker", without=("torch",)))
+    return WorkerPool(workers, ceil_div(cpus, workers), Worker.for_module("bitquant.worker", without=("torch",)))
 
 
 def _wanted(model: Any, device_type: str | None) -> dict[tuple[Any, str], str]:

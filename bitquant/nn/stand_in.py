@@ -44,7 +44,7 @@ class _StandIn(torch.Tensor):
             f"{getattr(func, '__name__', func)} asks for; call the layer itself, or its dequantize()"
         )
 
-    def __repr__(self, *, tensor_contents: Any = None) -> Any:  # type: ignore[override]
+    def __repr__(self, *, tensor_contents: Any = None) -> Any:  # type: ignore[override]  # torch leaves it untyped
         del tensor_contents
         return f"<weight of a quantized layer, shape {tuple(self.shape)}, {self.dtype}, {self.device}>"
 

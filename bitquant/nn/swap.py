@@ -36,7 +36,7 @@ from bitquant.progress import track
 
 __all__ = [
     "DEFAULT_SKIP",
-    "LEAST_GROUP",
+    "MIN_GROUP",
     "NOT_OF_EXPERTS",
     "ModelWarning",
     "Places",
@@ -58,7 +58,7 @@ __all__ = [
 #: What is skipped where nothing else is said: the output embedding, whatever its name in the model.
 DEFAULT_SKIP: tuple[str, ...] = ("lm_head",)
 #: The smallest groups that a K which `group_size` does not divide is cut into.
-LEAST_GROUP = 16
+MIN_GROUP = 16
 _MODEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _FORWARD_HOOKS = (
     "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
@@ -216,7 +216,7 @@ def fitting_group(K: int, group_size: int | None) -> int:
     Raises
     ------
     ConfigError
-        If that is below `LEAST_GROUP`.
+        If that is below `MIN_GROUP`.
     """
     check_group_size(group_size)
     if group_size in (None, -1):
@@ -224,9 +224,9 @@ def fitting_group(K: int, group_size: int | None) -> int:
     if K % group_size == 0:
         return group_size
     common = math.gcd(K, group_size)
-    if common < LEAST_GROUP:
+    if common < MIN_GROUP:
         raise ConfigError(
-            f"'group_size' must divide K, or have a divisor of at least {LEAST_GROUP} in common with it (got "
+            f"'group_size' must divide K, or have a divisor of at least {MIN_GROUP} in common with it (got "
             f"group_size={group_size}, K={K}, in common {common}); use group_size=-1, or name the layer in 'skip'",
             group_size=group_size, K=K,
         )  # fmt: skip

@@ -16,12 +16,12 @@ from tvm.target import Target
 
 from bitquant import cache
 from bitquant.archive import Archive
-from bitquant.build import build, tell
+from bitquant.build import build, report_progress
 from bitquant.compiler import cuda_compiler, find_linker
 from bitquant.config import MatmulConfig
 from bitquant.grouped_config import GroupedMatmulConfig
-from bitquant.parallel import Turn
-from bitquant.workers import BuildWarning, Outcome, current_crew
+from bitquant.parallel import CooperativeLock
+from bitquant.workers import BuildWarning, Outcome, current_pool
 
 __all__ = ["compile_archive", "find_archive", "present_archive"]
 
@@ -43,7 +43,7 @@ class _Locks:
     def __init__(self) -> None:
         #: Held while a module is scheduled, which is work of Python's interpreter. Its lock would change hands at each
         #: of TVM's thousands of short calls if several threads did that at once.
-        self.scheduling = Turn()
+        self.scheduling = CooperativeLock()
         self._table = threading.Lock()
         self._of_keys: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
@@ -77,11 +77,11 @@ def compile_archive(schedule: Callable[[], IRModule], config: Problem, target: T
 
 
 def _built_elsewhere(request: dict[str, Any] | None) -> Outcome | None:
-    """Return what this thread's workers made of a request, or why they did not; None where there are none to ask."""
-    crew = current_crew()
-    if crew is None or request is None:
+    """Return what a worker of this thread's pool built, or why it did not; None where the thread has no pool."""
+    pool = current_pool()
+    if pool is None or request is None:
         return None
-    return crew.build(request, tell)
+    return pool.build(request, report_progress)
 
 
 def _key(parts: dict[str, Any], config: Problem, target: Target) -> str:
@@ -131,7 +131,7 @@ def find_archive(
 ) -> Archive:
     """Return the archive of a problem, compiled where neither this process nor the disk has it.
 
-    Where this thread has workers (`bitquant.workers.current_crew`), one of them compiles. What it cannot build, this
+    Where this thread has workers (`bitquant.workers.current_pool`), one of them compiles. What it cannot build, this
     process does, or fails to with an error of the right kind.
 
     Parameters

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls: from torch tensors to a launched kernel, with every check the first time and few after that."""
+"""Calls: from torch tensors to a launched kernel. The first call checks everything, later ones take a fast path."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from torch.autograd import forward_ad
 
 from bitquant import workspace
-from bitquant.build import Archive
+from bitquant.archive import Archive
 from bitquant.operands import ARGUMENTS, OUTPUT
 from bitquant.operator.signature import DeviceCheck, Expected, Operands, Signature
 from bitquant.threads import follow_torch_threads
 
-__all__ = ["Launcher", "functorch_level", "is_watched", "mark_written", "needs_gradient"]
+__all__ = ["Launcher", "functorch_level", "is_intercepted", "mark_written", "needs_gradient"]
 
 #: Kernels index their operands with 32 bits; a call with more elements is made in slices of rows.
 _MAX_ELEMENTS = 2**31 - 1
@@ -34,10 +34,10 @@ functorch_level = torch._C._functorch.maybe_current_level
 increment_version = torch._C._increment_version
 
 
-def is_watched(operands: Sequence[torch.Tensor | None]) -> bool:
-    """Return whether a call is more than memory: a mode, a trace or a transform sees it, or an operand is a subclass.
+def is_intercepted(operands: Sequence[torch.Tensor | None]) -> bool:
+    """Return whether torch intercepts a call: by a mode, a trace or a transform, or because an operand is a subclass.
 
-    Such a call is the registered operation.
+    Such a call must go through the registered operation; any other may launch a kernel at once.
     """
     tensors = [t for t in operands if t is not None]
     return (
@@ -52,7 +52,7 @@ def is_watched(operands: Sequence[torch.Tensor | None]) -> bool:
 
 
 def needs_gradient(operands: Sequence[torch.Tensor | None]) -> bool:
-    """Return whether autograd wants to know of a call."""
+    """Return whether autograd must record a call."""
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in operands)
 
 
@@ -231,7 +231,7 @@ def _short_call(launcher: Launcher) -> Callable[..., torch.Tensor | None]:
     """Return a function that computes what `Launcher.run` does from right operands, in a fraction of the time.
 
     Where it finds a fault, or a call that autograd or anybody else wants to
-    know of (`is_watched`, `needs_gradient`), it returns None or raises, and nothing has
+    know of (`is_intercepted`, `needs_gradient`), it returns None or raises, and nothing has
     been launched. Most checks it leaves to TVM's launcher, which compares number, type, shape, strides and device of
     the operands with what the kernel declares, and m and device with each other, in machine code and before it
     launches anything. It compares sizes modulo 2^32, which lets no access out of bounds, and refuses a tensor without

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way of a call: to a kernel where torch only computes, to a registered operation where it does more."""
+"""Dispatch of a call: to a kernel if it is plain and eager, else to the registered operation.
+
+Traces, transforms of torch.func, autograd, modes and subclasses of tensors need the operation (`call.is_intercepted`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from torch.autograd import forward_ad
 from bitquant.errors import CallError
 from bitquant.operands import ARGUMENTS
 from bitquant.operator import torch_op
-from bitquant.operator.call import functorch_level, is_watched, needs_gradient
+from bitquant.operator.call import functorch_level, is_intercepted, needs_gradient
 from bitquant.operator.registry import Registered
 from bitquant.operator.signature import Operands, Signature
 from bitquant.operator.tokens import check_tokens, compute_tokens, token_format
@@ -37,7 +40,7 @@ def may_have_gradient(*tensors: torch.Tensor) -> bool:
         return True
     if torch.compiler.is_compiling():
         return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return is_watched(tensors) or needs_gradient(tensors)
+    return is_intercepted(tensors) or needs_gradient(tensors)
 
 
 def dispatch(operator: Registered, problem: str, operands: Operands, output: torch.Tensor | None) -> torch.Tensor:
@@ -53,7 +56,7 @@ def dispatch(operator: Registered, problem: str, operands: Operands, output: tor
     is_compiling = torch.compiler.is_compiling()
     if not is_compiling:
         if all(t is None or isinstance(t, torch.Tensor) for t in (*operands, output)):
-            if not is_watched((*operands, output)):
+            if not is_intercepted((*operands, output)):
                 if not needs_gradient((*operands, output)):
                     return operator.launch(operands, output)
                 if output is None:
@@ -110,7 +113,7 @@ def quantize_tokens(
     if not torch.compiler.is_compiling():
         if not isinstance(x, torch.Tensor) or not isinstance(weight_scale, (torch.Tensor, type(None))):
             check_tokens(x, weight_scale, torch_dtype, least, inverse)  # Something is no tensor; this says what.
-        if not is_watched((x, weight_scale)):
+        if not is_intercepted((x, weight_scale)):
             return compute_tokens(x, weight_scale, torch_dtype, least, inverse)
     scale = None if weight_scale is None else weight_scale.detach()
     result: tuple[torch.Tensor, torch.Tensor] = torch_op.quantize_tokens(x.detach(), scale, torch_dtype, least, inverse)

@@ -19,7 +19,7 @@ from bitquant.errors import CallError
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WeightLayout
 from bitquant.operands import GROUPED_OPERANDS, OUTPUT
-from bitquant.operator.call import Launcher, is_watched, needs_gradient
+from bitquant.operator.call import Launcher, is_intercepted, needs_gradient
 from bitquant.operator.core import Operator
 from bitquant.operator.registry import operator_of
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
@@ -191,7 +191,7 @@ class GroupedOperator(Operator):
             given = [t for t in (*operands, output) if t is not None]
             if not all(isinstance(t, torch.Tensor) for t in given):
                 self.signature.check(operands, output)  # Something is no tensor; this says what.
-            if not needs_gradient((*operands, output)) and not is_watched((*operands, output)):
+            if not needs_gradient((*operands, output)) and not is_intercepted((*operands, output)):
                 return self.launch(operands, output)
         if output is None:
             return grouped_matmul(*operands, self.problem)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator leaves behind: exported files, pickles, and the text that names its problem in a program.
+"""Serialization of operators: exported files, pickles, and the canonical text of a problem in exported programs.
 
 All three hold the problem, the target and what is planned for each rung. A file holds the kernels, too; for the others
 they come from the cache of where they are read, or are compiled there.

@@ -19,7 +19,7 @@ from bitquant.schedule.tuned import read_hint
 
 __all__ = ["Basis", "Prediction", "predict"]
 
-#: Where a time is from: a record's measurement, the model of the rule, or bytes by bandwidth, below which no call is.
+#: Where a time is from: a record's measurement, the cost model of the rule, or the floor, bytes over bandwidth.
 Basis = Literal["record", "model", "floor"]
 
 

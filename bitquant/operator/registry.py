@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which operator serves a problem: what registered operations, and the programs that call them, name operators by."""
+"""The table of operators by problem text: how registered operations of torch find the operator that they name."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One screen on how a problem is solved, and what a call of it moves."""
+"""The report of an operator: its kernels, what they take of the GPU, and the memory traffic and FLOP of a call."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def flop(config: MatmulConfig | GroupedMatmulConfig, m: int) -> int:
 
 
 def floor_us(config: MatmulConfig | GroupedMatmulConfig, m: int, gpu: GpuArch, *, is_uniform: bool = False) -> float:
-    """Return what a call takes at least, in microseconds: `bytes_per_call` by the bandwidth of the data sheet."""
+    """Return the least time of a call in microseconds: `bytes_per_call` over the bandwidth of the GPU's data sheet."""
     return bytes_per_call(config, m, is_uniform=is_uniform) / gpu.bandwidth_bytes_per_s * 1e6
 
 

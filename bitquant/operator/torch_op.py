@@ -32,7 +32,7 @@ import torch
 from bitquant.errors import CallError
 from bitquant.operands import EPILOGUE, INPUTS, WEIGHT, Operand
 from bitquant.operator.activation import activation_gradient
-from bitquant.operator.call import functorch_level, is_watched, needs_gradient
+from bitquant.operator.call import functorch_level, is_intercepted, needs_gradient
 from bitquant.operator.registry import operator_of
 from bitquant.operator.tokens import check_tokens, compute_tokens, empty_tokens
 from bitquant.operator.weight import DECODED_DTYPES
@@ -328,7 +328,7 @@ def _decode(
 ) -> torch.Tensor:
     """Return decode(W): with a kernel where nobody watches, else as the registered operation."""
     tensors = (W, scale, zeros)
-    if torch.compiler.is_compiling() or is_watched(tensors) or needs_gradient(tensors):
+    if torch.compiler.is_compiling() or is_intercepted(tensors) or needs_gradient(tensors):
         return dequantize(W, scale, zeros, dtype, problem)
     return operator_of(problem).compute_weight(W, scale, zeros, dtype)
 

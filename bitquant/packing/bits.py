@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bitquant.arithmetic import round_up
 from bitquant.errors import ConfigError
 from bitquant.packing.arrays import Array, like, map_rows, to_tensor
 from bitquant.packing.checks import check_codes
@@ -170,6 +171,6 @@ def _check_row_bits(codes: torch.Tensor, bits: int) -> None:
         raise ConfigError(
             f"the last dimension of 'weight' must be a multiple of {step} so that rows of {bits}-bit codes fill whole "
             f"bytes (got shape {tuple(codes.shape)}, remainder {K % step}); pad K to a multiple of {step}: "
-            f"{-(-K // step) * step}",
+            f"{round_up(K, step)}",
             weight=tuple(codes.shape), source_bits=bits,
         )  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From meaning to schedule: passes, rules, hints, records."""
+"""Scheduling: the passes, rules, hints and records that make a kernel of an unscheduled function."""
 
 from bitquant.schedule.apply import ApplyDefaultSchedule, Choice, choice_of, preferred_layout, schedule_module
 from bitquant.schedule.hint import Hint

@@ -99,6 +99,17 @@ def schedule_with(
 ) -> PrimFunc:
     """Return `func` as `rule` schedules it with `hint`, with its `Choice`; `refusal` has returned None.
 
+    Parameters
+    ----------
+    func
+        A function made by `bitquant.compute.select_implementation`.
+    rule, hint
+        How to schedule it.
+    target
+        What to schedule for.
+    origin, refusals
+        As in `Choice`.
+
     Raises
     ------
     ScheduleError

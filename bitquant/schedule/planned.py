@@ -20,7 +20,24 @@ __all__ = ["check_declarations", "schedule_planned"]
 
 
 def schedule_planned(mod: IRModule, target: Target, plan: Plan, rules: Sequence[Any] | None = None) -> IRModule:
-    """Return the scheduled module: rungs as they are planned, the others by default."""
+    """Return the scheduled module: rungs as they are planned, the others by default.
+
+    Parameters
+    ----------
+    mod
+        Functions made by `bitquant.compute.select_implementation`, one a rung.
+    target
+        What to schedule for.
+    plan
+        What is planned for some of the rungs.
+    rules
+        As for `schedule_module`.
+
+    Raises
+    ------
+    RecordError, ScheduleError
+        As `apply_plan` and `schedule_module` do.
+    """
     if plan.planned or plan.refusals:
         mod = apply_plan(mod, target, plan, rules)
     return schedule_module(mod, target, rules)

@@ -17,6 +17,7 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from bitquant.arch import gpu_arch
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.matmul import RUNG_ATTR
 from bitquant.compute.tokens import TokenConfig, magnitude_bits, maximum_of_bits, rounded, token_factor, widened
 from bitquant.intrin.launch import trigger_dependent_launch, wait_for_dependency, with_dependent_launch
@@ -35,7 +36,7 @@ TOKENS_SYMBOL = "quantize_tokens"
 _WIDE_BYTES = 16
 #: Loads of a thread that stay in registers. What a row has beyond these is loaded again, then from a cache.
 _KEPT = 2
-_MOST_WARPS = 32
+_MAX_WARPS = 32
 #: Elements of a step on a CPU: four vectors of 16 bits of AVX2.
 _LANES = 64
 
@@ -52,7 +53,7 @@ class TokensHint(Hint):
         Elements that a thread loads at a time: 16 bytes, or 1 where rows are not whole 16 bytes.
     """
 
-    warps: int = size(8, 1, _MOST_WARPS)
+    warps: int = size(8, 1, _MAX_WARPS)
     elements: int = one_of(8, 4, 1)
 
 
@@ -80,8 +81,8 @@ def tokens_hint(config: TokenConfig, K: int, is_aligned: bool, target: Target) -
         return None
     wide = _WIDE_BYTES * 8 // config.x_format.bits
     elements = wide if is_aligned and K % wide == 0 else 1
-    warps = -(-K // (elements * _KEPT * 32))
-    return TokensHint(min(_MOST_WARPS, 1 << (warps - 1).bit_length()), elements)
+    warps = ceil_div(K, elements * _KEPT * 32)
+    return TokensHint(min(_MAX_WARPS, 1 << (warps - 1).bit_length()), elements)
 
 
 def schedule_tokens(config: TokenConfig, hint: TokensHint | None, target: Target) -> IRModule:
@@ -216,7 +217,21 @@ class _CudaKernel:
         self, X: Any, WeightScale: Any, Values: Any, Factor: Any, K: Expr, row: Expr, thread: Expr, least: Expr,
         is_inverse: Expr,
     ) -> None:  # fmt: skip
-        """Emit what a thread does."""
+        """Emit what a thread does: the maximum over its row, then the rounding.
+
+        Parameters
+        ----------
+        X, WeightScale, Values, Factor
+            The operands: x, the scale of the weight, x rounded, and the factor of each row.
+        K
+            Elements of a row.
+        row, thread
+            Indices of the block, which is a row, and of the thread.
+        least
+            The least maximum of |x| that a factor is made from (`bitquant.compute.tokens`).
+        is_inverse
+            Whether Factor is 1 / (s * weight scale), and not s.
+        """
         words, elements = self.words, self.hint.elements
         loads = tirx.truncdiv(K, elements) if elements > 1 else K
         kept, again = T.alloc_local((_KEPT * words,), "uint32"), T.alloc_local((words,), "uint32")

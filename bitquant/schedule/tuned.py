@@ -151,7 +151,7 @@ def _fit(planned: Planned, problem: Problem, rules: Sequence[Rule]) -> tuple[Rul
 
 
 def _serves_elsewhere(planned: Planned, problem: Problem, rules: Sequence[Rule]) -> bool:
-    """Return whether what is planned for `rung` fits the problem with that number of rows alone.
+    """Return whether what is planned for a rung fits a problem whose ladder has that rung alone.
 
     A record serves a rung whether its function has fixed rows or a symbolic m, and whatever other rungs there are,
     which decide the layout of the weight. A rule may take the one and refuse the other; the record is not stale then.

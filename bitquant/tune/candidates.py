@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be tried: the spaces of all rules that apply, in the order in which they are worth a try."""
+"""The candidates of a search: the hints of all rules that apply, the most promising first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bitquant.schedule.rules.contract import Rule, applying
 __all__ = ["Candidate", "candidates", "default_candidate"]
 
 #: Most hints of one rule that are considered: more than any rule's space has, so that one of one's own may be endless.
-MOST_OF_A_RULE = 2000
+MAX_OF_A_RULE = 2000
 
 
 @dataclass(frozen=True)
@@ -83,4 +83,4 @@ def candidates(
 
 
 def _space(rule: Rule, problem: Problem) -> Iterator[Hint]:
-    return itertools.islice(rule.space(problem), MOST_OF_A_RULE)
+    return itertools.islice(rule.space(problem), MAX_OF_A_RULE)

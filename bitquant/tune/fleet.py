@@ -20,7 +20,7 @@ import torch
 from bitquant.arch import driver_version
 from bitquant.compiler import cuda_compiler
 from bitquant.errors import BitquantError, UnsupportedError
-from bitquant.parallel import NAP_S
+from bitquant.parallel import MAX_WAIT_S
 from bitquant.problem import Problem
 from bitquant.schedule.rules.contract import Rule
 from bitquant.tune.benefit import expected_gain
@@ -207,7 +207,7 @@ class Fleet:
             # Not by `join` with a timeout: Ctrl-C within it makes Python take the thread for ended (bpo-45274).
             while running and not self._errors:
                 with contextlib.suppress(queue.Empty):
-                    ended.get(timeout=NAP_S)
+                    ended.get(timeout=MAX_WAIT_S)
                     running -= 1
         finally:
             if running:

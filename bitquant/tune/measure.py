@@ -25,8 +25,8 @@ Clock = Callable[[Candidate | None, Sequence[Callable[[], Any]], bool], float]
 
 #: Bound of the relative error in the Frobenius norm. A right float16 kernel has 2e-4 to 1e-3 (the test suite holds them
 #: to that, `bitquant.testing.oracle.tolerance`), a wrong one 1e-1 and more; bfloat16 has 3 bits less.
-_MOST_ERROR = 2e-3
-_MOST_ERROR_BFLOAT16 = 8 * _MOST_ERROR
+_MAX_ERROR = 2e-3
+_MAX_ERROR_BFLOAT16 = 8 * _MAX_ERROR
 #: The same for one element, in multiples of that bound and of the larger of the element and the root mean square.
 _PEAK = 8
 
@@ -134,12 +134,14 @@ def wrong(result: torch.Tensor, expected: torch.Tensor, config: MatmulConfig | G
         D, or some rows of it, of the output's type.
     expected
         The same in float64, of a `Case`.
+    config
+        The problem, whose types decide the bounds.
     """
     got = result.double()
     if not bool(got.isfinite().all()):
         return "has elements that are not finite, or that were never written"
     has_bfloat16 = "bfloat16" in (config.A_format.name, config.out_format.name, config.scale_format.name)
-    bound = _MOST_ERROR_BFLOAT16 if has_bfloat16 else _MOST_ERROR
+    bound = _MAX_ERROR_BFLOAT16 if has_bfloat16 else _MAX_ERROR
     if config.activation is not None:  # Products of two sums, each with its error.
         bound *= 2
     slack = 0.0 if config.has_exact_results else _PEAK * bound * expected.abs().clamp(min=_rms(expected))

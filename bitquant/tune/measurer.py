@@ -158,7 +158,7 @@ class LocalMeasurer:
 
         for act in (load, *[time] * rounds, check):
             for i in range(len(finalists)):
-                attempt(i, lambda i=i, act=act: act(i))  # type: ignore[misc]
+                attempt(i, lambda i=i, act=act: act(i))  # type: ignore[misc]  # defaults of a lambda
         return [verdicts[i] for i in range(len(finalists))]
 
     def stop(self) -> None:

@@ -34,7 +34,7 @@ TIME_LIMIT = "time limit"
 _FIRST, _FIRST_SHARE, _ROUND = 8, 0.25, 4
 #: Expected improvement below which a trial does not pay. It is a mean over mostly none: a fifth of the noise of a
 #: measurement is, say, 1 chance in 15 of 3 %.
-_LEAST_GAIN = NOISE / 5
+_MIN_GAIN = NOISE / 5
 #: Candidates that begin beside the first in order are predicted to take at most this times the least.
 _SPREAD_FACTOR = 1.5
 
@@ -241,7 +241,7 @@ class _Search:
             mean, deviation = self._surrogate.predict(list(seen), list(seen.values()))
             gain = surrogate.expected_improvement(mean, deviation, best)
             likeliest = max((i for i in left if i not in seen), key=lambda i: gain[i])
-            if gain[likeliest] < _LEAST_GAIN:
+            if gain[likeliest] < _MIN_GAIN:
                 break
             picked.append(likeliest)
             seen[likeliest] = float(np.exp(mean[likeliest]))

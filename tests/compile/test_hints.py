@@ -7,6 +7,7 @@ import pytest
 
 import bitquant as bq
 from bitquant.arch import cuda_target
+from bitquant.errors import ScheduleError
 from bitquant.problem import Problem
 from bitquant.schedule.apply import preferred_layout
 from bitquant.schedule.rules import default_rules
@@ -45,3 +46,18 @@ def test_an_operator_builds_the_kernel_of_a_hint(kernel: HintedKernel) -> None:
     assert not choice.refusals
     (resources,) = operator._archive.resources.values()
     assert resources.spill_bytes == 0
+
+
+def test_a_hint_of_another_rule_does_not_fit() -> None:
+    """The message names the class that the rule wants; nothing fails within the rule."""
+    kernel = HINTED_KERNELS[0]
+    (rung,) = kernel.config.ladder
+    other = next(rule for rule in RULES.values() if rule.hint_type is not type(kernel.hint))
+    problem = Problem(kernel.config, rung, TARGET)
+    assert other.fault(problem, kernel.hint).startswith(f"needs a {other.hint_type.__name__} (got ")
+
+
+def test_rules_of_an_unknown_operation_are_refused() -> None:
+    """A misspelt operation is an error, and not the rules of another one."""
+    with pytest.raises(ScheduleError, match="'operation' must be 'matmul' or 'grouped_matmul' \\(got 'grouped'\\)"):
+        default_rules("grouped")

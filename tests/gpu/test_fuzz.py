@@ -31,7 +31,7 @@ READ_EARLY = {
     "wgmma_dense": _CONSTANTS,
 }  # fmt: skip
 
-MOST_COPIES = 8
+MAX_COPIES = 8
 #: A user's kernel: it lets the next one in, takes its time, and only then writes what that one reads.
 PRODUCER = """
 struct Copies { const unsigned char* from[%(n)d]; unsigned char* to[%(n)d]; long long bytes[%(n)d]; };
@@ -44,7 +44,7 @@ extern "C" __global__ void produce(Copies copies, long long cycles) {
     for (long long at = blockIdx.x * blockDim.x + threadIdx.x; at < copies.bytes[i]; at += gridDim.x * blockDim.x)
       copies.to[i][at] = copies.from[i][at];
 }
-""" % {"n": MOST_COPIES}  # noqa: UP031  braces are CUDA C++'s
+""" % {"n": MAX_COPIES}  # noqa: UP031  braces are CUDA C++'s
 PRODUCER_BLOCKS, PRODUCER_THREADS = 4, 256
 #: Some 20 us, in which its successor begins, and 100 us, in which the host queues both.
 PRODUCER_CYCLES, SLEEP_CYCLES = 40_000, 200_000
@@ -54,9 +54,9 @@ class Copies(ctypes.Structure):
     """What `produce` copies."""
 
     _fields_ = [
-        ("source", ctypes.c_void_p * MOST_COPIES),
-        ("to", ctypes.c_void_p * MOST_COPIES),
-        ("bytes", ctypes.c_longlong * MOST_COPIES),
+        ("source", ctypes.c_void_p * MAX_COPIES),
+        ("to", ctypes.c_void_p * MAX_COPIES),
+        ("bytes", ctypes.c_longlong * MAX_COPIES),
     ]
 
 
@@ -80,7 +80,7 @@ def producer(index: int) -> ctypes.c_void_p:
 
 def produce(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
     """Copy from and to tensors, on the current stream, by a kernel that lets its successor in before it does."""
-    assert len(pairs) <= MOST_COPIES
+    assert len(pairs) <= MAX_COPIES
     copies, cycles = Copies(), ctypes.c_longlong(PRODUCER_CYCLES)
     for i, (source, to) in enumerate(pairs):
         copies.source[i], copies.to[i] = source.data_ptr(), to.data_ptr()

@@ -15,7 +15,7 @@ from bitquant.cli.app import cli
 from bitquant.nn import Experts, ExpertsLinear
 from bitquant.operator.report import floor_us
 from bitquant.problem import Problem
-from bitquant.profiling import LEAST_ROUTINGS, random_operands, rotating_operands
+from bitquant.profiling import MIN_ROUTINGS, random_operands, rotating_operands
 from bitquant.schedule import Plan, Planned, preferred_layout, ranking
 from bitquant.schedule.rules import all_rules
 from bitquant.testing.grouped import check_grouped_call
@@ -69,7 +69,7 @@ def test_times_are_of_experts_in_memory():
     config = config_of("gather", num_experts=64, N=4096, K=2048, M=8, group_size=128)
     operator = bq.GroupedMatmul(config, target="cuda")
     calls = rotating_operands(config, random_operands(operator, 8, CUDA), 8)
-    assert len(calls) >= LEAST_ROUTINGS
+    assert len(calls) >= MIN_ROUTINGS
     assert len({call["expert_ids"].cpu().numpy().tobytes() for call in calls}) == len(calls)
     floor = floor_us(config, 8, target_gpu(operator.target), is_uniform=True)
     latency = operator.profile_latency(8)

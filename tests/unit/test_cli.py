@@ -390,7 +390,7 @@ def test_run_says_where_the_kernel_comes_from(tmp_path, monkeypatch):
 
 def test_run_takes_the_first_rungs_of_a_ladder(monkeypatch):
     """Without --m the first rungs are run, and the others are named."""
-    monkeypatch.setattr(run_module, "_MOST_RUNGS", 2)
+    monkeypatch.setattr(run_module, "_MAX_RUNGS", 2)
     text = printed("run", "--M", "1,2,4,8", "--target", "cpu", *SMALL)
     assert [row[0] for row in table(text)] == ["1", "2"]
     assert "not run: m = 4, 8; --m names others\n" in text
@@ -417,7 +417,7 @@ def test_run_checks_other_kinds_of_problems(arguments, bound):
 )
 def test_run_checks_some_columns_of_a_large_problem(problem, monkeypatch):
     """Where the reference would take long, random columns are checked, and the output says so."""
-    monkeypatch.setattr(run_module, "_MOST_WORK", 0)
+    monkeypatch.setattr(run_module, "_MAX_WORK", 0)
     monkeypatch.setattr(run_module, "_CHECKED_COLUMNS", 24)
     arguments = ["run", "--M", 2, "--N", 64, "--K", 128, "--target", "cpu", *problem.split()]
     text = printed(*arguments)
@@ -428,7 +428,7 @@ def test_run_checks_some_columns_of_a_large_problem(problem, monkeypatch):
 @pytest.mark.parametrize("most_work", [2**32, 0])
 def test_a_wrong_result_is_1(most_work, monkeypatch):
     """A kernel that gets a wrong weight fails the check: FAIL in the table, the worst element, exit code 1."""
-    monkeypatch.setattr(run_module, "_MOST_WORK", most_work)
+    monkeypatch.setattr(run_module, "_MAX_WORK", most_work)
     monkeypatch.setattr(run_module, "_CHECKED_COLUMNS", 16)
     right = bq.Matmul.transform_weight
     monkeypatch.setattr(bq.Matmul, "transform_weight", lambda self, weight: right(self, weight).roll(1, 0))

@@ -217,7 +217,7 @@ def test_experts_against_float64(name, tokens):
     """Both forms compute with the weights that dequantize_expert gives, whatever the format."""
     made = build(FORMATS[name])
     x, index, weights = route(tokens)
-    assert (tokens * 2 <= experts._MOST_ROWS["cpu"] * 4) == (tokens < 40)
+    assert (tokens * 2 <= experts._MAX_ROWS["cpu"] * 4) == (tokens < 40)
     got = made(x, index, weights)
     # Sums of 96 products in float32, twice, through a gate.
     assert difference(got, reference(made, x, index, weights)) <= 2e-6
@@ -296,7 +296,7 @@ def test_calls_of_more_tokens_than_kernels_index_are_cut(monkeypatch):
     made = build(FORMATS["int4"])
     x, index, weights = route(50)
     whole = made(x, index, weights)
-    monkeypatch.setattr(experts, "_MOST_SUMMED", 7 * 2 * 64)
+    monkeypatch.setattr(experts, "_MAX_SUMMED", 7 * 2 * 64)
     assert torch.equal(made(x, index, weights), whole)
     monkeypatch.setattr(made, "_most_tokens", lambda k: 19)
     assert torch.equal(made(x, index, weights), whole)

@@ -17,7 +17,7 @@ from bitquant.nn import Experts, ExpertsLinear
 from bitquant.nn.shapes import model_problems
 from bitquant.operator.report import floor_us
 from bitquant.problem import Problem
-from bitquant.profiling import LEAST_ROUTINGS, copies_needed, rotating_operands
+from bitquant.profiling import MIN_ROUTINGS, copies_needed, rotating_operands
 from bitquant.schedule import Record, Records, load_records, plan, preferred_layout, ranking, save_records
 from bitquant.schedule.ranking import order
 from bitquant.schedule.rules import all_rules, default_rules
@@ -142,7 +142,7 @@ def test_calls_that_are_timed_have_routings_of_their_own(form):
     inputs = draw_grouped_inputs(config, 5, torch.Generator().manual_seed(0))
     operands = inputs.stored("plain")
     calls = rotating_operands(config, operands, 5)
-    assert len(calls) >= LEAST_ROUTINGS
+    assert len(calls) >= MIN_ROUTINGS
     assert all(list(call) == list(operands) for call in calls)
     routing = "offsets" if config.is_sorted else "expert_ids"
     assert len({tuple(call[routing].flatten().tolist()) for call in calls}) > len(calls) // 2

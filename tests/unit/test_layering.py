@@ -15,11 +15,12 @@ PACKAGE = Path(bitquant.__file__).parent
 
 #: From the bottom up; `testing` may import anything, and only the command line imports it.
 ORDER = (
-    "errors", "spelling", "files", "markup", "progress", "formats", "arch", "threads", "workspace", "parallel",
-    "checks", "config_rules", "config", "grouped_config", "packing", "layouts", "relayout", "problem", "operands",
-    "inputs", "grouped_inputs", "compute", "intrin", "schedule", "versions", "cache_entry", "cache", "source",
-    "compiler", "archive", "build", "child", "workers", "worker", "profiling", "operator", "tune", "explore",
-    "tunable", "matmul", "grouped_matmul", "nn", "peft", "transformers", "bitblas", "testing", "cli", "__main__",
+    "errors", "arithmetic", "spelling", "files", "markup", "progress", "formats", "arch", "threads", "workspace",
+    "parallel", "checks", "config_rules", "config", "grouped_config", "packing", "layouts", "relayout", "problem",
+    "operands", "inputs", "grouped_inputs", "compute", "intrin", "schedule", "versions", "cache_entry", "cache",
+    "source", "compiler", "archive", "build", "child", "workers", "worker", "profiling", "operator", "tune",
+    "explore", "tunable", "matmul", "grouped_matmul", "nn", "peft", "transformers", "bitblas", "testing", "cli",
+    "__main__",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from bitquant import parallel
-from bitquant.parallel import Turn, in_threads, run_all, thread_count
+from bitquant.parallel import CooperativeLock, in_threads, run_all, thread_count
 
 
 @pytest.fixture(params=[1, 2, 3, 8])
@@ -78,10 +78,10 @@ def test_nobody_is_idle_at_the_end(is_callers, monkeypatch):
     assert len(used) == 2
 
 
-def test_who_waits_for_a_turn_computes_leaves(monkeypatch):
-    """One thread at a time has its turn, and the others do what needs none."""
+def test_who_waits_for_the_lock_computes_leaves(monkeypatch):
+    """One thread at a time has the lock, and the others compute what needs none."""
     monkeypatch.setattr(parallel, "thread_count", lambda: 3)
-    turn, holders, most, helped, beside = Turn(), [], [0], set(), []
+    lock, holders, most, helped, beside = CooperativeLock(), [], [0], set(), []
 
     def leaf(_):
         helped.add(threading.get_ident())
@@ -89,7 +89,7 @@ def test_who_waits_for_a_turn_computes_leaves(monkeypatch):
         time.sleep(0.005)
 
     def item(i):
-        with turn:
+        with lock:
             holders.append(i)
             most[0] = max(most[0], len(holders))
             time.sleep(0.1)
@@ -99,17 +99,17 @@ def test_who_waits_for_a_turn_computes_leaves(monkeypatch):
     run_all(item, range(3))
     assert most[0] == 1
     assert len(helped) == 3
-    # The leaves of two items of three are computed beside the turn of another; by one thread after the other none were.
+    # The leaves of two items of three are computed while another holds the lock; by one thread after the other none were.
     assert len(beside) == 90
     assert sum(beside) > 20
 
 
-def test_a_turn_outside_of_a_batch_is_a_lock():
+def test_outside_of_a_batch_it_is_a_plain_lock():
     """Threads that belong to no batch wait for one another."""
-    turn, most, now = Turn(), [0], []
+    lock, most, now = CooperativeLock(), [0], []
 
     def hold():
-        with turn:
+        with lock:
             now.append(1)
             most[0] = max(most[0], len(now))
             time.sleep(0.005)
@@ -121,9 +121,9 @@ def test_a_turn_outside_of_a_batch_is_a_lock():
     for thread in threads:
         thread.join()
     assert most[0] == 1
-    with pytest.raises(ZeroDivisionError), turn:
+    with pytest.raises(ZeroDivisionError), lock:
         raise ZeroDivisionError
-    with turn:
+    with lock:
         pass
 
 

@@ -225,7 +225,7 @@ def test_from_the_cache_nothing_is_built_and_no_thread_starts(built, monkeypatch
     assert len(built) == 2
     start_again()
     monkeypatch.setattr(archives, "build", lambda *_: pytest.fail("built again"))
-    monkeypatch.setattr(parallel, "_Team", lambda *_, **__: pytest.fail("a thread was started"))
+    monkeypatch.setattr(parallel, "_ThreadPool", lambda *_, **__: pytest.fail("a thread was started"))
     monkeypatch.setattr(os, "utime", lambda *_: (_ for _ in ()).throw(OSError("read-only")))
     model = stack(linear(), linear(24))
     bq.prepare_model(model)
@@ -499,7 +499,7 @@ def test_progress_counts_rungs(monkeypatch):
     for target in ("cpu", "sm_80"):
         done.clear()
         start_again()
-        with build_module.watched(done.append):
+        with build_module.progress_reported(done.append):
             operator = bq.Matmul(config, target=target)
         assert sum(done) == 3
         assert len([d for d in done if d]) == (1 if target == "cpu" else len(set(operator._archive.symbols.values())))

@@ -25,7 +25,7 @@ from bitquant import parallel
 from bitquant.archive import Archive
 from bitquant.nn import checkpoint_loader, module, prepare
 from bitquant.operator import archives
-from bitquant.workers import BuildWarning, Crew, Worker
+from bitquant.workers import BuildWarning, Worker, WorkerPool
 
 from .checkpoints.packers import FIXTURES
 
@@ -45,18 +45,18 @@ def _cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def crews(monkeypatch):
-    """Two workers for two problems; the crews that were made."""
+def pools(monkeypatch):
+    """Two workers for two problems; the pools that were made."""
     made = []
 
-    class Noted(Crew):
+    class Noted(WorkerPool):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             made.append(self)
 
     monkeypatch.setattr(parallel, "thread_count", lambda: 4)
-    monkeypatch.setattr(prepare, "_LEAST_KERNELS", 1)
-    monkeypatch.setattr(prepare, "Crew", Noted)
+    monkeypatch.setattr(prepare, "_MIN_KERNELS", 1)
+    monkeypatch.setattr(prepare, "WorkerPool", Noted)
     return made
 
 
@@ -123,20 +123,20 @@ def test_a_worker_answers_and_tells_of_progress(tmp_path):
         worker.stop()
 
 
-def test_a_crew_that_is_stopped_lets_nobody_wait():
+def test_a_pool_that_is_stopped_lets_nobody_wait():
     """Who waits for a busy worker, or for its answer, is told at once; no process is left."""
-    crew = Crew(1, 1, [sys.executable, "-c", SERVER + "time.sleep(60)"])
-    (pid,) = (worker.pid for worker in crew.members)
+    pool = WorkerPool(1, 1, [sys.executable, "-c", SERVER + "time.sleep(60)"])
+    (pid,) = (worker.pid for worker in pool.members)
     raised = []
 
     def ask():
         try:
-            crew.build({}, lambda _: None)
+            pool.build({}, lambda _: None)
         except CancelledError:
             raised.append(True)
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
-    with crew.at_work():
+    with pool.activated():
         for thread in threads:
             thread.start()
         time.sleep(0.2)
@@ -149,13 +149,13 @@ def test_a_crew_that_is_stopped_lets_nobody_wait():
 # A model's kernels.
 
 
-def test_workers_build_what_this_process_builds(crews, built_here, monkeypatch):
+def test_workers_build_what_this_process_builds(pools, built_here, monkeypatch):
     """The archives are equal, byte for byte, and nothing is built here, also where there is no disk cache."""
     monkeypatch.setenv("BITQUANT_CACHE", "0")
     layers = model(16, 24, target="sm_80")
     bq.prepare_model(layers, "cuda")
     theirs = [layer.operator("cuda")._archive for layer in layers]
-    assert (built_here, len(crews)) == ([], 1)
+    assert (built_here, len(pools)) == ([], 1)
     archives._in_use.clear()
     ours = [bq.Matmul(layer.config, target="sm_80")._archive for layer in layers]
     assert built_here == [16, 24]
@@ -164,18 +164,18 @@ def test_workers_build_what_this_process_builds(crews, built_here, monkeypatch):
         assert (a.manifest, a.programs) == (b.manifest, b.programs)
 
 
-def test_killed_workers_are_a_warning(crews, built_here):
+def test_killed_workers_are_a_warning(pools, built_here):
     """What they do not build this process does, says why it took longer, and no process stays."""
     layers, pids = model(16, 24), []
 
-    def kill(crew, request, on_progress):
-        pids.extend(worker.pid for worker in crew.members if worker.pid is not None)
+    def kill(pool, request, on_progress):
+        pids.extend(worker.pid for worker in pool.members if worker.pid is not None)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        return build(crew, request, on_progress)
+        return build(pool, request, on_progress)
 
-    build, prepare.Crew.build = Crew.build, kill
+    build, prepare.WorkerPool.build = WorkerPool.build, kill
     with pytest.warns(BuildWarning, match=r"built in this process, .* died \(SIGKILL\)"):
         bq.prepare_model(layers)
     assert sorted(built_here) == [16, 24]
@@ -183,7 +183,7 @@ def test_killed_workers_are_a_warning(crews, built_here):
     assert all(map(is_gone, pids))
 
 
-def test_a_kernel_that_fails_is_this_process_s_error(crews):
+def test_a_kernel_that_fails_is_this_process_s_error(pools):
     """The error has its type and its layer's name, as without workers."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
@@ -196,17 +196,17 @@ def test_a_kernel_that_fails_is_this_process_s_error(crews):
 
 def test_few_kernels_and_few_cpus_take_threads(monkeypatch):
     """No process is started for what threads build as fast."""
-    monkeypatch.setattr(prepare, "Crew", lambda *_: pytest.fail("workers were started"))
+    monkeypatch.setattr(prepare, "WorkerPool", lambda *_: pytest.fail("workers were started"))
     for cpus, widths in ((2, range(16, 16 + 12 * 8, 8)), (8, (16, 24)), (8, (16,))):
         monkeypatch.setattr(parallel, "thread_count", lambda cpus=cpus: cpus)
         items = [prepare._Item(layer._kernels, "cuda", "") for layer in model(*widths)]
-        assert prepare._crew_for(items) is None
+        assert prepare._pool_for(items) is None
     made = []
-    monkeypatch.setattr(prepare, "Crew", lambda *arguments: made.append(arguments[:2]))
+    monkeypatch.setattr(prepare, "WorkerPool", lambda *arguments: made.append(arguments[:2]))
     layers = [bq.Linear(K, N, W_dtype="uint4") for N in (16, 24, 32, 40)]
     for cpus in (4, 16, 17):
         monkeypatch.setattr(parallel, "thread_count", lambda cpus=cpus: cpus)
-        prepare._crew_for([prepare._Item(layer._kernels, "cuda", "") for layer in layers])
+        prepare._pool_for([prepare._Item(layer._kernels, "cuda", "") for layer in layers])
     assert made == [(4, 1), (4, 4), (4, 5)]
 
 
@@ -219,27 +219,27 @@ from bitquant.nn import prepare
 from bitquant.operator import archives
 # A shell's background jobs ignore Ctrl-C, and so do their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-parallel.thread_count, prepare._LEAST_KERNELS = lambda: 4, 1
+parallel.thread_count, prepare._MIN_KERNELS = lambda: 4, 1
 busy = [sys.executable, "-c", "import sys, time\\nfor line in sys.stdin: time.sleep(60)"]
 prepare.Worker.for_module = staticmethod(lambda *_, **__: busy)
 archives.build = lambda *_: os.abort()
-crews, at_work = [], prepare.Crew.at_work
-def noted(crew):
-    crews.append(crew)
+pools, activated = [], prepare.WorkerPool.activated
+def noted(pool):
+    pools.append(pool)
     threading.Timer(1.0, signal.pthread_kill, (helper(), signal.SIGINT)).start()
-    return at_work(crew)
+    return activated(pool)
 def helper():
     if sys.argv[1] == "main":
         return threading.main_thread().ident
     sleeper = threading.Thread(target=threading.Event().wait, args=(30,), daemon=True)
     sleeper.start()
     return sleeper.ident
-prepare.Crew.at_work = noted
+prepare.WorkerPool.activated = noted
 layers = torch.nn.ModuleList(bq.Linear(64, N, W_dtype="uint4", opt_M=1) for N in (16, 24, 32))
 try:
     bq.prepare_model(layers)
 except KeyboardInterrupt:
-    print([worker.pid for worker in crews[0].members], flush=True)
+    print([worker.pid for worker in pools[0].members], flush=True)
 os._exit(0)
 """
 
@@ -260,7 +260,7 @@ from bitquant import parallel
 from bitquant.nn import prepare
 from bitquant.operator import archives
 print("the script runs")
-parallel.thread_count, prepare._LEAST_KERNELS = lambda: 4, 1
+parallel.thread_count, prepare._MIN_KERNELS = lambda: 4, 1
 archives.build = None
 layers = torch.nn.ModuleList(bq.Linear(64, N, W_dtype="uint4", opt_M=1) for N in (16, 24))
 bq.prepare_model(layers)
@@ -283,21 +283,21 @@ def test_a_script_needs_no_guard(way, tmp_path):
 # Beside other work.
 
 
-def test_a_preparation_is_waited_for(crews, built_here):
+def test_a_preparation_is_waited_for(pools, built_here):
     """`prepare_model` waits for what is under way and builds none of it; layers share the operators."""
     outline, layers = model(16, 24).to("meta"), model(16, 24)
     preparation = prepare.Preparation(outline, torch.device("cpu"))
     assert preparation.rungs == 2
     bq.prepare_model(layers)
-    assert (built_here, len(crews)) == ([], 1)
+    assert (built_here, len(pools)) == ([], 1)
     assert all(operators(layers))
     assert prepare._running == set()
 
 
-def test_a_preparation_that_is_cancelled_leaves_the_work_to_the_caller(crews, built_here):
+def test_a_preparation_that_is_cancelled_leaves_the_work_to_the_caller(pools, built_here):
     """Nobody waits for it; a call builds what it needs, and no process stays."""
     preparation = prepare.Preparation(model(16, 24).to("meta"), torch.device("cpu"))
-    pids = [worker.pid for worker in crews[0].members]
+    pids = [worker.pid for worker in pools[0].members]
     preparation.cancel()
     layers = model(16)
     layers[0](torch.ones(1, K).half())
@@ -316,21 +316,21 @@ def test_a_preparation_may_have_nothing_to_do(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["gptq-w4g64-asym-actorder", pytest.param("ct-w8a8-int8", marks=pytest.mark.thorough)])
-def test_load_model_builds_the_kernels_that_its_model_needs(name, crews, built_here, monkeypatch):
+def test_load_model_builds_the_kernels_that_its_model_needs(name, pools, built_here, monkeypatch):
     """Those of merged layers, before they are there: prepare_model finds all of them."""
-    requests, build = [], Crew.build
+    requests, build = [], WorkerPool.build
 
-    def counting(crew, request, on_progress):
+    def counting(pool, request, on_progress):
         requests.append(request["problem"])
-        return build(crew, request, on_progress)
+        return build(pool, request, on_progress)
 
-    prepare.Crew.build = counting
+    prepare.WorkerPool.build = counting
     loaded = bq.load_model(FIXTURES / name, device="cpu", opt_M=1)
     bq.prepare_model(loaded)
     assert [N for N in built_here if N] == []
     kernels = {module._kernels.config.key(): module._kernels for module in merged_layers(loaded)}
     assert sorted(kernels) == sorted(json.dumps(p, sort_keys=True, separators=(",", ":")) for p in requests)
-    assert len(crews) == 1
+    assert len(pools) == 1
 
 
 def merged_layers(loaded):
@@ -339,7 +339,7 @@ def merged_layers(loaded):
     return [layer._merged.whole.layer if layer._merged is not None else layer for layer in layers]
 
 
-def test_load_model_that_fails_ends_its_workers(crews, monkeypatch, tmp_path):
+def test_load_model_that_fails_ends_its_workers(pools, monkeypatch, tmp_path):
     """No process and no thread stays, and the error is that of the checkpoint."""
     directory = tmp_path / "damaged"
     shutil.copytree(FIXTURES / "gptq-w4g64-asym-actorder", directory)
@@ -352,7 +352,7 @@ def test_load_model_that_fails_ends_its_workers(crews, monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint_loader.CheckpointLoader, "_layer", failing)
     with pytest.raises(bq.CheckpointError, match="is damaged"):
         bq.load_model(directory, device="cpu", opt_M=1)
-    pids = [worker.pid for worker in crews[0].members if worker.pid is not None]
+    pids = [worker.pid for worker in pools[0].members if worker.pid is not None]
     assert all(map(is_gone, pids))
     for _ in range(100):
         if threading.active_count() == threads:
@@ -362,15 +362,15 @@ def test_load_model_that_fails_ends_its_workers(crews, monkeypatch, tmp_path):
 
 
 @pytest.mark.thorough
-def test_two_threads_prepare_one_model(crews, built_here):
+def test_two_threads_prepare_one_model(pools, built_here):
     """Each has workers of its own; a problem is built by one of them."""
-    layers, requests, build = model(16, 24), [], Crew.build
+    layers, requests, build = model(16, 24), [], WorkerPool.build
 
-    def counting(crew, request, on_progress):
+    def counting(pool, request, on_progress):
         requests.append(request["problem"]["N"])
-        return build(crew, request, on_progress)
+        return build(pool, request, on_progress)
 
-    prepare.Crew.build = counting
+    prepare.WorkerPool.build = counting
     threads = [threading.Thread(target=bq.prepare_model, args=(layers,)) for _ in range(2)]
     for thread in threads:
         thread.start()

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
+from bitquant.arithmetic import ceil_div
 from bitquant.packing import general_decompress
 
 __all__ = ["codes_of_bytes", "codes_of_words", "codes_of_words_with_gaps", "swap_nibbles"]
@@ -22,6 +21,10 @@ def codes_of_words(words: torch.Tensor, bits: int, count: int) -> torch.Tensor:
     ----------
     words
         (rows, ceil(count * bits / 32)) int32.
+    bits
+        Bits a code, 1 to 8.
+    count
+        Codes a row.
 
     Returns
     -------
@@ -34,7 +37,7 @@ def codes_of_words(words: torch.Tensor, bits: int, count: int) -> torch.Tensor:
 def codes_of_bytes(stream: torch.Tensor, bits: int, count: int) -> torch.Tensor:
     """Return the first `count` codes of each row of uint8 bytes, read as one little-endian bit stream."""
     # Eight codes fill `bits` whole bytes.
-    needed = math.ceil(count / 8) * bits
+    needed = ceil_div(count, 8) * bits
     missing = max(0, needed - stream.shape[-1])
     rows = torch.nn.functional.pad(stream, (0, missing)) if missing else stream[..., :needed]
     codes = rows if bits == 8 else general_decompress(rows, bits)

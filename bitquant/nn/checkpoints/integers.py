@@ -29,6 +29,8 @@ def integer_fields(codes: torch.Tensor, zeros: torch.Tensor | None, bits: int) -
         (N, K), 0 ... 2^bits - 1.
     zeros
         (N, groups), 0 ... 2^bits - 1; None for symmetric ones.
+    bits
+        Bits a code, 1 to 8.
     """
     if zeros is None or bool((zeros == 1 << (bits - 1)).all()):
         return {"values": signed_values(codes, bits), "W_dtype": f"int{bits}"}

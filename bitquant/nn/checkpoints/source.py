@@ -39,7 +39,7 @@ _DTYPES: dict[str, torch.dtype] = {
 
 
 #: Tensors below are copied from the mapped file: it takes longer to open it than to read them.
-_LEAST_DIRECT_BYTES = 1 << 17
+_MIN_DIRECT_BYTES = 1 << 17
 #: Bytes that are read at a time on their way to a GPU.
 _PIECE_BYTES = 1 << 25
 #: Threads that read ahead.
@@ -94,7 +94,7 @@ def _fill(file: BinaryIO, piece: torch.Tensor) -> None:
     array: Any = piece.numpy()
     memory = memoryview(array)
     while memory:
-        count = file.readinto(memory)  # type: ignore[attr-defined]
+        count = file.readinto(memory)  # type: ignore[attr-defined]  # BinaryIO lacks it in typeshed
         if not count:
             raise OSError("the file is shorter than its header says")
         memory = memory[count:]
@@ -203,7 +203,7 @@ class SafetensorsSource:
 
     def _goes_directly(self, name: str, device: torch.device) -> bool:
         """Whether a tensor is read past the mapped file."""
-        return device.type == "cuda" and self.nbytes(name) >= _LEAST_DIRECT_BYTES
+        return device.type == "cuda" and self.nbytes(name) >= _MIN_DIRECT_BYTES
 
     def _read_directly(self, name: str, device: torch.device, stream: Any = None) -> torch.Tensor:
         """Return a tensor on a device, read in pieces into memory that a GPU copies from by itself.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from bitquant import packing
+from bitquant.arithmetic import ceil_div
 from bitquant.config import MatmulConfig
 from bitquant.errors import ConfigError
 from bitquant.formats import SCALE_DTYPES, NumberFormat, number_format
@@ -376,7 +377,7 @@ def _validate(w: QuantizedWeight) -> None:
     own = (w.scale.dtype,) if w.scale is not None else floats
     zeros_types = (torch.uint8,) if w.zeros_mode == "quantized" else own
     for name, tensor, shape, dtypes in (
-        ("scale", w.scale, (*rows[:-1], -(-w.N // w.rows_per_scale), num_groups), scales),
+        ("scale", w.scale, (*rows[:-1], ceil_div(w.N, w.rows_per_scale), num_groups), scales),
         ("zeros", w.zeros, (*rows, num_groups), zeros_types),
         ("bias", w.bias, tuple(rows), floats),
         ("channel_scale", w.channel_scale, tuple(rows), (torch.float32,)),

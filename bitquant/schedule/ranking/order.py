@@ -25,7 +25,7 @@ from bitquant.schedule.ranking.features import Candidate, geometries, slowness
 from bitquant.schedule.ranking.trees import Trees
 from bitquant.schedule.rules.contract import Rule, applying
 
-__all__ = ["ENVIRONMENT", "MODEL", "MOST_ROWS", "RANGE", "RANGE_MODEL", "first", "interleaved", "ordered"]
+__all__ = ["ENVIRONMENT", "MAX_ROWS", "MODEL", "RANGE", "RANGE_MODEL", "first", "interleaved", "ordered"]
 
 _Item = TypeVar("_Item")
 
@@ -36,7 +36,7 @@ RANGE = range(5, 17)
 #: "off": hints are put in order by the analytical models alone.
 ENVIRONMENT = "BITQUANT_RANKING"
 #: Most rows of A for which hints are ranked: above, the analytical model is as good on shapes that neither has seen.
-MOST_ROWS = 64
+MAX_ROWS = 64
 #: Of a rule, the hints that are compared: within this factor of the best predicted time, and at most so many.
 LIKELY_FACTOR, LIKELY_COUNT = 1.3, 96
 
@@ -55,7 +55,7 @@ def model_for(problem: Problem) -> Trees | None:
     """
     if not problem.is_cuda or problem.operation != MatmulConfig.operation:
         return None
-    if problem.rung > MOST_ROWS or not problem.config.has_most_rows(problem.rung):
+    if problem.rung > MAX_ROWS or not problem.config.has_most_rows(problem.rung):
         return None
     if os.environ.get(ENVIRONMENT, "").lower() == "off":
         return None
@@ -114,7 +114,7 @@ def compares(trees: Trees, problem: Problem, rule: Rule) -> bool:
 
 
 def likely(problem: Problem, rule: Rule) -> Iterator[Candidate]:
-    """Yield the hints of a rule that are predicted to be near its best one, with their features; none without such."""
+    """Yield the hints of a rule whose predicted times are near the best, with features; nothing if it has none."""
     limit = math.inf
     for geometry in geometries(problem, ((rule, hint) for hint in itertools.islice(rule.space(problem), LIKELY_COUNT))):
         own = rule.features(geometry)

@@ -77,7 +77,17 @@ class Trees:
     def from_xgboost(
         cls, booster: Any, names: list[str], devices: list[str], least_rows: Mapping[str, int] | None = None
     ) -> Trees:
-        """Return the trees of a trained `xgboost.Booster`, whose columns have these names."""
+        """Return the trees of a trained `xgboost.Booster`.
+
+        Parameters
+        ----------
+        booster
+            The model: the squared error of one target, without categories.
+        names, devices
+            As in the attributes.
+        least_rows
+            The least rows of A of the kernels of each rule, by its name: `rules` and `least_rows` of the attributes.
+        """
         least_rows = least_rows or {}
         learner = json.loads(booster.save_raw("json"))["learner"]
         parts: dict[str, list[np.ndarray]] = {f.name: [] for f in fields(cls)}

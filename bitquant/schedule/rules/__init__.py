@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from bitquant.config import MatmulConfig
+from bitquant.errors import ScheduleError
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.cpu import CpuRule
@@ -42,17 +43,26 @@ __all__ = [
 
 
 def default_rules(operation: str = "matmul") -> tuple[Rule, ...]:
-    """Return all rules of an operation, the fastest first."""
-    if operation != MatmulConfig.operation:
+    """Return all rules of an operation, "matmul" or "grouped_matmul", in order of preference.
+
+    Raises
+    ------
+    ScheduleError
+        If there is no such operation.
+    """
+    if operation == GroupedMatmulConfig.operation:
         return (
             GroupedCpuRule(), GroupedWgmmaRule(), GroupedDecodeRule(), GroupedDenseRule(), GroupedGemvRule(),
             GroupedFallbackRule(),
         )  # fmt: skip
+    if operation != MatmulConfig.operation:
+        known = f"{MatmulConfig.operation!r} or {GroupedMatmulConfig.operation!r}"
+        raise ScheduleError(f"'operation' must be {known} (got {operation!r:.80})", operation=operation)
     on_cpu: tuple[Rule, ...] = (Int8Rule(), Bfloat16Rule(), Float32Rule(), CpuRule())
     on_gpu: tuple[Rule, ...] = (WgmmaRule(), DecodeRule(), DenseRule(), GemvRule(), MmaRule(), FallbackRule())
     return (*on_cpu, *on_gpu)
 
 
 def all_rules() -> tuple[Rule, ...]:
-    """Return the rules of all operations, each in its order: what names of rules in records and requests are of."""
+    """Return the rules of all operations: every name that a record, or a request to a worker, may have for a rule."""
     return (*default_rules(), *default_rules(GroupedMatmulConfig.operation))

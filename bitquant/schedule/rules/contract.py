@@ -25,9 +25,9 @@ __all__ = ["Geometry", "Rule", "applying", "problem_of"]
 
 
 class Geometry:
-    """What a hint makes of a problem: how the kernel cuts it, and where everything lies. It emits nothing.
+    """The sizes of a kernel that follow from a problem and a hint: tiles, loops, offsets in shared memory.
 
-    Cost, report and emitters read it, and it says whether the hint fits. Nothing of it changes once it is made.
+    Cost models, reports and emitters read it; it emits nothing. `fault` says whether the hint fits. It is immutable.
 
     Parameters
     ----------
@@ -112,23 +112,26 @@ class Rule(ABC):
         """Yield the hints worth measuring, in the order of their predicted times. `refuses` has returned None."""
 
     def is_preferred(self, problem: Problem) -> bool:
-        """Whether the rule keeps its place in the order of preference; else those behind it come before it.
+        """Whether the rule keeps its place in the order of preference; if not, all rules after it are preferred to it.
 
-        Its hints are candidates of tuning either way, and of a ranking that was trained on such. `refuses` has returned
-        None.
+        Either way its hints are candidates for tuning, and for a ranking that was trained on such. `refuses` has
+        returned None.
         """
         return True
 
     def population(self, problem: Problem) -> Iterator[Hint]:
-        """Yield every hint that the rule considers, in no order that a model has a part in; not all of them fit.
+        """Yield every hint that the rule considers, in an order that depends on no cost model; not all of them fit.
 
-        Trials from which a model of time is learned are drawn from it. `refuses` has returned None.
+        The trials that a learned cost model is fitted to are drawn from these. `refuses` has returned None.
         """
         return self.shapes(problem)
 
     @abstractmethod
-    def geometry(self, problem: Problem, hint: Hint) -> Geometry:
-        """Return what a hint makes of a problem; the fields of the hint are within their ranges (`Hint.fault`)."""
+    def geometry(self, problem: Problem, hint: Any) -> Geometry:
+        """Return what a hint, a `hint_type` whose fields are within their ranges (`Hint.fault`), makes of a problem.
+
+        A hint of which that is not known goes through `checked` first.
+        """
 
     def cost_us(self, geometry: Any) -> float | None:
         """Return the time of a call that the rule's model predicts, in microseconds; None without a model.
@@ -161,6 +164,8 @@ class Rule(ABC):
 
     def fault(self, problem: Problem, hint: Hint) -> str | None:
         """Return why a hint does not fit the problem or the target, as "needs ...", or None where it does."""
+        if type(hint) is not self.hint_type:
+            return f"needs a {self.hint_type.__name__} (got {hint!r:.80})"
         return self.geometry(problem, hint).fault
 
     def space(self, problem: Problem) -> Iterator[Hint]:
@@ -180,7 +185,7 @@ class Rule(ABC):
         return self.cost_us(self.geometry(problem, hint))
 
     def checked(self, problem: Problem, hint: Hint) -> Geometry:
-        """Return the geometry of a hint from wherever it comes, which is checked before anything is scheduled with it.
+        """Return the geometry of a hint, after checking that it may be scheduled.
 
         Raises
         ------

@@ -14,6 +14,7 @@ from tvm.script import tirx as T
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
+from bitquant.arithmetic import balanced_chunk, ceil_div
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import scale_value, tag, zero_point
 from bitquant.config import MatmulConfig
@@ -25,6 +26,13 @@ from bitquant.schedule.rules.operands import declare
 __all__ = ["CpuHint", "CpuRule", "lane_codes"]
 
 Expr = Any
+
+#: Vectors that are summed in registers at the same time: as many as AVX-512 has. More would be spilled.
+_MAX_SUMS = 32
+#: Most bytes of the buffers of a thread: its sums, and the weights that it has decoded.
+_MAX_BUFFER_BYTES = 16 << 20
+#: Vectors of a chunk that may lie beyond K.
+_MAX_PADDING = 1024
 
 
 @dataclass(frozen=True)
@@ -74,16 +82,8 @@ def _vectors_a_group(config: MatmulConfig, lanes: int) -> int | None:
     """Return the vectors along k of a group, or None where a vector may reach into another group."""
     k_lanes = _k_lanes(config, lanes)
     if config.num_groups == 1:
-        return math.ceil(config.K / k_lanes)
+        return ceil_div(config.K, k_lanes)
     return None if config.group % k_lanes else config.group // k_lanes
-
-
-#: Vectors that are summed in registers at the same time: as many as AVX-512 has. More would be spilled.
-_MAX_SUMS = 32
-#: Most bytes of the buffers of a thread: its sums, and the weights that it has decoded.
-_MAX_BUFFER_BYTES = 16 << 20
-#: Vectors of a chunk that may lie beyond K.
-_MAX_PADDING = 1024
 
 
 def _has_feature(target: Target, name: str) -> bool:
@@ -96,7 +96,7 @@ def _chunk_size(vectors: int, step: int, most: int) -> int:
         for chunk in range(most // unit * unit, most // 4, -unit):
             if vectors % chunk == 0:
                 return chunk
-    return math.ceil(vectors / math.ceil(vectors / most))  # The last chunk is filled up with zeros.
+    return balanced_chunk(vectors, most)  # The last chunk is filled up with zeros.
 
 
 def lane_codes(row: Callable[[Expr], Expr], row_bytes: int, vector: Expr, lane: Expr, lanes: int, bits: int) -> Expr:
@@ -168,7 +168,7 @@ class CpuGeometry(Geometry):
     def _hint_fault(self) -> str | None:
         config, hint = self.config, self.hint
         group = _vectors_a_group(config, hint.lanes)
-        vectors = math.ceil(config.K / _k_lanes(config, hint.lanes))
+        vectors = ceil_div(config.K, _k_lanes(config, hint.lanes))
         if hint.rows * hint.cols > _MAX_SUMS:
             return f"needs rows * cols <= {_MAX_SUMS}, the sums in registers"
         if hint.row_tile % hint.rows:
@@ -233,114 +233,146 @@ class CpuRule(Rule):
 
     def emit(self, geometry: CpuGeometry) -> PrimFunc:
         """Write the kernel for this problem."""
-        config, rung, hint = geometry.config, geometry.rung, geometry.hint
-        N, K = config.N, config.K
-        a_format, w_format = config.A_format, config.W_format
-        LANES, ROWS, COLS, CHUNK = hint.lanes, hint.rows, hint.cols, hint.chunk
-        K_LANES = _k_lanes(config, LANES)
-        N_LANES = LANES // K_LANES
-        ROW_BLOCKS, COL_BLOCKS = hint.row_tile // ROWS, hint.col_tile // COLS
-        chunks = math.ceil(K / (K_LANES * CHUNK))
-        col_tiles = math.ceil(N / (N_LANES * hint.col_tile))
-        is_ragged = K % K_LANES > 0  # The last vector is not whole.
-        is_padded = chunks * CHUNK * K_LANES > K  # There are vectors beyond K.
-        group = _vectors_a_group(config, LANES)
-        # Vectors that surely share a scale: loops over them are inner ones, so that it is loaded before.
-        run = math.gcd(CHUNK, group) if group else 1
-        dot_run = CHUNK if hint.buffered else run
-        dtype = config.reduce_dtype
+        return _Kernel(geometry).function()
+
+
+class _Kernel:
+    """Writes the kernel of a geometry: sizes, the expressions of its elements, and the loops over them.
+
+    Indices are named by what they count: `v` vectors along k, `u` vectors along n, `l` lanes of a vector, `g` groups,
+    `ib` and `jb` blocks of rows and of vectors along n, `r` and `q` rows and vectors of a block.
+    """
+
+    def __init__(self, geometry: CpuGeometry) -> None:
+        self.geometry = geometry
+        self.config, self.rung, self.hint = geometry.config, geometry.rung, geometry.hint
+        config, hint = self.config, self.hint
+        self.k_lanes = _k_lanes(config, hint.lanes)
+        self.n_lanes = hint.lanes // self.k_lanes
+        #: Chunks of K, the last of which may reach beyond it.
+        self.chunks = ceil_div(config.K, self.k_lanes * hint.chunk)
+        self.is_ragged = config.K % self.k_lanes > 0  # The last vector is not whole.
+        self.is_padded = self.chunks * hint.chunk * self.k_lanes > config.K  # There are vectors beyond K.
+        self.group = _vectors_a_group(config, hint.lanes)
+        self.dtype = config.reduce_dtype
         # 16 bits hold what int32 sums add up, and x86 multiplies such pairs in one instruction.
-        lane_dtype = "int16" if dtype == "int32" else "float32"
+        self.lane_dtype = "int16" if self.dtype == "int32" else "float32"
         # A weight that stays in registers saves the way there and back.
-        weight_dtype = dtype if dtype == "int32" and not hint.buffered else lane_dtype
-        is_nt = config.layout == "nt"
-        cols_inside = 1 if is_nt else hint.col_tile
+        self.weight_dtype = self.dtype if self.dtype == "int32" and not hint.buffered else self.lane_dtype
+
+    # Indices.
+
+    def vector_at(self, v: Expr) -> Expr:
+        """Return the index of a vector that is there; a last one that is not whole counts."""
+        return tirx.min(v, self.config.K // self.k_lanes - 1) if self.is_padded and not self.is_ragged else v
+
+    def k_at(self, v: Expr, l: Expr) -> Expr:
+        """Return the index k of lane `l` of the vector `v`, the last one for those beyond K."""
+        k = self.vector_at(v) * self.k_lanes + l if self.k_lanes > 1 else self.vector_at(v)
+        return tirx.min(k, self.config.K - 1) if self.is_ragged else k
+
+    def n_at(self, u: Expr, l: Expr) -> Expr:
+        """Return the column of lane `l` of the vector `u`, the last one for those beyond N."""
+        N, n_lanes = self.config.N, self.n_lanes
+        if N % (n_lanes * self.hint.col_tile) == 0:
+            return u * n_lanes + l if n_lanes > 1 else u
+        if N % n_lanes == 0:
+            u = tirx.min(u, N // n_lanes - 1)
+            return u * n_lanes + l if n_lanes > 1 else u
+        return tirx.min(u * n_lanes + l, N - 1)
+
+    def wide(self, index: Expr) -> Expr:
+        """Return the index of a block of rows, in 64 bits: A in lanes, padded along K, may have 2^31 elements."""
+        return index if self.config.has_fixed_rows(self.rung) else T.cast(index, "int64")
+
+    # Elements.
+
+    def zero_beyond_K(self, value: Expr, v: Expr, l: Expr, dtype: str) -> Expr:
+        """Return `value`, or 0 beyond K."""
+        if not self.is_padded:
+            return value
+        K, K_LANES = self.config.K, self.k_lanes
+        # A mask: from a Select's condition TVM would conclude that the index inside needs no clamp, and load it.
+        beyond = v * K_LANES + l - K if self.is_ragged else v - K // K_LANES
+        mask = tirx.shift_right(beyond, tirx.const(31, "int32"))
+        if dtype != "float32":
+            return tirx.bitwise_and(value, mask.astype(dtype))
+        return tirx.reinterpret(dtype, tirx.bitwise_and(tirx.reinterpret("int32", value), mask))
+
+    def scale_and_zero(self, operands: Any, n: Expr, v: Expr, l: Expr, dtype: str) -> tuple[Expr | None, Expr | None]:
+        """Return scale and zero point of row n of W at lane `l` of the vector `v`; None for what the problem lacks."""
+        config, g = self.config, 0
+        if config.num_groups > 1:
+            g = v // self.group if self.group else self.k_at(v, l) // config.group
+            g = tirx.min(g, config.num_groups - 1) if self.is_padded else g
+        scale = scale_value(config, operands.Scale, n, g, dtype) if config.with_scaling else None
+        return scale, zero_point(config, operands.Zeros, n, g).astype(dtype) if config.with_zeros else None
+
+    def element_of_A(self, A: Any, row: Expr, v: Expr, l: Expr) -> Expr:
+        """Return lane `l` of the vector `v` of a row of A, or 0 beyond K."""
+        a = self.config.A_format.value(A[row, self.k_at(v, l)], self.lane_dtype)
+        return self.zero_beyond_K(a, v, l, self.lane_dtype)
+
+    def weight(self, operands: Any, table: Any, u: Expr, run_start: Expr, v: Expr, l: Expr) -> Expr:
+        """Return decode(W) of lane `l` of vector (u, run_start + v), or the value of its code if sums are scaled."""
+        config, hint, w_format, dtype = self.config, self.hint, self.config.W_format, self.weight_dtype
+        B, n = operands.B, self.n_at(u, l)
+        v = run_start + v
+        if w_format.is_packed:
+            row_bytes = config.W_shape[1]
+            code = lane_codes(lambda b: B[n, b], row_bytes, self.vector_at(v), l, hint.lanes, w_format.bits)
+        else:
+            code = B[n, self.k_at(v, l)] if config.layout == "nt" else B[self.k_at(v, l), n]
+        if hint.simd_lookup:
+            w = _look_up(table, code, l, hint.lanes)
+        else:
+            w = w_format.value(code.astype("uint8") if w_format.levels else code, dtype)
+        if not hint.scale_sums:
+            scale, zero = self.scale_and_zero(operands, n, run_start, l, dtype)
+            w = apply_scale_and_zero(w, scale, zero, config.zeros_mode)
+        return self.zero_beyond_K(w, v, l, dtype)
+
+    # Sums.
+
+    def scaled_sum(self, total: Expr, sum_of_A: Expr, operands: Any, u: Expr, c: Expr, l: Expr) -> Expr:
+        """Return the sum of a chunk, scaled and shifted here where its weights were not: decode is linear in w."""
+        if not self.hint.scale_sums:
+            return total
+        scale, zero = self.scale_and_zero(operands, self.n_at(u, l), c * self.hint.chunk, 0, self.dtype)
+        return apply_scale_and_zero(total, scale, None if zero is None else zero * sum_of_A, self.config.zeros_mode)
+
+    def sum_over_k(self, load: Callable[[Expr], Expr], l: Expr) -> Expr:
+        """Return the sum of the lanes that belong to one n."""
+        terms = [load(l + i) for i in range(self.k_lanes)]
+        while len(terms) > 1:
+            half = len(terms) // 2
+            terms = [x + y for x, y in zip(terms[:half], terms[half:], strict=True)]
+        return terms[0]
+
+    def pair_of_sums(self, C: Any, ib: Expr, r: Expr, p: Expr) -> list[Expr]:
+        """Return the sums of columns 2 p and 2 p + 1 of a tile."""
+        n_lanes, cols = self.n_lanes, self.hint.cols
+        places = [(tirx.floordiv(2 * p + i, n_lanes), tirx.floormod(2 * p + i, n_lanes)) for i in range(2)]
+        return [self.sum_over_k(lambda lane, j=j: C[ib, j // cols, r, j % cols, lane], l) for j, l in places]
+
+    # The loops.
+
+    def function(self) -> PrimFunc:
+        """Return the kernel."""
+        config, rung, hint, geometry = self.config, self.rung, self.hint, self.geometry
+        N, LANES, ROWS, COLS, CHUNK = config.N, hint.lanes, hint.rows, hint.cols, hint.chunk
+        K_LANES, N_LANES, chunks = self.k_lanes, self.n_lanes, self.chunks
+        ROW_BLOCKS, COL_BLOCKS = hint.row_tile // ROWS, hint.col_tile // COLS
+        col_tiles = ceil_div(N, N_LANES * hint.col_tile)
+        # Vectors that surely share a scale: loops over them are inner ones, so that it is loaded before.
+        run = math.gcd(CHUNK, self.group) if self.group else 1
+        dot_run = CHUNK if hint.buffered else run
+        dtype, lane_dtype, wide = self.dtype, self.lane_dtype, self.wide
+        cols_inside = 1 if config.layout == "nt" else hint.col_tile
         needs_sum_of_A = hint.scale_sums and config.with_zeros
-        row_bytes = config.W_shape[1]
         # One block of rows is not worth waking the threads for.
         is_one_block = config.has_fixed_rows(rung) and rung <= ROWS
         over_row_blocks = T.serial if is_one_block else T.parallel
-
-        def vector_at(v):
-            """Index of a vector that is there; a last one that is not whole counts."""
-            return tirx.min(v, K // K_LANES - 1) if is_padded and not is_ragged else v
-
-        def k_at(v, l):
-            """Index k of lane `l` of the vector `v`, the last one for those beyond K."""
-            k = vector_at(v) * K_LANES + l if K_LANES > 1 else vector_at(v)
-            return tirx.min(k, K - 1) if is_ragged else k
-
-        def n_at(u, l):
-            """Column of lane `l` of the vector `u`, the last one for those beyond N."""
-            if N % (N_LANES * hint.col_tile) == 0:
-                return u * N_LANES + l if N_LANES > 1 else u
-            if N % N_LANES == 0:
-                u = tirx.min(u, N // N_LANES - 1)
-                return u * N_LANES + l if N_LANES > 1 else u
-            return tirx.min(u * N_LANES + l, N - 1)
-
-        def zero_beyond_K(value, v, l, dtype):
-            """Return `value`, or 0 beyond K."""
-            if not is_padded:
-                return value
-            # A mask: from a Select's condition TVM would conclude that the index inside needs no clamp, and load it.
-            beyond = v * K_LANES + l - K if is_ragged else v - K // K_LANES
-            mask = tirx.shift_right(beyond, tirx.const(31, "int32"))
-            if dtype != "float32":
-                return tirx.bitwise_and(value, mask.astype(dtype))
-            return tirx.reinterpret(dtype, tirx.bitwise_and(tirx.reinterpret("int32", value), mask))
-
-        def scale_and_zero(Scale, Zeros, n, v, l, dtype):
-            g = 0
-            if config.num_groups > 1:
-                g = v // group if group else k_at(v, l) // config.group
-                g = tirx.min(g, config.num_groups - 1) if is_padded else g
-            scale = scale_value(config, Scale, n, g, dtype) if config.with_scaling else None
-            return scale, zero_point(config, Zeros, n, g).astype(dtype) if config.with_zeros else None
-
-        def element_of_A(A, row, v, l):
-            return zero_beyond_K(a_format.value(A[row, k_at(v, l)], lane_dtype), v, l, lane_dtype)
-
-        def weight(B, Scale, Zeros, table, u, run_start, v, l):
-            """decode(W) of lane `l` of vector (u, run_start + v), or the value of its code if sums are scaled."""
-            n = n_at(u, l)
-            v = run_start + v
-            if w_format.is_packed:
-                code = lane_codes(lambda b: B[n, b], row_bytes, vector_at(v), l, LANES, w_format.bits)
-            else:
-                code = B[n, k_at(v, l)] if is_nt else B[k_at(v, l), n]
-            if hint.simd_lookup:
-                w = _look_up(table, code, l, LANES)
-            else:
-                w = w_format.value(code.astype("uint8") if w_format.levels else code, weight_dtype)
-            if not hint.scale_sums:
-                scale, zero = scale_and_zero(Scale, Zeros, n, run_start, l, weight_dtype)
-                w = apply_scale_and_zero(w, scale, zero, config.zeros_mode)
-            return zero_beyond_K(w, v, l, weight_dtype)
-
-        def scaled_sum(total, sum_of_A, Scale, Zeros, u, c, l):
-            """Sum of a chunk, scaled and shifted here where its weights were not: decode is linear in w."""
-            if not hint.scale_sums:
-                return total
-            scale, zero = scale_and_zero(Scale, Zeros, n_at(u, l), c * CHUNK, 0, dtype)
-            return apply_scale_and_zero(total, scale, None if zero is None else zero * sum_of_A, config.zeros_mode)
-
-        def wide(index):
-            """Index of a block of rows: A in lanes, with K filled up, may have 2^31 elements where A has fewer."""
-            return index if config.has_fixed_rows(rung) else T.cast(index, "int64")
-
-        def sum_over_k(load, l):
-            """Sum of the lanes that belong to one n."""
-            terms = [load(l + i) for i in range(K_LANES)]
-            while len(terms) > 1:
-                half = len(terms) // 2
-                terms = [x + y for x, y in zip(terms[:half], terms[half:], strict=True)]
-            return terms[0]
-
-        def pair_of_sums(C, ib, r, p):
-            """Sums of columns 2 p and 2 p + 1 of a tile."""
-            places = [(tirx.floordiv(2 * p + i, N_LANES), tirx.floormod(2 * p + i, N_LANES)) for i in range(2)]
-            return [sum_over_k(lambda lane, j=j: C[ib, j // COLS, r, j % COLS, lane], l) for j, l in places]
 
         @T.prim_func(s_tir=True)
         def kernel():
@@ -348,8 +380,7 @@ class CpuRule(Rule):
             # Operands may be views that begin anywhere: LLVM must not take them for aligned.
             m = T.int32()
             operands = T.meta_var(declare(geometry.problem, m, align=1))
-            A, B, D, rows = T.meta_var((operands.A, operands.B, operands.D, operands.rows))
-            Scale, Zeros = T.meta_var((operands.Scale, operands.Zeros))
+            A, D, rows = T.meta_var((operands.A, operands.D, operands.rows))
             row_blocks = T.meta_var((rows + ROWS - 1) // ROWS)
             row_tiles = T.meta_var((row_blocks + ROW_BLOCKS - 1) // ROW_BLOCKS)
 
@@ -359,7 +390,7 @@ class CpuRule(Rule):
                 for r in T.serial(ROWS):
                     for v in T.serial(chunks * CHUNK):
                         for l in T.vectorized(K_LANES):
-                            A_lanes[wide(ib), v, r, l] = element_of_A(A, T.min(ib * ROWS + r, rows - 1), v, l)
+                            A_lanes[wide(ib), v, r, l] = self.element_of_A(A, T.min(ib * ROWS + r, rows - 1), v, l)
                     if needs_sum_of_A:
                         for c in T.serial(chunks):
                             for l in T.vectorized(K_LANES):
@@ -376,7 +407,7 @@ class CpuRule(Rule):
                 table = T.alloc_buffer((16 if hint.simd_lookup else 1,), "float32")
                 if hint.simd_lookup:
                     for code in T.unroll(16):
-                        table[code] = w_format.value(code.astype("uint8"), "float32")
+                        table[code] = config.W_format.value(code.astype("uint8"), "float32")
                 C = T.alloc_buffer((ROW_BLOCKS, COL_BLOCKS, ROWS, COLS, LANES), dtype)
                 for ib, jb in T.grid(blocks, COL_BLOCKS):
                     for r in T.unroll(ROWS):
@@ -390,8 +421,8 @@ class CpuRule(Rule):
                         for j, s, v, t in T.grid(hint.col_tile // cols_inside, CHUNK // run, run, cols_inside):
                             for l in T.vectorized(LANES):
                                 u = T.meta_var(j * cols_inside + t)
-                                B_decode[u // COLS, s * run + v, u % COLS, l] = weight(
-                                    B, Scale, Zeros, table, first_col + u, c * CHUNK + s * run, v, l
+                                B_decode[u // COLS, s * run + v, u % COLS, l] = self.weight(
+                                    operands, table, first_col + u, c * CHUNK + s * run, v, l
                                 )
                     for ib, jb in T.grid(blocks, COL_BLOCKS):
                         dot = T.alloc_buffer((ROWS, COLS, LANES), dtype)
@@ -409,7 +440,7 @@ class CpuRule(Rule):
                                         w = T.meta_var(
                                             B_decode[jb, s * dot_run + v, q, l]
                                             if hint.buffered
-                                            else weight(B, Scale, Zeros, table, u, run_start, v, l)
+                                            else self.weight(operands, table, u, run_start, v, l)
                                         )
                                         dot[r, q, l] = dot[r, q, l] + a.astype(dtype) * w.astype(dtype)
                         for r in T.unroll(ROWS):
@@ -417,22 +448,22 @@ class CpuRule(Rule):
                                 for l in T.vectorized(LANES):
                                     u = T.meta_var(first_col + jb * COLS + q)
                                     sum_of_A = T.meta_var(A_sum[wide(first_row + ib), c, r, l % K_LANES])
-                                    C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + scaled_sum(
-                                        dot[r, q, l], sum_of_A, Scale, Zeros, u, c, l
+                                    C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + self.scaled_sum(
+                                        dot[r, q, l], sum_of_A, operands, u, c, l
                                     )
                 if config.activation is None:
                     for ib, r, j, l in T.grid(blocks, ROWS, hint.col_tile, N_LANES):
                         i = T.meta_var((first_row + ib) * ROWS + r)
                         n = T.meta_var((first_col + j) * N_LANES + l)
                         if i < rows and n < N:
-                            c = T.meta_var(sum_over_k(lambda lane: C[ib, j // COLS, r, j % COLS, lane], l))
+                            c = T.meta_var(self.sum_over_k(lambda lane: C[ib, j // COLS, r, j % COLS, lane], l))
                             D[i, n] = operands.output(i, n, [c])
                 else:
                     for ib, r, p in T.grid(blocks, ROWS, hint.col_tile * N_LANES // 2):
                         i = T.meta_var((first_row + ib) * ROWS + r)
                         n = T.meta_var(first_col * N_LANES + 2 * p)
                         if i < rows and n < N:
-                            D[i, n // 2] = operands.output(i, n, pair_of_sums(C, ib, r, p), is_for_cpu=True)
+                            D[i, n // 2] = operands.output(i, n, self.pair_of_sums(C, ib, r, p), is_for_cpu=True)
 
         return tag(kernel, config, rung, geometry.problem.weight_layout)
 
@@ -446,7 +477,7 @@ def _wanted_hint(problem: Problem) -> CpuHint:
     config, rung, target = problem.config, problem.rung, problem.target
     lanes = 16 if _has_feature(target, "avx512f") else 8
     simd_lookup = config.W_format.codebook is not None and _has_feature(target, "avx2")
-    vectors = math.ceil(config.K / _k_lanes(config, lanes))
+    vectors = ceil_div(config.K, _k_lanes(config, lanes))
     group = _vectors_a_group(config, lanes)
     if rung > 4 or not (config.is_static or rung == 1):
         # A tile of 16 x 64 vectors; nn reads it by rows of k, the longer the better.

@@ -71,25 +71,25 @@ class FallbackRule(Rule):
         """Give every (rows of m) x (column) to a warp, with the weight in the layout of the problem."""
         config, rung, hint, layout = geometry.config, geometry.rung, geometry.hint, geometry.problem.weight_layout
         WARPS, ROWS = hint.warps, hint.m_per_warp
-        COLUMNS, K, OF_W = config.columns, config.K, config.rows_per_column
+        COLUMNS, K, W_ROWS = config.columns, config.K, config.rows_per_column
         dtype = config.reduce_dtype
         zero = T.int32(0) if dtype == "int32" else T.float32(0)
 
         def decode(operands, w, n, k):
             """Emit w = decode(W)[:, k] of the rows of column n."""
-            for i in range(OF_W):
+            for i in range(W_ROWS):
                 value = decode_weight(
-                    config, operands.B, operands.Scale, operands.Zeros, OF_W * n + i, k, dtype, layout
+                    config, operands.B, operands.Scale, operands.Zeros, W_ROWS * n + i, k, dtype, layout
                 )
                 store_local(w, i, value)
 
         def multiply(total, r, a, w):
             """Emit the products of a number of row `r` of A."""
-            for i in range(OF_W):
+            for i in range(W_ROWS):
                 store_local(total, i * ROWS + r, total[i * ROWS + r] + a * w[i])
 
         def output(operands, row, n, total, r):
-            return operands.output(row, OF_W * n, [total[i * ROWS + r] for i in range(OF_W)])
+            return operands.output(row, W_ROWS * n, [total[i * ROWS + r] for i in range(W_ROWS)])
 
         @T.prim_func
         def kernel():
@@ -103,19 +103,19 @@ class FallbackRule(Rule):
             thread = T.thread_id([WARPS * 32])
             n = T.meta_var(T.truncdiv(block, row_blocks) * WARPS + thread // 32)
             first_row = T.meta_var(T.truncmod(block, row_blocks) * ROWS)
-            total = T.alloc_local((OF_W * ROWS,), dtype)
-            for r in T.unroll(OF_W * ROWS):
+            total = T.alloc_local((W_ROWS * ROWS,), dtype)
+            for r in T.unroll(W_ROWS * ROWS):
                 total[r] = zero
             if n < COLUMNS:
                 for step in T.serial(T.ceildiv(K, 32)):
                     k = T.meta_var(step * 32 + thread % 32)
                     if k < K:
-                        w = T.alloc_local((OF_W,), dtype)
+                        w = T.alloc_local((W_ROWS,), dtype)
                         decode(operands, w, n, k)
                         for r in T.unroll(ROWS):
                             if first_row + r < rows_of_A:
                                 multiply(total, r, config.A_format.value(A[first_row + r, k], dtype), w)
-            for r in T.unroll(OF_W * ROWS):
+            for r in T.unroll(W_ROWS * ROWS):
                 for s in T.unroll(5):
                     total[r] = total[r] + T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), total[r], 16 >> s, 32, 32)
             if thread % 32 == 0 and n < COLUMNS:

@@ -114,17 +114,17 @@ class GemvRule(Rule):
         w_bytes, a_bytes = CHUNK * w_format.bits // 8, CHUNK * a_format.bits // 8
         w_width, a_width = load_width_bytes(w_bytes), load_width_bytes(a_bytes)
         w_words, a_words = w_bytes // 4, a_bytes // 4
-        columns = config.W_shape[1]  # Stored elements a row; `per_column` of them hold one chunk.
+        columns = config.W_shape[1]  # Stored elements a row; `per_chunk` of them hold one chunk.
         per_chunk = columns * CHUNK // K
         element_bytes = max(8, w_format.bits) // 8
         # The sums of a chunk: integers where A and the codes are, else float32. Then scale and zero point.
         dtype = "int32" if a_format.is_integer else "float32"
         total_dtype = config.reduce_dtype
         needs_sum_of_a = config.with_zeros
-        OF_W = config.rows_per_column
+        W_ROWS = config.rows_per_column
 
         def output(operands, n, total, r):
-            return operands.output(0, n, [total[r + i] for i in range(OF_W)])
+            return operands.output(0, n, [total[r + i] for i in range(W_ROWS)])
 
         def scaled(dot, sum_of_a, operands, n, g):
             """The chunk's part of the total, by linearity of decode in w."""
@@ -184,8 +184,8 @@ class GemvRule(Rule):
             for r in T.unroll(ROWS):
                 for s in T.unroll(5):
                     total[r] = total[r] + T.tvm_warp_shuffle_xor(T.uint32(0xFFFFFFFF), total[r], 16 >> s, 32, 32)
-            for r in T.unroll(ROWS // OF_W):
-                if thread % 32 == 0 and first + OF_W * r < N:
-                    D[0, T.truncdiv(first, OF_W) + r] = output(operands, first + OF_W * r, total, OF_W * r)
+            for r in T.unroll(ROWS // W_ROWS):
+                if thread % 32 == 0 and first + W_ROWS * r < N:
+                    D[0, T.truncdiv(first, W_ROWS) + r] = output(operands, first + W_ROWS * r, total, W_ROWS * r)
 
         return tag(kernel, config, rung, geometry.problem.weight_layout)

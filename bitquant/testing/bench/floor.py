@@ -16,6 +16,7 @@ from tvm.tirx import PrimFunc
 from bitquant import cache
 from bitquant.arch import gpu_arch
 from bitquant.archive import Archive
+from bitquant.arithmetic import ceil_div, round_up
 from bitquant.build import build
 from bitquant.compiler import cuda_compiler, find_linker
 from bitquant.compute.matmul import RUNG_ATTR
@@ -162,8 +163,8 @@ class FloorReader:
 
     def calls(self, size_bytes: int, copies: int) -> dict[ReadShape, list[Callable[[], None]]]:
         """Return, for each shape, one call a copy that reads `size_bytes` bytes of it, rounded up to 16."""
-        chunks = -(-size_bytes // CHUNK_BYTES)
-        step = -(-chunks // 16) * 16  # Copies begin at whole 256 bytes, as allocations do.
+        chunks = ceil_div(size_bytes, CHUNK_BYTES)
+        step = round_up(chunks, 16)  # Copies begin at whole 256 bytes, as allocations do.
         if self._data.shape[0] < copies * step:
             self._data = torch.empty((0, 4), dtype=torch.int32, device=self._device)  # Free before what replaces it.
             size = (copies * step, 4)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bitquant.arithmetic import ceil_div
 from bitquant.errors import UnsupportedError
 from bitquant.testing.bench.report import (
     Entry,
@@ -34,7 +35,7 @@ _FEW_ROWS = 64
 #: How legends call implementations, where not by the name that results have.
 _LABELS = {"ours": "bitquant"}
 #: Labels that fit below a panel.
-_MOST_TICKS = 10
+_MAX_TICKS = 10
 #: Kernels of records, of the model of a rule ("held out" where neither record nor fit has seen the shape), of either.
 _CLASSES: tuple[tuple[str, str, str], ...] = (
     ("record", "shapes with records", "C0"),
@@ -173,7 +174,7 @@ def _rows_axis(axes: Any, entries: Iterable[Entry]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xlabel("M, rows of A")
     powers = sorted(m for m in {entry["m"] for entry in entries} if m & (m - 1) == 0)
-    axes.set_xticks(powers if len(powers) <= _MOST_TICKS else powers[::2], minor=False)
+    axes.set_xticks(powers if len(powers) <= _MAX_TICKS else powers[::2], minor=False)
     axes.xaxis.set_major_formatter(lambda m, _: f"{m:g}")
 
 
@@ -352,7 +353,7 @@ def _latency_figure(entries: Sequence[Entry], title: str, figure_type: Any) -> A
     if not shapes:
         return None
     columns = min(3, len(shapes))
-    lines = -(-len(shapes) // columns)
+    lines = ceil_div(len(shapes), columns)
     figure = figure_type(figsize=(4 * columns, 3 * lines), layout="constrained")
     names = ("ours", "floor", *dict.fromkeys(name for entry in entries for name in entry.get("peers", {})))
     styles: dict[str, dict[str, Any]] = {

@@ -17,12 +17,12 @@ greatest that lie in one block and one row.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 from typing import Any
 
 import torch
 
+from bitquant.arithmetic import ceil_div
 from bitquant.formats.codebooks import NF4_VALUES
 from bitquant.nn.checkpoints.bits import codes_of_bytes, swap_nibbles
 from bitquant.nn.checkpoints.groups import flat_blocks_to_groups
@@ -79,7 +79,7 @@ class BitsandbytesReader(Reader):
         state = layer.read_json(role)
         N, K, block = _sizes(layer, role, state)
         codes = self._codes(layer, N, K)
-        absmax = self._absmax(layer, role, state, math.ceil(N * K / block))
+        absmax = self._absmax(layer, role, state, ceil_div(N * K, block))
         group, source = flat_blocks_to_groups(N, K, block)
         scale = absmax[source]
         levels = layer.read("weight.quant_map", torch.float32, (16,), "(16,)")
@@ -117,7 +117,7 @@ class BitsandbytesReader(Reader):
             nested, offset = state["nested_blocksize"], state.get("nested_offset")
             if not isinstance(nested, int) or nested < 1 or not isinstance(offset, (int, float)):
                 raise layer.error("must have nested_blocksize (an int) and nested_offset (a number)", role)
-            count = math.ceil(blocks / nested)
+            count = ceil_div(blocks, nested)
             common = layer.read("weight.nested_absmax", torch.float32, (count,), "(blocks / nested_blocksize,)")
             levels = layer.read("weight.nested_quant_map", torch.float32, (256,), "(256,)")
             absmax = levels[codes.to(torch.int32)] * common.repeat_interleave(nested)[:blocks]

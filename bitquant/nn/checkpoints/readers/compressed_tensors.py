@@ -20,13 +20,13 @@ tells which.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
 import torch
 
+from bitquant.arithmetic import ceil_div
 from bitquant.nn.checkpoints.bits import codes_of_words, codes_of_words_with_gaps
 from bitquant.nn.checkpoints.floats import e2m1_codes, read_e8m0_scale, widen
 from bitquant.nn.checkpoints.groups import blocks_to_groups, sort_into_groups
@@ -163,7 +163,7 @@ class CompressedTensorsReader(Reader):
 
 def _unpack(layer: StoredLayer, role: str, words: torch.Tensor, bits: int, count: int) -> torch.Tensor:
     """Return unsigned codes (rows, count) of words (rows, words)."""
-    dense, with_gaps = math.ceil(count * bits / 32), math.ceil(count / (32 // bits))
+    dense, with_gaps = ceil_div(count * bits, 32), ceil_div(count, 32 // bits)
     if words.shape[1] not in (dense, with_gaps):
         raise layer.error(
             f"must have {dense} words for {count} codes of {bits} bits, or {with_gaps} with unused bits "
@@ -274,8 +274,8 @@ def _scale(
     wanted = {
         "tensor": (1, 1),
         "channel": (N, 1),
-        "group": (N, math.ceil(K / g)),
-        "block": (math.ceil(N / blocks[0]), math.ceil(K / blocks[1])),
+        "group": (N, ceil_div(K, g)),
+        "block": (ceil_div(N, blocks[0]), ceil_div(K, blocks[1])),
     }.get(strategy)
     if wanted is None:
         raise layer.unread(f"weights scaled by {strategy!r} are not read")

@@ -19,6 +19,7 @@ import math
 
 import torch
 
+from bitquant.arithmetic import ceil_div
 from bitquant.nn.checkpoints.floats import read_e8m0_scale
 from bitquant.nn.checkpoints.groups import blocks_to_groups
 from bitquant.nn.checkpoints.layer import StoredLayer
@@ -56,7 +57,7 @@ class Fp8Reader(Reader):
         role = "weight_scale_inv" if "weight_scale_inv" in layer else "weight_scale"
         if block is not None:
             R, C = block
-            grid = (math.ceil(N / R), math.ceil(K / C))
+            grid = (ceil_div(N, R), ceil_div(K, C))
             meaning = f"(ceil(N / {R}), ceil(K / {C}))"
         else:
             R, C = 1, K

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from bitquant.arithmetic import ceil_div
 from bitquant.nn.checkpoints.bits import codes_of_words
 from bitquant.nn.checkpoints.groups import sort_into_groups
 from bitquant.nn.checkpoints.integers import integer_fields
@@ -120,10 +121,10 @@ class GptqReader(Reader):
 
     def _groups(self, layer: StoredLayer, K: int, G: int) -> tuple[torch.Tensor | None, int, torch.Tensor]:
         size = self.group_size(K, "group_size")
-        if -(-K // size) != G:
+        if ceil_div(K, size) != G:
             if not self._varies or K % G:
                 raise layer.error(
-                    f"must have one row a group, {-(-K // size)} for K={K} and group_size={size} (got {G})",
+                    f"must have one row a group, {ceil_div(K, size)} for K={K} and group_size={size} (got {G})",
                     "scales",
                 )
             size = K // G

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from bitquant.arithmetic import ceil_div
 from bitquant.nn.checkpoints.groups import flat_blocks_to_groups
 from bitquant.nn.checkpoints.layer import StoredLayer
 from bitquant.nn.checkpoints.reader import Inexpressible, Reader
@@ -126,7 +127,7 @@ def _codes(layer: StoredLayer, bits: int, matrix: tuple[int, int]) -> torch.Tens
     stored = layer.read("W_q", (element, torch.float16, torch.bfloat16, torch.float32), layer.shape("W_q"))
     stored = stored.contiguous().view(element)  # Under view_as_float bytes are disguised as floats.
     rows, columns = matrix
-    packed = (math.ceil(rows / len(shifts)), columns)
+    packed = (ceil_div(rows, len(shifts)), columns)
     if tuple(stored.shape) != packed or (packing != "3bit_32" and rows % len(shifts)):
         raise layer.error(
             f"must have shape {packed} for {rows} x {columns} codes in {packing} (got {tuple(stored.shape)})",

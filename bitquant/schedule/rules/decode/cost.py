@@ -49,11 +49,12 @@ class _Costs:
     start
         From one kernel to the next.
     memory, l2
-        Of the times that the bytes take by bandwidth.
+        Factors of the times that the traffic of memory and of L2 takes at full bandwidth.
     issue, waits
-        Of the time to issue all instructions, and what few warps wait: for 16 of them, less with the square of more.
+        Factor of the time to issue all instructions, and what latency adds to that factor with 16 resident warps; it
+        falls with the square of their number.
     load
-        For each time that what a multiprocessor has in flight is awaited.
+        For each time that all bytes in flight on a multiprocessor must arrive.
     block, split_block
         For each block of n, and more where its CTA shares K with others.
     split, large_split
@@ -226,7 +227,7 @@ def instructions(g: DecodeGeometry) -> float:
 
 
 def _digit_instructions(g: DecodeGeometry) -> float:
-    """Return `_instructions` where A is multiplied as digits: a mask for four codes, an mma for 32 k of a plane."""
+    """Return `instructions` where A is multiplied as digits: a mask for four codes, an mma for 32 k of a plane."""
     layout, planes = g.fragment_layout, len(g.fragment_layout.planes)
     steps = layout.tile_k / 32
     products = steps * (planes + (1 / g.hint.n_tiles_per_warp if g.needs_sum_of_a else 0))

@@ -39,15 +39,15 @@ _UNIT_EXPONENT, _NUMBER_BITS = -24, 40
 #: k of an mma instruction on bytes.
 _PRODUCT_K = 32
 #: Codes of more bits are not worth it: theirs come from memory no faster than they are decoded.
-_MOST_BITS = 3
+_MAX_BITS = 3
 
 
 def digits_refusal(config: MatmulConfig) -> str | None:
     """Return why A of a problem is not multiplied as digits, as "needs ... (got ...)", or None."""
     if config.A_format.name != "float16":
         return f"needs A of type float16 for digits (got {config.A_format.name})"
-    if not config.W_format.is_integer or config.W_format.bits > _MOST_BITS:
-        return f"needs integers of at most {_MOST_BITS} bits as W for digits (got {config.W_format.name})"
+    if not config.W_format.is_integer or config.W_format.bits > _MAX_BITS:
+        return f"needs integers of at most {_MAX_BITS} bits as W for digits (got {config.W_format.name})"
     if config.reduce_dtype != "float32":
         return f"needs sums in float32 for digits (got {config.reduce_dtype})"
     least = max(_PRODUCT_K, word_k(fragment_layout(config).planes[-1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+from bitquant.arithmetic import ceil_div
 from bitquant.schedule.rules.decode.cost import (
     cost_us,
     estimated_registers,
@@ -36,7 +37,7 @@ def features(g: DecodeGeometry) -> dict[str, float]:
     in_flight = resident * warps * h.n_tiles_per_warp * h.ahead * g.fragment_layout.tile_bytes
     fetched_a = busiest * g.rows_of_a * c.K / h.split_k * g.a_bytes / h.multicast
     l2_us = fetched_a / (gpu.decode_l2_bytes_per_s / gpu.sm_count) * 1e6
-    all_tiles = -(-c.N // 16) * g.tiles_k * g.grid_m
+    all_tiles = ceil_div(c.N, 16) * g.tiles_k * g.grid_m
     return {
         "log_cost": math.log(cost),
         "issue": math.log(issue_us / cost),

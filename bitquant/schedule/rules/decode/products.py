@@ -100,6 +100,13 @@ def decodes_in_place(config: MatmulConfig, layout: FragmentLayout, n_tiles: int,
 
     Signed formats are then off by a constant, which sums of A correct. These take an mma a step and 8 rows of A, for
     `n_tiles` tiles at once, unless zero points want them anyway; a multiply-add a register is saved.
+
+    Parameters
+    ----------
+    config, layout
+        The problem, and how its weight is stored.
+    n_tiles, block_m, unroll
+        Of the hint: `n_tiles_per_warp`, `block_m` and `unroll`.
     """
     fmt = config.W_format
     if config.A_format.name != "float16" or fmt.in_place_refusal("float16") is not None:
@@ -114,6 +121,11 @@ def shares_bytes(config: MatmulConfig, layout: FragmentLayout, n_tiles: int, blo
 
     A mask a step is saved; a run costs two subtractions for each 8 rows of A. Sums of row g are up to 17 times as large
     as they would be, and so are their errors: a few units of 2^-20, for outputs of 16 bits and less.
+
+    Parameters
+    ----------
+    config, layout, n_tiles, block_m, unroll
+        As for `decodes_in_place`.
     """
     return (
         layout.bits == 4

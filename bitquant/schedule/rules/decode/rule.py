@@ -25,7 +25,6 @@ from tvm.tirx import PrimFunc
 
 from bitquant.layouts import WeightLayout, fragment_refusal
 from bitquant.problem import Problem
-from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.decode import cost, space
 from bitquant.schedule.rules.decode.emit.function import decode_function
@@ -66,9 +65,8 @@ class DecodeRule(Rule):
         """Yield the hints that `shapes` puts in order."""
         return space.population(problem)
 
-    def geometry(self, problem: Problem, hint: Hint) -> DecodeGeometry:
+    def geometry(self, problem: Problem, hint: DecodeHint) -> DecodeGeometry:
         """Return how the kernel cuts the problem."""
-        assert isinstance(hint, DecodeHint)
         return DecodeGeometry(problem, hint)
 
     def cost_us(self, geometry: DecodeGeometry) -> float:

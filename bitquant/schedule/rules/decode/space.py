@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bitquant.arch import RESERVED_SMEM_BYTES
+from bitquant.arithmetic import ceil_div, round_up
 from bitquant.problem import Problem
 from bitquant.schedule.rules.decode.cost import (
     cost_us,
@@ -21,7 +22,7 @@ from bitquant.schedule.rules.decode.digits import digits_refusal
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.decode.hint import DecodeHint
 
-__all__ = ["by_cost", "first_hint", "fitting", "least", "population", "population_of", "shapes"]
+__all__ = ["by_cost", "first_hint", "fitting", "population", "population_of", "shapes", "small_hints"]
 
 #: `weights`, `ahead` and `unroll` of hints. Of those with equal predictions the first is the faster.
 _PIPELINES = (
@@ -29,7 +30,7 @@ _PIPELINES = (
     ("shared", 4, 1), ("shared", 4, 2), ("shared", 4, 4), ("shared", 8, 2), ("shared", 8, 4),
 )  # fmt: skip
 
-#: How much of the GPU blocks of n may fill and have stream-K tried, and the phases of a share at least.
+#: Stream-K is tried where the blocks of n fill less than this share of the GPU, with at least so many phases a share.
 BUSY_SHARE, PHASES_OF_SHARE = 0.93, 8
 
 
@@ -57,7 +58,7 @@ def fitting(first: DecodeGeometry) -> Iterator[DecodeHint]:
             is_empty = False
             yield hint
     if is_empty:
-        yield from least(first.hint)
+        yield from small_hints(first.hint)
 
 
 def first_hint(rung: int) -> DecodeHint:
@@ -99,20 +100,20 @@ def _geometries(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
         slots = g.gpu.sm_count * g.gpu.decode_cluster_share(h.split_k) * h.blocks_per_sm / h.split_k / g.grid_m
         one_wave = max(1, math.ceil(g.blocks_n / slots))
         for n_blocks, multicast in itertools.product(sorted({1, one_wave}), _multicasts(g)):
-            if math.gcd(g.blocks_n, -(-g.blocks_n // n_blocks)) % multicast:
+            if math.gcd(g.blocks_n, ceil_div(g.blocks_n, n_blocks)) % multicast:
                 continue
             is_same = n_blocks == multicast == 1
-            candidate = _with_a_that_fits(
+            candidate = _with_fitting_phases(
                 g if is_same else g.with_hint(replace(h, n_blocks_per_cta=n_blocks, multicast=multicast))
             )
             if candidate is not None:
                 yield candidate
-        if (shared := _in_equal_shares(g)) is not None:
+        if (shared := _with_stream_k(g)) is not None:
             yield shared
 
 
-def least(first: DecodeHint) -> Iterator[DecodeHint]:
-    """Yield small hints for where `by_cost` has none, long K in small shared memory. No model says their order.
+def small_hints(first: DecodeHint) -> Iterator[DecodeHint]:
+    """Yield small hints for problems of which `by_cost` has none: long K in small shared memory. No model orders them.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ def _tiles(first: DecodeGeometry) -> Iterator[DecodeGeometry]:
         if not (8 if tiles_k >= 16 else 4) <= warps <= 16 or split_k * warps_k > max(tiles_k, 4):
             continue
         # Larger clusters leave multiprocessors idle: only where there are too few blocks without them.
-        if split_k > 2 and 2 * first.units * math.ceil(c.N / (16 * n_tiles * warps_n)) >= gpu.sm_count:
+        if split_k > 2 and 2 * first.units * ceil_div(c.N, 16 * n_tiles * warps_n) >= gpu.sm_count:
             continue
         chains = min(first.most_chains, max(1, 4 // (n_tiles * first.m_tiles)))
         # Other numbers than powers of two were seen to spill with more rows, and where weights go to registers.
@@ -179,18 +180,18 @@ def _warps(first: DecodeGeometry, n_tiles: int, split_k: int) -> Iterator[tuple[
     is_odd = n_tiles in (3, 5)
     if not is_odd:
         yield from itertools.product((1, 2, 4, 8, 16), powers)
-    tiles_n, gpu = math.ceil(first.units * -(-first.config.N // 16)), first.gpu
+    tiles_n, gpu = math.ceil(first.units * ceil_div(first.config.N, 16)), first.gpu
     slots = int(gpu.sm_count * gpu.decode_cluster_share(split_k)) // split_k
-    filling = {-(-tiles_n // (slots * times)) for times in (1, 2, 3, 4)}
+    filling = {ceil_div(tiles_n, slots * times) for times in (1, 2, 3, 4)}
     if is_odd:
         yield from itertools.product((1, 2, 3, 4, 5, 8), sorted(t // n_tiles for t in filling if t % n_tiles == 0))
         return
-    filling = {-(-tiles // n_tiles) for tiles in filling}
+    filling = {ceil_div(tiles, n_tiles) for tiles in filling}
     yield from itertools.product((1, 2, 3, 4, 5, 8), sorted(filling - set(powers)))
 
 
-def _in_equal_shares(g: DecodeGeometry) -> DecodeGeometry | None:
-    """Return the geometry with stream-K, in phases that are short beside a share; None where little idles without it.
+def _with_stream_k(g: DecodeGeometry) -> DecodeGeometry | None:
+    """Return the geometry with stream-K, in phases much shorter than a share; None where the GPU is busy without it.
 
     A warp along k has a part of each phase, and all of them meet where a block of n ends: eight or more warps along n
     and k, few along n.
@@ -198,7 +199,7 @@ def _in_equal_shares(g: DecodeGeometry) -> DecodeGeometry | None:
     h, blocks = g.hint, g.gpu.sm_count * g.hint.blocks_per_sm
     if h.block_m > 8 or g.is_digits or h.split_k > 1 or g.grid_m > 1 or not g.config.has_most_rows(g.rung):
         return None
-    if g.units != 1 or g.blocks_n / (-(-g.blocks_n // blocks) * blocks) > BUSY_SHARE:
+    if g.units != 1 or g.blocks_n / round_up(g.blocks_n, blocks) > BUSY_SHARE:
         return None
     phase = max(1, g.warp_tiles * g.blocks_n // (PHASES_OF_SHARE * blocks * h.unroll)) * h.unroll
     if phase >= g.warp_tiles:
@@ -219,7 +220,7 @@ def _smem_limit(g: DecodeGeometry) -> int:
     return min(gpu.smem_per_block_bytes, gpu.smem_per_sm_bytes // g.hint.blocks_per_sm - RESERVED_SMEM_BYTES)
 
 
-def _with_a_that_fits(g: DecodeGeometry) -> DecodeGeometry | None:
+def _with_fitting_phases(g: DecodeGeometry) -> DecodeGeometry | None:
     """Return the geometry, with as few phases as make A fit shared memory; None where nothing fits."""
     h, limit = g.hint, _smem_limit(g)
     if estimated_smem_bytes(g) <= limit:

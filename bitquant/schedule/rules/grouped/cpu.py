@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.grouped import OfExpert, activated_slot_value, rounded_output, slot_value
 from bitquant.compute.matmul import epilogue_value, scale_value, tag, zero_point
@@ -53,7 +53,7 @@ class _CpuGeometry(Geometry):
     @property
     def vectors(self) -> int:
         """Vectors of a row of W; the last one may not be whole."""
-        return math.ceil(self.config.K / self.hint.lanes)
+        return ceil_div(self.config.K, self.hint.lanes)
 
     def _hint_fault(self) -> str | None:
         least = self.config.rows_per_column
@@ -107,8 +107,8 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
     one, w_format = config.matmul, config.W_format
     E, N, K, LANES, COLS = config.num_experts, config.N, config.K, hint.lanes, hint.cols
     dtype = one.reduce_dtype
-    n_blocks = math.ceil(N / COLS)
-    is_ragged, is_activated, OF_W = K % LANES > 0, config.activation is not None, config.rows_per_column
+    n_blocks = ceil_div(N, COLS)
+    is_ragged, is_activated, W_ROWS = K % LANES > 0, config.activation is not None, config.rows_per_column
     top_k = config.top_k or 1
     A_has_slots = config.is_indexed and config.A_rows == "slots"
     D_has_slots = config.is_indexed and config.D_rows == "slots"
@@ -294,12 +294,12 @@ def _kernel(geometry: _CpuGeometry) -> PrimFunc:
                                     else:
                                         result[j] = result[j] + value
                     elif D_has_slots:
-                        for j in T.serial(COLS // OF_W):
-                            if n0 + OF_W * j < N:
-                                D[t, s, n0 // OF_W + j] = zero_output
+                        for j in T.serial(COLS // W_ROWS):
+                            if n0 + W_ROWS * j < N:
+                                D[t, s, n0 // W_ROWS + j] = zero_output
                 if not D_has_slots:
-                    for j in T.serial(COLS // OF_W):
-                        if n0 + OF_W * j < N:
-                            D[t, n0 // OF_W + j] = rounded_output(config, result[j], "float32")
+                    for j in T.serial(COLS // W_ROWS):
+                        if n0 + W_ROWS * j < N:
+                            D[t, n0 // W_ROWS + j] = rounded_output(config, result[j], "float32")
 
     return kernel

@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.grouped import of_expert, rounded_output
 from bitquant.compute.matmul import decode_weight, tag
 from bitquant.grouped_config import GroupedMatmulConfig
@@ -113,14 +114,14 @@ def _sorted(geometry: Geometry) -> PrimFunc:
     config, hint, layout = geometry.config, geometry.hint, geometry.problem.weight_layout
     one, WARPS, ROWS = config.matmul, hint.warps, hint.m_per_warp
     E, K, dtype = config.num_experts, config.K, config.matmul.reduce_dtype
-    COLUMNS, OF_W = config.columns, config.rows_per_column
+    COLUMNS, W_ROWS = config.columns, config.rows_per_column
 
     def emit(operands: GroupedOperands, block: Expr, thread: Expr, row_blocks: Expr) -> None:
         rows_of_A, lane = operands.rows, thread % 32
         n = local("int32", tirx.truncdiv(block, row_blocks) * WARPS + thread // 32)
         first_row = local("int32", tirx.truncmod(block, row_blocks) * ROWS)
-        total = T.alloc_local((ROWS * OF_W,), dtype)
-        for r in range(ROWS * OF_W):
+        total = T.alloc_local((ROWS * W_ROWS,), dtype)
+        for r in range(ROWS * W_ROWS):
             store_local(total, r, _zero(dtype))
         # Lanes beyond the rows of the warp look for rows that nobody asks for.
         mine = local("int32", _expert_of_row(operands.Offsets, first_row + lane, E))
@@ -135,27 +136,27 @@ def _sorted(geometry: Geometry) -> PrimFunc:
                 before = expert_of(T.max(start - 1, 0))
                 is_first = tirx.any(start == 0, e != before)
                 is_here = tirx.all(is_first, e < E, first_row + start < rows_of_A)
-                with T.If(is_here), T.Then(), T.serial(-(-K // 32)) as step:
+                with T.If(is_here), T.Then(), T.serial(ceil_div(K, 32)) as step:
                     k = step * 32 + lane
                     with T.If(k < K), T.Then():
-                        w = T.alloc_local((OF_W,), dtype)
-                        for i in range(OF_W):
-                            store_local(w, i, _weight(config, operands, e, n * OF_W + i, k, layout))
+                        w = T.alloc_local((W_ROWS,), dtype)
+                        for i in range(W_ROWS):
+                            store_local(w, i, _weight(config, operands, e, n * W_ROWS + i, k, layout))
                         for r in range(ROWS):
                             inside = tirx.all(experts[r] == e, first_row + r < rows_of_A)
                             with T.If(inside), T.Then():
                                 a = one.A_format.value(operands.A[first_row + r, k], dtype)
-                                for at in range(r * OF_W, (r + 1) * OF_W):
-                                    store_local(total, at, total[at] + a * w[at % OF_W])
-            for r in range(ROWS * OF_W):
+                                for at in range(r * W_ROWS, (r + 1) * W_ROWS):
+                                    store_local(total, at, total[at] + a * w[at % W_ROWS])
+            for r in range(ROWS * W_ROWS):
                 add_lanes(total, r)
             with T.If(lane == 0), T.Then():
                 for r in range(ROWS):
                     row = first_row + r
                     with T.If(tirx.all(experts[r] < E, row < rows_of_A)), T.Then():
-                        sums = [total[r * OF_W + i] for i in range(OF_W)]
+                        sums = [total[r * W_ROWS + i] for i in range(W_ROWS)]
                         value, value_dtype = operands.slot_value(
-                            (row,), experts[r].astype("int64"), n * OF_W, sums, None
+                            (row,), experts[r].astype("int64"), n * W_ROWS, sums, None
                         )
                         T.buffer_store(operands.D, rounded_output(config, value, value_dtype), [row, n])
 
@@ -176,8 +177,8 @@ def _indexed(geometry: Geometry) -> PrimFunc:
     config, hint, layout = geometry.config, geometry.hint, geometry.problem.weight_layout
     one, WARPS, TOP_K = config.matmul, hint.warps, config.top_k
     E, K, dtype = config.num_experts, config.K, config.matmul.reduce_dtype
-    COLUMNS, OF_W = config.columns, config.rows_per_column
-    n_blocks = -(-COLUMNS // WARPS)
+    COLUMNS, W_ROWS = config.columns, config.rows_per_column
+    n_blocks = ceil_div(COLUMNS, WARPS)
     per_token = 1 if config.reduces_slots else TOP_K  # Blocks along m for a token.
     A_has_slots = config.A_rows == "slots"
 
@@ -186,7 +187,7 @@ def _indexed(geometry: Geometry) -> PrimFunc:
         n = local("int32", tirx.truncmod(block, n_blocks) * WARPS + thread // 32)
         unit = local("int32", tirx.truncdiv(block, n_blocks))
         t = local("int32", tirx.truncdiv(unit, per_token))
-        total = T.alloc_local((OF_W,), dtype)
+        total = T.alloc_local((W_ROWS,), dtype)
         result = T.alloc_local((1,), "float32")
         store_local(result, 0, T.float32(0))
 
@@ -195,21 +196,21 @@ def _indexed(geometry: Geometry) -> PrimFunc:
             in_A: tuple[Expr, ...] = (t, j) if A_has_slots else (t,)
             with T.If(tirx.all(e >= 0, e < E)):
                 with T.Then():
-                    for i in range(OF_W):
+                    for i in range(W_ROWS):
                         store_local(total, i, _zero(dtype))
-                    with T.serial(-(-K // 32)) as step:
+                    with T.serial(ceil_div(K, 32)) as step:
                         k = step * 32 + lane
                         with T.If(k < K), T.Then():
                             place = (*in_A, k)
                             a = one.A_format.value(operands.A[place], dtype)
-                            for i in range(OF_W):
-                                w = _weight(config, operands, e, n * OF_W + i, k, layout)
+                            for i in range(W_ROWS):
+                                w = _weight(config, operands, e, n * W_ROWS + i, k, layout)
                                 store_local(total, i, total[i] + a * w)
-                    for i in range(OF_W):
+                    for i in range(W_ROWS):
                         add_lanes(total, i)
                     weight = operands.RoutingWeights[t, j] if config.with_routing_weights else None
-                    sums = [total[i] for i in range(OF_W)]
-                    value, value_dtype = operands.slot_value(in_A, e.astype("int64"), n * OF_W, sums, weight)
+                    sums = [total[i] for i in range(W_ROWS)]
+                    value, value_dtype = operands.slot_value(in_A, e.astype("int64"), n * W_ROWS, sums, weight)
                     if config.reduces_slots:
                         store_local(result, 0, result[0] + value)
                     else:

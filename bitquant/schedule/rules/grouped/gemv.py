@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.grouped import of_expert, rounded_output
 from bitquant.compute.matmul import scale_value, tag, zero_point
@@ -89,9 +90,9 @@ def _kernel(geometry: Geometry) -> PrimFunc:
     # The sums of a chunk: integers where A and the codes are, else float32. Then scale and zero point.
     dtype = "int32" if a_format.is_integer else "float32"
     total_dtype = one.reduce_dtype
-    n_blocks = -(-N // (WARPS * ROWS))
+    n_blocks = ceil_div(N, WARPS * ROWS)
     per_token = 1 if config.reduces_slots else TOP_K  # Blocks along m for a token.
-    A_has_slots, OF_W = config.A_rows == "slots", config.rows_per_column
+    A_has_slots, W_ROWS = config.A_rows == "slots", config.rows_per_column
 
     def multiply(
         operands: GroupedOperands, total: Any, e: Expr, in_A: tuple[Expr, ...], first: Expr, lane: Expr
@@ -104,7 +105,7 @@ def _kernel(geometry: Geometry) -> PrimFunc:
         dot, sum_of_a = T.alloc_local((ROWS,), dtype), T.alloc_local((1,), dtype)
         # Rows beyond N read the last one and are not stored.
         rows = [T.min(first + r, N - 1) for r in range(ROWS)]
-        with T.serial(-(-(K // CHUNK) // 32)) as step:
+        with T.serial(ceil_div(K // CHUNK, 32)) as step:
             chunk = step * 32 + lane
             with T.If(chunk < K // CHUNK), T.Then():
 
@@ -143,14 +144,14 @@ def _kernel(geometry: Geometry) -> PrimFunc:
         first = local("int32", (tirx.truncmod(block, n_blocks) * WARPS + thread // 32) * ROWS)
         unit = local("int32", tirx.truncdiv(block, n_blocks))
         t = local("int32", tirx.truncdiv(unit, per_token))
-        total, result = T.alloc_local((ROWS,), total_dtype), T.alloc_local((ROWS // OF_W,), "float32")
-        for c in range(ROWS // OF_W):
+        total, result = T.alloc_local((ROWS,), total_dtype), T.alloc_local((ROWS // W_ROWS,), "float32")
+        for c in range(ROWS // W_ROWS):
             store_local(result, c, T.float32(0))
 
         def store(c: int, place: tuple[Expr, ...], value: Expr) -> None:
             """Emit the store of column `c` of the warp."""
-            with T.If(tirx.all(lane == 0, first + c * OF_W < N)), T.Then():
-                T.buffer_store(operands.D, value, [*place, tirx.truncdiv(first, OF_W) + c])
+            with T.If(tirx.all(lane == 0, first + c * W_ROWS < N)), T.Then():
+                T.buffer_store(operands.D, value, [*place, tirx.truncdiv(first, W_ROWS) + c])
 
         def slot(j: Expr) -> None:
             e = local("int32", operands.ExpertIds[t, j])
@@ -160,12 +161,12 @@ def _kernel(geometry: Geometry) -> PrimFunc:
                 for r in range(ROWS):
                     store_local(total, r, tirx.const(0, total_dtype))
                 multiply(operands, total, e, in_A, first, lane)
-                for c in range(ROWS // OF_W):
-                    rows = range(c * OF_W, (c + 1) * OF_W)
+                for c in range(ROWS // W_ROWS):
+                    rows = range(c * W_ROWS, (c + 1) * W_ROWS)
                     for r in rows:
                         add_lanes(total, r)
                     weight = operands.RoutingWeights[t, j] if config.with_routing_weights else None
-                    row_of_w, sums = T.min(first + c * OF_W, N - OF_W), [total[r] for r in rows]
+                    row_of_w, sums = T.min(first + c * W_ROWS, N - W_ROWS), [total[r] for r in rows]
                     value, value_dtype = operands.slot_value(in_A, e.astype("int64"), row_of_w, sums, weight)
                     if config.reduces_slots:
                         store_local(result, c, result[c] + value)
@@ -173,13 +174,13 @@ def _kernel(geometry: Geometry) -> PrimFunc:
                         store(c, (t, j), rounded_output(config, value, value_dtype))
             if not config.reduces_slots:
                 with T.If(tirx.Not(is_there)), T.Then():
-                    for c in range(ROWS // OF_W):
+                    for c in range(ROWS // W_ROWS):
                         store(c, (t, j), tirx.const(0, config.out_format.tvm_dtype))
 
         if config.reduces_slots:
             with T.serial(TOP_K) as j:
                 slot(j)
-            for c in range(ROWS // OF_W):
+            for c in range(ROWS // W_ROWS):
                 store(c, (t,), rounded_output(config, result[c], "float32"))
         else:
             slot(local("int32", tirx.truncmod(unit, TOP_K)))

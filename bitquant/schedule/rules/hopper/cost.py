@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 
+from bitquant.arithmetic import ceil_div
 from bitquant.intrin.wgmma import SWIZZLE_BYTES
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.products import FLOAT8_RUN_K, REGISTERS_OF_STEP, Products
@@ -27,7 +28,7 @@ __all__ = ["predicted_us", "step_instructions", "tile_waves"]
 LAUNCH_US = 0.5
 #: A step's latency, and what each warp of a scheduler adds for each instruction of its decoding.
 STEP_LATENCY_US, INSTRUCTION_US = 0.033, 0.00077
-#: The change from a slot of the ring to the next.
+#: The switch from one slot of the ring to the next.
 SLOT_US = 0.088
 #: Instructions of a step besides decoding.
 STEP_INSTRUCTIONS = 46
@@ -40,7 +41,7 @@ ROWS_SHARE = {"operand": 0.3, "sums": 0.065}
 FOLD_INSTRUCTIONS, FOLD_ROW_US = 24, 0.0029
 #: Instructions of a step where nothing is decoded.
 DENSE_INSTRUCTIONS = 20
-#: From the release of a slot to its next bytes, and slots that are not on their way meanwhile.
+#: Latency from the release of a slot until its next bytes have arrived, and the slots that consumers hold meanwhile.
 ARRIVAL_US, HELD_SLOTS = 1.27, 1.3
 #: Of the time of a step, what is lost where a slot waits for the blocks of a cluster; dense kernels gain as much.
 MULTICAST_SHARE, DENSE_MULTICAST_SHARE = 0.08, 0.01
@@ -66,16 +67,17 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     """Return the predicted time of a call with `geometry.rung` rows of A, in microseconds; the hint need not fit."""
     config, products, h, m = geometry.config, geometry.products, geometry.hint, geometry.rung
     gpu, N, K = geometry.problem.gpu, config.N, config.K
-    m_tiles, n_tiles = geometry.expected_m_tiles, -(-N // h.block_n)
+    m_tiles, n_tiles = geometry.expected_m_tiles, ceil_div(N, h.block_n)
     step_k = products.step_k
-    steps = -(-K // (h.block_k * h.parts)) * (h.block_k // step_k)
+    steps = ceil_div(K, h.block_k * h.parts) * (h.block_k // step_k)
     n_tiles += -n_tiles % h.multicast
     resident = int(gpu.sm_count * h.blocks_per_sm * gpu.wgmma_cluster_share(h.cluster)) // h.split_k
     waves, shares_tail = tile_waves(m_tiles * n_tiles, resident, h.tail_split)
 
-    # What runs together on a multiprocessor: not more blocks than there are.
+    # Blocks that run together on a multiprocessor.
     shares = h.tail_split if shares_tail else h.split_k
-    together = h.blocks_per_sm if h.stream_k else min(h.blocks_per_sm, -(-m_tiles * n_tiles * shares // gpu.sm_count))
+    blocks_of_sm = ceil_div(m_tiles * n_tiles * shares, gpu.sm_count)
+    together = h.blocks_per_sm if h.stream_k else min(h.blocks_per_sm, blocks_of_sm)
     flops = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
     tensor_us = flops * (products.a_bits / 16) / gpu.wgmma_sm_flops * 1e6
     instructions = step_instructions(geometry) + promotion_instructions(products, h.block_m)
@@ -85,7 +87,7 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     if h.scaling == "sums":
         decode_us += FOLD_ROW_US * h.block_m / _steps_of_run(products)
     arrival_us = ARRIVAL_US / (max(HELD_SLOTS / 2, h.stages - HELD_SLOTS) * (h.block_k // step_k))
-    # Times near each other get in each other's way.
+    # A smooth maximum: times of similar size do not overlap in full.
     step_us = (tensor_us**4 + decode_us**4 + arrival_us**4) ** 0.25
     if h.multicast > 1:
         step_us *= 1 + (DENSE_MULTICAST_SHARE if products.is_dense else MULTICAST_SHARE)

@@ -16,7 +16,6 @@ from typing import ClassVar
 
 from bitquant.grouped_config import GroupedMatmulConfig, expected_experts
 from bitquant.problem import Problem
-from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.hopper import space
 from bitquant.schedule.rules.hopper.dense import DenseRule
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
@@ -30,7 +29,7 @@ from bitquant.schedule.rules.routing import expected_units
 __all__ = ["GroupedDenseRule", "GroupedWgmmaGeometry", "GroupedWgmmaRule"]
 
 #: Most experts whose rows shared memory is to hold; more than known models have.
-MOST_EXPERTS = 1024
+MAX_EXPERTS = 1024
 #: Registers of a consumer that only experts need; without them ptxas was seen to spill kernels that it else does not.
 EXPERT_REGISTERS = 8
 #: Rows of those experts that have any from which these kernels are the default; below, the decode kernel is as fast or
@@ -39,7 +38,7 @@ PREFERRED_SHARE = 1.2
 #: Rows of A in a tile that are tried.
 BLOCK_SIZES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256)
 #: Most pieces of tiles, which the grid counts with 32 bits.
-MOST_PIECES = 1 << 30
+MAX_PIECES = 1 << 30
 
 
 class GroupedWgmmaGeometry(WgmmaGeometry):
@@ -74,17 +73,17 @@ class GroupedWgmmaGeometry(WgmmaGeometry):
         return self._whole
 
     @property
-    def num_experts(self) -> int:  # type: ignore[override]
+    def num_experts(self) -> int:  # type: ignore[override]  # a constant of the base class
         """Weights that are stored one after the other."""
         return int(self._whole.config.num_experts)
 
     @property
-    def expert_bytes(self) -> int:  # type: ignore[override]
+    def expert_bytes(self) -> int:  # type: ignore[override]  # likewise
         """Shared memory for the rows of each expert, and an entry before them."""
         return EXPERT_BYTES * (self.num_experts + 1)
 
     @cached_property
-    def clears_codes(self) -> bool:  # type: ignore[override]
+    def clears_codes(self) -> bool:  # type: ignore[override]  # likewise
         """Whether codes beyond K are cleared: not where they are zeros already, a scale of their own row times 0."""
         fmt = self.config.W_format
         code_0_is_0 = fmt.offset == 0 if fmt.levels is None else fmt.levels[0] == 0
@@ -111,8 +110,8 @@ class GroupedWgmmaGeometry(WgmmaGeometry):
             return "needs consumers_k, split_k and tail_split of 1 where weights are those of experts"
         if (fault := super()._hint_fault()) is not None:
             return fault
-        pieces = self.num_experts * self.n_blocks * (self.most_blocks if h.stream_k else 1)
-        return f"needs at most {MOST_PIECES} pieces of tiles (got {pieces})" if pieces > MOST_PIECES else None
+        pieces = self.num_experts * self.tiles_n * (self.most_blocks if h.stream_k else 1)
+        return f"needs at most {MAX_PIECES} pieces of tiles (got {pieces})" if pieces > MAX_PIECES else None
 
 
 class _OfExperts(WgmmaRule):
@@ -126,8 +125,8 @@ class _OfExperts(WgmmaRule):
         config = problem.config
         if not config.is_sorted:
             return f"needs routing sorted (got {config.routing})"
-        if config.num_experts > MOST_EXPERTS:
-            return f"needs num_experts <= {MOST_EXPERTS} (got {config.num_experts})"
+        if config.num_experts > MAX_EXPERTS:
+            return f"needs num_experts <= {MAX_EXPERTS} (got {config.num_experts})"
         if config.num_experts * config.N >= 1 << 31:
             return f"needs fewer than 2^31 rows of W (got {config.num_experts * config.N})"
         return super().refuses(of_one_expert(problem))
@@ -143,11 +142,10 @@ class _OfExperts(WgmmaRule):
 
     def population(self, problem: Problem) -> Iterator[WgmmaHint]:
         """Yield every hint with the deepest ring that fits."""
-        return space.sized(self._likely(problem))
+        return space.with_deepest_rings(self._likely(problem))
 
-    def geometry(self, problem: Problem, hint: Hint) -> GroupedWgmmaGeometry:
+    def geometry(self, problem: Problem, hint: WgmmaHint) -> GroupedWgmmaGeometry:
         """Return how the kernel cuts the problem."""
-        assert isinstance(hint, WgmmaHint)
         return GroupedWgmmaGeometry(problem, hint)
 
     def features(self, geometry: WgmmaGeometry) -> None:
@@ -162,7 +160,7 @@ class _OfExperts(WgmmaRule):
                 continue
             geometry = GroupedWgmmaGeometry(problem, hint, products)
             yield geometry
-            if hint.cluster == 1 and space.idles(one, hint, geometry.expected_m_tiles):
+            if hint.cluster == 1 and space.leaves_sms_idle(one, hint, geometry.expected_m_tiles):
                 yield geometry.with_hint(replace(hint, stream_k=True))
 
     @staticmethod

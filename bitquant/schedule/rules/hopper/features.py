@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+from bitquant.arithmetic import ceil_div
 from bitquant.schedule.rules.hopper.cost import predicted_us, promotion_instructions, step_instructions, tile_waves
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 
@@ -18,12 +19,12 @@ def features(g: WgmmaGeometry) -> dict[str, float]:
     """
     c, h, gpu, products, m = g.config, g.hint, g.problem.gpu, g.products, g.rung
     cost = predicted_us(g)
-    m_tiles, n_tiles = -(-m // h.block_m), g.n_blocks
+    m_tiles, n_tiles = ceil_div(m, h.block_m), g.tiles_n
     resident = int(gpu.sm_count * h.blocks_per_sm * gpu.wgmma_cluster_share(h.cluster)) // h.split_k
     waves, shares_tail = tile_waves(m_tiles * n_tiles, resident, h.tail_split)
     if h.stream_k:
         waves = m_tiles * n_tiles / resident
-    rounds = -(-c.K // (h.block_k * h.parts))
+    rounds = ceil_div(c.K, h.block_k * h.parts)
     steps = rounds * (h.block_k // products.step_k)
     # What a multiprocessor has to fetch: tiles of W from memory, and those of A from L2.
     busiest = waves if h.stream_k else math.ceil(waves)

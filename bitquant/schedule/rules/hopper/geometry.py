@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bitquant.arch import RESERVED_SMEM_BYTES
+from bitquant.arithmetic import ceil_div, round_up
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP, WgmmaOp
 from bitquant.layouts import TILE_N
@@ -115,7 +116,7 @@ class WgmmaGeometry(Geometry):
     @property
     def expected_m_tiles(self) -> int:
         """Tiles along m that a call of `rung` rows is expected to have."""
-        return -(-self.rung // self.hint.block_m)
+        return ceil_div(self.rung, self.hint.block_m)
 
     @property
     def expected_weights(self) -> float:
@@ -284,8 +285,8 @@ class WgmmaGeometry(Geometry):
         """The main loop of a consumer over its part of K."""
         c, h = self.config, self.hint
         body_stages = self._body_stages()
-        tile_bodies = -(-c.K // (h.block_k * h.consumers_k * body_stages))
-        bodies = -(-tile_bodies // h.split_k)
+        tile_bodies = ceil_div(c.K, h.block_k * h.consumers_k * body_stages)
+        bodies = ceil_div(tile_bodies, h.split_k)
         body_k = body_stages * h.block_k
         run_steps = max(1, (math.gcd(c.group, body_k) if c.num_groups > 1 else body_k) // self.step_k)
         if self.scales_sums and body_stages * self.steps >= 2 * GROUP_K // self.step_k:
@@ -371,10 +372,10 @@ class WgmmaGeometry(Geometry):
         return self.config.N % (self.hint.block_n * self.hint.multicast) != 0
 
     @cached_property
-    def n_blocks(self) -> int:
+    def tiles_n(self) -> int:
         """Tiles along n: whole clusters, whose blocks are neighbours along n and share A by multicast."""
         beside = self.hint.multicast
-        return -(-self.config.N // (self.hint.block_n * beside)) * beside
+        return ceil_div(self.config.N, self.hint.block_n * beside) * beside
 
     # Shared memory.
 
@@ -429,7 +430,7 @@ class WgmmaGeometry(Geometry):
         slot_extra_bytes = 16
         if self.needs_sums_of_a:
             slot_sums = 4 * h.consumers_k * self.loop.runs_in_slot * h.block_m
-            sums_offset = ready_offset + -(-8 * h.stages // 16) * 16
+            sums_offset = ready_offset + round_up(8 * h.stages, 16)
             mask_offset = sums_offset + h.stages * slot_sums
             slot_extra_bytes += 8 + slot_sums
         table_offset = mask_offset + 4 * MAX_MASKS

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bitquant.arithmetic import ceil_div
 from bitquant.intrin.wgmma import WARPGROUP
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 
@@ -65,9 +66,9 @@ class Exchange:
         parts = blocks * hint.consumers_k
         if parts == 1:
             return None
-        columns = -(-hint.block_m // (8 * parts))
-        share_count = -(-hint.block_m // (8 * columns))
-        in_block = -(-share_count // blocks)
+        columns = ceil_div(hint.block_m, 8 * parts)
+        share_count = ceil_div(hint.block_m, 8 * columns)
+        in_block = ceil_div(share_count, blocks)
         nbytes = hint.consumers_n * in_block * parts * hint.n_tiles_per_consumer * columns * WARPGROUP * 16
         return cls(parts, blocks, columns, share_count, in_block, nbytes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from bitquant.arithmetic import ceil_div
 from bitquant.config import MatmulConfig
 from bitquant.intrin.decoders import RegisterDecoder, permuted_words
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WgmmaOp
@@ -51,7 +52,7 @@ def left_operand(config: MatmulConfig) -> str:
 
 
 def promotes(config: MatmulConfig) -> bool:
-    """Return whether sums over short runs of k are added to totals in float32 (`emit.promotion`)."""
+    """Return whether sums over short runs of k are added to totals in float32 (`emit.accumulate.Promotion`)."""
     a = config.A_format
     return a.bits == 8 and (not a.is_integer or (config.with_scaling and config.num_groups > 1))
 
@@ -67,9 +68,9 @@ def narrow_refusal(config: MatmulConfig) -> str | None:
         return f"needs an output of 16 bits where A is float8: its sums have some 14 (got {config.out_format.name})"
     # Unscaled codes as they are have sums that int32 is meant to hold; others may be 2^31 before they are scaled.
     if a.is_integer and (config.with_scaling or w.offset) and not promotes(config):
-        greatest = 128 * (w.max_value if w.is_unsigned else 128)
+        greatest = 128 * (int(w.max_value) if w.is_unsigned else 128)
         if config.K * greatest >= 1 << 31:
-            return f"needs K < {-(-(1 << 31) // greatest)}, so that sums stay below 2^31 (got {config.K})"
+            return f"needs K < {ceil_div(1 << 31, greatest)}, so that sums stay below 2^31 (got {config.K})"
     return None
 
 
@@ -97,7 +98,7 @@ class Products:
         0.27.0.post1 knows those of integers up to 224).
     step_k
         Elements of k of a *step*: 128 bytes of a row of A.
-    layout
+    fragment_layout
         Tiles of the stored weight; None where it is dense.
     unit_k
         Least k that a slot of the ring holds: one tile of the weight's layout and one step.

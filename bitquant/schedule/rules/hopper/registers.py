@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 
 from bitquant.arch import REGISTERS_PER_SM
+from bitquant.arithmetic import ceil_div
 from bitquant.intrin.wgmma import WARPGROUP
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
 from bitquant.schedule.rules.hopper.products import FLOAT8_RUN_K, REGISTERS_OF_STEP, Products
@@ -80,7 +81,7 @@ def producer_registers(hint: WgmmaHint) -> int:
     """Return the registers that a thread of the producer keeps at least: one that sums A needs more."""
     if hint.scaling != "sums":
         return PRODUCER_REGISTERS
-    is_one_each = hint.consumers_k * -(-hint.block_m // 16) <= SUMMING_WARPS
+    is_one_each = hint.consumers_k * ceil_div(hint.block_m, 16) <= SUMMING_WARPS
     return SUMMING_REGISTERS if is_one_each else SUMMING_MORE_REGISTERS
 
 

@@ -11,10 +11,9 @@ from tvm.tirx import PrimFunc
 from bitquant.intrin.wgmma import SWIZZLE_BYTES
 from bitquant.layouts import WeightLayout, fragment_refusal
 from bitquant.problem import Problem
-from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.hopper.cost import predicted_us
-from bitquant.schedule.rules.hopper.emit.kernel import build
+from bitquant.schedule.rules.hopper.emit.kernel import wgmma_function
 from bitquant.schedule.rules.hopper.features import features
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
@@ -25,7 +24,7 @@ __all__ = ["WgmmaRule", "hopper_refusal"]
 
 #: Rows of A from which kernels by wgmma are worth a try for one weight, the least of its columns; and from which they
 #: are the default where no trials were made: below, the decode rule mostly reads the weight faster.
-LEAST_M, PREFERRED_M = 8, 16
+MIN_M, PREFERRED_M = 8, 16
 
 
 class WgmmaRule(Rule):
@@ -36,7 +35,7 @@ class WgmmaRule(Rule):
     hint_type = WgmmaHint
     weight_layouts: ClassVar[tuple[WeightLayout, ...]] = ("fragment",)
     #: Rows of A from which the rule is worth its tiles.
-    least_m: ClassVar[int] = LEAST_M
+    least_m: ClassVar[int] = MIN_M
 
     def refuses(self, problem: Problem) -> str | None:
         """Refuse other GPUs than Hopper, and rows or groups that TMA and the steps of k do not fit."""
@@ -69,9 +68,8 @@ class WgmmaRule(Rule):
         """Yield every hint with the deepest ring that fits."""
         return population(problem)
 
-    def geometry(self, problem: Problem, hint: Hint) -> WgmmaGeometry:
+    def geometry(self, problem: Problem, hint: WgmmaHint) -> WgmmaGeometry:
         """Return how the kernel cuts the problem."""
-        assert isinstance(hint, WgmmaHint)
         return WgmmaGeometry(problem, hint)
 
     def cost_us(self, geometry: WgmmaGeometry) -> float:
@@ -84,7 +82,7 @@ class WgmmaRule(Rule):
 
     def emit(self, geometry: WgmmaGeometry) -> PrimFunc:
         """Write the kernel for this problem."""
-        return build(geometry)
+        return wgmma_function(geometry)
 
 
 def hopper_refusal(problem: Problem, least_m: int) -> str | None:

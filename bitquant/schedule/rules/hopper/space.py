@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from bitquant.arithmetic import ceil_div, round_up
 from bitquant.problem import Problem
 from bitquant.schedule.rules.hopper.cost import predicted_us, tile_waves
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
@@ -14,14 +15,23 @@ from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
 from bitquant.schedule.rules.hopper.products import MAX_SUM_M, Products
 from bitquant.schedule.rules.hopper.registers import hint_registers, needed_registers
 
-__all__ = ["hints_of", "idles", "in_order", "likely_hints", "population", "sized", "space"]
+__all__ = ["hints_of", "in_order", "leaves_sms_idle", "likely_hints", "population", "space", "with_deepest_rings"]
 
 #: Longest slots that are tried, in elements of k: where sums are scaled; else half of it.
 MAX_BLOCK_K = 256
-#: Most blocks among which a tile is split, and how much of the GPU whole tiles fill.
-MOST_SHARERS, BUSY_SHARE = 12, 0.94
-#: Most slots of a ring that are tried, hints whose ring is sized, and hints of `space`.
+#: Stream-K is tried where at most so many blocks share a tile, and whole tiles fill less than this share of the GPU.
+MAX_SHARERS, BUSY_SHARE = 12, 0.94
+#: Limits: slots of a ring, hints whose ring is sized, and hints that `space` yields.
 MAX_STAGES, CANDIDATES, SPACE = 12, 150, 60
+#: The shapes of blocks that are tried: (n_tiles_per_consumer, consumers_n, consumers_k, split_k, blocks_per_sm)
+_SHAPES = [
+    (n_tiles, consumers_n, consumers_k, split_k, blocks_per_sm)
+    for n_tiles in (1, 2)
+    for consumers_n, consumers_k in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (2, 2), (4, 1))
+    for split_k in (1, 2, 4, 8)
+    for blocks_per_sm in (1, 2)
+    if n_tiles * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
+]
 
 
 def space(problem: Problem) -> Iterator[WgmmaHint]:
@@ -40,10 +50,10 @@ def in_order(likely: Iterable[WgmmaGeometry]) -> Iterator[WgmmaHint]:
 def population(problem: Problem) -> Iterator[WgmmaHint]:
     """Yield every hint with the deepest ring that fits; `space` takes the likely ones of them."""
     products = Products(problem)
-    yield from sized(WgmmaGeometry(problem, hint, products) for hint in likely_hints(problem, products))
+    yield from with_deepest_rings(WgmmaGeometry(problem, hint, products) for hint in likely_hints(problem, products))
 
 
-def sized(likely: Iterable[WgmmaGeometry]) -> Iterator[WgmmaHint]:
+def with_deepest_rings(likely: Iterable[WgmmaGeometry]) -> Iterator[WgmmaHint]:
     """Yield the hints of some geometries with the deepest ring, where one fits."""
     for geometry in map(_with_deepest_ring, likely):
         if geometry is not None:
@@ -101,7 +111,7 @@ def hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Iter
                         )
                     if tail_split > 1 and (scaling == "sums" or not _shares_tail(problem, tile)):
                         continue
-                    is_split = clusters == (1, 1) and idles(problem, tile, -(-m // block_m))
+                    is_split = clusters == (1, 1) and leaves_sms_idle(problem, tile, ceil_div(m, block_m))
                     split = [replace(tile, stream_k=True)] if is_split else []
                     longest = MAX_BLOCK_K if scaling == "sums" else MAX_BLOCK_K // 2
                     for whole in (tile, *split):
@@ -120,27 +130,27 @@ def _clusters(m: int, hint: WgmmaHint) -> list[tuple[int, int]]:
     return [(1, 1), *((1, blocks) for blocks in beside), *shared]
 
 
-def idles(problem: Problem, hint: WgmmaHint, m_tiles: int) -> bool:
+def leaves_sms_idle(problem: Problem, hint: WgmmaHint, m_tiles: int) -> bool:
     """Return whether tiles leave a part of the GPU idle that stream-K would fill, with few blocks for each tile.
 
     There are `m_tiles` along m.
     """
     if hint.parts > 1:
         return False
-    tiles = m_tiles * -(-problem.config.N // hint.block_n)
+    tiles = m_tiles * ceil_div(problem.config.N, hint.block_n)
     blocks = problem.gpu.sm_count * hint.blocks_per_sm
-    return MOST_SHARERS * tiles >= blocks and tiles / (-(-tiles // blocks) * blocks) < BUSY_SHARE
+    return MAX_SHARERS * tiles >= blocks and tiles / round_up(tiles, blocks) < BUSY_SHARE
 
 
 def _shares_tail(problem: Problem, hint: WgmmaHint) -> bool:
     """Return whether the last wave leaves so many multiprocessors idle that its tiles are shared."""
-    tiles = -(-problem.rung // hint.block_m) * -(-problem.config.N // hint.block_n)
+    tiles = ceil_div(problem.rung, hint.block_m) * ceil_div(problem.config.N, hint.block_n)
     return tile_waves(tiles, problem.gpu.sm_count * hint.blocks_per_sm, hint.tail_split)[1]
 
 
 def _n_tiles_per_cta(N: int, hint: WgmmaHint) -> list[int]:
     """Return the blocks of rows of a tile worth trying: all, and one less where tiles then fill the GPU better."""
-    most, total = hint.n_tiles_per_consumer * hint.consumers_n, -(-N // ROWS)
+    most, total = hint.n_tiles_per_consumer * hint.consumers_n, ceil_div(N, ROWS)
     return (
         [0, most - 1]
         if hint.n_tiles_per_consumer > 1 and most > 2 and total % (most - 1) == 0 and total % most == 0
@@ -150,19 +160,8 @@ def _n_tiles_per_cta(N: int, hint: WgmmaHint) -> list[int]:
 
 def _block_sizes(m: int, unit: int) -> list[int]:
     """Return the numbers of rows of A worth trying: powers of two and their like, and equal shares of m."""
-    limit = min(256, -(-m // unit) * unit)
-    shares = {-(-m // (unit * count)) * unit for count in range(1, 5)}
+    limit = min(256, round_up(m, unit))
+    shares = {ceil_div(m, unit * count) * unit for count in range(1, 5)}
     sizes = shares | {16, 32, 64, 96, 128, 160, 192, 256}
     least = min(limit, 16 if m < 128 else 64)
     return sorted(size for size in sizes if least <= size <= limit)
-
-
-#: (n_tiles_per_consumer, consumers_n, consumers_k, split_k, blocks_per_sm)
-_SHAPES = [
-    (n_tiles, consumers_n, consumers_k, split_k, blocks_per_sm)
-    for n_tiles in (1, 2)
-    for consumers_n, consumers_k in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 4), (2, 2), (4, 1))
-    for split_k in (1, 2, 4, 8)
-    for blocks_per_sm in (1, 2)
-    if n_tiles * consumers_n * consumers_k <= 4 and (blocks_per_sm == 1 or consumers_n * consumers_k <= 2)
-]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+from bitquant.arithmetic import ceil_div
 from bitquant.config import MatmulConfig
 from bitquant.intrin.mma import CHUNK_BYTES, UNIT, MmaOp, Tile
 from bitquant.schedule.rules.contract import Geometry
@@ -76,7 +77,7 @@ class MmaGeometry(Geometry):
 
         h = self.hint
         self.threads = 32 * h.warps_m * h.warps_n * h.warps_k
-        self.tiles = -(-config.K // h.block_k)
+        self.tiles = ceil_div(config.K, h.block_k)
         self.m_tiles = h.block_m // h.warps_m // 16
         self.n_tiles = h.block_n // h.warps_n // 8
         self.steps = h.block_k * self.operand_bytes // 32 // h.warps_k
@@ -84,7 +85,7 @@ class MmaGeometry(Geometry):
         self.has_ragged_n = config.N % h.block_n != 0
         #: Elements of k within a unit that share a scale.
         self.run = math.gcd(config.group, UNIT)
-        self.units = -(-h.block_n * h.block_k // UNIT // self.threads)
+        self.units = ceil_div(h.block_n * h.block_k, UNIT * self.threads)
         self._lay_out()
 
     def _lay_out(self) -> None:

@@ -21,6 +21,7 @@ from dataclasses import replace
 from tvm.tirx import PrimFunc
 
 from bitquant.arch import RESERVED_SMEM_BYTES
+from bitquant.arithmetic import ceil_div
 from bitquant.intrin.mma import UNIT
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
@@ -30,6 +31,14 @@ from bitquant.schedule.rules.mma.geometry import MmaGeometry, groups_fit, scales
 from bitquant.schedule.rules.mma.hint import MAX_STAGES, MIN_STAGES, MmaHint
 
 __all__ = ["MmaRule"]
+
+#: Tiles that `MmaRule.shapes` tries: from one row of tensor-core tiles to the most that registers hold.
+_TILES = (
+    MmaHint(16, 16, 256, 1, 1, 8), MmaHint(16, 32, 256, 1, 1, 8), MmaHint(16, 64, 128, 1, 2, 4),
+    MmaHint(32, 32, 256, 1, 1, 8), MmaHint(32, 64, 128, 1, 2, 4), MmaHint(64, 32, 128, 2, 1, 2),
+    MmaHint(64, 64, 128, 2, 2, 2), MmaHint(64, 128, 64, 2, 2, 1), MmaHint(128, 64, 64, 2, 2, 1),
+    MmaHint(128, 128, 64, 2, 2, 1), MmaHint(128, 128, 64, 2, 4, 1), MmaHint(128, 256, 64, 2, 4, 1),
+)  # fmt: skip
 
 
 class MmaRule(Rule):
@@ -87,15 +96,6 @@ class MmaRule(Rule):
 # The choice of tiles.
 
 
-#: Tiles that `MmaRule.shapes` tries: from one row of tensor-core tiles to the most that registers hold.
-_TILES = (
-    MmaHint(16, 16, 256, 1, 1, 8), MmaHint(16, 32, 256, 1, 1, 8), MmaHint(16, 64, 128, 1, 2, 4),
-    MmaHint(32, 32, 256, 1, 1, 8), MmaHint(32, 64, 128, 1, 2, 4), MmaHint(64, 32, 128, 2, 1, 2),
-    MmaHint(64, 64, 128, 2, 2, 2), MmaHint(64, 128, 64, 2, 2, 1), MmaHint(128, 64, 64, 2, 2, 1),
-    MmaHint(128, 128, 64, 2, 2, 1), MmaHint(128, 128, 64, 2, 4, 1), MmaHint(128, 256, 64, 2, 4, 1),
-)  # fmt: skip
-
-
 def _wanted_hint(problem: Problem) -> MmaHint:
     """Return the hint that a GPU with enough shared memory would get."""
     config, rung = problem.config, problem.rung
@@ -103,7 +103,7 @@ def _wanted_hint(problem: Problem) -> MmaHint:
     k = 128 if config.A_format.is_integer else 64
 
     def blocks(m: int, n: int) -> int:
-        return -(-rung // m) * -(-N // n)
+        return ceil_div(rung, m) * ceil_div(N, n)
 
     if rung <= 32:
         # Bandwidth: few rows, so the warps divide n and k, and a deep ring keeps bytes in flight.
@@ -124,7 +124,7 @@ def _wanted_hint(problem: Problem) -> MmaHint:
         (0.35, MmaHint(64, 64, 128, 2, 2, 2, 3)),
         (0.25, MmaHint(64, 32, k, 2, 1, 2, 4)),
     )
-    return min(candidates, key=lambda c: -(-blocks(c[1].block_m, c[1].block_n) // sm_count) * c[0])[1]
+    return min(candidates, key=lambda c: ceil_div(blocks(c[1].block_m, c[1].block_n), sm_count) * c[0])[1]
 
 
 def _fit(problem: Problem, hint: MmaHint) -> MmaHint:

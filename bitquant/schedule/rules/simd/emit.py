@@ -13,6 +13,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import tag
 from bitquant.schedule.rules.operands import declare, when
@@ -56,11 +57,11 @@ class _Emitter(WeightEmitter):
         g, hint, config = self.g, self.hint, self.config
         rows_of_A = self.operands.rows
         row_blocks_a_tile = hint.row_tile // hint.rows
-        col_tiles = -(-config.N // hint.col_tile)
+        col_tiles = ceil_div(config.N, hint.col_tile)
         self.A_units = allocate(
             "A_units", (row_blocks_a_tile, g.blocks, g.steps, hint.rows, g.unit_lanes), self.product.unit_dtype
         )
-        self.runs = -(-g.blocks // self.run)
+        self.runs = ceil_div(g.blocks, self.run)
         self.A_sum = allocate(
             "A_sum", (row_blocks_a_tile, self.runs if self.needs_sum_of_A else 1, hint.rows, hint.lanes), "int32"
         )

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from bitquant.arithmetic import ceil_div
 from bitquant.problem import Problem
 from bitquant.schedule.rules.contract import Geometry
 from bitquant.schedule.rules.simd.hint import SimdHint
@@ -147,7 +147,7 @@ class SimdGeometry(Geometry):
         elif config.group % self.block_k == 0:
             self.group_blocks = config.group // self.block_k
         self.looks_up = self._looks_up()
-        self.chunks = math.ceil(self.blocks / hint.chunk)
+        self.chunks = ceil_div(self.blocks, hint.chunk)
 
     def _looks_up(self) -> bool:
         """AVX-512 permutes 16 float32, or 16 or 32 numbers of 16 bits; AVX2 8 float32."""

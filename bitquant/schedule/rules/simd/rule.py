@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar
 
 from tvm.tirx import PrimFunc
 
+from bitquant.arithmetic import balanced_chunk, round_up
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
@@ -31,7 +31,7 @@ _MANY_ROWS = 128
 #: a second-level cache.
 _COLUMN_BYTES, _ROWS_BYTES = 4 << 10, 256 << 10
 #: Most k for which lanes of int32 hold sums of products that are scaled later: 8 lanes of 2^31 / (128 * 255).
-_MOST_K = 1 << 18
+_MAX_K = 1 << 18
 
 
 class SimdRule(Rule):
@@ -145,8 +145,8 @@ class Int8Rule(SimdRule):
         config = problem.config
         if not config.A_format.is_integer:
             return f"needs A of type int8 (got {config.A_dtype})"
-        if config.reduce_dtype != "int32" and config.K > _MOST_K:
-            return f"needs K <= {_MOST_K} where sums are scaled (got {config.K})"
+        if config.reduce_dtype != "int32" and config.K > _MAX_K:
+            return f"needs K <= {_MAX_K} where sums are scaled (got {config.K})"
         return None
 
 
@@ -176,12 +176,12 @@ def _wanted_hint(problem: Problem, product: Product, lanes: int, is_few: bool | 
     if not is_few and lanes == 16 and rung >= _MANY_ROWS:
         rows = 6
     tile_rows = min(rung, few_rows) if is_few else (132 if rows == 6 else 64)
-    row_tile = -(-tile_rows // rows) * rows
+    row_tile = round_up(tile_rows, rows)
     row_bytes = product.unit_bits // 8 * block_k
     # Bytes of a decoded column: bfloat16 gains 2 to 4% by twice as many.
     column_bytes = 2 * _COLUMN_BYTES if product is BFLOAT16 else _COLUMN_BYTES
     most = _ROWS_BYTES // (row_tile * row_bytes) if is_few else column_bytes // row_bytes
-    chunk = _even_chunk(blocks // step, max(1, most // step)) * step
+    chunk = balanced_chunk(blocks // step, max(1, most // step)) * step
     return SimdHint(lanes, rows, cols, row_tile, 16, chunk, not is_few, prefetch)
 
 
@@ -191,8 +191,3 @@ def _reads_ahead(problem: Problem, product: Product) -> bool:
     It is the faster way where little is done with a word. Otherwise several sums hide the latency of their additions.
     """
     return product is INT8 or (product is BFLOAT16 and problem.config.W_format.bits == 8)
-
-
-def _even_chunk(count: int, most: int) -> int:
-    """Return a chunk of at most `most` that cuts `count` into parts of nearly one size."""
-    return math.ceil(count / math.ceil(count / most))

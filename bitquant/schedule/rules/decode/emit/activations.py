@@ -8,6 +8,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.intrin.launch import expect_bytes, fence_barriers, initialize_barrier
 from bitquant.intrin.mma import copy_tile, local
 from bitquant.schedule.rules.decode.emit.context import Context, Cursor
@@ -106,7 +107,7 @@ class ActivationCopies:
         bytes_left = (self.config.K - at.a_k0) * g.a_bytes
         columns = tile.row_bytes // 16
         total = g.rows_of_a * columns
-        with T.If(bytes_left < tile.row_bytes), T.Then(), T.serial(-(-total // g.threads)) as step:
+        with T.If(bytes_left < tile.row_bytes), T.Then(), T.serial(ceil_div(total, g.threads)) as step:
             index = step * g.threads + context.thread
             row, byte = index // columns, index % columns * 16
             with T.If(tirx.all(index < total, byte >= bytes_left)), T.Then():

@@ -9,6 +9,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.formats.registers import RegisterOps
 from bitquant.formats.words import float_like, word_like
 from bitquant.intrin.mma import load_words, local, store_local, sum_value, zero_local
@@ -87,7 +88,7 @@ class DigitActivations:
         scale = self._scale_of_column(plane, context.lane // 4)
         greatest = T.alloc_local((1,), "uint32")
         zero_local(greatest)
-        with T.serial(-(-part_columns // (8 * context.hint.warps_n))) as step:
+        with T.serial(ceil_div(part_columns, 8 * context.hint.warps_n)) as step:
             column = local("int32", step * (8 * context.hint.warps_n) + first)
             with T.If(column < part_columns), T.Then():
                 at = local("int32", begin + column)

@@ -9,6 +9,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.grouped import of_expert, rounded_output
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.schedule.rules.decode.emit.context import Context
@@ -31,8 +32,8 @@ class RowsOfExpert:
     ----------
     expert
         The unit's expert, E for none; -1 where there is no such unit.
-    rows
-        Rows of the unit.
+    rows_left
+        Rows of the unit, or None where it has `DecodeGeometry.rows_of_a`.
     """
 
     def __init__(self, context: Context, index: Expr) -> None:
@@ -190,7 +191,7 @@ class RowsOfExpert:
         g, context = self.g, self.context
         with T.serial(self._blocks_n) as block:
             first = T.truncdiv(self._n0(block), g.config.rows_per_column)
-            with T.serial(-(-g.block_columns // g.threads)) as part:
+            with T.serial(ceil_div(g.block_columns, g.threads)) as part:
                 column = local("int32", part * g.threads + context.thread)
                 with T.If(tirx.all(column < g.block_columns, first + column < g.config.columns)), T.Then():
                     emit(first + column)

@@ -15,6 +15,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
@@ -25,8 +26,8 @@ Expr = Any
 
 _ALL_LANES = 0xFFFFFFFF
 #: Experts of a lane, and slots of a thread, up to which their numbers stay in registers.
-_MOST_HELD = 16
-_MOST_HELD_SLOTS = 4
+_MAX_HELD = 16
+_MAX_HELD_SLOTS = 4
 
 
 def expert_of_slot(context: Context, slot: Expr, experts: int) -> Expr:
@@ -77,7 +78,7 @@ class ExpertSearch:
         """Emit what comes before the wait for the kernel before this one; a barrier must follow."""
         if self.config.is_sorted:
             return
-        for part in range(-(-self._kinds // self.g.threads)):
+        for part in range(ceil_div(self._kinds, self.g.threads)):
             at = part * self.g.threads + self.context.thread
             with T.If(at < self._kinds), T.Then():
                 T.evaluate(T.ptx["st.shared.u32"](self._count_address(at), T.uint32(0)))
@@ -120,14 +121,14 @@ class ExpertSearch:
 
     def _experts_of_lane(self) -> Callable[[Callable[[Expr, Expr], None]], None]:
         """Emit the loads of the rows of a lane's experts, every 32nd; return what emits something for each of them."""
-        count, lane = -(-self._kinds // 32), self.context.lane
+        count, lane = ceil_div(self._kinds, 32), self.context.lane
 
         def one(each: Callable[[Expr, Expr], None], i: Expr, rows: Callable[[Expr], Expr]) -> None:
             expert = local("int32", i * 32 + lane)
             with T.If(expert < self._kinds), T.Then():
                 each(expert, rows(expert))
 
-        if count > _MOST_HELD:
+        if count > _MAX_HELD:
 
             def of_lane(each: Callable[[Expr, Expr], None]) -> None:
                 with T.serial(count) as i:
@@ -137,7 +138,7 @@ class ExpertSearch:
         held = T.alloc_local((count,), "int32")
         for i in range(count):
             store_local(held, i, T.int32(0))
-            one(lambda _, rows, i=i: store_local(held, i, rows), i, self._rows_of)  # type: ignore[misc]
+            one(lambda _, rows, i=i: store_local(held, i, rows), i, self._rows_of)  # type: ignore[misc]  # i=i
 
         def of_held(each: Callable[[Expr, Expr], None]) -> None:
             for i in range(count):
@@ -183,8 +184,8 @@ class ExpertSearch:
         """Emit the count of the slots of each expert in shared memory."""
         context, threads, grouped = self.context, self.g.threads, self.g.grouped
         # As many as the rung's tokens have; more of them only where calls may have more tokens.
-        steps = -(-grouped.rung * self.config.rows_per_m // threads)
-        count_held = 0 if self._is_in_order else min(_MOST_HELD_SLOTS, steps)
+        steps = ceil_div(grouped.rung * self.config.rows_per_m, threads)
+        count_held = 0 if self._is_in_order else min(_MAX_HELD_SLOTS, steps)
         has_more = steps > count_held or not self.config.has_most_rows(grouped.rung)
         before = T.alloc_local((1,), "uint32")
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.grouped import rounded_output
 from bitquant.intrin.launch import arrive_at_cluster, request_memory, wait_for_cluster
 from bitquant.intrin.mma import load_coherent, local, store_local, zero_local
@@ -178,7 +179,7 @@ class ClusterSums:
     def store_zeros(self) -> None:
         """Emit zeros for a block of n."""
         g = self.g
-        with T.serial(-(-g.block_columns // g.threads)) as part:
+        with T.serial(ceil_div(g.block_columns, g.threads)) as part:
             column = local("int32", part * g.threads + self.context.thread)
             with T.If(column < g.block_columns), T.Then():
                 T.evaluate(T.ptx["st.shared.f32"](self._address(column), T.float32(0)))
@@ -193,7 +194,7 @@ class ClusterSums:
         values, address = T.alloc_local((slots,), "float32"), T.alloc_local((slots,), "uint32")
         token = T.truncdiv(self.unit.row(0), slots)
         first_column = T.truncdiv(n0, config.rows_per_column)
-        with T.serial(-(-g.block_columns // (slots * g.threads))) as part:
+        with T.serial(ceil_div(g.block_columns, slots * g.threads)) as part:
             n = local("int32", part * (slots * g.threads) + first)
             with T.If(tirx.all(n < g.block_columns, first_column + n < g.config.columns)), T.Then():
                 own = T.cuda.cvta_generic_to_shared(self._address(n))

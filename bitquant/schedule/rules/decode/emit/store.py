@@ -9,6 +9,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.intrin.launch import arrive_at_cluster, wait_for_cluster
 from bitquant.intrin.mma import store_local
 from bitquant.schedule.rules.decode.emit.context import Context, Cursor
@@ -77,7 +78,7 @@ class SumStore:
 
     def _elements(self, total: int, first: Expr, step: int) -> Iterator[Expr]:
         """Yield the elements of this thread, inside the guard that the last ones need."""
-        for part in range(-(-total // step)):
+        for part in range(ceil_div(total, step)):
             e = part * step + first
             if total % step and part == total // step:
                 with T.If(e < total), T.Then():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from bitquant.arithmetic import round_up
 from bitquant.grouped_config import GroupedMatmulConfig, expected_experts
 from bitquant.intrin.mma import Tile
 from bitquant.problem import Problem
@@ -37,6 +38,8 @@ class GroupedDecodeGeometry(DecodeGeometry):
         A grouped problem.
     hint
         A hint of its rule.
+    formats
+        What the problem decides without a hint, where another geometry has it already (`with_hint`).
 
     Attributes
     ----------
@@ -58,7 +61,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
         unit = dataclasses.replace(problem, config=config.matmul.with_M(rows), rung=rows)
         super().__init__(unit, hint, formats)
 
-    def with_hint(self, hint: GroupedDecodeHint) -> GroupedDecodeGeometry:  # type: ignore[override]
+    def with_hint(self, hint: GroupedDecodeHint) -> GroupedDecodeGeometry:  # type: ignore[override]  # its rule has hints of this type alone
         """Return the geometry of another hint for the same problem; it shares decoders with this one."""
         return GroupedDecodeGeometry(self.grouped, hint, self._formats)
 
@@ -129,7 +132,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
         return self.hint.cluster_slots > 1
 
     @property
-    def holds_weight_address(self) -> bool:  # type: ignore[override]
+    def holds_weight_address(self) -> bool:  # type: ignore[override]  # a constant of the base class
         """Whether registers hold the address of the weight: kernels for a row alone were seen to spill for it."""
         return self.collects
 
@@ -178,7 +181,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
     @property
     def rows_offset(self) -> int:
         """Where the rows of the unit stand, 4 bytes each; of rows that are indexed."""
-        return -(-self.smem.end // 16) * 16
+        return round_up(self.smem.end, 16)
 
     @property
     def complete_offset(self) -> int:
@@ -191,7 +194,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
         return self.complete_offset + 4 * self.rows_of_a
 
     @property
-    def smem_bytes(self) -> int:  # type: ignore[override]
+    def smem_bytes(self) -> int:  # type: ignore[override]  # computed when it is asked for
         """Dynamic shared memory of a block, in bytes."""
         if self.sums_in_cluster:
             return self.values_offset + 2 * 4 * self.block_columns
@@ -201,4 +204,4 @@ class GroupedDecodeGeometry(DecodeGeometry):
     @property
     def values_offset(self) -> int:
         """Where values stand that the blocks of a cluster add up, float32, those of two blocks of n in turn."""
-        return -(-self.smem.end // 16) * 16
+        return round_up(self.smem.end, 16)

@@ -17,7 +17,6 @@ from tvm.tirx import PrimFunc
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WeightLayout
 from bitquant.problem import Problem
-from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.decode import cost
 from bitquant.schedule.rules.decode.emit.grouped import grouped_decode_function
@@ -50,9 +49,8 @@ class GroupedDecodeRule(Rule):
         """Yield the hints that `shapes` puts in order."""
         return space.population(problem)
 
-    def geometry(self, problem: Problem, hint: Hint) -> GroupedDecodeGeometry:
+    def geometry(self, problem: Problem, hint: GroupedDecodeHint) -> GroupedDecodeGeometry:
         """Return how the kernel cuts the problem."""
-        assert isinstance(hint, GroupedDecodeHint)
         return GroupedDecodeGeometry(problem, hint)
 
     def cost_us(self, geometry: GroupedDecodeGeometry) -> float:

@@ -19,7 +19,7 @@ from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
 __all__ = ["population", "shapes", "unit_hints"]
 
 #: Rows of an expert from which on they are never multiplied alone.
-_MOST_EACH = 3.0
+_MAX_EACH = 3.0
 
 
 def unit_hints(problem: Problem) -> list[GroupedDecodeHint]:
@@ -35,7 +35,7 @@ def unit_hints(problem: Problem) -> list[GroupedDecodeHint]:
     if problem.rung > 1 or config.is_sorted:  # The experts of a token differ.
         block_m = next((size for size in (8, 16, 32) if size >= wanted), 64)
         hints.append(GroupedDecodeHint(block_m=block_m, units="experts", loads_late=late))
-    if not config.is_sorted and each < _MOST_EACH:
+    if not config.is_sorted and each < _MAX_EACH:
         alone = GroupedDecodeHint(block_m=8, units="rows", loads_late=late)
         top_k = config.rows_per_m
         if config.reduces_slots and top_k in (2, 4, 8) and problem.gpu.has_clusters:
@@ -60,4 +60,4 @@ def shapes(problem: Problem) -> Iterator[GroupedDecodeHint]:
 def population(problem: Problem) -> Iterator[GroupedDecodeHint]:
     """Yield the hints that `shapes` puts in order."""
     for hint in unit_hints(problem):
-        yield from space.population_of(GroupedDecodeGeometry(problem, hint))  # type: ignore[misc]
+        yield from space.population_of(GroupedDecodeGeometry(problem, hint))  # type: ignore[misc]  # hints have the type of `hint`

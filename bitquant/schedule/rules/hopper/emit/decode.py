@@ -15,7 +15,7 @@ from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.mma import fma_pair
 from bitquant.intrin.operations import TirxOps
 
-__all__ = ["MOST", "DecodingTrace", "ExactOps", "MasksInRegisters", "Words", "constant_pair", "trace_decoding"]
+__all__ = ["MAX_EXACT", "DecodingTrace", "ExactOps", "MasksInRegisters", "Words", "constant_pair", "trace_decoding"]
 
 Expr = Any
 
@@ -23,8 +23,8 @@ Expr = Any
 #: integers up to n are numbers of the type.
 _MANTISSA = {"float16": 10, "bfloat16": 7}
 _BIAS = {"float16": 15, "bfloat16": 127}
-_LEAST = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
-MOST = {"float16": 2.0**11, "bfloat16": 2.0**8}
+_MIN_SUBNORMAL = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
+MAX_EXACT = {"float16": 2.0**11, "bfloat16": 2.0**8}
 
 
 class MasksInRegisters(TirxOps):
@@ -55,8 +55,9 @@ class ExactOps(MasksInRegisters):
         if not fmt.is_integer or len(self.decoder.fragment_layout.planes) > 1 or fmt.bits == 8:
             return None
         # The product is the value over value_scale; codes at bit b are multiples of 2^b times the least number.
-        bit = round(math.log2(fmt.step / (_value(mul & 0xFFFF, dtype) * self.decoder.value_scale * _LEAST[dtype])))
-        fits = bit + fmt.bits <= _MANTISSA[dtype] and -self.constant(bit, dtype) <= MOST[dtype]
+        unit = _value(mul & 0xFFFF, dtype) * self.decoder.value_scale * _MIN_SUBNORMAL[dtype]
+        bit = round(math.log2(fmt.step / unit))
+        fits = bit + fmt.bits <= _MANTISSA[dtype] and -self.constant(bit, dtype) <= MAX_EXACT[dtype]
         return bit if fits else None
 
     def constant(self, bit: int, dtype: str) -> float:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, cast
 
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.grouped import OfExpert
 from bitquant.intrin.launch import wait_for_dependency
 from bitquant.intrin.mma import load_coherent, local, store_local
@@ -96,7 +97,7 @@ class ExpertScheduler(TileScheduler):
         """
         context, operands = self.context, self._operands
         E, block_m, lane = self._experts, context.hint.block_m, context.lane
-        each = -(-E // 32)
+        each = ceil_div(E, 32)
         with T.If(thread // 32 == 1), T.Then():
             wait_for_dependency()  # Offsets may be a result of the kernel before.
             ends, tiles = (T.alloc_local((each,), "int32") for _ in range(2))
@@ -125,16 +126,16 @@ class ExpertScheduler(TileScheduler):
     def begin(self) -> None:
         """Emit the division of the tiles among the blocks."""
         tiles, _ = self._load(T.int32(self._experts))
-        self._divide_tiles(local("int32", tiles * self.context.g.n_blocks))
+        self._divide_tiles(local("int32", tiles * self.context.g.tiles_n))
 
     def _place(self, tile: Expr) -> dict[str, Expr]:
         """Emit which rows of A, and of the weight of which expert, a tile has; return them by name."""
-        n_blocks = self.context.g.n_blocks
-        expert = self._find(local("int32", T.truncdiv(tile, n_blocks)))
+        tiles_n = self.context.g.tiles_n
+        expert = self._find(local("int32", T.truncdiv(tile, tiles_n)))
         (first, first_row), (last, row_end) = self._load(expert), self._load(expert + 1)
         store_local(self._operands.expert, 0, expert.astype("int64"))
-        m_blocks = local("int32", T.max(last - first, 1))  # What a block without a tile asks for is divided by it, too.
-        m0, n0 = self._origin(local("int32", tile - first * n_blocks), m_blocks, first_row)
+        tiles_m = local("int32", T.max(last - first, 1))  # What a block without a tile asks for is divided by it, too.
+        m0, n0 = self._origin(local("int32", tile - first * tiles_n), tiles_m, first_row)
         return {"m0": m0, "n0": n0, "row_end": row_end, "expert": expert}
 
     def _find(self, m_tile: Expr) -> Expr:

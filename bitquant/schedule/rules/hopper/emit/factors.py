@@ -21,6 +21,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.matmul import scale_row, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.mma import local, store_local
@@ -248,7 +249,7 @@ class _Vectors:
         self.bytes = context.config.scale_format.bits // 8
         self.groups = vector_groups(context.config.num_groups, self.bytes) if context.g.loads_vectors else 1
         # Whole words: what ptxas merges with the other half of a register waits for memory.
-        words = -(-self.groups * self.bytes // 4)
+        words = ceil_div(self.groups * self.bytes, 4)
         self.words = [T.alloc_local((words,), "uint32") for _ in range(2)]
 
     def load(self, first: Expr) -> None:

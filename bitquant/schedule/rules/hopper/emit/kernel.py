@@ -31,16 +31,16 @@ from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.operands import declare
 
-__all__ = ["build"]
+__all__ = ["wgmma_function"]
 
 
-def build(geometry: WgmmaGeometry) -> PrimFunc:
-    """Return the kernel."""
+def wgmma_function(geometry: WgmmaGeometry) -> PrimFunc:
+    """Return the kernel of a geometry that fits."""
     c, h, g, problem = geometry.config, geometry.hint, geometry, geometry.whole_problem
     scheduler = TileScheduler if g.num_experts is None else ExpertScheduler
     source = DenseSource(g) if g.products.is_dense else FragmentSource(g)
     threads, smem_bytes, cluster = g.threads, g.smem_bytes, h.cluster
-    n_blocks = g.n_blocks // (h.multicast if h.tail_split == 1 else 1)
+    clusters_n = g.tiles_n // (h.multicast if h.tail_split == 1 else 1)
     # Where K of every tile is split a block computes one tile: partial sums are reduced once.
     is_persistent = h.parts == 1
     # Pieces of a tile; no more than there are blocks, so that those of all tiles are fewer than 2^31.
@@ -65,7 +65,7 @@ def build(geometry: WgmmaGeometry) -> PrimFunc:
         memory = T.meta_var(request_workspace(g))
         T.device_entry()
         T.attr({"tirx.launch_bounds_min_blocks_per_sm": blocks_per_sm})
-        clusters = T.meta_var(scheduler.most_m_tiles(g, m) * (n_blocks * pieces))
+        clusters = T.meta_var(scheduler.most_m_tiles(g, m) * (clusters_n * pieces))
         blocks = T.meta_var((T.min(clusters, most_clusters) if is_persistent else clusters) * cluster)
         block = T.cta_id([blocks])
         rank = T.meta_var(cluster_rank(cluster))

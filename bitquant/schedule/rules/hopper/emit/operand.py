@@ -17,7 +17,7 @@ from bitquant.intrin.wgmma import SWIZZLE_BYTES, Cursor, load_box, row_descripto
 from bitquant.layouts import TILE_N, FragmentLayout
 from bitquant.schedule.rules.hopper.emit.context import Context, OperandCoord, WorkTile
 from bitquant.schedule.rules.hopper.emit.decode import (
-    MOST,
+    MAX_EXACT,
     ExactOps,
     MasksInRegisters,
     Words,
@@ -265,7 +265,7 @@ class _Factors:
 
     def _bounds(self) -> tuple[float, float]:
         """Return the least and the greatest i: w - i and what `offsets` hold are integers that the type has."""
-        fmt, most = self.decoder.fmt, MOST[self.operand]
+        fmt, most = self.decoder.fmt, MAX_EXACT[self.operand]
         constants = [0.0, *self.offsets[0], *self.offsets[1]]
         return fmt.max_value - most, min(fmt.min_value, *constants) + most
 

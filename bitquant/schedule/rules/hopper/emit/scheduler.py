@@ -60,8 +60,8 @@ class TileScheduler:
     def _divide(self) -> None:
         """Emit the division of all tiles among the blocks."""
         block_m = self.context.hint.block_m
-        self._m_blocks = (self.context.inputs.operands.rows + (block_m - 1)) // block_m
-        self._divide_tiles(self._m_blocks * self.context.g.n_blocks)
+        self._tiles_m = (self.context.inputs.operands.rows + (block_m - 1)) // block_m
+        self._divide_tiles(self._tiles_m * self.context.g.tiles_n)
 
     def _divide_tiles(self, tiles: Expr) -> None:
         """Emit the division of so many tiles among the blocks."""
@@ -170,19 +170,19 @@ class TileScheduler:
 
     def _place(self, tile: Expr) -> dict[str, Expr]:
         """Emit which rows of A and W a tile has; return them by the names of `WorkTile`."""
-        m0, n0 = self._origin(tile, self._m_blocks)
+        m0, n0 = self._origin(tile, self._tiles_m)
         return {"m0": m0, "n0": n0, "row_end": self.context.inputs.operands.rows}
 
-    def _origin(self, tile: Expr, m_blocks: Expr, first_row: Expr = None) -> tuple[Expr, Expr]:
-        """Emit the coordinates of a tile of `m_blocks` along m; return its first row of A and its first row of W.
+    def _origin(self, tile: Expr, tiles_m: Expr, first_row: Expr = None) -> tuple[Expr, Expr]:
+        """Emit the coordinates of a tile of `tiles_m` along m; return its first row of A and its first row of W.
 
         `first_row` is the first row of all of these tiles, if not 0.
         """
         h = self.context.hint
         raster, beside = h.raster, h.multicast
-        per_band = raster * self.context.g.n_blocks
+        per_band = raster * self.context.g.tiles_n
         band, in_band = T.truncdiv(tile, per_band), T.truncmod(tile, per_band)
-        rows = local("int32", T.min(m_blocks - band * raster, raster))
+        rows = local("int32", T.min(tiles_m - band * raster, raster))
         column, in_band = T.truncmod(in_band, beside), T.truncdiv(in_band, beside)
         row = (band * raster + T.truncmod(in_band, rows)) * h.block_m
         m0 = local("int32", row if first_row is None else first_row + row)

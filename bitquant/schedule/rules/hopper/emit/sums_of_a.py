@@ -11,6 +11,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.intrin.launch import arrive, initialize_barrier
 from bitquant.intrin.mma import MmaOp, local, store_local
 from bitquant.intrin.wgmma import BARRIER_BYTES, SWIZZLE_BYTES, Cursor
@@ -72,10 +73,10 @@ class SumsOfA:
         """Emit the sums of all slots of this block's work tiles, by one of the warps."""
         context, h, loop = self.context, self.context.hint, self.context.g.loop
         cursor = Cursor(h.stages)
-        blocks_of_part = -(-h.block_m // BLOCK_M)
+        blocks_of_part = ceil_div(h.block_m, BLOCK_M)
         blocks = h.consumers_k * blocks_of_part
         #: Warp w of the summing ones takes blocks w, w + 3, ...
-        blocks_per_warp = -(-blocks // SUMMING_WARPS)
+        blocks_per_warp = ceil_div(blocks, SUMMING_WARPS)
         chains = max(1, MAX_CHAINS // blocks_per_warp)
         sums = [[T.alloc_local((4,), "float32") for _ in range(chains)] for _ in range(blocks_per_warp)]
         block = [local("int32", context.warp - 1 + i * SUMMING_WARPS) for i in range(blocks_per_warp)]
