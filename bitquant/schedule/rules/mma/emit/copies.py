@@ -18,32 +18,32 @@ Expr = Any
 
 def load(context: Context, tile: Expr) -> None:
     """Emit the copies of tile `tile` of A and of the stored W into their rings."""
-    c, h = context.config, context.hint
+    c, g, h, operands = context.config, context.g, context.hint, context.operands
     slot, k0 = tile % h.stages, tile * h.block_k
     a_bytes, w_bytes = c.A_format.bits // 8, max(1, c.W_format.bits // 8)
-    whole_rows = c.has_fixed_rows(context.g.rung) and context.g.rung % h.block_m == 0
+    whole_rows = c.has_fixed_rows(g.rung) and g.rung % h.block_m == 0
     copy_tile(
-        context.arena, context.g.a_ring, slot,
-        lambda row, byte: context.operands.A.ptr_to([row_index(c, context.g.rung, context.m0 + row), k0 + byte // a_bytes]),
-        context.thread, context.g.threads, context.g.a_width,
+        context.arena, g.a_ring, slot,
+        lambda row, byte: operands.A.ptr_to([row_index(c, g.rung, context.m0 + row), k0 + byte // a_bytes]),
+        context.thread, g.threads, g.a_width,
         None if whole_rows else context.m - context.m0,
-        (c.K - k0) * a_bytes if context.g.has_ragged_k else None,
-        context.g.gpu.has_cp_async and context.g.a_width >= 4,
+        (c.K - k0) * a_bytes if g.has_ragged_k else None,
+        g.gpu.has_cp_async and g.a_width >= 4,
     )  # fmt: skip
-    n_left = c.N - context.n0 if context.g.has_ragged_n else None
-    k_left = c.K - k0 if context.g.has_ragged_k else None
-    if context.g.is_transposed:
+    n_left = c.N - context.n0 if g.has_ragged_n else None
+    k_left = c.K - k0 if g.has_ragged_k else None
+    if g.is_transposed:
         row0, column0 = k0, context.n0
         rows_left, bytes_left = k_left, None if n_left is None else n_left * w_bytes
     else:
-        row0, column0 = context.n0, tile * context.g.w_ring.row_bytes // w_bytes
+        row0, column0 = context.n0, tile * g.w_ring.row_bytes // w_bytes
         stored = c.W_shape[1] * w_bytes
-        rows_left, bytes_left = n_left, None if k_left is None else stored - tile * context.g.w_ring.row_bytes
+        rows_left, bytes_left = n_left, None if k_left is None else stored - tile * g.w_ring.row_bytes
     copy_tile(
-        context.arena, context.g.w_ring, slot,
-        lambda row, byte: context.operands.B.ptr_to([row0 + row, column0 + byte // w_bytes]),
-        context.thread, context.g.threads, context.g.w_width, rows_left, bytes_left,
-        context.g.gpu.has_cp_async and context.g.w_width >= 4,
+        context.arena, g.w_ring, slot,
+        lambda row, byte: operands.B.ptr_to([row0 + row, column0 + byte // w_bytes]),
+        context.thread, g.threads, g.w_width, rows_left, bytes_left,
+        g.gpu.has_cp_async and g.w_width >= 4,
     )  # fmt: skip
 
 
