@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import torch
 
+from bitquant.checks import MAX_ELEMENTS
 from bitquant.compute.activation import CLAMPED_ALPHA, CLAMPED_LIMIT
 from bitquant.errors import CallError, ConfigError
 from bitquant.nn.experts_linear import ExpertsLinear
+from bitquant.operator.grouped import MAX_PADDING
 
 __all__ = ["Experts", "ExpertsLinear", "Gate"]
 
@@ -19,8 +21,6 @@ __all__ = ["Experts", "ExpertsLinear", "Gate"]
 #: tokens, 8 rows, 179 and 217, with 256 314 and 270. On two threads of an EPYC both take as long at 2 to 8 rows (uint4,
 #: hidden 1024: 32 experts of 4, 8 of 2, 128 of 8).
 _MOST_ROWS = {"cpu": 3, "cuda": 8}
-#: Kernels index rows of A and D with 32 bits, and a CPU's fill up rows of A to whole vectors.
-_MAX_ELEMENTS, _VECTOR = 2**31 - 1, 16
 #: Elements of the float32 temporary in which experts' rows are weighted, before they are summed: 256 MiB.
 _MOST_SUMMED = 2**26
 
@@ -192,8 +192,8 @@ class Experts(torch.nn.Module):
 
     def _most_tokens(self, k: int) -> int:
         """Return how many tokens fit into one call of each operator."""
-        width = max(self.gate_up.out_features, self.gate_up.in_features + _VECTOR, self.down.in_features + _VECTOR)
-        return max(1, _MAX_ELEMENTS // (max(k, 1) * width))
+        rows_of_A = max(self.gate_up.in_features, self.down.in_features) + MAX_PADDING
+        return max(1, MAX_ELEMENTS // (max(k, 1) * max(self.gate_up.out_features, rows_of_A)))
 
     def _sorted(
         self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor, activated: bool

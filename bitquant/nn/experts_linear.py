@@ -122,11 +122,6 @@ class ExpertsLinear(KernelModule):
             self.register_buffer(held.name, torch.zeros(held.shape, dtype=held.dtype) if held.is_present else None)
         self._arrange_weight()
 
-    @property
-    def has_zeros_of_codes(self) -> bool:
-        """Whether zero points are packed as codes of W."""
-        return self.config.matmul.has_packed_zeros
-
     def sorted(
         self, A: torch.Tensor, offsets: torch.Tensor, expert_ids: torch.Tensor, *, activated: bool = True
     ) -> torch.Tensor:
@@ -267,14 +262,14 @@ class ExpertsLinear(KernelModule):
                 enable_tuning=self._kernels.enable_tuning, **fields,
             )  # fmt: skip
         for name, buffer in self.named_buffers():
-            is_scale = name == "scales" or (name == "zeros" and not self.has_zeros_of_codes)
+            is_scale = name == "scales" or (name == "zeros" and not self.config.matmul.has_packed_zeros)
             setattr(layer, name, buffer.to(layer.config.scale_format.torch_dtype) if is_scale else buffer)
         return layer.train(self.training)
 
     @property
     def has_scale_type(self) -> bool:
         """Whether there are scales or zero points in the type of the scales."""
-        return self.scales is not None or (self.zeros is not None and not self.has_zeros_of_codes)
+        return self.config.matmul.has_scale_type
 
     def _format(self) -> dict[str, Any]:
         return format_fields(

@@ -367,7 +367,7 @@ class Linear(MergeableModule):
     @property
     def has_scale_type(self) -> bool:
         """Whether there are scales or zero points in the type of the scales."""
-        return self.scales is not None or (self.zeros is not None and not self.config.has_packed_zeros)
+        return self.config.has_scale_type
 
     def with_scale_dtype(self, scale_dtype: str) -> Linear:
         """Return a layer with the same weight whose scales, and zero points that are not packed, have another type."""
