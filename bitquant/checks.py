@@ -8,8 +8,10 @@ from typing import Any
 
 from bitquant.errors import ConfigError
 
-__all__ = ["check_bool", "check_group_size", "check_positive_int", "check_rows", "check_rung"]
+__all__ = ["MAX_ELEMENTS", "check_bool", "check_group_size", "check_positive_int", "check_rows", "check_rung"]
 
+#: Most elements of a tensor that kernels reach, which index with 32 bits.
+MAX_ELEMENTS = 2**31 - 1
 #: Most rungs of a ladder: more than any use of them, and fewer than a hostile file needs to keep a compiler busy.
 _MAX_RUNGS = 256
 

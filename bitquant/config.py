@@ -203,11 +203,15 @@ class MatmulConfig:
         """Whether Zeros is the packed integer operand of zeros_mode "quantized"."""
         return self.with_zeros and self.zeros_mode == "quantized"
 
+    @property
+    def has_scale_type(self) -> bool:
+        """Whether an operand has the type of scales: scales, or zero points that are not packed."""
+        return self.with_scaling or (self.with_zeros and not self.has_packed_zeros)
+
     @cached_property
     def decodes_to_integer(self) -> bool:
         """Whether decode(W) is always an integer: an integer format, no scale, no fractional zero point."""
-        fractional = self.with_scaling or (self.with_zeros and not self.has_packed_zeros)
-        return self.W_format.is_integer and not fractional
+        return self.W_format.is_integer and not self.has_scale_type
 
     @cached_property
     def decode_dtype(self) -> str:
@@ -314,7 +318,6 @@ class MatmulConfig:
         scales, a codebook, rows that share a scale and an activation are named where they are there alone, so that
         keys from before there were any stay what they are.
         """
-        has_scale_type = self.with_scaling or (self.with_zeros and not self.has_packed_zeros)
         output_scales = ("with_activation_scale", "with_channel_scale")
         return {
             "M": self.M if isinstance(self.M, int) else list(self.ladder),
@@ -330,7 +333,7 @@ class MatmulConfig:
             "with_scaling": self.with_scaling,
             "with_zeros": self.with_zeros,
             "zeros_mode": self.zeros_mode if self.with_zeros else "original",
-            "scale_dtype": self.scale_format.name if has_scale_type else None,
+            "scale_dtype": self.scale_format.name if self.has_scale_type else None,
             "plain_layout": self.wants_plain_layout,
             **{name: True for name in output_scales if getattr(self, name)},
             **({"codebook": list(self.W_format.levels or ())} if self.W_format.takes_codebook else {}),

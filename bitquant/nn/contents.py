@@ -22,10 +22,11 @@ from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.checkpoints.checkpoint import Checkpoint, find_weights, model_dtype, read_checkpoint
 from bitquant.nn.checkpoints.reader import Inexpressible
 from bitquant.nn.checkpoints.source import SafetensorsSource, read_json_file
-from bitquant.nn.experts import ExpertsLinear
+from bitquant.nn.experts_linear import ExpertsLinear
 from bitquant.nn.format import name_pattern, unpack_format
+from bitquant.nn.layer_fields import constructor_fields
 from bitquant.nn.layer_kind import LayerKind, Role
-from bitquant.nn.linear import Linear, constructor_fields
+from bitquant.nn.linear import Linear
 from bitquant.nn.outline import (
     import_transformers,
     make_outline,

@@ -20,7 +20,7 @@ from bitquant.files import as_path, read_regular
 from bitquant.nn.checkpoints.checkpoint import checkpoint_path, read_checkpoint
 from bitquant.nn.checkpoints.source import read_json_file
 from bitquant.nn.device import present_device
-from bitquant.nn.experts import ExpertsLinear
+from bitquant.nn.experts_linear import ExpertsLinear
 from bitquant.nn.layer_kind import format_name
 from bitquant.nn.linear import Linear
 from bitquant.nn.loading import quantize_as_read

@@ -40,7 +40,6 @@ def format_fields(layer: str, config: MatmulConfig, **others: Any) -> dict[str, 
         Further fields of the layer.
     """
     c = config
-    has_scale_type = c.with_scaling or (c.with_zeros and not c.has_packed_zeros)
     return {
         "version": VERSION,
         "layer": layer,
@@ -50,7 +49,7 @@ def format_fields(layer: str, config: MatmulConfig, **others: Any) -> dict[str, 
         "group_size": c.group if c.with_scaling or c.with_zeros else None,
         "with_scaling": c.with_scaling,
         "zeros_mode": c.zeros_mode if c.with_zeros else None,
-        "scale_dtype": c.scale_format.name if has_scale_type else None,
+        "scale_dtype": c.scale_format.name if c.has_scale_type else None,
         "with_channel_scale": c.with_channel_scale,
         **({"codebook": list(c.W_format.levels or ())} if c.W_format.takes_codebook else {}),
         **({"rows_per_scale": c.rows_per_scale} if c.with_scaling and c.rows_per_scale > 1 else {}),

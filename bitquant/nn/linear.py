@@ -4,30 +4,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from tvm.target import Target
 
 from bitquant import relayout
-from bitquant.checks import check_bool, check_group_size
+from bitquant.checks import check_bool
 from bitquant.config import MatmulConfig, ZerosMode
 from bitquant.errors import CallError, ConfigError
-from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
 from bitquant.nn.activations import quantize_tokens
 from bitquant.nn.checkpoints.weight import QuantizedWeight
 from bitquant.nn.format import format_fields
 from bitquant.nn.held import check_permutation, held_tensors
-from bitquant.nn.module import KernelModule
+from bitquant.nn.layer_fields import constructor_fields, rounded_fields
+from bitquant.nn.mergeable import MergeableModule
 from bitquant.nn.rounding import Method, quantize
 from bitquant.nn.stand_in import weight_stand_in
 from bitquant.operator.dispatch import may_have_gradient, straight_through
 
-__all__ = ["Linear", "constructor_fields"]
+__all__ = ["Linear"]
 
 
-class Linear(KernelModule):
+class Linear(MergeableModule):
     """A linear layer, D = A x decode(W)^T (+ bias), with W stored in few bits.
 
     A of 16 bits and more has a gradient, dA = dD x decode(W), so that adapters around the layer can be trained. The
@@ -109,8 +109,6 @@ class Linear(KernelModule):
     bias: torch.Tensor | None
     channel_scale: torch.Tensor | None
     permutation: torch.Tensor | None
-    #: Its place in a merged operator (`bitquant.nn.merged`), if it is part of one.
-    _merged: Any = None
 
     def __init__(
         self,
@@ -369,7 +367,7 @@ class Linear(KernelModule):
     @property
     def has_scale_type(self) -> bool:
         """Whether there are scales or zero points in the type of the scales."""
-        return self.scales is not None or (self.zeros is not None and not self.config.has_packed_zeros)
+        return self.config.has_scale_type
 
     def with_scale_dtype(self, scale_dtype: str) -> Linear:
         """Return a layer with the same weight whose scales, and zero points that are not packed, have another type."""
@@ -427,36 +425,10 @@ class Linear(KernelModule):
         """
         if not isinstance(linear, torch.nn.Linear):
             raise ConfigError(f"'linear' must be a torch.nn.Linear (got {type(linear).__name__})", linear=linear)
-        check_group_size(group_size)
-        own_type = str(linear.weight.dtype).removeprefix("torch.")
-        out_dtype = own_type if out_dtype is None else out_dtype
-        fmt = number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES))
-        A = number_format(canonical_name(own_type if A_dtype is None else A_dtype, "A_dtype", ACTIVATION_DTYPES))
-        with_zeros = fmt.is_unsigned
-        if zeros_mode is not None and not with_zeros:
-            raise ConfigError(
-                f"'zeros_mode' must be None where W has no zero points (got {zeros_mode!r} and W_dtype={fmt.name!r}); "
-                "use an unsigned format, or leave it out",
-                zeros_mode=zeros_mode, W_dtype=W_dtype,
-            )  # fmt: skip
-        is_grouped = group_size not in (None, -1, linear.in_features)
-        by_row = A.bits == 8 and not is_grouped and (not with_zeros or zeros_mode == "quantized")
+        fields = rounded_fields(linear, W_dtype, group_size, A_dtype, out_dtype, zeros_mode)
+        by_row = fields["with_channel_scale"]
         with torch.device("meta"):
-            layer = cls(
-                linear.in_features,
-                linear.out_features,
-                bias=linear.bias is not None,
-                A_dtype=A.name,
-                W_dtype=W_dtype,
-                out_dtype=out_dtype,
-                group_size=group_size if fmt.bits <= 8 else None,
-                with_scaling=fmt.bits <= 8 and not by_row,
-                with_zeros=with_zeros,
-                zeros_mode=zeros_mode,
-                quantize_activations=A.bits == 8,
-                with_channel_scale=by_row,
-                **options,
-            )
+            layer = cls(linear.in_features, linear.out_features, bias=linear.bias is not None, **fields, **options)
         if linear.weight.is_meta:
             return layer
         rounded_for = dataclasses.replace(layer.config, with_scaling=True) if by_row else layer.config
@@ -534,56 +506,10 @@ class Linear(KernelModule):
                 **options,
             )
 
-    # Layers that are merged (`bitquant.nn.merged`).
-
-    def _join(self) -> None:
-        """Make the buffers rows of the merged operands again, where they may be others now."""
-        if self._merged is not None:
-            self._merged.whole.join()
-
-    def _take_apart(self) -> None:
-        if self._merged is not None:
-            self._merged.whole.take_apart()
-
-    def needed_kernels(self, dtypes: Collection[torch.dtype]) -> list[Any]:
-        """Return the kernels that calls run: those of the merged operator for a layer that is part of one."""
-        if self._merged is not None and self._merged.whole.is_wanted:
-            return self._merged.whole.layer.needed_kernels(dtypes)
-        return super().needed_kernels(dtypes)
-
-    def register_forward_hook(self, *arguments: Any, **options: Any) -> Any:
-        """Register a hook as torch.nn.Module does. A layer that is merged becomes one of its own before."""
-        self._take_apart()
-        return super().register_forward_hook(*arguments, **options)
-
-    def register_forward_pre_hook(self, *arguments: Any, **options: Any) -> Any:
-        """Register a hook as torch.nn.Module does. A layer that is merged becomes one of its own before."""
-        self._take_apart()
-        return super().register_forward_pre_hook(*arguments, **options)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "_old_forward":  # What accelerate sets first where it adds a hook.
-            self._take_apart()
-        super().__setattr__(name, value)
-
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
-        super()._apply(fn, recurse)
-        self._join()
-        return self
-
-    def _load_from_state_dict(self, *arguments: Any) -> None:
-        super()._load_from_state_dict(*arguments)
-        self._join()
-
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self.zeros is not None:
             destination[f"{prefix}zeros"] = destination[f"{prefix}zeros"].contiguous()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if self._merged is not None and not self._merged.whole.adopt(self._merged.index, self):
-            self._merged = None
 
     def extra_repr(self) -> str:
         """Return sizes and formats for ``repr``."""
@@ -593,36 +519,3 @@ class Linear(KernelModule):
         if self.permutation is not None:
             parts.append("permuted columns")
         return ", ".join(parts)
-
-
-def constructor_fields(config: MatmulConfig, *, quantize_activations: bool, with_permutation: bool) -> dict[str, Any]:
-    """Return the keyword arguments, other than sizes, bias, target and tuning, of a `Linear` with that config.
-
-    Only what differs from the defaults is named; all of it can be written as JSON.
-    """
-    c = config
-    values = {
-        "A_dtype": c.A_format.name,
-        "W_dtype": c.W_format.name,
-        "accum_dtype": c.accum_dtype,
-        "out_dtype": c.out_format.name,
-        "group_size": c.group if c.group != c.K else -1,
-        "with_scaling": c.with_scaling,
-        "with_zeros": c.with_zeros,
-        "zeros_mode": c.zeros_mode if c.with_zeros else None,
-        "opt_M": c.M if c.M is None or isinstance(c.M, int) else list(c.M),
-        "scale_dtype": c.scale_dtype,
-        "with_activation_scale": c.with_activation_scale,
-        "with_channel_scale": c.with_channel_scale,
-        "quantize_activations": quantize_activations,
-        "with_permutation": with_permutation,
-        "codebook": None if c.codebook is None else list(c.W_format.levels or ()),
-        "rows_per_scale": c.rows_per_scale if c.rows_per_scale > 1 else None,
-    }
-    defaults = dict.fromkeys(("A_dtype", "W_dtype", "accum_dtype", "out_dtype"), "float16")
-    stated = {name: value for name, value in values.items() if value not in (None, False, defaults.get(name))}
-    if stated.get("group_size") == -1:
-        del stated["group_size"]
-    if c.wants_plain_layout:
-        stated["fast_decoding"] = False
-    return stated

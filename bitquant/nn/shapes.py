@@ -21,7 +21,7 @@ from bitquant.formats import number_format
 from bitquant.grouped_config import SORTED_LADDER
 from bitquant.nn.checkpoints.source import read_json_file
 from bitquant.nn.contents import read_contents
-from bitquant.nn.experts import ExpertsLinear
+from bitquant.nn.experts_linear import ExpertsLinear
 from bitquant.nn.linear import Linear
 from bitquant.nn.model_sizes import KNOWN_MODELS, ModelSizes, ProductSizes
 from bitquant.nn.module import AnyConfig

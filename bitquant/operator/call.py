@@ -13,14 +13,12 @@ from torch.autograd import forward_ad
 
 from bitquant import workspace
 from bitquant.archive import Archive
+from bitquant.checks import MAX_ELEMENTS
 from bitquant.operands import ARGUMENTS, OUTPUT
 from bitquant.operator.signature import DeviceCheck, Expected, Operands, Signature
 from bitquant.threads import follow_torch_threads
 
 __all__ = ["Launcher", "functorch_level", "is_intercepted", "mark_written", "needs_gradient"]
-
-#: Kernels index their operands with 32 bits; a call with more elements is made in slices of rows.
-_MAX_ELEMENTS = 2**31 - 1
 
 #: Types of tensors that are memory and nothing more. A subclass may mean something else by a call.
 _PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
@@ -146,7 +144,7 @@ class Launcher:
 
     def _launch(self, m: int, operands: Operands, output: torch.Tensor) -> None:
         spec = self.signature
-        step = _MAX_ELEMENTS // max(spec.K, spec.N)
+        step = MAX_ELEMENTS // max(spec.K, spec.N)
         by_row = [e.is_present and e.by_row for e in spec.inputs]
         A, *others = operands
         tensors = [
@@ -286,7 +284,7 @@ def _short_source(spec: Signature) -> str:
     return _SHORT_CALL.format(
         K=spec.K,
         columns=spec.columns,
-        most=_MAX_ELEMENTS // max(spec.K, spec.N),
+        most=MAX_ELEMENTS // max(spec.K, spec.N),
         is_cuda=is_cuda,
         has_several_gpus=is_cuda and torch.cuda.device_count() > 1,
         arguments=", ".join(ARGUMENTS),

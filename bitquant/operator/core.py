@@ -5,22 +5,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-import tvm
 from tvm.ir import IRModule
 from tvm.target import Target
-from tvm.tirx import PrimFunc
 
 from bitquant import profiling
 from bitquant.arch import resolve_target
-from bitquant.archive import Archive, join_programs
-from bitquant.compiler import disassemble
-from bitquant.compute import select_implementation
-from bitquant.compute.matmul import symbol
+from bitquant.archive import Archive
 from bitquant.config import MatmulConfig
 from bitquant.errors import BuildError, CallError, ConfigError, UnsupportedError
 from bitquant.layouts import WeightLayout
@@ -36,12 +30,12 @@ from bitquant.operator.persistence import (
     problem_text,
     target_name,
 )
+from bitquant.operator.reading import Readable, check_rows
 from bitquant.operator.registry import register, set_rebuild
-from bitquant.operator.report import bytes_per_call, facts, report
 from bitquant.operator.signature import DeviceCheck, Operands, Signature
 from bitquant.operator.weight import WeightDecoder
-from bitquant.schedule import Choice, Plan, plan, preferred_layout
-from bitquant.schedule.planned import check_declarations, schedule_planned
+from bitquant.schedule import Plan, plan, preferred_layout
+from bitquant.schedule.planned import check_declarations
 from bitquant.schedule.tuned import RecordSource
 from bitquant.worker import build_request
 
@@ -51,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Operator"]
 
 
-class Operator:
+class Operator(Readable):
     """D = A x decode(W)^T (+ Bias) for one `MatmulConfig` and target.
 
     Construction takes the kernels from the disk cache, or schedules and compiles them. No GPU is needed to construct
@@ -80,8 +74,6 @@ class Operator:
         What names it in programs that call it (`bitquant.operator.torch_op`).
     """
 
-    weight_layout: WeightLayout
-    config: Any
     #: What its config is.
     config_type: ClassVar[type] = MatmulConfig
     #: What is made of configs of another operation, where a program or a file names one.
@@ -223,21 +215,6 @@ class Operator:
             self._name_problem()
             register(self.problem, self)
 
-    @property
-    def choices(self) -> dict[int, Choice]:
-        """How each rung was scheduled: rule, hint, and the refusals before."""
-        return self._archive.choices
-
-    @cached_property
-    def is_cuda(self) -> bool:
-        """Whether the target is a CUDA GPU."""
-        return self.target.kind.name == "cuda"
-
-    @property
-    def arch(self) -> str:
-        """Architecture of a CUDA target, for example "sm_90a"; else the kind of the target, "llvm"."""
-        return str(self.target.arch) if self.is_cuda else self.target.kind.name
-
     # Calling.
 
     def kernel_for(self, m: int) -> Callable[..., None]:
@@ -251,8 +228,13 @@ class Operator:
         CallError
             If `m` is no number of rows.
         """
-        _check_rows(m, 0)
+        check_rows(m, 0)
         return self._launcher.kernel_for(m)
+
+    @property
+    def torch_func(self) -> Callable[..., None]:
+        """The bare function of the last rung (`kernel_for`)."""
+        return self.kernel_for(self.config.ladder[-1])
 
     def forward(
         self,
@@ -357,92 +339,6 @@ class Operator:
         """Return what `dequantize` does for tensors that hold memory."""
         return self._decoder(W, scale, zeros, dtype)
 
-    # Reading.
-
-    @cached_property
-    def prim_func_mod(self) -> IRModule:
-        """The unscheduled module, one prim_func a rung: the meaning of the operator."""
-        return select_implementation(self.config, self.weight_layout)
-
-    @property
-    def prim_func(self) -> PrimFunc:
-        """The unscheduled function of the last rung."""
-        return self.prim_func_mod[symbol(self.config.ladder[-1], self.config.operation)]
-
-    @cached_property
-    def scheduled_mod(self) -> IRModule:
-        """The scheduled module, one function a rung."""
-        return schedule_planned(self.prim_func_mod, self.target, self._plan, self._rules)
-
-    @property
-    def rt_mod(self) -> tvm.runtime.Module:
-        """TVM's runtime module."""
-        return self._archive.runtime_module()
-
-    @property
-    def torch_func(self) -> Callable[..., None]:
-        """The bare function of the last rung (`kernel_for`)."""
-        return self.kernel_for(self.config.ladder[-1])
-
-    def get_source(self) -> str:
-        """Return the CUDA C++ of the kernels; for a CPU, the LLVM assembly of the scheduled functions."""
-        if self._archive.cuda_source is not None:
-            return self._archive.cuda_source
-        with tvm.transform.PassContext():
-            return str(tvm.compile(self.scheduled_mod, target=self.target).mod.inspect_source("ll"))
-
-    def get_ptx(self) -> str:
-        """Return the PTX of the kernels.
-
-        Raises
-        ------
-        UnsupportedError
-            If the target is a CPU.
-        """
-        if self._archive.ptx is None:
-            raise UnsupportedError(
-                f"PTX exists for CUDA targets alone (got {self.arch}); construct with target='sm_90a', say"
-            )
-        return self._archive.ptx
-
-    def get_sass(self) -> str:
-        """Return the machine code of the kernels, disassembled.
-
-        Raises
-        ------
-        UnsupportedError
-            If the target is a CPU, or there is no disassembler.
-        """
-        if not self._archive.programs:
-            raise UnsupportedError(
-                f"SASS exists for CUDA targets alone (got {self.arch}); construct with target='sm_90a', say"
-            )
-        sass = {name: disassemble(program.cubin) for name, program in self._archive.programs.items()}
-        return join_programs(sass) or ""
-
-    def bytes_per_call(self, m: int) -> int:
-        """Return the least bytes that a call of `m` rows moves: every operand read once, D written once.
-
-        Raises
-        ------
-        CallError
-            If `m` is no number of rows.
-        """
-        _check_rows(m, 0)
-        return bytes_per_call(self.config, m)
-
-    def report(self) -> str:
-        """Return one screen on how the problem is solved.
-
-        For each kernel: the rungs it serves, rule and hint, why other rules refused the first of them, registers,
-        shared memory, spills; then bytes and operations a call, and the time that memory alone would take.
-        """
-        return report(self.config, self._archive)
-
-    def facts(self) -> dict[str, Any]:
-        """Return what `report` says as values that JSON can hold; sizes are in bytes, times in microseconds."""
-        return facts(self.config, self._archive)
-
     def profile_latency(self, m: int | None = None) -> float:
         """Return the median time of a call, in microseconds.
 
@@ -472,7 +368,7 @@ class Operator:
             If `m` is none.
         """
         m = self.config.ladder[0] if m is None else m
-        _check_rows(m, 1)
+        check_rows(m, 1)
         if self.config.is_static and m != self.config.M:
             raise CallError(f"'m' must be {self.config.M}, the static M of the config (got {m})")
         return m
@@ -524,18 +420,6 @@ class Operator:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.config}, target={self.arch})"
-
-
-def _check_rows(m: Any, least: int) -> None:
-    """Check a number of rows that a caller names.
-
-    Raises
-    ------
-    CallError
-        If it is no int from `least` on, or beyond what 32-bit indices reach.
-    """
-    if isinstance(m, bool) or not isinstance(m, int) or not least <= m < 2**31:
-        raise CallError(f"'m' must be an int, at least {least} and below 2^31 (got {m!r:.80})")
 
 
 def _rebuild(cls: type[Operator], config: MatmulConfig, target: str, plan: Mapping[str, Any]) -> Operator:

@@ -15,6 +15,7 @@ import torch
 from tvm.target import Target
 
 from bitquant.archive import Archive
+from bitquant.checks import MAX_ELEMENTS
 from bitquant.errors import CallError
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WeightLayout
@@ -28,11 +29,10 @@ from bitquant.operator.weight import WeightDecoder
 from bitquant.schedule import Plan
 from bitquant.schedule.tuned import RecordSource
 
-__all__ = ["GroupedOperator"]
+__all__ = ["MAX_PADDING", "GroupedOperator"]
 
-#: Kernels index rows of A and D with 32 bits.
-_MAX_ELEMENTS = 2**31 - 1
-_VECTOR = 16
+#: Elements by which a CPU's kernel fills up a row of A, at most, to whole vectors.
+MAX_PADDING = 16
 _NO_GRADIENT = (
     "{!r} must not require a gradient: of grouped products A of 16 bits and more has one, where rows are sorted and "
     "there is no activation; use .detach(), or torch.no_grad()"
@@ -68,9 +68,8 @@ class GroupedSignature(Signature):
         if is_fake:
             return
         self._check_rows(A.shape[0])
-        # A CPU's kernel fills up rows of A to whole vectors.
-        most = max(A.numel() // self.K * (self.K + _VECTOR), A.shape[0] * self.row_elements)
-        if most > _MAX_ELEMENTS:
+        most = max(A.numel() // self.K * (self.K + MAX_PADDING), A.shape[0] * self.row_elements)
+        if most > MAX_ELEMENTS:
             raise CallError(
                 f"'A' and the output must have fewer than 2^31 elements (got {most}); call with fewer {rows} at a time"
             )

@@ -12,6 +12,7 @@ from tvm.target import Target
 
 from bitquant.arch import cpu_target, cuda_target, detected_cuda_arch, resolve_target
 from bitquant.archive import Archive
+from bitquant.checks import MAX_ELEMENTS
 from bitquant.compute.tokens import TokenConfig
 from bitquant.errors import CallError, UnsupportedError
 from bitquant.formats import NumberFormat, number_format
@@ -29,8 +30,6 @@ _FORMATS: dict[Any, NumberFormat] = {
 }
 #: Types of x that kernels read; others are made float32 first.
 _X_NAMES = {number_format(name).torch_dtype: name for name in ("float16", "bfloat16", "float32")}
-#: Kernels index x with 32 bits; a call with more elements is made in slices of rows.
-_MAX_ELEMENTS = 2**31 - 1
 #: What wide loads begin at a multiple of, in bytes.
 _ALIGNMENT = 16
 _FLOAT32_MAX = torch.finfo(torch.float32).max
@@ -263,7 +262,7 @@ def _launch(
     inverse: bool,
 ) -> None:
     m, K = rows.shape
-    step = _MAX_ELEMENTS // K
+    step = MAX_ELEMENTS // K  # A call with more elements is made in slices of rows.
     if m <= step:
         function(rows, *scales, values, factor, least, int(inverse))
         return

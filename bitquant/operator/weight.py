@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from tvm.target import Target
 
+from bitquant.checks import MAX_ELEMENTS
 from bitquant.errors import UnsupportedError
 from bitquant.formats import number_format
 from bitquant.operands import without_epilogue
@@ -23,9 +24,6 @@ __all__ = ["DECODED_DTYPES", "WeightDecoder"]
 #: The types that a weight is decoded to. float16 and bfloat16 round, once; float32 holds every product of a code and a
 #: scale of 16 bits.
 DECODED_DTYPES = {number_format(name).torch_dtype: name for name in ("float16", "bfloat16", "float32")}
-
-#: Kernels index D with 32 bits.
-_MAX_ELEMENTS = 2**31 - 1
 
 
 class WeightDecoder:
@@ -80,7 +78,7 @@ class WeightDecoder:
     def _function(self, dtype: torch.dtype) -> Any:
         if dtype not in self._kernels:
             spec, target = self._signature, self._target
-            if spec.N * spec.K > _MAX_ELEMENTS:
+            if spec.N * spec.K > MAX_ELEMENTS:
                 raise UnsupportedError(
                     f"decode(W) must have fewer than 2^31 elements, which 32-bit indices reach (got N={spec.N}, "
                     f"K={spec.K}); split N over several operators"

@@ -76,7 +76,7 @@ MUTANTS = (
     ),
     Mutant(
         "mma rule: zero points are rounded away",
-        "schedule/rules/mma/emit.py", "T.Select(near[0] == near[1], T.float32(0), rest)", "T.float32(0)",
+        "schedule/rules/mma/emit/decode.py", "T.Select(near[0] == near[1], T.float32(0), rest)", "T.float32(0)",
         ("compile/test_golden.py",),
     ),
     Mutant(

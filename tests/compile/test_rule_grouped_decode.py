@@ -16,10 +16,10 @@ from bitquant.operands import GROUPED_OPERANDS
 from bitquant.problem import Problem
 from bitquant.schedule.apply import preferred_layout, schedule_with
 from bitquant.schedule.rules.decode.emit.experts import RowsOfExpert
-from bitquant.schedule.rules.decode.geometry import PackedTile
 from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
 from bitquant.schedule.rules.decode.grouped.rule import GroupedDecodeRule
+from bitquant.schedule.rules.decode.memory import PackedTile
 from bitquant.schedule.rules.routing import expected_units
 from tests.unit.test_grouped import FORMS, GROUPED
 

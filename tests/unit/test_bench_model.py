@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from bitquant.cli.app import cli
 from bitquant.errors import ConfigError
 from bitquant.nn import Linear
-from bitquant.testing.bench import generation
+from bitquant.testing.bench import cached_model, generation
 from bitquant.testing.bench import methods as methods_module
 from bitquant.testing.bench.methods import MODELS, make_model, parse_method
 
@@ -125,8 +125,8 @@ def test_a_peer_is_an_operation(monkeypatch):
 def test_overlapping_kernels_count_once():
     """A kernel counts from the end of those before it."""
     spans = [(0, 10, "a"), (8, 15, "b"), (9, 12, "c"), (20, 21, "a")]
-    assert generation.kernel_sums(spans, 1) == [("a", 2, 11), ("b", 1, 5), ("c", 1, 0)]
-    assert generation.kernel_sums(spans * 2, 2)[0][1] == 2
+    assert cached_model.kernel_sums(spans, 1) == [("a", 2, 11), ("b", 1, 5), ("c", 1, 0)]
+    assert cached_model.kernel_sums(spans * 2, 2)[0][1] == 2
 
 
 def test_attention_without_copies_of_grouped_heads():
@@ -136,11 +136,11 @@ def test_attention_without_copies_of_grouped_heads():
     for name in ("sdpa", methods_module.ATTENTION):
         model.set_attn_implementation(name)
         options = generation.GenerationOptions("tiny", device="cpu", is_compiled=False, prompt=5, cache=9)
-        generator = generation._Generator(model, 2, options)
+        cached = cached_model.CachedModel(model, 2, options)
         with torch.inference_mode():
-            generator.prefill()
-            generator.step()
-            wanted[name] = generator.logits.clone()
+            cached.prefill()
+            cached.step()
+            wanted[name] = cached.logits.clone()
     torch.testing.assert_close(*wanted.values(), rtol=1e-4, atol=1e-5)
 
 
@@ -150,7 +150,7 @@ def test_parts():
     kernels += [("pytorch_flash::flash_fwd_splitkv_kernel", 1, 4.0), ("kgemm_4bit_inference_naive", 7, 9.0)]
     kernels += [("void at::native::index_copy", 1, 1.0), ("humming", 7, 3.0), ("gemlite_gemv_kernel", 2, 2.5)]
     kernels += [("void gemm_4bit_simt<__half, 1>", 7, 3.5), ("void at::native::tinygemm_m16n8k16_chunk", 7, 2.0)]
-    assert generation.parts_of(kernels) == {
+    assert cached_model.parts_of(kernels) == {
         "bitquant": 70.0, "Inductor": 5.0, "dense": 20.0, "attention": 4.0, "torch": 1.0, "other": 20.0,
     }  # fmt: skip
 

@@ -88,7 +88,7 @@ def test_bench_writes_what_it_times(tmp_path):
 def test_bench_reports_a_wrong_kernel(monkeypatch):
     """What differs from the reference is a failure, and the exit code is 1."""
     monkeypatch.setattr(
-        "bitquant.testing.bench.experts.grouped_reference", lambda calls: [calls[0].given["A"].double() * 0]
+        "bitquant.testing.bench.grouped.grouped_reference", lambda calls: [calls[0].given["A"].double() * 0]
     )
     kind = parse_kind("uint4-g32").of_experts(Grouping(4))
     assert kind.config(64, 64, 3).num_experts == 4

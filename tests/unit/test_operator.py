@@ -59,7 +59,7 @@ def test_calls_too_large_for_32_bit_indices_are_sliced(grouped, monkeypatch):
     operator, inputs, W = grouped
     A = torch.randn(50, 64).half()
     whole = operator(A, W, inputs.scale, inputs.zeros, inputs.bias)
-    monkeypatch.setattr(call, "_MAX_ELEMENTS", 64 * 7)
+    monkeypatch.setattr(call, "MAX_ELEMENTS", 64 * 7)
     operator = bq.Matmul(operator.config, target="cpu")
     rows = []
     launcher = operator._launcher
@@ -554,7 +554,7 @@ def test_calls_in_slices_of_rows_take_the_scales_along(scaled, monkeypatch):
     operator, operands = scaled
     A, scale = torch.randint(-128, 128, (50, 64), dtype=torch.int8), torch.rand(50)
     whole = operator(**{**operands, "A": A, "activation_scale": scale})
-    monkeypatch.setattr(call, "_MAX_ELEMENTS", 64 * 7)
+    monkeypatch.setattr(call, "MAX_ELEMENTS", 64 * 7)
     operator = bq.Matmul(operator.config, target="cpu")
     for leading in ((50,), (50, 1)):
         assert torch.equal(operator(**{**operands, "A": A, "activation_scale": scale.view(leading)}), whole)

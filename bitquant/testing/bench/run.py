@@ -23,8 +23,8 @@ from bitquant.operator.report import bytes_per_call, flop
 from bitquant.profiling import CACHE_FACTOR, random_operands
 from bitquant.testing.bench.ahead import Builder, operator_of
 from bitquant.testing.bench.check import CHECKED_COLUMNS, Check, message
-from bitquant.testing.bench.experts import GroupedCheck, draw_experts, grouped_calls
 from bitquant.testing.bench.floor import FloorReader
+from bitquant.testing.bench.grouped import GroupedCheck, draw_experts, grouped_calls
 from bitquant.testing.bench.limits import TimeIsUpError, time_bound
 from bitquant.testing.bench.machine import checkout_commit, clocks, describe, device_of, gpu_works, versions_of
 from bitquant.testing.bench.peers import PEERS, Packed, Peer

@@ -1,161 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometry of the decode kernel: how it tiles the problem, and its shared memory."""
+"""Geometry of the decode kernel: how it cuts the problem into blocks, and its shared memory."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from bitquant.arch import GpuArch
-from bitquant.config import MatmulConfig
 from bitquant.formats.words import pair_of
-from bitquant.intrin.decoders import RegisterDecoder, permuted_words
+from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.mma import MmaOp, Tile
-from bitquant.layouts import FragmentLayout, fragment_layout
+from bitquant.layouts import FragmentLayout
 from bitquant.problem import Problem
 from bitquant.schedule.rules.contract import Geometry
-from bitquant.schedule.rules.decode.digits import DigitPlan, digits_refusal
+from bitquant.schedule.rules.decode.digits import DigitPlan
+from bitquant.schedule.rules.decode.formats import Formats
 from bitquant.schedule.rules.decode.hint import DecodeHint
-from bitquant.schedule.rules.decode.products import Product, decodes_in_place, products, run_k, shares_bytes
+from bitquant.schedule.rules.decode.memory import SharedMemory
+from bitquant.schedule.rules.decode.products import Product, run_k
 
-__all__ = ["SCALE_BYTES", "DecodeGeometry", "Formats", "PackedTile", "SharedMemory", "operand_type"]
+__all__ = ["SCALE_BYTES", "DecodeGeometry"]
 
 #: Columns by which rows of partial sums are padded, so that the lanes that store them meet 32 banks.
 _SUM_PAD = 4
 #: Most shared memory that staged scales may take, in bytes; larger ones are read from global memory.
 SCALE_BYTES = 32 << 10
-
-
-def operand_type(config: MatmulConfig) -> str:
-    """Return the type in which the tensor cores multiply: that of A, and float16 for float8, which it holds."""
-    a, w = config.A_format, config.W_format
-    if a.is_integer:
-        return "uint8" if w.name == "uint8" else "int8"
-    return "bfloat16" if a.name == "bfloat16" else "float16"
-
-
-@dataclass(frozen=True)
-class PackedTile(Tile):
-    """A ring of tiles whose rows are stored back to back, as they stand in global memory: a copy takes several."""
-
-    @property
-    def stride(self) -> int:
-        """Bytes from a row to the next."""
-        return self.row_bytes
-
-    def as_row(self, slot: Any) -> Tile:
-        """Return a slot as a tile of one long row."""
-        return Tile(self.base + slot * self.slot_bytes, 1, self.rows * self.row_bytes, 1, swizzled=False)
-
-
-@dataclass(frozen=True)
-class _Weight:
-    """How the weight is decoded: the decoder, the products of a tile, and the exponents of each class of sums."""
-
-    decoder: RegisterDecoder
-    products: list[Product]
-    classes: list[tuple[int, int]]
-
-
-class Formats:
-    """What the problem decides without a hint: types, layout, and the decoders to choose from.
-
-    The geometries of a problem share it, for a decoder takes longer to make than the rest of a geometry.
-    """
-
-    def __init__(self, problem: Problem) -> None:
-        config = problem.config
-        self.config, self.gpu = config, problem.gpu
-        self.fragment_layout = fragment_layout(config)
-        self.operand = operand_type(config)
-        self.is_integer = config.A_format.is_integer
-        self.a_bytes = config.A_format.bits // 8
-        self.tiles_k = self.fragment_layout.tiles_k(config.K)
-        self._decoded: dict[tuple[bool, bool], _Weight] = {}
-        self._chosen: dict[tuple[int, int, int], _Weight] = {}
-
-    @cached_property
-    def digits_refusal(self) -> str | None:
-        """Why A is not multiplied as digits, or None."""
-        return digits_refusal(self.config)
-
-    @cached_property
-    def digit_plan(self) -> DigitPlan:
-        """How A becomes int8, and what of it is multiplied with what."""
-        return DigitPlan(self.config.W_format, self.fragment_layout)
-
-    @cached_property
-    def a_decoder(self) -> RegisterDecoder | None:
-        """What decodes four float8 numbers of A into two registers of the operand's type."""
-        a = self.config.A_format
-        if a.bits == 8 and not a.is_integer:
-            return RegisterDecoder(
-                a, FragmentLayout(8, 8), self.operand, converts_float8=self.gpu.has_float8_conversion
-            )
-        return None
-
-    def weight(self, hint: DecodeHint) -> _Weight:
-        """Return how a kernel decodes the weight."""
-        if hint.activations == "digits":
-            return self._weight(True, False)
-        sizes = hint.n_tiles_per_warp, hint.block_m, hint.unroll
-        if sizes not in self._chosen:
-            in_place = decodes_in_place(self.config, self.fragment_layout, *sizes)
-            self._chosen[sizes] = self._weight(in_place, shares_bytes(self.config, self.fragment_layout, *sizes))
-        return self._chosen[sizes]
-
-    def _weight(self, in_place: bool, shares_bytes: bool) -> _Weight:
-        if (in_place, shares_bytes) not in self._decoded:
-            decoder = RegisterDecoder(
-                self.config.W_format, self.fragment_layout, self.operand,
-                converts_float8=self.gpu.has_float8_conversion,
-                permutes=permuted_words(self.config.W_format, self.fragment_layout, False),
-                in_place=in_place,
-                shares_bytes=shares_bytes,
-            )  # fmt: skip
-            self._decoded[in_place, shares_bytes] = _Weight(decoder, *products(decoder))
-        return self._decoded[in_place, shares_bytes]
-
-
-@dataclass(frozen=True)
-class SharedMemory:
-    """Offsets in a block's shared memory, in bytes, and the widths of the copies.
-
-    Attributes
-    ----------
-    a_tile
-        A: rows of a phase of k, in one buffer or two.
-    digits_offset, poison_offset
-        A as digits, and the word that is not 0 where A is not finite; of kernels with digits alone.
-    scale_tile, zero_tile
-        Scales and zero points of a block; None where they are not staged.
-    scale_width
-        Bytes that a copy of them takes at a time.
-    ring_offset, slot_bytes
-        The ring of the weight, `ahead` slots for each warp, and the size of a slot.
-    sum_offset, sum_stride
-        The partial sums, and the columns of their rows.
-    barrier_offset, table_offset
-        The mbarriers on which A's arrival counts, and the decoder's table.
-    end
-        The size of all.
-    """
-
-    a_tile: Tile
-    digits_offset: int
-    poison_offset: int
-    scale_tile: Tile | None
-    zero_tile: Tile | None
-    scale_width: int
-    ring_offset: int
-    slot_bytes: int
-    sum_offset: int
-    sum_stride: int
-    barrier_offset: int
-    table_offset: int
-    end: int
 
 
 class DecodeGeometry(Geometry):
@@ -165,7 +34,6 @@ class DecodeGeometry(Geometry):
     of n, and A stays; else an iteration is one of the phases into which k is cut, and A arrives anew for each. k of an
     iteration is cut into parts, one for each warp along k. A *body* is what the inner loop unrolls, `hint.unroll` tiles
     of a part; a *run* is a part of a body that shares a scale.
-
     """
 
     hint: DecodeHint

@@ -29,7 +29,8 @@ from bitquant.schedule.rules.contract import Rule
 from bitquant.schedule.rules.decode import cost, space
 from bitquant.schedule.rules.decode.emit.function import decode_function
 from bitquant.schedule.rules.decode.features import features
-from bitquant.schedule.rules.decode.geometry import DecodeGeometry, operand_type
+from bitquant.schedule.rules.decode.formats import operand_type
+from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.decode.hint import DecodeHint
 
 __all__ = ["DecodeRule"]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from tvm import tirx
@@ -22,7 +22,7 @@ from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.fallback import FallbackHint
 from bitquant.schedule.rules.operands import GroupedOperands, declare
 
-__all__ = ["GroupedFallbackRule", "add_lanes"]
+__all__ = ["GroupedFallbackRule", "add_lanes", "indexed_kernel"]
 
 Expr = Any
 
@@ -232,13 +232,21 @@ def _indexed(geometry: Geometry) -> PrimFunc:
                 with T.If(lane == 0), T.Then():
                     T.buffer_store(operands.D, rounded_output(config, result[0], "float32"), [t, n])
 
+    return indexed_kernel(geometry.problem, per_token * n_blocks, WARPS * 32, emit)
+
+
+def indexed_kernel(
+    problem: Problem, blocks_per_token: int, threads: int, emit: Callable[[GroupedOperands, Expr, Expr], None]
+) -> PrimFunc:
+    """Return a kernel for indexed rows, with as many blocks for each token; `emit` writes what a thread does."""
+
     @T.prim_func
     def kernel() -> None:
         m = T.int32()
-        operands = T.meta_var(declare(geometry.problem, m))
+        operands = T.meta_var(declare(problem, m))
         T.device_entry()
-        block = T.cta_id([operands.rows * (per_token * n_blocks)])
-        thread = T.thread_id([WARPS * 32])
+        block = T.cta_id([operands.rows * blocks_per_token])
+        thread = T.thread_id([threads])
         emit(operands, block, thread)
 
     return kernel

@@ -21,8 +21,8 @@ from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.gemv import GemvGeometry, GemvHint, chunk_elements, gemv_hints
-from bitquant.schedule.rules.grouped.fallback import add_lanes
-from bitquant.schedule.rules.operands import GroupedOperands, declare
+from bitquant.schedule.rules.grouped.fallback import add_lanes, indexed_kernel
+from bitquant.schedule.rules.operands import GroupedOperands
 
 __all__ = ["GroupedGemvRule"]
 
@@ -185,13 +185,4 @@ def _kernel(geometry: Geometry) -> PrimFunc:
         else:
             slot(local("int32", tirx.truncmod(unit, TOP_K)))
 
-    @T.prim_func
-    def kernel() -> None:
-        m = T.int32()
-        operands = T.meta_var(declare(geometry.problem, m))
-        T.device_entry()
-        block = T.cta_id([operands.rows * (per_token * n_blocks)])
-        thread = T.thread_id([WARPS * 32])
-        emit(operands, block, thread)
-
-    return kernel
+    return indexed_kernel(geometry.problem, per_token * n_blocks, WARPS * 32, emit)

@@ -26,7 +26,7 @@ from bitquant.intrin.mma import UNIT
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Rule
-from bitquant.schedule.rules.mma.emit import Kernel
+from bitquant.schedule.rules.mma.emit import kernel
 from bitquant.schedule.rules.mma.geometry import MmaGeometry, groups_fit, scales_sums
 from bitquant.schedule.rules.mma.hint import MAX_STAGES, MIN_STAGES, MmaHint
 
@@ -90,7 +90,7 @@ class MmaRule(Rule):
 
     def emit(self, geometry: MmaGeometry) -> PrimFunc:
         """Write the kernel."""
-        return Kernel(geometry).build()
+        return kernel.build(geometry)
 
 
 # The choice of tiles.

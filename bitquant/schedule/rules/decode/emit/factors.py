@@ -11,7 +11,7 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import scale_row, zero_point
 from bitquant.intrin.mma import Tile, copy_tile, store_local
 from bitquant.schedule.rules.decode.emit.context import Context, Cursor
-from bitquant.schedule.rules.decode.geometry import PackedTile
+from bitquant.schedule.rules.decode.memory import PackedTile
 from bitquant.schedule.rules.operands import when
 
 __all__ = ["Factors"]

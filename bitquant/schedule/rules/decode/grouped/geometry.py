@@ -9,8 +9,10 @@ from bitquant.arithmetic import round_up
 from bitquant.grouped_config import GroupedMatmulConfig, expected_experts
 from bitquant.intrin.mma import Tile
 from bitquant.problem import Problem
-from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry, Formats, PackedTile
+from bitquant.schedule.rules.decode.formats import Formats
+from bitquant.schedule.rules.decode.geometry import SCALE_BYTES, DecodeGeometry
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
+from bitquant.schedule.rules.decode.memory import PackedTile
 from bitquant.schedule.rules.routing import expected_units
 
 #: What it takes a block to find a row, or the rows of an expert, and to add up slots, in microseconds. Estimates.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time of the two products of experts' layers, as Markdown: python -m tests.bench.experts [--layers gpt-oss-20b].
+"""Time of the two products of experts' layers, as Markdown: python -m tests.bench.compare_experts.
 
 A layer's time is the sum of its products by gate and up, (T, hidden) -> (T, top_k, 2 inner), and by down, (T, top_k,
 inner) -> (T, hidden) or (T, top_k, hidden). Beside bitquant's two forms stand Humming's (indexed and grouped), whose

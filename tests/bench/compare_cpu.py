@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speed of the kernels for a CPU beside torch's, as Markdown: python -m tests.bench.cpu [--mcpu haswell] [--rows 1,16].
+"""Speed of the kernels for a CPU beside torch's, as Markdown: python -m tests.bench.compare_cpu [--rows 1,16].
 
 Each cell calls the default ladder's operator, torch's ``F.linear`` on the decoded weight in float32 and bfloat16, and a
 copy of the stored bytes, in turn. Each has so many copies of its weight that none is in a cache when it is called, and

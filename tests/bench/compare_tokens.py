@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time of rounding tokens to 8 bits on a GPU, as Markdown: python -m tests.bench.tokens [--m 1 16 --K 4096].
+"""Time of rounding tokens to 8 bits on a GPU, as Markdown: python -m tests.bench.compare_tokens [--m 1 16 --K 4096].
 
 Beside the kernel stand torch's operations of the same formula, in eager mode and compiled by Inductor, and one cast of
 x to int8, which is a read of x and a write of x' and nothing else. Each is captured in a CUDA graph of one call for

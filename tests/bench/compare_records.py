@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records against defaults, timed in turn, as Markdown: python -m tests.bench.records FOLDER [--date 2026-11-30].
+"""Records against defaults, timed in turn, as Markdown: python -m tests.bench.compare_records FOLDER.
 
 Of each record for the GPU that is here two kernels are compiled for exactly its rows: that of the record, and the one
 that an operator would get without records. Both are checked against a float64 product and timed in turns, by the
