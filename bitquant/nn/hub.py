@@ -406,7 +406,8 @@ class BitquantQuantizer(HfQuantizer):
             merge_layers(model)
         return model
 
-    def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
+    def _dequantize(self, model: Any, dtype: torch.dtype | str | None = None) -> Any:
+        # A name once the model was saved: save_pretrained leaves one in its config.
         dequantize_layers(model, dtype)
         return model
 

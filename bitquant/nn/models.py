@@ -108,7 +108,7 @@ def quantize_model(
     return model
 
 
-def dequantize_model(model: Any, dtype: torch.dtype | None = None) -> Any:
+def dequantize_model(model: Any, dtype: torch.dtype | str | None = None) -> Any:
     """Replace the quantized layers of a model by torch.nn.Linear layers with equal weights, in place; return the model.
 
     `Linear.dequantize` and `BitLinear.dequantize` make the weights, on the device of each layer. Inputs that a layer
