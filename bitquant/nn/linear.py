@@ -11,7 +11,7 @@ import torch
 from tvm.target import Target
 
 from bitquant import relayout
-from bitquant.checks import check_bool, check_group_size
+from bitquant.checks import check_bool, check_group_size, check_rows
 from bitquant.config import MatmulConfig, ZerosMode
 from bitquant.errors import CallError, ConfigError
 from bitquant.formats import ACTIVATION_DTYPES, WEIGHT_DTYPES, canonical_name, number_format
@@ -144,6 +144,7 @@ class Linear(KernelModule):
             ("with_permutation", with_permutation),
         ):
             check_bool(flag, name)
+        check_rows(opt_M, "opt_M")
         config = MatmulConfig(
             M=opt_M,
             N=out_features,
