@@ -29,6 +29,7 @@ _BEGIN, _END = "<!-- begin: bitquant bench -->", "<!-- end: bitquant bench -->"
 
 
 @click.command(
+    short_help="Time kernels beside those of other libraries.",
     context_settings=DASHES,
     epilog="""
 \b

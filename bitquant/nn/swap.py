@@ -10,13 +10,13 @@ import inspect
 import math
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from bitquant.checks import check_group_size
 from bitquant.errors import ConfigError
-from bitquant.formats import WEIGHT_DTYPES, canonical_name, number_format
+from bitquant.formats import WEIGHT_DTYPES, ZerosMode, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.device import check_module
 from bitquant.nn.experts import Experts
@@ -44,6 +44,7 @@ __all__ = [
     "as_names",
     "check_options",
     "check_weight_format",
+    "check_zeros",
     "dequantize_layers",
     "empty_layer",
     "expert_bytes",
@@ -297,6 +298,25 @@ def check_weight_format(W_dtype: str, codebook: Sequence[float] | None = None) -
     """
     if number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES), codebook).bits > 8:
         raise ConfigError(f"'W_dtype' must have at most 8 bits (got {W_dtype!r})", W_dtype=W_dtype)
+
+
+def check_zeros(zeros: Any, W_dtype: str) -> None:
+    """Check the zero points that a model is to be quantized with.
+
+    Raises
+    ------
+    ConfigError
+        If it is no mode of zero points and not None, or the format has none, or there is no such format.
+    """
+    if zeros is None:
+        return
+    canonical_name(zeros, "zeros", get_args(ZerosMode))
+    if not number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES)).is_unsigned:
+        raise ConfigError(
+            f"'zeros' must be None where W has no zero points (got {zeros!r} and W_dtype={W_dtype!r}); use an unsigned "
+            "format, or leave it out",
+            zeros=zeros, W_dtype=W_dtype,
+        )  # fmt: skip
 
 
 def _check_model(model: Any) -> None:

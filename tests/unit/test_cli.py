@@ -233,6 +233,14 @@ def test_an_interrupt_is_130(monkeypatch):
     assert result.stderr.strip() == "aborted"
 
 
+@pytest.mark.parametrize("group", [(), ("records",), ("trials",), ("cache",)])
+def test_lists_of_commands_fit_80_columns(group):
+    """No line about a command is cut off."""
+    result = CliRunner().invoke(cli, [*group, "--help"], terminal_width=80)
+    assert result.exit_code == 0
+    assert not re.search(r"\.\.\.$", result.stdout.split("Commands:")[1], re.MULTILINE)
+
+
 def test_an_interrupt_at_the_very_start(monkeypatch, capsys):
     """Control-C while the command's own modules are imported has no traceback either."""
 

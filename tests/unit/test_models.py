@@ -272,7 +272,7 @@ MISTAKES = {
     ),
     "zeros": (
         lambda: bq.quantize_model(llama(), "int4", 32, zeros="original"),
-        "'zeros_mode' must be None where W has no",
+        "'zeros' must be None where W has no zero points .got 'original' and W_dtype='int4'",
     ),
     "group": (lambda: bq.quantize_model(llama(), group_size=0), "'group_size' must be an int >= 1"),
     "8-bit A": (
