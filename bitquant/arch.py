@@ -424,7 +424,9 @@ def resolve_target(target: str | Target | None) -> Target:
     if isinstance(target, Target):
         return _from_tvm(target)
     if not isinstance(target, str):
-        raise ConfigError(f"'target' must be a string or a tvm Target (got {target!r:.200})", target=target)
+        raise ConfigError(
+            f"'target' must be a string or a tvm Target (got {target!r:.200}); for example target='cpu'", target=target
+        )
     text = target.strip()
     if text in ("cpu", "llvm", "c"):
         return cpu_target()

@@ -85,7 +85,8 @@ def _check_formats(c: Any) -> None:
         narrow = [name for name in WEIGHT_DTYPES if number_format(name).levels is not None]
         raise ConfigError(
             f"'W_dtype' {w.name} needs A of the same type (got A_dtype={a.name!r}); "
-            f"cast the weight to {a.name}, or choose an integer, {', '.join(narrow)} or float8 format",
+            f"use A_dtype={w.name!r}, cast the weight to {a.name}, or choose an integer, {', '.join(narrow)} or float8 "
+            "format",
             A_dtype=c.A_dtype, W_dtype=c.W_dtype,
         )  # fmt: skip
     if a.is_integer and a.name not in w.activations:

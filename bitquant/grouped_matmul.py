@@ -10,14 +10,14 @@ import torch
 from tvm.target import Target
 
 from bitquant import packing, relayout
-from bitquant.arch import resolve_target
+from bitquant.checks import check_bool
 from bitquant.errors import ConfigError
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.operands import GROUPED_OPERANDS
 from bitquant.operator import GroupedOperator
 from bitquant.schedule import Plan
 from bitquant.schedule.tuned import RecordSource
-from bitquant.tunable import TunableOperator, check_enable_tuning
+from bitquant.tunable import TunableOperator
 
 __all__ = ["GroupedMatmul"]
 
@@ -59,9 +59,8 @@ class GroupedMatmul(TunableOperator, GroupedOperator):
         *,
         enable_tuning: bool = False,
     ) -> None:
-        resolved = resolve_target(target)
-        check_enable_tuning(enable_tuning, resolved)
-        super().__init__(config, resolved, rules, records)
+        check_bool(enable_tuning, "enable_tuning")
+        super().__init__(config, target, rules, records)
         if enable_tuning:
             self.hardware_aware_finetune()
 

@@ -10,11 +10,11 @@ import torch
 from tvm.target import Target
 
 from bitquant import layouts, packing, relayout
-from bitquant.arch import resolve_target
+from bitquant.checks import check_bool
 from bitquant.config import MatmulConfig
 from bitquant.schedule import Plan
 from bitquant.schedule.tuned import RecordSource
-from bitquant.tunable import TunableOperator, check_enable_tuning
+from bitquant.tunable import TunableOperator
 
 __all__ = ["Matmul"]
 
@@ -29,8 +29,8 @@ class Matmul(TunableOperator):
     target
         "cpu", "cuda", an architecture such as "sm_90a", or a TVM target; None: the GPU if there is one, else the CPU.
     enable_tuning
-        Whether to measure kernels on the GPU and take the best ones (`hardware_aware_finetune`), which takes minutes.
-        The default of BitBLAS is True. On a CPU there is nothing to choose from, and True is refused.
+        Whether to measure kernels where they run and take the best ones (`hardware_aware_finetune`), which takes
+        minutes. The default of BitBLAS is True.
     name, backend, from_database
         Accepted for BitBLAS and without effect: kernels always come from the cache where they are there.
     rules
@@ -58,9 +58,8 @@ class Matmul(TunableOperator):
         rules: Sequence[Any] | None = None,
         records: RecordSource | Plan | None = None,
     ) -> None:
-        resolved = resolve_target(target)
-        check_enable_tuning(enable_tuning, resolved)
-        super().__init__(config, resolved, rules, records)
+        check_bool(enable_tuning, "enable_tuning")
+        super().__init__(config, target, rules, records)
         if enable_tuning:
             self.hardware_aware_finetune()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tvm.target import Target
 
 from bitquant.arch import resolve_target
-from bitquant.errors import ConfigError, UnsupportedError
+from bitquant.errors import UnsupportedError
 from bitquant.operator import Operator
 from bitquant.problem import Problem
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bitquant.explore import Page
     from bitquant.tune import TuningResult
 
-__all__ = ["TunableOperator", "check_enable_tuning"]
+__all__ = ["TunableOperator"]
 
 
 class TunableOperator(Operator):
@@ -93,25 +93,6 @@ class TunableOperator(Operator):
         rung = next((rung for rung in ladder if rows <= rung), ladder[-1])
         problem = Problem(self.config, rung, self.target, self.weight_layout)
         return explore(problem, self.prim_func_mod, self._plan, self._rules)
-
-
-def check_enable_tuning(enable_tuning: object, target: Target) -> None:
-    """Check whether an operator may be tuned where it is made.
-
-    Raises
-    ------
-    ConfigError
-        If `enable_tuning` is no bool.
-    UnsupportedError
-        If it is True, and the target is a CPU.
-    """
-    if not isinstance(enable_tuning, bool):
-        raise ConfigError(f"'enable_tuning' must be a bool (got {enable_tuning!r:.80})", enable_tuning=enable_tuning)
-    if enable_tuning and target.kind.name != "cuda":
-        raise UnsupportedError(
-            "'enable_tuning' must be False where the target is a CPU (got True): its rule has one kernel for a "
-            "problem, and there is nothing to choose from"
-        )
 
 
 def _compiles_for(target: Target) -> tuple[str, str]:

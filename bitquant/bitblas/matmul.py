@@ -246,10 +246,10 @@ class Matmul:
     ) -> None:
         """Measure kernels on the GPU and take the best, as `bitquant.Matmul.hardware_aware_finetune` does.
 
-        On a CPU there is one kernel for a problem; nothing is done then, and that is logged.
+        On a CPU nothing is done, and that is logged: records are of GPUs, so that nothing could be kept.
         """
         if not self.operator.is_cuda:
-            logger.info("nothing to tune: a CPU has one kernel for %s", self.config.native)
+            logger.info("not tuned, because records are of GPUs: %s on a CPU", self.config.native)
             return
         result = self.operator.hardware_aware_finetune(topk, target, parallel_build)
         self.records = tuple(result.records())

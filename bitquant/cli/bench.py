@@ -29,6 +29,7 @@ _BEGIN, _END = "<!-- begin: bitquant bench -->", "<!-- end: bitquant bench -->"
 
 
 @click.command(
+    short_help="Time kernels beside those of other libraries.",
     context_settings=DASHES,
     epilog="""
 \b
@@ -315,9 +316,9 @@ def _run(chosen: list[Cell], options: Options, progress: _Progress, json_path: P
             ours, floor = entry["ours"], entry.get("floor", {}).get("latency_us")
             words = [ours.get("complaint") or f"ours {ours['latency_us']:.2f} us"]
             if floor:
-                words.append(f"floor {floor:.2f}")
+                words.append(f"floor {floor:.2f} us")
             if peer := best_peer(entry):
-                words.append(f"best peer {peer[0]} {peer[1]:.2f}")
+                words.append(f"best peer {peer[0]} {peer[1]:.2f} us")
             progress.say(where(i) + ", ".join(words), is_lasting=True)
     except KeyboardInterrupt:
         run.results["stopped"] = f"interrupted: {len(run.results['cells'])} of {len(run.cells)} cells done"
@@ -333,6 +334,7 @@ def _print(results: dict[str, Any]) -> None:
     from bitquant.testing.bench import report
 
     click.echo(wrapped(report.environment(results), hang="  "))
+    click.echo("Times in us.")
     headers, rows = report.table(results)
     used = [i for i in range(len(headers)) if any(row[i] for row in rows)]
     headers, rows = [headers[i] for i in used], [[row[i] for i in used] for row in rows]

@@ -37,6 +37,7 @@ _CUDA_STAGES = ("cuda", "ptx", "sass")
 
 
 @click.command(
+    short_help="Print a kernel at one stage, or write a page with all.",
     cls=GroupedCommand,
     epilog="""
 \b

@@ -27,6 +27,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @click.group(
+    short_help="List, show, merge, verify and compare records.",
     invoke_without_command=True,
     epilog="""
 \b
@@ -130,7 +131,7 @@ def show_records(paths: tuple[str, ...], **wanted: Any) -> None:
     print_table(headers, rows, right=["m <=", "latency us", "x floor"])
 
 
-@records.command("merge")
+@records.command("merge", short_help="Merge records into a folder.")
 @click.argument("sources", nargs=-1, required=True)
 @click.argument("folder")
 @click.option("--replace", is_flag=True, help="Take records of the sources also where there are faster ones.")
@@ -142,7 +143,7 @@ def merge_records(sources: tuple[str, ...], folder: str, replace: bool) -> None:
         click.echo(f"wrote {path}")
 
 
-@records.command("verify")
+@records.command("verify", short_help="Compile the kernel of each record.")
 @click.argument("paths", nargs=-1)
 @_selecting
 @click.option(
@@ -167,7 +168,7 @@ def verify_records(paths: tuple[str, ...], workers: int | None, **wanted: Any) -
     return int(bool(failed))
 
 
-@records.command("diff")
+@records.command("diff", short_help="Compare two files or folders.")
 @click.argument("old")
 @click.argument("new")
 @_selecting

@@ -29,7 +29,7 @@ _FORMATS = (
 _ROWS = "1,1,1,2,4,8,16,16,32,64,64,128,256,512,1024,2048,4096,8192"
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Collect measured kernels, and learn from them.")
 @click.pass_context
 def trials(ctx: click.Context) -> None:
     """Collect measured kernels, from which the model of time is learned."""
@@ -37,7 +37,7 @@ def trials(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-@trials.command()
+@trials.command(short_help="Measure random kernels of random problems.")
 @click.argument("journal", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--problems", type=click.IntRange(min=1), default=100, show_default=True, help="Problems to draw.")
 @click.option("--hints", type=click.IntRange(min=2), default=50, show_default=True, help="Hints of a problem.")
@@ -142,7 +142,7 @@ def summary(files: tuple[Path, ...]) -> None:
 _ROW_RANGES = ((1, 1), (2, 8), (9, 16), (17, 64), (65, None), (1, 64))
 
 
-@trials.command()
+@trials.command(short_help="Learn the ranking of hints from FILES.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the model to this file (.npz).")
 @click.option("--by", type=click.Choice(["shape", "gpu"]), default="shape", show_default=True, help="What is left out.")

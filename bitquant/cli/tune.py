@@ -82,6 +82,7 @@ class _TuneCommand(GroupedCommand):
 
 
 @click.command(
+    short_help="Measure the likely kernels, and keep the best.",
     cls=_TuneCommand,
     epilog="""
 \b

@@ -11,6 +11,7 @@ import torch
 from tvm.target import Target
 
 from bitquant import packing
+from bitquant.checks import check_rows
 from bitquant.config import MatmulConfig
 from bitquant.errors import CallError, ConfigError
 from bitquant.formats import number_format
@@ -101,6 +102,7 @@ class BitLinear(KernelModule):
                 )
         if not isinstance(bias, bool):
             raise ConfigError(f"'bias' must be a bool (got {bias!r:.80})", bias=bias)
+        check_rows(opt_M, "opt_M")
         config = MatmulConfig(
             M=opt_M,
             N=out_features,

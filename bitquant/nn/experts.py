@@ -154,7 +154,8 @@ class Experts(torch.nn.Module):
             (T, H), of the type of A.
         top_k_index
             (T, k), integers: the experts of each token. Others than 0 ... E - 1 count as zeros: so a rank of expert
-            parallelism marks what other ranks compute. Where k is another than `top_k` the slots are sorted.
+            parallelism marks what other ranks compute. On a GPU they must fit in 32 bits. Where k is another than
+            `top_k` the slots are sorted.
         top_k_weights
             (T, k), floats.
 
@@ -174,11 +175,16 @@ class Experts(torch.nn.Module):
                 "'hidden_states', 'top_k_index' and 'top_k_weights' must have shapes (T, H), (T, k), (T, k) (got "
                 f"{tuple(hidden_states.shape)}, {tuple(top_k_index.shape)}, {tuple(top_k_weights.shape)})"
             )
+        _check_routing(top_k_index, top_k_weights, hidden_states.device)
+        if top_k_index.dtype not in (torch.int32, torch.int64):  # A narrow type need not hold E, which marks no expert.
+            top_k_index = top_k_index.to(torch.int32)
         k = top_k_index.shape[1]
         has_activation = self.gate_up.activation is not None
         wants_gradient = torch.is_grad_enabled() and (hidden_states.requires_grad or top_k_weights.requires_grad)
         few = tokens * k <= _MOST_ROWS["cuda" if hidden_states.is_cuda else "cpu"] * self.num_experts
         if few and k == self.top_k and not wants_gradient:
+            if not hidden_states.is_cuda:  # On a GPU it would be one more launch for each layer and token.
+                top_k_index = top_k_index.clamp(-1, self.num_experts)
             # As the kernels take them; a router may return views.
             ids = top_k_index.to(torch.int32).contiguous()
             product = self.gate_up.indexed(hidden_states, ids)
@@ -221,6 +227,23 @@ class Experts(torch.nn.Module):
     def extra_repr(self) -> str:
         """Return the sizes for ``repr``."""
         return f"num_experts={self.num_experts}, top_k={self.top_k}"
+
+
+def _check_routing(top_k_index: torch.Tensor, top_k_weights: torch.Tensor, device: torch.device) -> None:
+    """Check type and device of what a router returned."""
+    dtype = top_k_index.dtype
+    if dtype.is_floating_point or dtype.is_complex or dtype is torch.bool:
+        raise CallError(f"'top_k_index' must be of an integer type (got {dtype}); use .to(torch.int64)")
+    if not top_k_weights.dtype.is_floating_point:
+        raise CallError(
+            f"'top_k_weights' must be of a floating-point type (got {top_k_weights.dtype}); use .to(torch.float32)"
+        )
+    for name, tensor in (("top_k_index", top_k_index), ("top_k_weights", top_k_weights)):
+        if tensor.device != device:
+            raise CallError(
+                f"{name!r} must be on the device of 'hidden_states', {device} (got {tensor.device}); "
+                f"use .to('{device}')"
+            )
 
 
 def _summed(D: torch.Tensor, rows: torch.Tensor, is_in: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from tvm.target import Target
 
 from bitquant import relayout
-from bitquant.checks import check_bool
+from bitquant.checks import check_bool, check_rows
 from bitquant.config import ZerosMode
 from bitquant.errors import ConfigError
 from bitquant.grouped_config import GroupedMatmulConfig
@@ -93,6 +93,7 @@ class ExpertsLinear(KernelModule):
         enable_tuning: bool = False,
     ) -> None:
         check_bool(with_permutation, "with_permutation")
+        check_rows(opt_M, "opt_M")
         fields: dict[str, Any] = {
             "num_experts": num_experts, "N": out_features, "K": in_features, "A_dtype": A_dtype, "W_dtype": W_dtype,
             "out_dtype": out_dtype, "accum_dtype": accum_dtype, "with_bias": bias, "group_size": group_size,

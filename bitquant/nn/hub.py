@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from transformers.core_model_loading import ConversionOps
@@ -41,6 +41,7 @@ from bitquant.nn.swap import (
     Places,
     as_names,
     check_weight_format,
+    check_zeros,
     dequantize_layers,
     empty_layer,
     expert_names,
@@ -103,8 +104,7 @@ class BitquantConfig(QuantizationConfigMixin):
             )
         check_weight_format(W_dtype, codebook)
         check_group_size(group_size)
-        if zeros is not None:
-            canonical_name(zeros, "zeros", get_args(ZerosMode))
+        check_zeros(zeros, W_dtype)
         if A_dtype is not None:
             canonical_name(A_dtype, "A_dtype", ACTIVATION_DTYPES)
         check_method(method)
@@ -406,7 +406,8 @@ class BitquantQuantizer(HfQuantizer):
             merge_layers(model)
         return model
 
-    def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
+    def _dequantize(self, model: Any, dtype: torch.dtype | str | None = None) -> Any:
+        # A name once the model was saved: save_pretrained leaves one in its config.
         dequantize_layers(model, dtype)
         return model
 

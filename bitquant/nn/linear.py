@@ -11,7 +11,7 @@ import torch
 from tvm.target import Target
 
 from bitquant import relayout
-from bitquant.checks import check_bool
+from bitquant.checks import check_bool, check_rows
 from bitquant.config import MatmulConfig, ZerosMode
 from bitquant.errors import CallError, ConfigError
 from bitquant.nn.activations import quantize_tokens
@@ -142,6 +142,7 @@ class Linear(MergeableModule):
             ("with_permutation", with_permutation),
         ):
             check_bool(flag, name)
+        check_rows(opt_M, "opt_M")
         config = MatmulConfig(
             M=opt_M,
             N=out_features,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from bitquant.checks import check_bool
+from bitquant.checks import check_bool, check_rows
 from bitquant.errors import CheckpointError, ConfigError
 from bitquant.formats import SCALE_DTYPES, canonical_name
 from bitquant.nn.checkpoint_loader import CheckpointLoader
@@ -21,7 +21,7 @@ from bitquant.nn.device import present_device
 from bitquant.nn.merged import merge_layers, unmerge_layers
 from bitquant.nn.model_state import LazyTensor, check_loaded, model_of_state
 from bitquant.nn.outline import import_transformers, model_class_of, read_model_config
-from bitquant.nn.swap import check_dtype, check_options
+from bitquant.nn.swap import as_model_dtype, check_options
 from bitquant.progress import working
 
 __all__ = ["load_model", "quantize_as_read"]
@@ -83,10 +83,11 @@ def load_model(
     ModelWarning
         If experts are kept in 16 bits; if scales keep kernels from being the fastest; if tensors belong to no module.
     """
-    dtype = _torch_dtype(dtype)
+    dtype = as_model_dtype(dtype)
     check_options(options)
     check_bool(quantize_activations, "quantize_activations")
     check_bool(merge, "merge")
+    check_rows(options.get("opt_M"), "opt_M")
     if scale_dtype is not None:
         scale_dtype = canonical_name(scale_dtype, "scale_dtype", SCALE_DTYPES)
     place = present_device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
@@ -125,12 +126,6 @@ def _refuse_unused(options: dict[str, Any], directory: Path, why: str) -> None:
         raise ConfigError(
             f"{name!r} must be left out for this checkpoint (got {options[name]!r}): {directory} {why}", **options
         )
-
-
-def _torch_dtype(dtype: Any) -> torch.dtype | None:
-    found: Any = getattr(torch, dtype.removeprefix("torch."), dtype) if isinstance(dtype, str) else dtype
-    check_dtype(found)
-    return found
 
 
 def _is_saved_by_bitquant(directory: Path) -> bool:

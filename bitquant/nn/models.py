@@ -17,6 +17,7 @@ from bitquant.nn.swap import (
     DEFAULT_SKIP,
     as_names,
     check_options,
+    check_zeros,
     dequantize_layers,
     expert_names,
     layer_names,
@@ -93,6 +94,7 @@ def quantize_model(
     check_module(model)
     check_options(options)
     check_bool(merge, "merge")
+    check_zeros(zeros, W_dtype)
     skip = as_names(skip)
     names = [*layer_names(model, skip), *expert_names(model, skip)]
     quantize_layers(model, names, W_dtype, group_size, zeros_mode=zeros, A_dtype=A_dtype, method=method, **options)
@@ -108,7 +110,7 @@ def quantize_model(
     return model
 
 
-def dequantize_model(model: Any, dtype: torch.dtype | None = None) -> Any:
+def dequantize_model(model: Any, dtype: torch.dtype | str | None = None) -> Any:
     """Replace the quantized layers of a model by torch.nn.Linear layers with equal weights, in place; return the model.
 
     `Linear.dequantize` and `BitLinear.dequantize` make the weights, on the device of each layer. Inputs that a layer

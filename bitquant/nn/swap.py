@@ -10,13 +10,13 @@ import inspect
 import math
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from bitquant.checks import check_group_size
 from bitquant.errors import ConfigError
-from bitquant.formats import WEIGHT_DTYPES, canonical_name, number_format
+from bitquant.formats import WEIGHT_DTYPES, ZerosMode, canonical_name, number_format
 from bitquant.nn.bitlinear import BitLinear
 from bitquant.nn.device import check_module
 from bitquant.nn.experts import Experts
@@ -40,10 +40,11 @@ __all__ = [
     "NOT_OF_EXPERTS",
     "ModelWarning",
     "Places",
+    "as_model_dtype",
     "as_names",
-    "check_dtype",
     "check_options",
     "check_weight_format",
+    "check_zeros",
     "dequantize_layers",
     "empty_layer",
     "expert_bytes",
@@ -233,16 +234,18 @@ def fitting_group(K: int, group_size: int | None) -> int:
     return common
 
 
-def check_dtype(dtype: Any) -> None:
-    """Check a type that a model may compute in, or None.
+def as_model_dtype(dtype: Any) -> torch.dtype | None:
+    """Return a type that a model may compute in, of a torch.dtype or its name, as config.json has it; or None.
 
     Raises
     ------
     ConfigError
         If it is another one, or no type.
     """
-    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype in _MODEL_DTYPES):
+    found: Any = getattr(torch, dtype.removeprefix("torch."), dtype) if isinstance(dtype, str) else dtype
+    if found is not None and not (isinstance(found, torch.dtype) and found in _MODEL_DTYPES):
         raise ConfigError(f"'dtype' must be float16, bfloat16 or float32 (got {dtype!r:.80})", dtype=dtype)
+    return found
 
 
 #: What other libraries call the number of bits, which is part of W_dtype here.
@@ -297,6 +300,25 @@ def check_weight_format(W_dtype: str, codebook: Sequence[float] | None = None) -
         raise ConfigError(f"'W_dtype' must have at most 8 bits (got {W_dtype!r})", W_dtype=W_dtype)
 
 
+def check_zeros(zeros: Any, W_dtype: str) -> None:
+    """Check the zero points that a model is to be quantized with.
+
+    Raises
+    ------
+    ConfigError
+        If it is no mode of zero points and not None, or the format has none, or there is no such format.
+    """
+    if zeros is None:
+        return
+    canonical_name(zeros, "zeros", get_args(ZerosMode))
+    if not number_format(canonical_name(W_dtype, "W_dtype", WEIGHT_DTYPES)).is_unsigned:
+        raise ConfigError(
+            f"'zeros' must be None where W has no zero points (got {zeros!r} and W_dtype={W_dtype!r}); use an unsigned "
+            "format, or leave it out",
+            zeros=zeros, W_dtype=W_dtype,
+        )  # fmt: skip
+
+
 def _check_model(model: Any) -> None:
     check_module(model)
     if isinstance(model, torch.nn.Linear):
@@ -325,7 +347,10 @@ def quantize_layers(
     _check_model(model)
     check_weight_format(W_dtype)
     if not names:
-        raise ConfigError("'model' must have torch.nn.Linear layers that 'skip' does not name (got none)", model=model)
+        raise ConfigError(
+            f"'model' must have torch.nn.Linear layers that 'skip' does not name (got {_what_it_has(model)})",
+            model=model,
+        )
     for name in names:
         with _naming(name):
             empty_layer(model.get_submodule(name), W_dtype, group_size, **options)
@@ -421,7 +446,7 @@ def forget_ties(model: Any, parameters: Collection[str]) -> None:
             holder.tie_word_embeddings = False
 
 
-def dequantize_layers(model: torch.nn.Module, dtype: torch.dtype | None = None) -> None:
+def dequantize_layers(model: torch.nn.Module, dtype: torch.dtype | str | None = None) -> None:
     """Replace each `Linear` and packed `BitLinear` by a torch.nn.Linear with the same weight, where it is.
 
     `Experts` become the modules that they stand for.
@@ -432,7 +457,7 @@ def dequantize_layers(model: torch.nn.Module, dtype: torch.dtype | None = None) 
         If `model` is none or has adapters, or `dtype` is none of float16, bfloat16, float32 and None.
     """
     _check_model(model)
-    check_dtype(dtype)
+    wanted = as_model_dtype(dtype)
     unmerge_layers(model)
     names = [
         name
@@ -443,7 +468,13 @@ def dequantize_layers(model: torch.nn.Module, dtype: torch.dtype | None = None) 
     for name in track(names, "Dequantizing", len(names)):
         layer: Any = model.get_submodule(name)
         is_experts = isinstance(layer, Experts)
-        places.replace(name, dequantize_experts(layer, dtype) if is_experts else _float_layer(layer, dtype))
+        places.replace(name, dequantize_experts(layer, wanted) if is_experts else _float_layer(layer, wanted))
+
+
+def _what_it_has(model: torch.nn.Module) -> str:
+    """Say what a model has in the place of torch.nn.Linear layers."""
+    quantized = sum(isinstance(module, (Linear, BitLinear, Experts)) for module in model.modules())
+    return f"{quantized} that are quantized already; see dequantize_model" if quantized else "none"
 
 
 def _float_layer(layer: Linear | BitLinear, dtype: torch.dtype | None) -> torch.nn.Linear:

@@ -16,7 +16,7 @@ from bitquant.schedule.rules import all_rules
 from bitquant.tune.compile import Builder
 from bitquant.tune.isolated import ProcessMeasurer
 from bitquant.tune.predictor import default_predictor
-from bitquant.tune.work import SLOTS, Bench, Slot, SlotLostError, work
+from bitquant.tune.work import Bench, Slot, SlotLostError, slots_of, work
 from bitquant.versions import versions
 
 __all__ = ["slots_on_cluster"]
@@ -120,15 +120,16 @@ def slots_on_cluster(address: str, target_arch: str | None) -> Iterator[list[Slo
     try:
         if not was_initialized:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        actors = _start(ray, target_arch is not None)
+        actors, counts = _start(ray, "cpu" if target_arch is None else "cuda")
     except (ConnectionError, ray.exceptions.RayError) as error:
         raise UnsupportedError(f"the cluster {address!r} cannot be used: {error}") from error
     try:
         hellos = ray.get([actor.hello.remote() for actor in actors], timeout=_START_S)
         _check(hellos, target_arch)
-        count = 1 if target_arch is None else SLOTS
         yield [
-            _RaySlot(actor, hello["device"]) for actor, hello in zip(actors, hellos, strict=True) for _ in range(count)
+            _RaySlot(actor, hello["device"])
+            for actor, hello, count in zip(actors, hellos, counts, strict=True)
+            for _ in range(count)
         ]
     except ray.exceptions.RayError as error:
         raise UnsupportedError(f"the cluster {address!r} cannot be used: {error}") from error
@@ -141,28 +142,30 @@ def slots_on_cluster(address: str, target_arch: str | None) -> Iterator[list[Slo
             ray.shutdown()
 
 
-def _start(ray: Any, is_cuda: bool) -> list[Any]:
-    """Return an actor for each GPU of the cluster, or for each machine."""
+def _start(ray: Any, device_type: str) -> tuple[list[Any], list[int]]:
+    """Return an actor for each GPU of the cluster, or for each machine, and how many slots each has."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    host = ray.remote(_Host)
-    actors = []
+    host, is_cuda = ray.remote(_Host), device_type == "cuda"
+    actors, counts = [], []
     for node in ray.nodes():
         if not node["Alive"]:
             continue
-        count = int(node["Resources"].get("GPU", 0)) if is_cuda else 1
-        cpus = int(node["Resources"].get("CPU", 0)) // max(1, count)
-        for _ in range(count):
+        gpus = int(node["Resources"].get("GPU", 0)) if is_cuda else 1
+        cpus = int(node["Resources"].get("CPU", 0)) // max(1, gpus)
+        compilers = max(1, cpus)
+        for _ in range(gpus):
+            counts.append(slots_of(device_type, compilers))
             options = {
                 "num_cpus": cpus,
                 "num_gpus": int(is_cuda),
-                "max_concurrency": SLOTS if is_cuda else 1,
+                "max_concurrency": counts[-1],
                 "scheduling_strategy": NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
             }
-            actors.append(host.options(**options).remote("cuda" if is_cuda else "cpu", max(1, cpus)))
+            actors.append(host.options(**options).remote(device_type, compilers))
     if not actors:
         raise UnsupportedError("the cluster has no GPU; start its nodes with one, or tune with --target cpu")
-    return actors
+    return actors, counts
 
 
 def _check(hellos: list[dict[str, Any]], target_arch: str | None) -> None:

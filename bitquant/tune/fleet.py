@@ -340,8 +340,7 @@ def slots_here(
     try:
         made = made or start_measurers(device_type, gpus if device_type == "cuda" else [None])
         benches = [Bench(builder, measurer, rules, default_predictor()) for measurer in made]
-        # On a CPU compilers would compete with the kernels.
-        count = slots_of(workers // len(made)) if device_type == "cuda" else 1
+        count = slots_of(device_type, workers // len(made))
         yield Here([LocalSlot(bench) for bench in benches for _ in range(count)], builder, made)
     finally:
         builder.stop()

@@ -25,10 +25,10 @@ from bitquant.tune.predictor import Predictor, Remembered
 from bitquant.tune.search import Finished, Space, search
 from bitquant.tune.trial import Trial
 
-__all__ = ["SLOTS", "Bench", "LocalSlot", "Slot", "SlotLostError", "job_of", "slots_of", "work"]
+__all__ = ["Bench", "LocalSlot", "Slot", "SlotLostError", "job_of", "slots_of", "work"]
 
 #: Rungs that share a GPU, at least: one is compiled while another is measured.
-SLOTS = 2
+_LEAST_SLOTS = 2
 #: Rungs that are searched at the same time for each compiler. A round builds four candidates, and waits until they are
 #: timed, behind those of other rungs; so does the end of a search.
 _SLOTS_A_COMPILER = 0.75
@@ -48,9 +48,11 @@ class Bench:
     predictor: Predictor
 
 
-def slots_of(compilers: int) -> int:
-    """Return how many rungs share a GPU that has so many compilers: enough of them to keep all busy."""
-    return max(SLOTS, min(BENCHES, int(compilers * _SLOTS_A_COMPILER)))
+def slots_of(device_type: str, compilers: int) -> int:
+    """Return how many rungs share a device that has so many compilers: on a GPU, enough of them to keep all busy."""
+    if device_type != "cuda":
+        return 1  # Compilers would compete with the kernels.
+    return max(_LEAST_SLOTS, min(BENCHES, int(compilers * _SLOTS_A_COMPILER)))
 
 
 def job_of(

@@ -941,9 +941,10 @@ def test_command_on_a_cpu(tmp_path):
     assert all(re.match(r" *[0-9.]+ s  ", line) for line in lines)
     where = "cell 2/2 float16:uint4-g32-zeros 64x64 m=2: "
     assert re.search(re.escape(where) + r"ours [0-9.]+ us\n", result.stderr)
-    assert re.search(re.escape(where) + r"ours [0-9.]+ us, best peer torch linear [0-9.]+$", lines[-1])
+    assert re.search(re.escape(where) + r"ours [0-9.]+ us, best peer torch linear [0-9.]+ us$", lines[-1])
     assert "importing" in lines[0]
     assert "best peer / ours" in result.stdout
+    assert "\nTimes in us.\n" in result.stdout
     assert "floor" not in result.stdout.splitlines()[1]
     again = call("--from-json", file)
     assert (again.exit_code, again.stdout) == (0, result.stdout)

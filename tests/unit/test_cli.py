@@ -10,7 +10,7 @@ import pty
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import click
 import pytest
@@ -19,6 +19,7 @@ import tvm_ffi
 from click.testing import CliRunner
 
 import bitquant as bq
+from bitquant.__main__ import main as entry_point
 from bitquant.cli import app
 from bitquant.cli import doctor as doctor_module
 from bitquant.cli import run as run_module
@@ -230,6 +231,28 @@ def test_an_interrupt_is_130(monkeypatch):
     result = call("run", "--M", 1, "--target", "cpu", *SMALL)
     assert result.exit_code == 130
     assert result.stderr.strip() == "aborted"
+
+
+@pytest.mark.parametrize("group", [(), ("records",), ("trials",), ("cache",)])
+def test_lists_of_commands_fit_80_columns(group):
+    """No line about a command is cut off."""
+    result = CliRunner().invoke(cli, [*group, "--help"], terminal_width=80)
+    assert result.exit_code == 0
+    assert not re.search(r"\.\.\.$", result.stdout.split("Commands:")[1], re.MULTILINE)
+
+
+def test_an_interrupt_at_the_very_start(monkeypatch, capsys):
+    """Control-C while the command's own modules are imported has no traceback either."""
+
+    class Interrupted(ModuleType):
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "bitquant.cli.app", Interrupted("bitquant.cli.app"))
+    with pytest.raises(SystemExit) as ended:
+        entry_point()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "aborted\n"
 
 
 def test_a_warning_is_one_line(tmp_path):

@@ -281,6 +281,23 @@ def test_experts_of_other_ranks_count_as_zeros(tokens):
     assert torch.equal(made(x, torch.full_like(index, 4), weights), torch.zeros(tokens, 64))
 
 
+@pytest.mark.parametrize("tokens", [6, 40])
+def test_ids_beyond_32_bits_are_no_experts(tokens):
+    """On a CPU 2^32 + 1 is not expert 1, and -2^33 + 2 not expert 2, in either form."""
+    made = build(FORMATS["int4"])
+    x, index, weights = route(tokens)
+    index[::3, 0], index[1::4, 1], index[2] = 2**32 + 1, -(2**33) + 2, 2**62
+    assert difference(made(x, index, weights), reference(made, x, index, weights)) <= 2e-6
+
+
+@pytest.mark.parametrize("top_k", [2, 3])
+def test_ids_of_a_narrow_type_need_not_hold_the_number_of_experts(top_k):
+    """uint8 holds experts 0 ... 255, but not 256, which stands for none; with a third expert slots are sorted."""
+    made = build(FORMATS["int4"], E=256)
+    x, index, weights = route(5, E=256, top_k=top_k)
+    assert torch.equal(made(x, index.to(torch.uint8), weights), made(x, index, weights))
+
+
 def test_both_forms_agree_and_any_number_of_experts_of_a_token_is_right():
     """What is sorted differs from what is indexed by roundings; another k than top_k is sorted."""
     made = build(FORMATS["int4"])
@@ -403,6 +420,17 @@ def test_wrong_calls():
         made(x, index, weights[:2])
     with pytest.raises(bq.CallError, match=r"'A' must be of type torch\.float32"):
         made(x.half(), index, weights)
+    of = r"'hidden_states', cpu \(got meta\); use"
+    for x, index, weights in (route(3), route(40)):
+        for wrong in (index.float(), index.bool(), index.to(torch.complex64)):
+            with pytest.raises(bq.CallError, match=rf"'top_k_index' must be of an integer type \(got {wrong.dtype}\)"):
+                made(x, wrong, weights)
+        with pytest.raises(bq.CallError, match=r"'top_k_weights' must be of a floating-point type \(got torch.int64\)"):
+            made(x, index, index)
+        with pytest.raises(bq.CallError, match=rf"'top_k_index' must be on the device of {of}"):
+            made(x, index.to("meta"), weights)
+        with pytest.raises(bq.CallError, match=rf"'top_k_weights' must be on the device of {of}"):
+            made(x, index, weights.to("meta"))
     layer = made.gate_up
     with pytest.raises(bq.ConfigError, match="'e' must be one of 4 experts"):
         layer.load_expert(4, torch.zeros(192, 64, dtype=torch.int8))

@@ -258,7 +258,11 @@ MISTAKES = {
     "a path": (lambda: bq.quantize_model("a/model"), r"\(got str\); load_model opens a checkpoint"),
     "bits": (lambda: bq.quantize_model(llama(), bits=4), "did you mean 'W_dtype'"),
     "a layer": (lambda: bq.quantize_model(torch.nn.Linear(8, 8)), "use Linear.from_float"),
-    "no layers": (lambda: bq.quantize_model(torch.nn.Sequential(torch.nn.ReLU())), "'skip' does not name"),
+    "no layers": (lambda: bq.quantize_model(torch.nn.Sequential(torch.nn.ReLU())), "'skip' does not name .got none"),
+    "quantized": (
+        lambda: bq.quantize_model(torch.nn.Sequential(bq.BitLinear(32, 16))),
+        "got 1 that are quantized already; see dequantize_model",
+    ),
     "format": (lambda: bq.quantize_model(llama(), "uint9"), "'W_dtype' must be one of .*did you mean"),
     "16 bits": (lambda: bq.quantize_model(llama(), "float16"), "'W_dtype' must have at most 8 bits"),
     "a string": (lambda: bq.quantize_model(llama(), skip="lm_head"), r"use skip=\('lm_head',\)"),
@@ -268,7 +272,7 @@ MISTAKES = {
     ),
     "zeros": (
         lambda: bq.quantize_model(llama(), "int4", 32, zeros="original"),
-        "'zeros_mode' must be None where W has no",
+        "'zeros' must be None where W has no zero points .got 'original' and W_dtype='int4'",
     ),
     "group": (lambda: bq.quantize_model(llama(), group_size=0), "'group_size' must be an int >= 1"),
     "8-bit A": (

@@ -99,7 +99,7 @@ def test_who_waits_for_the_lock_computes_leaves(monkeypatch):
     run_all(item, range(3))
     assert most[0] == 1
     assert len(helped) == 3
-    # The leaves of two items of three are computed while another holds the lock; by one thread after the other none were.
+    # Leaves of two items of three are computed while another holds the lock; in one thread none would be.
     assert len(beside) == 90
     assert sum(beside) > 20
 

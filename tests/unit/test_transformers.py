@@ -165,8 +165,11 @@ def test_dequantize(saved, tmp_path):
     _, directory = saved
     model = AutoModelForCausalLM.from_pretrained(directory)
     other = bq.dequantize_model(AutoModelForCausalLM.from_pretrained(directory))
+    model.save_pretrained(tmp_path / "again")  # It leaves the name of a type in the model's config.
     model = model.dequantize()
     assert torch.equal(logits(model), logits(other))
+    named = bq.dequantize_model(AutoModelForCausalLM.from_pretrained(directory), "float32")
+    assert named.model.layers[0].mlp.up_proj.weight.dtype is torch.float32
     other.save_pretrained(tmp_path)
     assert "quantization_config" not in json.loads((tmp_path / "config.json").read_text())
     assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(tmp_path)), logits(other))

@@ -245,7 +245,8 @@ def test_enable_tuning(monkeypatch):
 
     monkeypatch.setattr(bq.Matmul, "hardware_aware_finetune", finetune)
     fields = {"M": 1, "N": 64, "K": 64, "W_dtype": "uint4", "fast_decoding": False}
-    assert bq.Matmul(bq.MatmulConfig(**fields), target="sm_90a", enable_tuning=True) in tuned
+    for target in ("sm_90a", "cpu"):
+        assert bq.Matmul(bq.MatmulConfig(**fields), target=target, enable_tuning=True) in tuned
 
 
 # Candidates.

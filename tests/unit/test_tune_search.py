@@ -590,7 +590,8 @@ def test_only_gains_are_records():
 @pytest.mark.parametrize(("compilers", "slots"), [(1, 2), (2, 2), (8, 6), (16, 12), (64, 16)])
 def test_rungs_share_a_gpu_as_there_are_compilers(compilers, slots):
     """Two at least, so that one compiles while another is measured, and no more than a measurer keeps operands of."""
-    assert slots_of(compilers) == slots
+    assert slots_of("cuda", compilers) == slots
+    assert slots_of("cpu", compilers) == 1
 
 
 def test_slots_on_different_devices_are_refused():

@@ -153,7 +153,8 @@ LAYER_FLAGS = (
 NN_ARGUMENTS = {
     "load_model": {
         "path": bq.load_model,
-        **arguments_of(nowhere, "device", "dtype", "on_unsupported", "scale_dtype", "merge", "quantize_activations"),
+        **arguments_of(nowhere, "device", "dtype", "on_unsupported", "scale_dtype", "merge", "opt_M"),
+        **arguments_of(nowhere, "quantize_activations"),
     },
     "read_checkpoint": {
         "path": bq.read_checkpoint,
@@ -205,6 +206,8 @@ def test_arguments_of_layers_and_models(function, argument):
             with pytest.raises(bq.BitquantError) as error:
                 NN_ARGUMENTS[function][argument](value)
             check_words(error)
+            if argument == "opt_M":  # M is what a config calls it.
+                assert "'opt_M'" in str(error.value)
 
 
 @pytest.mark.parametrize("operand", ["weight", "scales", "zeros", "bias", "channel_scale", "permutation"])
