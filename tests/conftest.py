@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import zlib
 from pathlib import Path
 
@@ -71,6 +72,14 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line("\n".join(lines))
         if path := os.environ.get("BITQUANT_FUZZ_SUMMARY"):
             Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def interruptible():
+    """Let an interrupt raise, also where pytest is a shell's background job, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -190,6 +190,7 @@ def test_an_interrupt_while_compilers_start_ends_those_that_run(monkeypatch):
     assert not Compiler.living
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_measurers_start_ends_them(monkeypatch):
     """Those that have not started yet end when they have."""
 

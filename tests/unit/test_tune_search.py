@@ -628,6 +628,7 @@ def test_an_interrupted_tuning_goes_on_where_it_was(tmp_path):
     assert len(fourth.sampled) == len(result.trials)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_leaves_no_comparison_in_part():
     """Finalists that were timed in turn count together: the best of some of them may not be the best."""
     stopped = threading.Event()
