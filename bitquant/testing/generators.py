@@ -407,7 +407,7 @@ class Inputs(inputs.Inputs):
 _SMALL_RESULT = 4096
 
 #: Below this float16, subnormal from 2^-14 on, would leave too few digits on the way.
-_LEAST_RMS = 2.0**-8
+_MIN_RMS = 2.0**-8
 
 
 def make_inputs(config: MatmulConfig, m: int, device: torch.device | str = "cpu", seed: int = 0) -> Inputs:
@@ -460,7 +460,7 @@ def _cancels(config: MatmulConfig, drawn: Inputs) -> bool:
     result = drawn.reference(dataclasses.replace(config, activation=None))
     norm = float(np.linalg.norm(result))
     for output in (result, drawn.reference(config)) if config.activation is not None else (result,):
-        if 0 < float(np.linalg.norm(output)) < _LEAST_RMS * math.sqrt(output.size):
+        if 0 < float(np.linalg.norm(output)) < _MIN_RMS * math.sqrt(output.size):
             return True
     return norm < terms * (0.999 if result.size <= FEW_ELEMENTS else 0.5)
 

@@ -28,7 +28,7 @@ from bitquant.tune.trial import Trial
 __all__ = ["Bench", "LocalSlot", "Slot", "SlotLostError", "job_of", "slots_of", "work"]
 
 #: Rungs that share a GPU, at least: one is compiled while another is measured.
-_LEAST_SLOTS = 2
+_MIN_SLOTS = 2
 #: Rungs that are searched at the same time for each compiler. A round builds four candidates, and waits until they are
 #: timed, behind those of other rungs; so does the end of a search.
 _SLOTS_A_COMPILER = 0.75
@@ -52,7 +52,7 @@ def slots_of(device_type: str, compilers: int) -> int:
     """Return how many rungs share a device that has so many compilers: on a GPU, enough of them to keep all busy."""
     if device_type != "cuda":
         return 1  # Compilers would compete with the kernels.
-    return max(_LEAST_SLOTS, min(BENCHES, int(compilers * _SLOTS_A_COMPILER)))
+    return max(_MIN_SLOTS, min(BENCHES, int(compilers * _SLOTS_A_COMPILER)))
 
 
 def job_of(

@@ -44,7 +44,7 @@ OPERATIONS_US = 790e6
 #: What Humming's heuristics want sizes to be multiples of; it fills up those of gpt-oss.
 HUMMING_COLUMNS = 128
 #: Most by which results may differ, over the largest of them: two roundings to bfloat16, of weights and of outputs.
-MOST_DIFFERENCE = 0.02
+MAX_DIFFERENCE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -389,7 +389,7 @@ class Comparison:
             D = contender.by_slots(tokens, calls[0]()).float()
             self.reference = D if self.reference is None else self.reference
             error = float((D - self.reference).abs().max() / self.reference.abs().max())
-            if not error < MOST_DIFFERENCE:
+            if not error < MAX_DIFFERENCE:
                 print(f"\n{self.title}, {tokens} tokens, {name}: differs by {error:.3g} of the largest", flush=True)
         return GraphTimer(calls)
 

@@ -23,7 +23,7 @@ from bitquant.profiling import CACHE_FACTOR, graph_latency_us
 X_DTYPES = ("float16", "bfloat16", "float32")
 DTYPES = ("int8", "float8_e4m3", "float8_e5m2")
 #: Inputs of a graph, at most and at least.
-MOST, LEAST_INPUTS = 64, 4
+MAX_INPUTS, MIN_INPUTS = 64, 4
 
 
 def formula(x: torch.Tensor, dtype: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,7 +57,7 @@ def main() -> None:
     for x_name, dtype, K, m in itertools.product(options.x_dtype, options.dtype, options.K, options.m):
         x_dtype = number_format(x_name).torch_dtype
         size_bytes = m * K * x_dtype.itemsize
-        count = max(LEAST_INPUTS, min(MOST, CACHE_FACTOR * properties.L2_cache_size // size_bytes + 1))
+        count = max(MIN_INPUTS, min(MAX_INPUTS, CACHE_FACTOR * properties.L2_cache_size // size_bytes + 1))
         inputs = [torch.randn(m, K, device="cuda").to(x_dtype) for _ in range(count)]
         torch.compiler.reset()  # Each shape has a program of its own.
         compiled = torch.compile(formula, fullgraph=True, dynamic=False)
