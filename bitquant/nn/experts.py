@@ -20,9 +20,9 @@ __all__ = ["Experts", "ExpertsLinear", "Gate"]
 #: meets 4, MXFP4) with 64 tokens, 8 rows, 214 and 252, with 128 528 and 307; Qwen3-30B-A3B (128 of 8, uint4) with 128
 #: tokens, 8 rows, 179 and 217, with 256 314 and 270. On two threads of an EPYC both take as long at 2 to 8 rows (uint4,
 #: hidden 1024: 32 experts of 4, 8 of 2, 128 of 8).
-_MOST_ROWS = {"cpu": 3, "cuda": 8}
+_MAX_ROWS = {"cpu": 3, "cuda": 8}
 #: Elements of the float32 temporary in which experts' rows are weighted, before they are summed: 256 MiB.
-_MOST_SUMMED = 2**26
+_MAX_SUMMED = 2**26
 
 
 class Gate(torch.nn.Module):
@@ -181,7 +181,7 @@ class Experts(torch.nn.Module):
         k = top_k_index.shape[1]
         has_activation = self.gate_up.activation is not None
         wants_gradient = torch.is_grad_enabled() and (hidden_states.requires_grad or top_k_weights.requires_grad)
-        few = tokens * k <= _MOST_ROWS["cuda" if hidden_states.is_cuda else "cpu"] * self.num_experts
+        few = tokens * k <= _MAX_ROWS["cuda" if hidden_states.is_cuda else "cpu"] * self.num_experts
         if few and k == self.top_k and not wants_gradient:
             if not hidden_states.is_cuda:  # On a GPU it would be one more launch for each layer and token.
                 top_k_index = top_k_index.clamp(-1, self.num_experts)
@@ -214,7 +214,7 @@ class Experts(torch.nn.Module):
         D = self.down.sorted(h, offsets, ids)
         row_of_slot = torch.empty_like(order).scatter_(0, order, torch.arange(T * k, device=device)).view(T, k)
         slots = (row_of_slot, is_ours, top_k_weights)
-        step = max(1, _MOST_SUMMED // max(1, k * D.shape[-1]))
+        step = max(1, _MAX_SUMMED // max(1, k * D.shape[-1]))
         if step >= T:
             return _summed(D, *slots)
         parts = zip(*(t.split(step) for t in slots), strict=True)
