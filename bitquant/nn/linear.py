@@ -421,11 +421,17 @@ class Linear(MergeableModule):
         Raises
         ------
         ConfigError
-            If `linear` is not a torch.nn.Linear, its weight is not finite, `zeros_mode` is given for a format without
-            zero points, or a rule of `MatmulConfig` is broken.
+            If `linear` is not a torch.nn.Linear, its weight is float64 or not finite, `zeros_mode` is given for a
+            format without zero points, or a rule of `MatmulConfig` is broken.
         """
         if not isinstance(linear, torch.nn.Linear):
             raise ConfigError(f"'linear' must be a torch.nn.Linear (got {type(linear).__name__})", linear=linear)
+        if linear.weight.dtype is torch.float64:
+            raise ConfigError(
+                "'linear' must have a weight of at most 32 bits, which kernels compute in (got torch.float64); use "
+                ".float() of the layer or the model",
+                linear=linear,
+            )
         fields = rounded_fields(linear, W_dtype, group_size, A_dtype, out_dtype, zeros_mode)
         by_row = fields["with_channel_scale"]
         with torch.device("meta"):

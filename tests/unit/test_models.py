@@ -263,6 +263,10 @@ MISTAKES = {
         lambda: bq.quantize_model(torch.nn.Sequential(bq.BitLinear(32, 16))),
         "got 1 that are quantized already; see dequantize_model",
     ),
+    "float64": (
+        lambda: bq.quantize_model(llama().double(), group_size=32),
+        r"'linear' must have a weight of at most 32 bits.*\(got torch.float64\); use .float\(\)",
+    ),
     "format": (lambda: bq.quantize_model(llama(), "uint9"), "'W_dtype' must be one of .*did you mean"),
     "16 bits": (lambda: bq.quantize_model(llama(), "float16"), "'W_dtype' must have at most 8 bits"),
     "a string": (lambda: bq.quantize_model(llama(), skip="lm_head"), r"use skip=\('lm_head',\)"),
@@ -279,7 +283,6 @@ MISTAKES = {
         lambda: bq.quantize_model(llama(), "nf4", 32, A_dtype="int8"),
         r"'model.layers.0.self_attn.q_proj': 'W_dt",
     ),
-    "float64": (lambda: bq.quantize_model(llama().double(), group_size=32), "'A_dtype' must be one of"),
     "option": (
         lambda: bq.quantize_model(llama(), group_size=32, opt_m=1),
         "'opt_m' must be a parameter of this function or of Linear; did you mean 'opt_M'",
