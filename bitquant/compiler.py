@@ -189,35 +189,51 @@ def _include_folders(root: Path) -> tuple[Path, ...]:
     return (root / "include", *sorted(root.glob("targets/*-linux/include")))
 
 
-def _find_nvrtc() -> CudaCompiler | None:
+def _find_nvrtc() -> CudaCompiler | str:
+    """Return NVRTC with CUDA's headers, or why there is none."""
     try:
         from cuda.bindings import nvrtc
 
         status, major, minor = nvrtc.nvrtcVersion()
-    except Exception:  # noqa: BLE001  cuda-bindings raises its own types where the library cannot be loaded
-        return None
+    except ModuleNotFoundError as error:
+        return f"the package cuda-bindings is not installed ({error})"
+    except Exception as error:  # noqa: BLE001  cuda-bindings raises its own types where the library cannot be loaded
+        return f"the library cannot be loaded ({type(error).__name__}: {error})"
     if int(status) != 0:
-        return None
+        return f"nvrtcVersion returned {status}"
     for root in (*_wheel_roots(), *_toolkit_roots()):
         if dirs := _include_dirs(root):
             return CudaCompiler("nvrtc", f"{major}.{minor}", None, dirs)
-    return None
+    return f"NVRTC {major}.{minor} is installed, but CUDA's headers are not"
 
 
-def _find_nvcc() -> CudaCompiler | None:
+def _find_nvcc() -> CudaCompiler | str:
+    """Return nvcc with its headers, or why there is none."""
+    reason = "no CUDA toolkit"
     for root in _toolkit_roots():
         nvcc, dirs = root / "bin" / "nvcc", _include_dirs(root)
-        if not nvcc.is_file() or dirs is None:
+        if not nvcc.is_file():
+            continue
+        if dirs is None:
+            reason = f"{nvcc} has no headers of CUDA"
             continue
         answer = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=False)
         if match := re.search(r"release (\d+\.\d+)", answer.stdout):
             return CudaCompiler("nvcc", match[1], str(nvcc), dirs)
-    return None
+        reason = f"{nvcc} --version names no release"
+    return reason
 
 
 @functools.cache
-def _detected_compiler() -> CudaCompiler | None:
-    return _find_nvrtc() or _find_nvcc()
+def _detected_compiler() -> CudaCompiler | str:
+    """Return the compiler of this machine, or why there is none."""
+    reasons = {}
+    for name, find in (("NVRTC", _find_nvrtc), ("nvcc", _find_nvcc)):
+        found = find()
+        if isinstance(found, CudaCompiler):
+            return found
+        reasons[name] = found
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
 
 
 def cuda_compiler() -> CudaCompiler:
@@ -226,11 +242,11 @@ def cuda_compiler() -> CudaCompiler:
     Raises
     ------
     UnsupportedError
-        If there is none; the message says what to install.
+        If there is none; the message says what was looked for, and what to install.
     """
     compiler = _detected_compiler()
-    if compiler is None:
-        raise UnsupportedError(f"no CUDA compiler found: neither NVRTC with CUDA's headers nor nvcc; {_INSTALL_HINT}")
+    if isinstance(compiler, str):
+        raise UnsupportedError(f"no CUDA compiler found ({compiler}); {_INSTALL_HINT}")
     return compiler
 
 
