@@ -108,6 +108,23 @@ class TuningResult:
         """
         return floor_us(self.operator.config, rung, target_gpu(self.operator.target), is_uniform=True)
 
+    def __str__(self) -> str:
+        """Return what was tuned, and two lines a rung: the best time beside the one before, and its rule and hint."""
+        lines = [f"{self.operator.config} on {self.device}"]
+        for rung in dict.fromkeys(t.candidate.rung for t in self.trials):
+            trials = self.of_rung(rung)
+            failed = sum(t.status != "measured" for t in trials)
+            count = f"{len(trials)} trial{'s'[: len(trials) != 1]}" + (f", {failed} without a time" if failed else "")
+            if (best := self.best.get(rung)) is None or best.latency_us is None:
+                lines.append(f"m={rung}: no candidate works; {count}")
+                continue
+            before_us = self.before(rung).latency_us
+            former = "the kernel before failed" if before_us is None else f"{before_us:.2f} us before"
+            floor = f"{best.latency_us / self.floor_us(rung):.2f} of the floor"
+            lines.append(f"m={rung}: {best.latency_us:.2f} us, {floor}; {former}; {count}")
+            lines.append(f"    {best.candidate.rule.name}: {best.candidate.hint}")
+        return "\n".join(lines)
+
     def _repr_html_(self) -> str:
         """Return the trials as a table, by rung, the fastest first: what a notebook shows."""
         headers = ["m", "rule", "hint", "us", "of the floor", "status", "note"]

@@ -587,6 +587,19 @@ def test_only_gains_are_records():
     assert [r.rung for r in result.records(0.02)] == [8]
 
 
+def test_a_result_prints_as_lines():
+    """Each rung has its best time, the one before, the distance to the floor, and the hint; a rung may have no kernel."""
+    of_gpu = Subject(CONFIG, cuda_target("sm_90a"), "fragment")
+    before, best = (trial(x, us, is_final=True) for x, us in ((1, 12.5), (2, 10.0)))
+    failed = replace(before, candidate=replace(before.candidate, rung=8), status="failed", latency_us=None)
+    result = TuningResult(of_gpu, "NVIDIA H200", (before, best, failed), {1: best}, {})
+    title, first, hint, second = str(result).splitlines()
+    assert title == f"{CONFIG} on NVIDIA H200"
+    assert first == f"m=1: 10.00 us, {10 / result.floor_us(1):.2f} of the floor; 12.50 us before; 2 trials"
+    assert hint == f"    {best.candidate.rule.name}: {best.candidate.hint}"
+    assert second == "m=8: no candidate works; 1 trial, 1 without a time"
+
+
 @pytest.mark.parametrize(("compilers", "slots"), [(1, 2), (2, 2), (8, 6), (16, 12), (64, 16)])
 def test_rungs_share_a_gpu_as_there_are_compilers(compilers, slots):
     """Two at least, so that one compiles while another is measured, and no more than a measurer keeps operands of."""

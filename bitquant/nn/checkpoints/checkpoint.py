@@ -353,7 +353,9 @@ def find_weights(place: Path) -> Path:
             return files[0]
         if files:
             names = ", ".join(file.name for file in files)
-            raise checkpoint_error(str(place), f"must hold one checkpoint (got {names})", fix="pass one of these files")
+            raise checkpoint_error(
+                str(place), f"must hold one checkpoint (got {names})", fix="keep one, or name it model.safetensors"
+            )
     if pickles := [f.name for p in ("*.bin", "*.pt", "*.pth") for f in sorted(place.glob(p))]:
         raise checkpoint_error(
             str(place), f"holds pickled tensors ({', '.join(pickles[:3])}), which are not read",
