@@ -588,7 +588,7 @@ def test_only_gains_are_records():
 
 
 def test_a_result_prints_as_lines():
-    """Each rung has its best time, the one before, the distance to the floor, and the hint; a rung may have no kernel."""
+    """Each rung has its best time, the floor, the time before and the hint; a rung may have no kernel."""
     of_gpu = Subject(CONFIG, cuda_target("sm_90a"), "fragment")
     before, best = (trial(x, us, is_final=True) for x, us in ((1, 12.5), (2, 10.0)))
     failed = replace(before, candidate=replace(before.candidate, rung=8), status="failed", latency_us=None)
