@@ -17,7 +17,7 @@ from bitquant.compute.activation import activated
 from bitquant.compute.matmul import cast_output, decode_weight, epilogue_value, placeholder, tag
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WeightLayout
-from bitquant.operands import GROUPED_OPERANDS, Operand, present
+from bitquant.operands import GROUPED_OPERANDS, present
 
 __all__ = [
     "OfExpert",
@@ -122,35 +122,34 @@ def grouped_matmul_dequantize_b(
         B_decode (all experts), Expert (of each row or slot), C (the reduction), H (with an activation: what it is of),
         P (where slots are summed: theirs), D. Rows that belong to no expert are zeros here.
     """
-    one = config.matmul
-    E, N, K = config.num_experts, config.N, config.K
-    M = rung if config.has_fixed_rows(rung) else tirx.Var("m", "int32")
-    given: dict[str, Expr] = {o.name: placeholder(o, config, M, layout) for o in present(config)}
-    A, B = given["A"], given["B"]
-    slots = config.slots_of("slots")
-    dtype = decode_dtype or one.decode_dtype
-    reduce_dtype = one.reduce_dtype
+    return tag(_Definition(config, rung, decode_dtype, layout).function(), config, rung, layout)
 
-    def weight(e: Expr, n: Expr, k: Expr) -> Expr:
-        stored, scale, zeros = (of_expert(given.get(name), e) for name in ("B", "Scale", "Zeros"))
-        return decode_weight(one, stored, scale, zeros, n, k, dtype, layout)
 
-    needs_decode = one.needs_decode or layout != "plain"
-    B_decode = te.compute((E, N, K), weight, name="B_decode") if needs_decode else B
-    if config.is_indexed:
-        ids, none = given["ExpertIds"], tirx.const(E, "uint32")
-        # Without a sign, what is negative is large.
-        Expert = te.compute(
-            (M, *slots), lambda t, j: tirx.min(ids[t, j].astype("uint32"), none).astype("int32"), name="Expert"
-        )
-    else:
-        offsets, e = given["Offsets"], te.reduce_axis((0, E), name="e")
-        # Rows that stand behind the end of e experts are those of expert e.
-        Expert = te.compute((M,), lambda s: te.sum((offsets[e] <= s).astype("int32"), axis=e), name="Expert")
-    k = te.reduce_axis((0, K), name="k")
+class _Definition:
+    """The stages of the definition. A place is (s, n), or (t, j, n) where rows are indexed; without n it is a slot."""
 
-    def named(value: Callable[..., Expr]) -> Callable[..., Expr]:
-        """Return a function of a row, or slot, and a column with the names that axes have in the formulas."""
+    def __init__(self, config: GroupedMatmulConfig, rung: int, decode_dtype: str | None, layout: WeightLayout) -> None:
+        self.config, self.one, self.layout = config, config.matmul, layout
+        self.rows = rung if config.has_fixed_rows(rung) else tirx.Var("m", "int32")
+        self.given: dict[str, Expr] = {o.name: placeholder(o, config, self.rows, layout) for o in present(config)}
+        self.slots, self.slots_of_A = config.slots_of("slots"), config.slots_of(config.A_rows)
+        self.decode_dtype = decode_dtype or self.one.decode_dtype
+        self.needs_decode = self.one.needs_decode or layout != "plain"
+
+    def function(self) -> tvm.tirx.PrimFunc:
+        """Return the function of all stages."""
+        config = self.config
+        self.B_decode = self.decoded() if self.needs_decode else self.given["B"]
+        self.Expert = self.expert_of_slot() if config.is_indexed else self.expert_of_row()
+        self.k = te.reduce_axis((0, config.K), name="k")
+        self.C = self.stage("C", config.N, self.product)
+        if config.activation is not None:
+            self.H = self.stage("H", config.N, self.argument)
+        D = self.sums_of_slots() if config.reduces_slots else self.stage("D", config.columns, self.output)
+        return te.create_prim_func([*self.given.values(), D])
+
+    def stage(self, name: str, columns: int, value: Callable[..., Expr]) -> Expr:
+        """Return a stage with an element for each place, whose axes have the names that they have in the formulas."""
 
         def of_slot(t: Expr, j: Expr, n: Expr) -> Expr:
             return value(t, j, n)
@@ -158,69 +157,92 @@ def grouped_matmul_dequantize_b(
         def of_row(s: Expr, n: Expr) -> Expr:
             return value(s, n)
 
-        return of_slot if config.is_indexed else of_row
+        named = of_slot if self.config.is_indexed else of_row
+        return te.compute((self.rows, *self.slots, columns), named, name=name)
 
-    def row(operand: Operand, place: tuple[Expr, ...]) -> Expr:
-        """Return the element of an operand by rows of A, of a token or of its slot."""
-        dims = 1 + len(config.slots_of(config.A_rows))
-        return given[operand.name][place[:dims]]
+    # Weights and experts.
 
-    def product(*place: Expr) -> Expr:
+    def decoded(self) -> Expr:
+        """Return the stage of the decoded weights of all experts."""
+
+        def weight(e: Expr, n: Expr, k: Expr) -> Expr:
+            stored, scale, zeros = (of_expert(self.given.get(name), e) for name in ("B", "Scale", "Zeros"))
+            return decode_weight(self.one, stored, scale, zeros, n, k, self.decode_dtype, self.layout)
+
+        return te.compute((self.config.num_experts, self.config.N, self.config.K), weight, name="B_decode")
+
+    def expert_of_slot(self) -> Expr:
+        """Return the stage of each slot's expert, where rows are indexed."""
+        ids, none = self.given["ExpertIds"], tirx.const(self.config.num_experts, "uint32")
+        # Without a sign, what is negative is large.
+        return te.compute(
+            (self.rows, *self.slots),
+            lambda t, j: tirx.min(ids[t, j].astype("uint32"), none).astype("int32"),
+            name="Expert",
+        )
+
+    def expert_of_row(self) -> Expr:
+        """Return the stage of each row's expert, where rows are sorted."""
+        offsets, e = self.given["Offsets"], te.reduce_axis((0, self.config.num_experts), name="e")
+        # Rows that stand behind the end of e experts are those of expert e.
+        return te.compute((self.rows,), lambda s: te.sum((offsets[e] <= s).astype("int32"), axis=e), name="Expert")
+
+    # Values of places.
+
+    def product(self, *place: Expr) -> Expr:
+        """Return the sum over K."""
         *slot, n = place
-        e = tirx.min(Expert[tuple(slot)], E - 1)
-        in_A = (*slot[: 1 + len(config.slots_of(config.A_rows))], k)
-        a = one.A_format.value(A[in_A], reduce_dtype)
-        b = B_decode[e, n, k]
-        b = b.astype(reduce_dtype) if needs_decode else one.W_format.value(b, reduce_dtype)
-        return te.sum(a * b, axis=k)
+        e = tirx.min(self.Expert[tuple(slot)], self.config.num_experts - 1)
+        in_A = (*slot[: 1 + len(self.slots_of_A)], self.k)
+        dtype = self.one.reduce_dtype
+        a = self.one.A_format.value(self.given["A"][in_A], dtype)
+        b = self.B_decode[e, n, self.k]
+        b = b.astype(dtype) if self.needs_decode else self.one.W_format.value(b, dtype)
+        return te.sum(a * b, axis=self.k)
 
-    C = te.compute((M, *slots, N), named(product), name="C")
-
-    def epilogue(slot: tuple[Expr, ...], n: Expr) -> dict[str, Expr]:
-        inside = tirx.min(Expert[slot], E - 1)
+    def epilogue(self, slot: tuple[Expr, ...], n: Expr) -> dict[str, Expr]:
+        """Return what `slot_value` needs, by the names of its parameters."""
+        inside = tirx.min(self.Expert[slot], self.config.num_experts - 1)
+        in_A = slot[: 1 + len(self.slots_of_A)]
         return {
-            o.argument: row(o, slot) if o.rows == "A" else given[o.name][inside, n]
-            for o in present(config, GROUPED_OPERANDS)
+            o.argument: self.given[o.name][in_A] if o.rows == "A" else self.given[o.name][inside, n]
+            for o in present(self.config, GROUPED_OPERANDS)
             if o.role in ("factor", "addend")
         }
 
-    if config.activation is not None:
+    def argument(self, *place: Expr) -> Expr:
+        """Return an argument of the activation."""
+        *slot, n = place
+        return epilogue_value(self.one, self.C[place], **self.epilogue(tuple(slot), n))[0]
 
-        def argument(*place: Expr) -> Expr:
-            *slot, n = place
-            return epilogue_value(one, C[place], **epilogue(tuple(slot), n))[0]
-
-        H = te.compute((M, *slots, N), named(argument), name="H")
-
-    def valued(*place: Expr) -> tuple[Expr, Expr, str]:
+    def valued(self, *place: Expr) -> tuple[Expr, Expr, str]:
         """Return whether a slot has an expert, its value, and the type of that."""
-        *before, n = place
+        config, (*before, n) = self.config, place
         slot = tuple(before)
-        routing = given["RoutingWeights"][slot] if config.with_routing_weights else None
+        routing = self.given["RoutingWeights"][slot] if config.with_routing_weights else None
         if config.activation is None:
-            value, value_dtype = slot_value(config, C[place], routing, **epilogue(slot, n))
+            value, dtype = slot_value(config, self.C[place], routing, **self.epilogue(slot, n))
         else:
-            gate, up = (H[slot + (2 * n + i,)] for i in range(2))  # noqa: RUF005 - no star in an index before 3.11
-            value, value_dtype = activated_slot_value(config, gate, up, routing)
-        return Expert[slot] < E, value, value_dtype
+            gate, up = (self.H[slot + (2 * n + i,)] for i in range(2))  # noqa: RUF005 - no star in an index before 3.11
+            value, dtype = activated_slot_value(config, gate, up, routing)
+        return self.Expert[slot] < config.num_experts, value, dtype
 
-    def output(*place: Expr) -> Expr:
-        has_expert, value, value_dtype = valued(*place)
-        out = rounded_output(config, value, value_dtype)
+    def output(self, *place: Expr) -> Expr:
+        """Return an element of D where it is that of a row or slot."""
+        has_expert, value, dtype = self.valued(*place)
+        out = rounded_output(self.config, value, dtype)
         # No Select, whose operands are all read: its condition would take the clamp out of their indices.
-        return tirx.if_then_else(has_expert, out, tirx.const(0, config.out_format.tvm_dtype))
+        return tirx.if_then_else(has_expert, out, tirx.const(0, self.config.out_format.tvm_dtype))
 
-    if config.reduces_slots:
+    def partial(self, *place: Expr) -> Expr:
+        """Return what a slot adds to an element of D."""
+        has_expert, value, _ = self.valued(*place)
+        return tirx.if_then_else(has_expert, value, tirx.const(0, "float32"))
 
-        def partial(*place: Expr) -> Expr:
-            has_expert, value, _ = valued(*place)
-            return tirx.if_then_else(has_expert, value, tirx.const(0, "float32"))
-
-        P = te.compute((M, *slots, config.columns), named(partial), name="P")
-        j = te.reduce_axis((0, config.top_k), name="j")
-        summed = te.compute((M, config.columns), lambda t, n: te.sum(P[t, j, n], axis=j), name="S")
-        D = te.compute((M, config.columns), lambda t, n: rounded_output(config, summed[t, n], "float32"), name="D")
-    else:
-        D = te.compute((M, *slots, config.columns), named(output), name="D")
-    func = te.create_prim_func([*given.values(), D])
-    return tag(func, config, rung, layout)
+    def sums_of_slots(self) -> Expr:
+        """Return D where it is the sums of the slots of each token."""
+        shape = self.rows, self.config.columns
+        P = self.stage("P", self.config.columns, self.partial)
+        j = te.reduce_axis((0, self.config.top_k), name="j")
+        summed = te.compute(shape, lambda t, n: te.sum(P[t, j, n], axis=j), name="S")
+        return te.compute(shape, lambda t, n: rounded_output(self.config, summed[t, n], "float32"), name="D")
