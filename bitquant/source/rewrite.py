@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from bitquant.source.kernel import Instruction, Kernel, Statement, instructions
+from bitquant.source.lines import broken
 from bitquant.source.names import is_temporary, name_temporaries
 from bitquant.source.sections import add_comments
 from bitquant.source.text import NAME, Unknown, is_name, readable_literal, without_parentheses
@@ -36,6 +37,10 @@ _SCALAR_MACRO = f"""\
 #define {_SCALAR}(type, name) type name##_[1], &name = name##_[0]
 """
 _CLUSTER_RANK = "tvm_builtin_cluster_ctaid_x"
+_UNUSED = "TVM emits this, and nothing uses the result."
+_HEAD = re.compile(r"(.*\()(.+)\) \{")
+#: What stores to memory, and takes its address as that of constants.
+_STORES = ("st.", "red.", "atom.", "cp.async.bulk.global", "cp.reduce")
 
 
 def readable(source: str) -> str:
@@ -90,8 +95,8 @@ def _rewritten(text: str, known: dict[str, Instruction], functions: dict[str, st
         text = _Writer(Kernel.parse(short, known), known, functions, words).text()
     except Unknown:
         return _renamed(text, functions)
-    declared, defined = definition[: definition.find(" {\n")], text[: text.find(" {\n")]
-    return head.replace(f"{declared};\n", f"{defined};\n") + text
+    declared = definition[: definition.find(" {\n")]
+    return head.replace(f"{declared};\n", "") + text
 
 
 def _defined(index: str) -> str:
@@ -109,7 +114,7 @@ def _function_names(known: dict[str, Instruction], words: set[str]) -> dict[str,
     for name, instruction in known.items():
         if not name.startswith("tvm_builtin_"):
             continue
-        plain = name.removeprefix("tvm_builtin_")
+        plain = "cluster_rank" if name == _CLUSTER_RANK else name.removeprefix("tvm_builtin_")
         from_ptx = "ptx_" + re.sub(r"[.:]+", "_", instruction.mnemonic)
         new = from_ptx if instruction.mnemonic and from_ptx not in taken else plain
         if new not in taken:
@@ -140,7 +145,7 @@ class _Writer:
         add_comments(kernel, self.known, names)
         self.names = {**self.functions, **names}
         self._new = _NewTokens(self.names, self.scalars | self.references)
-        lines, depth = [NAME.sub(lambda match: names.get(match[0], match[0]), kernel.head)], 1
+        lines, depth = self._head(), 1
         for statement in kernel.statements:
             if statement.kind == "gone":
                 continue
@@ -150,17 +155,42 @@ class _Writer:
             indent = "  " * depth
             if statement.comment:
                 lines.append(f"{indent}// {statement.comment}")
-            lines.append(indent + line if line else line)
+            lines += broken(indent + line)
             if line[-1:] == "{":
                 depth += 1
         lines.append("}")
         return "\n".join(lines)
 
+    def _head(self) -> list[str]:
+        """Return the lines up to the body: a parameter a line.
+
+        const are those that instructions alone read. Where the compiler chooses the load, const would have a say in it.
+        """
+        kernel = self.kernel
+        head = NAME.sub(lambda match: self.names.get(match[0], match[0]), kernel.head)
+        match = _HEAD.fullmatch(head)
+        if match is None:
+            return [head]
+        declaration, parameters = match[1], match[2].split(", ")
+        read = {p.rpartition(" ")[2] for p in parameters if "* __restrict__" in p}
+        for statement in kernel.statements:
+            if read.isdisjoint(statement.names):
+                continue
+            tokens = statement.tokens
+            if statement.called and self.known[statement.called].mnemonic.startswith(_STORES):
+                read.difference_update(statement.names)
+            for i, token in enumerate(tokens):
+                if token.partition("[")[0] in read and tokens[i - 2 : i] != ["&", "("]:
+                    read.discard(token.partition("[")[0])
+        parameters = [f"const {p}" if p.rpartition(" ")[2] in read else p for p in parameters]
+        return [declaration, *(f"    {p}," for p in parameters[:-1]), f"    {parameters[-1]}) {{"]
+
     def _remove_unused(self) -> None:
         """Remove what nobody reads, where the compiler takes no notice.
 
         The first value of a block with a loop's variable + 1 stays: that equals the loop's own, and the compiler
-        computes both where it meets the first. Of volatile instructions the calls stay.
+        computes both where it meets the first. Of volatile instructions the calls stay: without them,
+        others are scheduled differently.
         """
         uses = self.kernel.uses
         computed: set[tuple[int, str]] = set()
@@ -183,10 +213,12 @@ class _Writer:
                 computed |= successors
             elif set(called) == {_CLUSTER_RANK}:
                 statement.kind, statement.target, statement.name = "code", "", ""
+                statement.comment = _UNUSED
                 statement.tokens = [_CLUSTER_RANK, "(", ")", ";"]
                 statement.tokens += [" ", *statement.tokens] * (len(called) - 1)
             elif called == ["__shfl_sync"] and tokens[0] == "__shfl_sync" and tokens[-2:] == [")", ";"]:
                 statement.kind, statement.target, statement.name = "code", "", ""
+                statement.comment = _UNUSED
 
     def _scalars(self) -> None:
         """Make scalars of arrays of one element that are written once and used up to the next branch.

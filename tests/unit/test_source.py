@@ -19,6 +19,7 @@ from bitquant.compiler import compile_cuda_source
 from bitquant.compute.matmul import matmul_dequantize_b, symbol
 from bitquant.schedule import preferred_layout, schedule_module
 from bitquant.source import readable
+from bitquant.source.lines import WIDTH, broken, is_continued
 from bitquant.source.text import Unknown, readable_literal, tokenize, without_parentheses
 
 PREAMBLE = """\
@@ -42,7 +43,7 @@ def made(*lines: str, preamble: str = PREAMBLE) -> str:
     text = f"{preamble}{HEAD};\n{HEAD} {{\n" + "".join(f"  {line}\n" for line in lines) + "}\n"
     result = readable(text)
     assert readable(result) == result
-    return result[result.rindex("{", 0, result.index("\n", result.rindex(" f("))) + 2 :].removesuffix("}\n")
+    return result[result.index("{\n", result.rindex(" f(")) + 2 :].removesuffix("}\n")
 
 
 def test_a_product_is_named_by_its_operands():
@@ -132,7 +133,9 @@ def test_unused_variables_go_and_volatile_instructions_stay():
     assert (
         got
         == """\
-  cluster_ctaid_x(); cluster_ctaid_x();
+  // TVM emits this, and nothing uses the result.
+  cluster_rank(); cluster_rank();
+  // TVM emits this, and nothing uses the result.
   __shfl_sync(0xffffffffu, WARP, 0, 32);
   for (int i = 0; i < 4; ++i) {
     int index = i + 1;
@@ -141,6 +144,32 @@ def test_unused_variables_go_and_volatile_instructions_stay():
   }
 """
     )
+
+
+def test_inputs_are_const():
+    """A parameter a line; const are those that instructions read, not those that are stored or that C++ loads."""
+    text = f"{PREAMBLE}{HEAD};\n{HEAD} {{\n"
+    text += "  tvm_builtin_ptx_ld_global_nc_u32(x, (&(B_ptr[0])));\n  D_ptr[0] = 0x1p+0f/*1.000000e+00*/;\n}\n"
+    head = ("    const int* __restrict__ B_ptr,\n    float* __restrict__ D_ptr,\n    int m) {\n",)
+    assert head[0] in readable(text)
+    assert readable(text).count('extern "C"') == 1
+    text = text.replace("(&(B_ptr[0]))", "B_ptr[0]")
+    assert "(\n    int* __restrict__ B_ptr,\n" in readable(text)
+
+
+def test_long_statements_are_broken():
+    """Lines end between arguments or before operators, where the fewest brackets are, and join to what they were."""
+    name = "ptx_" + 70 * "x"
+    line = f"  {name}(a[0], (void*)(b + {20 * 'c'} * 2u), d + e);"
+    lines = [f"  {name}(a[0],", f"      (void*)(b + {20 * 'c'} * 2u), d + e);"]
+    assert broken(line) == lines
+    assert [is_continued(part) for part in lines] == [True, False]
+    sums = "  total = " + " + ".join(f"f({'x' * 20}, {i})" for i in range(9)) + ";"
+    assert all(part.startswith("      + f(") for part in broken(sums)[1:])
+    for whole in (line, sums, f"  {'y' * 120};"):
+        assert " ".join(part.strip() for part in broken(whole)) == whole.strip()
+        assert broken(whole)[0].startswith("  ")
+    assert broken("  x = 1;") == ["  x = 1;"]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +188,7 @@ def test_what_is_not_known_is_left_alone(line):
     """A kernel with a statement that TVM does not print stays as it is, but for the names of functions."""
     body = f"  alignas(64) uint _ptr[1];\n  _ptr[0] = (uint)16711935;\n  {line}\n  tvm_builtin_cluster_ctaid_x();\n"
     text = f"{PREAMBLE}{HEAD} {{\n{body}}}\n"
-    assert readable(text).endswith(f"{HEAD} {{\n{body.replace('tvm_builtin_', '')}}}\n")
+    assert readable(text).endswith(f"{HEAD} {{\n{body.replace('tvm_builtin_cluster_ctaid_x', 'cluster_rank')}}}\n")
 
 
 def test_text_without_kernels_is_left_alone():
@@ -338,7 +367,9 @@ def test_kernels_are_readable(texts, rule):
     assert not [name for name in found if re.fullmatch(r"_ptr(_\d+)?|buffer(_\d+)?|cse_v\d+|tvm_builtin_\w+", name)]
     body = result[result.rindex('extern "C"') :]
     assert not re.search(r"\(uint\)\d{4,}|threadIdx|blockIdx|\(\(int\)", body.split("{", 1)[1])
-    assert body.count("\n") <= text.count("\n")
+    assert body.count(";\n") <= text.count(";\n")
+    assert max(map(len, body.split("\n"))) <= WIDTH
+    assert body.count('extern "C"') == result.count('extern "C"') == 1
     comments = set(re.findall(r"^ *// (.*)$", body, re.MULTILINE))
     wanted = {
         "decode": {"Decode W.", "Tensor cores.", "Scale the sums of a group, and add them up.",
