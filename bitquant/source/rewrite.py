@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from bitquant.source.about import PREFIX, About
 from bitquant.source.kernel import Instruction, Kernel, Statement, instructions
 from bitquant.source.lines import broken
 from bitquant.source.names import is_temporary, name_temporaries
 from bitquant.source.sections import add_comments
-from bitquant.source.text import NAME, Unknown, is_name, readable_literal, without_parentheses
+from bitquant.source.text import NAME, Unknown, is_name, names_in, readable_literal, without_parentheses
 
 __all__ = ["readable"]
 
@@ -37,13 +39,15 @@ _SCALAR_MACRO = f"""\
 #define {_SCALAR}(type, name) type name##_[1], &name = name##_[0]
 """
 _CLUSTER_RANK = "tvm_builtin_cluster_ctaid_x"
+#: Functions whose name tells less than it could: that reads %cluster_ctarank, this is PTX's cvta.to.shared.
+_PLAIN_NAMES = {_CLUSTER_RANK: "cluster_rank", "tvm_builtin_cuda_cvta_generic_to_shared": "cvta_to_shared"}
 _UNUSED = "TVM emits this, and nothing uses the result."
 _HEAD = re.compile(r"(.*\()(.+)\) \{")
 #: What stores to memory, and takes its address as that of constants.
 _STORES = ("st.", "red.", "atom.", "cp.async.bulk.global", "cp.reduce")
 
 
-def readable(source: str) -> str:
+def readable(source: str, about: About = About()) -> str:  # noqa: B008  it is immutable
     """Return CUDA C++ that compiles to the same machine code, and says more to people.
 
     Parameters
@@ -52,6 +56,8 @@ def readable(source: str) -> str:
         What TVM's CUDA back end prints. Kernels that it does not print like that are left as they are, but for the
         names of functions; text that this function returned, and text in which a macro would mean something, is
         returned as it is.
+    about
+        What stands above the kernels.
 
     Returns
     -------
@@ -63,6 +69,8 @@ def readable(source: str) -> str:
     begin = source.find('extern "C" __global__')
     if begin < 0 or _MARK in source or any(name in source for name in (_SCALAR, *_INDICES.values())):
         return source
+    if PREFIX in source:
+        about = dataclasses.replace(about, memory=())
     preamble, rest = source[:begin], source[begin:]
     words = set(NAME.findall(preamble))
     known = instructions(preamble)
@@ -71,19 +79,19 @@ def readable(source: str) -> str:
     while (end := rest.find("\n}", at)) >= 0:
         text = rest[at : end + 2]
         at = end + 2
-        parts.append(_rewritten(text, known, functions, words))
+        parts.append(_rewritten(text, known, functions, words, about))
     rest = "".join(parts) + rest[at:]
     used = {name for name in _INDICES.values() if name in rest}
     used |= {"THREAD"} if used & {"LANE", "WARP"} else set()
     defines = [f"#define {name} {_defined(index)}\n" for index, name in _INDICES.items() if name in used]
-    return (
-        _renamed(preamble, functions)
-        + "".join([_MARK, *reversed(defines), _SCALAR_MACRO if f" {_SCALAR}(" in rest else ""])
-        + rest
-    )
+    if f" {_SCALAR}(" in rest:
+        defines.insert(0, _SCALAR_MACRO)
+    return _renamed(preamble, functions) + "".join([_MARK, about.head(), *reversed(defines)]) + rest
 
 
-def _rewritten(text: str, known: dict[str, Instruction], functions: dict[str, str], words: set[str]) -> str:
+def _rewritten(
+    text: str, known: dict[str, Instruction], functions: dict[str, str], words: set[str], about: About
+) -> str:
     """Return a kernel, from what stands before it to its last brace; as it was where it is not what TVM prints."""
     begin = text.find(" {\n")
     head = text[: text.rfind("\n", 0, begin) + 1] if begin >= 0 else ""
@@ -92,7 +100,7 @@ def _rewritten(text: str, known: dict[str, Instruction], functions: dict[str, st
     for index, name in _INDICES.items():
         short = short.replace(index, name)
     try:
-        text = _Writer(Kernel.parse(short, known), known, functions, words).text()
+        text = _Writer(Kernel.parse(short, known), known, functions, words, about).text()
     except Unknown:
         return _renamed(text, functions)
     declared = definition[: definition.find(" {\n")]
@@ -114,7 +122,7 @@ def _function_names(known: dict[str, Instruction], words: set[str]) -> dict[str,
     for name, instruction in known.items():
         if not name.startswith("tvm_builtin_"):
             continue
-        plain = "cluster_rank" if name == _CLUSTER_RANK else name.removeprefix("tvm_builtin_")
+        plain = _PLAIN_NAMES.get(name) or name.removeprefix("tvm_builtin_")
         from_ptx = "ptx_" + re.sub(r"[.:]+", "_", instruction.mnemonic)
         new = from_ptx if instruction.mnemonic and from_ptx not in taken else plain
         if new not in taken:
@@ -131,6 +139,7 @@ class _Writer:
     known: dict[str, Instruction]
     functions: dict[str, str]
     words: set[str]
+    about: About
     scalars: set[str] = field(default_factory=set)
     references: set[str] = field(default_factory=set)
 
@@ -307,6 +316,7 @@ class _Writer:
         return f"{self._declared(statement)} = {line}" if statement.kind == "variable" else line
 
     def _expression(self, tokens: list[str]) -> list[str]:
+        tokens = self.about.with_names(tokens, list(map(self._new.__getitem__, names_in(tokens))))
         result = list(map(self._new.__getitem__, tokens))
         if not self._new.literals.isdisjoint(tokens):
             is_number = tokens[0].startswith(_OF_SIZES)

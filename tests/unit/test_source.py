@@ -18,7 +18,7 @@ from bitquant.arch import cuda_target
 from bitquant.compiler import compile_cuda_source
 from bitquant.compute.matmul import matmul_dequantize_b, symbol
 from bitquant.schedule import preferred_layout, schedule_module
-from bitquant.source import readable
+from bitquant.source import About, readable
 from bitquant.source.lines import WIDTH, broken, is_continued
 from bitquant.source.text import Unknown, readable_literal, tokenize, without_parentheses
 
@@ -191,6 +191,33 @@ def test_what_is_not_known_is_left_alone(line):
     assert readable(text).endswith(f"{HEAD} {{\n{body.replace('tvm_builtin_cluster_ctaid_x', 'cluster_rank')}}}\n")
 
 
+ABOUT = About(
+    ("a problem " * 12,), {"f": "grid 1, block 32"}, (("A", 0, 64, "A"), ("SUMS", 0, 32, "sums"), ("B", 64, 128, "B"))
+)
+
+
+def test_the_head_tells_problem_launch_and_memory():
+    """What is known of the kernel stands above it, in lines that are not too long, with the offsets as constants."""
+    body = [
+        "extern __shared__ __align__(128) uchar arena_ptr[];",
+        "tvm_builtin_ptx_ld_global_nc_u32(x, (&(arena_ptr[64])));",
+        "tvm_builtin_ptx_ld_global_nc_u32(x, (&(arena_ptr[((((int)threadIdx.x) * 64) + 72)])));",
+        "tvm_builtin_ptx_ld_global_nc_u32(x, (&(arena_ptr[((((int)threadIdx.x) * 64) + 8)])));",
+        "D_ptr[((((int)threadIdx.x) * 64) + 64)] = 0x1p+0f/*1.000000e+00*/;",
+    ]
+    text = f"{PREAMBLE}{HEAD} {{\n" + "".join(f"  {line}\n" for line in body) + "}\n"
+    result = readable(text, ABOUT)
+    assert readable(result) == result
+    assert "// f: grid 1, block 32\n// Parts of shared memory, by offset in bytes.\nenum : int {\n" in result
+    assert "  SMEM_A = 0,     // to 64: A\n  SMEM_SUMS = 0,  // to 32: sums\n" in result
+    assert re.search(r"\n//   \w", result)
+    assert "&arena_ptr[SMEM_B]" in result
+    assert "&arena_ptr[THREAD * 64 + SMEM_B + 8]" in result
+    assert "&arena_ptr[THREAD * 64 + 8]" in result
+    assert "D_ptr[THREAD * 64 + 64]" in result
+    assert "SMEM_" not in readable(text.replace("arena_ptr[]", "SMEM_ptr[]"), ABOUT).split("extern __shared__")[0]
+
+
 def test_text_without_kernels_is_left_alone():
     """A kernel that does not end is not rewritten, nor is text without any, or with a macro's name."""
     assert readable("int x;\n") == "int x;\n"
@@ -324,24 +351,18 @@ KERNELS = {
 }
 
 
-def printed_by_tvm(arch: str, config: bq.MatmulConfig) -> tuple[str, str]:
-    """The rule of a problem's one function, and what TVM prints of it."""
-    target = cuda_target(arch)
-    (rung,) = config.ladder
-    func = matmul_dequantize_b(config, rung, layout=preferred_layout(config, target))
-    scheduled = schedule_module(IRModule({symbol(rung): func}), target)[symbol(rung)]
-    _, device = build._lower(symbol(rung), scheduled, target)
-    return build.choice_of(scheduled).rule, build._cuda_source(device, target)
-
-
 @pytest.fixture(scope="module")
 def texts() -> dict[str, tuple[str, str, str]]:
-    """For each rule an architecture, what TVM prints, and the readable form of it."""
+    """For each rule an architecture, what TVM prints, and the readable form of it that is compiled."""
     result = {}
     for rule, (arch, fields) in KERNELS.items():
-        used, text = printed_by_tvm(arch, bq.MatmulConfig(**fields))
-        assert used == rule
-        result[rule] = (arch, text, readable(text))
+        config, target = bq.MatmulConfig(**fields), cuda_target(arch)
+        (rung,) = config.ladder
+        func = matmul_dequantize_b(config, rung, layout=preferred_layout(config, target))
+        scheduled = schedule_module(IRModule({symbol(rung): func}), target)[symbol(rung)]
+        assert build.choice_of(scheduled).rule == rule
+        _, device = build._lower(symbol(rung), scheduled, target)
+        result[rule] = (arch, build._cuda_source(device, target), build._shown_source(device, scheduled, target))
     return result
 
 
@@ -381,6 +402,22 @@ def test_kernels_are_readable(texts, rule):
         "gemv": {"Load A.", "Load B.", "Epilogue: store D."},
     }[rule]  # fmt: skip
     assert wanted <= comments
+
+
+@pytest.mark.parametrize("rule", KERNELS)
+def test_kernels_have_a_head(texts, rule):
+    """Problem, hint and launch stand above a kernel, and the map of its shared memory where there is one."""
+    _, text, result = texts[rule]
+    head = result[len(text) - len(text.lstrip()) : result.rindex('extern "C"')]
+    assert "// matmul_nt(M=" in head
+    assert f"// rule {rule}: " in head
+    assert re.search(r"_kernel: grid \d+, block \d+\n", head)
+    if rule in ("decode", "wgmma"):
+        offsets = dict(re.findall(r"^  SMEM_(\w+) = (\d+),", head, re.MULTILINE))
+        assert {"A", "BARRIERS"} <= set(offsets)
+        body = result[result.rindex('extern "C"') :]
+        assert "SMEM_BARRIERS" in body
+        assert not re.search(rf"\b{offsets['BARRIERS']}u?\b", body)
 
 
 def test_one_element_reads_as_a_scalar(texts):
