@@ -29,11 +29,12 @@ def broken(line: str) -> list[str]:
         if part[-1] in "([":
             depth += 1
             if len(part) > 1:
-                places.append((match.end(), depth + 0.5))  # After the name of a function, if nothing else fits.
+                places.append((match.end(), depth + 0.2))  # After a function's name, before operators.
         elif part in (")", "]"):
             depth -= 1
         else:
-            places.append((match.end() if part == ", " else match.start() + 1, depth))
+            is_comma = part == ", "
+            places.append((match.end() if is_comma else match.start() + 1, depth if is_comma else depth + 0.4))
     lines, begin, prefix, first, count = [], 0, "", 0, len(places)
     while len(prefix) + len(line) - begin > WIDTH and first < count:
         limit = begin + WIDTH + 1 - len(prefix)

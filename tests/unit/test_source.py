@@ -6,17 +6,17 @@ from __future__ import annotations
 import re
 import struct
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tvm.ir import IRModule
 
 import bitquant as bq
 from bitquant import build
 from bitquant.arch import cuda_target
 from bitquant.compiler import compile_cuda_source
-from bitquant.compute.matmul import matmul_dequantize_b, symbol
+from bitquant.compute import select_implementation
 from bitquant.schedule import preferred_layout, schedule_module
 from bitquant.source import About, readable
 from bitquant.source.lines import WIDTH, broken, is_continued
@@ -346,6 +346,10 @@ def test_parentheses_that_do_not_match_are_not_known():
 KERNELS = {
     "decode": ("sm_90a", dict(M=1, N=256, K=512, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)),
     "wgmma": ("sm_90a", dict(M=64, N=256, K=512, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)),
+    "grouped_wgmma": (
+        "sm_90a",
+        dict(num_experts=8, M=512, N=512, K=512, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True),
+    ),
     "mma": ("sm_80", dict(M=16, N=64, K=128, W_dtype="int4", group_size=32, with_scaling=True, fast_decoding=False)),
     "gemv": ("sm_75", dict(M=1, N=64, K=256, W_dtype="nf4", group_size=64, with_scaling=True)),
 }
@@ -356,12 +360,12 @@ def texts() -> dict[str, tuple[str, str, str]]:
     """For each rule an architecture, what TVM prints, and the readable form of it that is compiled."""
     result = {}
     for rule, (arch, fields) in KERNELS.items():
-        config, target = bq.MatmulConfig(**fields), cuda_target(arch)
-        (rung,) = config.ladder
-        func = matmul_dequantize_b(config, rung, layout=preferred_layout(config, target))
-        scheduled = schedule_module(IRModule({symbol(rung): func}), target)[symbol(rung)]
+        config: Any = (bq.GroupedMatmulConfig if "num_experts" in fields else bq.MatmulConfig)(**fields)
+        target = cuda_target(arch)
+        module = schedule_module(select_implementation(config, preferred_layout(config, target)), target)
+        ((name, scheduled),) = module.functions_items()
         assert build.choice_of(scheduled).rule == rule
-        _, device = build._lower(symbol(rung), scheduled, target)
+        _, device = build._lower(name, scheduled, target)
         result[rule] = (arch, build._cuda_source(device, target), build._shown_source(device, scheduled, target))
     return result
 
@@ -398,6 +402,9 @@ def test_kernels_are_readable(texts, rule):
         "wgmma": {"Set up the barriers of the ring.", "Copy to the ring slot: A.", "Copy to the ring slot: W.",
                   "Wait until the ring slot is filled.", "Decode W.", "Tensor cores.", "Release the ring slot.",
                   "Epilogue: store D."},
+        "grouped_wgmma": {"Tiles along m of each expert, one expert a lane.", "Prefix sum over the lanes.",
+                          "Binary search for the expert that has the tile.", "Tile after tile of this block.",
+                          "Tiles go in groups along m, so that what a group reads stays in L2."},
         "mma": {"Copy to shared memory: A.", "Tensor cores.", "Epilogue: store D."},
         "gemv": {"Load A.", "Load B.", "Epilogue: store D."},
     }[rule]  # fmt: skip
@@ -409,15 +416,30 @@ def test_kernels_have_a_head(texts, rule):
     """Problem, hint and launch stand above a kernel, and the map of its shared memory where there is one."""
     _, text, result = texts[rule]
     head = result[len(text) - len(text.lstrip()) : result.rindex('extern "C"')]
-    assert "// matmul_nt(M=" in head
+    assert re.search(r"^// (grouped_)?matmul_\w+\(.*M=", head, re.MULTILINE)
     assert f"// rule {rule}: " in head
     assert re.search(r"_kernel: grid \d+, block \d+\n", head)
-    if rule in ("decode", "wgmma"):
+    if rule in ("decode", "wgmma", "grouped_wgmma"):
         offsets = dict(re.findall(r"^  SMEM_(\w+) = (\d+),", head, re.MULTILINE))
         assert {"A", "BARRIERS"} <= set(offsets)
         body = result[result.rindex('extern "C"') :]
         assert "SMEM_BARRIERS" in body
         assert not re.search(rf"\b{offsets['BARRIERS']}u?\b", body)
+
+
+def test_the_schedule_of_tiles_has_names(texts):
+    """Producer and consumers call what they compute alike: the tile, its group along m, its place, and its expert."""
+    for rule, wanted in (
+        ("wgmma", ("tile", "group_m", "m0", "n0", "is_last")),
+        ("grouped_wgmma", ("tile", "tile_m", "searched", "expert", "tiles_m", "tile_of_expert", "group_m", "m0", "n0")),
+    ):
+        body = texts[rule][2][texts[rule][2].rindex('extern "C"') :]
+        producer, _, consumer = body.partition("} else {")
+        assert "// The producer fills the ring; the consumers (else) decode W and multiply." in producer
+        for half in (producer, consumer):
+            found = {re.sub(r"_\d+$", "", name) for name in re.findall(r"SCALAR\(\w+, (\w+)\)", half)}
+            assert set(wanted) <= found
+        assert "flag" not in body
 
 
 def test_one_element_reads_as_a_scalar(texts):
