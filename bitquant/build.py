@@ -28,8 +28,9 @@ from bitquant.errors import BitquantError, BuildError
 from bitquant.files import scratch_folder, write_scratch
 from bitquant.intrin.launch import LAUNCH_ATTR
 from bitquant.parallel import run_all
-from bitquant.schedule.apply import CHOICE_ATTR, choice_of
-from bitquant.source import readable
+from bitquant.schedule.apply import CHOICE_ATTR, choice_of, memory_map_of
+from bitquant.schedule.rules.contract import problem_of
+from bitquant.source import About, readable
 from bitquant.versions import versions
 
 __all__ = ["Listing", "build", "listing", "progress_reported", "report_progress", "share_equal_functions"]
@@ -197,7 +198,7 @@ def listing(scheduled: IRModule, target: Target) -> Listing:
         host, device = _lower(name, func, target)
     with _stage(f"generate code for {kind}"):
         if kind == "cuda":
-            source = readable(_cuda_source(device, target))
+            source = _shown_source(device, func, target)
             return Listing(source, compile_cuda_source(source, str(target.arch), line_info=True))
         module = tvm_ffi.get_global_func("target.build.llvm")(host, target)
         return Listing(llvm_ir=str(module.inspect_source("ll")), assembly=str(module.inspect_source("s")))
@@ -211,9 +212,35 @@ class _Compiled(NamedTuple):
     resources: dict[str, KernelResources]
 
 
-def _program(device: IRModule, target: Target) -> _Compiled:
+def _launch(func: PrimFunc) -> str:
+    """Return the grid and the block of a device function."""
+    extents, body = {}, func.body
+    while body is not None:
+        if isinstance(body, tvm.tirx.AttrStmt):
+            if body.attr_key == "thread_extent":
+                extents[str(body.node.thread_tag)] = str(body.value)
+            body = body.body
+        else:
+            body = body.seq[-1] if isinstance(body, tvm.tirx.SeqStmt) else getattr(body, "body", None)
+    kinds = (("grid", "blockIdx"), ("cluster", "clusterCtaIdx"), ("block", "threadIdx"))
+    sizes = {kind: [extents[f"{tag}.{axis}"] for axis in "xyz" if f"{tag}.{axis}" in extents] for kind, tag in kinds}
+    return ", ".join(f"{kind} {' x '.join(size)}" for kind, size in sizes.items() if size)
+
+
+def _shown_source(device: IRModule, func: PrimFunc, target: Target) -> str:
+    """Return the CUDA C++ of device functions as it is shown and compiled; `func` is what was lowered to them."""
+    choice, problem = choice_of(func), problem_of(func, target)
+    paragraphs = [] if problem is None else [str(problem)]
+    if choice is not None:
+        hint = ", ".join(f"{k}={v}" for k, v in choice.hint.items())
+        paragraphs.append(f"rule {choice.rule}: {hint or 'no hint'}")
+    launches = {str(f.attrs["global_symbol"]): _launch(f) for _, f in device.functions_items()}
+    return readable(_cuda_source(device, target), About(paragraphs, launches, memory_map_of(func, target)))
+
+
+def _program(device: IRModule, func: PrimFunc, target: Target) -> _Compiled:
     """Compile the device functions that one function was lowered to."""
-    source, arch = readable(_cuda_source(device, target)), str(target.arch)
+    source, arch = _shown_source(device, func, target), str(target.arch)
     compiled = compile_cuda_source(source, arch)
     return _Compiled(Program(compiled.cubin, source, compiled.ptx), _kernel_info(device), compiled.resources)
 
@@ -271,7 +298,7 @@ def build(scheduled: IRModule, target: Target, problem: dict[str, Any]) -> Archi
                 result: Any = _host_code(host, target.host if target.host is not None else target)
                 done = 0 if is_cuda else len(symbols)
             else:
-                result, done = _program(lowered[symbol][1], target), served[symbol]
+                result, done = _program(lowered[symbol][1], functions[symbol][1], target), served[symbol]
         report_progress(done)
         return result
 

@@ -10,8 +10,17 @@ from __future__ import annotations
 import re
 
 from bitquant.compiler import LINE_INFO_FILE
+from bitquant.source.lines import is_continued
 
-__all__ = ["KERNEL", "Linked", "instruction_links", "read_ptx", "read_sass", "with_wgmma"]
+__all__ = [
+    "Linked",
+    "instruction_links",
+    "is_kernel",
+    "read_ptx",
+    "read_sass",
+    "statement_lines",
+    "with_wgmma",
+]
 
 #: What the definition of a kernel begins with.
 KERNEL = 'extern "C" __global__'
@@ -26,6 +35,19 @@ _INSTRUCTION = re.compile(r"\s*/\*[0-9a-f]+\*/")
 _WARPGROUP_PRODUCT = re.compile(r"\b[HIQ]GMMA\b")
 _TIR_CALL = re.compile(r"\bT\.ptx\.([a-z0-9]+)")
 _CUDA_CALL = re.compile(r"\bptx_([a-z0-9]+?)_")
+
+
+def is_kernel(line: str) -> bool:
+    """Return whether the definition of a kernel begins on a line."""
+    return line.startswith(KERNEL) and not line.endswith(";")
+
+
+def statement_lines(cuda: list[str]) -> list[int]:
+    """Return of each line of CUDA C++ the line, counted from 1, on which its statement begins."""
+    result: list[int] = []
+    for i, line in enumerate(cuda):
+        result.append(result[-1] if i and is_continued(cuda[i - 1]) and line.startswith(" ") else i + 1)
+    return result
 
 
 def read_ptx(ptx: str, kernel_lines: range) -> Linked:
@@ -112,7 +134,7 @@ def instruction_links(scheduled: list[str], cuda: list[str]) -> list[int]:
     scheduled, cuda
         Lines of both; of CUDA C++ those of the kernel alone count.
     """
-    kernels = (i for i, line in enumerate(cuda) if line.startswith(KERNEL) and line.endswith("{"))
+    kernels = (i for i, line in enumerate(cuda) if is_kernel(line))
     here, there = _by_kind(scheduled, 0, _TIR_CALL), _by_kind(cuda, next(kernels, len(cuda)) + 1, _CUDA_CALL)
     links = [0] * len(scheduled)
     for kind, places in here.items():

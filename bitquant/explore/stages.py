@@ -13,7 +13,14 @@ from bitquant.build import Listing, listing
 from bitquant.compiler import CompiledCuda, disassemble, find_disassembler
 from bitquant.compute.expressions import te_source
 from bitquant.config import MatmulConfig
-from bitquant.explore.links import KERNEL, instruction_links, read_ptx, read_sass, with_wgmma
+from bitquant.explore.links import (
+    instruction_links,
+    is_kernel,
+    read_ptx,
+    read_sass,
+    statement_lines,
+    with_wgmma,
+)
 from bitquant.explore.parts import parts_of
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.source.preamble import strip_preamble
@@ -102,19 +109,21 @@ def _of_gpu(source: str, compiled: CompiledCuda) -> list[Stage]:
     # Line 1 stands for the lines that are left out.
     whole = source.rstrip("\n").split("\n")
     hidden = len(whole) - len(shown)
-    begin = max(i for i, line in enumerate(whole, 1) if line.startswith(KERNEL) and line.endswith("{"))
+    begin = max(i for i, line in enumerate(whole, 1) if is_kernel(line))
     kernel_lines = range(begin, len(whole) + 1)
     cuda = _stage("cuda", "CUDA C++", "cuda", shown)
     # What a line above the kernel says is no part of the computation.
     first = begin - hidden - 1
+    begins = statement_lines(shown)
+    of_statement = [cuda.parts[line - 1] for line in begins]
     cuda = replace(
-        cuda, parts=[""] * first + cuda.parts[first:], links=list(range(1, len(shown) + 1)),
+        cuda, parts=[""] * first + of_statement[first:], links=begins,
         note="The kernel stands below the functions for its instructions.",
     )  # fmt: skip
 
     def linked(key: str, title: str, text: tuple[list[str], list[int]], note: str) -> Stage:
         lines, links = text
-        links = [link - hidden if link else 0 for link in links]
+        links = [begins[link - hidden - 1] if link else 0 for link in links]
         sources = [cuda.parts[link - 1] if link else "" for link in links]
         return Stage(key, title, key, lines, parts_of(key, lines, sources), links, note)
 

@@ -15,20 +15,21 @@ from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import config_of
 from bitquant.config import MatmulConfig
-from bitquant.errors import ScheduleError
+from bitquant.errors import RecordError, ScheduleError
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.layouts import WEIGHT_LAYOUTS, WeightLayout, fragment_refusal
 from bitquant.problem import Problem
 from bitquant.schedule import ranking
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules import default_rules
-from bitquant.schedule.rules.contract import Rule, applying, problem_of
+from bitquant.schedule.rules.contract import MemoryPart, Rule, applying, problem_of
 
 __all__ = [
     "ApplyDefaultSchedule",
     "Choice",
     "choice_of",
     "chosen_rules",
+    "memory_map_of",
     "preferred_layout",
     "schedule_module",
     "schedule_with",
@@ -87,6 +88,21 @@ def choice_of(func: PrimFunc) -> Choice | None:
         refusals={str(k): str(v) for k, v in fields["refusals"].items()},
         origin=str(fields["origin"]),
     )
+
+
+def memory_map_of(func: PrimFunc, target: Target) -> tuple[MemoryPart, ...]:
+    """Return the parts of shared memory of a function's kernel; empty for a rule that is not bitquant's."""
+    choice, problem = choice_of(func), problem_of(func, target)
+    if choice is None or problem is None:
+        return ()
+    rule = next((r for r in default_rules(problem.config.operation) if r.name == choice.rule), None)
+    if rule is None:
+        return ()
+    try:
+        hint = rule.hint_type.from_dict(choice.hint)
+    except RecordError:  # A rule of the user's with the name of one of bitquant's.
+        return ()
+    return rule.geometry(problem, hint).memory_map
 
 
 def schedule_with(

@@ -5,6 +5,7 @@ What changes is the text alone. The compiler sees the same operations in the sam
 same machine code.
 """
 
+from bitquant.source.about import About
 from bitquant.source.rewrite import readable
 
-__all__ = ["readable"]
+__all__ = ["About", "readable"]

@@ -31,6 +31,27 @@ _SCALES, _ZEROS = frozenset(("scale_words", "scale")), frozenset(("zero_words", 
 _ADDRESSES = frozenset(("smem", "cursor", "slot", "address", "warpgroup"))
 _CODES = frozenset(("B_words", "W_words", "codes", "decoded"))
 _SUMS = frozenset(("acc", "a_sum", "total", "sum"))
+#: What a number is for, by the form of its value without brackets, where names stand for what they hold.
+_BY_FORM = tuple(
+    (re.compile(pattern), role)
+    for pattern, role in (
+        (r"maxminoffsets, .*, 0;", "row_end"),
+        (r"__shfl_up_sync.*", "below"),
+        (r"THREAD % 32 == 0 \? 0 : below;", "row_begin"),
+        (r"maxrow_end - row_begin, 0 \+ \d+ / \d+;", "tiles"),
+        (r"tiles;", "tile_end"),
+        (r"tile_end - tiles;", "tile_begin"),
+        (r"(?:tile|BLOCK) / \d+;", "tile_m"),
+        (r"minsearched, \d+;", "expert"),
+        (r"int64_texpert;", "expert"),
+        (r"maxentry - entry, 1;", "tiles_m"),
+        (r"(?:tile|BLOCK) - entry \* \d+;", "tile_of_expert"),
+        (r"entry \* \d+;", "tile_count"),
+        (r"BLOCK < tile_count \? \d+ : 0;", "steps_ahead"),
+    )
+)
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_BRACKETS = str.maketrans("", "", "()")
 _MULTIPLIED = frozenset(("left", "right", "decoded"))
 
 
@@ -90,6 +111,7 @@ class _Roles:
         for statement in kernel.statements:
             if statement.target:
                 self._of_assignment(statement.target, statement)
+        self._of_schedule()
         written = [
             (kernel.outputs.get(i) or [s.target], s)
             for i, s in enumerate(kernel.statements)
@@ -132,8 +154,13 @@ class _Roles:
                 # The last coordinate counts rows of A, or of W.
                 last = arguments[instruction.operands.index("mbar") - 1]
                 names = names_in(last)
-                if source in ("A", "W") and len(names) == 1 and self.types.get(names[0]) == "int":
+                if any(self.types.get(name) != "int" for name in names):
+                    return
+                if source in ("A", "W") and len(names) == 1:
                     self._call(names, "m0" if source == "A" else "n0")
+                elif source == "W" and len(names) == 2:
+                    self._call(names[:1], "expert")
+                    self._call(names[1:], "n0")
 
     def _of_instruction(self, statement: Statement, instruction: Instruction, outputs: list[str]) -> None:
         """Call the operands of an instruction what it takes them for."""
@@ -200,10 +227,50 @@ class _Roles:
             self._call([statement.names[1]], "is_last")
         elif kind == "int" and "__shfl_sync" in text and ">> 7" in text:
             self._call([target], "warpgroup")
-        elif kind == "int" and self.sizes[target] and text.endswith(" = BLOCK;"):
+        elif kind == "int" and self.sizes[target] and re.search(r"(?:^| = )BLOCK;$", text):
             self._call([target], "tile")
         elif statement.kind == "variable" and "cluster_ctaid" in text and len(tokens) < 8:
             self._call([target], "rank")
+
+    def _of_schedule(self) -> None:
+        """Name what says which tile is next: indices by the form of their value, and equal values alike.
+
+        A block of threads that loads and one that multiplies compute the same tiles, the one under names that the
+        copies tell.
+        """
+        assigned = []
+        for statement in self._kernel.statements:
+            tokens = statement.tokens
+            target = statement.target
+            if statement.called:
+                if self._known[statement.called].mnemonic == "ld.shared.v2.s32":
+                    self._call(names_in(tokens[2:3]), "entry")
+                    inside = "".join(tokens).partition("(min((")[2]
+                    self._call(_WORD.findall(inside.partition(" + ")[0]), "searched")
+            elif tokens[:2] == ["for", " "] and " - " in tokens:
+                self._call(names_in(tokens[tokens.index(" - ") + 1 :][:1]), "first_step")
+            elif self.types.get(target) in ("int", "bool", "int64_t"):
+                assigned.append(statement)
+                if self.found.get(target) == "m0":
+                    for before, token in itertools.pairwise(tokens):
+                        if before == " % ":
+                            self._call(names_in([token]), "group_m")
+        named: dict[str, str] = {}
+        for _ in range(2):  # The second time for what stands above its like.
+            for statement in assigned:
+                target = statement.target
+                tokens = statement.tokens
+                value = tokens if statement.kind == "variable" else tokens[tokens.index(" = ") + 1 :]
+                text = "".join([self.found.get(_base(token), token) for token in value]).translate(_BRACKETS)
+                role = self.found.get(target)
+                if role is None and (role := named.get(text) or self._by_form(text)) is not None:
+                    self._call([target], role)
+                if role is not None and _WORD.search(text) and not text.startswith(role):
+                    named.setdefault(text, role)
+
+    @staticmethod
+    def _by_form(text: str) -> str | None:
+        return next((role for pattern, role in _BY_FORM if pattern.fullmatch(text)), None)
 
     def _of_weight(self, written: list[tuple[list[str], Statement]]) -> None:
         """Name the words of a ring slot that are multiplied, after whatever has become of them."""
@@ -247,6 +314,10 @@ class _Roles:
             self._call([target], "zero")
         elif held <= _SCALES | _ZEROS | {"scaled_zero"}:
             self._call([target], "scaled_zero")
+
+
+def _base(token: str) -> str:
+    return token.partition("[")[0]
 
 
 def _operand(names: Iterable[str]) -> str:

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
+from bitquant.source.about import PREFIX, About
 from bitquant.source.kernel import Instruction, Kernel, Statement, instructions
+from bitquant.source.lines import broken
 from bitquant.source.names import is_temporary, name_temporaries
 from bitquant.source.sections import add_comments
-from bitquant.source.text import NAME, Unknown, is_name, readable_literal, without_parentheses
+from bitquant.source.text import NAME, Unknown, is_name, names_in, readable_literal, without_parentheses
 
 __all__ = ["readable"]
 
@@ -28,10 +32,22 @@ _PURE = frozenset(("min", "max"))
 _OF_TVM = frozenset(("block", "thread", "warp_id_in_cta"))
 #: Functions that take sizes and counts, but no patterns.
 _OF_SIZES = ("tvm_builtin_ptx_mbarrier", "tvm_builtin_ptx_cp_async")
+#: Declares a scalar that the compiler sees as an array of one element, as TVM declares it.
+_SCALAR = "SCALAR"
+_SCALAR_MACRO = f"""\
+// A scalar that the compiler gets as an array of one element, because it would allocate other registers.
+#define {_SCALAR}(type, name) type name##_[1], &name = name##_[0]
+"""
 _CLUSTER_RANK = "tvm_builtin_cluster_ctaid_x"
+#: Functions whose name tells less than it could: that reads %cluster_ctarank, this is PTX's cvta.to.shared.
+_PLAIN_NAMES = {_CLUSTER_RANK: "cluster_rank", "tvm_builtin_cuda_cvta_generic_to_shared": "cvta_to_shared"}
+_UNUSED = "TVM emits this, and nothing uses the result."
+_HEAD = re.compile(r"(.*\()(.+)\) \{")
+#: What stores to memory, and takes its address as that of constants.
+_STORES = ("st.", "red.", "atom.", "cp.async.bulk.global", "cp.reduce")
 
 
-def readable(source: str) -> str:
+def readable(source: str, about: About = About()) -> str:  # noqa: B008  it is immutable
     """Return CUDA C++ that compiles to the same machine code, and says more to people.
 
     Parameters
@@ -40,6 +56,8 @@ def readable(source: str) -> str:
         What TVM's CUDA back end prints. Kernels that it does not print like that are left as they are, but for the
         names of functions; text that this function returned, and text in which a macro would mean something, is
         returned as it is.
+    about
+        What stands above the kernels.
 
     Returns
     -------
@@ -49,8 +67,10 @@ def readable(source: str) -> str:
         blocks have names, functions are called as their PTX instruction, and parts have comments.
     """
     begin = source.find('extern "C" __global__')
-    if begin < 0 or _MARK in source or any(name in source for name in _INDICES.values()):
+    if begin < 0 or _MARK in source or any(name in source for name in (_SCALAR, *_INDICES.values())):
         return source
+    if PREFIX in source:
+        about = dataclasses.replace(about, memory=())
     preamble, rest = source[:begin], source[begin:]
     words = set(NAME.findall(preamble))
     known = instructions(preamble)
@@ -59,15 +79,19 @@ def readable(source: str) -> str:
     while (end := rest.find("\n}", at)) >= 0:
         text = rest[at : end + 2]
         at = end + 2
-        parts.append(_rewritten(text, known, functions, words))
+        parts.append(_rewritten(text, known, functions, words, about))
     rest = "".join(parts) + rest[at:]
     used = {name for name in _INDICES.values() if name in rest}
     used |= {"THREAD"} if used & {"LANE", "WARP"} else set()
     defines = [f"#define {name} {_defined(index)}\n" for index, name in _INDICES.items() if name in used]
-    return _renamed(preamble, functions) + "".join([_MARK, *reversed(defines)]) + rest
+    if f" {_SCALAR}(" in rest:
+        defines.insert(0, _SCALAR_MACRO)
+    return _renamed(preamble, functions) + "".join([_MARK, about.head(), *reversed(defines)]) + rest
 
 
-def _rewritten(text: str, known: dict[str, Instruction], functions: dict[str, str], words: set[str]) -> str:
+def _rewritten(
+    text: str, known: dict[str, Instruction], functions: dict[str, str], words: set[str], about: About
+) -> str:
     """Return a kernel, from what stands before it to its last brace; as it was where it is not what TVM prints."""
     begin = text.find(" {\n")
     head = text[: text.rfind("\n", 0, begin) + 1] if begin >= 0 else ""
@@ -76,11 +100,11 @@ def _rewritten(text: str, known: dict[str, Instruction], functions: dict[str, st
     for index, name in _INDICES.items():
         short = short.replace(index, name)
     try:
-        text = _Writer(Kernel.parse(short, known), known, functions, words).text()
+        text = _Writer(Kernel.parse(short, known), known, functions, words, about).text()
     except Unknown:
         return _renamed(text, functions)
-    declared, defined = definition[: definition.find(" {\n")], text[: text.find(" {\n")]
-    return head.replace(f"{declared};\n", f"{defined};\n") + text
+    declared = definition[: definition.find(" {\n")]
+    return head.replace(f"{declared};\n", "") + text
 
 
 def _defined(index: str) -> str:
@@ -98,7 +122,7 @@ def _function_names(known: dict[str, Instruction], words: set[str]) -> dict[str,
     for name, instruction in known.items():
         if not name.startswith("tvm_builtin_"):
             continue
-        plain = name.removeprefix("tvm_builtin_")
+        plain = _PLAIN_NAMES.get(name) or name.removeprefix("tvm_builtin_")
         from_ptx = "ptx_" + re.sub(r"[.:]+", "_", instruction.mnemonic)
         new = from_ptx if instruction.mnemonic and from_ptx not in taken else plain
         if new not in taken:
@@ -115,6 +139,9 @@ class _Writer:
     known: dict[str, Instruction]
     functions: dict[str, str]
     words: set[str]
+    about: About
+    scalars: set[str] = field(default_factory=set)
+    references: set[str] = field(default_factory=set)
 
     def text(self) -> str:
         kernel = self.kernel
@@ -122,10 +149,12 @@ class _Writer:
         self._remove_unused()
         taken = self.words.union(kernel.uses, NAME.findall(kernel.head), self.functions.values())
         names = name_temporaries(kernel, self.known, taken)
+        if any(f"{names.get(name, name)}_" in taken for name in self.references):
+            raise Unknown(_SCALAR)  # The macro's array would hide it.
         add_comments(kernel, self.known, names)
         self.names = {**self.functions, **names}
-        self._new = _NewTokens(self.names, self.scalars)
-        lines, depth = [NAME.sub(lambda match: names.get(match[0], match[0]), kernel.head)], 1
+        self._new = _NewTokens(self.names, self.scalars | self.references)
+        lines, depth = self._head(), 1
         for statement in kernel.statements:
             if statement.kind == "gone":
                 continue
@@ -135,17 +164,42 @@ class _Writer:
             indent = "  " * depth
             if statement.comment:
                 lines.append(f"{indent}// {statement.comment}")
-            lines.append(indent + line if line else line)
+            lines += broken(indent + line)
             if line[-1:] == "{":
                 depth += 1
         lines.append("}")
         return "\n".join(lines)
 
+    def _head(self) -> list[str]:
+        """Return the lines up to the body: a parameter a line.
+
+        const are those that instructions alone read. Where the compiler chooses the load, const would have a say in it.
+        """
+        kernel = self.kernel
+        head = NAME.sub(lambda match: self.names.get(match[0], match[0]), kernel.head)
+        match = _HEAD.fullmatch(head)
+        if match is None:
+            return [head]
+        declaration, parameters = match[1], match[2].split(", ")
+        read = {p.rpartition(" ")[2] for p in parameters if "* __restrict__" in p}
+        for statement in kernel.statements:
+            if read.isdisjoint(statement.names):
+                continue
+            tokens = statement.tokens
+            if statement.called and self.known[statement.called].mnemonic.startswith(_STORES):
+                read.difference_update(statement.names)
+            for i, token in enumerate(tokens):
+                if token.partition("[")[0] in read and tokens[i - 2 : i] != ["&", "("]:
+                    read.discard(token.partition("[")[0])
+        parameters = [f"const {p}" if p.rpartition(" ")[2] in read else p for p in parameters]
+        return [declaration, *(f"    {p}," for p in parameters[:-1]), f"    {parameters[-1]}) {{"]
+
     def _remove_unused(self) -> None:
         """Remove what nobody reads, where the compiler takes no notice.
 
         The first value of a block with a loop's variable + 1 stays: that equals the loop's own, and the compiler
-        computes both where it meets the first. Of volatile instructions the calls stay.
+        computes both where it meets the first. Of volatile instructions the calls stay: without them,
+        others are scheduled differently.
         """
         uses = self.kernel.uses
         computed: set[tuple[int, str]] = set()
@@ -168,17 +222,20 @@ class _Writer:
                 computed |= successors
             elif set(called) == {_CLUSTER_RANK}:
                 statement.kind, statement.target, statement.name = "code", "", ""
+                statement.comment = _UNUSED
                 statement.tokens = [_CLUSTER_RANK, "(", ")", ";"]
                 statement.tokens += [" ", *statement.tokens] * (len(called) - 1)
             elif called == ["__shfl_sync"] and tokens[0] == "__shfl_sync" and tokens[-2:] == [")", ";"]:
                 statement.kind, statement.target, statement.name = "code", "", ""
+                statement.comment = _UNUSED
 
     def _scalars(self) -> None:
         """Make scalars of arrays of one element that are written once and used up to the next branch.
 
         They are declared where they are written. The compiler takes an array apart later than it puts a scalar into a
         register, which does not show in the machine code of most kernels. It does in those with wgmma: there, only what
-        an instruction writes becomes a scalar, whose address keeps it in memory for as long.
+        an instruction writes becomes a scalar, whose address keeps it in memory for as long. The others follow
+        (`_references`).
         """
         kernel = self.kernel
         single = {
@@ -205,6 +262,7 @@ class _Writer:
             if "{" in tokens:
                 straight += 1
         self.scalars = {name for name, count in counted.items() if count == kernel.uses[name]}
+        self._references()
         for statement in kernel.statements:
             if statement.kind == "code" and statement.target in self.scalars:
                 declared = single[statement.target]
@@ -215,19 +273,50 @@ class _Writer:
                     declared.kind = "gone"
                     kernel.uses[statement.name] -= 1
 
+    def _references(self) -> None:
+        """Find the other arrays of one element: they are written as scalars by a macro that declares an array.
+
+        One whose first value follows is declared with it.
+        """
+        kernel = self.kernel
+        arrays = [s for s in kernel.statements if s.kind == "array" and s.size == 1]
+        single = {f"{s.name}[0]": s.name for s in arrays if s.name not in self.scalars}
+        counted = Counter(single[token] for s in kernel.statements for token in s.tokens if token in single)
+        self.references = {name for name in single.values() if counted[name] == kernel.uses[name] - 1}
+        for declared, statement in itertools.pairwise(kernel.statements):
+            name = declared.name
+            if (
+                declared.kind == "array"
+                and name in self.references
+                and statement.kind == "code"
+                and statement.tokens[:2] == [f"{name}[0]", " = "]
+                and name not in statement.names[1:]
+            ):
+                statement.kind, statement.type, statement.name, statement.size = "variable", declared.type, name, 1
+                statement.tokens, statement.names = statement.tokens[2:], statement.names[1:]
+                declared.kind = "gone"
+                kernel.uses[name] -= 1
+
+    def _declared(self, statement: Statement) -> str:
+        """Return what declares a scalar."""
+        name = self.names.get(statement.name, statement.name)
+        is_array = statement.name in self.references
+        return f"{_SCALAR}({statement.type}, {name})" if is_array else f"{statement.type} {name}"
+
     def _line(self, statement: Statement) -> str:
         if statement.kind == "raw":
             return statement.tokens[0]
         name = self.names.get(statement.name, statement.name)
         if statement.kind == "array":
-            if statement.name in self.scalars:
-                return f"{statement.type} {name};"
+            if statement.name in self.scalars or statement.name in self.references:
+                return f"{self._declared(statement)};"
             align = f"alignas({statement.align}) " if statement.align and statement.size > 1 else ""
             return f"{align}{statement.type} {name}[{statement.size}];"
         line = "".join(self._expression(statement.tokens))
-        return f"{statement.type} {name} = {line}" if statement.kind == "variable" else line
+        return f"{self._declared(statement)} = {line}" if statement.kind == "variable" else line
 
     def _expression(self, tokens: list[str]) -> list[str]:
+        tokens = self.about.with_names(tokens, list(map(self._new.__getitem__, names_in(tokens))))
         result = list(map(self._new.__getitem__, tokens))
         if not self._new.literals.isdisjoint(tokens):
             is_number = tokens[0].startswith(_OF_SIZES)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from bitquant.source.kernel import Instruction, Kernel, Statement
 
 __all__ = ["add_comments"]
@@ -27,6 +29,18 @@ _BY_MNEMONIC = (
     ("stmatrix", "Epilogue: D through shared memory."),
     ("st.global", "Epilogue: store D."),
 )
+#: By what both halves of a branch on the warpgroup do.
+_HALVES = {
+    ("loads", "multiplies"): "The producer fills the ring; the consumers (else) decode W and multiply.",
+    ("multiplies", "loads"): "The consumers decode W and multiply; the producer (else) fills the ring.",
+}
+#: What a computation of the schedule is for, by the name of its result.
+_OF_ROLES = {
+    "tiles": "Tiles along m of each expert, one expert a lane.",
+    "tile_end": "Prefix sum over the lanes.",
+    "searched": "Binary search for the expert that has the tile.",
+    "group_m": "Tiles go in groups along m, so that what a group reads stays in L2.",
+}
 #: A comment stands again after as many statements.
 _REPEAT = 32
 #: What holds codes of the weight or what is decoded of them, and what holds sums.
@@ -48,6 +62,7 @@ def add_comments(kernel: Kernel, known: dict[str, Instruction], names: dict[str,
         The name of each temporary, which tells what its values are for.
     """
     roles = {name: new.rstrip("0123456789").rstrip("_") for name, new in names.items()}
+    _add_blocks(kernel, known, roles)
     said: dict[tuple[int, str], int] = {}
     current = ""
     declared: Statement | None = None
@@ -67,6 +82,40 @@ def add_comments(kernel: Kernel, known: dict[str, Instruction], names: dict[str,
         declared = None
 
 
+def _add_blocks(kernel: Kernel, known: dict[str, Instruction], roles: dict[str, str]) -> None:
+    """Say of the branches for warpgroups which one loads and which one multiplies, and what loops run over."""
+    statements = kernel.statements
+    said: set[str] = set()
+    for i, statement in enumerate(statements):
+        tokens = statement.tokens
+        if not tokens or statement.kind == "gone":
+            continue
+        if tokens[0] == "if" and any(roles.get(name) == "warpgroup" for name in statement.names):
+            statement.comment = statement.comment or _work(statements, i, known)
+        elif tokens[0] == "while" and i and statements[i - 1].kind == "raw":
+            statements[i - 1].comment = "Tile after tile of this block."
+        elif statement.target not in said and (text := _OF_ROLES.get(roles.get(statement.target, ""), "")):
+            said.add(statement.target)
+            statement.comment = statement.comment or text
+
+
+def _work(statements: list[Statement], begin: int, known: dict[str, Instruction]) -> str:
+    """Return what a branch and its other half do, if one of them loads by TMA and the other one multiplies."""
+    depth, halves = 0, [""]
+    for statement in statements[begin:]:
+        tokens = statement.tokens
+        if statement.called:
+            mnemonic = known[statement.called].mnemonic
+            kind = "loads" if mnemonic.startswith("cp.async.bulk.tensor") else ""
+            halves[-1] = halves[-1] or ("multiplies" if mnemonic.startswith("wgmma.mma") else kind)
+        if tokens and tokens[0] == "}" and depth == 1 and "{" in tokens:
+            halves.append("")
+        depth += tokens.count("{") - tokens.count("}")
+        if depth == 0:
+            break
+    return next((text for work, text in _HALVES.items() if list(work) == halves), "")
+
+
 def _part(statement: Statement, known: dict[str, Instruction], roles: dict[str, str], outputs: list[str] | None) -> str:
     """Return what the part does that a statement belongs to; empty where it does not tell."""
     called = statement.called
@@ -79,7 +128,8 @@ def _part(statement: Statement, known: dict[str, Instruction], roles: dict[str, 
         if outputs and roles.get(outputs[0]) in ("decoded", "left", "right") and not _is_memory(instruction):
             return "Decode W."
         if instruction.mnemonic.startswith("st.shared") and any(roles.get(n) in _SUMS for n in statement.names):
-            return "Epilogue: sums through shared memory."
+            is_scaled = any(token.startswith("0x1p+2") for token in statement.tokens)
+            return "Epilogue: sums through shared memory" + ("; codes were subnormal numbers." if is_scaled else ".")
         for prefix, text in _BY_MNEMONIC:
             if instruction.mnemonic.startswith(prefix):
                 return text if text[-1] == "." else _with_source(text, statement)
@@ -91,10 +141,18 @@ def _part(statement: Statement, known: dict[str, Instruction], roles: dict[str, 
     if role in ("decoded", "codes", "left", "right") and any(roles.get(n) in _CODES for n in statement.names):
         return "Decode W."
     if role == "total" and any(roles.get(n) == "acc" for n in statement.names):
+        if _subtracts_sums(statement.tokens, roles):
+            return "Add up the scaled sums of a group, without those of the row whose codes share the bytes."
         return "Scale the sums of a group, and add them up."
     if role == "D_words":
         return "Epilogue: D from the sums."
     return ""
+
+
+def _subtracts_sums(tokens: list[str], roles: dict[str, str]) -> bool:
+    """Return whether sums are subtracted from sums."""
+    pairs = itertools.pairwise(token for token in tokens if token not in ("(", ")"))
+    return any(before == " - " and roles.get(token.partition("[")[0]) == "acc" for before, token in pairs)
 
 
 def _is_memory(instruction: Instruction) -> bool:

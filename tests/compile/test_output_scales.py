@@ -54,7 +54,7 @@ def _built(rule: str, arch: str, config: MatmulConfig) -> Archive:
 
 def _parameters(archive: Archive) -> set[str]:
     """Names of the operands that a kernel takes."""
-    (signature,) = re.findall(r"^extern .*__global__[^;]*\{$", archive.cuda_source, re.MULTILINE)
+    (signature,) = re.findall(r"^extern .*__global__[^;]*?\{$", archive.cuda_source, re.MULTILINE)
     return set(re.findall(r"(\w+)_ptr\b", signature))
 
 

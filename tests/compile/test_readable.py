@@ -14,7 +14,6 @@ from bitquant.compiler import compile_cuda_source
 from bitquant.compute.matmul import matmul_dequantize_b, symbol
 from bitquant.errors import RecordError
 from bitquant.schedule import Plan, apply_plan, schedule_module
-from bitquant.source import readable
 from tests.compile import digests
 
 #: One entry of so many is in the spread.
@@ -46,7 +45,7 @@ def test_machine_code_is_the_same(i):
         for name, func in scheduled.functions_items():
             _, device = build._lower(name, func, target)
             text = build._cuda_source(device, target)
-            result = readable(text)
+            result = build._shown_source(device, func, target)
             assert result != text
             before, after = (compile_cuda_source(source, str(target.arch)) for source in (text, result))
             assert before.cubin == after.cubin, entry.name

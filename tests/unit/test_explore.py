@@ -26,7 +26,7 @@ from bitquant.errors import CallError, UnsupportedError
 from bitquant.explore import check_writable, explore
 from bitquant.explore.drawings import draw_grid, draw_ring, draw_tile, waves
 from bitquant.explore.facts import glossary, occupancy, refusals
-from bitquant.explore.links import instruction_links, read_ptx, read_sass
+from bitquant.explore.links import instruction_links, read_ptx, read_sass, statement_lines
 from bitquant.explore.packing import first_byte, place_of
 from bitquant.explore.parts import PARTS
 from bitquant.explore.stages import make_stages
@@ -304,6 +304,12 @@ def test_instructions_that_do_not_agree_are_not_linked():
         "ptx_ld_x();",
     ]
     assert instruction_links(scheduled, cuda) == [4, 0, 0]
+
+
+def test_lines_of_a_statement_are_linked_together():
+    """A statement of several lines counts as its first one; comments and blocks end what stands before them."""
+    cuda = ["  ptx_mma_x(a,", "      b);", "  // Load.", "  x = 1;", "  if (y) {", "    z = 1", "        + 2;", "  }"]
+    assert statement_lines(cuda) == [1, 1, 3, 4, 5, 6, 6, 8]
 
 
 # Geometry.

@@ -6,19 +6,20 @@ from __future__ import annotations
 import re
 import struct
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tvm.ir import IRModule
 
 import bitquant as bq
 from bitquant import build
 from bitquant.arch import cuda_target
 from bitquant.compiler import compile_cuda_source
-from bitquant.compute.matmul import matmul_dequantize_b, symbol
+from bitquant.compute import select_implementation
 from bitquant.schedule import preferred_layout, schedule_module
-from bitquant.source import readable
+from bitquant.source import About, readable
+from bitquant.source.lines import WIDTH, broken, is_continued
 from bitquant.source.text import Unknown, readable_literal, tokenize, without_parentheses
 
 PREAMBLE = """\
@@ -42,7 +43,7 @@ def made(*lines: str, preamble: str = PREAMBLE) -> str:
     text = f"{preamble}{HEAD};\n{HEAD} {{\n" + "".join(f"  {line}\n" for line in lines) + "}\n"
     result = readable(text)
     assert readable(result) == result
-    return result[result.rindex("{", 0, result.index("\n", result.rindex(" f("))) + 2 :].removesuffix("}\n")
+    return result[result.index("{\n", result.rindex(" f(")) + 2 :].removesuffix("}\n")
 
 
 def test_a_product_is_named_by_its_operands():
@@ -97,7 +98,7 @@ def test_names_that_are_taken_are_left_alone():
 
 
 def test_scalars_end_at_a_branch():
-    """What is written twice, or used beyond a branch, stays an array, so that it gets the register it had."""
+    """What is written twice, or used beyond a branch, is an array that reads as a scalar."""
     got = made(
         "alignas(64) int _ptr[1];",
         "_ptr[0] = 1;",
@@ -111,7 +112,7 @@ def test_scalars_end_at_a_branch():
         "}",
         "D_ptr[_ptr_1[0]] = 0x1p+0f/*1.000000e+00*/;",
     )
-    assert "  int index[1];\n  index[0] = 1;\n  int index_1[1];\n  index_1[0] = 2;\n" in got
+    assert "  SCALAR(int, index) = 1;\n  SCALAR(int, index_1) = 2;\n  index_1 = index_1 + 1;\n" in got
     assert "  int index_2 = 3;\n  if (index_2 < m) {\n" in got
 
 
@@ -132,7 +133,9 @@ def test_unused_variables_go_and_volatile_instructions_stay():
     assert (
         got
         == """\
-  cluster_ctaid_x(); cluster_ctaid_x();
+  // TVM emits this, and nothing uses the result.
+  cluster_rank(); cluster_rank();
+  // TVM emits this, and nothing uses the result.
   __shfl_sync(0xffffffffu, WARP, 0, 32);
   for (int i = 0; i < 4; ++i) {
     int index = i + 1;
@@ -141,6 +144,32 @@ def test_unused_variables_go_and_volatile_instructions_stay():
   }
 """
     )
+
+
+def test_inputs_are_const():
+    """A parameter a line; const are those that instructions read, not those that are stored or that C++ loads."""
+    text = f"{PREAMBLE}{HEAD};\n{HEAD} {{\n"
+    text += "  tvm_builtin_ptx_ld_global_nc_u32(x, (&(B_ptr[0])));\n  D_ptr[0] = 0x1p+0f/*1.000000e+00*/;\n}\n"
+    head = ("    const int* __restrict__ B_ptr,\n    float* __restrict__ D_ptr,\n    int m) {\n",)
+    assert head[0] in readable(text)
+    assert readable(text).count('extern "C"') == 1
+    text = text.replace("(&(B_ptr[0]))", "B_ptr[0]")
+    assert "(\n    int* __restrict__ B_ptr,\n" in readable(text)
+
+
+def test_long_statements_are_broken():
+    """Lines end between arguments or before operators, where the fewest brackets are, and join to what they were."""
+    name = "ptx_" + 70 * "x"
+    line = f"  {name}(a[0], (void*)(b + {20 * 'c'} * 2u), d + e);"
+    lines = [f"  {name}(a[0],", f"      (void*)(b + {20 * 'c'} * 2u), d + e);"]
+    assert broken(line) == lines
+    assert [is_continued(part) for part in lines] == [True, False]
+    sums = "  total = " + " + ".join(f"f({'x' * 20}, {i})" for i in range(9)) + ";"
+    assert all(part.startswith("      + f(") for part in broken(sums)[1:])
+    for whole in (line, sums, f"  {'y' * 120};"):
+        assert " ".join(part.strip() for part in broken(whole)) == whole.strip()
+        assert broken(whole)[0].startswith("  ")
+    assert broken("  x = 1;") == ["  x = 1;"]
 
 
 @pytest.mark.parametrize(
@@ -159,14 +188,42 @@ def test_what_is_not_known_is_left_alone(line):
     """A kernel with a statement that TVM does not print stays as it is, but for the names of functions."""
     body = f"  alignas(64) uint _ptr[1];\n  _ptr[0] = (uint)16711935;\n  {line}\n  tvm_builtin_cluster_ctaid_x();\n"
     text = f"{PREAMBLE}{HEAD} {{\n{body}}}\n"
-    assert readable(text).endswith(f"{HEAD} {{\n{body.replace('tvm_builtin_', '')}}}\n")
+    assert readable(text).endswith(f"{HEAD} {{\n{body.replace('tvm_builtin_cluster_ctaid_x', 'cluster_rank')}}}\n")
+
+
+ABOUT = About(
+    ("a problem " * 12,), {"f": "grid 1, block 32"}, (("A", 0, 64, "A"), ("SUMS", 0, 32, "sums"), ("B", 64, 128, "B"))
+)
+
+
+def test_the_head_tells_problem_launch_and_memory():
+    """What is known of the kernel stands above it, in lines that are not too long, with the offsets as constants."""
+    body = [
+        "extern __shared__ __align__(128) uchar arena_ptr[];",
+        "tvm_builtin_ptx_ld_global_nc_u32(x, (&(arena_ptr[64])));",
+        "tvm_builtin_ptx_ld_global_nc_u32(x, (&(arena_ptr[((((int)threadIdx.x) * 64) + 72)])));",
+        "tvm_builtin_ptx_ld_global_nc_u32(x, (&(arena_ptr[((((int)threadIdx.x) * 64) + 8)])));",
+        "D_ptr[((((int)threadIdx.x) * 64) + 64)] = 0x1p+0f/*1.000000e+00*/;",
+    ]
+    text = f"{PREAMBLE}{HEAD} {{\n" + "".join(f"  {line}\n" for line in body) + "}\n"
+    result = readable(text, ABOUT)
+    assert readable(result) == result
+    assert "// f: grid 1, block 32\n// Parts of shared memory, by offset in bytes.\nenum : int {\n" in result
+    assert "  SMEM_A = 0,     // to 64: A\n  SMEM_SUMS = 0,  // to 32: sums\n" in result
+    assert re.search(r"\n//   \w", result)
+    assert "&arena_ptr[SMEM_B]" in result
+    assert "&arena_ptr[THREAD * 64 + SMEM_B + 8]" in result
+    assert "&arena_ptr[THREAD * 64 + 8]" in result
+    assert "D_ptr[THREAD * 64 + 64]" in result
+    assert "SMEM_" not in readable(text.replace("arena_ptr[]", "SMEM_ptr[]"), ABOUT).split("extern __shared__")[0]
 
 
 def test_text_without_kernels_is_left_alone():
     """A kernel that does not end is not rewritten, nor is text without any, or with a macro's name."""
     assert readable("int x;\n") == "int x;\n"
-    taken = f"{PREAMBLE}{HEAD} {{\n  alignas(64) int BLOCK[1];\n}}\n"
-    assert readable(taken) == taken
+    for macro in ("BLOCK", "SCALAR"):
+        taken = f"{PREAMBLE}{HEAD} {{\n  alignas(64) int {macro}[1];\n}}\n"
+        assert readable(taken) == taken
     text = f"{PREAMBLE}{HEAD} {{\n  int v_1 = 1;\n"
     assert readable(text).endswith(f"{HEAD} {{\n  int v_1 = 1;\n")
 
@@ -289,29 +346,27 @@ def test_parentheses_that_do_not_match_are_not_known():
 KERNELS = {
     "decode": ("sm_90a", dict(M=1, N=256, K=512, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)),
     "wgmma": ("sm_90a", dict(M=64, N=256, K=512, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True)),
+    "grouped_wgmma": (
+        "sm_90a",
+        dict(num_experts=8, M=512, N=512, K=512, W_dtype="uint4", group_size=128, with_scaling=True, with_zeros=True),
+    ),
     "mma": ("sm_80", dict(M=16, N=64, K=128, W_dtype="int4", group_size=32, with_scaling=True, fast_decoding=False)),
     "gemv": ("sm_75", dict(M=1, N=64, K=256, W_dtype="nf4", group_size=64, with_scaling=True)),
 }
 
 
-def printed_by_tvm(arch: str, config: bq.MatmulConfig) -> tuple[str, str]:
-    """The rule of a problem's one function, and what TVM prints of it."""
-    target = cuda_target(arch)
-    (rung,) = config.ladder
-    func = matmul_dequantize_b(config, rung, layout=preferred_layout(config, target))
-    scheduled = schedule_module(IRModule({symbol(rung): func}), target)[symbol(rung)]
-    _, device = build._lower(symbol(rung), scheduled, target)
-    return build.choice_of(scheduled).rule, build._cuda_source(device, target)
-
-
 @pytest.fixture(scope="module")
 def texts() -> dict[str, tuple[str, str, str]]:
-    """For each rule an architecture, what TVM prints, and the readable form of it."""
+    """For each rule an architecture, what TVM prints, and the readable form of it that is compiled."""
     result = {}
     for rule, (arch, fields) in KERNELS.items():
-        used, text = printed_by_tvm(arch, bq.MatmulConfig(**fields))
-        assert used == rule
-        result[rule] = (arch, text, readable(text))
+        config: Any = (bq.GroupedMatmulConfig if "num_experts" in fields else bq.MatmulConfig)(**fields)
+        target = cuda_target(arch)
+        module = schedule_module(select_implementation(config, preferred_layout(config, target)), target)
+        ((name, scheduled),) = module.functions_items()
+        assert build.choice_of(scheduled).rule == rule
+        _, device = build._lower(name, scheduled, target)
+        result[rule] = (arch, build._cuda_source(device, target), build._shown_source(device, scheduled, target))
     return result
 
 
@@ -337,7 +392,9 @@ def test_kernels_are_readable(texts, rule):
     assert not [name for name in found if re.fullmatch(r"_ptr(_\d+)?|buffer(_\d+)?|cse_v\d+|tvm_builtin_\w+", name)]
     body = result[result.rindex('extern "C"') :]
     assert not re.search(r"\(uint\)\d{4,}|threadIdx|blockIdx|\(\(int\)", body.split("{", 1)[1])
-    assert body.count("\n") <= text.count("\n")
+    assert body.count(";\n") <= text.count(";\n")
+    assert max(map(len, body.split("\n"))) <= WIDTH
+    assert body.count('extern "C"') == result.count('extern "C"') == 1
     comments = set(re.findall(r"^ *// (.*)$", body, re.MULTILINE))
     wanted = {
         "decode": {"Decode W.", "Tensor cores.", "Scale the sums of a group, and add them up.",
@@ -345,17 +402,53 @@ def test_kernels_are_readable(texts, rule):
         "wgmma": {"Set up the barriers of the ring.", "Copy to the ring slot: A.", "Copy to the ring slot: W.",
                   "Wait until the ring slot is filled.", "Decode W.", "Tensor cores.", "Release the ring slot.",
                   "Epilogue: store D."},
+        "grouped_wgmma": {"Tiles along m of each expert, one expert a lane.", "Prefix sum over the lanes.",
+                          "Binary search for the expert that has the tile.", "Tile after tile of this block.",
+                          "Tiles go in groups along m, so that what a group reads stays in L2."},
         "mma": {"Copy to shared memory: A.", "Tensor cores.", "Epilogue: store D."},
         "gemv": {"Load A.", "Load B.", "Epilogue: store D."},
     }[rule]  # fmt: skip
     assert wanted <= comments
 
 
-def test_only_arrays_that_ptxas_would_place_elsewhere_stay(texts):
-    """Outside of wgmma no temporary of one element is an array, but for what lives beyond a branch."""
-    for rule, most in (("decode", 1), ("mma", 2)):
+@pytest.mark.parametrize("rule", KERNELS)
+def test_kernels_have_a_head(texts, rule):
+    """Problem, hint and launch stand above a kernel, and the map of its shared memory where there is one."""
+    _, text, result = texts[rule]
+    head = result[len(text) - len(text.lstrip()) : result.rindex('extern "C"')]
+    assert re.search(r"^// (grouped_)?matmul_\w+\(.*M=", head, re.MULTILINE)
+    assert f"// rule {rule}: " in head
+    assert re.search(r"_kernel: grid \d+, block \d+\n", head)
+    if rule in ("decode", "wgmma", "grouped_wgmma"):
+        offsets = dict(re.findall(r"^  SMEM_(\w+) = (\d+),", head, re.MULTILINE))
+        assert {"A", "BARRIERS"} <= set(offsets)
+        body = result[result.rindex('extern "C"') :]
+        assert "SMEM_BARRIERS" in body
+        assert not re.search(rf"\b{offsets['BARRIERS']}u?\b", body)
+
+
+def test_the_schedule_of_tiles_has_names(texts):
+    """Producer and consumers call what they compute alike: the tile, its group along m, its place, and its expert."""
+    for rule, wanted in (
+        ("wgmma", ("tile", "group_m", "m0", "n0", "is_last")),
+        ("grouped_wgmma", ("tile", "tile_m", "searched", "expert", "tiles_m", "tile_of_expert", "group_m", "m0", "n0")),
+    ):
         body = texts[rule][2][texts[rule][2].rindex('extern "C"') :]
-        assert len(re.findall(r"^ +\w+ \w+\[1\];$", body, re.MULTILINE)) <= most, rule
+        producer, _, consumer = body.partition("} else {")
+        assert "// The producer fills the ring; the consumers (else) decode W and multiply." in producer
+        for half in (producer, consumer):
+            found = {re.sub(r"_\d+$", "", name) for name in re.findall(r"SCALAR\(\w+, (\w+)\)", half)}
+            assert set(wanted) <= found
+        assert "flag" not in body
+
+
+def test_one_element_reads_as_a_scalar(texts):
+    """No temporary of one element is indexed, and the macro that the compiler needs stands before its first use."""
+    for rule, (_, _, text) in texts.items():
+        begin = text.rindex('extern "C"')
+        assert not re.search(r"^ +(?:alignas\(\d+\) )?\w+ \w+\[1\]", text[begin:], re.MULTILINE), rule
+        assert (" SCALAR(" in text[begin:]) == ("#define SCALAR(type, name)" in text[:begin])
+    assert " SCALAR(int, tile) = BLOCK;" in texts["wgmma"][2]
 
 
 @given(st.data())

@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from tvm.target import Target
 from tvm.tirx import PrimFunc
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Geometry", "Rule", "applying", "problem_of"]
+
+
+class MemoryPart(NamedTuple):
+    """A part of a block's dynamic shared memory: its name, its offset and end in bytes, and what it holds."""
+
+    name: str
+    offset: int
+    end: int
+    holds: str
 
 
 class Geometry:
@@ -68,6 +77,11 @@ class Geometry:
         if "_is_frozen" in self.__dict__:
             raise AttributeError(f"{type(self).__name__} is frozen: {name!r} cannot be set")
         object.__setattr__(self, name, value)
+
+    @property
+    def memory_map(self) -> tuple[MemoryPart, ...]:
+        """The parts of shared memory, for people; empty for kernels that tell none."""
+        return ()
 
     def _hint_fault(self) -> str | None:
         """Return the requirement on the hint's fields alone that is not met, or None."""

@@ -12,7 +12,7 @@ from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.mma import MmaOp, Tile
 from bitquant.layouts import FragmentLayout
 from bitquant.problem import Problem
-from bitquant.schedule.rules.contract import Geometry
+from bitquant.schedule.rules.contract import Geometry, MemoryPart
 from bitquant.schedule.rules.decode.digits import DigitPlan
 from bitquant.schedule.rules.decode.formats import Formats
 from bitquant.schedule.rules.decode.hint import DecodeHint
@@ -157,6 +157,29 @@ class DecodeGeometry(Geometry):
         return math.ceil(self.grid_n * self.hint.split_k * self.grid_m / sm_count)
 
     # Formats.
+
+    @property
+    def memory_map(self) -> tuple[MemoryPart, ...]:
+        """The parts of shared memory, for people."""
+        h, smem = self.hint, self.smem
+        sums = smem.sum_offset + 4 * h.warps_k * self.rows_of_a * smem.sum_stride
+        parts = [
+            MemoryPart("A", smem.a_tile.base, smem.a_tile.end, "rows of A"),
+            MemoryPart("SUMS", smem.sum_offset, sums, "partial sums of the warps, when A is no longer needed"
+                       if smem.sum_offset == 0 else "partial sums of the warps"),
+            MemoryPart("BARRIERS", smem.barrier_offset, smem.table_offset, "mbarriers of A"),
+            MemoryPart("TABLE", smem.table_offset, smem.end, "the decoder's table"),
+        ]  # fmt: skip
+        if self.is_digits:
+            parts.append(MemoryPart("DIGITS", smem.digits_offset, smem.poison_offset, "A as digits"))
+            parts.append(MemoryPart("POISON", smem.poison_offset, smem.poison_offset + 16, "not 0 if A is not finite"))
+        for name, tile, holds in (("SCALES", smem.scale_tile, "scales"), ("ZEROS", smem.zero_tile, "zero points")):
+            if tile is not None:
+                parts.append(MemoryPart(name, tile.base, tile.end, holds))
+        if self.is_shared:
+            end = smem.ring_offset + self.threads // 32 * h.ahead * smem.slot_bytes
+            parts.append(MemoryPart("W", smem.ring_offset, end, f"a ring of {h.ahead} slots of W for each warp"))
+        return tuple(sorted((part for part in parts if part.end > part.offset), key=lambda part: part.offset))
 
     @property
     def gpu(self) -> GpuArch:

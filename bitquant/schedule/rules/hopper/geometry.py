@@ -13,7 +13,7 @@ from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.wgmma import SWIZZLE_BYTES, WARPGROUP, WgmmaOp
 from bitquant.layouts import TILE_N
 from bitquant.problem import Problem
-from bitquant.schedule.rules.contract import Geometry
+from bitquant.schedule.rules.contract import Geometry, MemoryPart
 from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
 from bitquant.schedule.rules.hopper.memory import Exchange, SharedMemory, WeightSlot
 from bitquant.schedule.rules.hopper.products import FLOAT8_RUN_K, Products
@@ -454,6 +454,32 @@ class WgmmaGeometry(Geometry):
             slot_extra_bytes=slot_extra_bytes,
             nbytes=max(experts_offset + self.expert_bytes, h.stages * slot_bytes + self.overread_bytes),
         )
+
+    @property
+    def memory_map(self) -> tuple[MemoryPart, ...]:
+        """The parts of shared memory, for people."""
+        h, memory = self.hint, self.memory
+        empty = memory.barrier_offset + 8 * h.stages
+        parts = [
+            MemoryPart("A", 0, memory.a_bytes, f"A in the first of {h.stages} ring slots of {memory.slot_bytes} bytes"),
+            MemoryPart("W", memory.a_bytes, memory.slot_bytes, "W in the first ring slot"),
+            MemoryPart("OUT", memory.out_offset, memory.out_offset + h.consumers * memory.slice_m * memory.out_stride,
+                       "a slice of D of each consumer"),
+            MemoryPart("BARRIERS", memory.barrier_offset, empty, "mbarriers of the slots that are filled"),
+            MemoryPart("RELEASED", empty, empty + 8 * h.stages, "mbarriers of the slots that are free again"),
+            MemoryPart("A_SUMS", memory.sums_offset, memory.mask_offset, "sums of A"),
+            MemoryPart("MASKS", memory.mask_offset, memory.mask_offset + 4 * MAX_MASKS, "masks that decode"),
+            MemoryPart("TABLE", memory.table_offset, memory.experts_offset, "the decoder's table"),
+            MemoryPart("EXPERTS", memory.experts_offset, memory.nbytes, "of each expert the ends of tiles and of rows"),
+        ]  # fmt: skip
+        if self.exchange is not None:
+            end = memory.exchange_offset + self.exchange.nbytes
+            parts.append(MemoryPart("EXCHANGE", memory.exchange_offset, end, "partial sums that parts of K send"))
+        if self.decoder is None:
+            parts = [part for part in parts if part.name != "TABLE"]
+        if not self.expert_bytes:
+            parts = [part for part in parts if part.name != "EXPERTS"]
+        return tuple(sorted((part for part in parts if part.end > part.offset), key=lambda part: part.offset))
 
     @cached_property
     def smem_bytes(self) -> int:  # type: ignore[override]  # computed when it is asked for
