@@ -866,7 +866,7 @@ def test_a_terminal_has_a_table_a_format_in_80_columns(monkeypatch, capsys):
     monkeypatch.setattr(report, "environment", lambda _: "H200")
     command._print(results)
     piped = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in piped[2:6]] == [kind for kind in kinds for _ in range(2)]
+    assert [line.split("  ")[0] for line in piped[3:7]] == [kind for kind in kinds for _ in range(2)]
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     command._print(results)

@@ -17,7 +17,7 @@ from bitquant.schedule.rules.decode.cost import cost_us, estimated_registers, es
 from bitquant.schedule.rules.decode.geometry import DecodeGeometry
 from bitquant.schedule.rules.decode.hint import DecodeHint
 from bitquant.schedule.rules.decode.rule import DecodeRule
-from bitquant.schedule.rules.decode.space import by_cost, least
+from bitquant.schedule.rules.decode.space import by_cost, small_hints
 from bitquant.testing.generators import cases
 from bitquant.testing.shape_sets import SHAPE_SETS
 
@@ -231,10 +231,10 @@ def test_long_problems_have_a_default(arch: str, rung: int, N: int, K: int, fiel
     assert g.smem_bytes <= gpu_arch(arch).smem_per_block_bytes
 
 
-def test_least_hints_fall_in_size() -> None:
+def test_small_hints_fall_in_size() -> None:
     """Each of the last resorts takes less shared memory than the one before."""
     problem = _problem(4096, 131072, arch="sm_89")
-    sizes = [DecodeGeometry(problem, hint).smem_bytes for hint in least(DecodeHint(block_m=64))]
+    sizes = [DecodeGeometry(problem, hint).smem_bytes for hint in small_hints(DecodeHint(block_m=64))]
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == len(sizes)
 
