@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from bitquant import inputs
+from bitquant.arithmetic import round_up
 from bitquant.config import MatmulConfig, ZerosMode
 from bitquant.formats import ACTIVATION_DTYPES, OUT_DTYPES, SCALE_DTYPES, WEIGHT_DTYPES, NumberFormat, number_format
 from bitquant.operands import EPILOGUE, present
@@ -135,7 +136,7 @@ def _own_shapes(W_dtype: str, zeros_mode: ZerosMode | None, grouped: bool, round
     step = packing_step(W_dtype)
     ragged_k = [(72, 9), (72, 24), (step * 51, 17)] if grouped else [(step * k, -1) for k in (1, 17, 129)]
     N = round_robin.next("ragged N", (1, 5, 33, 1001))
-    N = -(-N // step) * step if zeros_mode == "quantized" else N
+    N = round_up(N, step) if zeros_mode == "quantized" else N
     K, group_size = round_robin.next("ragged K", ragged_k)
     return [_Shape(128, 256, 64 if grouped else -1), _Shape(N, K, group_size)]
 

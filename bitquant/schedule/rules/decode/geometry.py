@@ -7,6 +7,7 @@ import math
 from functools import cached_property
 
 from bitquant.arch import GpuArch
+from bitquant.arithmetic import ceil_div, round_up
 from bitquant.formats.words import pair_of
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.mma import MmaOp, Tile
@@ -117,7 +118,7 @@ class DecodeGeometry(Geometry):
         self.needs_sum_of_a = bool(c.with_zeros or weight.decoder.value_offset)
         #: Classes, or planes, of sums, of which the same alone may be added up; independent sums of each, of all.
         self.classes_count = len(layout.planes if self.is_digits else weight.classes)
-        self.chains = -(-h.chains // self.classes_count)
+        self.chains = ceil_div(h.chains, self.classes_count)
         self.sums = self.classes_count * self.chains
         #: Independent sums of A, which are waited for no more often.
         self.a_chains = min(2, h.chains)
@@ -128,29 +129,29 @@ class DecodeGeometry(Geometry):
         self.totals = h.n_tiles_per_warp * 2 if self.is_digits else h.n_tiles_per_warp * self.m_tiles * 4
         self.threads = 32 * h.warps_n * h.warps_k
         self.block_n = 16 * h.n_tiles_per_warp * h.warps_n
-        self.blocks_n = -(-c.N // self.block_n)
+        self.blocks_n = ceil_div(c.N, self.block_n)
         #: Words of a lane's part of a tile.
         self.lane_words = layout.tile_bytes // 128
         #: Rows of A of a block. Those beyond the rung are not stored; the lanes that would read them read the last one.
         self.rows_of_a = min(h.block_m, self.rung) if c.has_most_rows(self.rung) else h.block_m
         #: Blocks of the grid along m, for as many rows of A as the rung says.
-        self.grid_m = -(-self.rung // self.rows_of_a)
+        self.grid_m = ceil_div(self.rung, self.rows_of_a)
         #: Tiles of k that a warp multiplies in all, in whole bodies, where each has as many; and in an iteration.
-        self.warp_tiles = -(-self._formats.tiles_k // (h.unroll * h.warps_k * h.split_k)) * h.unroll
+        self.warp_tiles = ceil_div(self._formats.tiles_k, h.unroll * h.warps_k * h.split_k) * h.unroll
         self.part_tiles = h.phase or self.warp_tiles
         #: Length in k of a phase, and phases of all blocks of a cluster.
         self.phase_k = h.warps_k * self.part_tiles * layout.tile_k
-        self.phases = -(-c.K // self.phase_k)
+        self.phases = ceil_div(c.K, self.phase_k)
         #: Whether A stays in shared memory: a block has no more than one phase, or all of A.
         self.a_stays = h.stream_k or self.phases <= h.split_k
         #: Blocks of n that a block multiplies one after the other, at most, and blocks of the grid along n.
         self.n_blocks_per_cta: float = h.n_blocks_per_cta if self.a_stays else 1
-        self.grid_n = -(-self.blocks_n // h.n_blocks_per_cta) if self.a_stays else self.blocks_n
+        self.grid_n = ceil_div(self.blocks_n, h.n_blocks_per_cta) if self.a_stays else self.blocks_n
         #: With stream-K, the phases of all blocks of n.
         self.all_phases = self.blocks_n * self.phases
         if h.stream_k:
             self.grid_n = min(self.all_phases, self.gpu.sm_count * h.blocks_per_sm)
-            self.n_blocks_per_cta = -(-self.all_phases // self.grid_n) / self.phases
+            self.n_blocks_per_cta = ceil_div(self.all_phases, self.grid_n) / self.phases
 
     def blocks_of_busiest(self, sm_count: float) -> float:
         """Return the blocks of the multiprocessor that has most."""
@@ -358,7 +359,7 @@ class DecodeGeometry(Geometry):
     def max_iterations(self) -> int:
         """Iterations of the block that has most."""
         iterations, blocks = self._iterations
-        return -(-iterations // blocks)
+        return ceil_div(iterations, blocks)
 
     @property
     def a_k(self) -> int:
@@ -414,7 +415,7 @@ class DecodeGeometry(Geometry):
         h = self.hint
         a_tile = Tile(0, self.rows_of_a, self.a_k * self.a_bytes, self.buffers, swizzled=False)
         end = a_tile.end
-        digits_offset = poison_offset = -(-end // 128) * 128
+        digits_offset = poison_offset = round_up(end, 128)
         if self.digit_plan:
             planes = len(self.digit_plan.planes)
             poison_offset = digits_offset + planes * self.digit_plan.plane_bytes(self.phase_k)
@@ -423,12 +424,12 @@ class DecodeGeometry(Geometry):
         end = max(end, *(tile.end for tile in (scale_tile, zero_tile) if tile), 0)
         sum_stride = self.block_n + _SUM_PAD
         sum_bytes = 4 * h.warps_k * self.rows_of_a * sum_stride
-        ring_offset, slot_bytes = -(-end // 128) * 128, h.n_tiles_per_warp * self.lane_words * 128
+        ring_offset, slot_bytes = round_up(end, 128), h.n_tiles_per_warp * self.lane_words * 128
         if self.is_shared:
             end = ring_offset + self.threads // 32 * h.ahead * slot_bytes
-        sum_offset = 0 if not self.a_stays or self.max_iterations == 1 else -(-end // 128) * 128
-        barrier_offset = -(-max(end, sum_offset + sum_bytes) // 128) * 128
-        table_offset = barrier_offset + -(-8 * self.buffers * h.warps_k // 128) * 128
+        sum_offset = 0 if not self.a_stays or self.max_iterations == 1 else round_up(end, 128)
+        barrier_offset = round_up(max(end, sum_offset + sum_bytes), 128)
+        table_offset = barrier_offset + round_up(8 * self.buffers * h.warps_k, 128)
         return SharedMemory(
             a_tile, digits_offset, poison_offset, scale_tile, zero_tile, scale_width, ring_offset, slot_bytes,
             sum_offset, sum_stride, barrier_offset, table_offset, table_offset + self.decoder.table_bytes,

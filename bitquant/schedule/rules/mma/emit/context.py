@@ -7,6 +7,7 @@ from typing import Any
 
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.intrin.mma import store_local, zero_local
 from bitquant.schedule.rules.mma.geometry import MmaGeometry
 from bitquant.schedule.rules.operands import Operands
@@ -51,7 +52,7 @@ class Context:
         self.g, self.config, self.hint = geometry, geometry.config, geometry.hint
         self.operands, self.m, self.thread, self.arena = operands, operands.rows, thread, arena
         h, N = self.hint, self.config.N
-        n_blocks = -(-N // h.block_n)
+        n_blocks = ceil_div(N, h.block_n)
         m_blocks = (self.m + (h.block_m - 1)) // h.block_m
         per_band = RASTER_ROWS * n_blocks
         band = block // per_band

@@ -11,6 +11,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
+from bitquant.arithmetic import ceil_div
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import scale_value, zero_point
 from bitquant.formats import NumberFormat
@@ -137,7 +138,7 @@ class Decoding:
     def _decode_tile(self, tile: Expr, operand: _Operand) -> None:
         rows = operand.ring.rows
         total = rows * (operand.target.row_bytes // self._g.operand_bytes) // UNIT
-        for unit in range(-(-total // self._g.threads)):
+        for unit in range(ceil_div(total, self._g.threads)):
             row, column = self._unit(unit, rows)
             if total % self._g.threads:
                 with T.If(unit * self._g.threads + self._context.thread < total), T.Then():
