@@ -4,9 +4,10 @@
 The time of a kernel is a sum of what its busiest multiprocessor does: it reads its part of the weight, and A from L2;
 it issues instructions, the more slowly the fewer warps hide each other's latency; and a block begins and ends with
 waits that nothing hides. Coefficients were fitted to 9400 kernels measured on H200s, for 695 problems: 19 shapes from
-1024 x 8192 to 16384 x 16384, M of 1 to 64, float16, bfloat16 and int8 A, weights of 1 to 8 bits. They are meant to put
-hints in order: of those measured for a problem, the one that the model puts first is on average 3% behind the best.
-Where A is multiplied as digits, coefficients are those of an earlier fit (390 kernels, weights of 1 to 3 bits).
+1024 x 8192 to 16384 x 16384, M of 1 to 64, float16, bfloat16 and int8 A, weights of 1 to 8 bits (2026-11-21;
+docs/kernels.md). They are meant to put hints in order: of those measured for a problem, the one that the model puts
+first is on average 3% behind the best. Where A is multiplied as digits, coefficients are those of an earlier fit of the
+same day (390 kernels, weights of 1 to 3 bits).
 
 What is exact the model reads from the geometry. Registers, which the compiler gives out, are estimated. So is shared
 memory (`estimated_smem_bytes`): the fit was made with that estimate, and it takes less time than the exact number.
@@ -30,13 +31,14 @@ __all__ = [
     "resident_blocks",
 ]
 
-#: Registers of a thread for addresses, counters and what is being decoded.
+#: Registers of a thread for addresses, counters and what is being decoded; not measured.
 _BASE_REGISTERS = 48
-#: The same where A is multiplied as digits; there scales and zero points are counted apart.
+#: The same where A is multiplied as digits; there scales and zero points are counted apart. Not measured.
 _DIGIT_BASE_REGISTERS = 36
-#: What it takes to make the digits of a number, of which nothing else is done meanwhile.
+#: What it takes to make the digits of a number, of which nothing else is done meanwhile: counted by hand
+#: (docs/kernels.md).
 _DIGIT_INSTRUCTIONS = 35
-#: Shared memory that the system and the rounding of offsets take of a block.
+#: Shared memory that the system and the rounding of offsets take of a block; not measured. The fit includes it.
 _SMEM_SLACK = 2048
 
 

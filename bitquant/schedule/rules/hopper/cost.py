@@ -22,7 +22,8 @@ from bitquant.schedule.rules.hopper.products import FLOAT8_RUN_K, REGISTERS_OF_S
 
 __all__ = ["predicted_us", "step_instructions", "tile_waves"]
 
-# Times in microseconds, of one step of 64 k in 16 bits, unless said otherwise.
+# Times in microseconds, of one step of 64 k in 16 bits, unless said otherwise. Constants that name no other source are
+# of the fit to 8900 kernels (H200, 2026-11-21; docs/kernels.md).
 
 #: From one kernel of a graph to the next, with the first loads of a block.
 LAUNCH_US = 0.5
@@ -30,22 +31,23 @@ LAUNCH_US = 0.5
 STEP_LATENCY_US, INSTRUCTION_US = 0.033, 0.00077
 #: The switch from one slot of the ring to the next.
 SLOT_US = 0.088
-#: Instructions of a step besides decoding.
+#: Instructions of a step besides decoding. It is older than the fit, which left it as it was; not measured by itself.
 STEP_INSTRUCTIONS = 46
 #: Those that keep what is decoded beyond K zero, where the parts of K are not equal; they may take registers, too.
 RAGGED_INSTRUCTIONS = 40
 #: More time of decoding for each further block of rows of a consumer: its bodies have conditions, and more scales.
 ROWS_SHARE = {"operand": 0.3, "sums": 0.065}
-#: Of the change to the next group where sums are scaled: instructions besides those on sums, and the time of a warp
-#: group in which nothing is multiplied, for each row of A.
+#: Of the change to the next group where sums are scaled: instructions besides those on sums (as old, and not measured
+#: by itself), and the time of a warp group in which nothing is multiplied, for each row of A.
 FOLD_INSTRUCTIONS, FOLD_ROW_US = 24, 0.0029
-#: Instructions of a step where nothing is decoded.
+#: Instructions of a step where nothing is decoded; not measured.
 DENSE_INSTRUCTIONS = 20
 #: Latency from the release of a slot until its next bytes have arrived, and the slots that consumers hold meanwhile.
 ARRIVAL_US, HELD_SLOTS = 1.27, 1.3
-#: Of the time of a step, what is lost where a slot waits for the blocks of a cluster; dense kernels gain as much.
+#: Of the time of a step, what is lost where a slot waits for the blocks of a cluster. Dense kernels gain
+#: about as much; their number (2026-11-21) is not of the fit, and its source was not recorded.
 MULTICAST_SHARE, DENSE_MULTICAST_SHARE = 0.08, 0.01
-#: Of the rate of L2, where consumers read no operand but by descriptor; an estimate.
+#: Of the rate of L2, where consumers read no operand but by descriptor; an estimate, not measured.
 DENSE_L2_SHARE = 0.64
 #: The end of a tile, and more for each row of A in it.
 TILE_US, TILE_ROW_US = 0.15, 0.006
@@ -59,7 +61,8 @@ MANY_TAIL_US, MANY_PART_US, MANY_TILE_US, LARGE_TILE_SHARE = 0.6, 0.1, 1.8, 0.09
 #: partial sums; and in times of moving a part's sums to or from L2, parts of a block and blocks of a tile.
 #: Fitted to 216 kernels on an H200 (2026-11-29), with a standard deviation of 6%.
 STREAM_K_SHARE, STREAM_K_US, STREAM_K_PARTS, STREAM_K_SHARERS = 0.08, 2.5, 2.0, 0.5
-#: The same loss where weights are those of experts: 17 kernels on an H200 took up to 14% more than others beside them.
+#: The same loss where weights are those of experts: 17 kernels on an H200 (2026-11-30) took up to 14% more than others
+#: beside them.
 EXPERTS_STREAM_K_SHARE = 0.18
 
 
