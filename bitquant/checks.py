@@ -3,17 +3,40 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 from bitquant.errors import ConfigError
 
-__all__ = ["MAX_ELEMENTS", "check_bool", "check_group_size", "check_positive_int", "check_rows", "check_rung"]
+__all__ = [
+    "MAX_ELEMENTS",
+    "as_int_hint",
+    "check_bool",
+    "check_group_size",
+    "check_positive_int",
+    "check_rows",
+    "check_rung",
+]
 
 #: Most elements of a tensor that kernels reach, which index with 32 bits.
 MAX_ELEMENTS = 2**31 - 1
 #: Most rungs of a ladder: more than any use of them, and fewer than a hostile file needs to keep a compiler busy.
 _MAX_RUNGS = 256
+
+
+def as_int_hint(value: Any) -> str:
+    """Return the fix for an integer that is no int, such as NumPy's or a tensor's; "" for anything else.
+
+    Configs keep what was passed, and JSON and keys of the cache need an int.
+    """
+    if isinstance(value, (bool, int)):
+        return ""
+    try:
+        operator.index(value)
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor without values.
+        return ""
+    return "; pass int(...) of it"
 
 
 def check_positive_int(value: Any, argument: str) -> None:
@@ -25,7 +48,9 @@ def check_positive_int(value: Any, argument: str) -> None:
         If it is none.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{argument!r} must be an int >= 1 (got {value!r:.200})", **{argument: value})
+        raise ConfigError(
+            f"{argument!r} must be an int >= 1 (got {value!r:.200}){as_int_hint(value)}", **{argument: value}
+        )
 
 
 def check_rung(rung: Any, argument: str) -> None:
@@ -60,7 +85,8 @@ def check_rows(rows: Any, argument: str) -> None:
         return
     if isinstance(rows, (str, bytes)) or not isinstance(rows, Sequence) or not rows:
         raise ConfigError(
-            f"{argument!r} must be an int, a non-empty sequence of ints or None (got {rows!r:.200})", **{argument: rows}
+            f"{argument!r} must be an int, a non-empty sequence of ints or None (got {rows!r:.200}){as_int_hint(rows)}",
+            **{argument: rows},
         )
     if len(rows) > _MAX_RUNGS:
         raise ConfigError(
@@ -83,7 +109,9 @@ def check_group_size(group_size: Any) -> None:
     """
     g = group_size
     if g is not None and (isinstance(g, bool) or not isinstance(g, int) or (g < 1 and g != -1)):
-        raise ConfigError(f"'group_size' must be an int >= 1, -1 or None (got {g!r:.200})", group_size=g)
+        raise ConfigError(
+            f"'group_size' must be an int >= 1, -1 or None (got {g!r:.200}){as_int_hint(g)}", group_size=g
+        )
 
 
 def check_bool(value: Any, argument: str) -> None:

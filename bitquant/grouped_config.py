@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from bitquant.checks import check_bool
+from bitquant.checks import as_int_hint, check_bool
 from bitquant.config import MatmulConfig, ZerosMode, fields_as_passed
 from bitquant.errors import ConfigError
 from bitquant.formats import NumberFormat
@@ -340,4 +340,7 @@ def _validate(c: GroupedMatmulConfig) -> None:
 
 def _int_between(value: Any, argument: str, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ConfigError(f"{argument!r} must be an int from 1 to {most} (got {value!r:.200})", **{argument: value})
+        raise ConfigError(
+            f"{argument!r} must be an int from 1 to {most} (got {value!r:.200}){as_int_hint(value)}",
+            **{argument: value},
+        )

@@ -44,7 +44,7 @@ class Bounds(NamedTuple):
     low: float
     high: float
     held: str
-    fix: str | None = None
+    fix: str
     step: int = 0
 
 

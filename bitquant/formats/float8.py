@@ -165,7 +165,8 @@ class Exponent8(TorchFloat):
     def bounds(self, dtype: torch.dtype) -> Bounds | None:
         """Positive numbers; bytes are bit patterns."""
         if dtype.is_floating_point:
-            return Bounds(2.0**-127, 2.0**127, f"{self.name} holds powers of two from 2^-127 to 2^127")
+            held = f"{self.name} holds powers of two from 2^-127 to 2^127"
+            return Bounds(2.0**-127, 2.0**127, held, "clamp it to that range")
         return None
 
     def encode(self, values: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,8 @@ def float_bounds(fmt: NumberFormat, dtype: torch.dtype) -> Bounds | None:
     info = torch.finfo(fmt.torch_dtype)
     step = info.eps * 2.0 ** math.floor(math.log2(info.max))
     limit = math.nextafter(info.max + step / 2, 0.0)
-    return Bounds(-limit, limit, f"{fmt.name} reaches from {-info.max:g} to {info.max:g}")
+    held = f"{fmt.name} reaches from {-info.max:g} to {info.max:g}"
+    return Bounds(-limit, limit, held, "divide it by its scale first")
 
 
 class TorchFloat(NumberFormat):

@@ -125,7 +125,9 @@ class Integer(NumberFormat):
             return None
         low, high = self.min_value, self.max_value
         held = f"{low}..{high}" if self.step == 1 else f"{low} and {high}"
-        return Bounds(low, high, f"{self.name} holds {held}", step=self.step)
+        change = f"clamp what is quantized, with .clamp({low}, {high})," if self.step == 1 else "round to these"
+        fix = f"{change} or use a W_dtype that holds it"
+        return Bounds(low, high, f"{self.name} holds {held}", fix, self.step)
 
     def encode(self, values: torch.Tensor) -> torch.Tensor:
         """Return (value - offset) / step."""

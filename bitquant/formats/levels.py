@@ -61,7 +61,7 @@ class LevelFormat(NumberFormat):
         """Integers are codes; floats lie within half a step of the range."""
         if not dtype.is_floating_point:
             most = len(self.levels) - 1
-            return Bounds(0, most, f"codes of {self.name} are 0..{most}")
+            return Bounds(0, most, f"codes of {self.name} are 0..{most}", "pass values that are no codes as floats")
         levels = sorted(set(self.levels))
         gaps = [b - a for a, b in itertools.pairwise(levels)] or [0.0]
         low, high = levels[0] - gaps[0] / 2, levels[-1] + gaps[-1] / 2

@@ -75,12 +75,13 @@ def check_finite(weight: torch.Tensor) -> None:
         )
 
 
-def check_codes(codes: torch.Tensor, bits: int, argument: str) -> None:
-    """Check that integers are codes of `bits` bits."""
+def check_codes(codes: torch.Tensor, bits: int, argument: str, fix: str | None = None) -> None:
+    """Check that integers are codes of `bits` bits; `fix` says what to do with others, if not what it is for codes."""
     check_is_there(codes, argument)
     if codes.dtype not in _INTEGER_DTYPES:
         raise ConfigError(f"{argument!r} must hold integers (got {codes.dtype})", **{argument: codes.dtype})
-    _check_range(codes, 0, (1 << bits) - 1, argument, f"{bits}-bit codes are 0..{(1 << bits) - 1}")
+    fix = fix or f"add {1 << (bits - 1)} to signed ones first, or use more bits"
+    _check_range(codes, 0, (1 << bits) - 1, argument, f"{bits}-bit codes are 0..{(1 << bits) - 1}", fix)
 
 
 def check_values(values: torch.Tensor, fmt: NumberFormat) -> None:
@@ -93,7 +94,7 @@ def check_values(values: torch.Tensor, fmt: NumberFormat) -> None:
 
 
 def _check_range(
-    values: torch.Tensor, low: float, high: float, argument: str, what: str, fix: str | None = None, step: int = 0
+    values: torch.Tensor, low: float, high: float, argument: str, what: str, fix: str, step: int = 0
 ) -> None:
     """Raise if a value is below `low`, above `high`, NaN or between two steps from `low`; `what` says what is held."""
     if _all_within(values, low, high, step):
@@ -116,13 +117,12 @@ def _all_within(values: torch.Tensor, low: float, high: float, step: int) -> boo
     return bool(least >= low and greatest <= high and not any(over))
 
 
-def _raise_at(bad: torch.Tensor, values: torch.Tensor, argument: str, what: str, fix: str | None = None) -> None:
+def _raise_at(bad: torch.Tensor, values: torch.Tensor, argument: str, what: str, fix: str) -> None:
     """Raise for the first element of `values` at which `bad` holds."""
     position = int(bad.reshape(-1).to(torch.uint8).argmax())
     index = tuple(int(i) for i in np.unravel_index(position, tuple(values.shape)))
     value = values[index].item()
     shown = f"{value:g}" if isinstance(value, float) else str(value)
-    advice = f"; {fix}" if fix else ""
     raise ConfigError(
-        f"{argument!r} out of range: got value {shown} at {index}, {what}{advice}", value=value, index=index
+        f"{argument!r} out of range: got value {shown} at {index}, {what}; {fix}", value=value, index=index
     )

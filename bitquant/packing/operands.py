@@ -109,7 +109,7 @@ def pack_zeros(zeros: torch.Tensor | np.ndarray, config: MatmulConfig) -> torch.
     _check_has_packed_zeros(config)
     values = to_tensor(zeros, "zeros")
     check_shape(values, (config.num_groups, config.N), "zeros", "(K / group_size, N)")
-    check_codes(values, config.W_format.bits, "zeros")
+    check_codes(values, config.W_format.bits, "zeros", "use zeros_mode='original', which takes any number")
     return compress_rows(values, config.W_format.bits)
 
 

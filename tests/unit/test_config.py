@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 
 from bitquant.compute.matmul import config_of, matmul_dequantize_b
@@ -97,6 +98,19 @@ def test_refusal(fields, message):
     with pytest.raises(ConfigError, match=re.escape(message)) as error:
         make(**fields)
     assert set(error.value.values) & set(fields)
+
+
+@pytest.mark.parametrize("value", [np.int64(1), np.array(1), torch.tensor(1)], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "field",
+    [{"M": None}, {"M": [None]}, {"N": None}, {"K": None}, {"group_size": None}, {"rows_per_scale": None}],
+    ids=str,
+)
+def test_an_integer_that_is_no_int(field, value):
+    """A config keeps what was passed, and JSON takes an int alone: the error says how to make one."""
+    name, within = next(iter(field.items()))
+    with pytest.raises(ConfigError, match=rf"'{name}' must be an int.* \(got .*\); pass int\(...\) of it"):
+        make(**{name: [value] if within else value})
 
 
 def test_a_config_error_is_a_value_error():

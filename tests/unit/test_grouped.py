@@ -151,6 +151,10 @@ def test_scales_of_experts_of_nvfp4():
 
 REFUSED = [
     ({"num_experts": 0}, "'num_experts' must be an int from 1 to 65536 (got 0)"),
+    (
+        {"num_experts": np.int64(4)},
+        f"'num_experts' must be an int from 1 to 65536 (got {np.int64(4)!r}); pass int(...)",
+    ),
     ({"routing": "random"}, "'routing' must be 'sorted' or 'indexed' (got 'random')"),
     ({"routing": "indexed"}, "'top_k' must be an int from 1 to 1024 (got None)"),
     ({"top_k": 2}, "'top_k' must be left out where routing='sorted'"),

@@ -188,10 +188,13 @@ def test_inputs_are_not_written_to():
     ],
 )
 def test_compress_refuses_codes_out_of_range(bits, dtype, value):
-    """The first code that does not fit is named with its index; nothing wraps into a neighbour."""
+    """The first code that does not fit is named with its index and a fix; nothing wraps into a neighbour."""
     codes = torch.zeros((2, 3, 8), dtype=dtype)
     codes[1, 2, 5] = codes[1, 2, 6] = value
-    message = f"'weight' out of range: got value {value} at (1, 2, 5), {bits}-bit codes are 0..{(1 << bits) - 1}"
+    message = (
+        f"'weight' out of range: got value {value} at (1, 2, 5), {bits}-bit codes are 0..{(1 << bits) - 1}; "
+        f"add {1 << (bits - 1)} to signed ones first, or use more bits"
+    )
     with pytest.raises(ConfigError, match=re.escape(message)) as error:
         general_compress(codes, bits)
     assert error.value.values == {"value": value, "index": (1, 2, 5)}
@@ -283,8 +286,15 @@ def test_encode_refuses_integers_out_of_range(name, dtype):
         weight = torch.ones((3, 8), dtype=dtype)
         weight[1, 6] = weight[2, 0] = value
         held = f"{name} holds {fmt.min_value}{'..' if fmt.step == 1 else ' and '}{fmt.max_value}"
-        with pytest.raises(ConfigError, match=re.escape(f"'weight' out of range: got value {value} at (1, 6), {held}")):
+        with pytest.raises(ConfigError) as error:
             encode(weight, fmt)
+        found, _, fix = str(error.value).partition("; ")
+        assert found == f"'weight' out of range: got value {value} at (1, 6), {held}"
+        assert fix == (
+            f"clamp what is quantized, with .clamp({fmt.min_value}, {fmt.max_value}), or use a W_dtype that holds it"
+            if fmt.step == 1
+            else "round to these or use a W_dtype that holds it"
+        )
 
 
 @pytest.mark.parametrize("dtype", INTEGER_DTYPES)
@@ -609,7 +619,8 @@ def test_zero_points_have_the_range_of_w(bits):
     for value in (-1, 1 << bits):
         zeros = torch.zeros(2, 8, dtype=torch.int16)
         zeros[1, 7] = value
-        with pytest.raises(ConfigError, match=re.escape(f"'zeros' out of range: got value {value} at (1, 7)")):
+        message = rf"'zeros' out of range: got value {value} at \(1, 7\), .*; use zeros_mode='original'"
+        with pytest.raises(ConfigError, match=message):
             pack_zeros(zeros, config)
     with pytest.raises(ConfigError, match="'zeros' out of range: got value -1"):
         pack_zeros(torch.full((2, 8), -1, dtype=torch.int8), config)
