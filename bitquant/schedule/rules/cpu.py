@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,8 @@ from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
 from bitquant.schedule.hint import Hint, one_of, size
 from bitquant.schedule.rules.contract import Geometry, Rule
-from bitquant.schedule.rules.operands import declare
+from bitquant.schedule.rules.operands import Operands, declare
+from bitquant.schedule.rules.statements import loop, loops, named_buffer, store
 
 __all__ = ["CpuHint", "CpuRule", "lane_codes"]
 
@@ -259,6 +261,16 @@ class _Kernel:
         self.lane_dtype = "int16" if self.dtype == "int32" else "float32"
         # A weight that stays in registers saves the way there and back.
         self.weight_dtype = self.dtype if self.dtype == "int32" and not hint.buffered else self.lane_dtype
+        self.row_blocks, self.col_blocks = hint.row_tile // hint.rows, hint.col_tile // hint.cols
+        #: Vectors that surely share a scale: loops over them are inner ones, so that it is loaded before.
+        self.run = math.gcd(hint.chunk, self.group) if self.group else 1
+        self.dot_run = hint.chunk if hint.buffered else self.run
+        #: Vectors along n that are decoded for a k before the next k.
+        self.cols_inside = 1 if config.layout == "nt" else hint.col_tile
+        self.needs_sum_of_A = hint.scale_sums and config.with_zeros
+        # One block of rows is not worth waking the threads for.
+        is_one_block = config.has_fixed_rows(self.rung) and self.rung <= hint.rows
+        self.over_row_blocks = T.serial if is_one_block else T.parallel
 
     # Indices.
 
@@ -349,123 +361,148 @@ class _Kernel:
             terms = [x + y for x, y in zip(terms[:half], terms[half:], strict=True)]
         return terms[0]
 
+    def sum_of_column(self, C: Any, ib: Expr, r: Expr, j: Expr, l: Expr) -> Expr:
+        """Return the sum of the column that is lane `l` of the vector `j` along n of a tile."""
+        return self.sum_over_k(lambda lane: C[ib, j // self.hint.cols, r, j % self.hint.cols, lane], l)
+
     def pair_of_sums(self, C: Any, ib: Expr, r: Expr, p: Expr) -> list[Expr]:
         """Return the sums of columns 2 p and 2 p + 1 of a tile."""
-        n_lanes, cols = self.n_lanes, self.hint.cols
-        places = [(tirx.floordiv(2 * p + i, n_lanes), tirx.floormod(2 * p + i, n_lanes)) for i in range(2)]
-        return [self.sum_over_k(lambda lane, j=j: C[ib, j // cols, r, j % cols, lane], l) for j, l in places]
+        return [
+            self.sum_of_column(C, ib, r, tirx.floordiv(2 * p + i, self.n_lanes), tirx.floormod(2 * p + i, self.n_lanes))
+            for i in range(2)
+        ]
 
     # The loops.
 
     def function(self) -> PrimFunc:
         """Return the kernel."""
-        config, rung, hint, geometry = self.config, self.rung, self.hint, self.geometry
-        N, LANES, ROWS, COLS, CHUNK = config.N, hint.lanes, hint.rows, hint.cols, hint.chunk
-        K_LANES, N_LANES, chunks = self.k_lanes, self.n_lanes, self.chunks
-        ROW_BLOCKS, COL_BLOCKS = hint.row_tile // ROWS, hint.col_tile // COLS
-        col_tiles = ceil_div(N, N_LANES * hint.col_tile)
-        # Vectors that surely share a scale: loops over them are inner ones, so that it is loaded before.
-        run = math.gcd(CHUNK, self.group) if self.group else 1
-        dot_run = CHUNK if hint.buffered else run
-        dtype, lane_dtype, wide = self.dtype, self.lane_dtype, self.wide
-        cols_inside = 1 if config.layout == "nt" else hint.col_tile
-        needs_sum_of_A = hint.scale_sums and config.with_zeros
-        # One block of rows is not worth waking the threads for.
-        is_one_block = config.has_fixed_rows(rung) and rung <= ROWS
-        over_row_blocks = T.serial if is_one_block else T.parallel
 
         @T.prim_func(s_tir=True)
         def kernel():
             T.func_attr({"tirx.noalias": True})
             # Operands may be views that begin anywhere: LLVM must not take them for aligned.
             m = T.int32()
-            operands = T.meta_var(declare(geometry.problem, m, align=1))
-            A, D, rows = T.meta_var((operands.A, operands.D, operands.rows))
-            row_blocks = T.meta_var((rows + ROWS - 1) // ROWS)
-            row_tiles = T.meta_var((row_blocks + ROW_BLOCKS - 1) // ROW_BLOCKS)
+            operands = T.meta_var(declare(self.geometry.problem, m, align=1))
+            self.emit(operands)
 
-            A_lanes = T.alloc_buffer((wide(row_blocks), chunks * CHUNK, ROWS, K_LANES), lane_dtype)
-            A_sum = T.alloc_buffer((wide(row_blocks), chunks if needs_sum_of_A else 1, ROWS, K_LANES), dtype)
-            for ib in over_row_blocks(row_blocks):
-                for r in T.serial(ROWS):
-                    for v in T.serial(chunks * CHUNK):
-                        for l in T.vectorized(K_LANES):
-                            A_lanes[wide(ib), v, r, l] = self.element_of_A(A, T.min(ib * ROWS + r, rows - 1), v, l)
-                    if needs_sum_of_A:
-                        for c in T.serial(chunks):
-                            for l in T.vectorized(K_LANES):
-                                A_sum[wide(ib), c, r, l] = T.cast(0, dtype)
-                            for v in T.serial(CHUNK):
-                                for l in T.vectorized(K_LANES):
-                                    a = T.meta_var(A_lanes[wide(ib), c * CHUNK + v, r, l])
-                                    A_sum[wide(ib), c, r, l] = A_sum[wide(ib), c, r, l] + a.astype(dtype)
+        return tag(kernel, self.config, self.rung, self.geometry.problem.weight_layout)
 
-            for tile in T.parallel(col_tiles * row_tiles):
-                first_row = T.meta_var(tile % row_tiles * ROW_BLOCKS)
-                first_col = T.meta_var(tile // row_tiles * hint.col_tile)
-                blocks = T.meta_var(T.min(ROW_BLOCKS, row_blocks - first_row))
-                table = T.alloc_buffer((16 if hint.simd_lookup else 1,), "float32")
-                if hint.simd_lookup:
-                    for code in T.unroll(16):
-                        table[code] = config.W_format.value(code.astype("uint8"), "float32")
-                C = T.alloc_buffer((ROW_BLOCKS, COL_BLOCKS, ROWS, COLS, LANES), dtype)
-                for ib, jb in T.grid(blocks, COL_BLOCKS):
-                    for r in T.unroll(ROWS):
-                        for q in T.unroll(COLS):
-                            for l in T.vectorized(LANES):
-                                C[ib, jb, r, q, l] = T.cast(0, dtype)
-                for c in T.serial(chunks):
-                    if hint.buffered:
-                        B_decode = T.alloc_buffer((COL_BLOCKS, CHUNK, COLS, LANES), lane_dtype)
-                        # In the order of memory: all k of an n, or all n of a k.
-                        for j, s, v, t in T.grid(hint.col_tile // cols_inside, CHUNK // run, run, cols_inside):
-                            for l in T.vectorized(LANES):
-                                u = T.meta_var(j * cols_inside + t)
-                                B_decode[u // COLS, s * run + v, u % COLS, l] = self.weight(
-                                    operands, table, first_col + u, c * CHUNK + s * run, v, l
-                                )
-                    for ib, jb in T.grid(blocks, COL_BLOCKS):
-                        dot = T.alloc_buffer((ROWS, COLS, LANES), dtype)
-                        for r in T.unroll(ROWS):
-                            for q in T.unroll(COLS):
-                                for l in T.vectorized(LANES):
-                                    dot[r, q, l] = T.cast(0, dtype)
-                        for s, v in T.grid(CHUNK // dot_run, dot_run):
-                            for q in T.unroll(COLS):
-                                for r in T.unroll(ROWS):
-                                    for l in T.vectorized(LANES):
-                                        run_start = T.meta_var(c * CHUNK + s * dot_run)
-                                        a = T.meta_var(A_lanes[wide(first_row + ib), run_start + v, r, l % K_LANES])
-                                        u = T.meta_var(first_col + jb * COLS + q)
-                                        w = T.meta_var(
-                                            B_decode[jb, s * dot_run + v, q, l]
-                                            if hint.buffered
-                                            else self.weight(operands, table, u, run_start, v, l)
-                                        )
-                                        dot[r, q, l] = dot[r, q, l] + a.astype(dtype) * w.astype(dtype)
-                        for r in T.unroll(ROWS):
-                            for q in T.unroll(COLS):
-                                for l in T.vectorized(LANES):
-                                    u = T.meta_var(first_col + jb * COLS + q)
-                                    sum_of_A = T.meta_var(A_sum[wide(first_row + ib), c, r, l % K_LANES])
-                                    C[ib, jb, r, q, l] = C[ib, jb, r, q, l] + self.scaled_sum(
-                                        dot[r, q, l], sum_of_A, operands, u, c, l
-                                    )
-                if config.activation is None:
-                    for ib, r, j, l in T.grid(blocks, ROWS, hint.col_tile, N_LANES):
-                        i = T.meta_var((first_row + ib) * ROWS + r)
-                        n = T.meta_var((first_col + j) * N_LANES + l)
-                        if i < rows and n < N:
-                            c = T.meta_var(self.sum_over_k(lambda lane: C[ib, j // COLS, r, j % COLS, lane], l))
-                            D[i, n] = operands.output(i, n, [c])
-                else:
-                    for ib, r, p in T.grid(blocks, ROWS, hint.col_tile * N_LANES // 2):
-                        i = T.meta_var((first_row + ib) * ROWS + r)
-                        n = T.meta_var(first_col * N_LANES + 2 * p)
-                        if i < rows and n < N:
-                            D[i, n // 2] = operands.output(i, n, self.pair_of_sums(C, ib, r, p), is_for_cpu=True)
+    def emit(self, operands: Operands) -> None:
+        """Emit the whole kernel: A in lanes, then the tiles of D."""
+        hint, k_lanes = self.hint, self.k_lanes
+        row_blocks = (operands.rows + hint.rows - 1) // hint.rows
+        row_tiles = (row_blocks + self.row_blocks - 1) // self.row_blocks
+        col_tiles = ceil_div(self.config.N, self.n_lanes * hint.col_tile)
+        blocks = self.wide(row_blocks)
+        A_lanes = named_buffer("A_lanes", (blocks, self.chunks * hint.chunk, hint.rows, k_lanes), self.lane_dtype)
+        sums = self.chunks if self.needs_sum_of_A else 1
+        A_sum = named_buffer("A_sum", (blocks, sums, hint.rows, k_lanes), self.dtype)
+        with loop("ib", self.over_row_blocks(row_blocks)) as ib, loop("r", T.serial(hint.rows)) as r:
+            self.convert_A(operands, A_lanes, ib, r)
+            if self.needs_sum_of_A:
+                self.sum_A(A_lanes, A_sum, ib, r)
+        with loop("tile", T.parallel(col_tiles * row_tiles)) as tile:
+            first_row = tile % row_tiles * self.row_blocks
+            blocks = T.min(self.row_blocks, row_blocks - first_row)
+            self.tile_of_D(operands, A_lanes, A_sum, first_row, blocks, tile // row_tiles * hint.col_tile)
 
-        return tag(kernel, config, rung, geometry.problem.weight_layout)
+    def convert_A(self, operands: Operands, A_lanes: Any, ib: Expr, r: Expr) -> None:
+        """Emit the conversion of a row of A."""
+        row = T.min(ib * self.hint.rows + r, operands.rows - 1)
+        with loop("v", T.serial(self.chunks * self.hint.chunk)) as v, loop("l", T.vectorized(self.k_lanes)) as l:
+            store(A_lanes, (self.wide(ib), v, r, l), self.element_of_A(operands.A, row, v, l))
+
+    def sum_A(self, A_lanes: Any, A_sum: Any, ib: Expr, r: Expr) -> None:
+        """Emit the sums of a row of A over chunks."""
+        with loop("c", T.serial(self.chunks)) as c:
+            with loop("l", T.vectorized(self.k_lanes)) as l:
+                store(A_sum, (self.wide(ib), c, r, l), T.cast(0, self.dtype))
+            with loop("v", T.serial(self.hint.chunk)) as v, loop("l", T.vectorized(self.k_lanes)) as l:
+                a = A_lanes[self.wide(ib), c * self.hint.chunk + v, r, l]
+                store(A_sum, (self.wide(ib), c, r, l), A_sum[self.wide(ib), c, r, l] + a.astype(self.dtype))
+
+    @contextmanager
+    def over_sums(self) -> Iterator[tuple[Expr, Expr, Expr]]:
+        """Emit the loops over the rows, vectors and lanes of a block of sums."""
+        hint = self.hint
+        with (
+            loop("r", T.unroll(hint.rows)) as r,
+            loop("q", T.unroll(hint.cols)) as q,
+            loop("l", T.vectorized(hint.lanes)) as l,
+        ):
+            yield r, q, l
+
+    def tile_of_D(
+        self, operands: Operands, A_lanes: Any, A_sum: Any, first_row: Expr, blocks: Expr, first_col: Expr
+    ) -> None:
+        """Emit what a thread does: a tile of D, of `blocks` blocks of rows."""
+        hint, block = self.hint, (self.hint.rows, self.hint.cols, self.hint.lanes)
+        table = named_buffer("table", (16 if hint.simd_lookup else 1,), "float32")
+        if hint.simd_lookup:
+            with loop("code", T.unroll(16)) as code:
+                store(table, (code,), self.config.W_format.value(code.astype("uint8"), "float32"))
+        C = named_buffer("C", (self.row_blocks, self.col_blocks, *block), self.dtype)
+        with loops("ib jb", T.grid(blocks, self.col_blocks)) as block_at, self.over_sums() as at:
+            store(C, (*block_at, *at), T.cast(0, self.dtype))
+        with loop("c", T.serial(self.chunks)) as c:
+            B_decode = self.decoded(operands, table, first_col, c) if hint.buffered else None
+            with loops("ib jb", T.grid(blocks, self.col_blocks)) as (ib, jb):
+                dot = named_buffer("dot", block, self.dtype)
+                self.multiply(operands, table, A_lanes, B_decode, dot, first_row + ib, first_col, jb, c)
+                with self.over_sums() as (r, q, l):
+                    u = first_col + jb * hint.cols + q
+                    sum_of_A = A_sum[self.wide(first_row + ib), c, r, l % self.k_lanes]
+                    total = self.scaled_sum(dot[r, q, l], sum_of_A, operands, u, c, l)
+                    store(C, (ib, jb, r, q, l), C[ib, jb, r, q, l] + total)
+        self.store_tile(operands, C, first_row, blocks, first_col)
+
+    def decoded(self, operands: Operands, table: Any, first_col: Expr, c: Expr) -> Any:
+        """Emit the decoding of a chunk of a tile's columns, in the order of memory; return the buffer."""
+        hint, run, inside = self.hint, self.run, self.cols_inside
+        B_decode = named_buffer("B_decode", (self.col_blocks, hint.chunk, hint.cols, hint.lanes), self.lane_dtype)
+        over_vectors = T.grid(hint.col_tile // inside, hint.chunk // run, run, inside)
+        with loops("j s v t", over_vectors) as (j, s, v, t), loop("l", T.vectorized(hint.lanes)) as l:
+            u = j * inside + t
+            w = self.weight(operands, table, first_col + u, c * hint.chunk + s * run, v, l)
+            store(B_decode, (u // hint.cols, s * run + v, u % hint.cols, l), w)
+        return B_decode
+
+    def multiply(
+        self, operands: Operands, table: Any, A_lanes: Any, B_decode: Any | None, dot: Any, row_block: Expr,
+        first_col: Expr, jb: Expr, c: Expr,
+    ) -> None:  # fmt: skip
+        """Emit the dot products of a block of rows and a block of columns over a chunk."""
+        hint, dot_run = self.hint, self.dot_run
+        with self.over_sums() as at:
+            store(dot, at, T.cast(0, self.dtype))
+        with (
+            loops("s v", T.grid(hint.chunk // dot_run, dot_run)) as (s, v),
+            loop("q", T.unroll(hint.cols)) as q,
+            loop("r", T.unroll(hint.rows)) as r,
+            loop("l", T.vectorized(hint.lanes)) as l,
+        ):
+            run_start = c * hint.chunk + s * dot_run
+            a = A_lanes[self.wide(row_block), run_start + v, r, l % self.k_lanes]
+            if B_decode is None:
+                w = self.weight(operands, table, first_col + jb * hint.cols + q, run_start, v, l)
+            else:
+                w = B_decode[jb, s * dot_run + v, q, l]
+            store(dot, (r, q, l), dot[r, q, l] + a.astype(self.dtype) * w.astype(self.dtype))
+
+    def store_tile(self, operands: Operands, C: Any, first_row: Expr, blocks: Expr, first_col: Expr) -> None:
+        """Emit the stores of a tile to D."""
+        hint, n_lanes, N, D = self.hint, self.n_lanes, self.config.N, operands.D
+        if self.config.activation is None:
+            with loops("ib r j l", T.grid(blocks, hint.rows, hint.col_tile, n_lanes)) as (ib, r, j, l):
+                i, n = (first_row + ib) * hint.rows + r, (first_col + j) * n_lanes + l
+                with T.If(tirx.And(i < operands.rows, n < N)), T.Then():
+                    store(D, (i, n), operands.output(i, n, [self.sum_of_column(C, ib, r, j, l)]))
+        else:
+            with loops("ib r p", T.grid(blocks, hint.rows, hint.col_tile * n_lanes // 2)) as (ib, r, p):
+                i, n = (first_row + ib) * hint.rows + r, first_col * n_lanes + 2 * p
+                with T.If(tirx.And(i < operands.rows, n < N)), T.Then():
+                    sums = self.pair_of_sums(C, ib, r, p)
+                    store(D, (i, n // 2), operands.output(i, n, sums, is_for_cpu=True))
 
 
 def _wanted_hint(problem: Problem) -> CpuHint:
