@@ -45,6 +45,7 @@ class Registered(Protocol):
 _live: dict[str, list[weakref.ref[Registered]]] = {}
 #: Operators that a program asked for where none lived, by their problem; they stay, as that program may.
 _rebuilt: dict[str, Registered] = {}
+#: What makes the operator of a problem: one function. `bitquant.operator.core`, which imports this file, sets it.
 _rebuild: list[Callable[[str], Registered]] = []
 _lock = threading.RLock()
 
