@@ -177,7 +177,7 @@ class Pow2(NumberFormat):
         return tirx.Select(code.astype("int32") >= 8, -magnitude, magnitude).astype(dtype)
 
     def bounds(self, dtype):
-        return Bounds(0, 15, "codes are 0..15")
+        return Bounds(0, 15, "codes are 0..15", "divide it by its scale first")
 
     def encode(self, values):
         return values.to(torch.int8).contiguous().view(torch.uint8)
