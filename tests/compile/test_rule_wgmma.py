@@ -279,6 +279,6 @@ def test_a_scale_that_rows_share_is_read_in_its_place(A_dtype):
     )  # fmt: skip
     operator = bq.Matmul(config, target="sm_90a")
     assert [choice.rule for choice in operator.choices.values()] == ["wgmma"]
-    loads = [line for line in operator.get_source().splitlines() if "Scale_ptr[" in line]
+    loads = [statement for statement in operator.get_source().split(";") if "Scale_ptr[" in statement]
     assert len(loads) == 2
     assert all(re.search(r">> 7\b|/ 128\b", line) for line in loads)
