@@ -48,7 +48,7 @@ _STORES = ("st.", "red.", "atom.", "cp.async.bulk.global", "cp.reduce")
 
 
 def readable(source: str, about: About = About()) -> str:  # noqa: B008  it is immutable
-    """Return CUDA C++ that compiles to the same machine code, and says more to people.
+    """Return CUDA C++ that compiles to the same machine code (in some 1 % of kernels, to one like it), and says more.
 
     Parameters
     ----------
