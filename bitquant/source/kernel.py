@@ -42,7 +42,7 @@ class Statement:
     target
         The name that is assigned to; empty where there is none.
     type, name, size, align
-        What is declared; a variable has no size, but for one that was an array of one element.
+        What is declared; a variable has no size.
     comment
         The line above it.
     """

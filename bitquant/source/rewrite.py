@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections import Counter
 from dataclasses import dataclass, field
 
 from bitquant.source.about import PREFIX, About
@@ -32,12 +31,6 @@ _PURE = frozenset(("min", "max"))
 _OF_TVM = frozenset(("block", "thread", "warp_id_in_cta"))
 #: Functions that take sizes and counts, but no patterns.
 _OF_SIZES = ("tvm_builtin_ptx_mbarrier", "tvm_builtin_ptx_cp_async")
-#: Declares a scalar that the compiler sees as an array of one element, as TVM declares it.
-_SCALAR = "SCALAR"
-_SCALAR_MACRO = f"""\
-// A scalar that the compiler gets as an array of one element, because it would allocate other registers.
-#define {_SCALAR}(type, name) type name##_[1], &name = name##_[0]
-"""
 _CLUSTER_RANK = "tvm_builtin_cluster_ctaid_x"
 #: Functions whose name tells less than it could: that reads %cluster_ctarank, this is PTX's cvta.to.shared.
 _PLAIN_NAMES = {_CLUSTER_RANK: "cluster_rank", "tvm_builtin_cuda_cvta_generic_to_shared": "cvta_to_shared"}
@@ -48,7 +41,7 @@ _STORES = ("st.", "red.", "atom.", "cp.async.bulk.global", "cp.reduce")
 
 
 def readable(source: str, about: About = About()) -> str:  # noqa: B008  it is immutable
-    """Return CUDA C++ that compiles to the same machine code (in some 1 % of kernels, to one like it), and says more.
+    """Return CUDA C++ that compiles to the same machine code, and says more to people.
 
     Parameters
     ----------
@@ -67,7 +60,7 @@ def readable(source: str, about: About = About()) -> str:  # noqa: B008  it is i
         blocks have names, functions are called as their PTX instruction, and parts have comments.
     """
     begin = source.find('extern "C" __global__')
-    if begin < 0 or _MARK in source or any(name in source for name in (_SCALAR, *_INDICES.values())):
+    if begin < 0 or _MARK in source or any(name in source for name in _INDICES.values()):
         return source
     if PREFIX in source:
         about = dataclasses.replace(about, memory=())
@@ -84,8 +77,6 @@ def readable(source: str, about: About = About()) -> str:  # noqa: B008  it is i
     used = {name for name in _INDICES.values() if name in rest}
     used |= {"THREAD"} if used & {"LANE", "WARP"} else set()
     defines = [f"#define {name} {_defined(index)}\n" for index, name in _INDICES.items() if name in used]
-    if f" {_SCALAR}(" in rest:
-        defines.insert(0, _SCALAR_MACRO)
     return _renamed(preamble, functions) + "".join([_MARK, about.head(), *reversed(defines)]) + rest
 
 
@@ -141,7 +132,6 @@ class _Writer:
     words: set[str]
     about: About
     scalars: set[str] = field(default_factory=set)
-    references: set[str] = field(default_factory=set)
 
     def text(self) -> str:
         kernel = self.kernel
@@ -149,11 +139,9 @@ class _Writer:
         self._remove_unused()
         taken = self.words.union(kernel.uses, NAME.findall(kernel.head), self.functions.values())
         names = name_temporaries(kernel, self.known, taken)
-        if any(f"{names.get(name, name)}_" in taken for name in self.references):
-            raise Unknown(_SCALAR)  # The macro's array would hide it.
         add_comments(kernel, self.known, names)
         self.names = {**self.functions, **names}
-        self._new = _NewTokens(self.names, self.scalars | self.references)
+        self._new = _NewTokens(self.names, self.scalars)
         lines, depth = self._head(), 1
         for statement in kernel.statements:
             if statement.kind == "gone":
@@ -234,8 +222,7 @@ class _Writer:
 
         They are declared where they are written. The compiler takes an array apart later than it puts a scalar into a
         register, which does not show in the machine code of most kernels. It does in those with wgmma: there, only what
-        an instruction writes becomes a scalar, whose address keeps it in memory for as long. The others follow
-        (`_references`).
+        an instruction writes becomes a scalar, whose address keeps it in memory for as long.
         """
         kernel = self.kernel
         single = {
@@ -262,7 +249,6 @@ class _Writer:
             if "{" in tokens:
                 straight += 1
         self.scalars = {name for name, count in counted.items() if count == kernel.uses[name]}
-        self._references()
         for statement in kernel.statements:
             if statement.kind == "code" and statement.target in self.scalars:
                 declared = single[statement.target]
@@ -273,47 +259,17 @@ class _Writer:
                     declared.kind = "gone"
                     kernel.uses[statement.name] -= 1
 
-    def _references(self) -> None:
-        """Find the other arrays of one element: they are written as scalars by a macro that declares an array.
-
-        One whose first value follows is declared with it.
-        """
-        kernel = self.kernel
-        arrays = [s for s in kernel.statements if s.kind == "array" and s.size == 1]
-        single = {f"{s.name}[0]": s.name for s in arrays if s.name not in self.scalars}
-        counted = Counter(single[token] for s in kernel.statements for token in s.tokens if token in single)
-        self.references = {name for name in single.values() if counted[name] == kernel.uses[name] - 1}
-        for declared, statement in itertools.pairwise(kernel.statements):
-            name = declared.name
-            if (
-                declared.kind == "array"
-                and name in self.references
-                and statement.kind == "code"
-                and statement.tokens[:2] == [f"{name}[0]", " = "]
-                and name not in statement.names[1:]
-            ):
-                statement.kind, statement.type, statement.name, statement.size = "variable", declared.type, name, 1
-                statement.tokens, statement.names = statement.tokens[2:], statement.names[1:]
-                declared.kind = "gone"
-                kernel.uses[name] -= 1
-
-    def _declared(self, statement: Statement) -> str:
-        """Return what declares a scalar."""
-        name = self.names.get(statement.name, statement.name)
-        is_array = statement.name in self.references
-        return f"{_SCALAR}({statement.type}, {name})" if is_array else f"{statement.type} {name}"
-
     def _line(self, statement: Statement) -> str:
         if statement.kind == "raw":
             return statement.tokens[0]
         name = self.names.get(statement.name, statement.name)
         if statement.kind == "array":
-            if statement.name in self.scalars or statement.name in self.references:
-                return f"{self._declared(statement)};"
+            if statement.name in self.scalars:
+                return f"{statement.type} {name};"
             align = f"alignas({statement.align}) " if statement.align and statement.size > 1 else ""
             return f"{align}{statement.type} {name}[{statement.size}];"
         line = "".join(self._expression(statement.tokens))
-        return f"{self._declared(statement)} = {line}" if statement.kind == "variable" else line
+        return f"{statement.type} {name} = {line}" if statement.kind == "variable" else line
 
     def _expression(self, tokens: list[str]) -> list[str]:
         tokens = self.about.with_names(tokens, list(map(self._new.__getitem__, names_in(tokens))))

@@ -9,11 +9,14 @@ import itertools
 import pytest
 from tvm.ir import IRModule
 
+import bitquant as bq
 from bitquant import build
+from bitquant.arch import cuda_target
 from bitquant.compiler import compile_cuda_source
+from bitquant.compute import select_implementation
 from bitquant.compute.matmul import matmul_dequantize_b, symbol
 from bitquant.errors import RecordError
-from bitquant.schedule import Plan, apply_plan, schedule_module
+from bitquant.schedule import Plan, apply_plan, preferred_layout, schedule_module
 from tests.compile import digests
 
 #: One entry of so many is in the spread.
@@ -49,3 +52,28 @@ def test_machine_code_is_the_same(i):
             assert result != text
             before, after = (compile_cuda_source(source, str(target.arch)) for source in (text, result))
             assert before.cubin == after.cubin, entry.name
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        bq.MatmulConfig(
+            M=16, N=3072, K=2048, A_dtype="float16", W_dtype="int4", out_dtype="float16", group_size=128,
+            with_scaling=True,
+        ),
+        bq.GroupedMatmulConfig(
+            num_experts=16, M=512, N=2048, K=1024, A_dtype="bfloat16", W_dtype="uint4", out_dtype="bfloat16",
+            group_size=32, with_scaling=True, activation="clamped_swiglu",
+        ),
+    ],
+    ids=["matmul", "grouped"],
+)  # fmt: skip
+def test_wgmma_is_scheduled_as_before(config):
+    """Of wgmma kernels the compiler orders instructions otherwise as soon as an array of one element is none."""
+    target = cuda_target("sm_90a")
+    module = schedule_module(select_implementation(config, preferred_layout(config, target)), target)
+    ((name, func),) = module.functions_items()
+    _, device = build._lower(name, func, target)
+    texts = build._cuda_source(device, target), build._shown_source(device, func, target)
+    before, after = (compile_cuda_source(text, "sm_90a").cubin for text in texts)
+    assert before == after

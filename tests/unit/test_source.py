@@ -98,7 +98,7 @@ def test_names_that_are_taken_are_left_alone():
 
 
 def test_scalars_end_at_a_branch():
-    """What is written twice, or used beyond a branch, is an array that reads as a scalar."""
+    """What is written twice, or used beyond a branch, stays an array, so that it gets the register it had."""
     got = made(
         "alignas(64) int _ptr[1];",
         "_ptr[0] = 1;",
@@ -112,7 +112,7 @@ def test_scalars_end_at_a_branch():
         "}",
         "D_ptr[_ptr_1[0]] = 0x1p+0f/*1.000000e+00*/;",
     )
-    assert "  SCALAR(int, index) = 1;\n  SCALAR(int, index_1) = 2;\n  index_1 = index_1 + 1;\n" in got
+    assert "  int index[1];\n  index[0] = 1;\n  int index_1[1];\n  index_1[0] = 2;\n" in got
     assert "  int index_2 = 3;\n  if (index_2 < m) {\n" in got
 
 
@@ -221,9 +221,8 @@ def test_the_head_tells_problem_launch_and_memory():
 def test_text_without_kernels_is_left_alone():
     """A kernel that does not end is not rewritten, nor is text without any, or with a macro's name."""
     assert readable("int x;\n") == "int x;\n"
-    for macro in ("BLOCK", "SCALAR"):
-        taken = f"{PREAMBLE}{HEAD} {{\n  alignas(64) int {macro}[1];\n}}\n"
-        assert readable(taken) == taken
+    taken = f"{PREAMBLE}{HEAD} {{\n  alignas(64) int BLOCK[1];\n}}\n"
+    assert readable(taken) == taken
     text = f"{PREAMBLE}{HEAD} {{\n  int v_1 = 1;\n"
     assert readable(text).endswith(f"{HEAD} {{\n  int v_1 = 1;\n")
 
@@ -437,18 +436,17 @@ def test_the_schedule_of_tiles_has_names(texts):
         producer, _, consumer = body.partition("} else {")
         assert "// The producer fills the ring; the consumers (else) decode W and multiply." in producer
         for half in (producer, consumer):
-            found = {re.sub(r"_\d+$", "", name) for name in re.findall(r"SCALAR\(\w+, (\w+)\)", half)}
+            declared = re.findall(r"^ +\w+ (\w+)(?:\[1\];| = )", half, re.MULTILINE)
+            found = {re.sub(r"_\d+$", "", name) for name in declared}
             assert set(wanted) <= found
         assert "flag" not in body
 
 
-def test_one_element_reads_as_a_scalar(texts):
-    """No temporary of one element is indexed, and the macro that the compiler needs stands before its first use."""
-    for rule, (_, _, text) in texts.items():
-        begin = text.rindex('extern "C"')
-        assert not re.search(r"^ +(?:alignas\(\d+\) )?\w+ \w+\[1\]", text[begin:], re.MULTILINE), rule
-        assert (" SCALAR(" in text[begin:]) == ("#define SCALAR(type, name)" in text[:begin])
-    assert " SCALAR(int, tile) = BLOCK;" in texts["wgmma"][2]
+def test_only_arrays_that_ptxas_would_place_elsewhere_stay(texts):
+    """Outside of wgmma no temporary of one element is an array, but for what lives beyond a branch."""
+    for rule, most in (("decode", 1), ("mma", 2)):
+        body = texts[rule][2][texts[rule][2].rindex('extern "C"') :]
+        assert len(re.findall(r"^ +\w+ \w+\[1\];$", body, re.MULTILINE)) <= most, rule
 
 
 @given(st.data())
