@@ -227,7 +227,7 @@ class _Roles:
             self._call([statement.names[1]], "is_last")
         elif kind == "int" and "__shfl_sync" in text and ">> 7" in text:
             self._call([target], "warpgroup")
-        elif kind == "int" and self.sizes[target] and re.search(r"(?:^| = )BLOCK;$", text):
+        elif kind == "int" and self.sizes[target] and text.endswith(" = BLOCK;"):
             self._call([target], "tile")
         elif statement.kind == "variable" and "cluster_ctaid" in text and len(tokens) < 8:
             self._call([target], "rank")
