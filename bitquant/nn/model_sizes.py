@@ -2,7 +2,7 @@
 """Sizes of known models, from the config.json that each publisher gives, and the layers that follow from them.
 
 This is the only place that says how large a model's layers are. The problems to tune (`bitquant.nn.shapes`), the sets
-of shapes to time (`bitquant.testing.generators`) and the models to time (`bitquant.testing.bench.methods`) follow.
+of shapes to time (`bitquant.testing.shape_sets`) and the models to time (`bitquant.testing.bench.methods`) follow.
 Sets of held-out shapes do not: nothing may be tuned for these.
 """
 
