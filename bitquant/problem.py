@@ -24,7 +24,7 @@ class Problem:
     config
         What is multiplied, with its ladder: a `MatmulConfig` or a `GroupedMatmulConfig`, whose `operation` names it.
     rung
-        The rung of the ladder: the most rows of A that the function is made for.
+        The rung of the ladder: the most rows of A that the function is made for. 0 for one that decodes W alone.
     target
         What it is compiled for.
     weight_layout
@@ -57,4 +57,5 @@ class Problem:
         return str(self.target.arch) if self.is_cuda else str(self.target.kind.name)
 
     def __str__(self) -> str:
-        return f"{self.config.with_M(self.rung)} on {self.device_name}"
+        what = self.config.with_M(self.rung) if self.rung else f"decode(W) of {self.config}"
+        return f"{what} on {self.device_name}"

@@ -17,6 +17,7 @@ from bitquant.compute import select_implementation
 from bitquant.compute.matmul import matmul_dequantize_b, symbol
 from bitquant.errors import RecordError
 from bitquant.schedule import Plan, apply_plan, preferred_layout, schedule_module
+from bitquant.schedule.dequantize import schedule_dequantize
 from tests.compile import digests
 
 #: One entry of so many is in the spread.
@@ -77,3 +78,13 @@ def test_wgmma_is_scheduled_as_before(config):
     texts = build._cuda_source(device, target), build._shown_source(device, func, target)
     before, after = (compile_cuda_source(text, "sm_90a").cubin for text in texts)
     assert before == after
+
+
+@pytest.mark.parametrize("layout", ["plain", "fragment"])
+@pytest.mark.parametrize("W_dtype", ["uint4", "nf4"])
+def test_decode_of_the_weight_alone(W_dtype, layout):
+    """The kernel of `dequantize` compiles, and its source says what it is."""
+    config = bq.MatmulConfig(M=1, N=64, K=128, W_dtype=W_dtype, group_size=32, with_scaling=True)
+    target = cuda_target("sm_90a")
+    archive = build.build(schedule_dequantize(config, "float16", layout, target), target, config.problem())
+    assert "decode(W) of matmul_nt(M=1, N=64, K=128" in archive.cuda_source
