@@ -383,6 +383,7 @@ def asked_gpu(arch: str, name: str, attribute: Callable[[int], int]) -> GpuArch:
     return _product(name, known, sm_count, bandwidth, clock_hz, attribute(_SMEM_PER_BLOCK), attribute(_SMEM_PER_SM))
 
 
+@functools.cache  # It stays what it is while a process lives, and a program has to be started to ask.
 def driver_version() -> str | None:
     """Return the version of NVIDIA's driver, or None where there is none, or it cannot be found out."""
     if shutil.which("nvidia-smi"):

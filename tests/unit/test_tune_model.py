@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import subprocess
 
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
 import bitquant as bq
-from bitquant.arch import cpu_target
+from bitquant.arch import cpu_target, cuda_target, driver_version
 from bitquant.cli.app import cli
 from bitquant.cli.tune import _usage
 from bitquant.cli.tune_file import problems_of_file, without_shapes
@@ -367,3 +368,23 @@ def test_a_terminal_shows_a_table(monkeypatch):
     assert rows[1].split() == ["o_proj", "16", "0/10"]
     assert rows[2].split()[:6] == ["down_proj", "8", "2/10", "20.00", "10.00", "2.00"]
     assert [duration(s) for s in (48, 200, 3900)] == ["48 s", "3 min 20 s", "1 h 05 min"]
+
+
+def test_many_problems_ask_for_the_driver_once(monkeypatch):
+    """Asking starts a program; 500 problems took half a minute to begin."""
+    asked = []
+
+    def run(command, **options):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout="580.95.05\n", stderr="")
+
+    monkeypatch.setattr("bitquant.arch.shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("bitquant.arch.subprocess.run", run)
+    driver_version.cache_clear()
+    try:
+        target = cuda_target("sm_90a")
+        subjects = [Subject(bq.MatmulConfig(M=1, N=64 * n, K=64), target, "plain") for n in range(1, 5)]
+        assert {fleet.provenance_of(s)["versions"]["driver"] for s in subjects} == {"580.95.05"}
+        assert len(asked) == 1
+    finally:
+        driver_version.cache_clear()
