@@ -23,6 +23,8 @@ __all__ = ["Experts", "ExpertsLinear", "Gate"]
 _MAX_ROWS = {"cpu": 3, "cuda": 8}
 #: Elements of the float32 temporary in which experts' rows are weighted, before they are summed: 256 MiB.
 _MAX_SUMMED = 2**26
+#: By number of experts and device: the bounds of their numbers (`_bounds`).
+_kept_bounds: dict[tuple[int, torch.device], tuple[torch.Tensor, torch.Tensor]] = {}
 
 
 class Gate(torch.nn.Module):
@@ -154,8 +156,7 @@ class Experts(torch.nn.Module):
             (T, H), of the type of A.
         top_k_index
             (T, k), integers: the experts of each token. Others than 0 ... E - 1 count as zeros: so a rank of expert
-            parallelism marks what other ranks compute. On a GPU they must fit in 32 bits. Where k is another than
-            `top_k` the slots are sorted.
+            parallelism marks what other ranks compute. Where k is another than `top_k` the slots are sorted.
         top_k_weights
             (T, k), floats.
 
@@ -177,16 +178,14 @@ class Experts(torch.nn.Module):
             )
         _check_routing(top_k_index, top_k_weights, hidden_states.device)
         if top_k_index.dtype not in (torch.int32, torch.int64):  # A narrow type need not hold E, which marks no expert.
-            top_k_index = top_k_index.to(torch.int32)
+            top_k_index = top_k_index.to(torch.int32 if top_k_index.dtype.itemsize < 4 else torch.int64)
         k = top_k_index.shape[1]
         has_activation = self.gate_up.activation is not None
         wants_gradient = torch.is_grad_enabled() and (hidden_states.requires_grad or top_k_weights.requires_grad)
         few = tokens * k <= _MAX_ROWS["cuda" if hidden_states.is_cuda else "cpu"] * self.num_experts
         if few and k == self.top_k and not wants_gradient:
-            if not hidden_states.is_cuda:  # On a GPU it would be one more launch for each layer and token.
-                top_k_index = top_k_index.clamp(-1, self.num_experts)
             # As the kernels take them; a router may return views.
-            ids = top_k_index.to(torch.int32).contiguous()
+            ids = _narrow(top_k_index, self.num_experts)
             product = self.gate_up.indexed(hidden_states, ids)
             h = product if has_activation else self.gate(product)
             return self.down.indexed(h, ids, top_k_weights.to(torch.float32).contiguous())
@@ -244,6 +243,27 @@ def _check_routing(top_k_index: torch.Tensor, top_k_weights: torch.Tensor, devic
                 f"{name!r} must be on the device of 'hidden_states', {device} (got {tensor.device}); "
                 f"use .to('{device}')"
             )
+
+
+def _narrow(ids: torch.Tensor, E: int) -> torch.Tensor:
+    """Return numbers of experts as contiguous int32; those that are not 0 ... E - 1 stay so, also beyond 32 bits."""
+    if ids.dtype is torch.int32:
+        return ids.contiguous()
+    if not torch.compiler.is_compiling() and type(ids) is torch.Tensor:
+        bounds = _bounds(E, ids.device)
+        if bounds is not None:
+            # One launch: with bounds that are tensors, and only with such, clamp writes a narrower type.
+            return torch.clamp(ids, *bounds, out=torch.empty(ids.shape, dtype=torch.int32, device=ids.device))
+    return ids.clamp(-1, E).to(torch.int32).contiguous()
+
+
+def _bounds(E: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return -1 and E as tensors, made at the first call; None where a graph is captured, which would own them."""
+    if (E, device) not in _kept_bounds:
+        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            return None
+        _kept_bounds[E, device] = torch.tensor(-1, device=device), torch.tensor(E, device=device)
+    return _kept_bounds[E, device]
 
 
 def _summed(D: torch.Tensor, rows: torch.Tensor, is_in: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

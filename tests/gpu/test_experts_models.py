@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import bitquant as bq
+from bitquant.nn import experts
 from bitquant.nn.module import _product
 
 pytest.importorskip("transformers")
@@ -92,11 +93,23 @@ def test_captured_graphs_replay_with_other_routing(tokens):
             mine.copy_(new)
         if seed == 2:
             index.fill_(3)
-            index[0] = 4
+            index[0], index[1], index[2] = 4, 2**32 + 1, -(2**63)
         graph.replay()
         torch.cuda.synchronize()
         wanted = reference(made, x.cpu(), index.cpu(), weights.cpu())
         assert difference(D.cpu(), wanted) <= 2e-2
+
+
+def test_ids_are_narrowed_in_one_launch():
+    """Ids of 64 bits, also those beyond 32, become int32 in one kernel, once the bounds are there."""
+    ids = torch.tensor([[2**32 + 1, 3], [4, -(2**63)], [0, -1]], device="cuda").t()
+    experts._narrow(ids, 4)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        got = experts._narrow(ids, 4)
+        torch.cuda.synchronize()
+    kernels = [e.name for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    assert len(kernels) == 1, kernels
+    assert got.tolist() == [[4, 4, 0], [3, -1, -1]]
 
 
 @pytest.mark.parametrize("tokens", [8, 200])

@@ -282,12 +282,31 @@ def test_experts_of_other_ranks_count_as_zeros(tokens):
 
 
 @pytest.mark.parametrize("tokens", [6, 40])
-def test_ids_beyond_32_bits_are_no_experts(tokens):
-    """On a CPU 2^32 + 1 is not expert 1, and -2^33 + 2 not expert 2, in either form."""
+@pytest.mark.parametrize("compiles", [False, True])
+def test_ids_beyond_32_bits_are_no_experts(tokens, compiles):
+    """2^32 + 1 is not expert 1, and neither -2^63 nor 2^62 is expert 0, in either form."""
     made = build(FORMATS["int4"])
     x, index, weights = route(tokens)
-    index[::3, 0], index[1::4, 1], index[2] = 2**32 + 1, -(2**33) + 2, 2**62
-    assert difference(made(x, index, weights), reference(made, x, index, weights)) <= 2e-6
+    index[::3, 0], index[1::4, 1], index[2] = 2**32 + 1, -(2**63), 2**62
+    call = torch.compile(made, backend="aot_eager", fullgraph=True) if compiles else made
+    with torch.no_grad():
+        assert difference(call(x, index, weights), reference(made, x, index, weights)) <= 2e-6
+    if not compiles:
+        index = index.where(index >= 0, 2**32 + 2).to(torch.uint32 if tokens == 6 else torch.uint64)
+        index.view(torch.int32)[0] = -1
+        assert difference(made(x, index, weights), reference(made, x, index.to(torch.int64), weights)) <= 2e-6
+
+
+def test_ids_are_narrowed_in_any_order_in_memory():
+    """Ids of 64 bits become contiguous int32, with tensors as bounds and, where a graph is captured, without."""
+    ids = torch.tensor([[2**32 + 1, 3], [4, -(2**63)], [0, -1]]).t()
+    wanted = torch.tensor([[4, 4, 0], [3, -1, -1]], dtype=torch.int32)
+    for bounds in (experts._bounds, lambda E, device: None):
+        with pytest.MonkeyPatch.context() as context:
+            context.setattr(experts, "_bounds", bounds)
+            got = experts._narrow(ids, 4)
+        assert torch.equal(got, wanted)
+        assert got.is_contiguous()
 
 
 @pytest.mark.parametrize("top_k", [2, 3])
