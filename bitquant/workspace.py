@@ -7,8 +7,9 @@ Host code of a kernel asks for it at each launch, through two global functions o
   the current stream, or from the pool of the graph that is captured. It belongs to the kernel that is launched next,
   and goes back once that is launched (`releases`).
 - `COUNTERS` returns so many 32-bit counters that are zero. A kernel leaves them zero again. Kernels of one stream run
-  one after the other and share theirs. Each captured launch has its own, because graphs of one stream may be replayed
-  concurrently.
+  one after the other and share theirs. Those of a capture share them by capture and stream: graphs that were captured
+  on one stream may be replayed concurrently. A graph's counters are never given to another, also once it is gone:
+  4 KiB a graph for kernels of stream-K.
 
 The device is the current one: TVM's launcher has made it that of the operands when it asks.
 """
@@ -30,15 +31,21 @@ __all__ = ["COUNTERS", "SUMS", "register", "releases"]
 SUMS, COUNTERS = "bitquant.workspace.sums", "bitquant.workspace.counters"
 
 #: Counters that are made zero at a time, 4 MiB, and those that are kept for captures, where none can be made: a launch
-#: of stream-K takes 2 for each block and consumer, 528 mostly, so that these are for a thousand launches; one of sums
+#: of stream-K takes 2 for each block and consumer, 528 mostly, so that these are for hundreds of graphs; one of sums
 #: over the slots of tokens takes one for each token and block of n that is computed at a time, up to some thousands.
 _CHUNK, _RESERVE = 1 << 20, 1 << 19
-#: Fewest counters of a stream, which then need not grow.
-_OF_STREAM = 1 << 12
+#: Fewest counters of a stream, and of a stream in a capture, which then seldom need to grow.
+_OF_STREAM, _OF_CAPTURE = 1 << 12, 1 << 10
+#: CU_STREAM_CAPTURE_STATUS_ACTIVE.
+_IS_ACTIVE = 1
+#: Captures and streams whose counters are remembered, the latest ones: a capture that is over does not return.
+_REMEMBERED = 64
 
 _lock = threading.Lock()
-#: By device and stream: its counters. By device: zeros that nobody has yet. All zeros ever made, which graphs point to.
+#: By device and stream: its counters. By device, capture and stream: theirs. By device: zeros that nobody has yet. All
+#: zeros ever made, which graphs point to.
 _of_stream: dict[tuple[int, int], Any] = {}
+_of_capture: dict[tuple[int, int, int], Any] = {}
 _free: dict[int, Any] = {}
 _kept: list[Any] = []
 #: What the kernel that a thread launches next was given: nobody else may get it before the launch.
@@ -75,14 +82,40 @@ def _for_stream(count: int) -> Any:
 
 
 def _for_capture(count: int) -> Any:
-    """Return counters for one launch of a graph."""
+    """Return the counters of the current stream in the capture that it is part of."""
     import torch
 
-    device = torch.cuda.current_device()
-    if device not in _free or len(_free[device]) < count:
+    device, stream = torch.cuda.current_device(), torch.cuda.current_stream().cuda_stream
+    capture = _capture_id(stream)
+    key = device, capture, stream
+    if capture and key in _of_capture and len(_of_capture[key]) >= count:
+        return _of_capture[key]
+    wanted = max(count, _OF_CAPTURE) if capture else count
+    if device not in _free or len(_free[device]) < wanted:
         # Slower, since each replay sets them to zero, but as right.
         return torch.zeros(count, dtype=torch.int32, device="cuda")
-    return _take(device, count)
+    found = _take(device, wanted)
+    if capture:
+        _of_capture.pop(key, None)
+        _of_capture[key] = found
+        if len(_of_capture) > _REMEMBERED:
+            del _of_capture[next(iter(_of_capture))]
+    return found
+
+
+def _capture_id(stream: int) -> int:
+    """Return the driver's number of the capture that a stream is part of, unique in the process; 0 where it says none.
+
+    The first version of the driver's function: later ones report dependencies, too, and refuse those of dependent
+    launches.
+    """
+    try:
+        ask = ctypes.CDLL("libcuda.so.1").cuStreamGetCaptureInfo
+    except (OSError, AttributeError):
+        return 0
+    status, number = ctypes.c_int(), ctypes.c_uint64()
+    failed = ask(ctypes.c_void_p(stream), ctypes.byref(status), ctypes.byref(number))
+    return 0 if failed or status.value != _IS_ACTIVE else number.value
 
 
 def _take(device: int, count: int) -> Any:

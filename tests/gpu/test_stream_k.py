@@ -105,6 +105,32 @@ def test_graphs_of_one_stream_that_overlap(operator, calls, has_reserve, monkeyp
             assert all(torch.equal(output, expected) for output in outputs)
 
 
+def test_launches_of_a_graph_share_counters(operator, calls):
+    """By stream: a graph takes as many counters with all calls as with one, in each of two branches."""
+    for given, wanted in calls:
+        assert torch.equal(operator(**given), wanted)
+    torch.cuda.synchronize()
+    device, side, other = torch.cuda.current_device(), torch.cuda.Stream(), torch.cuda.Stream()
+    left, graph, outputs = len(workspace._free[device]), torch.cuda.CUDAGraph(), []
+    with torch.cuda.graph(graph, stream=side):
+        other.wait_stream(side)
+        for _ in range(3):
+            for stream in (side, other):
+                with torch.cuda.stream(stream):
+                    outputs.append([operator(**given) for given, _ in calls])
+        side.wait_stream(other)
+    assert left - len(workspace._free[device]) == 2 * workspace._OF_CAPTURE
+    for _ in range(3):
+        for each in outputs:
+            for output in each:
+                output.fill_(float("nan"))
+        graph.replay()
+        torch.cuda.synchronize()
+        assert all(
+            torch.equal(output, wanted) for each in outputs for output, (_, wanted) in zip(each, calls, strict=True)
+        )
+
+
 def test_a_stream_that_needs_more_counters_gets_them(operator, calls):
     """Counters of a stream grow; what was zero before is zero after."""
     workspace._of_stream.clear()  # As in a process whose first call this is.

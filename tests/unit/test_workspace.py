@@ -74,11 +74,14 @@ class Cuda:
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
     """A workspace that has given nothing yet, over fake GPUs."""
-    for name, value in {"_of_stream": {}, "_free": {}, "_kept": [], "_given": threading.local()}.items():
+    kept: dict[str, Any] = {"_of_stream": {}, "_of_capture": {}, "_free": {}, "_kept": [], "_given": threading.local()}
+    for name, value in kept.items():
         monkeypatch.setattr(workspace, name, value)
     monkeypatch.setattr(workspace, "_CHUNK", 1 << 14)
     monkeypatch.setattr(workspace, "_RESERVE", 1 << 13)
-    return Cuda(monkeypatch)
+    cuda = Cuda(monkeypatch)
+    monkeypatch.setattr(workspace, "_capture_id", lambda _stream: cuda.get("captures") or 0)
+    return cuda
 
 
 COUNT = 528
@@ -116,7 +119,7 @@ def test_nothing_stays_in_the_pool_of_a_graph(cuda):
     with cuda.set(pool="graph", stream=7):
         launch(found)
         assert cuda.pool("graph") == []
-        with cuda.set(captures=True):
+        with cuda.set(captures=1):
             launch(found)
     assert cuda.pool("graph") == []
     assert disjoint(found)
@@ -124,7 +127,7 @@ def test_nothing_stays_in_the_pool_of_a_graph(cuda):
 
 def test_capture_without_a_call_before_it(cuda):
     """Counters are then of the graph's pool, and go back to it."""
-    with cuda.set(pool="graph", captures=True):
+    with cuda.set(pool="graph", captures=1):
         workspace._sums(1000)
         workspace._counters(COUNT)
         assert len(cuda.pool("graph")) == 2
@@ -132,17 +135,58 @@ def test_capture_without_a_call_before_it(cuda):
     assert cuda.pool("graph") == []
 
 
-def test_captured_launches_share_no_counters(cuda):
+def test_captures_share_no_counters(cuda):
     """Nor do they share them with calls of the stream, also once the reserve was used up and renewed."""
     found: list[range] = []
+    capture = itertools.count(1)
     for _ in range(3):
         launch(found)
-        with cuda.set(captures=True):
-            for _ in range((1 << 13) // COUNT):
+        for _ in range((1 << 13) // workspace._OF_CAPTURE):
+            with cuda.set(captures=next(capture)):
                 launch(found)
-    assert found[0] == found[1 + (1 << 13) // COUNT], "a stream keeps its counters"
+    assert found[0] == found[1 + (1 << 13) // workspace._OF_CAPTURE], "a stream keeps its counters"
     assert disjoint(list(set(found)))
     assert cuda.pool("graph") == []
+
+
+def test_launches_of_a_capture_share_counters_by_stream(cuda, monkeypatch):
+    """They run one after the other in one stream of a graph, so that memory does not grow by the launch.
+
+    Concurrent branches are captured from two streams. A driver that does not say which capture it is: each launch has
+    its own.
+    """
+    launch([])
+    left = len(workspace._free[0])
+    found: dict[int, list[range]] = {5: [], 6: []}
+    for _ in range(20):
+        for stream, launches in found.items():
+            with cuda.set(captures=3, stream=stream):
+                launch(launches)
+    assert all(len(set(launches)) == 1 for launches in found.values())
+    assert disjoint([found[5][0], found[6][0]])
+    assert left - len(workspace._free[0]) == 2 * workspace._OF_CAPTURE
+    with cuda.set(captures=3, stream=5):
+        larger = workspace._counters(workspace._OF_CAPTURE + 1).value
+        workspace._given.__dict__.clear()
+        launch(grown := [])
+    assert larger == grown[0].start
+    monkeypatch.setattr(workspace, "_capture_id", lambda _stream: 0)
+    with cuda.set(captures=3, stream=5):
+        own: list[range] = []
+        launch(own)
+        launch(own)
+    assert disjoint([*own, *grown, found[5][0]])
+
+
+def test_captures_that_are_over_are_forgotten(cuda):
+    """Their counters stay theirs, since graphs point to them; what is remembered of them does not grow."""
+    found: list[range] = []
+    for capture in range(1, 200):
+        launch([])
+        with cuda.set(captures=capture):
+            launch(found)
+    assert disjoint(found)
+    assert len(workspace._of_capture) == workspace._REMEMBERED
 
 
 def test_streams_and_devices_have_counters_of_their_own(cuda):
