@@ -7,13 +7,15 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bitquant.source.lines import WIDTH
 
-__all__ = ["About", "Part"]
+if TYPE_CHECKING:
+    from bitquant.schedule.rules.contract import MemoryPart
 
-#: Name, offset and end in bytes, and contents of a part of shared memory.
-Part = tuple[str, int, int, str]
+__all__ = ["About"]
+
 #: What the names of offsets begin with.
 PREFIX = "SMEM_"
 _LITERAL = re.compile(r"(\(uint\))?(\d+)")
@@ -38,7 +40,7 @@ class About:
 
     paragraphs: Sequence[str] = ()
     launches: Mapping[str, str] = field(default_factory=dict)
-    memory: Sequence[Part] = ()
+    memory: Sequence[MemoryPart] = ()
 
     def head(self) -> str:
         """Return the comment, and the offsets as constants."""

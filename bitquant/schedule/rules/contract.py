@@ -21,7 +21,7 @@ from bitquant.schedule.hint import Hint
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Geometry", "Rule", "applying", "problem_of"]
+__all__ = ["Geometry", "MemoryPart", "Rule", "applying", "problem_of"]
 
 
 class MemoryPart(NamedTuple):
