@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,9 @@ __all__ = ["About"]
 PREFIX = "SMEM_"
 _LITERAL = re.compile(r"(\(uint\))?(\d+)")
 _INDEXED = re.compile(r"(arena_ptr\[)(\d+)\]")
+_MBARRIER_BYTES = 8
+#: A number that is added to an address.
+_ADDED = re.compile(r"(\d+)u?")
 #: What addresses in shared memory are computed from.
 _BASES = frozenset(("smem", "slot", "address", "arena_ptr"))
 
@@ -61,11 +65,45 @@ class About:
 
     def named(self, number: int) -> str:
         """Return an offset by the part that alone has it, as its name plus the rest; empty where none or several do."""
-        found = [(name, number - offset) for name, offset, end, _ in self.memory if 0 < offset <= number < end]
+        found = [
+            (part.name, number - part.offset, part.holds)
+            for part in self.memory
+            if 0 < part.offset <= number < part.end
+        ]
         if len(found) != 1:
             return ""
-        name, rest = found[0]
-        return f"{PREFIX}{name} + {rest}" if rest else f"{PREFIX}{name}"
+        name, rest, holds = found[0]
+        if not rest:
+            return f"{PREFIX}{name}"
+        is_barrier = holds.startswith("mbarriers") and rest % _MBARRIER_BYTES == 0
+        return f"{PREFIX}{name} + " + (f"{_MBARRIER_BYTES} * {rest // _MBARRIER_BYTES}" if is_barrier else f"{rest}")
+
+    def with_sums(self, tokens: list[str]) -> list[str]:
+        """Return a readable expression with one number behind the name of an offset, where several were added."""
+        if not any(token.startswith(PREFIX) for token in tokens):
+            return tokens
+        result: list[str] = []
+        at = 0
+        while at < len(tokens):
+            end, total = at + 1, self._number(tokens[at]) if tokens[at].startswith(PREFIX) else None
+            while total is not None and tokens[end : end + 1] == [" + "]:
+                number = self._number(tokens[end + 1])
+                if number is None or tokens[end + 2 : end + 3] in ([" * "], [" / "], [" % "]):
+                    break
+                end, total = end + 2, total + number
+            name = self.named(total) if total is not None and end > at + 1 else ""
+            result += [name] if name else tokens[at:end]
+            at = end
+        return result
+
+    def _number(self, token: str) -> int | None:
+        """Return the number that a token is, or the name of an offset; None for other tokens."""
+        name, _, rest = token.removeprefix(PREFIX).partition(" + ")
+        if name != token:
+            offset = next((part.offset for part in self.memory if part.name == name), None)
+            factors = [int(factor) for factor in rest.split(" * ") if factor]
+            return None if offset is None else offset + (math.prod(factors) if factors else 0)
+        return int(match[1]) if (match := _ADDED.fullmatch(token)) else None
 
     def with_names(self, tokens: list[str], names: Sequence[str]) -> list[str]:
         """Return tokens with the names of offsets, in place of the numbers that are added to an address.

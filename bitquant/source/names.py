@@ -61,7 +61,7 @@ def is_temporary(name: str) -> bool:
 
 
 def name_temporaries(kernel: Kernel, known: dict[str, Instruction], taken: Collection[str]) -> dict[str, str]:
-    """Return a name for each temporary of a kernel.
+    """Return a name for each temporary of a kernel; what is not visible at once may have the same.
 
     Parameters
     ----------
@@ -72,17 +72,38 @@ def name_temporaries(kernel: Kernel, known: dict[str, Instruction], taken: Colle
     taken
         Names that are not free.
     """
-    roles = _Roles(kernel, known)
-    used, counts, result = set(taken), dict[str, int](), dict[str, str]()
-    for name, kind in roles.types.items():
-        role = roles.found.get(name) or _BY_TYPE.get(kind, "value")
-        new = role
+    roles, result = _Roles(kernel, known), dict[str, str]()
+    blocks = [(set(taken), dict[str, int]())]  # Of each that is open, what is visible, and the last number by role.
+
+    def add(name: str) -> None:
+        used, counts = blocks[-1]
+        role = new = roles.found.get(name) or _BY_TYPE.get(roles.types[name], "value")
         while new in used:
             counts[role] = counts.get(role, 0) + 1
             new = f"{role}_{counts[role]}"
         used.add(new)
         result[name] = new
+
+    for name in _parameters(kernel):
+        if name in roles.types:
+            add(name)
+    for statement in kernel.statements:
+        tokens = statement.tokens
+        if tokens and tokens[0] == "}":
+            blocks.pop()
+        if statement.name in roles.types and statement.kind != "gone":
+            add(statement.name)
+        if tokens and tokens[-1] == "{":
+            used, counts = blocks[-1]
+            blocks.append((used.copy(), counts.copy()))
+        if statement.names[:2] == ["for", "int"] and statement.names[2] in roles.types:
+            add(statement.names[2])
     return result
+
+
+def _parameters(kernel: Kernel) -> list[str]:
+    """Return the names of the numbers that a kernel takes."""
+    return re.findall(r"\bint(?:64_t)? (\w+)[,)]", kernel.head)
 
 
 class _Roles:
@@ -100,7 +121,7 @@ class _Roles:
         #: Single words that are loaded from there.
         self._loaded: set[str] = set()
         self._of_loops()
-        for name in re.findall(r"\bint(?:64_t)? (\w+)[,)]", kernel.head):
+        for name in _parameters(kernel):
             self._add(name, "m")  # The one number that a kernel takes: rows of A.
         calls = [(i, s, known[s.called]) for i, s in enumerate(kernel.statements) if s.called in known]
         calls = [(i, s, instruction) for i, s, instruction in calls if instruction.mnemonic]

@@ -13,7 +13,15 @@ from bitquant.source.kernel import Instruction, Kernel, Statement, instructions
 from bitquant.source.lines import broken
 from bitquant.source.names import is_temporary, name_temporaries
 from bitquant.source.sections import add_comments
-from bitquant.source.text import NAME, Unknown, is_name, names_in, readable_literal, without_parentheses
+from bitquant.source.text import (
+    NAME,
+    Unknown,
+    is_name,
+    names_in,
+    readable_literal,
+    without_parentheses,
+    without_shifts_by_zero,
+)
 
 __all__ = ["readable"]
 
@@ -272,6 +280,7 @@ class _Writer:
         return f"{statement.type} {name} = {line}" if statement.kind == "variable" else line
 
     def _expression(self, tokens: list[str]) -> list[str]:
+        tokens = without_shifts_by_zero(tokens)
         tokens = self.about.with_names(tokens, list(map(self._new.__getitem__, names_in(tokens))))
         result = list(map(self._new.__getitem__, tokens))
         if not self._new.literals.isdisjoint(tokens):
@@ -281,7 +290,7 @@ class _Writer:
                 if token in self._new.literals:
                     around = (tokens[i - 1] if i else "", tokens[i + 1] if i < last else "")
                     result[i] = readable_literal(token, *around, is_number)
-        return without_parentheses(result)
+        return self.about.with_sums(without_parentheses(result))
 
 
 class _NewTokens(dict[str, str]):

@@ -169,6 +169,27 @@ def _is_free(inner: int, before: str, after: str) -> bool:
     return False
 
 
+#: Zeros as TVM prints them.
+_ZEROS = frozenset(("(uint)0", "(uchar)0", "(ushort)0"))
+
+
+def without_shifts_by_zero(tokens: list[str]) -> list[str]:
+    """Return an expression or statement without shifts by nothing, and without zeros that are shifted and combined."""
+    if _ZEROS.isdisjoint(tokens):
+        return tokens
+    result: list[str] = []
+    for part in tokens:
+        if part in _ZEROS and result and result[-1] in (" >> ", " << "):
+            result.pop()
+            continue
+        result.append(part)
+        if part == ")":
+            for count, zero in ((6, [" | ", "(", "(uchar)0", " << "]), (4, [" | ", "(", "(uchar)0", ")"])):
+                if result[-count:][:4] == zero:
+                    del result[-count:]
+    return result
+
+
 def readable_literal(token: str, before: str, after: str, is_number: bool = False) -> str:
     """Return a literal as one reads it: patterns of bits in hexadecimal, floats in decimal.
 

@@ -18,6 +18,7 @@ from bitquant.arch import cuda_target
 from bitquant.compiler import compile_cuda_source
 from bitquant.compute import select_implementation
 from bitquant.schedule import preferred_layout, schedule_module
+from bitquant.schedule.rules.contract import MemoryPart
 from bitquant.source import About, readable
 from bitquant.source.lines import WIDTH, broken, is_continued
 from bitquant.source.text import Unknown, readable_literal, tokenize, without_parentheses
@@ -146,6 +147,39 @@ def test_unused_variables_go_and_volatile_instructions_stay():
     )
 
 
+def test_names_return_when_what_had_them_is_gone():
+    """Blocks one after the other may call what they declare alike, but not as what stands around them."""
+    text = f"""{PREAMBLE}{HEAD} {{
+  uint _ptr_1 = n;
+  for (int v_ = 0; v_ < 4; ++v_) {{
+    uint _ptr_2 = (_ptr_1 + v_);
+    D_ptr[v_] = _ptr_2;
+  }}
+  for (int v__1 = 0; v__1 < 4; ++v__1) {{
+    uint _ptr_3 = (_ptr_1 + v__1);
+    D_ptr[v__1] = _ptr_3;
+  }}
+}}
+"""
+    body = readable(text).partition(" {\n")[2]
+    assert body.count("for (int i = 0; i < 4; ++i) {") == 2, body
+    assert body.count("uint word_1 = word + i;\n") == 2, body
+
+
+@pytest.mark.parametrize(("value", "wanted"), [
+    ("(ushort)(x >> (uint)0)", "(ushort)x"),
+    ("((x << (uint)0) & (uint)3)", "x & 3u"),
+    ("((((uchar)x >> (uchar)0) | ((uchar)0 << (uchar)5)) & (uchar)7)", "(uchar)x & (uchar)7"),
+    ("((((uchar)x >> (uchar)0) | ((uchar)0 << (uchar)0)) & (uchar)7)", "(uchar)x & (uchar)7"),
+    ("(x >> (uint)10)", "x >> 10u"),
+    ("((uint)0 - (x >> (uint)1))", "0u - (x >> 1u)"),
+])  # fmt: skip
+def test_shifts_by_nothing_go(value, wanted):
+    """Formats of any width print them; what is shifted is unsigned, so that its type is the same without."""
+    text = f"{PREAMBLE}{HEAD} {{\n  uint x = n;\n  D_ptr[0] = {value};\n}}\n"
+    assert f"D_ptr[0] = {wanted};" in readable(text)
+
+
 def test_inputs_are_const():
     """A parameter a line; const are those that instructions read, not those that are stored or that C++ loads."""
     text = f"{PREAMBLE}{HEAD};\n{HEAD} {{\n"
@@ -192,8 +226,13 @@ def test_what_is_not_known_is_left_alone(line):
 
 
 ABOUT = About(
-    ("a problem " * 12,), {"f": "grid 1, block 32"}, (("A", 0, 64, "A"), ("SUMS", 0, 32, "sums"), ("B", 64, 128, "B"))
-)
+    ("a problem " * 12,),
+    {"f": "grid 1, block 32"},
+    (
+        MemoryPart("A", 0, 64, "A"), MemoryPart("SUMS", 0, 32, "sums"), MemoryPart("B", 64, 128, "B"),
+        MemoryPart("FULL", 128, 192, "mbarriers"), MemoryPart("EMPTY", 192, 256, "mbarriers"),
+    ),
+)  # fmt: skip
 
 
 def test_the_head_tells_problem_launch_and_memory():
@@ -203,17 +242,21 @@ def test_the_head_tells_problem_launch_and_memory():
         "tvm_builtin_ptx_ld_global_nc_u32(x, (&(arena_ptr[64])));",
         "tvm_builtin_ptx_ld_global_nc_u32(x, (&(arena_ptr[((((int)threadIdx.x) * 64) + 72)])));",
         "tvm_builtin_ptx_ld_global_nc_u32(x, (&(arena_ptr[((((int)threadIdx.x) * 64) + 8)])));",
+        "tvm_builtin_ptx_ld_global_nc_u32(x, (&(arena_ptr[(((((int)threadIdx.x) + 128) + 64) + 40)])));",
+        "tvm_builtin_ptx_ld_global_nc_u32(x, (&(arena_ptr[((((int)threadIdx.x) + 64) + (8 * ((int)blockIdx.x)))])));",
         "D_ptr[((((int)threadIdx.x) * 64) + 64)] = 0x1p+0f/*1.000000e+00*/;",
     ]
     text = f"{PREAMBLE}{HEAD} {{\n" + "".join(f"  {line}\n" for line in body) + "}\n"
     result = readable(text, ABOUT)
     assert readable(result) == result
     assert "// f: grid 1, block 32\n// Parts of shared memory, by offset in bytes.\nenum : int {\n" in result
-    assert "  SMEM_A = 0,     // to 64: A\n  SMEM_SUMS = 0,  // to 32: sums\n" in result
+    assert "  SMEM_A = 0,        // to 64: A\n  SMEM_SUMS = 0,     // to 32: sums\n" in result
     assert re.search(r"\n//   \w", result)
     assert "&arena_ptr[SMEM_B]" in result
     assert "&arena_ptr[THREAD * 64 + SMEM_B + 8]" in result
     assert "&arena_ptr[THREAD * 64 + 8]" in result
+    assert "&arena_ptr[THREAD + SMEM_EMPTY + 8 * 5]" in result
+    assert "&arena_ptr[THREAD + SMEM_B + 8 * BLOCK]" in result
     assert "D_ptr[THREAD * 64 + 64]" in result
     assert "SMEM_" not in readable(text.replace("arena_ptr[]", "SMEM_ptr[]"), ABOUT).split("extern __shared__")[0]
 
@@ -418,6 +461,9 @@ def test_kernels_have_a_head(texts, rule):
     assert re.search(r"^// (grouped_)?matmul_\w+\(.*M=", head, re.MULTILINE)
     assert f"// rule {rule}: " in head
     assert re.search(r"_kernel: grid \d+, block \d+\n", head)
+    if rule == "mma":
+        assert "\n  SMEM_A = 0, " in head
+        assert "SMEM_W_DECODED" in result[result.rindex('extern "C"') :]
     if rule in ("decode", "wgmma", "grouped_wgmma"):
         offsets = dict(re.findall(r"^  SMEM_(\w+) = (\d+),", head, re.MULTILINE))
         assert {"A", "BARRIERS"} <= set(offsets)

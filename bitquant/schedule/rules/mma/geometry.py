@@ -8,7 +8,7 @@ import math
 from bitquant.arithmetic import ceil_div
 from bitquant.config import MatmulConfig
 from bitquant.intrin.mma import CHUNK_BYTES, UNIT, MmaOp, Tile
-from bitquant.schedule.rules.contract import Geometry
+from bitquant.schedule.rules.contract import Geometry, MemoryPart
 from bitquant.schedule.rules.mma.hint import MmaHint
 
 __all__ = ["MmaGeometry", "groups_fit", "scales_sums"]
@@ -117,10 +117,30 @@ class MmaGeometry(Geometry):
         self.has_table = c.W_format.needs_table
         end += 64 if self.has_table else 0
         registers = self.m_tiles * self.n_tiles * 4
-        reduction = (h.warps_k - 1) * h.warps_m * h.warps_n * 32 * 4 * registers
-        self.smem_bytes = max(end, reduction)
+        #: Bytes of the sums of warps that share k, in the place of the tiles.
+        self.sum_bytes = (h.warps_k - 1) * h.warps_m * h.warps_n * 32 * 4 * registers
+        self.smem_bytes = max(end, self.sum_bytes)
         self.a_width = math.gcd(c.K * a_bytes, self.a_ring.row_bytes, CHUNK_BYTES)
         self.w_width = math.gcd(stored_columns * w_bits // 8, self.w_ring.row_bytes, CHUNK_BYTES)
+
+    @property
+    def memory_map(self) -> tuple[MemoryPart, ...]:
+        """The parts of shared memory, for people."""
+
+        def part(name: str, tile: Tile, holds: str) -> MemoryPart:
+            return MemoryPart(name, tile.base, tile.end, f"{holds}, {tile.slots} slots of {tile.slot_bytes} bytes")
+
+        parts = [part("A", self.a_ring, "A as it is stored"), part("W", self.w_ring, "W as it is stored")]
+        if self.decodes_a:
+            parts.append(part("A_DECODED", self.a_tile, f"A in {self.operand}"))
+        if self.decodes_w:
+            parts.append(part("W_DECODED", self.w_tile, f"W in {self.operand}"))
+        if self.has_table:
+            parts.append(MemoryPart("TABLE", self.table_offset, self.table_offset + 64, "the decoder's table"))
+        if self.sum_bytes:
+            holds = "sums of the warps that share k, when the tiles are no longer needed"
+            parts.append(MemoryPart("SUMS", 0, self.sum_bytes, holds))
+        return tuple(sorted(parts, key=lambda part: part.offset))
 
     @property
     def decodes(self) -> bool:
