@@ -27,6 +27,7 @@ from pathlib import Path
 import click
 import pytest
 import torch
+from click.testing import CliRunner
 
 from bitquant.cli.app import cli
 
@@ -342,6 +343,35 @@ def test_other_commands_name_what_is_there():
                 assert (ROOT / word).is_file(), where
         if words[:2] == ["python", "-m"] and words[2].startswith("tests."):
             assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file(), where
+
+
+STAGES = {
+    "te": "Tensor expressions", "tir": "Unscheduled TIR", "scheduled": "Scheduled TIR", "cuda": "CUDA C++",
+    "ptx": "PTX and machine code",
+}  # fmt: skip
+
+
+def test_the_stages_of_a_kernel_are_those_that_are_printed():
+    """What docs/inspect.md shows of each stage stands in the output of its command, in this order.
+
+    Lines end with " ..." where they are cut. Of PTX the instructions are compared: registers are the compiler's choice.
+    """
+    page = (ROOT / "docs/inspect.md").read_text(encoding="utf-8")
+    options = shlex.split(re.search(r'^    P="(.*)"$', page, re.MULTILINE)[1])
+    for stage, section in STAGES.items():
+        _, _, body = re.search(FENCE, page[page.index(f"\n## {section}\n") :]).groups()
+        result = CliRunner().invoke(cli, ["inspect", "--stage", stage, *options])
+        assert result.exit_code == 0, result.output
+        printed = iter(result.output.splitlines())
+        for line in body.splitlines():
+            shown = line.strip().removesuffix(" ...")
+            if shown in ("", "..."):
+                continue
+            if stage == "ptx":
+                shown = re.split(r"\s", shown)[0]
+            first, *rest = map(re.escape, shown.split("{...}"))
+            pattern = re.compile(rf"\s*{first}" + "".join(rf"\{{.*\}}{each}" for each in rest))
+            assert any(pattern.match(other) for other in printed), f"{stage}: {line}"
 
 
 # Files and names of the source.
