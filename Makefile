@@ -46,8 +46,11 @@ test: $(BIN)/.test  ## the tests that need no GPU, minutes; of those that do, th
 test-all: test  ## these, and every case of which `test` takes a sample; with PART=1/3, the first third of those cases
 	$(if $(PART),BITQUANT_PART=$(PART)) $(PYTEST_PARALLEL) -m thorough
 
-test-gpu: $(BIN)/.test  ## all tests that need a GPU; a skipped one is a failure
-	BITQUANT_REQUIRE_GPU=1 $(BIN)/python -m pytest -q tests/gpu
+# Most of their time compilers run. A process takes 1 to 4 GiB of the GPU's memory.
+GPU_JOBS ?= 8
+
+test-gpu: $(BIN)/.test  ## all tests that need a GPU; a skipped one is a failure. GPU_JOBS=16: by so many processes
+	BITQUANT_REQUIRE_GPU=1 $(BIN)/python -m pytest -q -n $(GPU_JOBS) --dist worksteal tests/gpu
 
 SOURCES = bitquant tests docs/examples docs/site hatch_build.py
 
