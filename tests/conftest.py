@@ -90,6 +90,21 @@ def interruptible():
 
 
 @pytest.fixture
+def measured_here(monkeypatch):
+    """Have the tuner check and time kernels in this process; another one takes seconds to start.
+
+    test_tune_faults.py and test_ranking.py have what processes are for.
+    """
+    from bitquant.tune import fleet
+    from bitquant.tune.measurer import LocalMeasurer
+
+    def start(device_type, gpus):
+        return [LocalMeasurer(torch.device(device_type)) for _ in gpus]
+
+    monkeypatch.setattr(fleet, "start_measurers", start)
+
+
+@pytest.fixture
 def error_log():
     """Return a function that notes (config, m, relative error) in the file BITQUANT_ERROR_LOG, where that is set."""
 

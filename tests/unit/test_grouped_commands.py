@@ -46,6 +46,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.usefixtures("measured_here")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_options_are_those_of_every_command(command, monkeypatch, tmp_path):
     """With the number of experts a problem is one of experts, spelled with dashes or without."""

@@ -218,6 +218,7 @@ def test_an_operator_follows_its_tuning(config):
         check_call(matmul, m)
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_nothing_to_choose_leaves_an_operator_as_it_was(config):
     """Where no candidate works the error says so, and the operator keeps its kernels."""
     matmul = bq.Matmul(config, target="cpu", rules=(rule_with(("wrong", 1)),))
@@ -401,6 +402,7 @@ def test_records_are_not_written_for_a_cpu(operator, tmp_path):
 # The command.
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_command_shows_a_table(monkeypatch):
     """`bitquant tune` prints a line a rung, and with --all one a candidate."""
     problem = ["--M", "1,8", "--N", "24", "--K", "40", "--W_dtype", "uint4", "--target", "cpu", "--workers", "0"]
@@ -429,6 +431,7 @@ def test_command_that_has_nothing_to_write_measures_nothing(tmp_path, monkeypatc
     assert not (tmp_path / "records").exists()
 
 
+@pytest.mark.usefixtures("measured_here")
 @pytest.mark.thorough
 def test_command_reports_wrong_results(monkeypatch):
     """A wrong result is named on standard error, and the exit code is 1."""
