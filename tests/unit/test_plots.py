@@ -95,6 +95,7 @@ def test_ratios_against_m_show_every_shape(kind):
     assert mean.get_ydata()[0] == pytest.approx(wanted, rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_command_takes_files_of_several_devices(tmp_path):
     """Each device has its table, and the plots of a format show all of them beside each other."""
     pytest.importorskip("matplotlib")

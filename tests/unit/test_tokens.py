@@ -269,19 +269,20 @@ def test_fake_and_meta_tensors():
     "dtype", [pytest.param(name, marks=() if name == "int8" else pytest.mark.thorough) for name in LIMITS]
 )
 def test_compiled_is_eager(dtype):
-    """Inductor's program has the bits of eager mode, for other numbers of rows without another graph."""
+    """Inductor's program has the bits of eager mode, for other numbers of rows without another graph.
+
+    What comes before is a call of a library as well: Inductor would take long to compile C++ of its own.
+    """
+    weight = torch.randn(32, 96)
 
     def run(x, w):
-        return quantize_tokens(torch.nn.functional.layer_norm(x, x.shape[-1:]), dtype, inverse=True, weight_scale=w)
+        return quantize_tokens(x @ weight, dtype, inverse=True, weight_scale=w)
 
     compiled = torch.compile(run, fullgraph=True, dynamic=True)
-    norm = torch.compile(lambda x: torch.nn.functional.layer_norm(x, x.shape[-1:]), dynamic=True)
     w = torch.tensor([0.3])
     for m in (3, 5):
-        x = torch.randn(m, 96)
-        with torch.no_grad():
-            normed = norm(x)
-        assert_same(compiled(x, w), quantize_tokens(normed, dtype, inverse=True, weight_scale=w))
+        x = torch.randn(m, 32)
+        assert_same(compiled(x, w), run(x, w))
 
 
 def test_vmap():

@@ -21,11 +21,11 @@ import torch
 from tqdm import tqdm
 
 import bitquant as bq
-from bitquant import parallel
+from bitquant import parallel, worker
 from bitquant.archive import Archive
 from bitquant.nn import checkpoint_loader, module, prepare
 from bitquant.operator import archives
-from bitquant.workers import BuildWarning, Worker, WorkerPool
+from bitquant.workers import BuildWarning, Worker, WorkerPool, describe
 
 from .checkpoints.packers import FIXTURES
 
@@ -71,6 +71,20 @@ def built_here(monkeypatch):
 
     monkeypatch.setattr(archives, "build", counting)
     return problems
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Have workers build here: to start two takes longer than what some tests are about."""
+
+    def build(_worker, request, *_):
+        try:
+            return worker._build(request)
+        except bq.BuildError as failure:
+            return describe(failure)
+
+    monkeypatch.setattr(Worker, "start", lambda _: None)
+    monkeypatch.setattr(Worker, "build", build)
 
 
 def model(*widths, **fields):
@@ -183,6 +197,7 @@ def test_killed_workers_are_a_warning(pools, built_here):
     assert all(map(is_gone, pids))
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_kernel_that_fails_is_this_process_s_error(pools):
     """The error has its type and its layer's name, as without workers."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -283,6 +298,7 @@ def test_a_script_needs_no_guard(way, tmp_path):
 # Beside other work.
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_preparation_is_waited_for(pools, built_here):
     """`prepare_model` waits for what is under way and builds none of it; layers share the operators."""
     outline, layers = model(16, 24).to("meta"), model(16, 24)
@@ -315,6 +331,7 @@ def test_a_preparation_may_have_nothing_to_do(monkeypatch):
     assert prepare._running == set()
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("name", ["gptq-w4g64-asym-actorder", pytest.param("ct-w8a8-int8", marks=pytest.mark.thorough)])
 def test_load_model_builds_the_kernels_that_its_model_needs(name, pools, built_here, monkeypatch):
     """Those of merged layers, before they are there: prepare_model finds all of them."""
