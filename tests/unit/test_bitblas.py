@@ -9,7 +9,6 @@ import importlib
 import json
 import logging
 import pickle
-import subprocess
 import sys
 import threading
 import types
@@ -567,39 +566,50 @@ def test_database_path_is_in_the_cache(monkeypatch, tmp_path):
 # The module.
 
 
-def test_install_makes_imports_find_it():
+@pytest.fixture
+def not_installed(monkeypatch):
+    """No module has the name bitblas, and none keeps it."""
+
+    def names():
+        return [name for name in sys.modules if name.split(".")[0] == "bitblas"]
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    for name in names():
+        monkeypatch.delitem(sys.modules, name)
+    yield
+    for name in names():
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("not_installed")
+def test_install_makes_imports_find_it(monkeypatch):
     """Import bitblas and its submodules are this package, after install() and not before; others are not found."""
-    program = """
-import bitquant
-try:
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("bitblas")
+    compat.install()
+    compat.install()
+    names = {
+        "": ("tvm", "Linear"),
+        ".cache": ("OperatorCache", "get_database_path", "global_operator_cache"),
+        ".module": ("Linear",),
+        ".ops.general_matmul": ("Matmul", "MatmulConfig"),
+        ".quantization.utils": ("general_compress",),
+        ".testing": (),
+        ".utils": ("auto_detect_nvidia_target",),
+    }
+    for module, wanted in names.items():
+        assert set(wanted) <= set(dir(importlib.import_module(f"bitblas{module}")))
     import bitblas
-except ImportError:
-    pass
-else:
-    raise SystemExit("bitblas is there without being asked for")
-import bitquant.bitblas
-bitquant.bitblas.install()
-bitquant.bitblas.install()
-import bitblas, bitblas.testing
-from bitblas.cache import OperatorCache, get_database_path, global_operator_cache
-from bitblas.module import Linear
-from bitblas.ops.general_matmul import Matmul, MatmulConfig
-from bitblas.quantization.utils import general_compress
-from bitblas.utils import auto_detect_nvidia_target
-from bitblas import tvm
-assert bitblas is bitquant.bitblas and bitblas.cache is bitquant.bitblas.cache
-assert Matmul is bitblas.ops.Matmul is bitquant.bitblas.Matmul and Linear is bitblas.Linear
-assert bitblas.__spec__.name == "bitquant.bitblas"
-bitblas.auto_detect_nvidia_target = lambda gpu_id=0: "llvm"
-try:
-    import bitblas.tl.lower
-except ModuleNotFoundError as error:
-    assert error.name == "bitblas.tl"
-else:
-    raise SystemExit("it has internals of BitBLAS")
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+
+    assert bitblas is compat
+    assert bitblas.cache is compat.cache
+    assert sys.modules["bitblas.ops.general_matmul"].Matmul is bitblas.ops.Matmul is compat.Matmul
+    assert sys.modules["bitblas.module"].Linear is bitblas.Linear
+    assert bitblas.__spec__.name == "bitquant.bitblas"
+    monkeypatch.setattr(bitblas, "auto_detect_nvidia_target", lambda gpu_id=0: "llvm")
+    with pytest.raises(ModuleNotFoundError) as missing:
+        importlib.import_module("bitblas.tl.lower")
+    assert missing.value.name == "bitblas.tl"
 
 
 def test_install_refuses_another_bitblas(monkeypatch):

@@ -21,7 +21,8 @@ import torch
 from tqdm import tqdm
 
 import bitquant as bq
-from bitquant import parallel, worker
+from bitquant import parallel
+from bitquant import worker as worker_module
 from bitquant.archive import Archive
 from bitquant.nn import checkpoint_loader, module, prepare
 from bitquant.operator import archives
@@ -79,7 +80,7 @@ def in_this_process(monkeypatch):
 
     def build(_worker, request, *_):
         try:
-            return worker._build(request)
+            return worker_module._build(request)
         except bq.BuildError as failure:
             return describe(failure)
 
