@@ -206,18 +206,21 @@ def test_random_problems_compile(name, monkeypatch):
         assert (operator.choices[rung].rule, operator.choices[rung].origin) == (name, "fuzz")
 
 
-def test_random_hints_are_right_on_the_cpu():
+ON_A_CPU = [(name, config) for name, rule in RULES.items() if rule.is_for_cpu for config, _ in PROBLEMS[name]]
+
+
+@pytest.mark.parametrize(("name", "config"), ON_A_CPU, ids=str)
+@pytest.mark.sample(shows=lambda name, config: {name})
+def test_random_hints_are_right_on_the_cpu(name, config):
     """Kernels of random hints agree with the oracle, for few rows and for more than the last rung."""
-    random, here = Random(0), cpu_target()
-    found = [(rule, config) for name, rule in RULES.items() if rule.is_for_cpu for config, _ in PROBLEMS[name]]
-    for i in range(len(found) * fuzz.FACTOR):
-        rule, config = found[i % len(found)]
-        if any(rule.refusal(Problem(config, rung, here)) for rung in config.ladder):
-            continue  # Instructions that this CPU lacks.
+    random, here, rule = Random(str(config)), cpu_target(), RULES[name]
+    if any(rule.refusal(Problem(config, rung, here)) for rung in config.ladder):
+        return  # Instructions that this CPU lacks.
+    for seed in range(fuzz.FACTOR):
         planned = {
-            rung: Planned(rule.name, random_hint(rule, Problem(config, rung, here), random).to_dict(), "drawn")
+            rung: Planned(name, random_hint(rule, Problem(config, rung, here), random).to_dict(), "drawn")
             for rung in config.ladder
         }
         operator = bq.Matmul(config, target="cpu", records=Plan(planned))
         for m in (1, 3, config.ladder[-1] + 5):
-            check_call(operator, m, seed=i)
+            check_call(operator, m, seed=seed)

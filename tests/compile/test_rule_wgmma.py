@@ -12,17 +12,18 @@ import tvm
 from tvm import tirx
 
 import bitquant as bq
-from bitquant.arch import cuda_target
+from bitquant.arch import cuda_target, resolve_target
 from bitquant.archive import Archive
 from bitquant.build import build
-from bitquant.compute.matmul import matmul_dequantize_b
+from bitquant.compute import select_implementation
+from bitquant.compute.matmul import matmul_dequantize_b, rung_of
 from bitquant.config import MatmulConfig
 from bitquant.errors import ScheduleError
 from bitquant.formats import number_format
 from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.layouts import fragment_layout
 from bitquant.problem import Problem
-from bitquant.schedule.apply import schedule_with
+from bitquant.schedule.apply import choice_of, preferred_layout, schedule_module, schedule_with
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import applying
 from bitquant.schedule.rules.hopper.emit.decode import DecodingTrace, trace_decoding
@@ -257,12 +258,13 @@ def test_few_rows_are_left_to_others() -> None:
 
 def test_few_rows_have_other_defaults() -> None:
     """From 8 to 15 rows the decode rule serves where there are no trials; this rule alone serves them too."""
-    config, target = _config().with_M((1, 8, 12, 15, 64)), "h100"
-    operator = bq.Matmul(config, target=target)
-    assert [operator.choices[rung].rule for rung in config.ladder] == ["decode"] * 4 + ["wgmma"]
-    alone = bq.Matmul(config.with_M((8, 12, 15, 64)), target=target, rules=(RULE,))
-    assert alone.weight_layout == "fragment"
-    assert {choice.rule for choice in alone.choices.values()} == {"wgmma"}
+    for rules, few, rows in ((None, "decode", (1, 8, 12, 15, 64)), ((RULE,), "wgmma", (8, 12, 15, 64))):
+        config, target = _config().with_M(rows), resolve_target("h100")
+        layout = preferred_layout(config, target, rules)
+        assert layout == "fragment"
+        scheduled = schedule_module(select_implementation(config, layout), target, rules)
+        served = {rung_of(func): choice_of(func).rule for func in scheduled.functions.values()}
+        assert served == {**dict.fromkeys(rows, few), 64: "wgmma"}
 
 
 def test_other_gpus_are_refused() -> None:

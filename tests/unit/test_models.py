@@ -32,7 +32,7 @@ SIZES = dict(
     hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
     vocab_size=128, max_position_embeddings=64,
 )  # fmt: skip
-OPTIONS = dict(group_size=32, opt_M=(1, 16))
+OPTIONS = dict(group_size=32, opt_M=(16,))
 
 
 def llama(seed=0, **fields):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import threading
@@ -348,6 +349,12 @@ def test_static_m_and_the_rung_share_a_record():
     assert plan(config_for(M=16), SM90, records=[record()]).planned[16].hint == HINT.to_dict()
 
 
+@functools.cache
+def default_choice():
+    """How a function is scheduled where there is no record."""
+    return choices(schedule_module(select_implementation(config_for()), SM90))[16]
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -378,7 +385,7 @@ def test_a_stale_record(fields, words, tmp_path, monkeypatch):
     monkeypatch.delenv("BITQUANT_SCHEDULES")
     (shipped,) = save_records([stale], tmp_path / "shipped")
     chosen = choices(schedule_module(scheduled(), SM90))[16]
-    default = choices(schedule_module(select_implementation(config), SM90))[16]
+    default = default_choice()
     reason = chosen.refusals["record"]
     assert reason.startswith(shipped.relative_to(tmp_path / "shipped").as_posix() + ": ")
     assert words in reason or words == "does not fit"
