@@ -93,7 +93,7 @@ def interruptible():
 def measured_here(monkeypatch):
     """Have the tuner check and time kernels in this process; another one takes seconds to start.
 
-    test_tune_faults.py and test_ranking.py have what processes are for.
+    test_tune_faults.py has what processes are for.
     """
     from bitquant.tune import fleet
     from bitquant.tune.measurer import LocalMeasurer

@@ -117,6 +117,7 @@ for tempfile.tempdir in sys.argv[1:]:
 """
 
 
+@pytest.mark.thorough
 def test_full_temporary_folder_is_an_error_and_not_the_end(tmp_path):
     """On a disk where nothing or only the object file fits, a build is a BuildError, and nothing stays there."""
     disks = [tmp_path / "4k", tmp_path / "24k"]

@@ -355,6 +355,7 @@ def test_two_measurers_share_the_problems(cpu_draws, tmp_path) -> None:
     assert {m.rung for m in read_journal(tmp_path / "j") if m.status == "measured"} == {1, 2}
 
 
+@pytest.mark.thorough
 def test_a_kernel_that_ends_the_process_costs_itself_alone(cpu_draws, tmp_path) -> None:
     """Faults are kept with their notes, what follows is measured, and the processes end.
 

@@ -70,12 +70,16 @@ def all_formats():
 
 
 def shown(name, config, lanes, buffered):
-    """What a problem shows: its format with the product; lanes and the kind of loop with the width of codes.
+    """What a problem shows: its format; the product, lanes and the kind of loop with the width of codes.
 
-    Products and widths meet by whether codes fill bytes.
+    Products and kinds of formats meet as well; products, lanes and loops all by whether codes fill bytes.
     """
-    bits = config.W_format.bits
-    return {(name, config.W_dtype), (bits, lanes, buffered), (name, 8 % bits == 0, lanes, buffered)}
+    fmt = config.W_format
+    bits = fmt.bits
+    return {
+        ("W", fmt.name), (name, bits), (name, type(fmt), fmt.is_unsigned), ("lanes", bits, lanes),
+        ("buffered", bits, buffered), (name, 8 % bits == 0, lanes, buffered),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "config", "lanes", "buffered"), all_formats(), ids=str)
