@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scheduling: the passes, rules, hints and records that make a kernel of an unscheduled function."""
 
-from bitquant.schedule import parsing
 from bitquant.schedule.apply import ApplyDefaultSchedule, Choice, choice_of, preferred_layout, schedule_module
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.records import Record, Records, load_records, save_records
@@ -24,5 +23,3 @@ __all__ = [
     "save_records",
     "schedule_module",
 ]
-
-parsing.install()

@@ -1,56 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A faster call stack for TVM's parser.
+"""A decorator like ``T.prim_func`` that does not look up the source of all its callers.
 
 ``T.prim_func`` asks for `inspect.stack`, twice a kernel. That looks up file and line of source of each caller, and goes
 through all imported modules for one without a file (``<string>``). It takes up to half of the time in which a small
-kernel is scheduled, the more the deeper the call and the more is imported. The parser reads the frames, and the line of
-one of them. So `stack` looks a line up when it is read.
+kernel is scheduled, the more the deeper the call and the more is imported. The parser needs the frames alone.
+
+The parser wants to read the decorator as an attribute: ``@parsing.prim_func``.
 """
 
 from __future__ import annotations
 
-import inspect
-import linecache
+import sys
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
-from tvm.tirx.script.parser import entry
+from tvm.script.parser.core import utils
+from tvm.script.parser.core.entry import parse
+from tvm.tirx import PrimFunc
 
-__all__ = ["install", "stack"]
-
-
-class _Caller:
-    """A frame, with the attributes of `inspect.FrameInfo`."""
-
-    def __init__(self, frame: FrameType) -> None:
-        self.frame = frame
-        self.filename, self.lineno, self.function = frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
-
-    @property
-    def code_context(self) -> list[str] | None:
-        """The line of source that the frame was at."""
-        line = linecache.getline(self.filename, self.lineno, self.frame.f_globals)
-        return [line] if line else None
+__all__ = ["prim_func"]
 
 
-def stack() -> list[_Caller]:
-    """Return the frames from the caller outwards, as `inspect.stack` does."""
-    found: list[_Caller] = []
-    frame = inspect.currentframe()
-    while frame is not None and (frame := frame.f_back) is not None:
-        found.append(_Caller(frame))
-    return found
+class _Caller(NamedTuple):
+    """What the parser reads of `inspect.FrameInfo`."""
+
+    frame: FrameType
 
 
-class _Inspect:
-    """The module `inspect`, with the other `stack`."""
+def prim_func(func: Callable | None = None, *, s_tir: bool = False) -> Any:
+    """Parse a function as TVMScript, as ``T.prim_func`` does; not for functions of a class.
 
-    stack = staticmethod(stack)
+    Parameters
+    ----------
+    func
+        The function.
+    s_tir
+        Whether it has blocks to be scheduled; the parser reads this from the source, too.
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(inspect, name)
+    Returns
+    -------
+    PrimFunc
+        The parsed function; without `func`, a decorator.
+    """
+    del s_tir
+
+    def parsed(func: Callable) -> PrimFunc:
+        variables = utils.inspect_function_capture(func)
+        utils.resolve_closure_vars(func, variables, callers)
+        found = parse(func, variables)
+        found.__name__ = func.__name__
+        return found
+
+    callers: list[_Caller] = []
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001
+    while frame is not None:
+        callers.append(_Caller(frame))
+        frame = frame.f_back
+    if func is not None:
+        return parsed(func)
+    parsed.dispatch_token = prim_func.dispatch_token  # type: ignore[attr-defined]
+    return parsed
 
 
-def install() -> None:
-    """Have ``T.prim_func`` call `stack`."""
-    entry.inspect = _Inspect()
+# The parser asks the decorator for its dialect.
+prim_func.dispatch_token = "tirx"  # type: ignore[attr-defined]  # noqa: S105

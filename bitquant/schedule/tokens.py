@@ -23,6 +23,7 @@ from bitquant.compute.tokens import TokenConfig, magnitude_bits, maximum_of_bits
 from bitquant.intrin.launch import trigger_dependent_launch, wait_for_dependency, with_dependent_launch
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.intrin.words import word_value
+from bitquant.schedule import parsing
 from bitquant.schedule.apply import CHOICE_ATTR, Choice
 from bitquant.schedule.hint import Hint, one_of, size
 
@@ -129,7 +130,7 @@ def _cpu_kernel(config: TokenConfig) -> PrimFunc:
     def product(X: Any, row: Expr, k: Expr, factor: Expr) -> Expr:
         return widened(X[row, k], x_format) * factor
 
-    @T.prim_func
+    @parsing.prim_func
     def kernel(
         X_handle: T.handle, WeightScale_handle: T.handle, Values_handle: T.handle, Factor_handle: T.handle,
         least: T.float32, is_inverse: T.int32,
@@ -193,7 +194,7 @@ class _CudaKernel:
         x_format, fmt = self.config.x_format, self.config.format
         has_dependents = self.arch.has_dependent_launch
 
-        @T.prim_func
+        @parsing.prim_func
         def kernel(
             X_handle: T.handle, WeightScale_handle: T.handle, Values_handle: T.handle, Factor_handle: T.handle,
             least: T.float32, is_inverse: T.int32,

@@ -1,27 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The call stack that TVM's parser is given."""
+"""The decorator that parses kernels."""
 
 from __future__ import annotations
 
 import inspect
 
 import pytest
-from tvm.ir import IRModule
-from tvm.script import ir as I
+import tvm
 from tvm.script import tirx as T
 from tvm.target import Target
 
 import bitquant as bq
 from bitquant.compute import select_implementation
-from bitquant.schedule import schedule_module
-from bitquant.schedule.parsing import stack
+from bitquant.schedule import parsing, schedule_module
 
 
-def test_callers_are_those_that_inspect_finds():
-    """Frames, places and lines."""
-    mine, theirs = stack(), inspect.stack()
-    assert [(c.frame, c.filename, c.lineno, c.function) for c in mine] == [tuple(c)[:4] for c in theirs]
-    assert [c.code_context for c in mine] == [c.code_context for c in theirs]
+def test_functions_are_those_of_tvm():
+    """With variables of the function around them, also such that only annotations name; with options, too."""
+    size, factor = 8, 2.0
+
+    @parsing.prim_func
+    def ours(A: T.Buffer((size,), "float32"), B: T.Buffer((size,), "float32")):
+        for i in range(8):
+            B[i] = A[i] * factor
+
+    @T.prim_func
+    def theirs(A: T.Buffer((size,), "float32"), B: T.Buffer((size,), "float32")):
+        for i in range(8):
+            B[i] = A[i] * factor
+
+    @parsing.prim_func(s_tir=True)
+    def ours_with_blocks(A: T.Buffer((size,), "float32")):
+        for i in range(8):
+            A[i] = T.float32(factor)
+
+    @T.prim_func(s_tir=True)
+    def theirs_with_blocks(A: T.Buffer((size,), "float32")):
+        for i in range(8):
+            A[i] = T.float32(factor)
+
+    for mine, other in ((ours, theirs), (ours_with_blocks, theirs_with_blocks)):
+        tvm.ir.assert_structural_equal(mine.without_attr("global_symbol"), other.without_attr("global_symbol"))
+    assert ours.attrs["global_symbol"] == ours.__name__ == "ours"
 
 
 def test_kernels_are_parsed_without_the_lines_of_all_callers(monkeypatch):
@@ -34,18 +54,3 @@ def test_kernels_are_parsed_without_the_lines_of_all_callers(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(inspect, "getouterframes", refused)
         schedule_module(unscheduled, Target("llvm"))
-
-
-def test_functions_of_a_class_are_parsed_with_it():
-    """The line of a caller says so; a variable of the function around is found, too."""
-    size = 8
-
-    @I.ir_module
-    class Module:
-        @T.prim_func
-        def copy(A: T.Buffer((size,), "float32"), B: T.Buffer((size,), "float32")):
-            for i in range(size):
-                B[i] = A[i]
-
-    assert isinstance(Module, IRModule)
-    assert "A: T.Buffer((8,)" in Module.script()

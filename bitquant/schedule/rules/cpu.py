@@ -20,6 +20,7 @@ from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import scale_value, tag, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.problem import Problem
+from bitquant.schedule import parsing
 from bitquant.schedule.hint import Hint, one_of, size
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.operands import Operands, declare
@@ -377,7 +378,7 @@ class _Kernel:
     def function(self) -> PrimFunc:
         """Return the kernel."""
 
-        @T.prim_func(s_tir=True)
+        @parsing.prim_func(s_tir=True)
         def kernel():
             T.func_attr({"tirx.noalias": True})
             # Operands may be views that begin anywhere: LLVM must not take them for aligned.

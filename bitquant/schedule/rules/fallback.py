@@ -14,6 +14,7 @@ from bitquant.compute.matmul import decode_weight, tag
 from bitquant.intrin.mma import store_local
 from bitquant.layouts import WEIGHT_LAYOUTS, WeightLayout
 from bitquant.problem import Problem
+from bitquant.schedule import parsing
 from bitquant.schedule.hint import Hint, size
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.operands import declare
@@ -91,7 +92,7 @@ class FallbackRule(Rule):
         def output(operands, row, n, total, r):
             return operands.output(row, W_ROWS * n, [total[i * ROWS + r] for i in range(W_ROWS)])
 
-        @T.prim_func
+        @parsing.prim_func
         def kernel():
             m = T.int32()
             operands = T.meta_var(declare(geometry.problem, m))

@@ -15,6 +15,7 @@ from bitquant.compute.matmul import scale_value, tag, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.words import load_width_bytes, load_words, word_value
 from bitquant.problem import Problem
+from bitquant.schedule import parsing
 from bitquant.schedule.hint import Hint, size
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.operands import declare
@@ -134,7 +135,7 @@ class GemvRule(Rule):
                 zero = zero_point(config, operands.Zeros, n, g).astype(total_dtype) * sum_of_a.astype(total_dtype)
             return apply_scale_and_zero(dot.astype(total_dtype), scale, zero, config.zeros_mode)
 
-        @T.prim_func
+        @parsing.prim_func
         def kernel():
             operands = T.meta_var(declare(geometry.problem, T.int32()))
             A, B, D = T.meta_var((operands.A, operands.B, operands.D))

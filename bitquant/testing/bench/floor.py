@@ -20,6 +20,7 @@ from bitquant.arithmetic import ceil_div, round_up
 from bitquant.build import build
 from bitquant.compiler import cuda_compiler, find_linker
 from bitquant.compute.matmul import RUNG_ATTR
+from bitquant.schedule import parsing
 from bitquant.schedule.apply import CHOICE_ATTR, Choice
 
 __all__ = ["CHUNK_BYTES", "READ_SHAPES", "FloorReader", "ReadShape", "build_floor", "read_kernel"]
@@ -83,7 +84,7 @@ def read_kernel(shape: ReadShape, load: str) -> PrimFunc:
     THREADS, LOADS, STEPS = shape.threads, shape.loads, shape.steps
     per_block = THREADS * LOADS * STEPS
 
-    @T.prim_func
+    @parsing.prim_func
     def kernel(Data_handle: T.handle, Out_handle: T.handle) -> None:
         chunks = T.int32()
         Data = T.match_buffer(Data_handle, (chunks, 4), "int32")

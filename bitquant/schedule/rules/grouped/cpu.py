@@ -18,6 +18,7 @@ from bitquant.compute.grouped import OfExpert, activated_slot_value, rounded_out
 from bitquant.compute.matmul import epilogue_value, scale_value, tag, zero_point
 from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.problem import Problem
+from bitquant.schedule import parsing
 from bitquant.schedule.hint import Hint, one_of, size
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.cpu import lane_codes
@@ -174,7 +175,7 @@ class _Kernel:
     def function(self) -> PrimFunc:
         """Return the kernel."""
 
-        @T.prim_func(s_tir=True)
+        @parsing.prim_func(s_tir=True)
         def kernel() -> None:
             T.func_attr({"tirx.noalias": True})
             m = T.int32()

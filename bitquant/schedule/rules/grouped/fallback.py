@@ -17,6 +17,7 @@ from bitquant.grouped_config import GroupedMatmulConfig
 from bitquant.intrin.mma import local, store_local
 from bitquant.layouts import WEIGHT_LAYOUTS, WeightLayout
 from bitquant.problem import Problem
+from bitquant.schedule import parsing
 from bitquant.schedule.hint import Hint
 from bitquant.schedule.rules.contract import Geometry, Rule
 from bitquant.schedule.rules.fallback import FallbackHint
@@ -160,7 +161,7 @@ def _sorted(geometry: Geometry) -> PrimFunc:
                         )
                         T.buffer_store(operands.D, rounded_output(config, value, value_dtype), [row, n])
 
-    @T.prim_func
+    @parsing.prim_func
     def kernel() -> None:
         m = T.int32()
         operands = T.meta_var(declare(geometry.problem, m))
@@ -240,7 +241,7 @@ def indexed_kernel(
 ) -> PrimFunc:
     """Return a kernel for indexed rows, with as many blocks for each token; `emit` writes what a thread does."""
 
-    @T.prim_func
+    @parsing.prim_func
     def kernel() -> None:
         m = T.int32()
         operands = T.meta_var(declare(problem, m))

@@ -16,6 +16,7 @@ from tvm.tirx import PrimFunc
 from bitquant.arithmetic import ceil_div
 from bitquant.compute.decode import apply_scale_and_zero
 from bitquant.compute.matmul import tag
+from bitquant.schedule import parsing
 from bitquant.schedule.rules.operands import declare, when
 from bitquant.schedule.rules.simd import instructions
 from bitquant.schedule.rules.simd.geometry import SimdGeometry
@@ -35,7 +36,7 @@ def emit(geometry: SimdGeometry) -> PrimFunc:
     problem = geometry.problem
     text = instructions.functions(geometry.hint.lanes, geometry.product is BFLOAT16)
 
-    @T.prim_func(s_tir=True)
+    @parsing.prim_func(s_tir=True)
     def kernel():  # type: ignore[no-untyped-def]  # TVM parses it
         T.func_attr({"tirx.noalias": True})
         # Operands may be views that begin anywhere: LLVM must not take them for aligned.

@@ -8,6 +8,7 @@ from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import tag
 from bitquant.intrin.launch import cluster_rank, with_dependent_launch
+from bitquant.schedule import parsing
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.emit.kernel import Kernel
 from bitquant.schedule.rules.decode.emit.rows import RowsOfA
@@ -25,7 +26,7 @@ def decode_function(geometry: DecodeGeometry) -> PrimFunc:
     blocks_n, blocks_per_sm = g.grid_n * h.split_k, h.blocks_per_sm
 
     # The name of the outer loop's variable is part of what TVM prints; it counts iterations.
-    @T.prim_func
+    @parsing.prim_func
     def decode():
         operands = T.meta_var(declare(problem, T.int32()))
         workspace = T.meta_var(request_workspace(g))

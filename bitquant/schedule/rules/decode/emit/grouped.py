@@ -10,6 +10,7 @@ from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import tag
 from bitquant.intrin.launch import arrive_at_cluster, cluster_rank, wait_for_cluster, with_dependent_launch
+from bitquant.schedule import parsing
 from bitquant.schedule.rules.decode.emit.context import Context
 from bitquant.schedule.rules.decode.emit.experts import RowsOfExpert
 from bitquant.schedule.rules.decode.emit.kernel import Kernel
@@ -64,7 +65,7 @@ def grouped_decode_function(geometry: GroupedDecodeGeometry) -> PrimFunc:
     threads, smem_bytes, cluster = g.threads, g.smem_bytes, h.cluster
     blocks_n, blocks_per_sm = g.grid_n * h.split_k * h.cluster_slots, h.blocks_per_sm
 
-    @T.prim_func
+    @parsing.prim_func
     def decode() -> None:
         operands = T.meta_var(declare(problem, T.int32()))
         request_workspace(g, operands)

@@ -22,6 +22,7 @@ from tvm.tirx import PrimFunc
 from bitquant.compute.matmul import tag
 from bitquant.intrin.launch import cluster_rank, with_dependent_launch
 from bitquant.intrin.wgmma import tensor_map
+from bitquant.schedule import parsing
 from bitquant.schedule.rules.hopper.emit.body import Body
 from bitquant.schedule.rules.hopper.emit.context import Inputs
 from bitquant.schedule.rules.hopper.emit.experts import ExpertScheduler
@@ -49,7 +50,7 @@ def wgmma_function(geometry: WgmmaGeometry) -> PrimFunc:
     w_dtype, w_dimensions, w_map = source.weight_map()
     most_clusters, blocks_per_sm = g.problem.gpu.sm_count * h.blocks_per_sm // cluster, h.blocks_per_sm
 
-    @T.prim_func
+    @parsing.prim_func
     def wgmma():
         operands = T.meta_var(declare(problem, T.int32()))
         m = T.meta_var(operands.rows)

@@ -7,6 +7,7 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from bitquant.compute.matmul import tag
+from bitquant.schedule import parsing
 from bitquant.schedule.rules.mma.emit.context import Context
 from bitquant.schedule.rules.mma.emit.copies import commit, load, wait
 from bitquant.schedule.rules.mma.emit.decode import Decoding
@@ -25,7 +26,7 @@ def build(geometry: MmaGeometry) -> PrimFunc:
     # Decoding works one tile ahead of the product, and so must the copies.
     pending = h.stages - (3 if g.decodes else 2)
 
-    @T.prim_func
+    @parsing.prim_func
     def mma():
         operands = T.meta_var(declare(problem, T.int32()))
         T.device_entry()
