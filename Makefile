@@ -43,8 +43,8 @@ PYTEST_PARALLEL = $(BIN)/python -m pytest -q -n auto --dist worksteal
 test: $(BIN)/.test  ## the tests that need no GPU, minutes; of those that do, that they can be imported
 	$(PYTEST_PARALLEL) -m 'not thorough'
 
-test-all: test  ## these, and every case of which `test` takes a sample; with PART=1/3, the first third of those cases
-	$(if $(PART),BITQUANT_PART=$(PART)) $(PYTEST_PARALLEL) -m thorough
+test-all: $(BIN)/.test  ## these, and every case of which `test` takes a sample; with PART=1/3, the first third of those cases
+	$(if $(PART),BITQUANT_PART=$(PART)) $(PYTEST_PARALLEL)
 
 # Most of their time compilers run. A process takes 1 to 4 GiB of the GPU's memory.
 GPU_JOBS ?= 8

@@ -71,7 +71,11 @@ def _build(config: bq.GroupedMatmulConfig, hint: WgmmaHint | None = None) -> Arc
 @pytest.mark.parametrize("config", SORTED, ids=lambda c: case_id(c.matmul))
 @pytest.mark.parametrize("rung", [16, 512])
 @pytest.mark.sample(
-    shows=lambda config, rung: {("W", config.W_format.name, config.A_format.bits), ("rung", rung, config.zeros_mode)}
+    shows=lambda config, rung: {
+        ("W", config.W_format.name),
+        ("A", config.A_format.bits, config.W_format.is_integer),
+        ("rung", rung, config.zeros_mode),
+    }
 )
 def test_every_format_compiles_without_spills(config: bq.GroupedMatmulConfig, rung: int) -> None:
     """Default hints leave registers for the expert, too."""
