@@ -84,7 +84,7 @@ def load_model(
         If experts are kept in 16 bits; if scales keep kernels from being the fastest; if tensors belong to no module.
     """
     dtype = as_model_dtype(dtype)
-    check_options(options)
+    check_options(options, own=("dtype", "device", "on_unsupported", "quantize_activations", "merge"))
     check_bool(quantize_activations, "quantize_activations")
     check_bool(merge, "merge")
     check_rows(options.get("opt_M"), "opt_M")

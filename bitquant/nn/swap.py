@@ -248,8 +248,10 @@ def as_model_dtype(dtype: Any) -> torch.dtype | None:
     return found
 
 
-#: What other libraries call the number of bits, which is part of W_dtype here.
-_BITS = frozenset({"bits", "nbits", "w_bit", "wbits"})
+#: What other libraries call it: the number of bits, which is part of W_dtype here, the model's type and its device.
+_ELSEWHERE = {
+    **dict.fromkeys(("bits", "nbits", "w_bit", "wbits"), "W_dtype"), "torch_dtype": "dtype", "device_map": "device",
+}  # fmt: skip
 
 
 #: Parameters of `Linear` that follow from the model and the arguments of functions that make layers of it.
@@ -259,7 +261,7 @@ _DECIDED = frozenset({
 })  # fmt: skip
 
 
-def check_options(options: dict[str, Any], decided: Collection[str] = ()) -> None:
+def check_options(options: dict[str, Any], decided: Collection[str] = (), own: Collection[str] = ("W_dtype",)) -> None:
     """Check that options are parameters of `Linear`, and such as do not follow from something else.
 
     Parameters
@@ -268,6 +270,8 @@ def check_options(options: dict[str, Any], decided: Collection[str] = ()) -> Non
         Options by name.
     decided
         Further parameters that follow from something else.
+    own
+        Parameters of the function that was given the options, one of which may be meant.
 
     Raises
     ------
@@ -283,7 +287,8 @@ def check_options(options: dict[str, Any], decided: Collection[str] = ()) -> Non
                 **options,
             )
         if name not in known:
-            near = ["W_dtype"] if name in _BITS else difflib.get_close_matches(name, known, n=1)
+            meant = _ELSEWHERE.get(name)
+            near = [meant] if meant in own else difflib.get_close_matches(name, [*own, *known], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{name!r} must be a parameter of this function or of Linear{hint}", **options)
 

@@ -523,6 +523,9 @@ def test_arguments_of_load_model(tmp_path):
         bq.load_model(FIXTURES / "gptq-w4g128-sym", scale_dtype="int8")
     with pytest.raises(bq.ConfigError, match="'on_unsupported' must be"):
         bq.load_model(FIXTURES / "gptq-w4g128-sym", on_unsupported="skip")
+    for name, meant in (("torch_dtype", "dtype"), ("device_map", "device")):
+        with pytest.raises(bq.ConfigError, match=f"'{name}' must be a parameter .*; did you mean '{meant}'"):
+            bq.load_model(FIXTURES / "gptq-w4g128-sym", **{name: "auto"})
 
 
 def test_unquantized_directories(tmp_path):
