@@ -24,6 +24,7 @@ from bitquant.layouts import WeightLayout
 from bitquant.matmul import Matmul
 from bitquant.nn.activations import token_kernels
 from bitquant.nn.format import describe_format, format_difference, pack_format, unpack_format
+from bitquant.nn.pickled import plain_state, whole_state
 from bitquant.operands import operands_of
 from bitquant.operator.tokens import TokenKernel
 from bitquant.schedule import preferred_layout
@@ -255,6 +256,12 @@ class KernelModule(torch.nn.Module):
     def _format(self) -> dict[str, Any]:
         """Return `format_fields` of the stored weight."""
         raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        return plain_state(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(whole_state(state))
 
     def get_extra_state(self) -> torch.Tensor:
         """Return the format of the stored weight as a uint8 tensor, for state dicts."""

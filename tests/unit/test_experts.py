@@ -412,8 +412,10 @@ def test_state_dict_copies_and_pickles():
     assert not torch.equal(other(*call), wanted)
     other.load_state_dict(made.state_dict())
     assert torch.equal(other(*call), wanted)
-    for copied in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):  # noqa: S301
-        assert torch.equal(copied(*call), wanted)
+    for name in ("bias", "mxfp4", "nvfp4", "fp8, rows"):
+        each = made if name == "bias" else build(FORMATS[name])
+        for copied in (copy.deepcopy(each), pickle.loads(pickle.dumps(each)), copy.copy(each)):  # noqa: S301
+            assert torch.equal(copied(*call), each(*call))
     empty = copy.deepcopy(made).to("meta")
     empty.load_state_dict(made.state_dict(), assign=True)
     assert torch.equal(empty(*call), wanted)
