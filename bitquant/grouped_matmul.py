@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -85,11 +86,16 @@ class GroupedMatmul(TunableOperator, GroupedOperator):
         """
         c = self.config
         _check_shape(weight, (c.num_experts, c.N, c.K), "weight", "(E, N, K)")
-        first = relayout.pack(weight[0], c.matmul, self.weight_layout)
+
+        def pack(e: int) -> torch.Tensor:
+            with _naming(e):
+                return relayout.pack(weight[e], c.matmul, self.weight_layout)
+
+        first = pack(0)
         packed = first.new_empty((c.num_experts, *first.shape))
         packed[0] = first
         for e in range(1, c.num_experts):
-            packed[e] = relayout.pack(weight[e], c.matmul, self.weight_layout)
+            packed[e] = pack(e)
         if self.is_cuda and packed.device.type == "cpu" and torch.cuda.is_available():
             packed = packed.cuda()
         return packed
@@ -126,11 +132,25 @@ class GroupedMatmul(TunableOperator, GroupedOperator):
             _check_shape(zeros, (E, *one.zeros_shape), "zeros", "(E, N, K / group_size)")
             return zeros
         _check_shape(zeros, (E, one.num_groups, one.N), "zeros", "(E, K / group_size, N)")
-        return torch.stack([packing.pack_zeros(each, one) for each in zeros])
+
+        def pack(e: int) -> torch.Tensor:
+            with _naming(e):
+                return packing.pack_zeros(zeros[e], one)
+
+        return torch.stack([pack(e) for e in range(E)])
 
     def retrieve_weight_shape(self) -> list[int]:
         """Return the shape of the stored weight."""
         return list(_WEIGHT.shape(self.config, 0, self.weight_layout))
+
+
+@contextlib.contextmanager
+def _naming(expert: int) -> Iterator[None]:
+    """Let errors on an expert's part of an operand say whose it is."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"expert {expert}: {error}", **{**error.values, "expert": expert}) from error
 
 
 def _check_shape(tensor: object, wanted: tuple[int, ...], argument: str, what: str) -> None:

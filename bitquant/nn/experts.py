@@ -23,6 +23,8 @@ __all__ = ["Experts", "ExpertsLinear", "Gate"]
 _MAX_ROWS = {"cpu": 3, "cuda": 8}
 #: Elements of the float32 temporary in which experts' rows are weighted, before they are summed: 256 MiB.
 _MAX_SUMMED = 2**26
+#: The names of what a call is given.
+_OPERANDS = ("hidden_states", "top_k_index", "top_k_weights")
 #: By number of experts and device: the bounds of their numbers (`_bounds`).
 _kept_bounds: dict[tuple[int, torch.device], tuple[torch.Tensor, torch.Tensor]] = {}
 
@@ -165,6 +167,9 @@ class Experts(torch.nn.Module):
         CallError
             If shape, type or device do not fit.
         """
+        for name, tensor in zip(_OPERANDS, (hidden_states, top_k_index, top_k_weights), strict=True):
+            if not isinstance(tensor, torch.Tensor):
+                raise CallError(f"{name!r} must be a torch.Tensor (got {type(tensor).__name__})")
         tokens = hidden_states.shape[0]
         if (
             hidden_states.ndim != 2

@@ -441,6 +441,8 @@ def test_wrong_calls():
         made(x, index, weights[:2])
     with pytest.raises(bq.CallError, match=r"'A' must be of type torch\.float32"):
         made(x.half(), index, weights)
+    with pytest.raises(bq.CallError, match=r"'top_k_index' must be a torch.Tensor \(got NoneType\)"):
+        made(x, None, weights)
     of = r"'hidden_states', cpu \(got meta\); use"
     for x, index, weights in (route(3), route(40)):
         for wrong in (index.float(), index.bool(), index.to(torch.complex64)):

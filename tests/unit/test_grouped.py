@@ -139,6 +139,17 @@ def test_weights_come_back(W_dtype):
     torch.testing.assert_close(decoded.double(), expected, rtol=2.0**-23, atol=0)
 
 
+def test_values_out_of_range_are_named_with_their_expert():
+    """Of weights and of packed zero points."""
+    operator = make(zeros_mode="quantized", N=22)
+    for name, shape, pack in (("weight", (4, 22, 72), "transform_weight"), ("zeros", (4, 3, 22), "transform_zeros")):
+        values = torch.zeros(shape, dtype=torch.int8)
+        values[2, 1, 3] = -1
+        with pytest.raises(bq.ConfigError, match=rf"expert 2: '{name}' out of range: got value -1 at \(1, 3\)") as info:
+            getattr(operator, pack)(values)
+        assert info.value.values["expert"] == 2
+
+
 def test_scales_of_experts_of_nvfp4():
     """A factor a tensor is a ChannelScale of each expert; scales have 8 bits."""
     operator = make(
