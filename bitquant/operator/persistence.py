@@ -49,6 +49,8 @@ def export_archive(archive: Archive, path: str | Path) -> None:
     if archive.host_library is None:
         raise UnsupportedError("export needs a linker to make a library: put cc, gcc, clang or ld on PATH")
     file = as_path(path, "path", BuildError)
+    if not file.parent.is_dir():
+        raise BuildError(f"{file} cannot be written: there is no folder {file.parent}; make it, or name another")
     try:
         archive.save(file)
     except OSError as error:

@@ -15,6 +15,7 @@ from bitquant.layouts import fragment_refusal
 from bitquant.operands import GROUPED_OPERANDS
 from bitquant.problem import Problem
 from bitquant.schedule.apply import preferred_layout, schedule_with
+from bitquant.schedule.rules.decode.cost import estimated_registers, register_limit
 from bitquant.schedule.rules.decode.emit.experts import RowsOfExpert
 from bitquant.schedule.rules.decode.grouped.geometry import GroupedDecodeGeometry
 from bitquant.schedule.rules.decode.grouped.hint import GroupedDecodeHint
@@ -215,6 +216,26 @@ def test_default_with_looked_up_values(rung, block_m):
     assert (hint.block_m, hint.phase, hint.unroll, hint.loads_late) == (block_m, 0, 2, True)
     for resources in _build(config, "sm_90a", hint).resources.values():
         assert resources.spill_bytes <= 16
+
+
+@pytest.mark.parametrize(("sizes", "rung", "block_m"), [
+    ({"num_experts": 128, "N": 1536, "K": 2048, "top_k": 8}, 128, 16),  # Qwen3-30B-A3B, gate and up
+    ({"num_experts": 8, "N": 4096, "K": 14336, "top_k": 2, "A_rows": "slots", "D_rows": "tokens"}, 32, 16),  # Mixtral
+])  # fmt: skip
+def test_long_bodies_that_spill_are_not_offered(sizes, rung, block_m):
+    """Of 16 rows and more; the default that takes their place does not spill."""
+    fields = {"W_dtype": "uint4", "group_size": 128, "with_scaling": True, "with_zeros": True, "A_dtype": "bfloat16"}
+    config = GroupedMatmulConfig(**sizes, **fields, routing="indexed", M=(rung,))
+    problem = Problem(config, rung, cuda_target("sm_90a"), "fragment")
+    hints = [hint for hint in RULE.space(problem) if hint.units == "experts"]
+    assert {2, 4} <= {hint.unroll for hint in hints}
+    for hint in hints:
+        g = RULE.geometry(problem, hint)
+        used = estimated_registers(g) / register_limit(g.threads * hint.blocks_per_sm)
+        assert hint.block_m == block_m
+        assert g.body_k < 256 or used <= 0.9
+    for resources in _build(config, "sm_90a", hints[0]).resources.values():
+        assert resources.spill_bytes == 0
 
 
 @pytest.mark.parametrize("units", ["rows", "experts"])

@@ -741,7 +741,7 @@ def test_damaged_export_is_named(grouped, tmp_path):
         file.write_bytes(content[:cut])
         with pytest.raises(bq.BuildError):
             bq.Operator.load(file)
-    with pytest.raises(bq.BuildError, match="cannot be written"):
+    with pytest.raises(bq.BuildError, match=r"folder cannot be written: there is no folder .*such; make it"):
         operator.export(tmp_path / "no" / "such" / "folder")
 
 
