@@ -25,6 +25,8 @@ __all__ = ["counted", "format_bytes", "print_json", "print_source", "print_table
 _PIPE_WIDTH = 10_000
 #: Columns between two columns of a table, and the fewest that its last one is wrapped to.
 _GAP, _MIN_WRAPPED = 2, 20
+#: Before what stands below its row.
+_INDENT = "    "
 
 
 def _console() -> Console:
@@ -41,7 +43,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[RenderableType]]
     """Print a table without lines, as wide as its content.
 
     On a terminal the last column is wrapped between words, so that the table is no wider than the window. A word that
-    is longer than its column stays whole.
+    is longer than its column stays whole. Where the others leave no room for sentences, they stand below each row.
 
     Parameters
     ----------
@@ -62,18 +64,30 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[RenderableType]]
         _GAP + max([*map(len, header.split("\n")), *(line.cell_len for cell in column for line in cell.split())])
         for header, column in zip(headers[:-1], columns[:-1], strict=True)
     )
-    room = max(console.width - taken, _MIN_WRAPPED)
+    width, room = console.width, max(console.width - taken, _MIN_WRAPPED)
     console.width = _PIPE_WIDTH  # Nothing below is wrapped, folded or cut.
+    is_below = width - taken < _MIN_WRAPPED and any(row[-1].cell_len > width // 2 for row in cells)
+    if is_below:
+        below = [_between_words(row[-1], width - len(_INDENT)) for row in cells]
+        headers, cells = headers[:-1], [row[:-1] for row in cells]
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=any(headers), header_style="")
     for header in headers:
         table.add_column(Text(header, style="bold"), justify="right" if header in right else "left", no_wrap=True)
     for *others, last in cells:
-        table.add_row(*others, _between_words(last, room))
-    with console.capture() as capture:
-        console.print(table)
+        table.add_row(*others, last if is_below else _between_words(last, room))
     # rich pads the last column; click writes, so that a closed pipe is an error like any other.
-    text = "\n".join(re.sub(r" +(\x1b\[0m)?$", r"\1", line) for line in capture.get().splitlines())
-    click.echo(text, color=True)
+    lines = [re.sub(r" +(\x1b\[0m)?$", r"\1", line) for line in _rendered(console, table)]
+    if is_below:
+        first = len(lines) - len(cells)
+        more = [[_INDENT + line for line in _rendered(console, text)] for text in below]
+        lines = lines[:first] + [line for row in zip(lines[first:], more, strict=True) for line in (row[0], *row[1])]
+    click.echo("\n".join(lines), color=True)
+
+
+def _rendered(console: Console, content: RenderableType) -> list[str]:
+    with console.capture() as capture:
+        console.print(content)
+    return capture.get().splitlines()
 
 
 def _between_words(text: Text, width: int) -> Text:

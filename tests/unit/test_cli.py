@@ -342,6 +342,19 @@ def test_tables_are_wrapped_between_words(monkeypatch, capsys):
     ]  # fmt: skip
 
 
+def test_sentences_without_room_stand_below_their_rows(monkeypatch, capsys):
+    """Where the other columns take the window, the last one has lines of its own; short words stay behind."""
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "40"}.items():
+        monkeypatch.setenv(name, value)
+    wide = "a" * 30
+    print_table(["a", "b"], [[wide, "words that have no room beside the other one"], [wide, "x=1"]])
+    assert ANSI.sub("", capsys.readouterr().out).splitlines() == [
+        "a", wide, "    words that have no room beside the", "    other one", wide, "    x=1",
+    ]  # fmt: skip
+    print_table(["a", "b"], [[wide, "short words"]])
+    assert ANSI.sub("", capsys.readouterr().out).splitlines() == [f"a{' ' * 31}b", f"{wide}  short words"]
+
+
 def test_words_are_wrapped_on_a_terminal_alone(monkeypatch):
     """A line that is too long is continued under what it says; in a pipe it stays whole."""
     text = "title\n\n  rule   one two, three four\n  short"
