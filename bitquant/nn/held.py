@@ -45,6 +45,8 @@ class Held(NamedTuple):
             If it is missing, is not part of the layer, or has another shape or type.
         """
         name, flag, is_present, shape, dtype = self
+        is_packed = name == "zeros" and dtype is torch.int8
+        packs = "; bitquant.packing.pack_zeros makes them of integers (K / group_size, N)" if is_packed else ""
         if tensor is None and not is_present:
             return
         if tensor is None:
@@ -60,7 +62,8 @@ class Held(NamedTuple):
         if not isinstance(tensor, torch.Tensor) or tensor.dtype is not dtype:
             got = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
             raise ConfigError(
-                f"{name!r} must be a tensor of type {dtype} (got {got}); use .to({dtype})", **{name: tensor}
+                f"{name!r} must be a tensor of type {dtype} (got {got}){packs or f'; use .to({dtype})'}",
+                **{name: tensor},
             )
         if tensor.is_nested or tensor.layout is not torch.strided:
             kind = "nested" if tensor.is_nested else tensor.layout
@@ -68,7 +71,9 @@ class Held(NamedTuple):
                 f"{name!r} must be dense (got a tensor that is {kind}); use .to_dense()", **{name: tensor}
             )
         if tuple(tensor.shape) != tuple(shape):
-            raise ConfigError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)})", **{name: tensor})
+            raise ConfigError(
+                f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)}){packs}", **{name: tensor}
+            )
         if tensor.is_meta:
             raise ConfigError(f"{name!r} must hold numbers (got a tensor on the meta device)", **{name: tensor})
 

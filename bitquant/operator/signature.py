@@ -178,6 +178,8 @@ class Signature:
         fix = ""
         if name == "W":
             fix = f"; pass what transform_weight returned ({self.layout} layout)"
+        elif name == "zeros" and dtype is torch.int8:
+            fix = "; pass what transform_zeros returned"
         elif expected.by_row and not expected.shape:
             kept = (*wanted, 1)  # As a reduction over K with keepdim=True leaves it.
             fix = f", or {kept}: one number a row of A"
@@ -216,7 +218,8 @@ class Signature:
         if not isinstance(tensor, torch.Tensor):
             raise CallError(f"{name!r} must be a torch.Tensor (got {type(tensor).__name__})")
         if tensor.dtype is not dtype:
-            fix = "pass what transform_weight returned" if name == "W" else f"use .to({dtype})"
+            made = {"W": "transform_weight", "zeros": "transform_zeros" if dtype is torch.int8 else ""}.get(name)
+            fix = f"pass what {made} returned" if made else f"use .to({dtype})"
             raise CallError(f"{name!r} must be of type {dtype} (got {tensor.dtype}); {fix}")
         if tuple(tensor.shape) != tuple(shape):
             raise CallError(f"{name!r} must have shape {tuple(shape)} (got {tuple(tensor.shape)}){shape_fix}")

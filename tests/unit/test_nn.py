@@ -361,6 +361,18 @@ LOAD_ERRORS = {
 }
 
 
+def test_packed_zero_points_must_be_packed():
+    """Integers in place of what is packed: the error of the layer and that of an operator say what packs them."""
+    fields = {"W_dtype": "uint4", "group_size": 32, "with_scaling": True, "with_zeros": True, "zeros_mode": "quantized"}
+    layer, weight, scale = Linear(64, 48, **fields), torch.zeros(48, 64, dtype=torch.int8), torch.ones(48, 2).half()
+    matmul = bq.Matmul(layer.config, target="cpu")
+    for zeros in (torch.zeros(2, 48, dtype=torch.int64), torch.zeros(2, 48, dtype=torch.int8)):
+        with pytest.raises(bq.ConfigError, match=r"'zeros' must .*; bitquant\.packing\.pack_zeros makes them"):
+            layer.load_and_transform_weight(weight, scale, zeros)
+        with pytest.raises(bq.CallError, match=r"'zeros' must .*; pass what transform_zeros returned"):
+            matmul(torch.zeros(1, 64).half(), matmul.transform_weight(weight), scale=scale, zeros=zeros)
+
+
 @pytest.mark.parametrize("fault", LOAD_ERRORS)
 def test_load_and_transform_weight_errors(fault):
     """A wrong operand is named, and nothing is loaded."""
