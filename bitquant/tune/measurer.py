@@ -15,6 +15,7 @@ import torch
 from bitquant.archive import Archive
 from bitquant.errors import BuildError
 from bitquant.problem import Problem
+from bitquant.profiling import shuffled
 from bitquant.tune.candidates import Candidate
 from bitquant.tune.measure import Clock, Workbench, clock_for, clock_of_turns_for
 from bitquant.tune.trial import Verdict
@@ -156,8 +157,9 @@ class LocalMeasurer:
             else:
                 verdicts[i] = Verdict("measured", statistics.median(times[i]))
 
-        for act in (load, *[time] * rounds, check):
-            for i in range(len(finalists)):
+        indices = range(len(finalists))
+        for act, order in ((load, indices), *((time, shuffled(indices, i)) for i in range(rounds)), (check, indices)):
+            for i in order:
                 attempt(i, lambda i=i, act=act: act(i))  # type: ignore[misc]  # defaults of a lambda
         return [verdicts[i] for i in range(len(finalists))]
 

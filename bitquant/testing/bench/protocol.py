@@ -3,8 +3,8 @@
 
 On a GPU: one CUDA graph an implementation, which holds one call for each copy of its weight; the copies together
 exceed `profiling.CACHE_FACTOR` times the L2 cache, so that each call reads its weight from memory. The graphs are
-replayed in turn, so that a change of the clock meets all of them, and each implementation's time is the median of its
-replays. Host time is not in it. On a CPU: calls in turn over rotating copies.
+replayed in turn, in another order each time, so that a change of the clock meets all of them, and each implementation's
+time is the median of its replays. Host time is not in it. On a CPU: calls in turn over rotating copies.
 """
 
 from __future__ import annotations
@@ -71,11 +71,14 @@ def timer(calls: Sequence[Call], device: torch.device) -> Timer:
 
 
 def interleave(timers: Mapping[str, Timer], replays: int, target_ms: float) -> dict[str, list[float]]:
-    """Return `replays` samples of each timer, in microseconds, taken in turn: all once, then all again."""
+    """Return `replays` samples of each timer, in microseconds, taken in turn: all once, then all again.
+
+    The order of each round is another one (`profiling.shuffled`).
+    """
     samples: dict[str, list[float]] = {name: [] for name in timers}
-    for _ in range(replays):
-        for name, each in timers.items():
-            samples[name].append(each.sample_us(target_ms))
+    for i in range(replays):
+        for name in profiling.shuffled(timers, i):
+            samples[name].append(timers[name].sample_us(target_ms))
     return samples
 
 
