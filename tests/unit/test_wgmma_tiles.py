@@ -256,6 +256,28 @@ def test_consumers_read_no_further_than_the_block_has_memory(fields: dict[str, o
     assert last_slot + memory.a_bytes + held * codes_of_64_rows <= memory.nbytes
 
 
+@pytest.mark.parametrize(("split_k", "block_m", "own"), [(2, 128, 1), (2, 72, 1), (2, 64, 0), (4, 128, 0)])
+def test_two_parts_of_k_keep_half_of_their_sums(split_k: int, block_m: int, own: int) -> None:
+    """What a part stores itself need not pass through shared memory, which leaves room for another slot."""
+    hint = WgmmaHint(block_m=block_m, block_k=128, stages=4, split_k=split_k)
+    geometry = WgmmaGeometry(Problem(_config(), 256, TARGET), hint)
+    exchange = geometry.exchange
+    assert exchange is not None
+    assert exchange.slots == exchange.parts - own
+    assert exchange.slots * exchange.part_bytes == exchange.nbytes
+    assert exchange.part_bytes * exchange.parts >= hint.block_m * hint.block_n * 4
+    assert (geometry.fault is None) == (split_k == 2)
+
+
+def test_one_consumer_with_many_rows_is_slower_than_two() -> None:
+    """Two warps of a multiprocessor's quarter hide what one waits for; sums of A and short calls are as they were."""
+    alone = WgmmaHint(n_tiles_per_consumer=2, consumers_n=1, block_k=128)
+    both = WgmmaHint(n_tiles_per_consumer=1, consumers_n=2, block_k=128)
+    config = _config(3584, 14336)
+    assert predicted_us(config, 512, alone) > 1.1 * predicted_us(config, 512, both)
+    assert predicted_us(config, 1024, alone) < 1.1 * predicted_us(config, 1024, both)
+
+
 @pytest.mark.parametrize(("block_m", "fits"), [(192, True), (208, False), (256, False)])
 def test_one_wgmma_has_the_registers_that_ptxas_wants_for_it(block_m: int, fits: bool) -> None:
     """A kernel of two blocks a multiprocessor begins with 128 registers a thread, which 208 columns exceed."""

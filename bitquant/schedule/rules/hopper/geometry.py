@@ -38,7 +38,7 @@ SLICE_M = 64
 PEELING_REGISTERS = 8
 #: Most sums of a thread of a cluster's block, if so: ptxas was seen to move 128 of them about in each round.
 MAX_PEELED_SUMS = 96
-#: Most shared memory that the exchange of sums may take from the ring; what needs more waits for the ring's slots.
+#: Most bytes of all parts' sums that are exchanged beside the ring; where there are more, they wait for its slots.
 MAX_EXCHANGE_BYTES = 64 << 10
 #: Where sums are scaled in groups, the most k of a run; a body of the loop has two such runs, if K is as long.
 GROUP_K = 128
@@ -420,7 +420,9 @@ class WgmmaGeometry(Geometry):
         exchange_offset = out_offset + h.consumers * slice_m * out_stride
         # Partial sums are reduced in a buffer beside the ring, or in the ring, if the buffer would leave it few slots.
         exchange_bytes = self.exchange.nbytes if self.exchange else 0
-        exchanges_in_ring = h.tail_split > 1 or exchange_bytes > MAX_EXCHANGE_BYTES
+        exchanges_in_ring = h.tail_split > 1 or (
+            self.exchange is not None and self.exchange.parts * self.exchange.part_bytes > MAX_EXCHANGE_BYTES
+        )
         barrier_offset = exchange_offset
         if exchanges_in_ring:
             exchange_offset = 0

@@ -13,6 +13,9 @@ __all__ = ["EXPERT_BYTES", "Exchange", "SharedMemory", "WeightSlot"]
 
 #: Bytes of an expert's entry, where weights are those of experts: the tiles along m up to its end, and its rows' end.
 EXPERT_BYTES = 8
+#: Rows of A in a tile above which two parts of K keep the sums that they store themselves. Up to 64 rows, the ring had
+#: a slot more and was 1 to 4% slower, and a ring as long was as fast (H200, 2026-11-30).
+KEEPING_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Exchange:
         Blocks of 8 columns in a share.
     share_count, shares_in_block
         Shares in all, at most one a part, and shares that one block stores.
-    nbytes
-        Shared memory of a block that it takes.
+    part_bytes
+        Bytes of a part's sums of all shares that one block stores.
     """
 
     parts: int
@@ -57,7 +60,26 @@ class Exchange:
     share_columns: int
     share_count: int
     shares_in_block: int
-    nbytes: int
+    part_bytes: int
+
+    @property
+    def keeps_own(self) -> bool:
+        """Whether the sums of a part's own share stay in its registers.
+
+        Which registers these are depends on the share, so that each needs code of its own: that of two shares is as
+        long as one that sends both. With few rows nothing is gained.
+        """
+        return self.parts == 2 and self.parts * self.share_columns * 8 > KEEPING_ROWS
+
+    @property
+    def slots(self) -> int:
+        """Parts of a share that pass through shared memory."""
+        return self.parts - self.keeps_own
+
+    @property
+    def nbytes(self) -> int:
+        """Shared memory of a block that it takes."""
+        return self.slots * self.part_bytes
 
     @classmethod
     def of(cls, hint: WgmmaHint) -> Exchange | None:
@@ -69,8 +91,8 @@ class Exchange:
         columns = ceil_div(hint.block_m, 8 * parts)
         share_count = ceil_div(hint.block_m, 8 * columns)
         in_block = ceil_div(share_count, blocks)
-        nbytes = hint.consumers_n * in_block * parts * hint.n_tiles_per_consumer * columns * WARPGROUP * 16
-        return cls(parts, blocks, columns, share_count, in_block, nbytes)
+        part_bytes = hint.consumers_n * in_block * hint.n_tiles_per_consumer * columns * WARPGROUP * 16
+        return cls(parts, blocks, columns, share_count, in_block, part_bytes)
 
 
 @dataclass(frozen=True)

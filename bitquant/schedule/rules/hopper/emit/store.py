@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -74,6 +75,14 @@ class TileStore:
     def _store_share(self, work_tile: WorkTile, exchange: SumExchange) -> None:
         """Emit the exchange of partial sums, and the stores of the columns that this consumer reduces, if any."""
         share, how = self.context.share, exchange.exchange
+        if how.keeps_own:
+            for own in range(how.parts):
+                with T.If(share == own), T.Then():
+                    exchange.send(own)
+                    if own < how.share_count:
+                        sums = partial(exchange.sums_with_own, own)
+                        self._store_columns(work_tile, sums, T.int32(exchange.first_column(own)), how.share_columns)
+            return
         exchange.send()
         first_column = local("int32", exchange.first_column(share))
         if how.share_count < how.parts:
