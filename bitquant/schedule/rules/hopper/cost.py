@@ -37,6 +37,11 @@ STEP_INSTRUCTIONS = 46
 RAGGED_INSTRUCTIONS = 40
 #: More time of decoding for each further block of rows of a consumer: its bodies have conditions, and more scales.
 ROWS_SHARE = {"operand": 0.3, "sums": 0.065}
+#: Above so many rows, and up to so many, where W is decoded to 16 bits for one weight: the time of an instruction,
+#: and that of one whose warp waits for no other; and what the products take less where all other multiprocessors
+#: idle, since power is the limit. Chosen so that the first hint is good, by some 800 kernels of 65 problems (trials,
+#: and two runs of 2026-11-30 on H200s).
+LEAST_ROWS, MOST_ROWS, MANY_INSTRUCTION_US, ALONE_US, IDLE_SHARE = 96, 512, 0.00085, 0.00125, 0.12
 #: Of the change to the next group where sums are scaled: instructions besides those on sums (as old, and not measured
 #: by itself), and the time of a warp group in which nothing is multiplied, for each row of A.
 FOLD_INSTRUCTIONS, FOLD_ROW_US = 24, 0.0029
@@ -61,6 +66,8 @@ MANY_TAIL_US, MANY_PART_US, MANY_TILE_US, LARGE_TILE_SHARE = 0.6, 0.1, 1.8, 0.09
 #: partial sums; and in times of moving a part's sums to or from L2, parts of a block and blocks of a tile.
 #: Fitted to 216 kernels on an H200 (2026-11-29), with a standard deviation of 6%.
 STREAM_K_SHARE, STREAM_K_US, STREAM_K_PARTS, STREAM_K_SHARERS = 0.08, 2.5, 2.0, 0.5
+#: The same loss above `LEAST_ROWS`, up to `MOST_ROWS` rows: the other constants there make other kernels slower.
+MANY_STREAM_K_SHARE = 0.1
 #: The same loss where weights are those of experts: 17 kernels on an H200 (2026-11-30) took up to 14% more than others
 #: beside them.
 EXPERTS_STREAM_K_SHARE = 0.18
@@ -84,14 +91,18 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     flops = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
     tensor_us = flops * (products.a_bits / 16) / gpu.wgmma_sm_flops * 1e6
     instructions = step_instructions(geometry) + promotion_instructions(products, h.block_m)
+    alone_us, instruction_us, has_many_rows = 0.0, INSTRUCTION_US, _has_many_rows(geometry)
+    if has_many_rows and not h.stream_k:
+        alone_us, instruction_us = ALONE_US * instructions * h.n_tiles_per_consumer, MANY_INSTRUCTION_US
+        tensor_us *= 1 - IDLE_SHARE * max(0.0, 1 - m_tiles * n_tiles / (resident * waves))
     instructions *= h.n_tiles_per_consumer * (1 + ROWS_SHARE[h.scaling] * (h.n_tiles_per_consumer - 1))
-    decode_us = INSTRUCTION_US * instructions * h.consumers * together
+    decode_us = instruction_us * instructions * h.consumers * together
     decode_us += STEP_LATENCY_US + SLOT_US * step_k / h.block_k
     if h.scaling == "sums":
         decode_us += FOLD_ROW_US * h.block_m / _steps_of_run(products)
     arrival_us = ARRIVAL_US / (max(HELD_SLOTS / 2, h.stages - HELD_SLOTS) * (h.block_k // step_k))
     # A smooth maximum: times of similar size do not overlap in full.
-    step_us = (tensor_us**4 + decode_us**4 + arrival_us**4) ** 0.25
+    step_us = (tensor_us**4 + decode_us**4 + arrival_us**4 + alone_us**4) ** 0.25
     if h.multicast > 1:
         step_us *= 1 + (DENSE_MULTICAST_SHARE if products.is_dense else MULTICAST_SHARE)
 
@@ -109,7 +120,8 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     stream_k_us = 0.0
     if h.stream_k:
         waves = m_tiles * n_tiles / (gpu.sm_count * h.blocks_per_sm)
-        step_us *= 1 + (STREAM_K_SHARE if geometry.num_experts is None else EXPERTS_STREAM_K_SHARE)
+        share = MANY_STREAM_K_SHARE if has_many_rows else STREAM_K_SHARE
+        step_us *= 1 + (share if geometry.num_experts is None else EXPERTS_STREAM_K_SHARE)
         part_us = h.block_m * h.block_n * 4 / (gpu.decode_l2_bytes_per_s / gpu.sm_count) * 1e6
         stream_k_us = STREAM_K_US + part_us * (STREAM_K_PARTS + STREAM_K_SHARERS / min(1.0, waves))
     a_bytes, w_bits, d_bytes = products.a_bits / 8, products.w_bits, products.out_bits / 8
@@ -125,6 +137,13 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
         + stream_k_us
     )
     return LAUNCH_US + max(tiles_us, bytes_us + end_us)
+
+
+def _has_many_rows(geometry: WgmmaGeometry) -> bool:
+    """Return whether the constants of many rows apply, those of kernels of one weight that scale what they decode."""
+    products, is_one = geometry.products, geometry.num_experts is None
+    decodes = not products.is_dense and not products.is_narrow and geometry.hint.scaling == "operand"
+    return LEAST_ROWS < geometry.rung <= MOST_ROWS and is_one and decodes
 
 
 def tile_waves(tiles: int, resident: int, tail_split: int) -> tuple[float, bool]:
