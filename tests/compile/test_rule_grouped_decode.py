@@ -65,6 +65,10 @@ HINTED = [
     # Loads behind products.
     (1008, 2880, {**MXFP4, **UP},
      {"warps_k": 4, "units": "experts", "n_tiles_per_warp": 3, "unroll": 2, "loads_late": True}),
+    # Units of fewer rows than an instruction has columns.
+    (1000, 1024, {**UINT4, **DOWN}, {"warps_k": 4, "units": "experts", "unit_rows": 4, "n_blocks_per_cta": 3}),
+    (1008, 2880, {**MXFP4, **UP}, {"warps_k": 4, "units": "experts", "unit_rows": 2, "n_tiles_per_warp": 2}),
+    (500, 4096, {**UINT4}, {"warps_k": 4, "units": "experts", "unit_rows": 4, "split_k": 2}),
     # Sorted rows.
     (1000, 1024, {**UINT4}, {"warps_k": 4, "units": "experts", "block_m": 16}),
     (1008, 2880, {**MXFP4}, {"warps_k": 4, "units": "experts", "n_blocks_per_cta": 2}),
