@@ -44,6 +44,10 @@ class OfExpert:
         row, column = place
         return self.operand[self.expert, row, column]
 
+    def of(self, expert: Expr) -> OfExpert:
+        """Return the operand as that of another expert."""
+        return OfExpert(self.operand, expert.astype("int64"))
+
     def ptr_to(self, place: Sequence[Expr]) -> Expr:
         """Return the pointer to [row, column], of operands that are buffers."""
         return self.operand.ptr_to([self.expert, *place])

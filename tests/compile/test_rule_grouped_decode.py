@@ -65,6 +65,10 @@ HINTED = [
     # Loads behind products.
     (1008, 2880, {**MXFP4, **UP},
      {"warps_k": 4, "units": "experts", "n_tiles_per_warp": 3, "unroll": 2, "loads_late": True}),
+    # Units of fewer rows than an instruction has columns.
+    (1000, 1024, {**UINT4, **DOWN}, {"warps_k": 4, "units": "experts", "unit_rows": 4, "n_blocks_per_cta": 3}),
+    (1008, 2880, {**MXFP4, **UP}, {"warps_k": 4, "units": "experts", "unit_rows": 2, "n_tiles_per_warp": 2}),
+    (500, 4096, {**UINT4}, {"warps_k": 4, "units": "experts", "unit_rows": 4, "split_k": 2}),
     # Sorted rows.
     (1000, 1024, {**UINT4}, {"warps_k": 4, "units": "experts", "block_m": 16}),
     (1008, 2880, {**MXFP4}, {"warps_k": 4, "units": "experts", "n_blocks_per_cta": 2}),
@@ -163,14 +167,27 @@ def test_expected_units(rows, experts, most):
     assert expected_units(rows, experts, 1) == rows
 
 
-def test_most_units():
+@pytest.mark.parametrize("unit_rows", [0, 4, 2])
+def test_most_units(unit_rows):
     """The grid has a block for every unit that rows may make, whichever experts they have."""
     config = GroupedMatmulConfig(3, 64, 256, **UINT4, **UP, M=16)
-    hint = GroupedDecodeHint(block_m=8, units="experts")
+    hint = GroupedDecodeHint(block_m=8, units="experts", unit_rows=unit_rows)
     g = GroupedDecodeGeometry(Problem(config, 16, cuda_target("sm_90a"), "fragment"), hint)
+    most = unit_rows or 8
+    assert g.rows_of_a == most
     # 32 slots: of three experts, and none, one unit each that is not full, and all that are.
     for counts in ((32, 0, 0, 0), (1, 1, 1, 29), (9, 9, 9, 5), (0, 0, 32, 0), (8, 8, 8, 8)):
-        assert sum(-(-count // 8) for count in counts) <= RowsOfExpert.count(g, 16)
+        assert sum(-(-count // most) for count in counts) <= RowsOfExpert.count(g, 16)
+
+
+@pytest.mark.parametrize(("fields", "tokens", "wanted"), [(UINT4, 4, 4), (UINT4, 64, 0), (MXFP4, 4, 0)])
+def test_units_have_few_rows_where_experts_have(fields, tokens, wanted):
+    """Half of A in shared memory, but where a table takes most of it anyway."""
+    config = GroupedMatmulConfig(8, 4096, 4096, **fields, **UP, M=tokens)
+    problem = Problem(config, tokens, cuda_target("sm_90a"), "fragment")
+    assert {h.unit_rows for h in RULE.population(problem) if h.units == "experts"} == {wanted}
+    fault = RULE.fault(problem, GroupedDecodeHint(block_m=8, units="rows", unit_rows=4))
+    assert fault == "needs unit_rows=0 where units are rows"
 
 
 def _geometry(config, rung, **hint):

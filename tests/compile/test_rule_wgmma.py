@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import tvm
 from tvm import tirx
 
@@ -26,9 +27,16 @@ from bitquant.problem import Problem
 from bitquant.schedule.apply import choice_of, preferred_layout, schedule_module, schedule_with
 from bitquant.schedule.rules import default_rules
 from bitquant.schedule.rules.contract import applying
-from bitquant.schedule.rules.hopper.emit.decode import DecodingTrace, trace_decoding
+from bitquant.schedule.rules.hopper.emit.decode import (
+    SCALE_EXPONENT,
+    DecodingTrace,
+    subnormal_exponent,
+    trace_decoding,
+    unit_exponent,
+)
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
+from bitquant.schedule.rules.hopper.products import Products
 from bitquant.schedule.rules.hopper.registers import registers
 from bitquant.schedule.rules.hopper.rule import WgmmaRule
 from bitquant.testing.oracle import code_values
@@ -159,6 +167,52 @@ def test_one_operation_decodes_every_code(weight: str, operand: str) -> None:
         assert constant in trace.constants
         assert abs(constant) <= most
         assert np.array_equal(numbers * fmt.step + constant, values)
+
+
+@pytest.mark.parametrize("weight", ["uint4", "int4"])
+def test_subnormal_codes_take_their_scale_in_one_operation(weight: str) -> None:
+    """Codes that a mask leaves, times a scale, plus the offset's share: the scaled value, rounded once."""
+    config = _config(W_dtype=weight, A_dtype="bfloat16", with_zeros=False)
+    products = Products(Problem(config, 64, TARGET))
+    assert products.has_subnormal_codes
+    decoder = products.decoder(False, 64)
+    codes = np.arange(16).repeat(4096)
+    powers = np.random.default_rng(0).uniform(-70, 47, len(codes))
+    scale = torch.from_numpy(2.0**powers).to(torch.bfloat16).double()
+    expected = (torch.from_numpy(code_values(codes, config.W_format)).double() * scale).to(torch.bfloat16)
+    for half in range(2):
+        # Masks of row g + 8 are immediates, since no exponent goes with them.
+        for mask in trace_decoding(decoder, half).masks_found:
+            assert (mask & -mask).bit_length() - 1 == subnormal_exponent(half) + 133
+        number = np.float32(codes) * np.float32(2.0 ** subnormal_exponent(half))
+        raised = (scale * 2.0**SCALE_EXPONENT).to(torch.bfloat16).double()
+        offset = (raised * config.W_format.offset * 2.0 ** subnormal_exponent(half)).to(torch.bfloat16).double()
+        decoded = (torch.from_numpy(number).double() * raised + offset).to(torch.bfloat16)
+        assert torch.equal(decoded.double() * 2.0 ** unit_exponent(half), expected.double())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"W_dtype": "uint2"}, {"W_dtype": "nf4"}, {"with_zeros": True}, {"A_dtype": "float16"}, {"with_scaling": False},
+        {"scale_dtype": "float8_e8m0"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_other_codes_are_decoded_before_they_are_scaled(fields: dict[str, object]) -> None:
+    """The exponents of float16 are too few, zero points times scales are rounded, scales of 8 bits may be too great."""
+    config = _config(**{"W_dtype": "int4", "A_dtype": "bfloat16", "with_zeros": False, **fields})
+    assert not Products(Problem(config, 64, TARGET)).has_subnormal_codes
+
+
+def test_one_multiply_add_decodes_a_register() -> None:
+    """Machine code of a step: 16 multiply-adds, and some for each group."""
+    fields = {"W_dtype": "int4", "A_dtype": "bfloat16", "out_dtype": "bfloat16", "with_zeros": False}
+    hint = WgmmaHint(block_m=64, block_k=128)
+    archive = _build(_config(N=256, K=1024, group_size=32, **fields), hint)
+    steps = len(re.findall("wgmma.mma_async", archive.ptx)) // 4
+    # The first step of a tile stands before the loop.
+    assert len(re.findall(r"fma\.rn\.bf16x2", archive.ptx)) < (steps + 1) * (16 + 2 * 4)
 
 
 @pytest.mark.parametrize("m", [1, 16, 32, 100, 512, 4096])

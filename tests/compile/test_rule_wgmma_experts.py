@@ -53,6 +53,12 @@ HINTS = [
     WgmmaHint(block_m=16, consumers_n=1, block_k=64, stages=5, blocks_per_sm=2, stream_k=True),
     WgmmaHint(block_m=32, consumers_n=2, block_k=64, stages=4, multicast=2),
     WgmmaHint(block_m=64, consumers_n=1, block_k=64, stages=4, multicast=4, blocks_per_sm=2),
+    WgmmaHint(block_m=8, consumers_n=4, block_k=128, stages=4, looks_ahead=True),
+    WgmmaHint(
+        block_m=16, n_tiles_per_consumer=2, consumers_n=2, block_k=64, stages=4, blocks_per_sm=2, looks_ahead=True
+    ),
+    WgmmaHint(block_m=64, consumers_n=3, block_k=64, stages=4, raster=2, looks_ahead=True),
+    WgmmaHint(block_m=32, consumers_n=2, block_k=64, stages=4, multicast=2, looks_ahead=True),
 ]
 
 
@@ -138,6 +144,29 @@ def test_hints_that_share_k_are_refused(fields: dict[str, int]) -> None:
     """Partial sums of a tile are reduced once, or in global memory."""
     fault = RULE.fault(_problem(_config(), 64), WgmmaHint(**fields))
     assert fault == "needs consumers_k, split_k and tail_split of 1 where weights are those of experts"
+
+
+@pytest.mark.parametrize(
+    ("config", "hint"),
+    [
+        (_config(), WgmmaHint(stream_k=True, looks_ahead=True)),
+        (_config(A_dtype="int8", W_dtype="int4", with_zeros=False), WgmmaHint(block_k=128, looks_ahead=True)),
+        (_config(with_scaling=False, with_zeros=False, group_size=-1), WgmmaHint(looks_ahead=True)),
+    ],
+)
+def test_hints_that_look_ahead_for_nothing_are_refused(config: bq.GroupedMatmulConfig, hint: WgmmaHint) -> None:
+    """Scales of the next tile are loaded ahead where there are some, and where a tile's first group is the first."""
+    fault = RULE.fault(_problem(config, 64), hint)
+    assert fault == (
+        "needs scales or zero points for A of 16 bits, and a K that is not split, where looks_ahead is True"
+    )
+
+
+@pytest.mark.parametrize(("K", "looks_ahead"), [(256, True), (4096, True), (8192, False)])
+def test_scales_of_the_next_tile_are_loaded_ahead_where_k_is_short(K: int, looks_ahead: bool) -> None:
+    """All hints that do not split K do so, or none."""
+    problem = _problem(_config(K=K, M=(512,)), 512)
+    assert {h.looks_ahead for h in RULE.population(problem) if not h.stream_k} == {looks_ahead}
 
 
 @pytest.mark.parametrize("rung", [1, 16, 64, 1024, 32768])

@@ -69,6 +69,18 @@ def test_hints(hint, fields):
         check_grouped_call(operator, m, "cuda", routing=routing)
 
 
+@pytest.mark.parametrize("hint", [HINTS[1], *HINTS[5:7], *HINTS[-4:]], ids=str)
+@pytest.mark.parametrize("fields", [{"W_dtype": "int4", "group_size": 32}, {"W_dtype": "uint4"}], ids=str)
+def test_codes_that_are_subnormal_numbers(fields, hint):
+    """Their sums are multiplied by a power of two, also where parts of them are added, and in an activation."""
+    types = {"A_dtype": "bfloat16", "out_dtype": "bfloat16", "with_scaling": True, "with_bias": True}
+    config = bq.GroupedMatmulConfig(5, 1000, 672, **types, **fields, M=(64,))
+    for one in (config, dataclasses.replace(config, activation="silu_mul")):
+        operator = make(one, hint)
+        for m, routing in ((64, "zipf"), (333, "uniform")):
+            check_grouped_call(operator, m, "cuda", routing=routing)
+
+
 @pytest.mark.parametrize("routing", ROUTINGS)
 @pytest.mark.parametrize("m", [1, 8, 100, 8192])
 def test_many_rows(m, routing):

@@ -76,7 +76,6 @@ def grouped_matmul_m16(A: T.Buffer(("v", 128), "float16"), B: T.Buffer((5, 4, 10
                 T.ptx.ld(buffer_11[0], buffer_11[1], buffer_1 + T.Cast("uint32", 10480 + buffer_10 * 8), "", "", "shared", "", "", "", "", "", "v2", "s32", "")
                 buffer_12 = T.alloc_local((2,), "int32")
                 T.ptx.ld(buffer_12[0], buffer_12[1], buffer_1 + T.Cast("uint32", 10480 + (buffer_10 + 1) * 8), "", "", "shared", "", "", "", "", "", "v2", "s32", "")
-                buffer = T.Cast("int64", buffer_10)
                 buffer_13: T.int32 = T.max(buffer_12[0] - buffer_11[0], 1)
                 buffer_14: T.int32 = block - buffer_11[0]
                 buffer_15: T.int32 = T.min(buffer_13 - T.Div(buffer_14, 8) * 8, 8)
@@ -121,12 +120,12 @@ def grouped_matmul_m16(A: T.Buffer(("v", 128), "float16"), B: T.Buffer((5, 4, 10
                     T.ptx.ld(buffer_29[0], buffer_29[1], buffer_1 + T.Cast("uint32", 10480 + buffer_28 * 8), "", "", "shared", "", "", "", "", "", "v2", "s32", "")
                     buffer_30 = T.alloc_local((2,), "int32")
                     T.ptx.ld(buffer_30[0], buffer_30[1], buffer_1 + T.Cast("uint32", 10480 + (buffer_28 + 1) * 8), "", "", "shared", "", "", "", "", "", "v2", "s32", "")
-                    buffer = T.Cast("int64", buffer_28)
                     buffer_31: T.int32 = T.max(buffer_30[0] - buffer_29[0], 1)
                     buffer_32: T.int32 = buffer_22 - buffer_29[0]
                     buffer_33: T.int32 = T.min(buffer_31 - T.Div(buffer_32, 8) * 8, 8)
                     buffer_34: T.int32 = buffer_29[1] + (T.Div(buffer_32, 8) * 8 + T.truncmod(T.truncmod(buffer_32, 8), buffer_33)) * 8
                     buffer_35: T.int32 = T.Div(T.truncmod(buffer_32, 8), buffer_33) * 64
+                    buffer = T.Cast("int64", buffer_28)
                     for v_1 in range(2 - buffer_21):
                         T.cuda.mbarrier_wait(buffer_1 + T.uint32(10368) + T.uint32(24) + buffer_20[0], T.Cast("int32", buffer_20[1] ^ T.uint32(1)))
                         T.ptx.mbarrier(buffer_1 + T.uint32(10368) + buffer_20[0], T.uint32(3072), "arrive", "expect_tx", "", "", "shared::cta", "b64", "")
@@ -180,17 +179,17 @@ def grouped_matmul_m16(A: T.Buffer(("v", 128), "float16"), B: T.Buffer((5, 4, 10
                 T.ptx.ld(buffer_30[0], buffer_30[1], buffer_1 + T.Cast("uint32", 10480 + buffer_29 * 8), "", "", "shared", "", "", "", "", "", "v2", "s32", "")
                 buffer_31 = T.alloc_local((2,), "int32")
                 T.ptx.ld(buffer_31[0], buffer_31[1], buffer_1 + T.Cast("uint32", 10480 + (buffer_29 + 1) * 8), "", "", "shared", "", "", "", "", "", "v2", "s32", "")
-                buffer = T.Cast("int64", buffer_29)
                 buffer_32: T.int32 = T.max(buffer_31[0] - buffer_30[0], 1)
                 buffer_33: T.int32 = buffer_23 - buffer_30[0]
                 buffer_34: T.int32 = T.min(buffer_32 - T.Div(buffer_33, 8) * 8, 8)
                 buffer_35: T.int32 = buffer_30[1] + (T.Div(buffer_33, 8) * 8 + T.truncmod(T.truncmod(buffer_33, 8), buffer_34)) * 8
                 buffer_36: T.int32 = T.Div(T.truncmod(buffer_33, 8), buffer_34) * 64
+                buffer = T.Cast("int64", buffer_29)
                 buffer_37: T.int32 = 0
                 for v_1 in T.unroll(4):
                     buffer_5[v_1] = T.float32(0.0)
-                buffer_13 = T.Cast("uint32", T.reinterpret("uint16", Scale[buffer, buffer_36 + buffer_2 * 64 + thread // 32 % 4 * 16 + thread % 32 // 4, T.min(buffer_37 // 4 * 4 + thread % 32 % 4, 1)]))
-                buffer_14 = T.Cast("uint32", T.reinterpret("uint16", Scale[buffer, buffer_36 + buffer_2 * 64 + thread // 32 % 4 * 16 + thread % 32 // 4 + 8, T.min(buffer_37 // 4 * 4 + thread % 32 % 4, 1)]))
+                buffer_13 = T.Cast("uint32", T.reinterpret("uint16", Scale[T.Cast("int64", buffer_29), buffer_36 + buffer_2 * 64 + thread // 32 % 4 * 16 + thread % 32 // 4, T.min(buffer_37 // 4 * 4 + thread % 32 % 4, 1)]))
+                buffer_14 = T.Cast("uint32", T.reinterpret("uint16", Scale[T.Cast("int64", buffer_29), buffer_36 + buffer_2 * 64 + thread // 32 % 4 * 16 + thread % 32 // 4 + 8, T.min(buffer_37 // 4 * 4 + thread % 32 % 4, 1)]))
                 T.cuda.mbarrier_wait(buffer_1 + T.uint32(10368) + buffer_9[0], T.Cast("int32", buffer_9[1]))
                 buffer_11 = buffer_1 + buffer_9[0] * T.uint32(384)
                 buffer_38: T.bool = buffer_9[0] == T.uint32(16)

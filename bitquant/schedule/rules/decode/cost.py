@@ -38,6 +38,9 @@ _DIGIT_BASE_REGISTERS = 36
 #: What it takes to make the digits of a number, of which nothing else is done meanwhile: counted by hand
 #: (docs/kernels.md).
 _DIGIT_INSTRUCTIONS = 35
+#: What multicast costs more where weights are those of experts: with it, 9 of 10 kernels took 0.4 to 8 us more, and one
+#: took 4 us less (H200, 2026-11-30).
+_EXPERTS_MULTICAST_US = 0.7
 #: Shared memory that the system and the rounding of offsets take of a block; not measured. The fit includes it.
 _SMEM_SLACK = 2048
 
@@ -156,7 +159,7 @@ def cost_us(g: DecodeGeometry) -> float:
         + costs.load * loads
         + blocks * (costs.block + (h.split_k > 1) * costs.split_block) + busiest / resident * g.block_us
         + (h.split_k > 1) * costs.split + (h.split_k > 2) * costs.large_split
-        + (h.multicast > 1) * costs.multicast
+        + (h.multicast > 1) * (costs.multicast + g.has_experts * _EXPERTS_MULTICAST_US)
         + g.is_shared * costs.ring
         + max(0.0, tightness - 0.9) * costs.tightness
         + costs.arrival * a_bytes / phases / 65536 + costs.phase * (phases - 1) * rounds + digits_us

@@ -33,6 +33,9 @@ STEP_LATENCY_US, INSTRUCTION_US = 0.033, 0.00077
 SLOT_US = 0.088
 #: Instructions of a step besides decoding. It is older than the fit, which left it as it was; not measured by itself.
 STEP_INSTRUCTIONS = 46
+#: The same where codes are scaled as subnormal numbers: counted in machine code, which has 67 in all for groups of 32,
+#: and 102 where the fit says 94.
+SUBNORMAL_INSTRUCTIONS = 30
 #: Those that keep what is decoded beyond K zero, where the parts of K are not equal; they may take registers, too.
 RAGGED_INSTRUCTIONS = 40
 #: More time of decoding for each further block of rows of a consumer: its bodies have conditions, and more scales.
@@ -71,6 +74,12 @@ MANY_STREAM_K_SHARE = 0.1
 #: The same loss where weights are those of experts: 17 kernels on an H200 (2026-11-30) took up to 14% more than others
 #: beside them.
 EXPERTS_STREAM_K_SHARE = 0.18
+#: Of the time of a step, for each row of A in a tile: what each further block on a multiprocessor costs, where weights
+#: are those of experts. Of 24 pairs of kernels on an H200 (2026-11-30), which lost up to 19%, those of MXFP4 least.
+EXPERTS_BLOCKS_SHARE = 0.002
+#: What takes the place of `ROWS_SHARE` where weights are those of experts and sums are scaled: two blocks of rows were
+#: 3 to 7% faster, beside one, than that says (4 pairs in the same run).
+EXPERTS_ROWS_SHARE = 0.0
 
 
 def predicted_us(geometry: WgmmaGeometry) -> float:
@@ -88,24 +97,8 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     shares = h.tail_split if shares_tail else h.split_k
     blocks_of_sm = ceil_div(m_tiles * n_tiles * shares, gpu.sm_count)
     together = h.blocks_per_sm if h.stream_k else min(h.blocks_per_sm, blocks_of_sm)
-    flops = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
-    tensor_us = flops * (products.a_bits / 16) / gpu.wgmma_sm_flops * 1e6
-    instructions = step_instructions(geometry) + promotion_instructions(products, h.block_m)
-    alone_us, instruction_us, has_many_rows = 0.0, INSTRUCTION_US, _has_many_rows(geometry)
-    if has_many_rows and not h.stream_k:
-        alone_us, instruction_us = ALONE_US * instructions * h.n_tiles_per_consumer, MANY_INSTRUCTION_US
-        tensor_us *= 1 - IDLE_SHARE * max(0.0, 1 - m_tiles * n_tiles / (resident * waves))
-    instructions *= h.n_tiles_per_consumer * (1 + ROWS_SHARE[h.scaling] * (h.n_tiles_per_consumer - 1))
-    decode_us = instruction_us * instructions * h.consumers * together
-    decode_us += STEP_LATENCY_US + SLOT_US * step_k / h.block_k
-    if h.scaling == "sums":
-        decode_us += FOLD_ROW_US * h.block_m / _steps_of_run(products)
-    arrival_us = ARRIVAL_US / (max(HELD_SLOTS / 2, h.stages - HELD_SLOTS) * (h.block_k // step_k))
-    # A smooth maximum: times of similar size do not overlap in full.
-    step_us = (tensor_us**4 + decode_us**4 + arrival_us**4 + alone_us**4) ** 0.25
-    if h.multicast > 1:
-        step_us *= 1 + (DENSE_MULTICAST_SHARE if products.is_dense else MULTICAST_SHARE)
-
+    idle = max(0.0, 1 - m_tiles * n_tiles / (resident * waves))
+    step_us = _step_us(geometry, together, idle)
     end_us = TILE_US + TILE_ROW_US * h.block_m * h.n_tiles_per_consumer
     if m > FEW_ROWS:
         squares = h.block_m * h.block_n / 128**2
@@ -120,10 +113,15 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     stream_k_us = 0.0
     if h.stream_k:
         waves = m_tiles * n_tiles / (gpu.sm_count * h.blocks_per_sm)
-        share = MANY_STREAM_K_SHARE if has_many_rows else STREAM_K_SHARE
+        share = MANY_STREAM_K_SHARE if _has_many_rows(geometry) else STREAM_K_SHARE
         step_us *= 1 + (share if geometry.num_experts is None else EXPERTS_STREAM_K_SHARE)
         part_us = h.block_m * h.block_n * 4 / (gpu.decode_l2_bytes_per_s / gpu.sm_count) * 1e6
         stream_k_us = STREAM_K_US + part_us * (STREAM_K_PARTS + STREAM_K_SHARERS / min(1.0, waves))
+    loop_us = waves * steps * step_us
+    if geometry.num_experts is not None and not h.stream_k:
+        rest = m_tiles * n_tiles % resident
+        if waves > 1 and rest:  # Blocks of the last wave have multiprocessors for themselves.
+            loop_us -= steps * (step_us - _step_us(geometry, ceil_div(rest, gpu.sm_count)))
     a_bytes, w_bits, d_bytes = products.a_bits / 8, products.w_bits, products.out_bits / 8
     memory = geometry.expected_weights * N * K * w_bits / 8 + m * K * a_bytes + m * N * d_bytes
     l2 = m_tiles * n_tiles * K * (h.block_n * w_bits / 8 + h.block_m * a_bytes / h.multicast)
@@ -131,11 +129,13 @@ def predicted_us(geometry: WgmmaGeometry) -> float:
     bytes_us = max(memory / gpu.bandwidth_bytes_per_s, l2 / l2_rate) * 1e6
     ends = waves + 1 if h.stream_k else math.ceil(waves)
     tiles_us = (
-        waves * steps * step_us
+        loop_us
         + ends * end_us
         + shares_tail * ((MANY_TAIL_US if m > FEW_ROWS else TAIL_US) + exchange_us)
         + stream_k_us
     )
+    if geometry.num_experts is not None:  # Of those that memory holds up, the one with least else to do is the fastest.
+        return LAUNCH_US + (tiles_us**8 + (bytes_us + end_us) ** 8) ** (1 / 8)
     return LAUNCH_US + max(tiles_us, bytes_us + end_us)
 
 
@@ -144,6 +144,38 @@ def _has_many_rows(geometry: WgmmaGeometry) -> bool:
     products, is_one = geometry.products, geometry.num_experts is None
     decodes = not products.is_dense and not products.is_narrow and geometry.hint.scaling == "operand"
     return LEAST_ROWS < geometry.rung <= MOST_ROWS and is_one and decodes
+
+
+def _step_us(geometry: WgmmaGeometry, together: int, idle: float = 0.0) -> float:
+    """Return the time of a step of blocks of which so many run together on a multiprocessor.
+
+    `idle` is the share of multiprocessors, over all waves, that have no tile.
+    """
+    products, h, gpu = geometry.products, geometry.hint, geometry.problem.gpu
+    step_k = products.step_k
+    flops = 2.0 * h.block_n * h.block_m * step_k * h.consumers_k * together
+    tensor_us = flops * (products.a_bits / 16) / gpu.wgmma_sm_flops * 1e6
+    instructions = step_instructions(geometry) + promotion_instructions(products, h.block_m)
+    rows_share = ROWS_SHARE[h.scaling]
+    if geometry.num_experts is not None and h.scaling == "sums":
+        rows_share = EXPERTS_ROWS_SHARE
+    alone_us, instruction_us = 0.0, INSTRUCTION_US
+    if _has_many_rows(geometry) and not h.stream_k:
+        alone_us, instruction_us = ALONE_US * instructions * h.n_tiles_per_consumer, MANY_INSTRUCTION_US
+        tensor_us *= 1 - IDLE_SHARE * idle
+    instructions *= h.n_tiles_per_consumer * (1 + rows_share * (h.n_tiles_per_consumer - 1))
+    decode_us = instruction_us * instructions * h.consumers * together
+    decode_us += STEP_LATENCY_US + SLOT_US * step_k / h.block_k
+    if h.scaling == "sums":
+        decode_us += FOLD_ROW_US * h.block_m / _steps_of_run(products)
+    arrival_us = ARRIVAL_US / (max(HELD_SLOTS / 2, h.stages - HELD_SLOTS) * (h.block_k // step_k))
+    # A smooth maximum: times of similar size do not overlap in full.
+    step_us = (tensor_us**4 + decode_us**4 + arrival_us**4 + alone_us**4) ** 0.25
+    if h.multicast > 1:
+        step_us *= 1 + (DENSE_MULTICAST_SHARE if products.is_dense else MULTICAST_SHARE)
+    if geometry.num_experts is not None:
+        step_us *= 1 + EXPERTS_BLOCKS_SHARE * h.block_m * (together - 1)
+    return step_us
 
 
 def tile_waves(tiles: int, resident: int, tail_split: int) -> tuple[float, bool]:
@@ -177,6 +209,8 @@ def step_instructions(geometry: WgmmaGeometry) -> float:
     is_ragged = config.K % (hint.block_k * hint.consumers_k) and geometry.clears_codes
     others = STEP_INSTRUCTIONS + (RAGGED_INSTRUCTIONS if is_ragged else 0)
     if hint.scaling == "operand":
+        if geometry.scales_subnormals:
+            return SUBNORMAL_INSTRUCTIONS + REGISTERS_OF_STEP * 2
         operations = 2 * planes + config.with_scaling + config.with_zeros
         return others + REGISTERS_OF_STEP * operations
     operations = 2 * planes - products.decodes_in_place

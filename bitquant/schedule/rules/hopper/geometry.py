@@ -141,6 +141,8 @@ class WgmmaGeometry(Geometry):
             return f"needs block_m % {8 * h.multicast} == 0 where multicast is {h.multicast}"
         if h.stream_k and (h.parts > 1 or h.cluster > 1):
             return "needs consumers_k, split_k, tail_split and multicast of 1 where stream_k is True"
+        if h.looks_ahead and (h.parts > 1 or h.tail_split > 1 or h.stream_k or not products.scales_16_bits):
+            return "needs scales or zero points for A of 16 bits, and a K that is not split, where looks_ahead is True"
         if h.n_tiles_per_cta > h.n_tiles_per_consumer * h.consumers_n:
             return f"needs n_tiles_per_cta <= {h.n_tiles_per_consumer * h.consumers_n}, what the consumers hold"
         return products.sums_refusal(h.block_m) if h.scaling == "sums" else None
@@ -266,6 +268,11 @@ class WgmmaGeometry(Geometry):
     def decoder(self) -> RegisterDecoder | None:
         """What decodes the weight; None where it is dense."""
         return None if self.products.is_dense else self.products.decoder(self.scales_sums, self.hint.block_m)
+
+    @property
+    def scales_subnormals(self) -> bool:
+        """Whether codes are scaled as they stand, as subnormal numbers of bfloat16 (`emit.decode.ScaledOps`)."""
+        return self.products.has_subnormal_codes and self.scales_operand
 
     @property
     def value_scale(self) -> float:

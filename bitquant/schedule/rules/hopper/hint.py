@@ -50,6 +50,9 @@ class WgmmaHint(Hint):
         Whether the K of the tiles of the last waves, one tile after the other, is divided evenly among the blocks
         (Osama et al., "Stream-K", PPoPP 2023). Partial sums of a tile that several blocks compute are added in global
         memory.
+    looks_ahead
+        Whether a block knows its next tile while it computes one, and loads its first scales and zero points meanwhile:
+        tiles of short K wait for those alone.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {
@@ -70,6 +73,7 @@ class WgmmaHint(Hint):
     tail_split: int = one_of(1, 2, 4)
     multicast: int = one_of(1, 2, 4)
     stream_k: bool = one_of(False, True)
+    looks_ahead: bool = one_of(False, True)
 
     @property
     def consumers(self) -> int:

@@ -131,6 +131,19 @@ class Products:
         return WgmmaOp(block_m, PTX_TYPES[self.operand], PTX_TYPES[self.config.A_format.name])
 
     @cached_property
+    def has_subnormal_codes(self) -> bool:
+        """Whether codes are integers of 4 bits that a mask makes subnormal numbers of bfloat16, and have scales alone.
+
+        A subnormal number of bfloat16 is its bits times 2^-133, and an integer offset of such codes is exact. Scales of
+        8 bits may be greater than what codes can be multiplied by.
+        """
+        config, fmt = self.config, self.config.W_format
+        if not fmt.is_integer or fmt.bits != 4 or fmt.step != 1 or abs(fmt.offset) & (abs(fmt.offset) - 1):
+            return False
+        is_scaled_alone = config.with_scaling and not config.with_zeros and config.scale_format.bits == 16
+        return is_scaled_alone and self.operand == "bfloat16"
+
+    @cached_property
     def decodes_in_place(self) -> bool:
         """Whether codes need no more than masks where sums are scaled: powers of two go with the rows of W."""
         config = self.config

@@ -15,9 +15,18 @@ from bitquant.schedule.rules.hopper.hint import ROWS, WgmmaHint
 from bitquant.schedule.rules.hopper.products import MAX_SUM_M, Products
 from bitquant.schedule.rules.hopper.registers import hint_registers, needed_registers
 
-__all__ = ["hints_of", "in_order", "leaves_sms_idle", "likely_hints", "population", "space", "with_deepest_rings"]
+__all__ = [
+    "MAX_BLOCK_K",
+    "hints_of",
+    "in_order",
+    "leaves_sms_idle",
+    "likely_hints",
+    "population",
+    "space",
+    "with_deepest_rings",
+]
 
-#: Longest slots that are tried, in elements of k: where sums are scaled; else half of it.
+#: Longest slots that are tried, in elements of k: where sums are scaled; else half of it, with one weight.
 MAX_BLOCK_K = 256
 #: Stream-K is tried where at most so many blocks share a tile, and whole tiles fill less than this share of the GPU.
 MAX_SHARERS, BUSY_SHARE = 12, 0.94
@@ -82,8 +91,13 @@ def likely_hints(problem: Problem, products: Products) -> Iterator[WgmmaHint]:
     yield from found or hints_of(problem, products, range(unit, sizes[0], unit))
 
 
-def hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Iterator[WgmmaHint]:
-    """Yield hints, all but their stages, with these rows of A of a block, that registers allow."""
+def hints_of(
+    problem: Problem, products: Products, sizes: Iterable[int], longest_k: int = MAX_BLOCK_K // 2
+) -> Iterator[WgmmaHint]:
+    """Yield hints, all but their stages, with these rows of A of a block, that registers allow.
+
+    Slots have at most `longest_k` elements of k where the weight is scaled.
+    """
     config, m, least_k = problem.config, problem.rung, products.unit_k
     for block_m in sizes:
         if block_m not in products.columns:
@@ -113,7 +127,7 @@ def hints_of(problem: Problem, products: Products, sizes: Iterable[int]) -> Iter
                         continue
                     is_split = clusters == (1, 1) and leaves_sms_idle(problem, tile, ceil_div(m, block_m))
                     split = [replace(tile, stream_k=True)] if is_split else []
-                    longest = MAX_BLOCK_K if scaling == "sums" else MAX_BLOCK_K // 2
+                    longest = MAX_BLOCK_K if scaling == "sums" else longest_k
                     for whole in (tile, *split):
                         yield whole
                         for block_k in (2 * least_k, 4 * least_k):

@@ -16,7 +16,7 @@ from bitquant.schedule.rules.decode.memory import PackedTile
 from bitquant.schedule.rules.routing import expected_units
 
 #: What it takes a block to find a row, or the rows of an expert, and to add up slots, in microseconds. Estimates.
-_FIND_ROW_US, _FIND_EXPERT_US, _SUM_US, _CLUSTER_SUM_US = 0.4, 1.0, 1.5, 0.5
+_FIND_ROW_US, _FIND_EXPERT_US, _SUM_US, _CLUSTER_SUM_US = 0.4, 0.5, 1.5, 0.5
 #: What it takes a token's block besides where no other one of the multiprocessor goes on meanwhile, in microseconds.
 _LONE_US = 0.15
 #: The time to read a weight that another block reads at about the same time, as a share of the first.
@@ -57,7 +57,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
         self.grouped = problem
         config: GroupedMatmulConfig = problem.config
         #: Rows of a unit, at most.
-        rows = hint.block_m if hint.units == "experts" else 1
+        rows = (hint.unit_rows or hint.block_m) if hint.units == "experts" else 1
         if config.has_most_rows(problem.rung):
             rows = min(rows, problem.rung * config.rows_per_m)
         unit = dataclasses.replace(problem, config=config.matmul.with_M(rows), rung=rows)
@@ -68,6 +68,8 @@ class GroupedDecodeGeometry(DecodeGeometry):
         return GroupedDecodeGeometry(self.grouped, hint, self._formats)
 
     def _hint_fault(self) -> str | None:
+        if self.hint.unit_rows and self.hint.units == "rows":
+            return "needs unit_rows=0 where units are rows"
         if self.hint.units == "rows":
             if self.hint.block_m > 8:
                 return "needs block_m <= 8 where units are rows"
@@ -88,7 +90,7 @@ class GroupedDecodeGeometry(DecodeGeometry):
     def _derive(self) -> None:
         super()._derive()
         rows = self.grouped.rung * self.experts_config.rows_per_m
-        most = self.hint.block_m if self.collects else 1
+        most = (self.hint.unit_rows or self.hint.block_m) if self.collects else 1
         #: Units and weights that a call is expected to have, where experts are equally likely.
         self.units = expected_units(rows, self.experts_config.num_experts, most)
         self.weights = expected_experts(rows, self.experts_config.num_experts)

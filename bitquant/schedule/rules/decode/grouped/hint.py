@@ -20,6 +20,8 @@ class GroupedDecodeHint(DecodeHint):
     units
         What a block multiplies with one weight: a row alone ("rows"), or up to `block_m` of the rows that have the same
         expert ("experts").
+    unit_rows
+        Rows of a unit, at most, where fewer than `block_m`: those of A take less shared memory; 0: `block_m`.
     cluster_slots
         Blocks of a cluster that take a slot each of a token, all of its slots, and add up their values in shared memory
         (sm_90); 1: values are added up in global memory.
@@ -29,6 +31,7 @@ class GroupedDecodeHint(DecodeHint):
     """
 
     units: str = one_of("rows", "experts")
+    unit_rows: int = one_of(0, 2, 4)
     cluster_slots: int = one_of(1, 2, 4, 8)
     loads_late: bool = one_of(False, True)
 

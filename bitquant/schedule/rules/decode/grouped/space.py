@@ -20,6 +20,8 @@ __all__ = ["population", "shapes", "unit_hints"]
 
 #: Rows of an expert from which on they are never multiplied alone.
 _MAX_EACH = 3.0
+#: Rows of a unit where few experts have more: half of the columns of an instruction, and half of A in shared memory.
+_FEW_ROWS = 4
 
 
 def unit_hints(problem: Problem) -> list[GroupedDecodeHint]:
@@ -34,7 +36,9 @@ def unit_hints(problem: Problem) -> list[GroupedDecodeHint]:
     hints = []
     if problem.rung > 1 or config.is_sorted:  # The experts of a token differ.
         block_m = next((size for size in (8, 16, 32) if size >= wanted), 64)
-        hints.append(GroupedDecodeHint(block_m=block_m, units="experts", loads_late=late))
+        # Kernels that look values up gain nothing by less shared memory: their table takes most of it.
+        unit_rows = _FEW_ROWS if wanted <= _FEW_ROWS and not late else 0
+        hints.append(GroupedDecodeHint(block_m=block_m, units="experts", unit_rows=unit_rows, loads_late=late))
     if not config.is_sorted and each < _MAX_EACH:
         alone = GroupedDecodeHint(block_m=8, units="rows", loads_late=late)
         top_k = config.rows_per_m

@@ -23,7 +23,7 @@ from tvm.script import tirx as T
 from bitquant.compute.matmul import scale_value
 from bitquant.intrin.mma import local, store_local, sum_value, zero_local
 from bitquant.intrin.wgmma import commit_wgmma, fence_registers, fence_wgmma, wait_wgmma
-from bitquant.schedule.rules.hopper.emit.context import Context, OperandCoord
+from bitquant.schedule.rules.hopper.emit.context import Context, OperandCoord, WorkTile
 from bitquant.schedule.rules.hopper.emit.factors import QUAD, GroupCursor, unpacked
 from bitquant.schedule.rules.hopper.geometry import STEP_OPS
 
@@ -53,8 +53,11 @@ class Accumulation(ABC):
     totals: Sequence[Any]
 
     @abstractmethod
-    def begin_tile(self, n0: Expr, first_step: Expr) -> None:
+    def begin_tile(self, work_tile: WorkTile, first_step: Expr) -> None:
         """Emit the start of a tile, of which this consumer has K from a step on: sums of zero, loads of scales."""
+
+    def load_first(self, work_tile: WorkTile) -> None:  # noqa: B027  sums without scales need nothing
+        """Emit the loads of the first scales of a block's first tile, where those of others are loaded ahead."""
 
     def begin_part(self) -> None:  # noqa: B027  sums without scales need nothing
         """Emit what scales need when the loads of the first codes are under way."""
@@ -86,9 +89,9 @@ class DirectAccumulation(Accumulation):
     def __init__(self, sums: Sequence[Any]) -> None:
         self.totals = sums
 
-    def begin_tile(self, n0: Expr, first_step: Expr) -> None:
+    def begin_tile(self, work_tile: WorkTile, first_step: Expr) -> None:
         """Emit sums of zero."""
-        del n0, first_step
+        del work_tile, first_step
         for sums in self.totals:
             zero_local(sums)
 
@@ -126,14 +129,14 @@ class Promotion(Accumulation):
         is_grouped = c.num_groups > 1 and c.with_scaling
         self.scales = [_GroupScales(context, row) for row in range(len(sums))] if is_grouped else []
 
-    def begin_tile(self, n0: Expr, first_step: Expr) -> None:
+    def begin_tile(self, work_tile: WorkTile, first_step: Expr) -> None:
         """Emit the start of sums and totals, and the loads of the first scales."""
         for sums in self.sums:
             zero_local(sums)
         for totals in self.totals:
             zero_local(totals)
         for scales in self.scales:
-            scales.cursor.begin_tile(n0, first_step * STEP_OPS)
+            scales.cursor.begin_tile(work_tile, first_step * STEP_OPS)
 
     def begin_part(self) -> None:
         """Emit what makes scales ready for this consumer's part of K."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -36,6 +37,9 @@ class MainLoop(Protocol):
     def totals(self) -> Sequence[Any]:
         """For each block of 64 rows its sums, once `run` is over."""
 
+    def load_first(self, work_tile: WorkTile) -> None:
+        """Emit the loads of the first scales of a block's first tile, where those of others are loaded ahead."""
+
     def run(self, work_tile: WorkTile) -> None:
         """Emit the products of a work tile."""
 
@@ -46,7 +50,10 @@ def consume(context: Context, scheduler: TileScheduler, source: FragmentSource |
     loop = DenseLoop(context, source) if isinstance(source, DenseSource) else FragmentLoop(context, source)
     if context.hint.multicast > 1:
         context.wait_for_cluster()
-    with scheduler.for_each_work_tile() as work_tile:
+    tiles = scheduler.for_each_work_tile
+    if context.hint.looks_ahead:
+        tiles = functools.partial(scheduler.for_each_work_tile_ahead, loop.load_first)
+    with tiles() as work_tile:
         loop.run(work_tile)
         TileStore(context, loop.totals, scheduler).store(work_tile)
     context.end_multicast()
@@ -79,6 +86,9 @@ class DenseLoop:
         for sums in self.totals:
             fence_registers(sums)
         ring.release(self.releasing[0], lane)
+
+    def load_first(self, work_tile: WorkTile) -> None:
+        """Emit nothing: there are no scales."""
 
     def _multiply_slot(self) -> None:
         """Emit the products of a slot, as one group."""
@@ -128,8 +138,8 @@ class FragmentLoop:
             for step in range(g.unit_steps)
             for row in range(g.hint.n_tiles_per_consumer)
         ]
-        self.accumulation.begin_tile(work_tile.n0, first_step)
-        self.operand.begin_tile(work_tile.n0, first_step)
+        self.accumulation.begin_tile(work_tile, first_step)
+        self.operand.begin_tile(work_tile, first_step)
         self._enter_slot()
         self.operand.begin_part(self.slot_read[0])
         self.accumulation.begin_part()
@@ -144,6 +154,11 @@ class FragmentLoop:
         wait_wgmma(0)
         self.accumulation.end_tile()
         self._release()
+
+    def load_first(self, work_tile: WorkTile) -> None:
+        """Emit the loads of the first scales of a block's first tile, where those of others are loaded ahead."""
+        self.accumulation.load_first(work_tile)
+        self.operand.load_first(work_tile)
 
     def _multiply_body(self, coords: Sequence[OperandCoord], body: Expr, bodies: Expr, has_next: Expr | bool) -> None:
         """Emit the products of a body of `bodies`; `has_next` says whether there is another one to decode for."""

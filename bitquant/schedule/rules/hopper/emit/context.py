@@ -62,6 +62,8 @@ class WorkTile:
         The row of A behind the last one that is stored.
     expert
         Index of the weight, where there are several.
+    following
+        With `looks_ahead`: the block's next tile, or this one again if it is the last.
     """
 
     m0: Expr
@@ -74,10 +76,15 @@ class WorkTile:
     index: Expr = None
     row_end: Expr = None
     expert: Expr = None
+    following: WorkTile | None = None
 
     def row_of_weights(self, row: Expr, rows: int) -> Expr:
         """Return the place of a row of the tile's weight among those of all weights, of so many rows each."""
         return row if self.expert is None else self.expert * rows + row
+
+    def of_weight(self, operand: Any) -> Any:
+        """Return an operand of all weights, scales or zero points, as that of the tile's weight."""
+        return operand if self.expert is None else operand.of(self.expert)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,27 @@ from bitquant.intrin.decoders import RegisterDecoder
 from bitquant.intrin.mma import fma_pair
 from bitquant.intrin.operations import TirxOps
 
-__all__ = ["MAX_EXACT", "DecodingTrace", "ExactOps", "MasksInRegisters", "Words", "constant_pair", "trace_decoding"]
+__all__ = [
+    "MAX_EXACT",
+    "SCALE_EXPONENT",
+    "DecodingTrace",
+    "ExactOps",
+    "MasksInRegisters",
+    "ScaledOps",
+    "Words",
+    "constant_pair",
+    "pair_of_powers",
+    "spread",
+    "subnormal_exponent",
+    "trace_decoding",
+    "unit_exponent",
+]
 
 Expr = Any
 
+#: Scales are multiplied by 2 to this power where codes are subnormal numbers: they may be up to 2^47, and from 2^-73 on
+#: what they make of codes is no subnormal number.
+SCALE_EXPONENT = 80
 #: Of the operand's types: bits of the mantissa, the exponent's bias, the least number, and the largest n such that all
 #: integers up to n are numbers of the type.
 _MANTISSA = {"float16": 10, "bfloat16": 7}
@@ -77,6 +94,62 @@ class ExactOps(MasksInRegisters):
         constant = self.constant(bit, dtype)
         offset = self.offsets.get(constant, constant_pair(constant, dtype))
         return fma_pair(x, constant_pair(float(self.decoder.fmt.step), dtype), offset, dtype)
+
+
+class ScaledOps(MasksInRegisters):
+    """Decoding of codes of 4 bits by one multiply-add, which scales them, too.
+
+    With its exponent masked away a bfloat16 is a subnormal number: code w at bit b of a half is w 2^(b - 133). It is
+    multiplied by s 2^`SCALE_EXPONENT`, and the product of the code's offset, a power of two, and that is added: exactly
+    w s + offset s in units of 2^-`unit_exponent`, with one rounding. Codes of row g have b = 0, those of row g + 8 have
+    b = 4, so that sums of a row have one unit.
+
+    Parameters
+    ----------
+    masks
+        As in `MasksInRegisters`.
+    scale, offset
+        Pairs of what codes are multiplied by and of what is added.
+    """
+
+    def __init__(self, masks: dict[int, Expr], scale: Expr, offset: Expr) -> None:
+        super().__init__(masks)
+        self.scale, self.offset = scale, offset
+
+    def fma(self, x: Expr, mul: int, add: int | Expr, dtype: str) -> Expr:
+        """Emit the scaled register: `x` is the masked word."""
+        del mul, add
+        return fma_pair(x.a & self.masks.get(int(x.b), x.b), self.scale, self.offset, dtype)
+
+
+def subnormal_exponent(half: int) -> int:
+    """Return the binary logarithm of what code 1 of row g + 8 * `half` is as a subnormal number of bfloat16."""
+    return 4 * half - 133
+
+
+def unit_exponent(half: int) -> int:
+    """Return the binary logarithm of what sums of row g + 8 * `half` are multiplied by, where `ScaledOps` decodes."""
+    return -(subnormal_exponent(half) + SCALE_EXPONENT)
+
+
+def pair_of_powers(low: float, high: float) -> int:
+    """Return a pair of numbers of bfloat16 as a word; each is a power of two, or a subnormal one."""
+    return sum(int(np.float32(value).view(np.uint32)) >> 16 << shift for value, shift in ((low, 0), (high, 16)))
+
+
+_SPREAD = """
+__device__ __forceinline__ unsigned int bitquant_spread_{half}(unsigned int x) {{
+  unsigned int y;
+  asm("{{.reg .b16 l0, h1; mov.b32 {{l0, h1}}, %1; mov.b32 %0, {{{name}, {name}}};}}" : "=r"(y) : "r"(x));
+  return y;
+}}
+"""
+
+
+def spread(pair: Expr, half: int) -> Expr:
+    """Return a pair of equal numbers, one of another pair; ptxas makes that a modifier of what reads it."""
+    source = _SPREAD.format(half=half, name="h1" if half else "l0")
+    return T.cuda.func_call(f"bitquant_spread_{half}", pair, source_code=source, return_type="uint32")
 
 
 class DecodingTrace(ExactOps):

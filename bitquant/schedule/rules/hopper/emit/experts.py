@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, cast
 
+from tvm import tirx
 from tvm.script import tirx as T
 
 from bitquant.arithmetic import ceil_div
@@ -20,6 +21,7 @@ from bitquant.compute.grouped import OfExpert
 from bitquant.intrin.launch import wait_for_dependency
 from bitquant.intrin.mma import load_coherent, local, store_local
 from bitquant.operands import Operand
+from bitquant.schedule.rules.hopper.emit.context import WorkTile
 from bitquant.schedule.rules.hopper.emit.scheduler import TileScheduler
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.memory import EXPERT_BYTES
@@ -128,12 +130,16 @@ class ExpertScheduler(TileScheduler):
         tiles, _ = self._load(T.int32(self._experts))
         self._divide_tiles(local("int32", tiles * self.context.g.tiles_n))
 
-    def _place(self, tile: Expr) -> dict[str, Expr]:
+    def enter(self, work_tile: WorkTile) -> None:
+        """Emit the change to the operands of a work tile's expert."""
+        store_local(self._operands.expert, 0, work_tile.expert.astype("int64"))
+
+    def _place(self, tile: Expr, by_warp: bool = False) -> dict[str, Expr]:
         """Emit which rows of A, and of the weight of which expert, a tile has; return them by name."""
         tiles_n = self.context.g.tiles_n
-        expert = self._find(local("int32", T.truncdiv(tile, tiles_n)))
+        m_tile = local("int32", T.truncdiv(tile, tiles_n))
+        expert = self._find_by_warp(m_tile) if by_warp else self._find(m_tile)
         (first, first_row), (last, row_end) = self._load(expert), self._load(expert + 1)
-        store_local(self._operands.expert, 0, expert.astype("int64"))
         tiles_m = local("int32", T.max(last - first, 1))  # What a block without a tile asks for is divided by it, too.
         m0, n0 = self._origin(local("int32", tile - first * tiles_n), tiles_m, first_row)
         return {"m0": m0, "n0": n0, "row_end": row_end, "expert": expert}
@@ -151,6 +157,25 @@ class ExpertScheduler(TileScheduler):
             step >>= 1
         # A block without a tile asks for one, too.
         return local("int32", T.min(found[0], E - 1))
+
+    def _find_by_warp(self, m_tile: Expr) -> Expr:
+        """Emit the same search where all lanes of a warp look for one expert: 32 entries are compared at a time."""
+        E, lane = self._experts, self.context.lane
+        each = ceil_div(E, 32)
+        found = self._count_ends(T.min((lane + 1) * each, E), m_tile, None)
+        if each > 1:
+            first = local("int32", T.min(found, ceil_div(E, each) - 1) * each)
+            found = first + self._count_ends(T.min(first + lane + 1, E), m_tile, lane < each)
+        return local("int32", T.min(found, E - 1))
+
+    def _count_ends(self, entry: Expr, m_tile: Expr, condition: Expr | None) -> Expr:
+        """Emit the count of lanes whose entry ends at or before a tile along m."""
+        end, _ = self._load(entry)
+        is_before = end <= m_tile if condition is None else tirx.all(end <= m_tile, condition)
+        mask = T.alloc_local((1,), "uint32")
+        vote = T.ptx.pred(T.Select(is_before, T.uint32(1), T.uint32(0)))
+        T.evaluate(T.ptx["vote_sync.ballot.b32"](mask[0], vote, T.uint32(_ALL_LANES)))
+        return local("int32", T.popcount(mask[0]).astype("int32"))
 
     @property
     def _operands(self) -> ExpertOperands:

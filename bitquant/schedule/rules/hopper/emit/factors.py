@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm import tirx
@@ -25,7 +25,7 @@ from bitquant.arithmetic import ceil_div
 from bitquant.compute.matmul import scale_row, zero_point
 from bitquant.config import MatmulConfig
 from bitquant.intrin.mma import local, store_local
-from bitquant.schedule.rules.hopper.emit.context import Context
+from bitquant.schedule.rules.hopper.emit.context import Context, WorkTile
 
 __all__ = [
     "QUAD",
@@ -114,12 +114,19 @@ class FactorLoads:
             self.zero = _Codes(context, row) if c.has_packed_zeros else _Vectors(context, row, operands.Zeros)
         self.operands = [operand for operand in (self.scale, self.zero) if operand is not None]
 
-    def begin_tile(self, n0: Expr, group: Expr) -> None:
-        """Emit the loads of the windows that have `group`, of a tile whose first row of W is `n0`."""
+    def load_first(self, work_tile: WorkTile) -> None:
+        """Emit the loads of the first windows of a tile."""
         for operand in self.operands:
-            operand.n0 = n0
+            operand.load(work_tile, T.int32(0))
+
+    def begin_tile(self, work_tile: WorkTile, group: Expr) -> None:
+        """Emit the loads of the windows that have `group`, of a tile, unless they were made ahead."""
+        self.work_tile = work_tile
+        for operand in self.operands:
+            operand.n0 = work_tile.n0
             window = QUAD * operand.groups
-            operand.load(group // window * window)
+            if work_tile.following is None:
+                operand.load(work_tile, group // window * window)
 
     def distribute(self, first: Expr) -> tuple[list[Expr] | None, list[Expr] | None]:
         """Emit the distribution of groups `first` to `first` + 3, one a lane; return scale and zero point as words.
@@ -139,16 +146,39 @@ class FactorLoads:
         num_groups = self.context.config.num_groups
         for groups in sorted({operand.groups for operand in self.operands}):
             window = QUAD * groups
-            if num_groups <= window:
+            if num_groups <= window and self.work_tile.following is None:
                 continue
             loading = [operand for operand in self.operands if operand.groups == groups]
-            if groups == 1:
+
+            def load(loading: Sequence[_Vectors | _Codes] = loading) -> None:
+                place, group = self._place_behind(first)
                 for operand in loading:
-                    operand.load(first + QUAD)
-            else:
-                with T.If(first % window == window - QUAD), T.Then():
-                    for operand in loading:
-                        operand.load(first + QUAD)
+                    operand.load(place, group)
+
+            if groups == 1 or num_groups <= QUAD:
+                load()
+                continue
+            is_last = first % window == window - QUAD
+            if self.work_tile.following is not None:
+                is_last = tirx.any(is_last, first + QUAD >= num_groups)
+            with T.If(is_last), T.Then():
+                load()
+
+    def _place_behind(self, first: Expr) -> tuple[WorkTile, Expr]:
+        """Emit what follows groups `first` to `first` + 3: return the tile, this one or the next, and the group."""
+        following, tile, num_groups = self.work_tile.following, self.work_tile, self.context.config.num_groups
+        if following is None:
+            return tile, first + QUAD
+        if num_groups <= QUAD:
+            return following, T.int32(0)
+        is_over = local("bool", first + QUAD >= num_groups)
+
+        def chosen(name: str) -> Expr:
+            ahead, here = getattr(following, name), getattr(tile, name)
+            return None if ahead is None else local("int32", T.Select(is_over, ahead, here))
+
+        place = replace(tile, n0=chosen("n0"), expert=chosen("expert"))
+        return place, local("int32", T.Select(is_over, 0, first + QUAD))
 
 
 class GroupCursor:
@@ -185,10 +215,10 @@ class GroupCursor:
         self._distance = math.gcd(body_pieces, self.group_pieces) if self.group_pieces else 1
         self.first: Expr = None
 
-    def begin_tile(self, n0: Expr, first: Expr) -> None:
+    def begin_tile(self, work_tile: WorkTile, first: Expr) -> None:
         """Emit the loads for the first groups of a part of a tile, which begins at position `first`."""
         self.first = first
-        self.loads.begin_tile(n0, self.group(first))
+        self.loads.begin_tile(work_tile, self.group(first))
 
     def begin_part(self) -> Expr:
         """Emit what the lanes hold of the first groups of this part, which have arrived; return the very first one."""
@@ -224,13 +254,25 @@ class GroupCursor:
             conditions.append(position != self.first)
         return conditions
 
+    def begins_quad(self, group: Expr) -> Expr:
+        """Return whether a group is the first of four; groups beyond the last one of a row have the last four's."""
+        c, g = self.context.config, self.context.g
+        first = group % QUAD == 0
+        covered = g.loop.bodies * g.loop.body_stages * g.hint.block_k
+        if g.hint.looks_ahead and covered > -(-c.num_groups // QUAD) * QUAD * c.group:
+            return tirx.all(first, group < c.num_groups)
+        return first
+
     def end_piece(self, position: Expr) -> None:
         """Emit the change to the next four groups where the piece at this position is the last of the four held."""
         if self.context.config.num_groups <= QUAD:
             return
         following = local("int32", position + 1)
         pieces = QUAD * self.group_pieces
-        with T.If(following % pieces == 0), T.Then():
+        is_next = following % pieces == 0
+        if self.context.hint.looks_ahead and self.context.config.num_groups % QUAD == 0:
+            is_next = tirx.all(is_next, following < self.context.config.num_groups * self.group_pieces)
+        with T.If(is_next), T.Then():
             self.hold(local("int32", following // pieces * QUAD))
 
     def shuffled(self, held: Expr, group: Expr) -> Expr:
@@ -252,19 +294,20 @@ class _Vectors:
         words = ceil_div(self.groups * self.bytes, 4)
         self.words = [T.alloc_local((words,), "uint32") for _ in range(2)]
 
-    def load(self, first: Expr) -> None:
+    def load(self, work_tile: WorkTile, first: Expr) -> None:
         """Emit the loads of the window that begins with group `first`; lanes beyond the row load its last vector."""
+        operand = work_tile.of_weight(self.operand)
         vectors = self.context.config.num_groups // self.groups
         vector = T.min(first // self.groups + self.context.lane % QUAD, vectors - 1) if vectors > 1 else T.int32(0)
         for half, words in enumerate(self.words):
-            n = scale_row(self.context.config, self.context.row_of_w(self.n0, self.row, half))
+            n = scale_row(self.context.config, self.context.row_of_w(work_tile.n0, self.row, half))
             if self.groups == 1:
-                value = tirx.reinterpret(f"uint{8 * self.bytes}", self.operand[n, vector])
+                value = tirx.reinterpret(f"uint{8 * self.bytes}", operand[n, vector])
                 store_local(words, 0, value.astype("uint32"))
                 continue
             registers = [words[i] for i in range(int(words.shape[0]))]
             kind = "u32" if len(registers) == 1 else f"v{len(registers)}.u32"
-            at = self.operand.ptr_to([n, vector * self.groups])
+            at = operand.ptr_to([n, vector * self.groups])
             T.evaluate(T.ptx[f"ld.global.nc.{kind}"](*registers, at))
 
     def distribute(self, first: Expr) -> list[Expr]:
@@ -314,16 +357,17 @@ class _Codes:
         bits = context.config.W_format.bits
         self.bytes = [T.alloc_local((1 if 8 % bits == 0 else 2,), "uint32") for _ in range(2)]
 
-    def load(self, first: Expr) -> None:
+    def load(self, work_tile: WorkTile, first: Expr) -> None:
         """Emit the loads of groups `first` to `first` + 3."""
-        c = self.context.config
+        c, zeros = self.context.config, work_tile.of_weight(self.context.inputs.operands.Zeros)
         g = T.min(first + self.context.lane % QUAD, c.num_groups - 1) if c.num_groups > 1 else T.int32(0)
         for half, held in enumerate(self.bytes):
             columns: list[Expr] = []
-            self._code(half, lambda column, columns=columns: columns.append(column) or tirx.const(0, "uint8"))
+            n = self.context.row_of_w(work_tile.n0, self.row, half)
+            self._code(n, lambda column, columns=columns: columns.append(column) or tirx.const(0, "uint8"))
             for i, column in enumerate(columns):
                 inside = T.min(column, c.zeros_shape[1] - 1) if i else column
-                store_local(held, i, self.context.inputs.operands.Zeros[g, inside].astype("uint8").astype("uint32"))
+                store_local(held, i, zeros[g, inside].astype("uint8").astype("uint32"))
 
     def distribute(self, first: Expr) -> list[Expr]:
         """Return this lane's codes in one word."""
@@ -331,11 +375,12 @@ class _Codes:
         codes = []
         for half, held in enumerate(self.bytes):
             indices = iter(range(int(held.shape[0])))
-            codes.append(self._code(half, lambda _, held=held, indices=indices: held[next(indices)].astype("uint8")))
+            n = self.context.row_of_w(self.n0, self.row, half)
+            codes.append(self._code(n, lambda _, held=held, indices=indices: held[next(indices)].astype("uint8")))
         return [_pair(*codes)]
 
-    def _code(self, half: int, load: Any) -> Expr:
-        return zero_point(self.context.config, _Row(load), self.context.row_of_w(self.n0, self.row, half), 0)
+    def _code(self, n: Expr, load: Any) -> Expr:
+        return zero_point(self.context.config, _Row(load), n, 0)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tvm.script import tirx as T
 from bitquant.intrin.mma import local, store_local, zero_local
 from bitquant.intrin.wgmma import Cursor, fence_registers, wait_wgmma
 from bitquant.schedule.rules.hopper.emit.accumulate import Accumulation, Product
-from bitquant.schedule.rules.hopper.emit.context import Context, OperandCoord
+from bitquant.schedule.rules.hopper.emit.context import Context, OperandCoord, WorkTile
 from bitquant.schedule.rules.hopper.emit.factors import GroupCursor, unpacked
 from bitquant.schedule.rules.hopper.emit.sums_of_a import SumsOfA
 from bitquant.schedule.rules.hopper.geometry import STEP_OPS
@@ -53,7 +53,12 @@ class GroupedSums(Accumulation):
         #: The slot whose sums of A are read next.
         self.cursor = Cursor(h.stages)
 
-    def begin_tile(self, n0: Expr, first_step: Expr) -> None:
+    def load_first(self, work_tile: WorkTile) -> None:
+        """Emit the loads of the first factors of a block's first tile."""
+        for factors in self.factors:
+            factors.cursor.loads.load_first(work_tile)
+
+    def begin_tile(self, work_tile: WorkTile, first_step: Expr) -> None:
         """Emit the start of sums and totals, and the loads of the first factors."""
         for sums in self.sets:
             for registers in sums:
@@ -61,7 +66,7 @@ class GroupedSums(Accumulation):
         for totals in self.totals:
             zero_local(totals)
         for factors in self.factors:
-            factors.cursor.begin_tile(n0, first_step)
+            factors.cursor.begin_tile(work_tile, first_step)
             factors.cursor.begin_part()
 
     def multiply(self, coord: OperandCoord, body: Expr, product: Product) -> None:

@@ -18,10 +18,15 @@ from bitquant.layouts import TILE_N, FragmentLayout
 from bitquant.schedule.rules.hopper.emit.context import Context, OperandCoord, WorkTile
 from bitquant.schedule.rules.hopper.emit.decode import (
     MAX_EXACT,
+    SCALE_EXPONENT,
     ExactOps,
     MasksInRegisters,
+    ScaledOps,
     Words,
     constant_pair,
+    pair_of_powers,
+    spread,
+    subnormal_exponent,
     trace_decoding,
 )
 from bitquant.schedule.rules.hopper.emit.factors import QUAD, GroupCursor, unpacked
@@ -162,11 +167,16 @@ class FragmentOperand:
             T.evaluate(T.ptx["ld.shared.u32"](register[0], address))
             self.masks[mask] = register[0]
 
-    def begin_tile(self, n0: Expr, first_step: Expr) -> None:
+    def load_first(self, work_tile: WorkTile) -> None:
+        """Emit the loads of the first scales of a block's first tile, where those of others are loaded ahead."""
+        for factors in self.factors:
+            factors.cursor.loads.load_first(work_tile)
+
+    def begin_tile(self, work_tile: WorkTile, first_step: Expr) -> None:
         """Emit the loads of the first scales of a tile, for a part of K that begins at a step."""
         self.first_step = first_step
         for factors in self.factors:
-            factors.cursor.begin_tile(n0, first_step)
+            factors.cursor.begin_tile(work_tile, first_step)
 
     def begin_part(self, slot: Expr) -> None:
         """Emit the loads of the first codes of this consumer's part of K, from a slot, and take the first scales."""
@@ -244,6 +254,8 @@ class _Factors:
         first = local("int32", first)
         scale, zero = self.cursor.loads.distribute(first)
         if scale is not None:
+            if self.context.g.scales_subnormals:
+                scale = [self._multiplied(scale[0], 2.0**SCALE_EXPONENT, 2.0**SCALE_EXPONENT)]
             store_local(self.held["scale"], 0, scale[0])
         if zero is not None:
             self._hold_zeros([None, None] if scale is None else unpacked(scale, c), unpacked(zero, c, is_zero=True))
@@ -262,6 +274,10 @@ class _Factors:
         if self.has_rest:
             rest = [apply_scale_and_zero(i, s, z, c.zeros_mode) for i, s, z in zip(near, scale, zero, strict=True)]
             store_local(self.held["rest"], 0, rounded_pair(rest[0], rest[1], operand))
+
+    def _multiplied(self, pair: Expr, low: float, high: float) -> Expr:
+        """Emit a pair of numbers of bfloat16 times two powers of two."""
+        return fma_pair(pair, T.uint32(pair_of_powers(low, high)), T.uint32(MINUS_ZERO_PAIR), self.operand)
 
     def _bounds(self) -> tuple[float, float]:
         """Return the least and the greatest i: w - i and what `offsets` hold are integers that the type has."""
@@ -290,7 +306,7 @@ class _Factors:
 
     def _advance(self, group: Expr) -> None:
         if self.context.config.num_groups > QUAD:
-            with T.If(group % QUAD == 0), T.Then():
+            with T.If(self.cursor.begins_quad(group)), T.Then():
                 self._hold(group)
         self._take(group)
 
@@ -304,6 +320,9 @@ class _Factors:
             both = self.held[kind][0]
             if c.num_groups > 1:
                 both = local("uint32", self.cursor.shuffled(both, group))
+            if self.context.g.scales_subnormals:
+                self._take_subnormal(both)
+                continue
             for half in range(2):
                 selector = T.uint32(0x1010 if half == 0 else 0x3232)
                 value = T.call_pure_extern("uint32", "__byte_perm", both, T.uint32(0), selector)
@@ -317,10 +336,21 @@ class _Factors:
             for half in range(2):
                 store_local(self.current["near"], half, self.current["near"][half] ^ T.uint32(MINUS_ZERO_PAIR))
 
+    def _take_subnormal(self, both: Expr) -> None:
+        """Emit what codes as they stand are multiplied by, for both rows in one register, and what is added."""
+        store_local(self.current["scale"], 0, both)
+        if offset := self.decoder.fmt.offset:
+            low, high = (offset * 2.0 ** subnormal_exponent(half) for half in range(2))
+            store_local(self.current["near"], 0, self._multiplied(both, low, high))
+
     def decode(self, planes: Sequence[Any], register: int) -> Expr:
         """Return a register of a tile, scaled."""
         c, decoder, dtype = self.context.config, self.decoder, self.operand
         half = register % 2
+        if self.context.g.scales_subnormals:
+            offset = spread(self.current["near"][0], half) if decoder.fmt.offset else T.uint32(MINUS_ZERO_PAIR)
+            scaled = ScaledOps(self.masks, spread(self.current["scale"][0], half), offset)
+            return decoder.decode(planes, register, self.source.table, scaled)[0]
         ops = ExactOps(decoder, self.offsets[half] if self.subtracts else {}, self.masks)
         value = decoder.decode(planes, register, self.source.table, ops)[0]
         if not ops.is_exact and (self.subtracts or decoder.value_scale != 1.0):

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from tvm.script import tirx as T
@@ -16,6 +17,9 @@ from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 __all__ = ["TileScheduler"]
 
 Expr = Any
+
+#: What of a work tile is not the same for all of them, where K is not split.
+_PLACE = ("m0", "n0", "row_end", "expert")
 
 
 class TileScheduler:
@@ -126,13 +130,44 @@ class TileScheduler:
         store_local(index, 0, self.first_work_tile)
         with T.While(index[0] < self.work_tile_count):
             work_tile = self.work_tile(index[0])
+            self.enter(work_tile)
             yield work_tile
             store_local(
                 index, 0, index[0] + (work_tile.bodies if self.context.hint.stream_k else self.work_tile_stride)
             )
 
-    def work_tile(self, index: Expr) -> WorkTile:
-        """Emit what a work tile is."""
+    @contextlib.contextmanager
+    def for_each_work_tile_ahead(self, begin: Callable[[WorkTile], None]) -> Iterator[WorkTile]:
+        """Emit the loop over this block's work tiles, each of which knows the next one (`WorkTile.following`).
+
+        All lanes of a warp come here. `begin` emits what precedes the first tile, if there is one.
+        """
+        index = T.alloc_local((1,), "int32")
+        store_local(index, 0, self.first_work_tile)
+        with T.If(index[0] < self.work_tile_count), T.Then():
+            first = self.work_tile(index[0], by_warp=True)
+            names = [name for name in _PLACE if getattr(first, name) is not None]
+            held = {name: T.alloc_local((1,), "int32") for name in names}
+            for name, register in held.items():
+                store_local(register, 0, getattr(first, name))
+            begin(first)
+            with T.While(index[0] < self.work_tile_count):
+                after = index[0] + self.work_tile_stride
+                following = self.work_tile(
+                    local("int32", T.Select(after < self.work_tile_count, after, index[0])), True
+                )
+                work_tile = replace(first, **{name: held[name][0] for name in names}, following=following)
+                self.enter(work_tile)
+                yield work_tile
+                for name, register in held.items():
+                    store_local(register, 0, getattr(following, name))
+                store_local(index, 0, index[0] + self.work_tile_stride)
+
+    def enter(self, work_tile: WorkTile) -> None:
+        """Emit what makes a work tile this thread's own."""
+
+    def work_tile(self, index: Expr, by_warp: bool = False) -> WorkTile:
+        """Emit what a work tile is; `by_warp` says that all lanes of the warp ask for the same one."""
         h, loop, rank = self.context.hint, self.context.g.loop, self.context.rank
         if h.stream_k:
             is_whole = index < self._begin
@@ -158,7 +193,7 @@ class TileScheduler:
             return WorkTile(**self._place(index), first_stage=first_stage, stages=stages, bodies=bodies)
         if h.tail_split == 1:
             first_stage = (rank if h.split_k > 1 else 0) * (h.consumers_k * loop.part_stages)
-            place = self._place(index)
+            place = self._place(index, by_warp)
             return WorkTile(**place, first_stage=first_stage, stages=loop.part_stages, bodies=loop.bodies)
         is_shared = index >= self._whole
         tile = T.Select(is_shared, self._whole + T.truncdiv(index - self._whole, h.cluster), index)
@@ -168,8 +203,9 @@ class TileScheduler:
         stages = bodies * loop.body_stages
         return WorkTile(**place, first_stage=first_stage, stages=stages, bodies=bodies, is_shared=is_shared)
 
-    def _place(self, tile: Expr) -> dict[str, Expr]:
+    def _place(self, tile: Expr, by_warp: bool = False) -> dict[str, Expr]:
         """Emit which rows of A and W a tile has; return them by the names of `WorkTile`."""
+        del by_warp
         m0, n0 = self._origin(tile, self._tiles_m)
         return {"m0": m0, "n0": n0, "row_end": self.context.inputs.operands.rows}
 

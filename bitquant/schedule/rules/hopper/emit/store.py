@@ -16,6 +16,7 @@ from bitquant.intrin.wgmma import WARPGROUP, named_barrier, store_transposed
 from bitquant.operands import Operand
 from bitquant.schedule.rules.hopper.emit.accumulate import finished_sum, load_row_scales
 from bitquant.schedule.rules.hopper.emit.context import Context, WorkTile
+from bitquant.schedule.rules.hopper.emit.decode import unit_exponent
 from bitquant.schedule.rules.hopper.emit.exchange import SumExchange
 from bitquant.schedule.rules.hopper.emit.gated import GatedPairs, matrices
 from bitquant.schedule.rules.hopper.emit.partial_sums import PartialSums
@@ -104,7 +105,10 @@ class TileStore:
 
             def finished(column: int) -> list[Expr]:
                 scales = [None if row_scales is None else row_scales[i // 2] for i in range(4)]
-                return [finished_sum(context, v, s) for v, s in zip(sums(row, column), scales, strict=True)]
+                values = [finished_sum(context, v, s) for v, s in zip(sums(row, column), scales, strict=True)]
+                if context.g.scales_subnormals:
+                    values = [value * T.float32(2.0 ** unit_exponent(i // 2)) for i, value in enumerate(values)]
+                return values
 
             for first in range(0, columns, per_slice):
                 count = min(per_slice, columns - first)
