@@ -38,7 +38,7 @@ _HALVES = {
 _OF_ROLES = {
     "tiles": "Tiles along m of each expert, one expert a lane.",
     "tile_end": "Prefix sum over the lanes.",
-    "searched": "Binary search for the expert that has the tile.",
+    "searched": "Search for the expert that has the tile.",
     "group_m": "Tiles go in groups along m, so that what a group reads stays in L2.",
 }
 #: A comment stands again after as many statements.

@@ -445,7 +445,7 @@ def test_kernels_are_readable(texts, rule):
                   "Wait until the ring slot is filled.", "Decode W.", "Tensor cores.", "Release the ring slot.",
                   "Epilogue: store D."},
         "grouped_wgmma": {"Tiles along m of each expert, one expert a lane.", "Prefix sum over the lanes.",
-                          "Binary search for the expert that has the tile.", "Tile after tile of this block.",
+                          "Search for the expert that has the tile.", "Tile after tile of this block.",
                           "Tiles go in groups along m, so that what a group reads stays in L2."},
         "mma": {"Copy to shared memory: A.", "Tensor cores.", "Epilogue: store D."},
         "gemv": {"Load A.", "Load B.", "Epilogue: store D."},

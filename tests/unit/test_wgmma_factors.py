@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ from bitquant.arch import cuda_target
 from bitquant.config import MatmulConfig
 from bitquant.packing import pack_zeros
 from bitquant.problem import Problem
+from bitquant.schedule.rules.hopper.emit.context import WorkTile
 from bitquant.schedule.rules.hopper.emit.factors import QUAD, FactorLoads, source_lane, vector_groups
 from bitquant.schedule.rules.hopper.geometry import WgmmaGeometry
 from bitquant.schedule.rules.hopper.hint import WgmmaHint
@@ -38,6 +41,7 @@ class Warp:
     BINARY: ClassVar[dict[str, Any]] = {
         "Add": operator.add, "Sub": operator.sub, "Mul": operator.mul, "FloorDiv": operator.floordiv,
         "FloorMod": operator.mod, "Min": np.minimum, "Max": np.maximum, "GT": operator.gt, "EQ": operator.eq,
+        "GE": operator.ge, "Or": np.logical_or,
         "LShift": np.left_shift, "RShift": np.right_shift, "BitwiseAnd": np.bitwise_and, "BitwiseOr": np.bitwise_or,
     }  # fmt: skip
 
@@ -137,8 +141,12 @@ def _geometry(config: MatmulConfig, hint: WgmmaHint) -> WgmmaGeometry:
     return WgmmaGeometry(Problem(config, ROWS, cuda_target("sm_90a"), "fragment"), hint)
 
 
-def _function(config: MatmulConfig, hint: WgmmaHint, rounds: int) -> tirx.PrimFunc:
-    """Return a function that distributes `rounds` times four groups, from those of `start` on, and stores them."""
+def _function(config: MatmulConfig, hint: WgmmaHint, rounds: int, looks_ahead: bool = False) -> tirx.PrimFunc:
+    """Return a function that distributes `rounds` times four groups, from those of `start` on, and stores them.
+
+    With `looks_ahead` they are those of the second 16 rows, whose first ones are loaded while all of the first 16 rows
+    are distributed.
+    """
 
     def emit(Scale: Any, Zeros: Any, Out: Any, lane: Any, start: Any) -> None:
         inputs = SimpleNamespace(operands=SimpleNamespace(Scale=Scale, Zeros=Zeros))
@@ -147,7 +155,16 @@ def _function(config: MatmulConfig, hint: WgmmaHint, rounds: int) -> tirx.PrimFu
             row_of_w=lambda n0, row, half: n0 + lane // 4 + 8 * half,
         )  # fmt: skip
         loads = FactorLoads(context, 0)
-        loads.begin_tile(0, start)
+        tile = WorkTile(m0=0, n0=T.int32(0), first_stage=0, stages=0, bodies=0)
+        if looks_ahead:
+            loads.load_first(tile)
+            following = replace(tile, n0=T.int32(ROWS))
+            loads.begin_tile(replace(tile, following=following), start)
+            with T.serial(rounds) as i_round:
+                loads.distribute(i_round * QUAD)
+                loads.load_next(i_round * QUAD)
+            tile = replace(following, following=following)
+        loads.begin_tile(tile, start)
         with T.serial(rounds) as i_round:
             first = start // QUAD * QUAD + i_round * QUAD
             for i, words in enumerate(loads.distribute(first)):
@@ -246,6 +263,33 @@ def test_every_lane_gets_its_group(num_groups: int, form: str, hint: WgmmaHint) 
                 expected = np.stack([low, high])[: len(words)]
                 there = group < num_groups
                 np.testing.assert_array_equal(words[:, there], expected[:, there])
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if "8" not in form and form not in ("float32", "e4m3")])
+@pytest.mark.parametrize("num_groups", [1, 4, 5, 6, 20, 36])
+def test_the_next_tile_has_its_own_groups(num_groups: int, form: str) -> None:
+    """What is loaded ahead are the first groups of the next tile's rows, and nothing of this tile's is lost for it."""
+    config = dataclasses.replace(_config(num_groups, **FORMS[form]), N=2 * ROWS)
+    bits, rng, rounds = config.scale_format.bits, np.random.default_rng(num_groups), -(-num_groups // QUAD)
+    scale = _stored(bits, config.scale_shape, rng)
+    distributed = _widened(scale, config)[np.arange(ROWS, 2 * ROWS) // config.rows_per_scale]
+    zeros = _stored(bits, (2 * ROWS, num_groups), rng)
+    stored_zeros = zeros
+    if config.has_packed_zeros:
+        zeros = rng.integers(0, 1 << config.W_format.bits, (2 * ROWS, num_groups)).astype("uint8")
+        stored_zeros = pack_zeros(zeros.T.copy(), config).numpy()
+    lane, floats = np.arange(32, dtype="int32"), f"float{bits}" if bits > 8 else "uint8"
+    memory = {"Scale": scale.view(floats), "Out": np.zeros((rounds, 4, 32), "uint32")}
+    memory["Zeros"] = stored_zeros if config.has_packed_zeros else zeros.view(floats)
+    warp = Warp(memory, {"lane": lane, "start": np.int32(0)})
+    warp.run(_function(config, ROOMY, rounds, looks_ahead=True).body)
+    for i_round in range(rounds):
+        group = i_round * QUAD + lane % 4
+        for i, operand in enumerate((distributed, zeros[ROWS:])[: 1 + config.with_zeros]):
+            low, high = (operand[lane // 4 + 8 * half, np.minimum(group, num_groups - 1)] for half in range(2))
+            expected = low.astype("uint32") | high.astype("uint32") << 16
+            there = group < num_groups
+            np.testing.assert_array_equal(memory["Out"][i_round, 2 * i, there], expected[there])
 
 
 def test_a_sector_is_fetched_once() -> None:
