@@ -187,3 +187,36 @@ def test_more_than_2_31_weights():
         decoded = one.dequantize(W[e].clone(), scale[e].clone(), zeros[e].clone(), torch.float32)
         expected = A[rows].double() @ decoded.double().T
         assert torch.dist(got[rows].double(), expected) < 2e-3 * expected.norm()
+
+
+@pytest.mark.parametrize(
+    ("fields", "group", "hint"),
+    [
+        ({"W_dtype": "int4"}, 32, WgmmaHint(block_m=16, consumers_n=1, block_k=256, stages=5, looks_ahead=True)),
+        ({"W_dtype": "uint4"}, 64, WgmmaHint(block_m=16, consumers_n=1, block_k=512, stages=3, looks_ahead=True)),
+        *(
+            (fields, 64, WgmmaHint(
+                block_m=16, consumers_n=1, block_k=block_k, stages=3, scaling="sums", looks_ahead=True
+            ))
+            for fields in ({"W_dtype": "int4"}, {"W_dtype": "uint4", "with_zeros": True})
+            for block_k in (128, 512)
+        ),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_loads_ahead_are_of_the_next_tile_alone(fields, group, hint):
+    """Where the loop goes beyond K, what it multiplies is zero; a scale of another expert would make NaN of it."""
+    config = bq.GroupedMatmulConfig(
+        6, 1500, 9 * group, A_dtype="bfloat16", out_dtype="bfloat16", with_scaling=True, group_size=group, M=(64,),
+        **fields,
+    )  # fmt: skip
+    operator = make(config, hint)
+    assert {choice.origin for choice in operator.choices.values()} == {"tuned"}
+    inputs, operands = given_on_gpu(operator, 300)
+    expected = operator(**operands)
+    for name in {"scale", "zeros"} & operands.keys():
+        operands[name][1::2] = float("nan")
+    got = operator(**operands)
+    ends = [0, *inputs.given["offsets"].tolist()]
+    for e in range(0, 6, 2):
+        assert torch.equal(got[ends[e] : ends[e + 1]], expected[ends[e] : ends[e + 1]]), e

@@ -254,14 +254,17 @@ class GroupCursor:
             conditions.append(position != self.first)
         return conditions
 
+    @property
+    def _overruns(self) -> bool:
+        """Whether the loop goes beyond the last four groups of a row, behind which those of the next tile stand."""
+        c, g = self.context.config, self.context.g
+        covered = g.loop.bodies * g.loop.body_stages * g.hint.block_k
+        return g.hint.looks_ahead and covered > ceil_div(c.num_groups, QUAD) * QUAD * c.group
+
     def begins_quad(self, group: Expr) -> Expr:
         """Return whether a group is the first of four; groups beyond the last one of a row have the last four's."""
-        c, g = self.context.config, self.context.g
         first = group % QUAD == 0
-        covered = g.loop.bodies * g.loop.body_stages * g.hint.block_k
-        if g.hint.looks_ahead and covered > -(-c.num_groups // QUAD) * QUAD * c.group:
-            return tirx.all(first, group < c.num_groups)
-        return first
+        return tirx.all(first, group < self.context.config.num_groups) if self._overruns else first
 
     def end_piece(self, position: Expr) -> None:
         """Emit the change to the next four groups where the piece at this position is the last of the four held."""
@@ -270,7 +273,8 @@ class GroupCursor:
         following = local("int32", position + 1)
         pieces = QUAD * self.group_pieces
         is_next = following % pieces == 0
-        if self.context.hint.looks_ahead and self.context.config.num_groups % QUAD == 0:
+        ends_at_last = self.context.hint.looks_ahead and self.context.config.num_groups % QUAD == 0
+        if ends_at_last or self._overruns:
             is_next = tirx.all(is_next, following < self.context.config.num_groups * self.group_pieces)
         with T.If(is_next), T.Then():
             self.hold(local("int32", following // pieces * QUAD))
